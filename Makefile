@@ -1,0 +1,48 @@
+# Everything from a machine that has only Python (>= 3.11, with venv) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+OUT ?= demo
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check bench readme clean help
+
+help:
+	@echo "make demo   train, measure, prune and compare on ECG5000; writes $(OUT)/report.html"
+	@echo "make test   check and the whole test suite"
+	@echo "make check  formatting, lint, types and the direction of imports"
+	@echo "make bench  speed beside the peers; writes benchmarks/RESULTS.md"
+	@echo "make readme regenerate the README's table and picture from the demo"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "prunable needs Python >= 3.11; say which: make PYTHON=python3.11 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/prunable demo --out $(OUT)
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check src tests benchmarks tools
+	$(BIN)/ruff check src tests benchmarks tools
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The browser tests need Chromium; where it can be installed without asking, it is.
+test: check
+	@sh tools/ensure_chromium.sh
+	$(BIN)/python -m pytest
+
+bench: $(INSTALLED)
+	$(BIN)/python -m pytest benchmarks --benchmark-json=benchmarks/.latest.json
+	$(BIN)/python benchmarks/summarise.py benchmarks/.latest.json benchmarks/RESULTS.md
+
+readme: demo
+	$(BIN)/python tools/readme.py $(OUT) README.md
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist

@@ -1,0 +1,32 @@
+"""Know before you prune: measure, train for, prune, predict and certify compressibility.
+
+The names below are loaded on first use, so that `import prunable.numerics` needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+__version__ = version("prunable")
+
+_HOMES = {
+    "HeavyTailedNoise": "prunable.nets.noise",
+    "attach_noise": "prunable.nets.noise",
+    "IterateAverage": "prunable.nets.averaging",
+    "MeanFieldNetwork": "prunable.nets.models",
+    "StableLaw": "prunable.numerics.stable",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'prunable' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,56 @@
+"""Exceptions of the package: one class per kind of failure, one message style.
+
+A message names the culprit, the constraint it breaks, the value found and the mend.
+Every class carries the exit status that the command line returns for it.
+"""
+
+from __future__ import annotations
+
+
+class PrunableError(Exception):
+    """Base class of every error this package raises on purpose."""
+
+    exit_code: int = 1
+
+
+class InputError(PrunableError, ValueError):
+    """A caller's argument, file or option breaks a stated constraint."""
+
+    exit_code = 2
+
+    @classmethod
+    def parameter(
+        cls, param: str, where: str, constraint: str, value: object, action: str = ""
+    ) -> InputError:
+        """Build the package's standard sentence about one bad parameter.
+
+        Parameters
+        ----------
+        param, where : str
+            Name of the parameter and of the function, command or object that takes it.
+        constraint : str
+            What the value must be, completing "must be ...".
+        value : object
+            The value found; shown through `repr` unless it is a string.
+        action : str
+            What the user can do about it; may be empty.
+        """
+        shown = value if isinstance(value, str) else repr(value)
+        text = f"`{param}` of `{where}` must be {constraint}; got {shown}."
+        return cls(f"{text} {action}".rstrip())
+
+
+class SpecError(InputError):
+    """An experiment specification is malformed, or contradicts a stored run."""
+
+
+class DataIntegrityError(PrunableError):
+    """A data set or stored file is missing, truncated, or fails its checksum."""
+
+    exit_code = 2
+
+
+class UnsupportedModelError(PrunableError):
+    """A model holds a layer or layout that the requested operation cannot handle safely."""
+
+    exit_code = 4

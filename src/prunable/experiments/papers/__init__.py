@@ -1,0 +1,1 @@
+"""Published numbers of the papers, one data file a paper."""

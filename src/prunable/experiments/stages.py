@@ -1,0 +1,244 @@
+"""The stages of a run, from specification to stored result: train, evaluate, prune."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from prunable.data.loaders import Dataset, load
+from prunable.experiments.spec import EvaluateSpec, PruneSpec, Spec, TrainSpec
+from prunable.experiments.store import Store, read_result, write_result
+from prunable.files import atomic_write
+from prunable.nets.archive import load_tensors, save_tensors
+from prunable.nets.masks import apply_plan_
+from prunable.nets.models import MeanFieldNetwork, mean_field_lr
+from prunable.nets.noise import HeavyTailedNoise
+from prunable.nets.plan import Error, Keep, PruningPlan
+from prunable.nets.strategies.node import NodePruning
+from prunable.nets.training import TrainingSettings, evaluate, train
+from prunable.nets.views import views_of
+from prunable.numerics.compressibility import Criterion, eps_from, kappa_curve
+from prunable.numerics.randomness import child_seed, rng
+from prunable.numerics.tails import TailEstimate, log_moment, log_moment_vectors
+
+MODEL = "model.safetensors"
+_CHECKPOINT = "checkpoint.safetensors"
+
+Result = dict[str, Any]
+OnStep = Callable[[int], None]
+
+
+def execute(spec: Spec, store: Store) -> Result:
+    """Bring one run, and the runs it builds on, to its stored result.
+
+    Parameters
+    ----------
+    spec : TrainSpec, EvaluateSpec or PruneSpec
+    store : Store
+
+    Returns
+    -------
+    dict
+        The stored result: id, spec, status ("done" or "diverged"), reason, and what the
+        stage found. A run that is done is read, not repeated.
+    """
+    folder = store.folder(spec)
+    match spec:
+        case TrainSpec():
+            return train_into(folder, spec)
+        case EvaluateSpec() | PruneSpec():
+            if (stored := read_result(folder, spec)) is not None:
+                return stored
+            trained = execute(spec.train, store)
+            if trained["status"] != "done":
+                found = {key: trained[key] for key in ("status", "reason")}
+            else:
+                model = trained_network(store.folder(spec.train), spec.train)
+                stage = _evaluate if isinstance(spec, EvaluateSpec) else _prune
+                found = {"status": "done", "reason": "", **stage(spec, model)}
+            return write_result(folder, spec, found)
+    raise TypeError(f"no stage runs a {type(spec).__name__}")
+
+
+def train_into(folder: Path, spec: TrainSpec, on_step: OnStep | None = None) -> Result:
+    """Train one network into a folder; resumes an interrupted run, repeats no finished one.
+
+    Parameters
+    ----------
+    folder : Path
+        Receives model.safetensors, metrics.parquet and, last, result.json.
+    spec : TrainSpec
+    on_step : callable, optional
+        Told the number of steps done.
+
+    Returns
+    -------
+    dict
+        Result with the metrics train_loss, train_accuracy, train_balanced_accuracy, and
+        the same of the test set.
+
+    Raises
+    ------
+    SpecError
+        If the folder holds another run.
+    InputError
+        If the folder cannot be written.
+    """
+    if (stored := read_result(folder, spec)) is not None:
+        return stored
+    data = _dataset(spec)
+    model = new_network(spec, data)
+    x, y = torch.from_numpy(data.x_train.copy()), torch.from_numpy(data.y_train.copy())
+    checkpoint = folder / _CHECKPOINT
+    outcome = train(
+        model, x, y, training_settings(spec), checkpoint=checkpoint, on_step=on_step
+    )
+    metrics: dict[str, float] = {}
+    if outcome.status == "done":
+        tensors = model.state_dict()
+        save_tensors(folder / MODEL, tensors, {"run_id": spec.run_id})
+        if outcome.average is not None:
+            save_tensors(folder / "average.safetensors", outcome.average)
+        metrics = split_metrics(model, data)
+    table = pa.Table.from_pylist(outcome.log)
+    atomic_write(folder / "metrics.parquet", lambda path: pq.write_table(table, path))
+    result = write_result(
+        folder,
+        spec,
+        {
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "steps": outcome.steps,
+            "metrics": metrics,
+        },
+    )
+    checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def training_settings(spec: TrainSpec) -> TrainingSettings:
+    """Settings of the training loop that a specification stands for."""
+    noise = None
+    if spec.noise != "none":
+        assert spec.alpha is not None
+        noise = HeavyTailedNoise(spec.noise, spec.alpha, spec.sigma, lr_multiplier=spec.width)
+    return TrainingSettings(
+        lr=mean_field_lr(spec.eta, spec.width),
+        steps=spec.steps,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        noise=noise,
+        average_last=spec.average_last,
+        until_accuracy=spec.until_accuracy,
+    )
+
+
+def new_network(spec: TrainSpec, data: Dataset) -> MeanFieldNetwork:
+    """Untrained network of a specification, its weights drawn from the run's seed."""
+    generator = torch.Generator()
+    generator.manual_seed(child_seed(spec.seed, "init"))
+    return MeanFieldNetwork(
+        data.x_train.shape[1],
+        spec.width,
+        len(data.class_names),
+        generator=generator,
+        train_output=spec.train_output,
+    )
+
+
+def trained_network(folder: Path, spec: TrainSpec) -> MeanFieldNetwork:
+    """The network that a finished training run left in its folder."""
+    model = new_network(spec, _dataset(spec))
+    model.load_state_dict(load_tensors(folder / MODEL)[0])
+    return model
+
+
+def split_metrics(model: torch.nn.Module, data: Dataset, suffix: str = "") -> dict[str, float]:
+    """Loss and accuracies on both splits, named `train_accuracy` and so on."""
+    return {
+        f"{split}_{name}{suffix}": value
+        for split, x, y in (
+            ("train", data.x_train, data.y_train),
+            ("test", data.x_test, data.y_test),
+        )
+        for name, value in evaluate(
+            model, torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
+        ).items()
+    }
+
+
+def _evaluate(spec: EvaluateSpec, model: MeanFieldNetwork) -> Result:
+    data = _dataset(spec.train)
+    weights = model.hidden.weight.detach().double().numpy()
+    norms = np.linalg.norm(weights, axis=1)
+    metrics: dict[str, float | None] = dict(split_metrics(model, data))
+    for name, estimate in (
+        ("alpha_log_moment", log_moment(weights.ravel(), center="median")),
+        ("alpha_log_moment_vectors", log_moment_vectors(weights, center="median")),
+    ):
+        metrics |= _tail_metrics(name, estimate)
+    for criterion in Criterion:
+        budget = Error(eps_from(criterion, spec.tolerance))
+        plan = _node_plan(model, budget, spec.train.seed)
+        metrics[f"pruning_ratio_{criterion}"] = 1 - plan.layers[0].kappa
+        metrics |= _pruned_metrics(model, plan, data, f"_pruned_{criterion}")
+    edges = np.logspace(*spec.norm_decades, spec.norm_bins + 1)
+    counts, _ = np.histogram(np.clip(norms, edges[0], edges[-1]), edges)
+    accuracy = [
+        _pruned_metrics(model, _node_plan(model, Keep(kappa), spec.train.seed), data, "")
+        for kappa in spec.keep
+    ]
+    return {
+        "metrics": metrics,
+        "kappa": kappa_curve(norms, np.array(spec.eps)).tolist(),
+        "test_accuracy": [row["test_accuracy"] for row in accuracy],
+        "norm_counts": counts.tolist(),
+    }
+
+
+def _prune(spec: PruneSpec, model: MeanFieldNetwork) -> Result:
+    plan = _node_plan(model, Keep(spec.kappa), spec.train.seed)
+    return {
+        "plan": plan.to_dict(),
+        "metrics": _pruned_metrics(model, plan, _dataset(spec.train), "_pruned"),
+    }
+
+
+def _tail_metrics(name: str, estimate: TailEstimate) -> dict[str, float | None]:
+    values = {name: estimate.alpha, f"{name}_stderr": estimate.stderr}
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
+def _node_plan(model: MeanFieldNetwork, budget: Error | Keep, seed: int) -> PruningPlan:
+    views = views_of([("hidden.weight", model.hidden.weight)])
+    return NodePruning(axis="unit").plan(views, budget, rng=rng(seed, "prune"))
+
+
+def _pruned_metrics(
+    model: MeanFieldNetwork, plan: PruningPlan, data: Dataset, suffix: str
+) -> dict[str, float]:
+    """Metrics of the pruned network; the model itself is left as it was."""
+    before = model.hidden.weight.detach().clone()
+    try:
+        apply_plan_(model.named_parameters(), plan)
+        return split_metrics(model, data, suffix)
+    finally:
+        with torch.no_grad():
+            model.hidden.weight.copy_(before)
+
+
+def _dataset(spec: TrainSpec) -> Dataset:
+    return _load_once(spec.dataset, spec.split, spec.split_seed)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_once(name: str, split: str | None, split_seed: int) -> Dataset:
+    return load(name, split=split, split_seed=split_seed)

@@ -1,0 +1,110 @@
+"""Files that are either whole or absent: write to a temporary sibling, sync, rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prunable.errors import DataIntegrityError, InputError
+
+
+@contextmanager
+def os_errors_named(action: str, path: Path) -> Iterator[None]:
+    """Turn an operating-system error into one message that names the path and the mend.
+
+    Parameters
+    ----------
+    action : str
+        What was being done, completing "cannot ...".
+    path : Path
+        The file or folder concerned.
+
+    Raises
+    ------
+    InputError
+        In place of any `OSError` (no permission, full disk, read-only file system, ...).
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"cannot {action} {path}: {reason}. Choose another place, or free this one."
+        ) from error
+
+
+def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file so that readers, and a killed process, see the old or the new one only.
+
+    Parameters
+    ----------
+    path : Path
+        Destination; its folder is made if needed.
+    write : callable
+        Receives the path of a temporary sibling and fills that file.
+
+    Raises
+    ------
+    InputError
+        If the destination cannot be written; nothing is left behind then.
+    """
+    with os_errors_named("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            temporary.chmod(0o644)
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically; see `atomic_write`."""
+    atomic_write(path, lambda temporary: _write_text(temporary, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON file atomically; NaN and infinities are refused, keys keep their order.
+
+    Raises
+    ------
+    InputError
+        If `document` holds a number JSON cannot express, or the file cannot be written.
+    """
+    try:
+        text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+    except ValueError as error:
+        raise InputError(f"cannot write {path}: {error}. Use null for a missing number.") from error
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    DataIntegrityError
+        If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataIntegrityError(f"{path} is missing; run the command that writes it.") from error
+    except (ValueError, OSError) as error:
+        raise DataIntegrityError(
+            f"{path} is not readable JSON ({error}); delete it and run the command again."
+        ) from error

@@ -1,0 +1,85 @@
+"""The network architectures of the papers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from prunable.errors import InputError
+
+
+class MeanFieldNetwork(nn.Module):
+    """One-hidden-layer network f(x) = (1/n) sum_i c_i relu(<theta_i, x>), without biases.
+
+    Parameters
+    ----------
+    n_inputs, width, n_outputs : int
+        Dimension p of x, number n of hidden units, number of outputs; all >= 1.
+    generator : torch.Generator
+        Source of the initial weights.
+    train_output : bool
+        Whether the second layer c is trained (the paper's experiments) or fixed (its
+        theory).
+
+    Attributes
+    ----------
+    hidden : torch.nn.Linear
+        Weight of shape (width, n_inputs): row i is theta_i, uniform on
+        +-1/sqrt(n_inputs) at the start.
+    output : torch.nn.Linear
+        Weight of shape (n_outputs, width): column i is c_i, uniform on +-sqrt(width) at
+        the start, so that c_i/n starts as torch initialises a linear layer.
+
+    Raises
+    ------
+    InputError
+        If a size is below 1.
+
+    Notes
+    -----
+    Section 3 of Wan, Zaidi and Simsekli (2023). Because of the factor 1/n the step size of
+    the theory, eta, is the learning rate eta * n: see `mean_field_lr`.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        width: int,
+        n_outputs: int,
+        *,
+        generator: torch.Generator,
+        train_output: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, size in (("n_inputs", n_inputs), ("width", width), ("n_outputs", n_outputs)):
+            if size < 1:
+                raise InputError.parameter(name, "MeanFieldNetwork", "at least 1", size)
+        self.width = width
+        # skip_init: torch's own initialisation would draw from the global generator
+        self.hidden = nn.utils.skip_init(nn.Linear, n_inputs, width, bias=False)
+        self.output = nn.utils.skip_init(nn.Linear, width, n_outputs, bias=False)
+        for layer, bound in (
+            (self.hidden, 1 / math.sqrt(n_inputs)),
+            (self.output, math.sqrt(width)),
+        ):
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+        self.output.weight.requires_grad_(train_output)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map inputs of shape (batch, n_inputs) to outputs of shape (batch, n_outputs)."""
+        return self.output(torch.relu(self.hidden(x))) / self.width
+
+
+def mean_field_lr(eta: float, width: int) -> float:
+    """Learning rate eta * n that gives every unit the step size eta of the theory.
+
+    Raises
+    ------
+    InputError
+        If `eta` is not finite and positive.
+    """
+    if not (math.isfinite(eta) and eta > 0):
+        raise InputError.parameter("eta", "mean_field_lr", "finite and positive", eta)
+    return eta * width

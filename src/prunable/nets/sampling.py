@@ -1,0 +1,311 @@
+"""Symmetric alpha-stable draws in torch: in place, chunked, safe in float32.
+
+The formula is that of `prunable.numerics.stable.sampling`. What differs is how the
+uniforms are made: a float32 uniform has a grid of 2**-24, too coarse near the pole of the
+formula, where the large draws come from, and it can hit the pole itself. So the distance
+to the pole is drawn, and every uniform below 2**-10 is refined by a second one.
+
+Draws depend on the seed and the shape alone, never on the number of threads: each chunk
+has a generator of its own, and runs on one thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, get_args
+
+import torch
+
+from prunable.errors import InputError
+from prunable.numerics.randomness import child_seed
+from prunable.numerics.stable import check_alpha
+
+Kind = Literal["iid", "shared", "isotropic"]
+
+# Small enough for the scratch buffers of a thread to stay in its cache.
+CHUNK = 2**16
+# torch runs elementwise functions of at most this many elements on one thread.
+SERIAL = 2**11
+REFINE_BELOW = 2.0**-10
+
+
+def sample_stable(
+    shape: Sequence[int],
+    alpha: float,
+    *,
+    scale: float = 1.0,
+    kind: Kind = "iid",
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Draw symmetric alpha-stable noise.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the result; axis 0 counts the vectors, the other axes their coordinates.
+    alpha : float
+        Tail index, 0 < alpha <= 2.
+    scale : float
+        Scale c of the law exp(-|c u|^alpha); at alpha = 2 the variance is 2 c^2.
+    kind : {"iid", "shared", "isotropic"}
+        Types II, I and III: independent coordinates, exp(-sum |u_j|^alpha); one scalar for
+        all coordinates of a vector, exp(-|sum u_j|^alpha); rotation invariant,
+        exp(-||u||^alpha).
+    generator : torch.Generator
+        CPU generator; advanced by one draw.
+    dtype, device
+        Of the result. float16 and bfloat16 are rounded from float32.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape `shape`. Never NaN or infinite; a draw beyond the largest number of the
+        computation's dtype (possible for alpha < 0.4 in float32) is that number.
+
+    Raises
+    ------
+    InputError
+        If `alpha`, `scale`, `kind` or `dtype` is out of range.
+
+    Notes
+    -----
+    Chambers, Mallows and Stuck (1976); the three laws are those of section 2.1 of Wan,
+    Zaidi and Simsekli (2023).
+    """
+    seed = int(torch.randint(2**62, (), generator=generator))
+    out = torch.zeros(tuple(shape), dtype=dtype, device=device)
+    add_stable_(out, alpha, scale=scale, kind=kind, seed=seed)
+    return out
+
+
+def add_stable_(
+    tensor: torch.Tensor, alpha: float, *, scale: float, kind: Kind, seed: int
+) -> torch.Tensor:
+    """Add symmetric alpha-stable noise to a tensor in place.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor
+        Floating point, any shape and device; axis 0 counts the vectors.
+    alpha, scale, kind
+        As in `sample_stable`; `scale` may be 0.
+    seed : int
+        0 <= seed < 2**63; equal arguments add equal numbers, whatever the thread count.
+
+    Returns
+    -------
+    torch.Tensor
+        `tensor` itself.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range.
+    """
+    alpha = check_alpha(alpha, "add_stable_")
+    if kind not in get_args(Kind):
+        raise InputError.parameter("kind", "add_stable_", f"one of {get_args(Kind)}", kind)
+    if not (math.isfinite(scale) and scale >= 0):
+        raise InputError.parameter("scale", "add_stable_", "finite and not negative", scale)
+    if not tensor.is_floating_point():
+        raise InputError.parameter("dtype", "add_stable_", "a floating-point type", tensor.dtype)
+    if scale == 0 or tensor.numel() == 0:
+        return tensor
+    with torch.no_grad():
+        _ADDERS[kind](tensor, alpha, scale, seed)
+    return tensor
+
+
+def symmetric_from_uniforms_(
+    t: torch.Tensor, w: torch.Tensor, alpha: float
+) -> torch.Tensor:
+    """Turn uniforms into symmetric alpha-stable draws, overwriting both arguments.
+
+    Parameters
+    ----------
+    t : torch.Tensor
+        Distances of the angle to the pole, in (0, 1].
+    w : torch.Tensor
+        In [-1, 1] without 0: the sign, and through |w| the exponential variable.
+    alpha : float
+        Tail index, 0 < alpha <= 2; not checked.
+
+    Returns
+    -------
+    torch.Tensor
+        Draws with characteristic function exp(-|u|^alpha), same shape and dtype.
+
+    Notes
+    -----
+    The twin of `prunable.numerics.stable.sampling.symmetric_transform`.
+    """
+    half_pi = math.pi / 2
+    if alpha == 1.0:
+        angle = t.mul_(half_pi)
+        return angle.cos().div_(angle.sin_()).copysign_(w)
+    # log of the standard exponential; for alpha < 1 its small values make the large draws.
+    magnitude = w.abs()
+    exponential = magnitude.log_() if alpha > 1 else magnitude.neg_().log1p_()
+    log_exponential = exponential.neg_().log_()
+    if alpha == 2.0:
+        return log_exponential.mul_(0.5).exp_().mul_(t.mul_(half_pi).cos_()).mul_(2).copysign_(w)
+    if alpha > 1:
+        sine = (t * (alpha * half_pi)).add_((2 - alpha) * half_pi).sin_()
+        cosine = (t * ((alpha - 1) * half_pi)).add_((2 - alpha) * half_pi).sin_()
+    else:
+        sine = (1 - t).mul_(alpha * half_pi).sin_()
+        cosine = (t * ((1 - alpha) * half_pi)).add_(alpha * half_pi).sin_()
+    exponent = cosine.log_().sub_(log_exponential).mul_((1 - alpha) / alpha)
+    exponent.sub_(t.mul_(half_pi).sin_().log_(), alpha=1 / alpha)
+    if alpha < 0.5:
+        exponent.clamp_(max=math.log(torch.finfo(t.dtype).max) - 1e-3)
+    return exponent.exp_().mul_(sine).copysign_(w)
+
+
+def positive_from_uniforms_(t: torch.Tensor, w: torch.Tensor, a: float) -> torch.Tensor:
+    """Turn uniforms into positive a-stable draws with Laplace transform exp(-s^a).
+
+    Parameters
+    ----------
+    t, w : torch.Tensor
+        As in `symmetric_from_uniforms_`; both are overwritten.
+    a : float
+        Index, 0 < a <= 1; not checked. a = 1 gives the constant 1.
+
+    Returns
+    -------
+    torch.Tensor
+        Draws, same shape and dtype.
+
+    Notes
+    -----
+    Kanter (1975); the twin of `prunable.numerics.stable.sampling.positive_transform`.
+    """
+    if a == 1.0:
+        return torch.ones_like(t)
+    log_exponential = w.abs().neg_().log1p_().neg_().log_()
+
+    def log_sine(share: float) -> torch.Tensor:
+        # sin(share * pi * (1 - t)), well conditioned at the pole t -> 0
+        if share >= 0.5:
+            return (t * (share * math.pi)).add_((1 - share) * math.pi).sin_().log_()
+        return (1 - t).mul_(share * math.pi).sin_().log_()
+
+    exponent = log_sine(1 - a).sub_(log_exponential).mul_((1 - a) / a).add_(log_sine(a))
+    exponent.sub_(t.mul_(math.pi).sin_().log_(), alpha=1 / a)
+    exponent.clamp_(max=math.log(torch.finfo(t.dtype).max) - 1e-3)
+    return exponent.exp_()
+
+
+def _add_iid(tensor: torch.Tensor, alpha: float, scale: float, seed: int) -> None:
+    if not tensor.is_contiguous():
+        draws = torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+        _add_iid(draws, alpha, scale, seed)
+        tensor.add_(draws)
+        return
+    flat = tensor.view(-1)
+
+    def work(start: int, stop: int, generator: torch.Generator) -> None:
+        draws = _symmetric(stop - start, alpha, flat, generator)
+        flat[start:stop].add_(draws, alpha=scale)
+
+    _for_each_chunk(flat.numel(), CHUNK, seed, tensor.device, work)
+
+
+def _add_shared(tensor: torch.Tensor, alpha: float, scale: float, seed: int) -> None:
+    draws = torch.zeros(tensor.shape[:1], dtype=_working_dtype(tensor), device=tensor.device)
+    _add_iid(draws, alpha, scale, seed)
+    tensor.add_(draws.view(-1, *[1] * (tensor.ndim - 1)).to(tensor.dtype))
+
+
+def _add_isotropic(tensor: torch.Tensor, alpha: float, scale: float, seed: int) -> None:
+    # X = sqrt(2 A) G with A positive (alpha/2)-stable: E exp(i<u,X>) = E exp(-A ||u||^2).
+    rows, dtype = tensor.shape[0], _working_dtype(tensor)
+    radius = torch.empty(rows, dtype=dtype, device=tensor.device)
+
+    def draw_radius(start: int, stop: int, generator: torch.Generator) -> None:
+        t, w = _uniforms(stop - start, dtype, tensor.device, generator)
+        mixing = positive_from_uniforms_(t, w, alpha / 2)
+        radius[start:stop] = mixing.mul_(2).sqrt_().mul_(scale)
+
+    _for_each_chunk(rows, CHUNK, child_seed(seed, "radius"), tensor.device, draw_radius)
+    shape = (-1, *[1] * (tensor.ndim - 1))
+
+    def add_rows(start: int, stop: int, generator: torch.Generator) -> None:
+        target = tensor[start:stop]
+        gaussian = torch.empty(target.shape, dtype=dtype, device=tensor.device)
+        gaussian.normal_(generator=generator)
+        target.add_(gaussian.mul_(radius[start:stop].view(shape)).to(tensor.dtype))
+
+    rows_per_chunk = max(1, CHUNK // max(1, tensor[0].numel()))
+    _for_each_chunk(rows, rows_per_chunk, child_seed(seed, "gauss"), tensor.device, add_rows)
+
+
+_ADDERS: dict[Kind, Callable[[torch.Tensor, float, float, int], None]] = {
+    "iid": _add_iid,
+    "shared": _add_shared,
+    "isotropic": _add_isotropic,
+}
+
+
+def _working_dtype(tensor: torch.Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def _symmetric(
+    count: int, alpha: float, like: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    dtype = _working_dtype(like)
+    if alpha == 2.0:
+        draws = torch.empty(count, dtype=dtype, device=like.device)
+        return draws.normal_(std=math.sqrt(2), generator=generator).to(like.dtype)
+    t, w = _uniforms(count, dtype, like.device, generator)
+    return symmetric_from_uniforms_(t, w, alpha).to(like.dtype)
+
+
+def _uniforms(
+    count: int, dtype: torch.dtype, device: torch.device, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw t in (0, 1) and w in [-1, 1) without 0, finely resolved near 0."""
+    t = torch.empty(count, dtype=dtype, device=device).uniform_(generator=generator)
+    w = torch.empty(count, dtype=dtype, device=device).uniform_(-1, 1, generator=generator)
+    grid = 2.0**-53 if dtype == torch.float64 else 2.0**-24
+    for uniform, cell in ((t, grid), (w, 2 * grid)):
+        small = (uniform.abs() < REFINE_BELOW).nonzero().view(-1)
+        inside = torch.empty(small.numel(), dtype=dtype, device=device)
+        refined = uniform[small] + inside.uniform_(generator=generator).mul_(cell)
+        # Exactly 0 is left with probability grid**2; the smallest cell stands for it.
+        uniform[small] = torch.where(refined == 0, cell * grid, refined)
+    return t, w
+
+
+def _for_each_chunk(
+    count: int,
+    size: int,
+    seed: int,
+    device: torch.device,
+    work: Callable[[int, int, torch.Generator], None],
+) -> None:
+    """Call `work(start, stop, generator)` for consecutive chunks, in parallel on the CPU."""
+
+    def one(start: int) -> None:
+        generator = torch.Generator(device=device)
+        generator.manual_seed(child_seed(seed, start // size))
+        work(start, min(start + size, count), generator)
+
+    starts = range(0, count, size)
+    threads = min(torch.get_num_threads(), len(starts))
+    if device.type != "cpu" or count <= SERIAL or torch.get_num_threads() == 1:
+        for start in starts:
+            one(start)
+        return
+    # Chunks, not operations, go to the threads: OpenMP regions this small would cost more
+    # than they save, and where they split would show in the last bit.
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(one, starts))
+    torch.set_num_threads(before)

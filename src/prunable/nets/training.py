@@ -1,0 +1,241 @@
+"""Training of classifiers by SGD, with injected noise, averaging, and exact resumption."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.nn import functional
+
+from prunable.errors import InputError
+from prunable.nets.averaging import IterateAverage
+from prunable.nets.checkpoint import TrainingState
+from prunable.nets.noise import HeavyTailedNoise, attach_noise
+from prunable.numerics.randomness import child_seed
+
+Log = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate of plain SGD (no momentum), > 0.
+    steps : int
+        Most optimizer steps, >= 1.
+    batch_size : int
+        Examples a step; the whole training set if at least its size. Batches come from
+        a permutation drawn anew each epoch; the last, smaller batch is used.
+    seed : int
+        Run seed: batches and noise derive from it.
+    noise : HeavyTailedNoise, optional
+        Injected noise.
+    average_last : int
+        Number of last iterates to average; 0 for none.
+    until_accuracy : float, optional
+        Stop once the training accuracy, evaluated every `log_every` steps, reaches this.
+    log_every : int
+        Steps between evaluations of loss and accuracy on the training set.
+    checkpoint_every : int
+        Steps between checkpoints.
+    """
+
+    lr: float
+    steps: int
+    batch_size: int
+    seed: int
+    noise: HeavyTailedNoise | None = None
+    average_last: int = 0
+    until_accuracy: float | None = None
+    log_every: int = 50
+    checkpoint_every: int = 200
+
+    def __post_init__(self) -> None:
+        where = "TrainingSettings"
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise InputError.parameter("lr", where, "finite and positive", self.lr)
+        for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise InputError.parameter(name, where, "at least 1", getattr(self, name))
+        if not 0 <= self.average_last <= self.steps:
+            raise InputError.parameter(
+                "average_last", where, "between 0 and `steps`", self.average_last
+            )
+        if self.until_accuracy is not None and not 0 < self.until_accuracy <= 1:
+            raise InputError.parameter(
+                "until_accuracy", where, "in (0, 1]", self.until_accuracy
+            )
+        if self.until_accuracy is not None and self.average_last:
+            raise InputError(
+                "`average_last` counts back from a known last step and cannot be combined "
+                "with `until_accuracy`. Choose one of them."
+            )
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """How a training run ended.
+
+    Attributes
+    ----------
+    status : {"done", "diverged"}
+    reason : str
+        Why it diverged, or why it stopped.
+    steps : int
+        Optimizer steps taken.
+    log : list of dict
+        Rows with keys step, loss and accuracy (nats and share, on the training set).
+    average : dict of str to Tensor, optional
+        Mean of the last iterates, float64.
+    """
+
+    status: Literal["done", "diverged"]
+    reason: str
+    steps: int
+    log: Log = field(repr=False)
+    average: dict[str, torch.Tensor] | None = field(default=None, repr=False)
+
+
+def train(
+    model: torch.nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    settings: TrainingSettings,
+    *,
+    checkpoint: Path | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> TrainingOutcome:
+    """Train a classifier in place by SGD on the cross-entropy.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Maps (batch, features) to (batch, classes).
+    x : Tensor, shape (n, features)
+    y : Tensor, shape (n,), int64
+        Classes.
+    settings : TrainingSettings
+    checkpoint : Path, optional
+        File to resume from if it exists, and to write every `checkpoint_every` steps. A
+        resumed run ends in the same weights, bit for bit, as an uninterrupted one.
+    on_step : callable, optional
+        Told the number of steps done, after each.
+
+    Returns
+    -------
+    TrainingOutcome
+        `model` holds the last iterate.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree or the data hold NaN or infinity.
+    DataIntegrityError
+        If the checkpoint is damaged or of another run.
+    """
+    if len(x) != len(y) or len(x) == 0:
+        raise InputError.parameter(
+            "y", "train", f"as long as `x` ({len(x)}) and not empty", len(y)
+        )
+    if not torch.isfinite(x).all():
+        bad = int((~torch.isfinite(x)).sum())
+        raise InputError.parameter(
+            "x", "train", "finite", f"{bad} NaN or infinite values", "Clean the data first."
+        )
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD([p for _, p in trained], lr=settings.lr)
+    if settings.noise is not None:
+        attach_noise(optimizer, model.named_parameters(), settings.noise, seed=settings.seed)
+    average = IterateAverage(model.named_parameters()) if settings.average_last else None
+    state = TrainingState(model, optimizer, average)
+
+    step, log = 0, Log()
+    if checkpoint is not None and checkpoint.exists():
+        progress = state.load(checkpoint)
+        step, log = progress["step"], progress["log"]
+
+    def outcome(status: Literal["done", "diverged"], reason: str) -> TrainingOutcome:
+        means = average.tensors() if average is not None and average.count else None
+        return TrainingOutcome(status, reason, step, log, means)
+
+    batches = _Batches(len(x), settings.batch_size, settings.seed)
+    while step < settings.steps:
+        chosen = batches.at(step)
+        inputs, labels = (x, y) if chosen is None else (x[chosen], y[chosen])
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(inputs), labels)
+        if not torch.isfinite(loss):
+            return outcome("diverged", f"the loss is {loss.item()} at step {step}")
+        loss.backward()
+        optimizer.step()
+        step += 1
+        if average is not None and step > settings.steps - settings.average_last:
+            average.update()
+        if step % settings.log_every == 0 or step == settings.steps:
+            log.append({"step": step, **evaluate(model, x, y)})
+            if not math.isfinite(log[-1]["loss"]):
+                return outcome("diverged", f"the training loss is not finite at step {step}")
+            target = settings.until_accuracy
+            if target is not None and log[-1]["accuracy"] >= target:
+                return outcome("done", f"training accuracy {target} reached")
+        if checkpoint is not None and step % settings.checkpoint_every == 0:
+            state.save(checkpoint, {"step": step, "log": log})
+        if on_step is not None:
+            on_step(step)
+    return outcome("done", f"all {settings.steps} steps taken")
+
+
+@torch.no_grad()
+def evaluate(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
+    """Loss and accuracies of a classifier.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    x : Tensor, shape (n, features)
+    y : Tensor, shape (n,), int64
+
+    Returns
+    -------
+    dict
+        loss (mean cross-entropy, nats), accuracy (share right), balanced_accuracy (mean
+        over the classes present of the share right).
+    """
+    logits = model(x)
+    right = (logits.argmax(1) == y).double()
+    counts = torch.bincount(y).double()
+    right_by_class = torch.bincount(y, weights=right)
+    present = counts > 0
+    return {
+        "loss": functional.cross_entropy(logits.double(), y).item(),
+        "accuracy": right.mean().item(),
+        "balanced_accuracy": (right_by_class[present] / counts[present]).mean().item(),
+    }
+
+
+class _Batches:
+    """Batches as a function of the step alone, so that they need no saved state."""
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        self._count, self._size, self._seed = count, batch_size, seed
+        self._per_epoch = -(-count // batch_size)
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def at(self, step: int) -> torch.Tensor | None:
+        """Indices of the step's examples; None for all of them in their order."""
+        if self._size >= self._count:
+            return None
+        epoch, batch = divmod(step, self._per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator()
+            generator.manual_seed(child_seed(self._seed, "batches", epoch))
+            self._epoch = epoch
+            self._order = torch.randperm(self._count, generator=generator)
+        return self._order[batch * self._size : (batch + 1) * self._size]

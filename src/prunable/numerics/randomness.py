@@ -1,0 +1,67 @@
+"""Seeds and generators derived from a root seed and a path of names.
+
+Deriving a seed from *what it is for* instead of from *when it is asked* makes every
+random number of a run independent of the order of calls, of the number of workers and
+of interruptions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from prunable.errors import InputError
+
+SEED_BITS = 63
+
+
+def child_seed(root: int, *path: str | int) -> int:
+    """Derive a seed from a root seed and a path.
+
+    Parameters
+    ----------
+    root : int
+        Root seed, 0 <= root < 2**63.
+    *path : str or int
+        Names that say what the seed is for, such as ``("noise", "hidden.weight", 17)``.
+        The types count: ``1`` and ``"1"`` give different seeds.
+
+    Returns
+    -------
+    int
+        Seed in [0, 2**63), uniform as far as BLAKE2b is.
+
+    Raises
+    ------
+    InputError
+        If `root` is outside [0, 2**63).
+    """
+    if not 0 <= root < 2**SEED_BITS:
+        raise InputError.parameter(
+            "seed", "child_seed", "an integer in [0, 2**63)", root, "Choose a non-negative seed."
+        )
+    digest = hashlib.blake2b(digest_size=8)
+    # The length prefix keeps ("ab", "c") and ("a", "bc") apart.
+    for part in (root, *path):
+        token = f"{type(part).__name__}:{part}".encode()
+        digest.update(len(token).to_bytes(4, "little") + token)
+    return int.from_bytes(digest.digest(), "little") >> (64 - SEED_BITS)
+
+
+def rng(seed: int, *path: str | int) -> np.random.Generator:
+    """Make a NumPy generator for one purpose.
+
+    Parameters
+    ----------
+    seed : int
+        Root seed, 0 <= seed < 2**63.
+    *path : str or int
+        What the numbers are for, as in `child_seed`.
+
+    Returns
+    -------
+    numpy.random.Generator
+        A fresh PCG64 generator; equal arguments give equal streams.
+    """
+    return np.random.default_rng(child_seed(seed, *path))
