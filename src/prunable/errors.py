@@ -54,3 +54,9 @@ class UnsupportedModelError(PrunableError):
     """A model holds a layer or layout that the requested operation cannot handle safely."""
 
     exit_code = 4
+
+
+class RunsFailedError(PrunableError):
+    """Some runs of an experiment failed; the finished ones are kept."""
+
+    exit_code = 5

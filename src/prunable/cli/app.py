@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
@@ -18,15 +17,15 @@ INTERRUPTED = 130
 class _Guarded(TyperGroup):
     """Shows the package's own errors as one message, without a traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except PrunableError as error:
             Console(stderr=True).print("[bold red]error:[/]", end=" ")
-            click.echo(str(error), err=True)
+            typer.echo(str(error), err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            click.echo("interrupted; the same command goes on where it stopped.", err=True)
+            typer.echo("interrupted; the same command goes on where it stopped.", err=True)
             raise typer.Exit(INTERRUPTED) from error
 
 

@@ -32,7 +32,8 @@ def demo(
     Example: prunable demo --out demo
     """
     # torch takes seconds to import; `--help` shall not wait for it
-    from prunable.experiments.demo import DemoSettings, count_runs, run_demo
+    from prunable.experiments.demo import count_runs, run_demo
+    from prunable.experiments.demo_settings import DemoSettings
     from prunable.experiments.store import Store
     from prunable.files import write_json, write_text
     from prunable.report.figures import save_figures

@@ -53,7 +53,7 @@ def run_all(
             on_done(spec, result)
 
     missing = []
-    for spec in specs:
+    for spec in {spec.run_id: spec for spec in specs}.values():
         stored = read_result(store.folder(spec), spec)
         if stored is None:
             missing.append(spec)

@@ -51,21 +51,18 @@ def execute(spec: Spec, store: Store) -> Result:
         stage found. A run that is done is read, not repeated.
     """
     folder = store.folder(spec)
-    match spec:
-        case TrainSpec():
-            return train_into(folder, spec)
-        case EvaluateSpec() | PruneSpec():
-            if (stored := read_result(folder, spec)) is not None:
-                return stored
-            trained = execute(spec.train, store)
-            if trained["status"] != "done":
-                found = {key: trained[key] for key in ("status", "reason")}
-            else:
-                model = trained_network(store.folder(spec.train), spec.train)
-                stage = _evaluate if isinstance(spec, EvaluateSpec) else _prune
-                found = {"status": "done", "reason": "", **stage(spec, model)}
-            return write_result(folder, spec, found)
-    raise TypeError(f"no stage runs a {type(spec).__name__}")
+    if isinstance(spec, TrainSpec):
+        return train_into(folder, spec)
+    if not isinstance(spec, EvaluateSpec | PruneSpec):
+        raise TypeError(f"no stage runs a {type(spec).__name__}")
+    if (stored := read_result(folder, spec)) is not None:
+        return stored
+    trained = execute(spec.train, store)
+    if trained["status"] != "done":
+        return write_result(folder, spec, {key: trained[key] for key in ("status", "reason")})
+    model = trained_network(store.folder(spec.train), spec.train)
+    found = _evaluate(spec, model) if isinstance(spec, EvaluateSpec) else _prune(spec, model)
+    return write_result(folder, spec, {"status": "done", "reason": "", **found})
 
 
 def train_into(folder: Path, spec: TrainSpec, on_step: OnStep | None = None) -> Result:
@@ -98,9 +95,7 @@ def train_into(folder: Path, spec: TrainSpec, on_step: OnStep | None = None) -> 
     model = new_network(spec, data)
     x, y = torch.from_numpy(data.x_train.copy()), torch.from_numpy(data.y_train.copy())
     checkpoint = folder / _CHECKPOINT
-    outcome = train(
-        model, x, y, training_settings(spec), checkpoint=checkpoint, on_step=on_step
-    )
+    outcome = train(model, x, y, training_settings(spec), checkpoint=checkpoint, on_step=on_step)
     metrics: dict[str, float] = {}
     if outcome.status == "done":
         tensors = model.state_dict()

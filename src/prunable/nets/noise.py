@@ -211,9 +211,7 @@ class NoiseHandle:
         self.seed = seed
         self.reports = reports
         self.step = 0
-        self._targets = {
-            id(named[report.name]): report.name for report in reports if report.noised
-        }
+        self._targets = {id(named[report.name]): report.name for report in reports if report.noised}
         self._hooks = (
             optimizer.register_step_post_hook(self._add_noise),
             optimizer.register_state_dict_post_hook(self._save),

@@ -25,7 +25,7 @@ from prunable.numerics.stable import check_alpha
 Kind = Literal["iid", "shared", "isotropic"]
 
 # Small enough for the scratch buffers of a thread to stay in its cache.
-CHUNK = 2**16
+CHUNK = 2**17
 # torch runs elementwise functions of at most this many elements on one thread.
 SERIAL = 2**11
 REFINE_BELOW = 2.0**-10
@@ -120,9 +120,7 @@ def add_stable_(
     return tensor
 
 
-def symmetric_from_uniforms_(
-    t: torch.Tensor, w: torch.Tensor, alpha: float
-) -> torch.Tensor:
+def symmetric_from_uniforms_(t: torch.Tensor, w: torch.Tensor, alpha: float) -> torch.Tensor:
     """Turn uniforms into symmetric alpha-stable draws, overwriting both arguments.
 
     Parameters

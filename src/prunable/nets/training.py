@@ -69,9 +69,7 @@ class TrainingSettings:
                 "average_last", where, "between 0 and `steps`", self.average_last
             )
         if self.until_accuracy is not None and not 0 < self.until_accuracy <= 1:
-            raise InputError.parameter(
-                "until_accuracy", where, "in (0, 1]", self.until_accuracy
-            )
+            raise InputError.parameter("until_accuracy", where, "in (0, 1]", self.until_accuracy)
         if self.until_accuracy is not None and self.average_last:
             raise InputError(
                 "`average_last` counts back from a known last step and cannot be combined "
@@ -141,9 +139,7 @@ def train(
         If the checkpoint is damaged or of another run.
     """
     if len(x) != len(y) or len(x) == 0:
-        raise InputError.parameter(
-            "y", "train", f"as long as `x` ({len(x)}) and not empty", len(y)
-        )
+        raise InputError.parameter("y", "train", f"as long as `x` ({len(x)}) and not empty", len(y))
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).sum())
         raise InputError.parameter(

@@ -1,0 +1,26 @@
+"""Symmetric alpha-stable laws: values, quantiles and draws; no torch."""
+
+from prunable.numerics.stable.functions import cdf, isf, pdf, ppf, sf
+from prunable.numerics.stable.law import StableLaw
+from prunable.numerics.stable.parameters import check_alpha, check_scale
+from prunable.numerics.stable.sampling import (
+    positive_transform,
+    sample_isotropic,
+    sample_symmetric,
+    symmetric_transform,
+)
+
+__all__ = [
+    "StableLaw",
+    "cdf",
+    "check_alpha",
+    "check_scale",
+    "isf",
+    "pdf",
+    "positive_transform",
+    "ppf",
+    "sample_isotropic",
+    "sample_symmetric",
+    "sf",
+    "symmetric_transform",
+]

@@ -1,0 +1,203 @@
+"""Training: exact resumption, divergence, stopping, averaging, metrics."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from prunable.errors import DataIntegrityError, InputError
+from prunable.nets.models import MeanFieldNetwork, mean_field_lr
+from prunable.nets.noise import HeavyTailedNoise
+from prunable.nets.training import TrainingSettings, evaluate, train
+
+
+def problem():
+    """Two Gaussian classes that a line separates almost always."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 60)
+    x = rng.normal(size=(60, 5)) + 3 * y[:, None]
+    return torch.tensor(x, dtype=torch.float32), torch.tensor(y)
+
+
+def network(seed=0, **options):
+    return MeanFieldNetwork(5, 40, 2, generator=torch.Generator().manual_seed(seed), **options)
+
+
+def settings(**changes):
+    noise = HeavyTailedNoise("type2", 1.7, 0.05, lr_multiplier=40)
+    fields = {"lr": 0.4, "steps": 30, "batch_size": 16, "seed": 5, "noise": noise}
+    return TrainingSettings(**(fields | {"checkpoint_every": 10, "log_every": 10} | changes))
+
+
+class Killed(BaseException):
+    """Stands for a kill in mid-run."""
+
+
+def kill_at(step):
+    def on_step(done):
+        if done == step:
+            raise Killed
+
+    return on_step
+
+
+@pytest.mark.parametrize("killed_at", [7, 10, 23])
+@pytest.mark.parametrize("batch_size", [16, 100])
+def test_killed_run_resumes_bit_for_bit(tmp_path, killed_at, batch_size):
+    x, y = problem()
+    chosen = settings(batch_size=batch_size, average_last=15)
+    whole_model = network()
+    whole = train(whole_model, x, y, chosen)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Killed):
+        train(network(), x, y, chosen, checkpoint=checkpoint, on_step=kill_at(killed_at))
+    steps = []
+    model = network()
+    resumed = train(model, x, y, chosen, checkpoint=checkpoint, on_step=steps.append)
+    assert steps[0] == killed_at // 10 * 10 + 1
+    for a, b in zip(whole_model.parameters(), model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert whole.log == resumed.log
+    assert whole.average.keys() == resumed.average.keys()
+    for name, mean in whole.average.items():
+        assert torch.equal(mean, resumed.average[name])
+
+
+def test_damaged_or_foreign_checkpoints_are_refused(tmp_path):
+    x, y = problem()
+    path = tmp_path / "checkpoint.safetensors"
+    train(network(), x, y, settings(), checkpoint=path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataIntegrityError, match=r"checkpoint\.safetensors"):
+        train(network(), x, y, settings(), checkpoint=path)
+    path.write_bytes(whole)
+    other_noise = settings(noise=HeavyTailedNoise("type2", 1.2, 0.05, lr_multiplier=40))
+    with pytest.raises(DataIntegrityError, match="alpha"):
+        train(network(), x, y, other_noise, checkpoint=path)
+
+
+def test_divergence_is_an_outcome():
+    x, y = problem()
+    outcome = train(network(), 1e30 * x, y, settings(lr=1e30, noise=None))
+    assert outcome.status == "diverged"
+    assert "step" in outcome.reason
+
+
+def test_stops_at_the_accuracy_asked_for():
+    x, y = problem()
+    outcome = train(network(), x, y, settings(steps=5000, lr=2.0, noise=None, until_accuracy=0.9))
+    assert outcome.status == "done"
+    assert outcome.steps < 5000
+    assert outcome.log[-1]["accuracy"] >= 0.9
+    assert all(row["accuracy"] < 0.9 for row in outcome.log[:-1])
+
+
+def test_average_is_of_the_last_iterates():
+    x, y = problem()
+    model, iterates = network(), []
+
+    def keep(step):
+        if step > 26:
+            iterates.append(model.hidden.weight.detach().double().clone())
+
+    outcome = train(model, x, y, settings(average_last=4), on_step=keep)
+    assert len(iterates) == 4
+    torch.testing.assert_close(outcome.average["hidden.weight"], torch.stack(iterates).mean(0))
+
+
+def test_every_example_is_seen_once_an_epoch():
+    _, y = problem()
+    marks = torch.arange(60.0)[:, None].expand(60, 5).clone()
+    seen = []
+
+    class Spy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(5, 2))
+
+        def forward(self, inputs):
+            if len(inputs) < 60:
+                seen.append(inputs[:, 0].tolist())
+            return inputs @ self.weight
+
+    train(Spy(), marks, y, settings(noise=None, steps=8))
+    epochs = [[i for batch in part for i in batch] for part in (seen[:4], seen[4:])]
+    assert [len(batch) for batch in seen] == [16, 16, 16, 12] * 2
+    assert all(sorted(epoch) == list(range(60)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_evaluate_counts_by_hand():
+    class Fixed(nn.Module):
+        def forward(self, inputs):
+            return inputs
+
+    logits = torch.tensor([[2.0, 0, 0], [2.0, 0, 0], [0, 2.0, 0], [2.0, 0, 0]])
+    y = torch.tensor([0, 0, 1, 1])  # class 2 is absent
+    found = evaluate(Fixed(), logits, y)
+    z = math.log(math.exp(2) + 2)
+    assert found["accuracy"] == 0.75
+    assert found["balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)
+    assert found["loss"] == pytest.approx((3 * (z - 2) + z) / 4, rel=1e-12)
+
+
+def test_mean_field_network_is_the_formula():
+    model = network()
+    x = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
+    theta, c = model.hidden.weight, model.output.weight
+    by_hand = torch.stack(
+        [sum(c[:, i] * torch.relu(theta[i] @ row) for i in range(40)) / 40 for row in x]
+    )
+    torch.testing.assert_close(model(x), by_hand)
+    assert theta.abs().max() <= 1 / math.sqrt(5)
+    assert c.abs().max() <= math.sqrt(40)
+    assert mean_field_lr(3e-4, 2000) == pytest.approx(0.6)
+
+
+def test_fixed_second_layer_does_not_move():
+    x, y = problem()
+    model = network(train_output=False)
+    before = model.output.weight.clone()
+    train(model, x, y, settings())
+    assert torch.equal(before, model.output.weight)
+
+
+def test_initialisation_leaves_the_global_generator_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    network()
+    assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "culprit"),
+    [
+        ({"lr": 0.0}, "lr"),
+        ({"lr": math.nan}, "lr"),
+        ({"steps": 0}, "steps"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"average_last": 31}, "average_last"),
+        ({"until_accuracy": 1.1}, "until_accuracy"),
+        ({"until_accuracy": 0.5, "average_last": 1}, "average_last"),
+    ],
+)
+def test_bad_settings_are_named(change, culprit):
+    with pytest.raises(InputError, match=culprit):
+        settings(**change)
+
+
+def test_bad_data_are_named():
+    x, y = problem()
+    x[3, 2] = math.nan
+    with pytest.raises(InputError, match="1 NaN"):
+        train(network(), x, y, settings())
+    with pytest.raises(InputError, match="60"):
+        train(network(), problem()[0], y[:5], settings())
+    with pytest.raises(InputError, match="width"):
+        MeanFieldNetwork(5, 0, 2, generator=torch.Generator())
+    with pytest.raises(InputError, match="eta"):
+        mean_field_lr(-1.0, 3)
