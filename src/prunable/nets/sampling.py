@@ -159,7 +159,7 @@ def symmetric_from_uniforms_(t: torch.Tensor, w: torch.Tensor, alpha: float) -> 
         cosine = (t * ((1 - alpha) * half_pi)).add_(alpha * half_pi).sin_()
     exponent = cosine.log_().sub_(log_exponential).mul_((1 - alpha) / alpha)
     exponent.sub_(t.mul_(half_pi).sin_().log_(), alpha=1 / alpha)
-    if alpha < 0.5:
+    if alpha < 1:
         exponent.clamp_(max=math.log(torch.finfo(t.dtype).max) - 1e-3)
     return exponent.exp_().mul_(sine).copysign_(w)
 
@@ -272,8 +272,8 @@ def _uniforms(
     t = torch.empty(count, dtype=dtype, device=device).uniform_(generator=generator)
     w = torch.empty(count, dtype=dtype, device=device).uniform_(-1, 1, generator=generator)
     grid = 2.0**-53 if dtype == torch.float64 else 2.0**-24
+    small = torch.minimum(t, w.abs()).lt_(REFINE_BELOW).nonzero().view(-1)
     for uniform, cell in ((t, grid), (w, 2 * grid)):
-        small = (uniform.abs() < REFINE_BELOW).nonzero().view(-1)
         inside = torch.empty(small.numel(), dtype=dtype, device=device)
         refined = uniform[small] + inside.uniform_(generator=generator).mul_(cell)
         # Exactly 0 is left with probability grid**2; the smallest cell stands for it.

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.special import gammaln, ndtr, ndtri
 
-from prunable.errors import InputError
-
 FloatArray = NDArray[np.float64]
 
 # Below it the density at 0, Gamma(1 + 1/alpha)/pi, and the scales near 0 leave the doubles.
@@ -33,7 +31,7 @@ SERIES_TERMS = 48
 NEAR_GAUSSIAN = 1.5
 GRID_POINTS = 2048
 SPLINE_DEGREE = 7
-NEWTON_STEPS = 6
+NEWTON_STEPS = 5
 # Trapezoid sums stop, and alias, at about exp(-DECAY).
 DECAY = 40.0
 BLOCK = 2**18
@@ -59,26 +57,13 @@ def half_line(alpha: float) -> HalfLine:
     Parameters
     ----------
     alpha : float
-        Tail index, at least 0.01 and at most 2.
+        Tail index, `SMALLEST_ALPHA` <= alpha <= 2; not checked.
 
     Returns
     -------
     HalfLine
         Relative accuracy 1e-12 of `sf` and `pdf`, measured against 30-digit quadrature.
-
-    Raises
-    ------
-    InputError
-        If `alpha` is below 0.01.
     """
-    if alpha < SMALLEST_ALPHA:
-        raise InputError.parameter(
-            "alpha",
-            "half_line",
-            f"at least {SMALLEST_ALPHA} for densities, probabilities and quantiles",
-            alpha,
-            "Smaller tail indices leave the range of doubles.",
-        )
     if alpha == 1:
         return _Cauchy()
     if alpha == 2:
@@ -109,15 +94,17 @@ def contour_integrals(x: FloatArray, alpha: float) -> tuple[FloatArray, FloatArr
         pdf(x) = (1/pi) Re int exp(ixt - t^alpha) dt.
 
     In u = log|t| the trapezoid rule converges geometrically (Trefethen and Weideman 2014);
-    psi is the middle of the strip 0 < arg t < min(pi, pi/(2 alpha)) of decay.
+    psi is the middle of the strip 0 < arg t < min(pi, pi/(2 alpha)) of decay. From
+    `NEAR_GAUSSIAN` on, exp(-t^alpha) - exp(-t^2) is integrated in place of exp(-t^alpha).
     """
-    psi = min(np.pi / 2, np.pi / (4 * alpha))
+    near_gaussian = alpha >= NEAR_GAUSSIAN
+    psi = min(np.pi / 2, np.pi / (4 * (2 if near_gaussian else alpha)))
     step = 2 * np.pi * psi / DECAY
     # The density's integrand |t| exp(-|t|^alpha) is largest at |t|^alpha = 1/alpha.
     first, last = -DECAY / min(alpha, 1.0), np.log(1.5 * DECAY + 5 / alpha) / alpha
     log_t = step * np.arange(np.floor(first / step), np.ceil(last / step)) + 1j * psi
     t = np.exp(log_t)
-    if alpha >= NEAR_GAUSSIAN:
+    if near_gaussian:
         weight = np.exp(-t * t) * np.expm1(-t * t * np.expm1((alpha - 2) * log_t))
         sf, pdf = _Gaussian().sf(x), _Gaussian().pdf(x)
     else:

@@ -30,7 +30,8 @@ def symmetric_transform(t: FloatArray, w: FloatArray, alpha: float) -> FloatArra
     Parameters
     ----------
     t : numpy.ndarray
-        Distances of the angle to the pole, in (0, 1]; the angle is (pi/2) (1 - t).
+        Distances of the angle to the pole, in (0, 1] and not subnormal; the angle is
+        (pi/2) (1 - t).
     w : numpy.ndarray
         In [-1, 1] without 0, same shape. Its sign is the sign of the draw, and |w| gives
         the exponential variable: -log|w| if alpha >= 1, -log(1 - |w|) if alpha < 1.
