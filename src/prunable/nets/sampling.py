@@ -25,7 +25,7 @@ from prunable.numerics.stable import check_alpha
 Kind = Literal["iid", "shared", "isotropic"]
 
 # Small enough for the scratch buffers of a thread to stay in its cache.
-CHUNK = 2**17
+CHUNK = 2**16
 # torch runs elementwise functions of at most this many elements on one thread.
 SERIAL = 2**11
 REFINE_BELOW = 2.0**-10
@@ -188,13 +188,13 @@ def positive_from_uniforms_(t: torch.Tensor, w: torch.Tensor, a: float) -> torch
     log_exponential = w.abs().neg_().log1p_().neg_().log_()
 
     def log_sine(share: float) -> torch.Tensor:
-        # sin(share * pi * (1 - t)), well conditioned at the pole t -> 0
-        if share >= 0.5:
-            return (t * (share * math.pi)).add_((1 - share) * math.pi).sin_().log_()
-        return (1 - t).mul_(share * math.pi).sin_().log_()
+        # sin(share * pi * (1 - t)); the sine of the supplement is precise at the pole t -> 0
+        far = (1 - t).mul_(share * math.pi)
+        near = (t * (share * math.pi)).add_((1 - share) * math.pi)
+        return torch.where(t < 0.5, near, far).sin_().log_()
 
-    exponent = log_sine(1 - a).sub_(log_exponential).mul_((1 - a) / a).add_(log_sine(a))
-    exponent.sub_(t.mul_(math.pi).sin_().log_(), alpha=1 / a)
+    exponent = log_sine(1 - a).sub_(log_exponential).mul_((1 - a) / a)
+    exponent.add_(log_sine(a)).sub_(log_sine(1.0), alpha=1 / a)
     exponent.clamp_(max=math.log(torch.finfo(t.dtype).max) - 1e-3)
     return exponent.exp_()
 
@@ -272,7 +272,7 @@ def _uniforms(
     t = torch.empty(count, dtype=dtype, device=device).uniform_(generator=generator)
     w = torch.empty(count, dtype=dtype, device=device).uniform_(-1, 1, generator=generator)
     grid = 2.0**-53 if dtype == torch.float64 else 2.0**-24
-    small = torch.minimum(t, w.abs()).lt_(REFINE_BELOW).nonzero().view(-1)
+    small = (torch.minimum(t, w.abs()) < REFINE_BELOW).nonzero().view(-1)
     for uniform, cell in ((t, grid), (w, 2 * grid)):
         inside = torch.empty(small.numel(), dtype=dtype, device=device)
         refined = uniform[small] + inside.uniform_(generator=generator).mul_(cell)
