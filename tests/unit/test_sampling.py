@@ -60,6 +60,16 @@ def test_float32_edges_give_finite_draws(alpha):
     assert (torch.sign(draws) * torch.sign(grid_w) >= 0).all()
 
 
+@pytest.mark.parametrize("a", [0.25, 0.5, 0.75, 0.9, 0.995])
+def test_float32_positive_draws_are_right_at_both_ends(a):
+    # the two ends of t with w at its grid; the reference is the float64 transform
+    t = torch.tensor([2.0**-20, 2.0**-11, 0.3, 0.7, 1 - 2.0**-10, 1 - 2.0**-24, 1.0])
+    w = torch.tensor([2.0**-10, -0.25, 0.5, -0.75, 1 - 2.0**-23, 0.5, 0.5])
+    expected = positive_transform(t.double().numpy(), w.double().numpy(), a)
+    found = positive_from_uniforms_(t.clone(), w.clone(), a).double().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
 def test_tiny_alpha_saturates_instead_of_overflowing():
     draws = sample_stable((200_000,), 0.05, generator=generator())
     assert torch.isfinite(draws).all()

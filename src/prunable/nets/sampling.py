@@ -187,9 +187,12 @@ def positive_from_uniforms_(t: torch.Tensor, w: torch.Tensor, a: float) -> torch
         return torch.ones_like(t)
     log_exponential = w.abs().neg_().log1p_().neg_().log_()
 
+    # At t = 1 all sines vanish and their quotient has a limit; a tiny angle stands for it.
+    opposite = (1 - t).clamp_(min=2.0**-64)
+
     def log_sine(share: float) -> torch.Tensor:
         # sin(share * pi * (1 - t)); the sine of the supplement is precise at the pole t -> 0
-        far = (1 - t).mul_(share * math.pi)
+        far = opposite * (share * math.pi)
         near = (t * (share * math.pi)).add_((1 - share) * math.pi)
         return torch.where(t < 0.5, near, far).sin_().log_()
 
