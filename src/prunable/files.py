@@ -68,13 +68,18 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically; see `atomic_write`."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    atomic_write(path, write)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically; see `atomic_write`."""
-    atomic_write(path, lambda temporary: _write_text(temporary, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, document: Any) -> None:

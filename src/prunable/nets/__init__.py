@@ -1,0 +1,1 @@
+"""Networks: views of their weights, pruning plans and strategies, noise and training."""

@@ -1,0 +1,57 @@
+"""Applying a pruning plan: the only code through which a plan changes weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+
+from prunable.errors import InputError
+from prunable.nets.plan import LayerPlan, PruningPlan
+
+
+def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: PruningPlan) -> None:
+    """Zero what a plan prunes, in place.
+
+    Parameters
+    ----------
+    named_parameters : iterable of (str, Tensor)
+        Such as `model.named_parameters()`; may hold more than the plan names.
+    plan : PruningPlan
+
+    Raises
+    ------
+    InputError
+        If a planned parameter is missing or has another shape; then nothing is changed.
+    """
+    parameters = dict(named_parameters)
+    problems = list(_problems(parameters, plan))
+    if problems:
+        raise InputError(
+            f"The plan does not fit the model: {'; '.join(problems)}. Nothing was changed. "
+            "Apply it to the model it was made for."
+        )
+    with torch.no_grad():
+        for layer in plan.layers:
+            weights = parameters[layer.name]
+            pruned = _pruned(layer, weights.shape).to(weights.device)
+            # not a product with 0, which would leave -0.0
+            weights.masked_fill_(pruned, 0)
+
+
+def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iterator[str]:
+    for layer in plan.layers:
+        if layer.name not in parameters:
+            yield f"it has no parameter `{layer.name}`"
+            continue
+        shape = parameters[layer.name].shape
+        if len(shape) < 2 or (shape[0], shape[1:].numel()) != layer.shape:
+            yield (f"`{layer.name}` has shape {tuple(shape)}, planned as a matrix of {layer.shape}")
+
+
+def _pruned(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
+    """Mask of the pruned weights, in a shape that broadcasts to the parameter's."""
+    pruned = torch.from_numpy(~layer.kept)
+    if layer.axis == "unit":
+        return pruned.reshape(-1, *[1] * (len(shape) - 1))
+    return pruned.reshape(1, *shape[1:])

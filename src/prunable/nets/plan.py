@@ -1,0 +1,266 @@
+"""What to prune: budgets that are asked for, and the frozen plan that answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.errors import InputError
+
+Scope = Literal["layer", "global"]
+Axis = Literal["unit", "input"]
+
+_AXIS_NUMBERS: dict[Axis, int] = {"unit": 0, "input": 1}
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Keep a share of the candidates.
+
+    Parameters
+    ----------
+    kappa : float
+        Kept share in [0, 1].
+    scope : {"layer", "global"}
+        The share of each layer, or of all layers together with one threshold.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+    """
+
+    kappa: float
+    scope: Scope = "layer"
+
+    def __post_init__(self) -> None:
+        _check_share(self.kappa, "kappa", "Keep")
+        if self.scope not in get_args(Scope):
+            raise InputError.parameter("scope", "Keep", f"one of {get_args(Scope)}", self.scope)
+
+
+@dataclass(frozen=True)
+class Error:
+    """Keep as little of each layer as a relative compression error allows.
+
+    Parameters
+    ----------
+    eps : float
+        Largest ||w_hat - w||_p / ||w||_p of each layer, in [0, 1].
+    p : float
+        Order of the norm, positive and finite.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+    """
+
+    eps: float
+    p: float = 2.0
+
+    def __post_init__(self) -> None:
+        _check_share(self.eps, "eps", "Error")
+        check_order(self.p, "Error")
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Keep as little of each layer as retains a share of its squared norm.
+
+    Parameters
+    ----------
+    share : float
+        Least ||w_hat||_2^2 / ||w||_2^2 of each layer, in [0, 1]. The squared criterion with
+        tolerance 0.1 is `Energy(0.9)`.
+
+    Raises
+    ------
+    InputError
+        If `share` is out of range.
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        _check_share(self.share, "share", "Energy")
+
+    @property
+    def eps(self) -> float:
+        """The relative l_2 error sqrt(1 - share) that leaves the share."""
+        # 1 - 0.9 < 0.1 in floating point; rounding restores the decimal that was meant
+        return math.sqrt(round(1 - self.share, 15))
+
+    @property
+    def p(self) -> float:
+        """Order of the norm, 2."""
+        return 2.0
+
+
+Budget = Keep | Error | Energy
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPlan:
+    """What is kept of one layer.
+
+    Attributes
+    ----------
+    name : str
+        Name of the parameter.
+    shape : tuple of int
+        Shape (out, in) of the layer's `WeightView`.
+    axis : {"unit", "input"}
+        Whether rows (hidden units) or columns (input nodes) are pruned.
+    kept : ndarray of bool, shape (n_total,)
+        Which of them are kept; stored as a read-only copy.
+    eps : float
+        Realised relative l_p error.
+    p : float
+        Its order.
+    kappa_asked : float, optional
+        Share the budget asked of this layer; None if it asked for something else.
+
+    Raises
+    ------
+    InputError
+        If `axis` is unknown or `kept` does not fit `shape`.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    axis: Axis
+    kept: NDArray[np.bool_]
+    eps: float
+    p: float = 2.0
+    kappa_asked: float | None = None
+
+    def __post_init__(self) -> None:
+        check_axis(self.axis, "LayerPlan")
+        kept = np.array(self.kept)
+        expected = (self.shape[_AXIS_NUMBERS[self.axis]],)
+        if kept.dtype != np.bool_ or kept.shape != expected:
+            raise InputError.parameter(
+                "kept",
+                f"LayerPlan {self.name}",
+                f"a bool array of shape {expected}",
+                f"{kept.dtype} of shape {kept.shape}",
+            )
+        kept.flags.writeable = False
+        object.__setattr__(self, "kept", kept)
+
+    @property
+    def n_total(self) -> int:
+        """Number of units or input nodes."""
+        return self.kept.size
+
+    @property
+    def n_kept(self) -> int:
+        """Number of kept ones."""
+        return int(np.count_nonzero(self.kept))
+
+    @property
+    def kappa(self) -> float:
+        """Realised kept share."""
+        return self.n_kept / self.n_total
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
+    def n_parameters_kept(self) -> int:
+        """Number of weights in kept units or input nodes."""
+        return self.n_kept * (self.n_parameters // self.n_total)
+
+
+@dataclass(frozen=True, eq=False)
+class PruningPlan:
+    """What is kept of the planned layers of a network; others are not counted.
+
+    Attributes
+    ----------
+    method : str
+        Name of the strategy.
+    budget : Keep, Error or Energy
+        What was asked.
+    layers : tuple of LayerPlan
+        One per layer, at least one, with different names.
+
+    Raises
+    ------
+    InputError
+        If there is no layer, or two share a name.
+    """
+
+    method: str
+    budget: Budget
+    layers: tuple[LayerPlan, ...]
+
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        if not names or len(set(names)) < len(names):
+            raise InputError.parameter(
+                "layers", "PruningPlan", "one or more layers of different names", names
+            )
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights of the planned layers."""
+        return sum(layer.n_parameters for layer in self.layers)
+
+    @property
+    def n_parameters_kept(self) -> int:
+        """Number of weights that stay."""
+        return sum(layer.n_parameters_kept for layer in self.layers)
+
+    @property
+    def kappa(self) -> float:
+        """Kept share of the planned layers' weights."""
+        return self.n_parameters_kept / self.n_parameters
+
+    def to_dict(self) -> dict[str, Any]:
+        """Summarise as plain JSON values: counts, shares and errors, without the masks."""
+        return {
+            "method": self.method,
+            "budget": {"kind": type(self.budget).__name__.lower(), **asdict(self.budget)},
+            "kappa": self.kappa,
+            "n_parameters": self.n_parameters,
+            "n_parameters_kept": self.n_parameters_kept,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "shape": list(layer.shape),
+                    "axis": layer.axis,
+                    "n_total": layer.n_total,
+                    "n_kept": layer.n_kept,
+                    "kappa_asked": layer.kappa_asked,
+                    "kappa": layer.kappa,
+                    "eps": layer.eps,
+                    "p": layer.p,
+                }
+                for layer in self.layers
+            ],
+        }
+
+
+def check_axis(axis: str, where: str) -> None:
+    """Raise InputError unless `axis` is "unit" or "input"."""
+    if axis not in get_args(Axis):
+        raise InputError.parameter("axis", where, f"one of {get_args(Axis)}", axis)
+
+
+def check_order(p: float, where: str) -> None:
+    """Raise InputError unless `p` is the order of a (quasi-)norm: positive and finite."""
+    if not 0 < p < math.inf:
+        raise InputError.parameter("p", where, "positive and finite", p)
+
+
+def _check_share(share: float, param: str, where: str) -> None:
+    if not 0 <= share <= 1:
+        raise InputError.parameter(param, where, "between 0 and 1", share)

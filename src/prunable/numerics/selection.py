@@ -1,0 +1,126 @@
+"""Which entries to keep: the one selection that every pruning strategy uses."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from prunable.errors import InputError
+
+Rounding = Literal["ceil", "floor"]
+
+# kappa often comes out of 1 - ratio, so it is known to a few units in the last place of 1.
+_KAPPA_NOISE = 4 * float(np.finfo(np.float64).eps)
+
+
+def top_k_mask(scores: ArrayLike, k: int) -> NDArray[np.bool_]:
+    """Mark the k largest scores in linear time.
+
+    Parameters
+    ----------
+    scores : array_like
+        Real numbers of any shape and dtype; infinities are ordered as usual.
+    k : int
+        How many to mark, 0 <= k <= number of scores.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        Same shape, exactly k times True. Of equal scores the one of lower index (in C
+        order) comes first.
+
+    Raises
+    ------
+    InputError
+        If a score is NaN or no real number, or `k` is out of range.
+    """
+    array = np.asarray(scores)
+    if array.dtype.kind not in "iuf":
+        raise InputError.parameter(
+            "scores", "top_k_mask", "real numbers", f"the type {array.dtype}"
+        )
+    flat = array.ravel()
+    k = check_count(k, flat.size, "k", "top_k_mask")
+    # max() hands on a NaN and needs no temporary array
+    if flat.size and np.isnan(flat.max()):
+        raise InputError.parameter(
+            "scores", "top_k_mask", "free of NaN", f"{np.isnan(flat).sum()} NaN"
+        )
+    if k == 0:
+        return np.zeros(array.shape, dtype=np.bool_)
+    threshold = np.partition(flat, flat.size - k)[flat.size - k]
+    mask: NDArray[np.bool_] = flat > threshold
+    mask[np.flatnonzero(flat == threshold)[: k - np.count_nonzero(mask)]] = True
+    return mask.reshape(array.shape)
+
+
+def kept_count(kappa: float, total: int, rounding: Rounding = "ceil") -> int:
+    """Turn a kept share into a count.
+
+    Parameters
+    ----------
+    kappa : float
+        Kept share, 0 <= kappa <= 1.
+    total : int
+        How many there are, >= 0.
+    rounding : {"ceil", "floor"}
+        What to do with a fraction: ceil as in the 2021 paper's best k-term approximation,
+        floor as in section 3 of Wan, Zaidi and Simsekli (2023).
+
+    Returns
+    -------
+    int
+        Between 0 and `total`. A product that is whole up to the rounding error of `kappa`
+        counts as whole: 0.1 of 30 is 3, although 0.1 * 30 > 3 in floating point.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range.
+    """
+    where = "kept_count"
+    if not 0 <= kappa <= 1:
+        raise InputError.parameter("kappa", where, "between 0 and 1", kappa)
+    if total < 0:
+        raise InputError.parameter("total", where, "at least 0", total)
+    if rounding not in get_args(Rounding):
+        raise InputError.parameter("rounding", where, f"one of {get_args(Rounding)}", rounding)
+    product = float(kappa) * total
+    nearest = round(product)
+    if abs(product - nearest) <= _KAPPA_NOISE * total:
+        return nearest
+    return math.ceil(product) if rounding == "ceil" else math.floor(product)
+
+
+def check_count(count: Any, total: int, param: str, where: str) -> int:
+    """Check that `count` is a whole number from 0 to `total`.
+
+    Parameters
+    ----------
+    count : int
+        Python or NumPy integer.
+    total : int
+        Largest value allowed.
+    param, where : str
+        Names of the argument and of the caller, for the message.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    try:
+        checked = operator.index(count)
+    except TypeError:
+        checked = -1
+    if not 0 <= checked <= total:
+        raise InputError.parameter(param, where, f"an integer between 0 and {total}", count)
+    return checked

@@ -1,0 +1,202 @@
+"""What every pruning strategy must do; a new strategy adds one subclass of the contract."""
+
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+
+from prunable.errors import InputError
+from prunable.nets.plan import Energy, Error, Keep
+from prunable.nets.strategies import NodePruning, Strategy
+from prunable.nets.views import WeightView
+from prunable.numerics.randomness import rng
+
+SHAPES = {"first": (12, 30), "second": (25, 12), "last": (7, 25)}
+EPS = [0.05, 0.3, 0.6, 0.95]
+
+
+def heavy_tailed_views(dtype=np.float64) -> list[WeightView]:
+    generator = np.random.default_rng(11)
+    return [
+        WeightView(name, (scale * generator.standard_t(1.7, size=shape)).astype(dtype))
+        for scale, (name, shape) in zip((1.0, 0.4, 2.0), SHAPES.items(), strict=True)
+    ]
+
+
+class StrategyContract:
+    """Subclasses give the strategy, its norm order, and each candidate's score."""
+
+    strategy: Strategy
+    p: float
+
+    def scores(self, matrix: np.ndarray) -> np.ndarray:
+        """Scores of a matrix's candidates, computed by other means than the strategy's.
+
+        The l_p norm of the pruned candidates' scores is that of the pruned weights.
+        """
+        raise NotImplementedError
+
+    def plan(self, budget, views=None, seed=0):
+        return self.strategy.plan(views or heavy_tailed_views(), budget, rng=rng(seed))
+
+    def error(self, scores, kept) -> float:
+        return np.linalg.norm(scores[~kept], ord=self.p) / np.linalg.norm(scores, ord=self.p)
+
+    def budgets(self):
+        yield from (Keep(0.3), Keep(0.3, scope="global"), Error(0.3, p=self.p))
+        if self.p == 2:
+            yield Energy(0.9)
+
+    def test_one_layer_plan_per_view_in_order(self):
+        views = heavy_tailed_views()
+        for budget in self.budgets():
+            plan = self.plan(budget, views)
+            assert plan.budget == budget
+            assert [layer.name for layer in plan.layers] == list(SHAPES)
+            assert [layer.shape for layer in plan.layers] == list(SHAPES.values())
+            for view, layer in zip(views, plan.layers, strict=True):
+                assert layer.kept.shape == self.scores(view.matrix).shape
+                assert layer.p == self.p
+
+    @pytest.mark.parametrize("kappa", [0.0, 0.1, 1 / 3, 0.5, 0.999, 1.0])
+    def test_layer_counts_are_exact(self, kappa):
+        for layer in self.plan(Keep(kappa)).layers:
+            assert layer.n_kept == np.ceil(round(kappa * layer.n_total, 9))
+            assert layer.kappa_asked == kappa
+            assert layer.kappa == layer.n_kept / layer.n_total
+
+    @pytest.mark.parametrize("kappa", [0.0, 0.1, 1 / 3, 0.5, 0.999, 1.0])
+    def test_global_counts_are_exact_and_one_threshold_holds(self, kappa):
+        views = heavy_tailed_views()
+        plan = self.plan(Keep(kappa, scope="global"), views)
+        total = sum(layer.n_total for layer in plan.layers)
+        assert sum(layer.n_kept for layer in plan.layers) == np.ceil(round(kappa * total, 9))
+        assert all(layer.kappa_asked is None for layer in plan.layers)
+        scores = np.concatenate([self.scores(view.matrix) for view in views])
+        kept = np.concatenate([layer.kept for layer in plan.layers])
+        if kept.any() and not kept.all():
+            assert scores[kept].min() > scores[~kept].max()
+
+    def test_kept_are_the_largest(self):
+        views = heavy_tailed_views()
+        for budget in self.budgets():
+            for view, layer in zip(views, self.plan(budget, views).layers, strict=True):
+                scores = self.scores(view.matrix)
+                if 0 < layer.n_kept < layer.n_total:
+                    assert scores[layer.kept].min() > scores[~layer.kept].max()
+
+    def test_realised_error_is_the_measured_one(self):
+        views = heavy_tailed_views()
+        for budget in self.budgets():
+            for view, layer in zip(views, self.plan(budget, views).layers, strict=True):
+                measured = self.error(self.scores(view.matrix), layer.kept)
+                assert layer.eps == pytest.approx(measured, rel=1e-12, abs=1e-300)
+
+    @pytest.mark.parametrize("eps", EPS)
+    def test_error_budget_is_kept_and_tight(self, eps):
+        views = heavy_tailed_views()
+        for view, layer in zip(views, self.plan(Error(eps, p=self.p), views).layers, strict=True):
+            scores = self.scores(view.matrix)
+            assert layer.eps <= eps
+            fewer = layer.kept.copy()
+            fewer[np.argmin(np.where(layer.kept, scores, np.inf))] = False
+            assert self.error(scores, fewer) > eps
+
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+    def test_energy_budget_is_kept_and_tight(self, share):
+        views = heavy_tailed_views()
+        if self.p != 2:
+            with pytest.raises(InputError, match="the budget's order, 2"):
+                self.plan(Energy(share), views)
+            return
+        for view, layer in zip(views, self.plan(Energy(share), views).layers, strict=True):
+            energy = self.scores(view.matrix) ** 2
+            assert energy[layer.kept].sum() >= share * energy.sum()
+            smallest = energy[layer.kept].min()
+            assert energy[layer.kept].sum() - smallest < share * energy.sum()
+
+    def test_extreme_error_budgets(self):
+        assert all(layer.n_kept == layer.n_total for layer in self.plan(Error(0, p=self.p)).layers)
+        assert all(layer.n_kept == 0 for layer in self.plan(Error(1, p=self.p)).layers)
+
+    def test_same_arguments_give_the_same_plan(self):
+        for budget in self.budgets():
+            first, second = self.plan(budget), self.plan(budget)
+            assert first.to_dict() == second.to_dict()
+            for one, other in zip(first.layers, second.layers, strict=True):
+                np.testing.assert_array_equal(one.kept, other.kept)
+
+    def test_precision_and_scale_of_the_weights_do_not_matter(self):
+        for budget in self.budgets():
+            expected = self.plan(budget, heavy_tailed_views(np.float32))
+            for factor in (1.0, 2.0**-900, 2.0**900):
+                views = [
+                    WeightView(v.name, v.matrix.astype(np.float64) * factor)
+                    for v in heavy_tailed_views(np.float32)
+                ]
+                for one, other in zip(
+                    expected.layers, self.plan(budget, views).layers, strict=True
+                ):
+                    np.testing.assert_array_equal(one.kept, other.kept)
+
+    def test_weights_are_not_modified(self):
+        for budget in self.budgets():
+            matrices = [view.matrix.copy() for view in heavy_tailed_views()]
+            views = [WeightView(str(i), matrix) for i, matrix in enumerate(matrices)]
+            self.plan(budget, views)
+            for view, matrix in zip(heavy_tailed_views(), matrices, strict=True):
+                np.testing.assert_array_equal(view.matrix, matrix)
+
+    def test_plans_are_frozen(self):
+        plan = self.plan(Keep(0.5))
+        with pytest.raises(FrozenInstanceError):
+            plan.method = "other"
+        with pytest.raises(ValueError, match="read-only"):
+            plan.layers[0].kept[0] = False
+
+    def test_zero_layer(self):
+        views = [WeightView("zero", np.zeros((6, 6))), *heavy_tailed_views()]
+        assert self.plan(Keep(0.5), views).layers[0].n_kept == 3
+        nothing = self.plan(Error(0.0, p=self.p), views).layers[0]
+        assert (nothing.n_kept, nothing.eps) == (0, 0.0)
+        assert self.plan(Error(0.5, p=self.p), views[:1]).kappa == 0
+
+    def test_unknown_scope_budget_and_missing_views_are_refused(self):
+        with pytest.raises(InputError, match="`scope` of `Keep` must be one of"):
+            self.plan(Keep(0.5, scope="model"))
+        with pytest.raises(InputError, match="`budget` of"):
+            self.plan(0.5)
+        with pytest.raises(InputError, match="`views` of"):
+            self.strategy.plan([], Keep(0.5), rng=rng(0))
+
+
+class TestUnits(StrategyContract):
+    strategy = NodePruning()
+    p = 2.0
+
+    def scores(self, matrix):
+        return np.linalg.norm(matrix, axis=1)
+
+
+class TestInputs(StrategyContract):
+    strategy = NodePruning(axis="input")
+    p = 2.0
+
+    def scores(self, matrix):
+        return np.linalg.norm(matrix, axis=0)
+
+
+class TestUnitsInTheSumNorm(StrategyContract):
+    strategy = NodePruning(p=1.0)
+    p = 1.0
+
+    def scores(self, matrix):
+        return np.abs(matrix).sum(axis=1)
+
+
+class TestInputsInAFractionalNorm(StrategyContract):
+    strategy = NodePruning(axis="input", p=1.5)
+    p = 1.5
+
+    def scores(self, matrix):
+        return (np.abs(matrix) ** 1.5).sum(axis=0) ** (1 / 1.5)
