@@ -1,0 +1,1 @@
+"""Tables, figures and pages of stored results; computes nothing, knows no torch."""

@@ -1,0 +1,66 @@
+"""One self-contained HTML page out of stored results."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from prunable.files import write_text
+from prunable.report import figures, tables
+from prunable.report.results import Results
+
+
+def render_report(results: Results) -> str:
+    """Render the page; it loads nothing from elsewhere and needs no JavaScript.
+
+    Parameters
+    ----------
+    results : Results
+
+    Returns
+    -------
+    str
+        HTML; whatever comes from the results is escaped.
+    """
+    environment = Environment(
+        loader=PackageLoader("prunable.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pictures = [
+        {
+            "name": name,
+            "text": text,
+            "data": base64.b64encode(figures.as_svg(figures.figure(name, results))).decode(),
+        }
+        for name, (_, text) in figures.FIGURES.items()
+    ]
+    return environment.get_template("demo.html.j2").render(
+        results=results,
+        caption=tables.caption(results),
+        columns=tables.COLUMNS,
+        rows=tables.comparison_rows(results),
+        pictures=pictures,
+        write=lambda metric, value: (
+            tables.REFUSED
+            if value is None
+            else tables.NUMBERS.get(metric, tables.as_accuracy)(value)
+        ),
+        percent=tables.as_percent,
+        spread=lambda found: tables.spread(tables.as_accuracy, found.mean, found.std),
+    )
+
+
+def write_report(results: Results, path: Path) -> None:
+    """Write the page atomically; see `render_report`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    write_text(path, render_report(results))
