@@ -94,7 +94,7 @@ def results_document(settings: DemoSettings, data: Dataset, results: Rows, contr
         ],
         "controls": list(_controls(settings, results, controls)),
         "differences": list(_differences(conditions)),
-        "findings": list(_findings(data, results, controls)),
+        "findings": [*_findings(data, results, controls), *_equal_size(conditions)],
     }
 
 
@@ -266,5 +266,26 @@ def _findings(data: Dataset, results: Rows, controls: Rows) -> Iterator[Row]:
                 f"{100 * min(gains):+.2f} to {100 * max(gains):+.2f} points over {len(gains)} "
                 "pairs). A pruning ratio at a fixed relative error says how unequal the columns "
                 "are; accuracy at equal size says what was gained."
+            ),
+        }
+
+
+def _equal_size(conditions: Sequence[Row]) -> Iterator[Row]:
+    """What is left at a tenth of the units, whatever the error."""
+    kappa = 0.1
+    place = KEEP_GRID.index(kappa)
+    left = [
+        f"{c['curves']['test_accuracy_mean'][place]:.3f} ({c['label']})"
+        for c in conditions
+        if c["curves"]["test_accuracy_mean"]
+    ]
+    if left:
+        yield {
+            "title": "At equal size",
+            "text": (
+                f"Pruned to {100 * kappa:.0f} % of the units, whatever the error, the networks "
+                f"have a mean test accuracy of {', '.join(left)}. Where the noise reaches the "
+                "function, the units of largest norm are those with the largest noise, and "
+                "keeping them alone keeps the noise."
             ),
         }

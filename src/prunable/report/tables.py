@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -30,22 +31,28 @@ def as_index(value: float) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of the table and how its numbers are written."""
+    """One metric of the table, its title, short for the terminal, and how it is written."""
 
     metric: str
     title: str
+    short: str
     number: Number
 
 
 COLUMNS = (
-    Column("train_accuracy", "train acc.", as_accuracy),
-    Column("test_accuracy", "test acc.", as_accuracy),
-    Column("test_balanced_accuracy", "balanced test acc.", as_accuracy),
-    Column("pruning_ratio_squared", "pruned %, squared error ≤ 0.1", as_percent),
-    Column("test_accuracy_pruned_squared", "test acc. after", as_accuracy),
-    Column("pruning_ratio_frobenius", "pruned %, Frobenius error ≤ 0.1", as_percent),
-    Column("test_accuracy_pruned_frobenius", "test acc. after", as_accuracy),
-    Column("alpha_log_moment_vectors", "measured alpha (units)", as_index),
+    Column("train_accuracy", "train acc.", "train\nacc.", as_accuracy),
+    Column("test_accuracy", "test acc.", "test\nacc.", as_accuracy),
+    Column("test_balanced_accuracy", "balanced test acc.", "balan-\nced", as_accuracy),
+    Column("pruning_ratio_squared", "pruned %, squared error ≤ 0.1", "pruned\nsq., %", as_percent),
+    Column("test_accuracy_pruned_squared", "test acc. after", "acc.\nafter", as_accuracy),
+    Column(
+        "pruning_ratio_frobenius",
+        "pruned %, Frobenius error ≤ 0.1",
+        "pruned\nFr., %",
+        as_percent,
+    ),
+    Column("test_accuracy_pruned_frobenius", "test acc. after", "acc.\nafter", as_accuracy),
+    Column("alpha_log_moment_vectors", "measured alpha (units)", "alpha\nfound", as_index),
 )
 NUMBERS = {column.metric: column.number for column in COLUMNS}
 REFUSED = "refused"
@@ -100,15 +107,25 @@ def caption(results: Results) -> str:
 
 def render_console(results: Results, console: Console) -> None:
     """Print the comparison table; the paper's numbers stand dim below ours."""
-    table = Table(title=caption(results))
-    table.add_column("noise")
+    table = Table(title=caption(results), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("noise", no_wrap=True)
     for column in COLUMNS:
-        table.add_column(column.title, justify="right")
+        table.add_column(column.short, justify="right", no_wrap=True)
+
+    def add(label: str, cells: tuple[str, ...], style: str | None) -> None:
+        table.add_row(
+            label.replace(", ", "\n"), *(cell.replace(" ± ", "\n±") for cell in cells), style=style
+        )
+
     for row in comparison_rows(results):
-        table.add_row(row.label, *row.cells)
+        add(row.label, row.cells, None)
         if row.source:
-            table.add_row(f"[dim]{row.source}[/]", *(f"[dim]{cell}[/]" for cell in row.paper))
+            add(row.source, row.paper, "dim")
     console.print(table)
+    console.print(
+        "[dim]sq.: dropped squared norm ≤ 0.1, as in the paper's tables; "
+        "Fr.: relative Frobenius error ≤ 0.1[/]\n"
+    )
     for finding in results.findings:
         console.print(f"[bold]{finding.title}.[/] {finding.text}", highlight=False)
 

@@ -1,0 +1,113 @@
+"""The report as a reader sees it, in headless Chromium."""
+
+import shutil
+
+import pytest
+
+from prunable.report.html import write_report
+from prunable.report.results import Results
+from prunable.report.tables import COLUMNS, comparison_rows
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("chromium and chromedriver are not installed")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    yield opened
+    opened.quit()
+
+
+@pytest.fixture
+def page(browser, results_document, tmp_path):
+    path = tmp_path / "report.html"
+    results = Results.model_validate(results_document)
+    write_report(results, path)
+    browser.set_window_size(1280, 900)
+    browser.get(path.as_uri())
+    return results
+
+
+def texts(browser, selector):
+    return browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent.trim())",
+        selector,
+    )
+
+
+def test_tables_show_the_document(browser, page):
+    rows = comparison_rows(page)
+    expected = [cell for row in rows for cell in (*row.cells, *(row.paper if row.source else ()))]
+    assert texts(browser, "#comparison-table tbody td") == expected
+    assert len(texts(browser, "#run-table tbody tr")) == len(page.runs)
+    assert "diverged: the loss is nan at step 7" in texts(browser, "#run-table td.bad")
+    assert texts(browser, "#difference-table td.text") == ["<b>chance</b>"]
+    assert len(texts(browser, "#control-table tbody tr")) == 1
+    assert len(texts(browser, "#comparison-table thead th")) == len(COLUMNS) + 1
+
+
+def test_pictures_are_drawn(browser, page):
+    sizes = browser.execute_script(
+        "return [...document.images].map(i => [i.complete, i.naturalWidth, i.clientWidth, i.alt])"
+    )
+    assert page is not None
+    assert len(sizes) == 4
+    for complete, natural, shown, alt in sizes:
+        assert complete
+        assert natural > 300
+        assert shown > 300
+        assert len(alt) > 20
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_fails(browser, page):
+    assert page is not None
+    loaded = browser.execute_script(
+        "return performance.getEntriesByType('resource').map(entry => entry.name)"
+    )
+    assert [name for name in loaded if not name.startswith("data:")] == []
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_page_does_not_scroll_sideways(browser, page, width):
+    assert page is not None
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False},
+    )
+    try:
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_in_both_schemes(browser, page, scheme):
+    assert page is not None
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    ink, paper = browser.execute_script(
+        "const style = getComputedStyle(document.body); return [style.color, style.backgroundColor]"
+    )
+    lights = [sum(map(int, c.strip("rgb()").split(","))) for c in (ink, paper)]
+    assert (lights[0] < lights[1]) == (scheme == "light")
+    assert abs(lights[0] - lights[1]) > 400
