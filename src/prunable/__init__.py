@@ -14,6 +14,7 @@ __version__ = version("prunable")
 _HOMES = {
     "HeavyTailedNoise": "prunable.nets.noise",
     "attach_noise": "prunable.nets.noise",
+    "validate": "prunable.nets.noise",
     "IterateAverage": "prunable.nets.averaging",
     "MeanFieldNetwork": "prunable.nets.models",
     "StableLaw": "prunable.numerics.stable",

@@ -104,6 +104,17 @@ def test_second_process_is_kept_out(tmp_path):
         pass
 
 
+def test_leftovers_of_a_killed_write_are_cleared(tmp_path):
+    folder = tmp_path / "runs" / "train-1"
+    folder.mkdir(parents=True)
+    leftovers = [tmp_path / ".results.json.x1.part", folder / ".model.safetensors.x2.part"]
+    for path in (*leftovers, folder / "mine.part"):
+        path.write_text("half")
+    with Store(tmp_path).locked():
+        assert not any(path.exists() for path in leftovers)
+    assert (folder / "mine.part").exists()
+
+
 def test_result_file_says_everything(tmp_path):
     train_into(tmp_path, spec(average_last=5))
     stored = json.loads((tmp_path / "result.json").read_text())

@@ -19,7 +19,7 @@ from platformdirs import user_cache_path
 from prunable.data.readers import damaged, idx_from_mnist_pickle, unpacked
 from prunable.data.registry import DataFile, DataSet, Form, Source, registered
 from prunable.errors import DataIntegrityError
-from prunable.files import os_errors_named, write_bytes
+from prunable.files import os_errors_named, remove_leftovers, write_bytes
 
 DATA_VARIABLE = "PRUNABLE_DATA"
 CACHE_VARIABLE = "PRUNABLE_CACHE"
@@ -135,6 +135,7 @@ def fetch(name: str) -> Located:
     with os_errors_named("write in", target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
+            remove_leftovers(target)
             if (located := locate(name)) is None:
                 _fetch_from_any(dataset, target)
                 located = locate(name)

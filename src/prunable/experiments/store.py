@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from prunable.errors import DataIntegrityError, InputError, SpecError
 from prunable.experiments.spec import Spec
-from prunable.files import os_errors_named, read_json, write_json
+from prunable.files import os_errors_named, read_json, remove_leftovers, write_json
 
 RESULT = "result.json"
 
@@ -34,7 +34,9 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the store against a second process; released even by a killed holder.
+        """Hold the store against a second process, and clear what a killed one left half-written.
+
+        The lock is released even by a killed holder.
 
         Raises
         ------
@@ -52,6 +54,8 @@ class Store:
                     "Wait for it, or choose another folder."
                 ) from error
         try:
+            for folder in (self.root, self.root / "figures", *self.root.glob("runs/*")):
+                remove_leftovers(folder)
             yield
         finally:
             lock.release()
