@@ -32,6 +32,17 @@ def uninterrupted(tmp_path_factory):
     return out, done
 
 
+def test_digits_need_no_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNABLE_CACHE", str(tmp_path / "empty"))
+    tiny = ["--seeds", "1", "--width", "20", "--steps", "5"]
+    done = run("demo", "--data", "digits", "--out", str(tmp_path / "d"), "--json", *tiny)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["dataset"]["label"] == "Digits (scikit-learn)"
+    # pixels are not negative: type I noise reaches the function here
+    assert not any("invisible" in finding["title"] for finding in document["findings"])
+
+
 def descendants(pid):
     """Processes below `pid`, from the process table."""
     table = {}
@@ -66,11 +77,14 @@ def test_outputs_are_all_there(uninterrupted):
     assert (out / "table.md").read_text().count("|") > 20
 
 
-def test_killed_demo_finishes_with_the_same_results(uninterrupted, tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_killed_demo_finishes_with_the_same_results(uninterrupted, tmp_path, sent):
     process = subprocess.Popen(
         command("demo", "--out", str(tmp_path), *SMALL),
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 300
     while len(list(tmp_path.glob("runs/evaluate-*/result.json"))) < 3:
@@ -79,8 +93,15 @@ def test_killed_demo_finishes_with_the_same_results(uninterrupted, tmp_path):
         time.sleep(0.02)
     workers = descendants(process.pid)
     assert workers
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    if sent == signal.SIGINT:  # as the terminal does: to the whole group
+        os.killpg(process.pid, sent)
+        _, talk = process.communicate()
+        assert process.returncode == 130
+        assert "the same command goes on" in talk
+        assert "Traceback" not in talk
+    else:
+        process.send_signal(sent)
+        process.wait()
     assert not (tmp_path / "results.json").exists()
     while any(alive(pid) for pid in workers):
         assert time.monotonic() < deadline, "workers outlive their killed parent"

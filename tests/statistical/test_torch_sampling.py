@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from prunable.nets.sampling import sample_stable
@@ -82,3 +83,16 @@ def test_hundred_million_float32_draws_are_finite_and_keep_the_tail():
         largest = max(largest, float(x.abs().max()))
     assert abs(exceedances - 100) < 50
     assert largest > law.isf(10e-8)
+
+
+@pytest.mark.parametrize("kind", ["iid", "isotropic"])
+def test_gaussian_tail_goes_on_beyond_the_float32_normal(kind):
+    """At alpha = 2, 5e-7 of 4e7 draws lie beyond 5.03 sd: 20 +- 5 s.e.; false alarm 6e-6.
+
+    The level is the exact quantile of N(0, 2) for that probability.
+    """
+    x = torch.cat([draw((20_000, 1000), 2.0, kind=kind, seed=s).flatten() for s in (41, 43)])
+    level = math.sqrt(2) * scipy.stats.norm.isf(2.5e-7)
+    count = int((x.abs() > level).sum())
+    assert abs(count - 20) < 5 * math.sqrt(20)
+    assert abs(float(x.double().var()) - 2) < 5 * 2 * math.sqrt(2 / x.numel())

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for results and report.")] = Path("demo"),
+    data: Annotated[str, typer.Option(help="Data set; digits needs no network.")] = "ecg5000",
     workers: Annotated[
         int, typer.Option(min=1, help="Processes; the numbers do not depend on it.")
     ] = os.cpu_count() or 1,
@@ -24,7 +25,7 @@ def demo(
     sigma: Annotated[float, typer.Option(help="Level of the noise.")] = 0.15,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json on stdout.")] = False,
 ) -> None:
-    """Train with and without heavy-tailed noise on ECG5000, measure, prune and compare.
+    """Train with and without heavy-tailed noise, measure, prune and compare.
 
     Writes report.html, results.json, table.md and figures. Interrupt it at will: the same
     command goes on where it stopped, and ends in the same results.
@@ -42,7 +43,7 @@ def demo(
     from prunable.report.tables import render_console, to_markdown
 
     talk = Console(stderr=True)
-    settings = DemoSettings(width=width, steps=steps, n_seeds=seeds, sigma=sigma)
+    settings = DemoSettings(data, width, steps, seeds, sigma=sigma)
     settings.evaluate_specs()  # refuses bad settings before anything is written
     store = Store(out)
     started = time.monotonic()

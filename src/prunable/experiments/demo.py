@@ -51,7 +51,7 @@ def run_demo(
     RunsFailedError
         If a run failed; finished ones are kept.
     """
-    data = load("ecg5000")
+    data = load(settings.dataset)
     specs = settings.evaluate_specs()
     evaluated = run_all(list(specs.values()), store, workers=workers, on_done=on_done)
     _refuse_failures(evaluated)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prunable.data.registry import registered
 from prunable.experiments.spec import EvaluateSpec, Spec, TrainSpec
 
 # Every 1/40 of a decade near the two criteria would be wasted: kappa is smooth in eps.
@@ -47,6 +48,8 @@ class DemoSettings:
 
     Parameters
     ----------
+    dataset : str
+        Registered name.
     width : int
         Hidden units n.
     steps : int
@@ -58,6 +61,7 @@ class DemoSettings:
         0.15 is what reproduces them (see docs/deviations.md).
     """
 
+    dataset: str = "ecg5000"
     width: int = 2000
     steps: int = 600
     n_seeds: int = 5
@@ -76,11 +80,11 @@ class DemoSettings:
         """Specification of one training run."""
         noisy = condition.alpha is not None
         return TrainSpec.create(
-            dataset="ecg5000",
+            dataset=self.dataset,
             width=self.width,
             steps=self.steps,
             eta=self.eta,
-            batch_size=500,
+            batch_size=registered(self.dataset).n_train,
             noise=condition.noise,
             alpha=condition.alpha,
             sigma=self.sigma if noisy else 0.0,

@@ -26,6 +26,8 @@ Kind = Literal["iid", "shared", "isotropic"]
 
 # Small enough for the scratch buffers of a thread to stay in its cache.
 CHUNK = 2**16
+# Large enough to hide the launches of an accelerator's kernels.
+DEVICE_CHUNK = 2**24
 # torch runs elementwise functions of at most this many elements on one thread.
 SERIAL = 2**11
 REFINE_BELOW = 2.0**-10
@@ -115,6 +117,8 @@ def add_stable_(
         raise InputError.parameter("dtype", "add_stable_", "a floating-point type", tensor.dtype)
     if scale == 0 or tensor.numel() == 0:
         return tensor
+    if kind == "isotropic" and alpha == 2:
+        kind = "iid"  # the same law, with the better tail
     with torch.no_grad():
         _ADDERS[kind](tensor, alpha, scale, seed)
     return tensor
@@ -214,7 +218,7 @@ def _add_iid(tensor: torch.Tensor, alpha: float, scale: float, seed: int) -> Non
         draws = _symmetric(stop - start, alpha, flat, generator)
         flat[start:stop].add_(draws, alpha=scale)
 
-    _for_each_chunk(flat.numel(), CHUNK, seed, tensor.device, work)
+    _for_each_chunk(flat.numel(), _chunk(tensor), seed, tensor.device, work)
 
 
 def _add_shared(tensor: torch.Tensor, alpha: float, scale: float, seed: int) -> None:
@@ -233,7 +237,7 @@ def _add_isotropic(tensor: torch.Tensor, alpha: float, scale: float, seed: int) 
         mixing = positive_from_uniforms_(t, w, alpha / 2)
         radius[start:stop] = mixing.mul_(2).sqrt_().mul_(scale)
 
-    _for_each_chunk(rows, CHUNK, child_seed(seed, "radius"), tensor.device, draw_radius)
+    _for_each_chunk(rows, _chunk(tensor), child_seed(seed, "radius"), tensor.device, draw_radius)
     shape = (-1, *[1] * (tensor.ndim - 1))
 
     def add_rows(start: int, stop: int, generator: torch.Generator) -> None:
@@ -242,7 +246,7 @@ def _add_isotropic(tensor: torch.Tensor, alpha: float, scale: float, seed: int) 
         gaussian.normal_(generator=generator)
         target.add_(gaussian.mul_(radius[start:stop].view(shape)).to(tensor.dtype))
 
-    rows_per_chunk = max(1, CHUNK // max(1, tensor[0].numel()))
+    rows_per_chunk = max(1, _chunk(tensor) // max(1, tensor[0].numel()))
     _for_each_chunk(rows, rows_per_chunk, child_seed(seed, "gauss"), tensor.device, add_rows)
 
 
@@ -253,6 +257,10 @@ _ADDERS: dict[Kind, Callable[[torch.Tensor, float, float, int], None]] = {
 }
 
 
+def _chunk(tensor: torch.Tensor) -> int:
+    return CHUNK if tensor.device.type == "cpu" else DEVICE_CHUNK
+
+
 def _working_dtype(tensor: torch.Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
@@ -260,11 +268,8 @@ def _working_dtype(tensor: torch.Tensor) -> torch.dtype:
 def _symmetric(
     count: int, alpha: float, like: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
-    dtype = _working_dtype(like)
-    if alpha == 2.0:
-        draws = torch.empty(count, dtype=dtype, device=like.device)
-        return draws.normal_(std=math.sqrt(2), generator=generator).to(like.dtype)
-    t, w = _uniforms(count, dtype, like.device, generator)
+    # alpha = 2 too: float32 `normal_` ends at 5.8 standard deviations, this at 8
+    t, w = _uniforms(count, _working_dtype(like), like.device, generator)
     return symmetric_from_uniforms_(t, w, alpha).to(like.dtype)
 
 
