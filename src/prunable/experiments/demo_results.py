@@ -230,9 +230,9 @@ def _findings(data: Dataset, results: Rows, controls: Rows) -> Iterator[Row]:
                 "Type I noise adds one number Z to all incoming weights of a unit, which moves "
                 "its pre-activation by Z times the sum of the input. Every series of "
                 f"{data.label} has mean zero: the share of an input's norm along the all-ones "
-                f"direction is at most {visible.max():.1e}. So the noise changes the norms of the columns and "
-                "with them what is pruned, while test accuracy before pruning differs from "
-                "the run without noise and with the same seed by at most "
+                f"direction is at most {visible.max():.1e}. So the noise changes the norms of the "
+                "columns and with them what is pruned, while test accuracy before pruning differs "
+                "from the run without noise and with the same seed by at most "
                 f"{100 * max(shifts):.2f} points. The paper's own Tables 1 and 2 show the same "
                 "pattern: accuracy before pruning hardly depends on alpha."
             ),

@@ -9,7 +9,7 @@ import numpy as np
 from prunable.data.registry import registered
 from prunable.experiments.spec import EvaluateSpec, Spec, TrainSpec
 
-# Every 1/40 of a decade near the two criteria would be wasted: kappa is smooth in eps.
+# Grids of the two curves; the accuracy grid is dense where few units are left.
 EPS_GRID = tuple(round(float(eps), 4) for eps in np.geomspace(0.01, 0.9, 28))
 KEEP_GRID = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85, 1.0)
 
