@@ -33,7 +33,7 @@ CAUSES = {
         "second layer"
     ),
     "pruning_ratio_squared": (
-        "sigma = 0.15 is inferred, not printed (the printed 0.5 prunes 60 to 70 %); and the "
+        "sigma = 0.15 is inferred, not printed (the printed 0.5 prunes 62 to 75 %); and the "
         "mean of a few draws of a heavy-tailed ratio scatters widely"
     ),
     "train_accuracy_pruned_squared": "follows from the pruning ratio and the accuracy before",

@@ -149,19 +149,19 @@ def symmetric_from_uniforms_(t: torch.Tensor, w: torch.Tensor, alpha: float) -> 
     if alpha == 1.0:
         angle = t.mul_(half_pi)
         return angle.cos().div_(angle.sin_()).copysign_(w)
-    # log of the standard exponential; for alpha < 1 its small values make the large draws.
+    # The standard exponential; for alpha < 1 its small values make the large draws.
     magnitude = w.abs()
-    exponential = magnitude.log_() if alpha > 1 else magnitude.neg_().log1p_()
-    log_exponential = exponential.neg_().log_()
+    logarithm = magnitude.log_() if alpha > 1 else magnitude.neg_().log1p_()
+    exponential = logarithm.abs_()  # not neg_(): |w| = 1 shall give +0, never -0
     if alpha == 2.0:
-        return log_exponential.mul_(0.5).exp_().mul_(t.mul_(half_pi).cos_()).mul_(2).copysign_(w)
+        return exponential.sqrt_().mul_(t.mul_(half_pi).cos_()).mul_(2).copysign_(w)
     if alpha > 1:
         sine = (t * (alpha * half_pi)).add_((2 - alpha) * half_pi).sin_()
         cosine = (t * ((alpha - 1) * half_pi)).add_((2 - alpha) * half_pi).sin_()
     else:
         sine = (1 - t).mul_(alpha * half_pi).sin_()
         cosine = (t * ((1 - alpha) * half_pi)).add_(alpha * half_pi).sin_()
-    exponent = cosine.log_().sub_(log_exponential).mul_((1 - alpha) / alpha)
+    exponent = cosine.div_(exponential).log_().mul_((1 - alpha) / alpha)
     exponent.sub_(t.mul_(half_pi).sin_().log_(), alpha=1 / alpha)
     if alpha < 1:
         exponent.clamp_(max=math.log(torch.finfo(t.dtype).max) - 1e-3)
