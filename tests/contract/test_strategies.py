@@ -1,5 +1,6 @@
 """What every pruning strategy must do; a new strategy adds one subclass of the contract."""
 
+from abc import ABC, abstractmethod
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -23,18 +24,18 @@ def heavy_tailed_views(dtype=np.float64) -> list[WeightView]:
     ]
 
 
-class StrategyContract:
+class StrategyContract(ABC):
     """Subclasses give the strategy, its norm order, and each candidate's score."""
 
     strategy: Strategy
     p: float
 
+    @abstractmethod
     def scores(self, matrix: np.ndarray) -> np.ndarray:
         """Scores of a matrix's candidates, computed by other means than the strategy's.
 
         The l_p norm of the pruned candidates' scores is that of the pruned weights.
         """
-        raise NotImplementedError
 
     def plan(self, budget, views=None, seed=0):
         return self.strategy.plan(views or heavy_tailed_views(), budget, rng=rng(seed))

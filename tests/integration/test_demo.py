@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import prunable
 from prunable.cli.app import app
 
 SMALL = ["--seeds", "2", "--width", "300", "--steps", "400", "--workers", "2"]
@@ -191,3 +192,9 @@ def test_help_has_an_example(command_name):
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 0
     assert "xample" in found.output
+
+
+def test_version_is_the_packages():
+    found = CliRunner().invoke(app, ["--version"])
+    assert found.exit_code == 0
+    assert found.output == f"prunable {prunable.__version__}\n"

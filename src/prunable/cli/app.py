@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+import prunable
 from prunable.cli import data, demo, train
 from prunable.errors import PrunableError
 
@@ -32,11 +33,29 @@ class _Guarded(TyperGroup):
 app = typer.Typer(
     name="prunable",
     cls=_Guarded,
-    help="Know before you prune: how compressible is a network, and why.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"prunable {prunable.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def prunable_(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Know before you prune: how compressible is a network, and why."""
+    del version
+
+
 app.command(name="demo")(demo.demo)
 app.command(name="train")(train.train)
 app.add_typer(data.app, name="data")

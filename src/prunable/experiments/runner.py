@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -74,7 +75,8 @@ def _in_processes(
     with ProcessPoolExecutor(
         min(workers, len(specs)), mp_context=context, initializer=_start_worker
     ) as pool:
-        futures = {pool.submit(execute, spec, store): spec for spec in specs}
+        with _interrupts_ignored():
+            futures = {pool.submit(execute, spec, store): spec for spec in specs}
         try:
             for future in as_completed(futures):
                 yield futures[future], _result(future, futures[future])
@@ -95,10 +97,21 @@ def _result(future: Future[Result], spec: Spec) -> Result:
     return {"id": spec.run_id, "status": "failed", "reason": reason, "metrics": {}}
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Start workers deaf to Ctrl-C, which reaches the whole group: the parent alone decides."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by what is spawned now
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _start_worker() -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group; the parent alone decides what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

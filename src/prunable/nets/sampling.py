@@ -58,7 +58,7 @@ def sample_stable(
         all coordinates of a vector, exp(-|sum u_j|^alpha); rotation invariant,
         exp(-||u||^alpha).
     generator : torch.Generator
-        CPU generator; advanced by one draw.
+        On any device; advanced by one draw, which seeds all the others.
     dtype, device
         Of the result. float16 and bfloat16 are rounded from float32.
 
@@ -78,7 +78,7 @@ def sample_stable(
     Chambers, Mallows and Stuck (1976); the three laws are those of section 2.1 of Wan,
     Zaidi and Simsekli (2023).
     """
-    seed = int(torch.randint(2**62, (), generator=generator))
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     out = torch.zeros(tuple(shape), dtype=dtype, device=device)
     add_stable_(out, alpha, scale=scale, kind=kind, seed=seed)
     return out
