@@ -17,8 +17,17 @@ from prunable.cli.app import app
 SMALL = ["--seeds", "2", "--width", "300", "--steps", "400", "--workers", "2"]
 
 
+# A test run started in the background inherits a deaf SIGINT; a user's terminal does not.
+MAIN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from prunable.cli.app import main
+main()
+"""
+
+
 def command(*arguments):
-    return [sys.executable, "-c", "from prunable.cli.app import main; main()", *arguments]
+    return [sys.executable, "-c", MAIN, *arguments]
 
 
 def run(*arguments):
