@@ -195,3 +195,8 @@ def test_input_is_not_modified():
     for estimate in estimators:
         estimate(x, center="median")
     np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("n", range(32, 70))
+def test_the_default_block_size_leaves_enough_blocks_for_every_size(n):
+    assert log_moment(cauchy(n)).status is Status.OK

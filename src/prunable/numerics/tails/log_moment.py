@@ -38,8 +38,8 @@ def log_moment(
     x : array_like, shape (N,)
         Observations of any real dtype and unit. Exact zeros are left out.
     block_size : int, optional
-        Observations K1 in a sum, at least 2; about the square root of their number if
-        None. An incomplete last block is left out.
+        Observations K1 in a sum, at least 2. If None, about the square root of their
+        number, and at most an eighth of it. An incomplete last block is left out.
     center : {"median", "mean"}, optional
         What to subtract first, if anything.
 
@@ -122,7 +122,9 @@ def _estimate(
         return failed(Status.DEGENERATE, len(nonzero))
     used = _without_zeros(center_sample(nonzero, center))
     n = len(used)
-    k1 = int(block_size) if block_size is not None else max(2, math.isqrt(n))
+    # below 64 observations the square root would leave too few blocks
+    default = max(2, min(math.isqrt(n), n // MIN_BLOCKS))
+    k1 = default if block_size is None else int(block_size)
     k2 = n // k1
     if n < MIN_OBSERVATIONS or k2 < MIN_BLOCKS:
         return failed(Status.TOO_FEW, n)
