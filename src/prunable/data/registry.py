@@ -79,8 +79,8 @@ class DataSet:
         Any one of them is the whole set.
     sources : tuple of Source
         Tried in this order; none if the user has to bring the files.
-    n_train, n_test, n_classes : int
-        Examples in the official split, classes; `n_train` of the shuffled one is equal.
+    n_train, n_test : int
+        Examples of each part; equal for both splits.
     default_split : {"shuffled", "official"}
     class_names : tuple of str
     licence, provenance : str
