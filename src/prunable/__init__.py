@@ -17,6 +17,7 @@ _HOMES = {
     "validate": "prunable.nets.noise",
     "IterateAverage": "prunable.nets.averaging",
     "MeanFieldNetwork": "prunable.nets.models",
+    "measure": "prunable.nets.measuring",
     "StableLaw": "prunable.numerics.stable",
 }
 

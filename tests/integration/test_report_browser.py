@@ -1,7 +1,5 @@
 """The report as a reader sees it, in headless Chromium."""
 
-import shutil
-
 import pytest
 
 from prunable.report.html import write_report
@@ -9,30 +7,6 @@ from prunable.report.results import Results
 from prunable.report.tables import COLUMNS, comparison_rows
 
 pytestmark = pytest.mark.browser
-
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("chromium and chromedriver are not installed")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
 
 
 @pytest.fixture
@@ -45,22 +19,15 @@ def page(browser, results_document, tmp_path):
     return results
 
 
-def texts(browser, selector):
-    return browser.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent.trim())",
-        selector,
-    )
-
-
-def test_tables_show_the_document(browser, page):
+def test_tables_show_the_document(texts, page):
     rows = comparison_rows(page)
     expected = [cell for row in rows for cell in (*row.cells, *(row.paper if row.source else ()))]
-    assert texts(browser, "#comparison-table tbody td") == expected
-    assert len(texts(browser, "#run-table tbody tr")) == len(page.runs)
-    assert "diverged: the loss is nan at step 7" in texts(browser, "#run-table td.bad")
-    assert texts(browser, "#difference-table td.text") == ["<b>chance</b>"]
-    assert len(texts(browser, "#control-table tbody tr")) == 1
-    assert len(texts(browser, "#comparison-table thead th")) == len(COLUMNS) + 1
+    assert texts("#comparison-table tbody td") == expected
+    assert len(texts("#run-table tbody tr")) == len(page.runs)
+    assert "diverged: the loss is nan at step 7" in texts("#run-table td.bad")
+    assert texts("#difference-table td.text") == ["<b>chance</b>"]
+    assert len(texts("#control-table tbody tr")) == 1
+    assert len(texts("#comparison-table thead th")) == len(COLUMNS) + 1
 
 
 def test_pictures_are_drawn(browser, page):
@@ -86,25 +53,16 @@ def test_nothing_comes_from_elsewhere_and_nothing_fails(browser, page):
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_page_does_not_scroll_sideways(browser, page, width):
+def test_page_does_not_scroll_sideways(browser, page, set_width, width):
     assert page is not None
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False},
-    )
-    try:
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    set_width(width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_is_readable_in_both_schemes(browser, page, scheme):
+def test_text_is_readable_in_both_schemes(browser, page, set_scheme, scheme):
     assert page is not None
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
-    )
+    set_scheme(scheme)
     ink, paper = browser.execute_script(
         "const style = getComputedStyle(document.body); return [style.color, style.backgroundColor]"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +17,32 @@ if TYPE_CHECKING:  # strategies import this module, and they know no torch
     import torch
 
 Role = Literal["hidden", "output"]
+Kind = Literal["dense", "convolution", "embedding", "attention", "recurrent"]
+
+RECURRENT = re.compile(
+    r"(^|[._/])(weight_[ih]h(_l\d+)?(_reverse)?|recurrent_kernel|lstm|gru|rnn)\b"
+)
+EMBEDDING = re.compile(r"(^|[._/])(\w*embed\w*|wte|wpe|token_type|shared)([._/]|$)", re.IGNORECASE)
+ATTENTION = re.compile(
+    r"(attn|attention|(^|[._/])(self|cross)_?att|q_proj|k_proj|v_proj|[._/]query|[._/]key|[._/]value)",
+    re.IGNORECASE,
+)
+FUSED = re.compile(r"(in_proj_weight|qkv[._/]weight|query_key_value[._/]weight|to_qkv[._/]weight)$")
+# GPT-2 stores its linear layers transposed.
+FUSED_IN_OUT = re.compile(r"c_attn[._/]weight$")
+OUTPUT = re.compile(
+    r"(^|[._/])(output|classifier|lm_head|head|logits|fc_out|predictions)([._/](weight|dense))*$",
+    re.IGNORECASE,
+)
+CONSUMERS: dict[str, Kind] = {
+    "Gather": "embedding",
+    "Embedding": "embedding",
+    "LSTM": "recurrent",
+    "GRU": "recurrent",
+    "RNN": "recurrent",
+    "Attention": "attention",
+    "MultiHeadAttention": "attention",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +52,20 @@ class WeightView:
     Attributes
     ----------
     name : str
-        Name of the parameter in its model.
-    matrix : ndarray, shape (out, in)
+        Name of the parameter in its model; a part of a fused parameter has its own.
+    matrix : ndarray, shape (out, in * taps)
         The weights, float; read-only, and shared with the parameter where possible.
     layout : {"out_in"}
         Rows belong to outputs, as torch stores linear layers.
     role : {"hidden", "output"}
         Whether it is the model's last matrix.
+    kind : {"dense", "convolution", "embedding", "attention", "recurrent"}
+        What the layer does with it.
+    taps : int
+        Entries of a convolution's kernel: each input has so many adjacent columns. Kernels
+        are the rows of `matrix.reshape(-1, taps)`.
+    shape : tuple of int
+        Shape of the parameter; that of the matrix if empty.
 
     Raises
     ------
@@ -42,6 +77,9 @@ class WeightView:
     matrix: NDArray[np.floating[Any]]
     layout: Literal["out_in"] = "out_in"
     role: Role = "hidden"
+    kind: Kind = "dense"
+    taps: int = 1
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         matrix = self.matrix.view()
@@ -52,17 +90,28 @@ class WeightView:
                 "a non-empty float matrix",
                 f"{matrix.dtype} of shape {matrix.shape}",
             )
-        bad = matrix.size - np.count_nonzero(np.isfinite(matrix))
-        if bad:
+        if self.taps < 1 or matrix.shape[1] % self.taps:
             raise InputError.parameter(
-                self.name,
-                "WeightView",
-                "finite",
-                f"{bad} NaN or infinite weights of {matrix.size}",
-                "The training has probably diverged.",
+                "taps", f"WeightView {self.name}", f"a divisor of {matrix.shape[1]}", self.taps
             )
+        # extremes hand on a NaN, and need no temporary array
+        if not math.isfinite(float(matrix.max()) - float(matrix.min())):
+            finite = np.isfinite(matrix)
+            bad = matrix.size - np.count_nonzero(finite)
+            if bad:
+                flat = int(np.argmin(finite))
+                shape = self.shape or matrix.shape
+                index = tuple(map(int, np.unravel_index(flat, shape)))
+                raise InputError.parameter(
+                    self.name,
+                    "WeightView",
+                    "finite",
+                    f"{bad} NaN or infinite weights of {matrix.size}, the first at {index}",
+                    "The training has probably diverged.",
+                )
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
+        object.__setattr__(self, "shape", tuple(self.shape) or matrix.shape)
 
 
 def views_of(named_parameters: Iterable[tuple[str, torch.Tensor]]) -> tuple[WeightView, ...]:
@@ -80,31 +129,153 @@ def views_of(named_parameters: Iterable[tuple[str, torch.Tensor]]) -> tuple[Weig
         In the given order. A convolution of shape (out, in, kh, kw) becomes a matrix of
         shape (out, in * kh * kw): one filter a row. The last matrix given has the role
         "output". Memory is shared for contiguous float32 and float64 parameters on the
-        CPU; float16 and bfloat16 become float32, which is exact.
+        CPU; float16 and bfloat16 become float32, which is exact. Fused parameters stay
+        whole.
 
     Raises
     ------
     InputError
         If a parameter is empty, not of floating point, or holds NaN or infinity.
     """
-    matrices = [(name, _matrix(name, p)) for name, p in named_parameters if p.ndim >= 2]
-    last = len(matrices) - 1
-    return tuple(
-        WeightView(name, matrix, role="output" if i == last else "hidden")
-        for i, (name, matrix) in enumerate(matrices)
-    )
-
-
-def _matrix(name: str, parameter: torch.Tensor) -> NDArray[np.floating[Any]]:
-    if not parameter.is_floating_point() or parameter.numel() == 0:
-        raise InputError.parameter(
-            name,
-            "views_of",
-            "a non-empty floating-point tensor",
-            f"{parameter.dtype} of shape {tuple(parameter.shape)}",
+    parameters = [(name, p) for name, p in named_parameters if p.ndim >= 2]
+    last = len(parameters) - 1
+    found = []
+    for i, (name, parameter) in enumerate(parameters):
+        if not parameter.is_floating_point() or parameter.numel() == 0:
+            raise InputError.parameter(
+                name,
+                "views_of",
+                "a non-empty floating-point tensor",
+                f"{parameter.dtype} of shape {tuple(parameter.shape)}",
+            )
+        array = to_numpy(parameter)
+        taps = math.prod(array.shape[2:])
+        found.append(
+            WeightView(
+                name,
+                array.reshape(len(array), -1),
+                role="output" if i == last else "hidden",
+                kind=kind_of(name, array.shape),
+                taps=taps,
+                shape=array.shape,
+            )
         )
-    weights = parameter.detach().cpu()
-    if weights.itemsize < 4:
+    return tuple(found)
+
+
+def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    """See a tensor as an array; what NumPy does not know becomes float32, exactly.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Of any dtype and device.
+
+    Returns
+    -------
+    ndarray
+        Shares memory with float32 and float64 tensors on the CPU.
+    """
+    weights = tensor.detach().cpu()
+    if weights.is_floating_point() and weights.itemsize < 4:
         weights = weights.float()
-    matrix: NDArray[np.floating[Any]] = weights.flatten(start_dim=1).numpy()
-    return matrix
+    array: NDArray[Any] = weights.numpy()
+    return array
+
+
+def kind_of(name: str, shape: tuple[int, ...], consumer: str | None = None) -> Kind:
+    """Tell what a layer does from its name and shape.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter.
+    shape : tuple of int
+        At least two dimensions.
+    consumer : str, optional
+        What reads it: an operator of ONNX or a module class of torch.
+
+    Returns
+    -------
+    str
+        See `WeightView.kind`.
+    """
+    if consumer in CONSUMERS:
+        return CONSUMERS[consumer]
+    if len(shape) > 2 or (consumer or "").startswith("Conv"):
+        return "convolution"
+    if RECURRENT.search(name):
+        return "recurrent"
+    if EMBEDDING.search(name):
+        return "embedding"
+    return "attention" if ATTENTION.search(name) else "dense"
+
+
+def see(
+    name: str,
+    array: NDArray[Any],
+    *,
+    consumer: str | None = None,
+    transposed: bool = False,
+    role: Role | None = None,
+) -> tuple[WeightView, ...] | str:
+    """See one stored tensor as matrices, or say why not.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tensor.
+    array : ndarray
+        Its values, of any dtype.
+    consumer : str, optional
+        What reads it, as in `kind_of`.
+    transposed : bool
+        Whether a matrix is stored as (in, out).
+    role : str, optional
+        If None, "output" for names that say so.
+
+    Returns
+    -------
+    tuple of WeightView, or str
+        Query, key and value of a fused attention parameter come apart; a string is the
+        reason to pass the tensor over.
+
+    Raises
+    ------
+    InputError
+        If weights are NaN or infinite.
+    """
+    if array.size == 0:
+        return f"empty, of shape {array.shape}"
+    if array.ndim == 0:
+        return "a single number"
+    if array.dtype.kind != "f":
+        return f"{array.dtype}, no floating-point weights"
+    if array.ndim == 1:
+        return "one dimension: a bias or a scale"
+    kind = kind_of(name, array.shape, consumer)
+    if role is None:
+        role = "output" if OUTPUT.search(name) else "hidden"
+    if kind == "recurrent" and array.ndim == 3:
+        array = array.reshape(-1, array.shape[-1])  # ONNX: one matrix a direction
+    if array.ndim == 2 and (transposed or FUSED_IN_OUT.search(name)):
+        array = array.T
+    # kernels of one entry are dense layers that slide
+    taps = math.prod(array.shape[2:])
+    matrix = array.reshape(len(array), -1)
+    shape = array.shape
+    whole = WeightView(name, matrix, role=role, kind=kind, taps=taps, shape=shape)
+    fused = FUSED.search(name) or FUSED_IN_OUT.search(name)
+    if fused and len(matrix) == 3 * matrix.shape[1]:
+        rows = len(matrix) // 3
+        return tuple(
+            WeightView(
+                f"{name}[{part}]",
+                matrix[i * rows : (i + 1) * rows],
+                role=role,
+                kind="attention",
+                shape=(rows, matrix.shape[1]),
+            )
+            for i, part in enumerate(("query", "key", "value"))
+        )
+    return (whole,)

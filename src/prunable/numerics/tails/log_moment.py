@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError
 from prunable.numerics.tails.base import (
+    CHUNK,
+    MIN_OBSERVATIONS,
     Center,
+    Sample,
     Status,
     TailEstimate,
     center_sample,
     check_center,
     check_sample,
+    scalar_sample,
 )
 
 SOURCE = (
     "Mohammadi, Mohammadpour and Ogata (2015); appendix A.1 of Barsbey, Sefidgaran, Erdogdu, "
     "Richard and Simsekli (2021)"
 )
-MIN_OBSERVATIONS = 32
 MIN_BLOCKS = 8
 
 FloatArray = NDArray[np.float64]
@@ -62,10 +66,25 @@ def log_moment(
     root of their number is the standard error of 1/alpha, and alpha^2 times it is that of
     alpha; at 50 blocks it is up to 8 % too small, at 400 up to 2 %. A block that sums to
     exactly zero is left out, as is an observation equal to the center.
-    Mohammadi, Mohammadpour and Ogata (2015).
+    Mohammadi, Mohammadpour and Ogata (2015), corollary 2.2.
     """
-    where = "log_moment"
-    return _estimate(check_sample(x, 1, where)[:, np.newaxis], block_size, center, where)
+    method = "log_moment"
+    _check_block_size(block_size, method)
+    sample = scalar_sample(x, center, method)
+    if sample.problem != Status.OK:
+        return sample.refuse(sample.problem, method, SOURCE)
+    n = sample.values.size
+    k1 = block_size or _default_block_size(n)
+    blocks = sample.values[: n // k1 * k1].reshape(-1, k1)
+    sums, term_logs = np.empty(len(blocks)), np.empty(len(blocks))
+    rows = max(1, CHUNK // k1)
+    for start in range(0, len(blocks), rows):
+        part = slice(start, start + rows)
+        sums[part] = blocks[part].sum(axis=1, dtype=np.float64)
+        term_logs[part] = np.log(np.abs(blocks[part])).mean(axis=1, dtype=np.float64)
+    summed = sums != 0
+    growth = (np.log(np.abs(sums[summed])) - term_logs[summed]) / math.log(k1)
+    return _from_growth(growth, k1, sample, method)
 
 
 def log_moment_vectors(
@@ -93,59 +112,68 @@ def log_moment_vectors(
     Notes
     -----
     Appendix A.1 of Barsbey et al. (2021), who also cap at 2 and take the median over block
-    sizes and row permutations.
+    sizes and row permutations: `authors_procedure`.
     """
-    where = "log_moment_vectors"
-    return _estimate(check_sample(x, 2, where), block_size, center, where)
-
-
-def _estimate(
-    sample: FloatArray, block_size: int | None, center: Center | None, method: str
-) -> TailEstimate:
-    """Estimate from vectors of shape (N, d); scalars are vectors of dimension 1."""
+    method = "log_moment_vectors"
     check_center(center, method)
-    if block_size is not None and not (isinstance(block_size, Integral) and block_size >= 2):
-        raise InputError.parameter("block_size", method, "an integer of at least 2", block_size)
-    top = np.abs(sample).max()
+    _check_block_size(block_size, method)
+    given = check_sample(x, 2, method)
+    top = np.abs(given).max()
     # Relative to the largest coordinate nothing overflows, neither means nor sums.
-    nonzero = _without_zeros(sample / top if top > 0 else sample)
-    zeros_share = 1 - len(nonzero) / len(sample)
-
-    def failed(status: Status, n: int) -> TailEstimate:
-        return TailEstimate.failed(
-            status, n=n, method=method, source=SOURCE, zeros_share=zeros_share
-        )
-
-    if len(sample) < MIN_OBSERVATIONS:
-        return failed(Status.TOO_FEW, len(nonzero))
+    nonzero = _without_zero_rows(given / top if top > 0 else given)
+    sample = Sample(nonzero, 1 - len(nonzero) / len(given), Status.OK)
+    if len(given) < MIN_OBSERVATIONS:
+        return _refuse_vectors(Status.TOO_FEW, sample, method)
     if (nonzero == nonzero[:1]).all():
-        return failed(Status.DEGENERATE, len(nonzero))
-    used = _without_zeros(center_sample(nonzero, center))
+        return _refuse_vectors(Status.DEGENERATE, sample, method)
+    used = _without_zero_rows(np.asarray(center_sample(nonzero, center), dtype=np.float64))
+    sample = Sample(used, sample.zeros_share, Status.OK)
     n = len(used)
-    # below 64 observations the square root would leave too few blocks
-    default = max(2, min(math.isqrt(n), n // MIN_BLOCKS))
-    k1 = default if block_size is None else int(block_size)
-    k2 = n // k1
-    if n < MIN_OBSERVATIONS or k2 < MIN_BLOCKS:
-        return failed(Status.TOO_FEW, n)
-
-    blocks = used[: k1 * k2].reshape(k2, k1, -1)
+    k1 = block_size or _default_block_size(n)
+    if n < MIN_OBSERVATIONS or n // k1 < MIN_BLOCKS:
+        return _refuse_vectors(Status.TOO_FEW, sample, method)
+    blocks = used[: n // k1 * k1].reshape(-1, k1, used.shape[1])
     sums = blocks.sum(axis=1)
     summed = sums.any(axis=1)
-    if summed.sum() < MIN_BLOCKS:
-        return failed(Status.TOO_FEW, n)
-    term_logs = _log_norms(blocks.reshape(k1 * k2, -1)).reshape(k2, k1).mean(axis=1)
+    term_logs = _log_norms(blocks.reshape(-1, used.shape[1])).reshape(-1, k1).mean(axis=1)
     growth = (_log_norms(sums[summed]) - term_logs[summed]) / math.log(k1)
+    return _from_growth(growth, k1, sample, method)
+
+
+def _from_growth(growth: FloatArray, k1: int, sample: Sample, method: str) -> TailEstimate:
+    """Turn the blocks' growth, of mean 1/alpha, into an estimate."""
+    if growth.size < MIN_BLOCKS:
+        return _refuse_vectors(Status.TOO_FEW, sample, method)
     inverse = float(growth.mean())
     if inverse <= 0:
-        return failed(Status.NOT_STABLE, n)
-    inverse_stderr = float(growth.std(ddof=1)) / math.sqrt(len(growth))
+        return _refuse_vectors(Status.NOT_STABLE, sample, method)
     alpha = 1 / inverse
-    stderr = alpha**2 * inverse_stderr
-    return TailEstimate(alpha, stderr, k1 * len(growth), method, Status.OK, SOURCE, zeros_share)
+    stderr = alpha**2 * float(growth.std(ddof=1)) / math.sqrt(growth.size)
+    n = k1 * growth.size
+    return TailEstimate(alpha, stderr, n, method, Status.OK, SOURCE, sample.zeros_share)
 
 
-def _without_zeros(vectors: FloatArray) -> FloatArray:
+def _refuse_vectors(status: Status, sample: Sample, method: str) -> TailEstimate:
+    return TailEstimate.failed(
+        status,
+        n=len(sample.values),
+        method=method,
+        source=SOURCE,
+        zeros_share=sample.zeros_share,
+    )
+
+
+def _check_block_size(block_size: Any, method: str) -> None:
+    if block_size is not None and not (isinstance(block_size, Integral) and int(block_size) >= 2):
+        raise InputError.parameter("block_size", method, "an integer of at least 2", block_size)
+
+
+def _default_block_size(n: int) -> int:
+    # below 64 observations the square root would leave too few blocks
+    return max(2, min(math.isqrt(n), n // MIN_BLOCKS))
+
+
+def _without_zero_rows(vectors: FloatArray) -> FloatArray:
     return vectors[vectors.any(axis=1)]
 
 

@@ -1,0 +1,197 @@
+"""Whether weights are independent of each other, as the compression theorems need.
+
+Heavy tails help only where the weights are independent: a column of weights that shares one
+heavy-tailed scale is heavy-tailed in law, and no more compressible than Gaussian weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import fdtrc, kolmogorov
+
+FloatArray = NDArray[np.float64]
+Matrix = NDArray[np.floating[Any]]
+
+# At most this many rows and columns are looked at.
+SIDE = 512
+# Values of a two-sample comparison.
+SPLIT_SIZE = 2**13
+# A dependence is told apart from chance at this level, and from a trifle by this share.
+LEVEL = 1e-6
+TRIFLE = 0.01
+
+
+class Regime(StrEnum):
+    """Which weights share a scale."""
+
+    INDEPENDENT = "independent"
+    ROWS = "dependent in rows"
+    COLUMNS = "dependent in columns"
+    BOTH = "dependent in rows and columns"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class SharedScale:
+    """Analysis of variance of log|w| between lines (rows or columns) of a matrix.
+
+    Attributes
+    ----------
+    intraclass_correlation : float
+        Share of the variance of log|w| that lies between lines; about 0 if independent.
+    f : float
+        Variance ratio; about 1 if independent.
+    p_value : float
+        Of a larger variance ratio for independent entries.
+    """
+
+    intraclass_correlation: float
+    f: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two-sample comparison of the two parts of a matrix.
+
+    Attributes
+    ----------
+    ks : float
+        Kolmogorov-Smirnov distance of the entries of both parts.
+    p_value : float
+        Of a larger distance for independent entries of one law.
+    """
+
+    ks: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """What speaks against independent, identically distributed weights.
+
+    Attributes
+    ----------
+    regime : Regime
+        The lines whose shared scale is beyond chance and explains at least one percent of the
+        variance of log|w|; UNKNOWN for matrices too small.
+    rows, columns : SharedScale or None
+    splits : dict of str to Split
+        "random": a random partition of the entries, which has equal laws whatever the
+        weights; "rows" and "columns": alternate rows, or columns.
+    """
+
+    regime: Regime
+    rows: SharedScale | None
+    columns: SharedScale | None
+    splits: dict[str, Split]
+
+
+def dependence(matrix: Matrix, rng: np.random.Generator) -> Dependence:
+    """Measure what rows and columns of a matrix share.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (m, n)
+        Finite weights; zeros are left out.
+    rng : numpy.random.Generator
+        Chooses rows and columns of large matrices, and the random partition.
+
+    Returns
+    -------
+    Dependence
+
+    Notes
+    -----
+    If w_ij = s_j g_ij with a scale s_j per column, log|w_ij| = log s_j + log|g_ij| is a
+    one-way layout. For columns drawn from an elliptically contoured stable law the
+    intraclass correlation is 1 - (pi^2/8) / ((pi^2/6)(1/alpha^2 + 1/2)): 0.093 at
+    alpha = 1.75, 0 at 2. The three laws are those of appendix A.6.1 of Barsbey et al. (2021);
+    the random partition is that of their figure 2.
+    """
+    part = _corner(matrix, rng)
+    kept = part != 0
+    logs = np.log(np.abs(np.where(kept, part, 1))).astype(np.float64)
+    logs -= logs.sum() / max(np.count_nonzero(kept), 1)
+    logs[~kept] = 0.0
+    rows = _shared_scale(logs.sum(axis=1), kept.sum(axis=1), float((logs**2).sum()))
+    columns = _shared_scale(logs.sum(axis=0), kept.sum(axis=0), float((logs**2).sum()))
+    found = _matters(rows), _matters(columns)
+    if rows is None and columns is None:
+        regime = Regime.UNKNOWN
+    else:
+        regime = {
+            (False, False): Regime.INDEPENDENT,
+            (True, False): Regime.ROWS,
+            (False, True): Regime.COLUMNS,
+            (True, True): Regime.BOTH,
+        }[found]
+    order = rng.permutation(part.size)
+    flat = part.ravel()
+    splits = {
+        "random": _split(flat[order[0::2]], flat[order[1::2]], rng),
+        "rows": _split(part[0::2].ravel(), part[1::2].ravel(), rng),
+        "columns": _split(part[:, 0::2].ravel(), part[:, 1::2].ravel(), rng),
+    }
+    return Dependence(regime, rows, columns, {k: v for k, v in splits.items() if v is not None})
+
+
+def _corner(matrix: Matrix, rng: np.random.Generator) -> Matrix:
+    """At most SIDE random rows and columns, in order."""
+    m, n = matrix.shape
+    # a matrix with a short side may keep more of the long one
+    rows = min(m, max(SIDE, SIDE * SIDE // n))
+    columns = min(n, max(SIDE, SIDE * SIDE // m))
+    part = matrix
+    if rows < m:
+        part = part[np.sort(rng.choice(m, rows, replace=False))]
+    if columns < n:
+        part = part[:, np.sort(rng.choice(n, columns, replace=False))]
+    return part
+
+
+def _shared_scale(
+    sums: FloatArray, counts: NDArray[np.integer[Any]], squares: float
+) -> SharedScale | None:
+    """One-way analysis of variance from sums and counts per line, and the sum of squares."""
+    used = counts > 0
+    sums, counts = sums[used], counts[used]
+    lines, total = sums.size, int(counts.sum())
+    if lines < 2 or total - lines < 8:
+        return None
+    between = float((sums**2 / counts).sum() - sums.sum() ** 2 / total)
+    within = squares - float((sums**2 / counts).sum())
+    if within <= 0:
+        return None
+    mean_between, mean_within = between / (lines - 1), within / (total - lines)
+    f = mean_between / mean_within
+    size = (total - float((counts**2).sum()) / total) / (lines - 1)
+    correlation = (f - 1) / (f - 1 + size)
+    return SharedScale(correlation, f, float(fdtrc(lines - 1, total - lines, f)))
+
+
+def _matters(shared: SharedScale | None) -> bool:
+    return shared is not None and shared.p_value < LEVEL and shared.intraclass_correlation > TRIFLE
+
+
+def _split(a: Matrix, b: Matrix, rng: np.random.Generator) -> Split | None:
+    a, b = a[a != 0], b[b != 0]
+    if min(a.size, b.size) < 8:
+        return None
+    if a.size > SPLIT_SIZE:
+        a = rng.choice(a, SPLIT_SIZE, replace=False)
+    if b.size > SPLIT_SIZE:
+        b = rng.choice(b, SPLIT_SIZE, replace=False)
+    a, b = np.sort(a), np.sort(b)
+    both = np.concatenate([a, b])
+    below_a = np.searchsorted(a, both, side="right") / a.size
+    below_b = np.searchsorted(b, both, side="right") / b.size
+    distance = float(np.abs(below_a - below_b).max())
+    effective = a.size * b.size / (a.size + b.size)
+    return Split(distance, float(kolmogorov(math.sqrt(effective) * distance)))

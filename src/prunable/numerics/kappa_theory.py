@@ -1,0 +1,191 @@
+"""Kept shares kappa_p(eps) that theory expects of independent weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import erfc, gammaincinv
+
+from prunable.errors import InputError
+from prunable.numerics.stable.functions import isf
+from prunable.numerics.stable.half_line import COARSE, half_line
+from prunable.numerics.stable.parameters import check_alpha
+
+FloatArray = NDArray[np.float64]
+
+# The largest magnitudes are drawn one by one, the rest follows the law.
+DRAWN = 128
+BULK_NODES = 512
+REPLICATES = 64
+BAND = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True, eq=False)
+class KappaBand:
+    """Kept shares of independent stable weights, by relative error.
+
+    Attributes
+    ----------
+    low, median, high : ndarray
+        Quantiles 0.05, 0.5 and 0.95 over draws of a layer of this size.
+    """
+
+    low: FloatArray
+    median: FloatArray
+    high: FloatArray
+
+
+def gaussian_kappa(eps: ArrayLike, p: float = 2.0) -> FloatArray:
+    """Kept share of infinitely many independent Gaussian weights.
+
+    Parameters
+    ----------
+    eps : array_like
+        Relative l_p errors, >= 0.
+    p : float
+        Order of the norm, positive and finite.
+
+    Returns
+    -------
+    ndarray
+        kappa in [0, 1], shape of `eps`; 0 from eps = 1 on.
+
+    Raises
+    ------
+    InputError
+        If `p` is out of range.
+
+    Notes
+    -----
+    With z = |x|/sqrt(2), the share of E|x|^p below a threshold is the regularised incomplete
+    gamma function P((p + 1)/2, z^2), and the share of weights above it erfc(z).
+    """
+    if not 0 < p < math.inf:
+        raise InputError.parameter("p", "gaussian_kappa", "positive and finite", p)
+    share = np.minimum(np.asarray(eps, dtype=np.float64), 1.0) ** p
+    return np.asarray(erfc(np.sqrt(gammaincinv((p + 1) / 2, share))))
+
+
+def stable_kappa(
+    alpha: float, n: int, eps: ArrayLike, p: float = 2.0, *, rng: np.random.Generator
+) -> KappaBand:
+    """Kept shares of n independent symmetric stable weights.
+
+    Parameters
+    ----------
+    alpha : float
+        Tail index, 0.1 <= alpha <= 2.
+    n : int
+        Weights, at least 2.
+    eps : array_like
+        Relative l_p errors, in increasing order.
+    p : float
+        Order of the norm, positive and finite.
+    rng : numpy.random.Generator
+        Source of the largest magnitudes.
+
+    Returns
+    -------
+    KappaBand
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range.
+
+    Notes
+    -----
+    Order statistics: the largest magnitudes are quantiles at Gamma_i / n with Gamma_i the
+    arrival times of a Poisson process, drawn 64 times; below them quantiles at the middle
+    of cells stand for their neighbours. For p >= alpha the largest decide, and kappa tends
+    to 0 as n grows (Gribonval, Cevher and Davies 2012; lemma 2 of Barsbey et al. 2021).
+    """
+    alpha = check_alpha(alpha, "stable_kappa")
+    if n < 2:
+        raise InputError.parameter("n", "stable_kappa", "at least 2", n)
+    if not 0 < p < math.inf:
+        raise InputError.parameter("p", "stable_kappa", "positive and finite", p)
+    wanted = np.asarray(eps, dtype=np.float64)
+    drawn = min(DRAWN, n // 2)
+    ranks = np.concatenate(
+        [np.geomspace(drawn, n / 2, BULK_NODES), np.linspace(n / 2, n, BULK_NODES)]
+    )
+    ranks = np.unique(ranks)
+    bulk_counts = np.diff(ranks)
+    middles = np.minimum((ranks[:-1] + ranks[1:]) / 2 / n, 1 - 1e-12)
+    law = half_line(alpha, COARSE)
+    bulk = law.isf(middles / 2)
+    arrivals = np.cumsum(rng.exponential(size=(REPLICATES, drawn)), axis=1)
+    tops = law.isf(np.minimum(arrivals / n, 1 - 1e-12).ravel() / 2).reshape(arrivals.shape)
+    curves = np.empty((REPLICATES, wanted.size))
+    for row, top in zip(curves, tops, strict=True):
+        magnitudes = np.concatenate([top, bulk])
+        counts = np.concatenate([np.ones(drawn), bulk_counts])
+        order = np.argsort(magnitudes)
+        unit = magnitudes[order[-1]]
+        powers = np.cumsum(counts[order] * (magnitudes[order] / unit) ** p)
+        pruned = np.cumsum(counts[order]) / n
+        errors = (powers / powers[-1]) ** (1 / p)
+        row[:] = 1 - np.interp(wanted, np.append(0.0, errors), np.append(0.0, pruned))
+    low, median, high = np.quantile(curves, BAND, axis=0)
+    return KappaBand(low, median, high)
+
+
+def stable_kappa_limit(alpha: float, eps: float, p: float) -> float:
+    """Kept share of infinitely many independent stable weights.
+
+    Parameters
+    ----------
+    alpha : float
+        Tail index, 0.1 <= alpha <= 2.
+    eps : float
+        Relative l_p error, 0 <= eps.
+    p : float
+        Order of the norm, positive and finite.
+
+    Returns
+    -------
+    float
+        0 if p >= alpha and alpha < 2, where the largest weight outweighs all others. For
+        p < alpha it falls with alpha: proposition 8 of Barsbey et al. (2021).
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range.
+    """
+    alpha = check_alpha(alpha, "stable_kappa_limit")
+    if alpha == 2:
+        return float(gaussian_kappa(eps, p))
+    if not 0 < p < math.inf:
+        raise InputError.parameter("p", "stable_kappa_limit", "positive and finite", p)
+    if eps >= 1 or p >= alpha:
+        return 0.0
+    if eps <= 0:
+        return 1.0
+    total = _absolute_moment(alpha, p)
+
+    def excess(kappa: float) -> float:
+        return _moment_below(alpha, p, kappa) / total - eps**p
+
+    return float(brentq(excess, 1e-15, 1 - 1e-12, xtol=1e-10))
+
+
+def _absolute_moment(alpha: float, p: float) -> float:
+    """E|X|^p of the standard law, p < alpha; Samorodnitsky and Taqqu (1994), property 1.2.17."""
+    above = math.gamma((1 + p) / 2) * math.gamma(1 - p / alpha)
+    return float(2**p * above / (math.gamma(1 - p / 2) * math.sqrt(math.pi)))
+
+
+def _moment_below(alpha: float, p: float, kappa: float) -> float:
+    """E|X|^p over the magnitudes that are not among the largest share `kappa`."""
+    # in v = log of the survival probability the integrand is smooth and falls at both ends
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    low, high = math.log(kappa), 0.0
+    v = (nodes + 1) / 2 * (high - low) + low
+    share = np.exp(v)
+    return float((weights * share * isf(share / 2, alpha) ** p).sum() * (high - low) / 2)

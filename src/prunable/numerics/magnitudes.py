@@ -1,0 +1,356 @@
+"""Magnitudes of weights in order: sorted if they are few, binned by their bits if they are many.
+
+The bits of a positive float grow with its value, so its leading bits number a bin without any
+comparison. One pass counts the entries of each bin and adds up their powers; only the bins
+that a question hits are then gathered and sorted. Nothing is copied but these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from prunable.errors import InputError
+
+FloatArray = NDArray[np.float64]
+# Magnitudes keep the precision of the weights.
+Values = NDArray[np.floating[Any]]
+
+# So many are sorted at once; beyond, binning is faster.
+SORTED_SIZE = 2**16
+# Entries binned at a time: what the second-level cache holds.
+CHUNK = 2**17
+# Leading bits of a magnitude, after the sign: 8 of exponent and 7 of mantissa in float32.
+BIN_BITS = 15
+BINS = 2**BIN_BITS
+# Fourth powers of such magnitudes, and sums of them, are doubles.
+SAFE_SMALL, SAFE_LARGE = 1e-30, 1e30
+LARGEST_SAFE_P = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Magnitudes:
+    """Absolute values of an array, ready for questions about their order.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n,)
+        The entries with their signs, float32 or float64; shared with the array.
+    top : float
+        Largest magnitude.
+    """
+
+    values: Values
+    top: float
+
+    @classmethod
+    def of(cls, w: ArrayLike, *, where: str = "Magnitudes.of") -> Magnitudes:
+        """Check an array.
+
+        Parameters
+        ----------
+        w : array_like
+            Weights or norms of any shape and unit.
+        where : str
+            Name of the caller, for the message.
+
+        Returns
+        -------
+        Magnitudes
+
+        Raises
+        ------
+        InputError
+            If `w` is empty, not real or not finite.
+        """
+        array = np.asarray(w)
+        if array.dtype.kind not in "iuf" or array.size == 0:
+            found = f"{array.dtype} of shape {array.shape}"
+            raise InputError.parameter("w", where, "a non-empty array of real numbers", found)
+        # |-128| is no int8, and half precision has no bits to spare
+        exact = array.dtype in (np.float32, np.float64)
+        dtype = np.float32 if array.dtype == np.float16 else np.float64
+        values: Values = np.asarray(array if exact else array.astype(dtype)).ravel()
+        top = max(float(values.max()), -float(values.min()))
+        # max() hands on a NaN
+        if not math.isfinite(top):
+            bad = int((~np.isfinite(values)).sum())
+            raise InputError.parameter("w", where, "finite", f"{bad} NaN or infinite values")
+        return cls(values, top)
+
+    @property
+    def size(self) -> int:
+        """Number of entries, zeros included."""
+        return int(self.values.size)
+
+    @cached_property
+    def zeros(self) -> int:
+        """Number of entries that are exactly zero."""
+        return self.size - int(np.count_nonzero(self.values))
+
+    @cached_property
+    def histogram(self) -> Histogram:
+        """Counts and sums of squares by leading bits."""
+        return Histogram.of(self, 2.0)
+
+    def largest(self, k: int) -> Values:
+        """Return the k largest magnitudes in increasing order, 0 <= k <= n."""
+        if self.size <= SORTED_SIZE:
+            return self._sorted[self.size - k :]
+        above = np.cumsum(self.histogram.counts[::-1])[::-1]
+        first = int(np.searchsorted(-above, -k, side="right")) - 1 if k else BINS
+        asked = np.arange(BINS) >= first
+        found = np.sort(self.gather(asked))
+        return found[found.size - k :]
+
+    def survival(self, points: int) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Count the entries of at least some magnitudes.
+
+        Parameters
+        ----------
+        points : int
+            About how many magnitudes to take, evenly spread in the logarithm of the count.
+
+        Returns
+        -------
+        tuple of ndarray
+            Positive magnitudes in increasing order, and the exact numbers of entries at least
+            as large.
+        """
+        if self.size <= SORTED_SIZE:
+            positive = self._sorted[self.zeros :]
+            above = np.arange(positive.size, 0, -1)
+            edges = positive.astype(np.float64)
+        else:
+            counts = self.histogram.counts
+            above = np.cumsum(counts[::-1])[::-1]
+            used = np.flatnonzero(counts)
+            used = used[used > 0]  # the first bin holds the zeros
+            edges, above = bin_edges(self.values.dtype)[used].astype(np.float64), above[used]
+        if above.size == 0:
+            return np.empty(0), np.empty(0, dtype=np.int64)
+        wanted = np.geomspace(above[0], 1, points)
+        places = np.unique(np.minimum(np.searchsorted(-above, -wanted), above.size - 1))
+        return edges[places], above[places].astype(np.int64)
+
+    def kept_counts(self, eps: ArrayLike, p: float = 2.0) -> NDArray[np.int64]:
+        """Count the entries to keep for many relative errors.
+
+        Parameters
+        ----------
+        eps : array_like
+            Relative l_p errors of any shape, each >= 0 and finite.
+        p : float
+            Order of the norm, positive and finite.
+
+        Returns
+        -------
+        numpy.ndarray of int64
+            Smallest counts whose relative error is at most each `eps`; same shape.
+
+        Raises
+        ------
+        InputError
+            If an argument is out of range.
+        """
+        bounds = np.asarray(eps, dtype=np.float64)
+        # max() hands on a NaN, which fails the comparison
+        if bounds.size and not (bounds.min() >= 0 and bounds.max() < math.inf):
+            raise InputError.parameter("eps", "kept_counts", "finite and not negative", eps)
+        if not 0 < p < math.inf:
+            raise InputError.parameter("p", "kept_counts", "positive and finite", p)
+        if self.size <= SORTED_SIZE or not self._powers_are_safe(p):
+            errors = self.errors(p)
+            # errors[j] belongs to j pruned entries, and errors[0] = 0 is always allowed
+            pruned = np.searchsorted(errors, bounds, side="right") - 1
+        else:
+            histogram = self.histogram if p == 2 else Histogram.of(self, p)
+            pruned = self._pruned_by_bins(histogram, bounds)
+        return np.asarray(self.size - pruned, dtype=np.int64)
+
+    def errors(self, p: float) -> FloatArray:
+        """Compute the relative errors of pruning the 0, 1, ..., n smallest; shape (n + 1,)."""
+        sums = PowerSums.of(self._sorted, p)
+        prefixes = sums.of_prefixes(self._sorted)
+        return sums.errors(prefixes, prefixes[-1])
+
+    def gather(self, asked: NDArray[np.bool_]) -> Values:
+        """Collect the magnitudes of some bins, in their order in the array.
+
+        Parameters
+        ----------
+        asked : ndarray of bool, shape (BINS,)
+            Which bins.
+
+        Returns
+        -------
+        ndarray
+        """
+        return np.concatenate([np.abs(chunk[asked[bins]]) for chunk, bins in self.binned()])
+
+    def binned(self) -> Iterator[tuple[Values, NDArray[np.intp]]]:
+        """Give the entries chunk by chunk with the numbers of their bins."""
+        integers, sign = _integers(self.values.dtype)
+        shift = integers(sign - BIN_BITS)
+        for start in range(0, self.size, CHUNK):
+            chunk = self.values[start : start + CHUNK]
+            bits = chunk.view(integers) & integers(2**sign - 1)
+            yield chunk, (bits >> shift).astype(np.intp)
+
+    @cached_property
+    def _sorted(self) -> Values:
+        return np.sort(np.abs(self.values))
+
+    def _powers_are_safe(self, p: float) -> bool:
+        if not (p <= LARGEST_SAFE_P and SAFE_SMALL < self.top < SAFE_LARGE):
+            return False
+        counts = self.histogram.counts
+        lowest = np.flatnonzero(counts[1:])
+        # the first bin holds zeros and what is far below every safe magnitude
+        only_zeros = int(counts[0]) == self.zeros
+        smallest = bin_edges(self.values.dtype)[lowest[0] + 1] if lowest.size else self.top
+        return only_zeros and float(smallest) > SAFE_SMALL
+
+    def _pruned_by_bins(self, histogram: Histogram, bounds: FloatArray) -> NDArray[np.int64]:
+        counts = np.append(0, np.cumsum(histogram.counts))
+        sums = np.append(0.0, np.cumsum(histogram.sums))
+        ends = (sums / sums[-1]) ** (1 / histogram.p)
+        # the first bin that ends above the bound; beyond the last one everything goes
+        hit = np.searchsorted(ends, bounds.ravel(), side="right") - 1
+        asked = np.zeros(BINS, dtype=np.bool_)
+        asked[hit[hit < BINS]] = True
+        gathered = np.sort(self.gather(asked)).astype(np.float64)
+        starts = np.append(0, np.cumsum(np.where(asked, histogram.counts, 0)))
+        pruned = np.full(hit.size, self.size, dtype=np.int64)
+        for number in np.flatnonzero(asked):
+            inside = gathered[starts[number] : starts[number + 1]]
+            running = sums[number] + np.append(0.0, np.cumsum(inside**histogram.p))
+            errors = (running / sums[-1]) ** (1 / histogram.p)
+            here = hit == number
+            found = np.searchsorted(errors, bounds.ravel()[here], side="right") - 1
+            pruned[here] = counts[number] + np.clip(found, 0, inside.size)
+        return pruned.reshape(bounds.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Counts and sums of p-th powers of magnitudes by their leading bits.
+
+    Attributes
+    ----------
+    p : float
+    counts : ndarray of int64, shape (BINS,)
+    sums : ndarray of float64, shape (BINS,)
+        Not scaled: meaningful for magnitudes between `SAFE_SMALL` and `SAFE_LARGE`.
+    """
+
+    p: float
+    counts: NDArray[np.int64]
+    sums: FloatArray
+
+    @classmethod
+    def of(cls, magnitudes: Magnitudes, p: float) -> Histogram:
+        """Bin magnitudes in one pass."""
+        counts, sums = np.zeros(BINS, dtype=np.int64), np.zeros(BINS)
+        with np.errstate(over="ignore"):
+            for chunk, bins in magnitudes.binned():
+                counts += np.bincount(bins, minlength=BINS)
+                powers = chunk.astype(np.float64)
+                if p == 2:
+                    powers *= powers
+                else:
+                    powers = np.abs(powers) ** p
+                sums += np.bincount(bins, weights=powers, minlength=BINS)
+        return cls(p, counts, sums)
+
+
+def bin_edges(dtype: np.dtype[Any]) -> Values:
+    """Smallest magnitude of each bin, infinite from infinity's on; shape (BINS,)."""
+    integers, sign = _integers(dtype)
+    bits = np.arange(BINS, dtype=integers) << integers(sign - BIN_BITS)
+    edges: Values = bits.view(dtype)
+    # patterns beyond infinity are NaN, and hold nothing
+    return np.where(np.isnan(edges), np.inf, edges)
+
+
+def _integers(dtype: np.dtype[Any]) -> tuple[Any, int]:
+    """Unsigned type of a float type's width, and the place of its sign bit."""
+    return (np.uint32, 31) if dtype == np.float32 else (np.uint64, 63)
+
+
+@dataclass(frozen=True)
+class PowerSums:
+    """Sums of |w|^p relative to the largest |w|, or their logarithms.
+
+    Logarithms only where powers would underflow (p = 2 and magnitudes 1e-154 apart, or a
+    very large p), since they cost exactness in cases such as 3-4-5.
+
+    Attributes
+    ----------
+    top : float
+        Largest magnitude, the unit.
+    p : float
+        Order of the norm.
+    logs : bool
+        Whether sums are logarithms.
+    """
+
+    top: float
+    p: float
+    logs: bool
+
+    @classmethod
+    def of(cls, ascending: Values, p: float, where: str = "PowerSums.of") -> PowerSums:
+        """Choose the form for magnitudes in increasing order.
+
+        Parameters
+        ----------
+        ascending : ndarray, shape (n,)
+        p : float
+            Order of the norm, positive and finite.
+        where : str
+            Name of the caller, for the message.
+
+        Raises
+        ------
+        InputError
+            If `p` is out of range.
+        """
+        if not 0 < p < math.inf:
+            raise InputError.parameter("p", where, "positive and finite", p)
+        top = float(ascending[-1])
+        first = np.searchsorted(ascending, 0, side="right")
+        smallest = float(ascending[first]) / top if top > 0 else 1.0
+        return cls(top, float(p), smallest**p < np.finfo(np.float64).tiny)
+
+    def of_prefixes(self, ascending: Values) -> FloatArray:
+        """Sums of the first 0, 1, ..., n entries; shape (n + 1,)."""
+        sums = np.zeros(ascending.size + 1)
+        terms = sums[1:]
+        if self.top == 0:
+            return sums
+        np.divide(ascending, self.top, out=terms, dtype=np.float64)
+        if self.logs:
+            sums[0] = -math.inf
+            with np.errstate(divide="ignore"):
+                np.log(terms, out=terms)
+            terms *= self.p
+            np.logaddexp.accumulate(terms, out=terms)
+        else:
+            terms **= self.p
+            np.cumsum(terms, out=terms)
+        return sums
+
+    def errors(self, sums: FloatArray, total: float) -> FloatArray:
+        """Relative errors (sum / total)^(1/p), same shape."""
+        if self.top == 0:
+            return sums
+        if self.logs:
+            return np.asarray(np.exp((sums - total) / self.p))
+        return np.asarray((sums / total) ** (1 / self.p))

@@ -1,0 +1,62 @@
+"""Tail index from the variance of the logarithm: one pass."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from prunable.numerics.tails.base import CHUNK, Center, Status, TailEstimate, scalar_sample
+
+SOURCE = "variance of log|X|: Zolotarev, One-dimensional Stable Distributions (1986), section 3.6"
+
+
+def log_variance(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
+    """Estimate the tail index from Var log|X|.
+
+    Parameters
+    ----------
+    x : array_like, shape (N,)
+        Observations of any real dtype and unit. Exact zeros are left out.
+    center : {"median", "mean"}, optional
+        What to subtract first, if anything.
+
+    Returns
+    -------
+    TailEstimate
+        `alpha` may exceed 2. Its status is NOT_STABLE if log|X| varies less than under any
+        law with Var log|X| > pi^2/12, the limit of the formula.
+
+    Raises
+    ------
+    InputError
+        If `x` is empty, not 1-d or not finite, or `center` is unknown.
+
+    Notes
+    -----
+    For symmetric stable laws Var log|X| = (pi^2/6) (1/alpha^2 + 1/2). The standard error
+    comes from the fourth central moment of log|X| by the delta method.
+    """
+    method = "log_variance"
+    sample = scalar_sample(x, center, method)
+    if sample.problem != Status.OK:
+        return sample.refuse(sample.problem, method, SOURCE)
+    values = sample.values
+    n = values.size
+    pivot = float(np.log(np.abs(values[:CHUNK])).mean(dtype=np.float64))
+    moments = np.zeros(4)
+    for start in range(0, n, CHUNK):
+        logs = np.log(np.abs(values[start : start + CHUNK])).astype(np.float64) - pivot
+        squares = logs * logs
+        cubes = squares * logs
+        moments += (logs.sum(), squares.sum(), cubes.sum(), (cubes * logs).sum())
+    m1, m2, m3, m4 = (float(moment) / n for moment in moments)
+    variance = m2 - m1**2
+    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+    inverse_square = 6 * variance / math.pi**2 - 0.5
+    if inverse_square <= 0:
+        return sample.refuse(Status.NOT_STABLE, method, SOURCE)
+    alpha = inverse_square**-0.5
+    stderr_of_variance = math.sqrt(max(fourth - variance**2, 0.0) / n)
+    return sample.estimate(alpha, 3 / math.pi**2 * alpha**3 * stderr_of_variance, method, SOURCE)
