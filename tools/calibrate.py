@@ -24,7 +24,7 @@ from prunable.numerics.stable.functions import isf, pdf, sf
 from prunable.numerics.stable.sampling import sample_symmetric
 from prunable.numerics.tails.ecf import fit_stable
 
-LEVELS = (0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
+LEVELS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
 LAWS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.85, 1.9, 1.93, 1.95,
         1.97, 1.98, 1.99, 2.0)  # fmt: skip
 SIZE = 4096

@@ -34,6 +34,8 @@ OUTPUT = re.compile(
     r"(^|[._/])(output|classifier|lm_head|head|logits|fc_out|predictions)([._/](weight|dense))*$",
     re.IGNORECASE,
 )
+# Operators of ONNX that take one number a channel, however many dimensions it is stored with.
+ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu", "Equal", "Quant"}
 CONSUMERS: dict[str, Kind] = {
     "Gather": "embedding",
     "Embedding": "embedding",
@@ -253,6 +255,8 @@ def see(
         return f"{array.dtype}, no floating-point weights"
     if array.ndim == 1:
         return "one dimension: a bias or a scale"
+    if consumer in ELEMENTWISE and max(array.shape) == array.size:
+        return f"read by {consumer}: a bias or a scale"
     kind = kind_of(name, array.shape, consumer)
     if role is None:
         role = "output" if OUTPUT.search(name) else "hidden"

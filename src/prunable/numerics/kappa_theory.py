@@ -170,7 +170,7 @@ def stable_kappa_limit(alpha: float, eps: float, p: float) -> float:
     total = _absolute_moment(alpha, p)
 
     def excess(kappa: float) -> float:
-        return _moment_below(alpha, p, kappa) / total - eps**p
+        return _moment_below(alpha, p, kappa) / total - math.pow(eps, p)
 
     return float(brentq(excess, 1e-15, 1 - 1e-12, xtol=1e-10))
 

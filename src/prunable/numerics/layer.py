@@ -46,7 +46,12 @@ from prunable.numerics.tails import (
     log_variance,
     quantile,
 )
-from prunable.numerics.tails.hill import LARGEST_SHARE, hill_of_sorted
+from prunable.numerics.tails.hill import (
+    LARGEST_MOMENT_K,
+    LARGEST_SHARE,
+    MOMENT_SHARE,
+    hill_of_sorted,
+)
 from prunable.numerics.verdict import MIN_WEIGHTS, Verdict, judge
 
 FloatArray = NDArray[np.float64]
@@ -227,7 +232,7 @@ def measure_layer(
     estimates, scale = _estimate(sample, zeros_share)
     if options.authors:
         estimates["authors"] = authors_procedure(kernels_or_rows(matrix, taps), rng=rng)
-    enough = nonzero >= MIN_WEIGHTS
+    enough = sample.size >= MIN_WEIGHTS
     gaussian = stable = tail = plot = shared = None
     far = 1.0
     if enough:
@@ -240,7 +245,7 @@ def measure_layer(
         tail = extreme_value_index(largest, _tail_size(nonzero, largest.size))
         estimates["hill"], plot = hill_of_sorted(largest, zeros_share, total=nonzero)
         shared = dependence(matrix, rng)
-    verdict = judge(nonzero, estimates, gaussian, far, stable, tail)
+    verdict = judge(sample.size, estimates, gaussian, far, stable, tail)
     granular, bins = _granularities(matrix, taps, options.p), LayerBins.of(magnitudes)
     eps = np.concatenate([np.array(options.eps), CURVE_EPS])
     shares = {"weight": magnitudes.kept_counts(eps, options.p) / magnitudes.size}
@@ -298,8 +303,8 @@ def draw_sample(magnitudes: Magnitudes, rng: np.random.Generator) -> Matrix:
         values = values[values != 0]
     if values.size > SAMPLE_SIZE:
         # one from each of equal strata: distinct, and read in order
-        places = (np.arange(SAMPLE_SIZE) + rng.random(SAMPLE_SIZE)) * (values.size / SAMPLE_SIZE)
-        values = values[np.minimum(places.astype(np.int64), values.size - 1)]
+        starts = np.arange(SAMPLE_SIZE) * values.size // SAMPLE_SIZE
+        values = values[starts + rng.integers(values.size // SAMPLE_SIZE, size=SAMPLE_SIZE)]
     # the order of a matrix would put dependent weights into one block of an estimator
     sample: Matrix = rng.permutation(values)
     sample = sample[sample != 0]
@@ -364,7 +369,7 @@ def _some(rows: Matrix, rng: np.random.Generator) -> Matrix:
 
 
 def _tail_size(nonzero: int, available: int) -> int:
-    return max(2, min(nonzero // 20, 10_000, available - 1))
+    return max(2, min(int(nonzero * MOMENT_SHARE), LARGEST_MOMENT_K, available - 1))
 
 
 def _with_scale(stable: Goodness | None, scale: float) -> Goodness | None:

@@ -125,8 +125,8 @@ class Magnitudes:
         """
         if self.size <= SORTED_SIZE:
             positive = self._sorted[self.zeros :]
-            above = np.arange(positive.size, 0, -1)
-            edges = positive.astype(np.float64)
+            edges, first = np.unique(positive.astype(np.float64), return_index=True)
+            above = positive.size - first
         else:
             counts = self.histogram.counts
             above = np.cumsum(counts[::-1])[::-1]

@@ -13,13 +13,13 @@ from prunable.numerics.tails.hill import ExtremeValueIndex
 
 MIN_WEIGHTS = 256
 # A right law is refused with this probability.
-LEVEL = 0.01
+LEVEL = 0.005
 # Several weights beyond six standard deviations are no accident of a Gaussian.
 FAR_LEVEL = 1e-4
 # Estimators of a right law differ by more than so many standard errors once in 10^4.
 AGREEMENT = 4.0
-# A power law of tail index 10 or more is light for every purpose.
-HEAVY_FROM = 0.1
+# A power law of tail index 8 or more is light for every purpose.
+HEAVY_FROM = 0.125
 STABLE_METHODS = ("log_moment", "log_variance", "quantile", "ecf_two_point", "ecf_regression")
 
 
@@ -27,7 +27,7 @@ class Kind(StrEnum):
     """Verdicts.
 
     STABLE: a symmetric stable law with alpha < 2. GAUSSIAN: not told apart from a Gaussian.
-    HEAVY: a power-law tail of index below 10, but no stable law. LIGHT: tails that fall like
+    HEAVY: a power-law tail of index below 8, but no stable law. LIGHT: tails that fall like
     an exponential or faster. INCONCLUSIVE: between these. TOO_FEW: below 256 weights.
     """
 
@@ -72,7 +72,7 @@ def judge(
     Parameters
     ----------
     n : int
-        Weights that are not zero.
+        Weights looked at, none of them zero.
     estimates : mapping of str to TailEstimate
         By method; those of `STABLE_METHODS` and "hill" are looked at.
     gaussian, stable : Goodness or None
@@ -92,7 +92,7 @@ def judge(
     rest the extreme value index tells heavy from light tails, if its standard error allows.
     """
     if n < MIN_WEIGHTS or gaussian is None or tail is None:
-        reason = f"{n} weights that are not zero; a verdict needs {MIN_WEIGHTS}."
+        reason = f"{n} weights that are neither 0 nor their median; a verdict needs {MIN_WEIGHTS}."
         return _without_alpha(Kind.TOO_FEW, reason)
     ecf = estimates["ecf_regression"]
     if gaussian.p_value >= LEVEL and far_p_value >= FAR_LEVEL:

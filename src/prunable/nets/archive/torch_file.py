@@ -17,13 +17,14 @@ from prunable.nets.archive.safetensors_file import weight_map_of
 
 # Entries of training checkpoints that hold no weights of the model.
 OPTIMIZER = re.compile(r"optim|lr_sched|scheduler|scaler|rng", re.IGNORECASE)
+PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
 # Deeper nesting is no checkpoint.
 LARGEST_DEPTH = 16
 
 
 def looks_like(head: bytes) -> bool:
     """Whether a file begins like torch.save's: a zip archive, or a pickle of protocol 2 on."""
-    return head[:4] == b"PK\x03\x04" or (head[:1] == b"\x80" and 2 <= head[1:2][0] <= 5)
+    return head[:4] == b"PK\x03\x04" or (head[:1] == b"\x80" and head[1:2] in PROTOCOLS)
 
 
 def read(path: Path, *, unpickle: bool) -> Archive:

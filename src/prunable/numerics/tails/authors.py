@@ -74,6 +74,8 @@ def authors_procedure(x: ArrayLike, *, rng: np.random.Generator) -> TailEstimate
     for group in range(JACKKNIFE_GROUPS):
         rest = vectors[groups != group]
         without.append(_median_estimate(rest, [rng.permutation(len(rest)) for _ in orders]))
+    if not np.isfinite(without).all():
+        return failed(Status.NOT_CONVERGED)
     spread = float(np.square(np.array(without) - np.mean(without)).sum())
     stderr = math.sqrt((JACKKNIFE_GROUPS - 1) / JACKKNIFE_GROUPS * spread)
     return TailEstimate(min(alpha, CAP), stderr, n, "authors", Status.OK, SOURCE, zeros_share)

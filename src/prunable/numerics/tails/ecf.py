@@ -12,10 +12,12 @@ from prunable.numerics.tails.base import CHUNK, Center, Sample, Status, TailEsti
 
 TWO_POINT_SOURCE = "Press (1972): two points of the empirical characteristic function"
 REGRESSION_SOURCE = "Koutrouvelis (1980): regression on the empirical characteristic function"
-# Frequencies are k * STEP over the median of |X|, which is about the scale of the law.
+# Frequencies are k * STEP over a median of |X|, which is about the scale of the law.
 STEP = math.pi / 25
 REGRESSION_POINTS = tuple(range(1, 11))
 TWO_POINTS = (2, 8)
+# Any unit near the scale serves; the median of so many is near.
+UNIT_SAMPLE = 2**14
 
 FloatArray = NDArray[np.float64]
 
@@ -120,7 +122,7 @@ def _fit(
     sample = scalar_sample(x, center, method)
     problem = sample.problem
     if problem == Status.OK:
-        unit = float(np.median(np.abs(sample.values)))
+        unit = float(np.median(np.abs(sample.values[:UNIT_SAMPLE])))
         phi = _empirical(sample, unit, 2 * max(points))
         k = np.array(points)
         inside = bool(((phi[k] > 0) & (phi[k] < 1)).all())

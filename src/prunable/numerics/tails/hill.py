@@ -18,10 +18,10 @@ LARGEST_SHARE = 0.1
 PLOT_POINTS = 48
 # A plateau spans this factor in k, with all estimates inside this many standard errors.
 PLATEAU_FACTOR = 4.0
-PLATEAU_WIDTH = 1.5
+PLATEAU_WIDTH = 2.5
 # The tail that the moment estimator sees; more would be the body of the law.
-MOMENT_SHARE = 0.05
-LARGEST_MOMENT_K = 10_000
+MOMENT_SHARE = 0.1
+LARGEST_MOMENT_K = 20_000
 
 FloatArray = NDArray[np.float64]
 Magnitudes = NDArray[np.floating[Any]]
@@ -148,7 +148,7 @@ def extreme_value_index(ascending: ArrayLike, k: int | None = None) -> ExtremeVa
     ascending : array_like, shape (n,)
         Positive magnitudes in increasing order.
     k : int, optional
-        Largest observations to use, 2 <= k < n; a twentieth of them, at most 10,000, if None.
+        Largest observations to use, 2 <= k < n; a tenth of them, at most 20,000, if None.
 
     Returns
     -------

@@ -1,0 +1,99 @@
+"""Verdicts on simulated layers; tools/simulate_measure.py does the same at full length."""
+
+import numpy as np
+import pytest
+
+from prunable.numerics.layer import Options, draw_sample, measure_layer
+from prunable.numerics.magnitudes import Magnitudes
+from prunable.numerics.randomness import rng
+from prunable.numerics.stable import StableLaw
+from prunable.numerics.tails import Status
+from prunable.numerics.verdict import Kind
+
+pytestmark = pytest.mark.statistical
+LAYERS = 12
+SHAPE = (300, 400)
+
+
+def magnitude_pruned(r):
+    w = r.standard_normal(SHAPE)
+    w[np.abs(w) < np.quantile(np.abs(w), 0.8)] = 0
+    return w
+
+
+KINDS = {
+    "stable 1.2": (lambda r: StableLaw(1.2).sample(SHAPE, r), Kind.STABLE),
+    "stable 1.75": (lambda r: StableLaw(1.75).sample(SHAPE, r), Kind.STABLE),
+    "stable 1.95": (lambda r: StableLaw(1.95).sample(SHAPE, r), Kind.STABLE),
+    "gaussian": (lambda r: 0.02 * r.standard_normal(SHAPE), Kind.GAUSSIAN),
+    "uniform": (lambda r: r.uniform(-0.05, 0.05, SHAPE), Kind.LIGHT),
+    "student": (lambda r: r.standard_t(3, SHAPE), Kind.HEAVY),
+    "laplace": (lambda r: r.laplace(size=SHAPE), Kind.LIGHT),
+    "pruned by magnitude": (magnitude_pruned, Kind.LIGHT),
+    "pruned at random": (
+        lambda r: r.standard_normal(SHAPE) * (r.random(SHAPE) > 0.9),
+        Kind.GAUSSIAN,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_verdict(name):
+    """At most one of twelve wrong: at 1 % each, two or more have probability 0.6 %; seeds fixed."""
+    make, kind = KINDS[name]
+    verdicts = [
+        measure_layer(make(rng(i, name)).astype(np.float32), Options(spectrum="none"), rng(i))
+        .verdict
+        for i in range(LAYERS)
+    ]  # fmt: skip
+    assert sum(v.kind != kind for v in verdicts) <= 1, [v.reason for v in verdicts]
+    for verdict in verdicts:
+        has_alpha = verdict.kind in (Kind.STABLE, Kind.GAUSSIAN)
+        assert has_alpha <= np.isfinite(verdict.alpha)
+        assert verdict.reason.endswith(".")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_default_initialisation_of_torch(seed):
+    import torch
+
+    torch.manual_seed(seed)
+    uniform = torch.nn.Linear(300, 200).weight.detach().numpy()
+    normal = torch.nn.init.normal_(torch.empty(200, 300), std=0.02).numpy()
+    kinds = [measure_layer(w, Options(), rng(seed)).verdict.kind for w in (uniform, normal)]
+    assert kinds == [Kind.LIGHT, Kind.GAUSSIAN]
+
+
+@pytest.mark.parametrize(
+    "w", [np.zeros((40, 40)), np.ones((3, 4)), np.eye(30), np.array([[1.0]]), np.zeros((1, 1))]
+)
+def test_too_few_weights_get_no_verdict_and_no_number(w):
+    found = measure_layer(w, Options(), rng(0))
+    assert found.verdict.kind is Kind.TOO_FEW
+    assert np.isnan(found.verdict.alpha)
+    assert all(e.status is not Status.OK for e in found.estimates.values()) or w.shape == (30, 30)
+    assert set(found.kappa) == {"weight", "node", "unit", "singular_value"}
+    assert found.stable_fit is None
+
+
+def test_equal_weights_get_no_number():
+    found = measure_layer(np.full((40, 40), 0.5), Options(), rng(0))
+    assert found.verdict.kind is Kind.TOO_FEW
+    assert np.isnan(found.verdict.alpha)
+
+
+def test_samples_are_centred_unless_pruned():
+    r = rng(0, "centre")
+    w = r.standard_normal(10_000) + 5
+    assert abs(np.median(draw_sample(Magnitudes.of(w), rng(0)))) < 1e-12
+    w[:500] = 0
+    assert np.median(draw_sample(Magnitudes.of(w), rng(0))) == pytest.approx(5, abs=0.1)
+
+
+def test_large_layers_are_sampled_without_repetition():
+    w = np.arange(1, 2_500_001, dtype=np.float64)
+    w[0:100_000] = 0
+    sample = draw_sample(Magnitudes.of(w), rng(0))
+    assert len(sample) == 2**20
+    assert len(np.unique(sample)) == len(sample)
+    assert abs(np.corrcoef(np.arange(len(sample)), sample)[0, 1]) < 0.006
