@@ -235,7 +235,7 @@ def page(
         )
         lines.append(f"| {name} | {cells} |")
     lines += [
-        "", "The authors' procedure caps at 2 and takes medians; its interval comes from a jackknife",
+        "", "The authors' procedure caps at 2 and takes medians; its interval is from a jackknife",
         "over ten groups of rows. It is looked at on every tenth sample.", "",
         "## Three laws of one tail index (appendix A.6.1 of the 2021 paper)", "",
         "250 tail indices uniform in (1.75, 2), 500 x 500 weights each.", "",
