@@ -1,9 +1,8 @@
-"""What every format of model file is read into."""
+"""What every archive format shares: the tensor as stored, its loading, and named failures."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +12,38 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunable.errors import DataIntegrityError, PrunableError
+from prunable.errors import DataIntegrityError, InputError, PrunableError
+
+# Stored types that float32 holds exactly, and types that NumPy knows by itself.
+_WIDENED = frozenset({
+    "float16", "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+})  # fmt: skip
+_NATIVE = frozenset({
+    "float64", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "bool",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor of a model file, read when asked for.
+    """One tensor of an archive, not read yet.
 
-    Attributes
+    Parameters
     ----------
     name : str
+        Unique in its archive.
     shape : tuple of int
     dtype : str
-        As stored, such as "float32", "bfloat16" or "int8".
+        As stored: "float32", "bfloat16", "float8_e4m3fn", "int8", ...
     load : callable
-        Reads it now, as often as asked; float16, bfloat16 and float8 come as float32, which
-        is exact. Raises DataIntegrityError if it cannot be read.
+        Reads this tensor now, into an array of its own. Floats narrower than 32 bits come as
+        float32, which holds them exactly; other types as they are. Works while the archive is
+        open; raises `DataIntegrityError` when the file is damaged there.
     consumer : str, optional
-        In ONNX the operator that reads it, such as "MatMul".
+        ONNX only: type of the operation that reads it ("MatMul", "Gemm", "Conv", ...).
     transposed : bool
-        Whether a matrix is stored as (in, out).
+        ONNX only: whether a matrix is stored as (in, out) in its last two axes.
     """
 
     name: str
@@ -45,82 +56,169 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Archive:
-    """An open model file.
+    """An open model file, its tensors listed but not read.
 
-    Attributes
+    Parameters
     ----------
     path : Path
+        The file or folder opened.
     format : str
         "safetensors", "torch" or "onnx".
     tensors : tuple of StoredTensor
     ordered : bool
-        Whether tensors come in the order of the model; safetensors sorts them by name.
+        Whether the order of the tensors is that of the model.
     skipped : tuple of (str, str)
-        Names of entries that are no readable tensors, with the reason.
+        Name and reason of the entries that are no tensors, or none that can be read.
     """
 
     path: Path
     format: str
     tensors: tuple[StoredTensor, ...]
     ordered: bool
-    skipped: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...]
 
 
-@contextmanager
-def damage_named(path: Path, what: str = "") -> Iterator[None]:
-    """Turn whatever a library raises on a damaged file into one message.
+def can_load(dtype: str) -> bool:
+    """Tell whether tensors of a stored type can be loaded.
 
     Parameters
     ----------
-    path : Path
-        The file.
-    what : str
-        Part of it that is read, such as a tensor's name.
-
-    Raises
-    ------
-    DataIntegrityError
-        In place of any exception that is not the package's own.
+    dtype : str
+        "float32", "bfloat16", ...
     """
-    try:
-        # readers warn about what they then fail on
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except PrunableError:
-        raise
-    except FileNotFoundError as error:
-        raise DataIntegrityError(f"{path} is missing; check the path.") from error
-    except PermissionError as error:
-        raise DataIntegrityError(f"{path} cannot be read: permission denied.") from error
-    except Exception as error:  # damaged files make readers raise anything
-        where = f", tensor {what}," if what else ""
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise DataIntegrityError(
-            f"{path}{where} cannot be read ({type(error).__name__}: {reason}); "
-            "fetch or write it again."
-        ) from error
+    return dtype in _WIDENED or dtype in _NATIVE
 
 
-def as_array(tensor: torch.Tensor) -> NDArray[Any]:
-    """See a tensor as an array, of a type that NumPy has.
+def is_widened(dtype: str) -> bool:
+    """Tell whether a stored type is loaded as float32, which holds its numbers exactly."""
+    return dtype in _WIDENED
+
+
+def torch_to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    """Copy a dense tensor to an array; floats narrower than 32 bits become float32.
 
     Parameters
     ----------
     tensor : Tensor
-        On any device.
+        On the CPU, of a type that `can_load` admits.
 
     Returns
     -------
     ndarray
-        float16, bfloat16 and float8 as float32.
+        Contiguous; shares no memory with `tensor`.
     """
-    tensor = tensor.detach().cpu()
-    if tensor.is_floating_point() and tensor.itemsize < 4:
-        tensor = tensor.float()
-    return np.asarray(tensor.numpy())
+    plain = tensor.detach().resolve_neg()
+    if is_widened(str(plain.dtype).removeprefix("torch.")):
+        plain = plain.to(torch.float32)
+    return np.array(plain.numpy(), order="C")
 
 
-def dtype_name(dtype: torch.dtype) -> str:
-    """Name of a type without its module."""
-    return str(dtype).removeprefix("torch.")
+def stored_tensor(
+    path: Path,
+    name: str,
+    shape: Iterable[int],
+    dtype: str,
+    read: Callable[[], NDArray[Any]],
+    consumer: str | None = None,
+    transposed: bool = False,
+) -> StoredTensor:
+    """Build a `StoredTensor` whose failures name the file and the tensor.
+
+    Parameters
+    ----------
+    path : Path
+        The file that holds the tensor.
+    name, shape, dtype, consumer, transposed
+        As in `StoredTensor`.
+    read : callable
+        Reads the tensor; may raise anything.
+    """
+    expected = tuple(int(size) for size in shape)
+
+    def load() -> NDArray[Any]:
+        with failures_named(path, name):
+            array = read()
+            if array.shape != expected:
+                raise ValueError(f"its shape is {array.shape}, the header says {expected}")
+        return array
+
+    return StoredTensor(name, expected, dtype, load, consumer, transposed)
+
+
+@contextmanager
+def failures_named(path: Path, tensor: str | None = None) -> Iterator[None]:
+    """Turn whatever a reader raises into one error that names the file.
+
+    Parameters
+    ----------
+    path : Path
+        The file being read.
+    tensor : str, optional
+        The tensor being read.
+
+    Raises
+    ------
+    DataIntegrityError
+        In place of any exception but the package's own: a damaged file makes the libraries
+        raise nearly all kinds.
+    InputError
+        If the file may not be read.
+    """
+    where = f"{path}" if tensor is None else f"tensor {tensor!r} of {path}"
+    try:
+        yield
+    except PrunableError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"cannot read {where}: permission denied. Make it readable.") from error
+    except MemoryError as error:
+        raise DataIntegrityError(
+            f"{where} asks for more memory than there is; if the file is not that large, "
+            "it is damaged: fetch or write it again."
+        ) from error
+    except Exception as error:
+        raise DataIntegrityError(
+            f"{where} cannot be read ({brief(error)}); the file is damaged or incomplete: "
+            "fetch or write it again."
+        ) from error
+
+
+def brief(error: BaseException) -> str:
+    """Reduce an exception to one short printable line."""
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    if isinstance(error, KeyError):
+        text = f"no entry {text}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def clean_name(name: object) -> str:
+    """Return a name as text that can be written anywhere: what is not UTF-8 is escaped."""
+    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Append "#2", "#3", ... to the names that came before.
+
+    Parameters
+    ----------
+    names : iterable of str
+
+    Returns
+    -------
+    list of str
+        As many, all different.
+    """
+    names = list(names)
+    taken, count, result = set(names), dict[str, int](), list[str]()
+    for name in names:
+        count[name] = count.get(name, 0) + 1
+        unique = name
+        while count[name] > 1 and unique in taken:
+            unique = f"{name}#{count[name]}"
+            count[name] += unique in taken
+        taken.add(unique)
+        result.append(unique)
+    return result

@@ -1,14 +1,13 @@
-"""Safetensors files, whole or in shards: read lazily, written whole or not at all."""
+"""Safetensors files: written whole or not at all, read whole or tensor by tensor."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -16,17 +15,23 @@ from safetensors.torch import save_file
 
 from prunable.errors import DataIntegrityError
 from prunable.files import atomic_write
-from prunable.nets.archive.base import Archive, StoredTensor, as_array, damage_named
+from prunable.nets.archive.base import (
+    Archive,
+    can_load,
+    clean_name,
+    failures_named,
+    stored_tensor,
+    torch_to_numpy,
+)
 
-# As safetensors writes them. Types missing here cannot be turned into numbers.
-DTYPES = {
+_DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32",
-    "I16": "int16", "I8": "int8", "U8": "uint8", "U16": "uint16", "U32": "uint32",
-    "U64": "uint64", "BOOL": "bool",
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
+    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
+    "BOOL": "bool", "C64": "complex64",
 }  # fmt: skip
-# A header is a list of names; no network has gigabytes of them.
-LARGEST_HEADER = 100_000_000
 
 
 def save_tensors(
@@ -81,20 +86,14 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         ) from error
 
 
-def looks_like(head: bytes, size: int) -> bool:
-    """Whether a file of `size` bytes begins like safetensors: a length and then a JSON object."""
-    length = int.from_bytes(head[:8], "little")
-    return len(head) > 8 and head[8:9] == b"{" and (length < LARGEST_HEADER or length > size)
-
-
-def read(path: Path, stack: ExitStack) -> Archive:
-    """Open one safetensors file.
+def open_safetensors(path: Path, stack: ExitStack) -> Archive:
+    """List the tensors of one safetensors file.
 
     Parameters
     ----------
     path : Path
     stack : ExitStack
-        Closes the file.
+        Keeps the file open, mapped into memory, until it is closed.
 
     Returns
     -------
@@ -103,110 +102,24 @@ def read(path: Path, stack: ExitStack) -> Archive:
     Raises
     ------
     DataIntegrityError
-        If the file is damaged.
+        If the header and the file do not fit together.
     """
-    tensors, skipped = _read(path, stack)
-    return Archive(path, "safetensors", tensors, ordered=False, skipped=skipped)
-
-
-def read_shards(index: Path, stack: ExitStack) -> Archive:
-    """Open the shards that an index names.
-
-    Parameters
-    ----------
-    index : Path
-        A `*.safetensors.index.json`.
-    stack : ExitStack
-        Closes the files.
-
-    Returns
-    -------
-    Archive
-        Tensors in the order of the index.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the index or a shard is damaged or missing, or the two disagree.
-    """
-    weight_map = weight_map_of(index)
-    found: dict[str, StoredTensor] = {}
-    skipped: list[tuple[str, str]] = []
-    for shard in sorted(set(weight_map.values())):
-        tensors, passed = _read(index.parent / shard, stack)
-        found |= {t.name: t for t in tensors if weight_map.get(t.name) == shard}
-        skipped += passed
-    known = {name for name, _ in skipped}
-    for name, shard in weight_map.items():
-        if name not in found and name not in known:
-            raise DataIntegrityError(
-                f"{index.parent / shard} lacks the tensor {name} that {index.name} places there; "
-                "fetch both again."
-            )
-    ordered = tuple(found[name] for name in weight_map if name in found)
-    return Archive(index, "safetensors", ordered, ordered=False, skipped=tuple(skipped))
-
-
-def weight_map_of(index: Path) -> dict[str, str]:
-    """Read which shard holds which tensor.
-
-    Parameters
-    ----------
-    index : Path
-        A `*.index.json`.
-
-    Returns
-    -------
-    dict of str to str
-        File name by tensor name; the files exist in the folder of the index.
-
-    Raises
-    ------
-    DataIntegrityError
-        If it is no such index, or a shard is missing or lies elsewhere.
-    """
-    with damage_named(index):
-        document = json.loads(index.read_text(encoding="utf-8"))
-    weight_map = document.get("weight_map") if isinstance(document, dict) else None
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise DataIntegrityError(f"{index} has no weight_map; it is no index of shards.")
-    for name, shard in weight_map.items():
-        if not isinstance(shard, str) or Path(shard).name != shard or shard in ("", ".", ".."):
-            raise DataIntegrityError(
-                f"{index} places {name} in {shard!r}; shards must lie beside their index."
-            )
-        if not (index.parent / shard).is_file():
-            raise DataIntegrityError(
-                f"{index.parent / shard} is missing, where {index.name} places {name}; "
-                "fetch all shards."
-            )
-    return dict(weight_map)
-
-
-def _read(
-    path: Path, stack: ExitStack
-) -> tuple[tuple[StoredTensor, ...], tuple[tuple[str, str], ...]]:
-    with damage_named(path):
-        archive = stack.enter_context(safe_open(path, framework="pt"))
-        tensors, skipped = [], []
-        # in the order of the file, so that it is read from front to end
-        for name in archive.offset_keys():
-            part = archive.get_slice(name)
-            stored = part.get_dtype()
-            if stored not in DTYPES:
-                skipped.append((name, f"stored as {stored}"))
-                continue
-            tensors.append(
-                StoredTensor(
-                    name, tuple(part.get_shape()), DTYPES[stored], _loader(archive, path, name)
+    tensors, skipped = [], []
+    with failures_named(path):
+        # Through torch, for NumPy has neither bfloat16 nor the 8-bit floats.
+        handle = stack.enter_context(safe_open(path, framework="pt"))
+        for name in handle.keys():  # noqa: SIM118 -- a handle is not iterable
+            header = handle.get_slice(name)
+            dtype = _DTYPES.get(header.get_dtype(), header.get_dtype())
+            if can_load(dtype):
+                read = partial(_read, handle, name)
+                tensors.append(
+                    stored_tensor(path, clean_name(name), header.get_shape(), dtype, read)
                 )
-            )
-    return tuple(tensors), tuple(skipped)
+            else:
+                skipped.append((clean_name(name), f"numbers of type {dtype}"))
+    return Archive(path, "safetensors", tuple(tensors), False, tuple(skipped))
 
 
-def _loader(archive: Any, path: Path, name: str) -> Any:
-    def load() -> NDArray[Any]:
-        with damage_named(path, name):
-            return np.asarray(as_array(archive.get_tensor(name)))
-
-    return load
+def _read(handle: Any, name: str) -> NDArray[Any]:
+    return torch_to_numpy(handle.get_tensor(name))

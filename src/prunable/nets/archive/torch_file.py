@@ -1,176 +1,245 @@
-"""Files of torch.save: tensors only, unless the user trusts the file."""
+"""Files of `torch.save`: nested mappings flattened to named tensors, no code run unasked."""
 
 from __future__ import annotations
 
-import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
-from prunable.nets.archive.base import Archive, StoredTensor, as_array, damage_named, dtype_name
-from prunable.nets.archive.safetensors_file import weight_map_of
+from prunable.nets.archive.base import (
+    Archive,
+    StoredTensor,
+    brief,
+    can_load,
+    clean_name,
+    failures_named,
+    stored_tensor,
+    torch_to_numpy,
+    unique_names,
+)
 
-# Entries of training checkpoints that hold no weights of the model.
-OPTIMIZER = re.compile(r"optim|lr_sched|scheduler|scaler|rng", re.IGNORECASE)
-PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
-# Deeper nesting is no checkpoint.
-LARGEST_DEPTH = 16
+_WRAPPERS = frozenset({
+    "state_dict", "model", "model_state", "model_state_dict", "net", "network", "params",
+    "weights", "module",
+})  # fmt: skip
+_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # the number that begins files of torch < 1.6
+_DEEPEST = 64  # levels of nesting; models have fewer than ten
+_UNREAL_VIEW = 2**28  # bytes: larger tensors must have their own numbers in the file
+
+_Found = tuple[list[tuple[str, torch.Tensor]], list[tuple[str, str]]]
 
 
-def looks_like(head: bytes) -> bool:
-    """Whether a file begins like torch.save's: a zip archive, or a pickle of protocol 2 on."""
-    return head[:4] == b"PK\x03\x04" or (head[:1] == b"\x80" and head[1:2] in PROTOCOLS)
+def open_torch(path: Path, unpickle: bool) -> Archive:
+    """List the tensors of one file of `torch.save`.
 
-
-def read(path: Path, *, unpickle: bool) -> Archive:
-    """Open a file of torch.save.
+    A zip file is mapped into memory and read tensor by tensor; the older format is read whole.
 
     Parameters
     ----------
     path : Path
     unpickle : bool
-        Whether pickled objects may run their code.
+        Whether pickled objects may be loaded, which runs the code they name.
 
     Returns
     -------
     Archive
-        Tensors of nested mappings with dotted names; a wrapper such as "state_dict" that alone
-        holds tensors is left out of their names.
+        Names are the keys joined by dots, without a wrapper such as "state_dict" around the
+        only mapping that holds tensors.
 
     Raises
     ------
-    InputError
-        If loading would run code and `unpickle` is False.
-    UnsupportedModelError
-        If it is a TorchScript program.
     DataIntegrityError
-        If it is damaged.
+        If the file is damaged.
+    InputError
+        If it holds pickled objects and `unpickle` is off, or needs a class not installed here.
+    UnsupportedModelError
+        If it holds a program (TorchScript, torch.export) or is no file of `torch.save`.
     """
-    content = _load(path, unpickle)
-    if isinstance(content, torch.nn.Module):
-        content = content.state_dict()
-    found: list[tuple[tuple[str, ...], torch.Tensor]] = []
-    skipped: list[tuple[str, str]] = []
-    for keys, value in _leaves(content, ()):
-        name = ".".join(keys)
-        if any(OPTIMIZER.search(key) for key in keys[:-1]):
-            if not skipped or skipped[-1][0] != keys[0]:
-                skipped.append((keys[0], "state of the optimizer, no weights"))
-        elif not isinstance(value, torch.Tensor):
-            skipped.append((name, f"{type(value).__name__}, no tensor"))
-        elif reason := _unreadable(value):
-            skipped.append((name, reason))
-        else:
-            found.append((keys, value))
-    depth = _common_wrapper([keys for keys, _ in found])
-    tensors = tuple(
-        StoredTensor(
-            ".".join(keys[depth:]) or "tensor",
-            tuple(value.shape),
-            dtype_name(value.dtype),
-            _loader(path, ".".join(keys), value),
-        )
-        for keys, value in found
-    )
-    return Archive(path, "torch", tensors, ordered=True, skipped=tuple(dict.fromkeys(skipped)))
-
-
-def read_shards(index: Path, *, unpickle: bool) -> Archive:
-    """Open the shards of torch.save that an index names; see `read`."""
-    weight_map = weight_map_of(index)
-    parts = [
-        read(index.parent / shard, unpickle=unpickle) for shard in sorted(set(weight_map.values()))
-    ]
-    found = {tensor.name: tensor for part in parts for tensor in part.tensors}
-    missing = [name for name in weight_map if name not in found]
-    if missing:
-        raise DataIntegrityError(
-            f"{index.parent / weight_map[missing[0]]} lacks the tensor {missing[0]} that "
-            f"{index.name} places there; fetch both again."
-        )
-    tensors = tuple(found[name] for name in weight_map)
-    skipped = tuple(entry for part in parts for entry in part.skipped)
-    return Archive(index, "torch", tensors, ordered=True, skipped=skipped)
-
-
-def _load(path: Path, unpickle: bool) -> Any:
-    with damage_named(path):
-        if not path.is_file():
-            raise FileNotFoundError(path)
-        zipped = zipfile.is_zipfile(path)
-        if zipped and _is_torchscript(path):
+    with failures_named(path):
+        with path.open("rb") as stream:
+            head = stream.read(512)
+        mapped = head.startswith(b"PK")
+        if mapped:
+            _check_zip(path)
+        elif _MAGIC not in head[:64] and head[257:262] != b"ustar":
             raise UnsupportedModelError(
-                f"{path} is a TorchScript program, which cannot be read without running it; "
-                "save the state_dict() of the loaded module as safetensors."
+                f"{path} is a Python pickle, but no file of torch.save; load it where it comes "
+                "from and save its tensors as safetensors."
             )
+        found, skipped = _flatten(_load(path, unpickle, mapped))
+        limit = path.stat().st_size
+        tensors: list[StoredTensor] = []
+        for name, (_, tensor) in zip(unique_names(n for n, _ in found), found, strict=True):
+            reason = _unreadable(tensor, limit)
+            if reason:
+                skipped.append((name, reason))
+                continue
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            read = partial(torch_to_numpy, tensor)
+            tensors.append(stored_tensor(path, name, tensor.shape, dtype, read))
+    return Archive(path, "torch", tuple(tensors), True, tuple(skipped))
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse what is a zip file, but not a whole one of `torch.save`."""
+    with zipfile.ZipFile(path) as bundle:
+        entries = bundle.infolist()
+    inner = {entry.filename.partition("/")[2] for entry in entries}
+    if "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
+        raise UnsupportedModelError(
+            f"{path} is a TorchScript program, not a file of weights; load it with "
+            "torch.jit.load, save its state_dict() as safetensors and give that file."
+        )
+    if "data.pkl" not in inner:
+        raise UnsupportedModelError(
+            f"{path} is a zip file, but none of torch.save; give the weights as safetensors, "
+            "torch or ONNX."
+        )
+    # Nothing that torch.save writes is compressed; a small file must not unpack to a huge one.
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise DataIntegrityError(
+            f"{path} is a compressed zip file, which torch.save never writes; save it again."
+        )
+
+
+def _load(path: Path, unpickle: bool, mapped: bool) -> Any:
+    # torch.load reads by the suffix where it is .safetensors, unless it is given a stream,
+    # and it maps paths only.
+    misnamed = path.suffix == ".safetensors"
+    with path.open("rb") as stream, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         try:
-            # a mapped file is read only where a tensor is asked for
-            return torch.load(path, map_location="cpu", weights_only=not unpickle, mmap=zipped)
-        except pickle.UnpicklingError as error:
-            text = str(error)
-            culprit = re.search(r"GLOBAL (\S+)|global (\S+)|class (\S+)", text)
-            if "Unsupported" not in text and "weights_only" not in text.lower():
+            return torch.load(
+                stream if misnamed else path,
+                map_location="cpu",
+                weights_only=not unpickle,
+                mmap=mapped and not misnamed,
+            )
+        except (UnpicklingError, RuntimeError) as error:
+            protocol = any("pickle protocol" in str(w.message) for w in caught)
+            named = _needs_unpickling(str(error), protocol)
+            if unpickle or named is None:
                 raise
-            named = next((g for g in culprit.groups() if g), "") if culprit else ""
-            what = f" ({named})" if named else ""
             raise InputError(
-                f"{path} holds pickled objects{what} that would run code when loaded; save its "
-                "state_dict() instead, or pass --unpickle (unpickle=True) if you trust its source."
+                f"{path} holds pickled objects ({named}) that would run code when loaded. Save "
+                "its state_dict as safetensors; or, if you trust its source, load it with "
+                "--unpickle (`unpickle=True`)."
+            ) from error
+        except (ImportError, AttributeError) as error:
+            if not unpickle:
+                raise
+            raise InputError(
+                f"{path} holds objects of a class that is not installed here ({brief(error)}). "
+                "Install the package that defines it, or save its state_dict as safetensors "
+                "where it is."
             ) from error
 
 
-def _is_torchscript(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    return any("/code/" in name or name.startswith("code/") for name in names)
+def _needs_unpickling(message: str, newer_protocol: bool) -> str | None:
+    """Name what the safe reader refuses, or return None where the file is merely damaged."""
+    for pattern in (r"GLOBAL (\S+)", r"(\S+) must be imported to load"):
+        if match := re.search(pattern, message):
+            return match[1].strip("`")
+    if ".tar format" in message:
+        return "the tar format of torch < 0.2"
+    if newer_protocol and "Unsupported operand" in message:
+        return "a pickle protocol newer than 2"
+    return None
 
 
-def _leaves(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Everything in nested mappings and lists that is no container, with its path."""
-    if len(keys) <= LARGEST_DEPTH and isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(item, (*keys, str(key)))
-    elif len(keys) <= LARGEST_DEPTH and isinstance(value, (list, tuple)):
-        for i, item in enumerate(value):
-            yield from _leaves(item, (*keys, str(i)))
-    else:
-        yield keys, value
+def _flatten(loaded: Any) -> _Found:
+    """List the tensors below an object with their names, and what is none."""
+    if isinstance(loaded, torch.Tensor):
+        return [("tensor", loaded)], []
+    prefix, (found, skipped) = "", _walk(loaded, "", set(), 0)
+    while isinstance(loaded, Mapping):
+        # Unwrap the only container that holds tensors, when it is known as a mere wrapper.
+        held = _count(found, prefix) - sum(isinstance(v, torch.Tensor) for v in loaded.values())
+        holder = next((k for k in _WRAPPERS & loaded.keys() if _count(found, f"{prefix}{k}.")), "")
+        if not holder or _count(found, f"{prefix}{holder}.") != held:
+            break
+        prefix += f"{holder}."
+        loaded = loaded[holder]
+    names = [name.removeprefix(prefix) for name, _ in found]
+    if len(set(names)) == len(names):
+        found = [(name, tensor) for name, (_, tensor) in zip(names, found, strict=True)]
+    return found, skipped
 
 
-def _common_wrapper(paths: list[tuple[str, ...]]) -> int:
-    """Leading keys that all tensors share: names of wrappers, not of layers."""
-    depth = 0
-    while (
-        paths
-        and all(len(keys) > depth + 1 for keys in paths)
-        and len({keys[depth] for keys in paths}) == 1
-        # keys of a state dict have dots; a single layer's name is no wrapper
-        and "." not in paths[0][depth]
-    ):
-        depth += 1
-    return depth
+def _count(found: list[tuple[str, torch.Tensor]], prefix: str) -> int:
+    return sum(name.startswith(prefix) for name, _ in found)
 
 
-def _unreadable(tensor: torch.Tensor) -> str:
-    if tensor.layout != torch.strided:
-        return f"stored sparsely ({tensor.layout})"
+def _walk(value: Any, name: str, seen: set[int], depth: int) -> _Found:
+    if isinstance(value, torch.Tensor):
+        return [(name, value)], []
+    children = _children(value)
+    if children is None:
+        return [], [(name, f"no tensor: {type(value).__name__}")]
+    if id(value) in seen:
+        return [], [(name, "the same object as an earlier entry")]
+    if depth > _DEEPEST:
+        return [], [(name, f"nested more than {_DEEPEST} levels deep")]
+    seen.add(id(value))
+    found: list[tuple[str, torch.Tensor]] = []
+    skipped: list[tuple[str, str]] = []
+    for key, child in children:
+        below = f"{name}.{clean_name(key)}" if name else clean_name(key)
+        if _is_optimizer(clean_name(key), child):
+            skipped.append((below, "state of an optimizer"))
+            continue
+        tensors, others = _walk(child, below, seen, depth + 1)
+        found += tensors
+        skipped += others
+    if not found and name:
+        # One entry for a whole history of losses, not one a number.
+        return [], [(name, f"no weights in this {type(value).__name__}")]
+    return found, skipped
+
+
+def _is_optimizer(key: str, value: Any) -> bool:
+    if isinstance(value, Mapping) and {"state", "param_groups"} <= value.keys():
+        return True
+    return key.lower().startswith("optim") and _children(value) is not None
+
+
+def _children(value: Any) -> Iterator[tuple[Any, Any]] | None:
+    """Return the named members of a container; None where `value` is none."""
+    if isinstance(value, torch.nn.Module):
+        return iter(value.state_dict().items())
+    if isinstance(value, Mapping):
+        return iter(value.items())
+    if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
+        return iter(enumerate(value))
+    return None
+
+
+def _unreadable(tensor: torch.Tensor, limit: int) -> str | None:
+    """Say why a tensor cannot be loaded; `limit` is the size of its file in bytes."""
+    if tensor.is_meta:
+        return "a meta tensor, without numbers"
     if tensor.is_quantized:
-        return "quantised by torch"
-    if tensor.is_complex():
-        return "complex numbers"
-    if tensor.device.type != "cpu":
-        return f"on the device {tensor.device}, without values"
-    return ""
-
-
-def _loader(path: Path, name: str, tensor: torch.Tensor) -> Any:
-    def load() -> Any:
-        with damage_named(path, name):
-            return as_array(tensor)
-
-    return load
+        return "a quantised tensor"
+    if tensor.is_nested:
+        return "a nested tensor"
+    if tensor.layout is not torch.strided:
+        return "a sparse tensor"
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if not can_load(dtype):
+        return f"numbers of type {dtype}"
+    # The reader of torch grows a storage to whatever shape a damaged header asks for.
+    held = tensor.untyped_storage().nbytes()
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    last = tensor.storage_offset() + sum((size - 1) * step for size, step in steps)
+    if tensor.numel() and (held > limit or (last + 1) * tensor.element_size() > held):
+        raise ValueError("a tensor reaches beyond the end of the file")
+    size = tensor.numel() * tensor.element_size()
+    return "a view that repeats its numbers" if size > max(held, _UNREAL_VIEW) else None
