@@ -38,6 +38,7 @@ test: check
 	$(BIN)/python -m pytest
 
 bench: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m pytest benchmarks --benchmark-json=benchmarks/.latest.json
 	$(BIN)/python benchmarks/summarise.py benchmarks/.latest.json benchmarks/RESULTS.md
 
