@@ -53,6 +53,15 @@ def test_counts_are_those_of_sorting(name, p):
     assert np.abs(found - expected).max() <= (0 if name != "few values" else 1)
 
 
+@pytest.mark.parametrize("name", ["float64", "float32", "cauchy", "zeros", "wide", "all zero"])
+def test_shares_for_curves_are_close(name):
+    magnitudes = Magnitudes.of(samples()[name])
+    eps = np.geomspace(0.01, 1, 40)
+    exact = magnitudes.kept_counts(eps) / N
+    # the bin of an entry is 1/128 or 1/16 wide, and so is the step of a very heavy tail
+    np.testing.assert_allclose(magnitudes.kept_shares(eps), exact, atol=1e-3)
+
+
 @given(
     arrays(np.float32, st.integers(1, 60), elements=st.floats(-1e6, 1e6, width=32)),
     st.floats(0, 1.2),

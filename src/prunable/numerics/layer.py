@@ -248,7 +248,8 @@ def measure_layer(
     verdict = judge(sample.size, estimates, gaussian, far, stable, tail)
     granular, bins = _granularities(matrix, taps, options.p), LayerBins.of(magnitudes)
     eps = np.concatenate([np.array(options.eps), CURVE_EPS])
-    shares = {"weight": magnitudes.kept_counts(eps, options.p) / magnitudes.size}
+    exact = magnitudes.kept_counts(options.eps, options.p) / magnitudes.size
+    shares = {"weight": np.append(exact, magnitudes.kept_shares(CURVE_EPS, options.p))}
     shares |= {name: kappa_curve(norms, eps, options.p) for name, norms in granular.items()}
     spectrum, index = _spectrum(matrix, options, rng)
     if spectrum is not None:

@@ -174,6 +174,31 @@ class Magnitudes:
             pruned = self._pruned_by_bins(histogram, bounds)
         return np.asarray(self.size - pruned, dtype=np.int64)
 
+    def kept_shares(self, eps: ArrayLike, p: float = 2.0) -> FloatArray:
+        """Shares to keep, to about 1e-5: for curves of many points.
+
+        Parameters
+        ----------
+        eps, p
+            As in `kept_counts`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of many entries interpolated inside bins, of few exact; same shape.
+
+        Raises
+        ------
+        InputError
+            If an argument is out of range.
+        """
+        if self.size <= SORTED_SIZE or p != 2 or not self._powers_are_safe(p):
+            return np.asarray(self.kept_counts(eps, p) / self.size)
+        sums = np.append(0.0, np.cumsum(self.histogram.sums))
+        counts = np.append(0, np.cumsum(self.histogram.counts))
+        pruned = np.interp(np.square(np.minimum(eps, 1.0)), sums / sums[-1], counts)
+        return np.asarray(1 - pruned / self.size)
+
     def errors(self, p: float) -> FloatArray:
         """Compute the relative errors of pruning the 0, 1, ..., n smallest; shape (n + 1,)."""
         sums = PowerSums.of(self._sorted, p)
