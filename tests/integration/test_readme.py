@@ -30,6 +30,14 @@ def test_table_and_findings_are_those_of_the_stored_results():
     assert (ROOT / "docs" / "demo" / "overview.png").stat().st_size > 10_000
 
 
+def test_networks_are_those_measured():
+    page = (ROOT / "docs" / "measure" / "networks.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| [")]
+    assert len(rows) >= 5
+    for row in rows:
+        assert row.replace("](", "](docs/measure/") in README
+
+
 def test_commands_named_exist():
     for name in set(re.findall(r"`prunable (\w+)", README)):
         assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0

@@ -12,7 +12,7 @@ weights inside the brackets decide exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 from prunable.errors import InputError
 from prunable.numerics.magnitudes import BINS, Magnitudes, bin_edges
+
+# The logarithms of two doubles are at most 1,500 apart: brackets end 1e-4 wide.
+HALVINGS = 24
 
 FloatArray = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -62,17 +65,18 @@ class LayerBins:
 
     @classmethod
     def of(cls, magnitudes: Magnitudes) -> LayerBins | None:
-        """Sum up a layer; None if it is all zero."""
+        """Sum up a layer; None if it is all zero, or its norm is no double."""
         histogram = magnitudes.histogram
         total = float(histogram.sums.sum())
-        if not 0 < total < math.inf:
+        norm = math.sqrt(total) * histogram.unit
+        if not 0 < norm < math.inf:
             return None
         bins = np.flatnonzero(histogram.counts)
         edges = bin_edges(magnitudes.values.dtype).astype(np.float64)
         counts = np.append(0, np.cumsum(histogram.counts[bins]))
         squares = np.append(0.0, np.cumsum(histogram.sums[bins])) / total
         above = np.append(edges, np.inf)[bins + 1]
-        return cls(magnitudes.size, math.sqrt(total), bins, counts, squares, edges[bins], above)
+        return cls(magnitudes.size, norm, bins, counts, squares, edges[bins], above)
 
     def unit(self, rule: Rule) -> float:
         """What a common threshold is multiplied by to meet this layer's magnitudes."""
@@ -261,23 +265,28 @@ def _threshold(
     def possible(log_t: float) -> float:
         return sum(float(s.squares[s.below(math.exp(log_t) * s.unit(rule))]) for s in used)
 
-    lowest = min(float(s.low[s.low > 0].min(initial=s.norm)) / s.unit(rule) for s in used) / 2
-    highest = max(float(s.low[-1]) / s.unit(rule) for s in used) * 4
+    lowest = min(float(s.low[s.low > 0].min(initial=s.norm)) / s.unit(rule) for s in used)
+    highest = max(float(s.low[-1]) / s.unit(rule) for s in used)
+    ends = _log(lowest) - 1, _log(highest) + 2
     # up to `low` even whole bins that begin there are affordable; above `high` not even
     # the bins that end there
-    low = _last(lambda t: certain(t) <= budget, math.log(lowest), math.log(highest))
-    high = _last(lambda t: possible(t) <= budget, math.log(lowest), math.log(highest))
+    low = _last(lambda t: certain(t) <= budget, *ends)
+    high = _last(lambda t: possible(t) <= budget, *ends)
     return math.exp(low), math.exp(high) * (1 + 1e-9)
 
 
-def _last(allowed: object, low: float, high: float) -> float:
+def _log(value: float) -> float:
+    """Logarithm, inside the doubles by a margin."""
+    return min(max(math.log(value) if value > 0 else -740.0, -740.0), 700.0)
+
+
+def _last(allowed: Callable[[float], bool], low: float, high: float) -> float:
     """Largest argument, to 1e-4, at which a monotone condition still holds."""
-    assert callable(allowed)
     if not allowed(low):
         return low
     if allowed(high):
         return high
-    while high - low > 1e-4:
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if allowed(middle) else (low, middle)
     return low

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -68,6 +68,8 @@ VECTORS, VECTOR_ENTRIES = 2**12, 2**18
 PRUNED_SHARE = 0.01
 # Matrices whose shorter side is longer have their spectrum estimated unless asked otherwise.
 EXACT_SIDE = 2048
+# Outside these, largest magnitudes are brought near 1 first.
+SMALL, LARGE = 1e-25, 1e25
 CURVE_EPS = np.geomspace(0.01, 0.99, 48)
 TAIL_POINTS = 64
 
@@ -179,6 +181,8 @@ class LayerMeasurement:
         Kept share at each eps asked for, by granularity: "weight"; "node", the columns of
         one input; "unit", the rows of one output; "kernel", of convolutions;
         "singular_value".
+    kappa_2 : ndarray
+        Kept share of weights at each eps for p = 2, which the allocation is compared with.
     kappa_1 : ndarray
         Kept share of the sampled weights at each eps for p = 1, below every tail index that
         proposition 8 of Barsbey et al. (2021) orders.
@@ -200,6 +204,7 @@ class LayerMeasurement:
     spectrum: SpectralAlpha | None
     spectrum_exact: bool | None
     kappa: Mapping[str, FloatArray]
+    kappa_2: FloatArray
     kappa_1: FloatArray
     curves: Curves
     tail_plot: TailPlot | None
@@ -226,6 +231,12 @@ def measure_layer(
     LayerMeasurement
     """
     magnitudes = Magnitudes.of(matrix, where="measure_layer")
+    bins = LayerBins.of(magnitudes)
+    if magnitudes.top > 0 and not SMALL < magnitudes.top < LARGE:
+        # a power of two changes no digit, and squares stay doubles
+        exponent = -math.frexp(magnitudes.top)[1]
+        scaled = np.ldexp(matrix.astype(np.float64), exponent)
+        return _rescaled(measure_layer(scaled, options, rng, taps=taps), -exponent, bins)
     nonzero = magnitudes.size - magnitudes.zeros
     zeros_share = magnitudes.zeros / magnitudes.size
     sample = draw_sample(magnitudes, rng)
@@ -246,7 +257,7 @@ def measure_layer(
         estimates["hill"], plot = hill_of_sorted(largest, zeros_share, total=nonzero)
         shared = dependence(matrix, rng)
     verdict = judge(sample.size, estimates, gaussian, far, stable, tail)
-    granular, bins = _granularities(matrix, taps, options.p), LayerBins.of(magnitudes)
+    granular = _granularities(matrix, taps, options.p)
     eps = np.concatenate([np.array(options.eps), CURVE_EPS])
     exact = magnitudes.kept_counts(options.eps, options.p) / magnitudes.size
     shares = {"weight": np.append(exact, magnitudes.kept_shares(CURVE_EPS, options.p))}
@@ -277,11 +288,33 @@ def measure_layer(
         spectrum=index,
         spectrum_exact=None if spectrum is None else spectrum.exact,
         kappa={name: values[:asked] for name, values in shares.items()},
+        kappa_2=magnitudes.kept_counts(options.eps) / magnitudes.size if options.p != 2 else exact,
         kappa_1=kappa_curve(sample, options.eps, 1.0) if sample.size else np.zeros(asked),
         curves=curves,
         tail_plot=_tail_plot(magnitudes, gaussian, stable) if enough else None,
         bins=bins,
     )
+
+
+def _rescaled(m: LayerMeasurement, exponent: int, bins: LayerBins | None) -> LayerMeasurement:
+    """Undo a change of unit by a power of two."""
+
+    def fit(found: Goodness | None) -> Goodness | None:
+        return found and replace(found, scale=_times(found.scale, exponent))
+
+    plot = m.tail_plot and replace(m.tail_plot, x=_times(m.tail_plot.x, exponent))
+    return replace(
+        m,
+        stable_fit=fit(m.stable_fit),
+        gaussian_fit=fit(m.gaussian_fit),
+        tail_plot=plot,
+        bins=bins,
+    )
+
+
+def _times(value: Any, exponent: int) -> Any:
+    with np.errstate(over="ignore"):
+        return np.ldexp(value, exponent)
 
 
 def draw_sample(magnitudes: Magnitudes, rng: np.random.Generator) -> Matrix:

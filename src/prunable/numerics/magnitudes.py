@@ -272,27 +272,29 @@ class Histogram:
     p : float
     counts : ndarray of int64, shape (BINS,)
     sums : ndarray of float64, shape (BINS,)
-        Not scaled: meaningful for magnitudes between `SAFE_SMALL` and `SAFE_LARGE`.
+        In p-th powers of `unit`; what is 1e-150 times smaller than it counts as nothing.
+    unit : float
+        1, or the largest magnitude where powers in other units would leave the doubles.
     """
 
     p: float
     counts: NDArray[np.int64]
     sums: FloatArray
+    unit: float
 
     @classmethod
     def of(cls, magnitudes: Magnitudes, p: float) -> Histogram:
         """Bin magnitudes in one pass."""
         counts, sums = np.zeros(BINS, dtype=np.int64), np.zeros(BINS)
-        with np.errstate(over="ignore"):
-            for chunk, bins in magnitudes.binned():
-                counts += np.bincount(bins, minlength=BINS)
-                powers = chunk.astype(np.float64)
-                if p == 2:
-                    powers *= powers
-                else:
-                    powers = np.abs(powers) ** p
-                sums += np.bincount(bins, weights=powers, minlength=BINS)
-        return cls(p, counts, sums)
+        unit = 1.0 if SAFE_SMALL < magnitudes.top < SAFE_LARGE else magnitudes.top or 1.0
+        for chunk, bins in magnitudes.binned():
+            counts += np.bincount(bins, minlength=BINS)
+            powers = chunk.astype(np.float64)
+            if unit != 1:
+                powers /= unit
+            powers = powers * powers if p == 2 else np.abs(powers) ** p
+            sums += np.bincount(bins, weights=powers, minlength=BINS)
+        return cls(p, counts, sums, unit)
 
 
 def bin_edges(dtype: np.dtype[Any]) -> Values:

@@ -267,12 +267,13 @@ class Measurement:
                 "budget": a.budget,
                 "spent": a.spent,
                 "best": a.kept.sum() / self.n,
-                "common_eps": common[key],
+                "common_eps": sum(x.measured.n * x.measured.kappa_2[i] for x in self.layers)
+                / self.n,
                 "global_threshold": share,
                 "layers": {
                     layer.name: {
                         "best": a.kept[j] / layer.measured.n,
-                        "common_eps": layer.measured.kappa["weight"][i],
+                        "common_eps": layer.measured.kappa_2[i],
                         "global_threshold": b.kept[j] / layer.measured.n,
                     }
                     for j, layer in enumerate(self.layers)

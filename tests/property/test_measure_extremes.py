@@ -1,0 +1,95 @@
+"""Any finite weights are measured: whatever a damaged file or a diverged training holds."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from prunable.nets.measuring import measure
+from prunable.numerics.randomness import rng
+from prunable.report.measurement import MeasurementDocument
+
+SHAPES = array_shapes(min_dims=2, max_dims=4, max_side=6)
+
+
+def check(found):
+    document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    MeasurementDocument.model_validate(document)
+    for layer in document["layers"]:
+        for shares in layer["kappa"].values():
+            assert all(0 <= share <= 1 for share in shares.values())
+            values = list(shares.values())
+            assert values == sorted(values, reverse=True)
+    for entry in document["overall"]["allocation"].values():
+        assert 0 <= entry["best"] <= entry["common_eps"] + 1e-9
+
+
+@settings(max_examples=120)
+@given(
+    st.one_of(
+        arrays(
+            np.float32, SHAPES, elements=st.floats(width=32, allow_nan=False, allow_infinity=False)
+        ),
+        arrays(np.float64, SHAPES, elements=st.floats(allow_nan=False, allow_infinity=False)),
+    ),
+    st.sampled_from([1.0, 2.0, 3.5]),
+)
+def test_anything_small(w, p):
+    check(measure({"w": torch.from_numpy(w)}, p=p, workers=1))
+
+
+def large(kind):
+    r = rng(0, "extremes")
+    w = 0.02 * r.standard_normal((400, 300))
+    if kind == "one bit of an exponent flipped":
+        w[17, 5] *= 2.0**120
+    elif kind == "one subnormal":
+        w[17, 5] = 1e-42
+    elif kind == "all tiny":
+        w *= 1e-38
+    elif kind == "all huge":
+        w *= 1e39
+    elif kind == "two values":
+        w = np.sign(w)
+    elif kind == "one weight":
+        w = np.zeros_like(w)
+        w[3, 3] = 1.0
+    elif kind == "cauchy cubed":
+        w = r.standard_cauchy(w.shape) ** 3
+    elif kind == "integers":
+        w = np.round(100 * w)
+    elif kind == "equal":
+        w = np.full_like(w, -0.1)
+    return w
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "one bit of an exponent flipped",
+        "one subnormal",
+        "all tiny",
+        "all huge",
+        "two values",
+        "one weight",
+        "cauchy cubed",
+        "integers",
+        "equal",
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_anything_large(kind, dtype):
+    w = torch.from_numpy(large(kind)).to(dtype)
+    assert torch.isfinite(w).all()
+    found = measure({"w": w, "ordinary": torch.ones(20, 20)})
+    check(found)
+    measured = found.layers[0].measured
+    if kind in ("all tiny", "all huge") and dtype == torch.float64:
+        assert measured.verdict.kind == "gaussian-like"
+    if kind in ("two values", "one weight", "equal"):
+        assert math.isnan(measured.verdict.alpha)
