@@ -8,7 +8,13 @@ import pytest
 
 from prunable.errors import InputError
 from prunable.nets.plan import Energy, Error, Keep
-from prunable.nets.strategies import NodePruning, Strategy
+from prunable.nets.strategies import (
+    MagnitudePruning,
+    NodePruning,
+    RandomizedMagnitudePruning,
+    RandomPruning,
+    Strategy,
+)
 from prunable.nets.views import WeightView
 from prunable.numerics.randomness import rng
 
@@ -157,7 +163,8 @@ class StrategyContract(ABC):
 
     def test_zero_layer(self):
         views = [WeightView("zero", np.zeros((6, 6))), *heavy_tailed_views()]
-        assert self.plan(Keep(0.5), views).layers[0].n_kept == 3
+        half = self.plan(Keep(0.5), views).layers[0]
+        assert half.n_kept == half.n_total // 2
         nothing = self.plan(Error(0.0, p=self.p), views).layers[0]
         assert (nothing.n_kept, nothing.eps) == (0, 0.0)
         assert self.plan(Error(0.5, p=self.p), views[:1]).kappa == 0
@@ -201,3 +208,127 @@ class TestInputsInAFractionalNorm(StrategyContract):
 
     def scores(self, matrix):
         return (np.abs(matrix) ** 1.5).sum(axis=0) ** (1 / 1.5)
+
+
+class TestMagnitude(StrategyContract):
+    strategy = MagnitudePruning()
+    p = 2.0
+
+    def scores(self, matrix):
+        return np.abs(matrix.ravel())
+
+
+class TestMagnitudeInTheSumNorm(StrategyContract):
+    strategy = MagnitudePruning(p=1.0)
+    p = 1.0
+
+    def scores(self, matrix):
+        return np.abs(matrix.ravel())
+
+
+class TestKernels(StrategyContract):
+    """Views of convolutions of three taps."""
+
+    strategy = NodePruning(axis="kernel")
+    p = 2.0
+
+    def plan(self, budget, views=None, seed=0):
+        views = [
+            WeightView(v.name, v.matrix, taps=3 if v.matrix.shape[1] % 3 == 0 else 1)
+            for v in views or heavy_tailed_views()
+        ]
+        return self.strategy.plan(views, budget, rng=rng(seed))
+
+    def scores(self, matrix):
+        taps = 3 if matrix.shape[1] % 3 == 0 else 1
+        return np.linalg.norm(matrix.reshape(-1, taps), axis=1)
+
+
+class TestChannels(StrategyContract):
+    strategy = NodePruning(axis="input")
+    p = 2.0
+
+    def plan(self, budget, views=None, seed=0):
+        views = [
+            WeightView(v.name, v.matrix, taps=5 if v.matrix.shape[1] % 5 == 0 else 1)
+            for v in views or heavy_tailed_views()
+        ]
+        return self.strategy.plan(views, budget, rng=rng(seed))
+
+    def scores(self, matrix):
+        out, width = matrix.shape
+        taps = 5 if width % 5 == 0 else 1
+        blocks = matrix.reshape(out, width // taps, taps)
+        return np.sqrt((blocks**2).sum(axis=(0, 2)))
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("kappa", [0.0, 0.1, 1 / 3, 1.0])
+def test_random_control_has_the_exact_count(scope, kappa):
+    views = heavy_tailed_views()
+    plan = RandomPruning().plan(views, Keep(kappa, scope=scope), rng=rng(0))
+    sizes = np.array([view.matrix.size for view in views])
+    counts = np.array([layer.n_kept for layer in plan.layers])
+    if scope == "layer":
+        assert list(counts) == [np.ceil(round(kappa * n, 9)) for n in sizes]
+    assert abs(counts.sum() - kappa * sizes.sum()) < len(sizes)
+    again = RandomPruning().plan(views, Keep(kappa, scope=scope), rng=rng(0))
+    assert all(
+        np.array_equal(a.kept, b.kept) for a, b in zip(plan.layers, again.layers, strict=True)
+    )
+    with pytest.raises(InputError, match=r"`budget` of `RandomPruning\.plan` must be Keep"):
+        RandomPruning().plan(views, Error(0.1), rng=rng(0))
+
+
+def test_random_control_keeps_every_weight_equally_often():
+    """4,000 draws of 0.3: counts within five standard errors; false alarm 1e-5 for 24 weights."""
+    views = [WeightView("w", np.arange(24.0).reshape(4, 6))]
+    r = rng(0)
+    kept = sum(RandomPruning().plan(views, Keep(0.25), rng=r).layers[0].kept for _ in range(4000))
+    assert np.abs(kept / 4000 - 0.25).max() < 5 * np.sqrt(0.25 * 0.75 / 4000)
+
+
+@pytest.mark.parametrize("d", [0.2, 1.0, 5.0])
+def test_randomized_pruning_of_gaussian_weights_follows_lemma_4_1(d):
+    """Kept share and squared error of 360,000 weights against E w^2 P(pruned | w)."""
+    matrix = 0.3 * rng(1).standard_normal((600, 600))
+    views = [WeightView("w", matrix)]
+    layer = (
+        RandomizedMagnitudePruning(d, keep_diagonal=False)
+        .plan(views, Keep(1), rng=rng(2))
+        .layers[0]
+    )
+    pruned = np.sqrt(d / (d + 2))
+    n = matrix.size
+    assert abs(layer.kappa - (1 - pruned)) < 5 * np.sqrt(pruned * (1 - pruned) / n)
+    # w^2 exp(-w^2/(d Psi)) has the mean Psi (d/(d+2))^(3/2)
+    assert layer.eps**2 == pytest.approx(pruned**3, rel=0.03)
+
+
+def test_randomized_pruning_protects_the_diagonal():
+    matrix = 1e-3 * np.eye(40) + rng(0).standard_normal((40, 40)) * (1 - np.eye(40))
+    views = [WeightView("w", matrix)]
+    mild, theirs = (
+        RandomizedMagnitudePruning(1e6, keep_diagonal=keep).plan(views, Keep(1), rng=rng(0))
+        .layers[0].kept.reshape(40, 40)
+        for keep in (True, False)
+    )  # fmt: skip
+    assert np.diag(mild).all()
+    assert not np.diag(theirs).any()
+    everything = RandomizedMagnitudePruning(np.inf, keep_diagonal=False)
+    assert everything.plan(views, Keep(1), rng=rng(0)).kappa == 0
+    with_zeros = [WeightView("z", np.zeros((5, 5)))]
+    assert RandomizedMagnitudePruning(0).plan(with_zeros, Keep(1), rng=rng(0)).kappa == 1
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.05, 0.5, 0.9, 1.0])
+def test_randomized_pruning_solves_for_the_expected_share(kappa):
+    matrix = rng(3).standard_t(3, (300, 500))
+    plan = RandomizedMagnitudePruning(keep_diagonal=False).plan(
+        [WeightView("w", matrix)], Keep(kappa), rng=rng(0)
+    )
+    assert plan.kappa == pytest.approx(kappa, abs=5 * np.sqrt(0.25 / matrix.size))
+    with pytest.raises(InputError, match="`budget`"):
+        RandomizedMagnitudePruning().plan([WeightView("w", matrix)], Error(0.1), rng=rng(0))
+    with pytest.raises(InputError, match="`d`"):
+        RandomizedMagnitudePruning(-1)

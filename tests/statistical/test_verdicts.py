@@ -97,3 +97,13 @@ def test_large_layers_are_sampled_without_repetition():
     assert len(sample) == 2**20
     assert len(np.unique(sample)) == len(sample)
     assert abs(np.corrcoef(np.arange(len(sample)), sample)[0, 1]) < 0.006
+
+
+def test_a_stable_body_with_a_light_tail_is_no_stable_law():
+    """Up to three standard deviations a logistic-Gaussian mixture looks like alpha = 1.97."""
+    r = rng(0, "peaked")
+    w = r.standard_normal((384, 384)) * np.exp(0.1 * r.standard_normal((384, 384)))
+    verdict = measure_layer(w, Options(spectrum="none"), rng(0)).verdict
+    assert verdict.kind is Kind.LIGHT
+    assert np.isnan(verdict.alpha)
+    assert "its tail holds" in verdict.reason

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prunable.errors import InputError
-from prunable.numerics.selection import kept_count, top_k_mask
+from prunable.numerics.selection import kept_count, top_k_mask, top_k_masks
 
 
 def by_sorting(scores: np.ndarray, k: int) -> np.ndarray:
@@ -88,3 +88,38 @@ def test_fractions_are_rounded_as_asked():
 def test_bad_arguments_are_named(arguments, culprit):
     with pytest.raises(InputError, match=f"`{culprit}` of `kept_count`"):
         kept_count(*arguments)
+
+
+@pytest.mark.parametrize("dtypes", [(np.float32, np.float32), (np.float32, np.float64)])
+def test_top_k_of_several_arrays(dtypes):
+    r = np.random.default_rng(0)
+    arrays = [
+        np.round(r.standard_normal(shape), 1).astype(dtype)
+        for shape, dtype in zip([(70, 300), (5,)], dtypes, strict=True)
+    ]
+    joined = np.concatenate([np.abs(a).astype(np.float64).ravel() for a in arrays])
+    for k in (0, 1, 17, 5000, joined.size - 1, joined.size):
+        masks = top_k_masks(arrays, k)
+        assert [m.shape for m in masks] == [a.shape for a in arrays]
+        np.testing.assert_array_equal(
+            np.concatenate([m.ravel() for m in masks]), top_k_mask(joined, k)
+        )
+
+
+def test_top_k_of_several_large_arrays():
+    r = np.random.default_rng(1)
+    arrays = [r.standard_cauchy(200_000).astype(np.float32), np.zeros(300_000, np.float32)]
+    for k in (1, 150_000, 200_000, 250_000, 500_000):
+        first, second = top_k_masks(arrays, k)
+        assert first.sum() == min(k, 200_000)
+        assert second.sum() == max(0, k - 200_000)
+        assert second[: second.sum()].all()
+        if k < 200_000:
+            assert np.abs(arrays[0][first]).min() > np.abs(arrays[0][~first]).max()
+
+
+def test_top_k_of_several_refuses_mistakes():
+    with pytest.raises(InputError, match="`k`"):
+        top_k_masks([np.ones(3)], 4)
+    with pytest.raises(InputError, match="`w` of `top_k_masks`"):
+        top_k_masks([np.array([np.nan])], 1)

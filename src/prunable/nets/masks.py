@@ -50,8 +50,15 @@ def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iter
 
 
 def _pruned(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
-    """Mask of the pruned weights, in a shape that broadcasts to the parameter's."""
+    """Mask of the pruned weights, in the parameter's shape or one that broadcasts to it."""
     pruned = torch.from_numpy(~layer.kept)
-    if layer.axis == "unit":
-        return pruned.reshape(-1, *[1] * (len(shape) - 1))
-    return pruned.reshape(1, *shape[1:])
+    out, width = layer.shape
+    inputs = width // layer.taps
+    sizes = {
+        "weight": (out, inputs, layer.taps),
+        "unit": (out, 1, 1),
+        "input": (1, inputs, 1),
+        "kernel": (out, inputs, 1),
+    }[layer.axis]
+    full = pruned.reshape(sizes).expand(out, inputs, layer.taps)
+    return full.reshape(shape)

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from prunable.errors import InputError
 
 Scope = Literal["layer", "global"]
-Axis = Literal["unit", "input"]
-
-_AXIS_NUMBERS: dict[Axis, int] = {"unit": 0, "input": 1}
+Axis = Literal["weight", "unit", "input", "kernel"]
 
 
 @dataclass(frozen=True)
@@ -114,16 +112,19 @@ class LayerPlan:
         Name of the parameter.
     shape : tuple of int
         Shape (out, in) of the layer's `WeightView`.
-    axis : {"unit", "input"}
-        Whether rows (hidden units) or columns (input nodes) are pruned.
+    axis : {"weight", "unit", "input", "kernel"}
+        What is pruned: single weights; rows (hidden units, filters); the columns of one input
+        (input nodes, channels); or the taps of one (output, input) pair.
     kept : ndarray of bool, shape (n_total,)
-        Which of them are kept; stored as a read-only copy.
+        Which of them are kept, in C order; stored as a read-only copy.
     eps : float
         Realised relative l_p error.
     p : float
         Its order.
     kappa_asked : float, optional
         Share the budget asked of this layer; None if it asked for something else.
+    taps : int
+        Entries of a convolution's kernel; 1 for other layers.
 
     Raises
     ------
@@ -138,11 +139,12 @@ class LayerPlan:
     eps: float
     p: float = 2.0
     kappa_asked: float | None = None
+    taps: int = 1
 
     def __post_init__(self) -> None:
         check_axis(self.axis, "LayerPlan")
         kept = np.array(self.kept)
-        expected = (self.shape[_AXIS_NUMBERS[self.axis]],)
+        expected = (candidates(self.shape, self.taps, self.axis),)
         if kept.dtype != np.bool_ or kept.shape != expected:
             raise InputError.parameter(
                 "kept",
@@ -155,7 +157,7 @@ class LayerPlan:
 
     @property
     def n_total(self) -> int:
-        """Number of units or input nodes."""
+        """Number of candidates: weights, units, input nodes or kernels."""
         return self.kept.size
 
     @property
@@ -175,7 +177,7 @@ class LayerPlan:
 
     @property
     def n_parameters_kept(self) -> int:
-        """Number of weights in kept units or input nodes."""
+        """Number of weights in kept candidates."""
         return self.n_kept * (self.n_parameters // self.n_total)
 
 
@@ -249,8 +251,15 @@ class PruningPlan:
         }
 
 
+def candidates(shape: tuple[int, int], taps: int, axis: Axis) -> int:
+    """Number of things that can be pruned of a matrix (out, in * taps) along an axis."""
+    out, width = shape
+    inputs = width // taps
+    return {"weight": out * width, "unit": out, "input": inputs, "kernel": out * inputs}[axis]
+
+
 def check_axis(axis: str, where: str) -> None:
-    """Raise InputError unless `axis` is "unit" or "input"."""
+    """Raise InputError unless `axis` names what can be pruned."""
     if axis not in get_args(Axis):
         raise InputError.parameter("axis", where, f"one of {get_args(Axis)}", axis)
 

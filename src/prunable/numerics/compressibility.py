@@ -93,7 +93,10 @@ def relative_error(w: ArrayLike, kept: ArrayLike, p: float = 2.0) -> float:
             f"a bool array of shape {array.shape}",
             f"{mask.dtype} of shape {mask.shape}",
         )
-    ascending = np.sort(np.abs(Magnitudes.of(array, where="relative_error").values))
+    magnitudes = Magnitudes.of(array, where="relative_error")
+    if magnitudes.many(p):
+        return magnitudes.error_without(mask.ravel(), p)
+    ascending = np.sort(np.abs(magnitudes.values))
     sums = PowerSums.of(ascending, p, "relative_error")
     pruned = np.sort(np.abs(Magnitudes.of(array[~mask]).values)) if not mask.all() else np.zeros(1)
     return float(sums.errors(sums.of_prefixes(pruned)[-1:], sums.of_prefixes(ascending)[-1])[0])

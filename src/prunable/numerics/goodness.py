@@ -12,7 +12,7 @@ from scipy.special import erf, erfc, pdtrc
 
 from prunable.numerics import calibration
 from prunable.numerics.stable.half_line import COARSE, half_line
-from prunable.numerics.tails.ecf import fit_stable
+from prunable.numerics.tails.ecf import StableFit, fit_stable
 
 FloatArray = NDArray[np.float64]
 
@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float64]
 TEST_SIZE = 2**15
 # A Gaussian has 2e-9 of its mass beyond six standard deviations.
 FAR = 6.0
+# Of a stable law these shares of the weights, and so many, make its tail.
+FAR_SHARES, FAR_COUNT = (1e-3, 1e-4, 0.0), 30
 
 
 @dataclass(frozen=True)
@@ -146,3 +148,39 @@ def far_p_value(largest: NDArray[np.floating[Any]], deviation: float, n: int) ->
     count = largest.size - int(np.searchsorted(largest, FAR * deviation, side="right"))
     expected = n * math.erfc(FAR / math.sqrt(2))
     return float(pdtrc(count - 1, expected)) if count else 1.0
+
+
+def stable_tail_score(
+    largest: NDArray[np.floating[Any]], fit: StableFit, n: int
+) -> tuple[float, float]:
+    """Compare how many magnitudes lie far out with what a fitted stable law expects.
+
+    Parameters
+    ----------
+    largest : ndarray
+        The largest magnitudes in increasing order: at least a thousandth of all, and 30.
+    fit : StableFit
+        The law, with the standard error of its tail index.
+    n : int
+        Number of all magnitudes.
+
+    Returns
+    -------
+    tuple of (float, float)
+        Standard score of the count beyond points that a thousandth, a ten-thousandth and 30
+        weights of the law exceed, the largest of the three; and the ratio of that count to
+        the expected one. The score allows for the error of the tail index, which near 2 decides
+        how much of the law lies there.
+    """
+    scores = []
+    for share in {max(share, FAR_COUNT / n) for share in FAR_SHARES}:
+        point = float(half_line(fit.alpha, COARSE).isf(np.array([share / 2]))[0])
+        count = largest.size - int(np.searchsorted(largest, point * fit.scale, side="right"))
+        step = fit.estimate.stderr
+        around = [
+            2 * float(half_line(min(max(a, 0.5), 2.0), COARSE).sf(np.array([point]))[0])
+            for a in (fit.alpha - step, fit.alpha + step)
+        ]
+        deviation = math.hypot(math.sqrt(n * share), n * (around[0] - around[1]) / 2)
+        scores.append(((count - n * share) / deviation, count / (n * share)))
+    return max(scores, key=lambda found: abs(found[0]))

@@ -21,6 +21,7 @@ from prunable.numerics.goodness import (
     far_p_value,
     gaussian_goodness,
     stable_goodness,
+    stable_tail_score,
 )
 from prunable.numerics.kappa_theory import KappaBand, gaussian_kappa, stable_kappa
 from prunable.numerics.magnitudes import Magnitudes
@@ -35,6 +36,7 @@ from prunable.numerics.stable.half_line import COARSE, half_line
 from prunable.numerics.tails import (
     ExtremeValueIndex,
     HillPlot,
+    StableFit,
     Status,
     TailEstimate,
     authors_procedure,
@@ -240,12 +242,12 @@ def measure_layer(
     nonzero = magnitudes.size - magnitudes.zeros
     zeros_share = magnitudes.zeros / magnitudes.size
     sample = draw_sample(magnitudes, rng)
-    estimates, scale = _estimate(sample, zeros_share)
+    estimates, fit = _estimate(sample, zeros_share)
     if options.authors:
         estimates["authors"] = authors_procedure(kernels_or_rows(matrix, taps), rng=rng)
     enough = sample.size >= MIN_WEIGHTS
     gaussian = stable = tail = plot = shared = None
-    far = 1.0
+    far, score = 1.0, (0.0, 1.0)
     if enough:
         estimates |= _vector_estimates(matrix, taps, rng)
         part = sample[:TEST_SIZE]
@@ -253,10 +255,12 @@ def measure_layer(
         largest = magnitudes.largest(min(int(nonzero * LARGEST_SHARE) + 1, LARGEST_TAIL))
         deviation = gaussian.scale * math.sqrt(2)
         far = far_p_value(largest, deviation, nonzero)
+        if stable is not None and fit is not None:
+            score = stable_tail_score(largest, fit, nonzero)
         tail = extreme_value_index(largest, _tail_size(nonzero, largest.size))
         estimates["hill"], plot = hill_of_sorted(largest, zeros_share, total=nonzero)
         shared = dependence(matrix, rng)
-    verdict = judge(sample.size, estimates, gaussian, far, stable, tail)
+    verdict = judge(sample.size, estimates, gaussian, far, stable, tail, score)
     granular = _granularities(matrix, taps, options.p)
     eps = np.concatenate([np.array(options.eps), CURVE_EPS])
     exact = magnitudes.kept_counts(options.eps, options.p) / magnitudes.size
@@ -280,7 +284,7 @@ def measure_layer(
         zeros_share=zeros_share,
         verdict=verdict,
         estimates=estimates,
-        stable_fit=_with_scale(stable, scale),
+        stable_fit=stable and replace(stable, scale=fit.scale if fit else stable.scale),
         gaussian_fit=gaussian,
         tail=tail,
         hill_plot=plot,
@@ -353,7 +357,9 @@ def kernels_or_rows(matrix: Matrix, taps: int) -> Matrix:
     return matrix.reshape(-1, taps) if taps > 1 else matrix
 
 
-def _estimate(sample: Matrix, zeros_share: float) -> tuple[dict[str, TailEstimate], float]:
+def _estimate(
+    sample: Matrix, zeros_share: float
+) -> tuple[dict[str, TailEstimate], StableFit | None]:
     if sample.size == 0:
         failed = {
             method: TailEstimate.failed(
@@ -363,7 +369,7 @@ def _estimate(sample: Matrix, zeros_share: float) -> tuple[dict[str, TailEstimat
                 "log_moment", "log_variance", "quantile", "ecf_two_point", "ecf_regression", "hill",
             )
         }  # fmt: skip
-        return failed, math.nan
+        return failed, None
     fit = fit_stable(sample)
     found = {
         "log_moment": log_moment(sample),
@@ -375,7 +381,7 @@ def _estimate(sample: Matrix, zeros_share: float) -> tuple[dict[str, TailEstimat
             Status.TOO_FEW, n=sample.size, method="hill", source="", zeros_share=zeros_share
         ),
     }
-    return found, fit.scale
+    return found, fit if math.isfinite(fit.scale) else None
 
 
 def _vector_estimates(
@@ -404,20 +410,6 @@ def _some(rows: Matrix, rng: np.random.Generator) -> Matrix:
 
 def _tail_size(nonzero: int, available: int) -> int:
     return max(2, min(int(nonzero * MOMENT_SHARE), LARGEST_MOMENT_K, available - 1))
-
-
-def _with_scale(stable: Goodness | None, scale: float) -> Goodness | None:
-    """The tested fit, with the scale that all sampled weights give."""
-    if stable is None or math.isnan(scale):
-        return stable
-    return Goodness(
-        stable.alpha,
-        scale,
-        stable.ks,
-        stable.anderson_darling,
-        stable.p_value,
-        stable.n,
-    )
 
 
 def _granularities(matrix: Matrix, taps: int, p: float) -> dict[str, FloatArray]:

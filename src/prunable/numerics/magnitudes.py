@@ -165,7 +165,7 @@ class Magnitudes:
             raise InputError.parameter("eps", "kept_counts", "finite and not negative", eps)
         if not 0 < p < math.inf:
             raise InputError.parameter("p", "kept_counts", "positive and finite", p)
-        if self.size <= SORTED_SIZE or not self._powers_are_safe(p):
+        if not self.many(p):
             errors = self.errors(p)
             # errors[j] belongs to j pruned entries, and errors[0] = 0 is always allowed
             pruned = np.searchsorted(errors, bounds, side="right") - 1
@@ -192,12 +192,28 @@ class Magnitudes:
         InputError
             If an argument is out of range.
         """
-        if self.size <= SORTED_SIZE or p != 2 or not self._powers_are_safe(p):
+        if p != 2 or not self.many(p):
             return np.asarray(self.kept_counts(eps, p) / self.size)
         sums = np.append(0.0, np.cumsum(self.histogram.sums))
         counts = np.append(0, np.cumsum(self.histogram.counts))
         pruned = np.interp(np.square(np.minimum(eps, 1.0)), sums / sums[-1], counts)
         return np.asarray(1 - pruned / self.size)
+
+    def many(self, p: float) -> bool:
+        """Whether there are so many entries, of such a range, that bins serve for this order."""
+        return self.size > SORTED_SIZE and 0 < p < math.inf and self._powers_are_safe(p)
+
+    def error_without(self, kept: NDArray[np.bool_], p: float) -> float:
+        """Relative l_p error of zeroing what is not kept, where `many` holds; to 1e-12."""
+        pruned = total = 0.0
+        for start in range(0, self.size, CHUNK):
+            part = slice(start, start + CHUNK)
+            powers = self.values[part].astype(np.float64)
+            powers = powers * powers if p == 2 else np.abs(powers) ** p
+            total += float(powers.sum())
+            powers[kept[part]] = 0.0
+            pruned += float(powers.sum())
+        return float((pruned / total) ** (1 / p))
 
     def errors(self, p: float) -> FloatArray:
         """Compute the relative errors of pruning the 0, 1, ..., n smallest; shape (n + 1,)."""

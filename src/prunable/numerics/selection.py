@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError
+from prunable.numerics.magnitudes import BINS, CHUNK, Magnitudes
 
 Rounding = Literal["ceil", "floor"]
 
@@ -56,6 +58,72 @@ def top_k_mask(scores: ArrayLike, k: int) -> NDArray[np.bool_]:
     mask: NDArray[np.bool_] = flat > threshold
     mask[np.flatnonzero(flat == threshold)[: k - np.count_nonzero(mask)]] = True
     return mask.reshape(array.shape)
+
+
+def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
+    """Mark the k largest magnitudes of several arrays together, without joining them.
+
+    Parameters
+    ----------
+    scores : sequence of array_like
+        Finite real numbers, whose absolute values compete; any shapes.
+    k : int
+        How many to mark, 0 <= k <= number of scores.
+
+    Returns
+    -------
+    list of numpy.ndarray of bool
+        Shape of each array, in all exactly k times True. Of equal magnitudes the one of the
+        earlier array, then of the lower index (in C order), comes first.
+
+    Raises
+    ------
+    InputError
+        If a score is not finite, or `k` is out of range.
+
+    Notes
+    -----
+    A histogram of leading bits finds the bin of the threshold, and only that bin is sorted:
+    two passes over the scores and one over the masks.
+    """
+    where = "top_k_masks"
+    arrays = [np.asarray(array) for array in scores]
+    common = np.result_type(np.float32, *(array.dtype for array in arrays))
+    parts = [Magnitudes.of(np.asarray(a, dtype=common), where=where) for a in arrays]
+    k = check_count(k, sum(part.size for part in parts), "k", where)
+    threshold, ties = _threshold(parts, k)
+    masks = []
+    for array, part in zip(arrays, parts, strict=True):
+        mask = np.empty(part.size, dtype=np.bool_)
+        for start in range(0, part.size, CHUNK):
+            chunk = np.abs(part.values[start : start + CHUNK])
+            np.greater(chunk, threshold, out=mask[start : start + CHUNK])
+            if ties:
+                equal = np.flatnonzero(chunk == threshold)[:ties]
+                mask[start + equal] = True
+                ties -= equal.size
+        masks.append(mask.reshape(array.shape))
+    return masks
+
+
+def _threshold(parts: Sequence[Magnitudes], k: int) -> tuple[float, int]:
+    """The magnitude above which all are kept, and how many equal to it."""
+    if k == 0:
+        return math.inf, 0
+    counts = np.zeros(BINS, dtype=np.int64)
+    for part in parts:
+        for _, bins in part.binned():
+            counts += np.bincount(bins, minlength=BINS)
+    above = np.append(np.cumsum(counts[::-1])[::-1], 0)
+    # the last bin from whose start on there are at least k
+    number = int(np.searchsorted(-above, -k, side="right")) - 1
+    asked = np.zeros(BINS, dtype=np.bool_)
+    asked[number] = True
+    inside = np.sort(np.concatenate([part.gather(asked) for part in parts]))
+    wanted = k - int(above[number + 1])
+    threshold = inside[inside.size - wanted]
+    larger = inside.size - int(np.searchsorted(inside, threshold, side="right"))
+    return float(threshold), wanted - larger
 
 
 def kept_count(kappa: float, total: int, rounding: Rounding = "ceil") -> int:

@@ -18,6 +18,8 @@ LEVEL = 0.005
 FAR_LEVEL = 1e-4
 # Estimators of a right law differ by more than so many standard errors once in 10^4.
 AGREEMENT = 4.0
+# The tail of a right law scores more once in 10^4.
+TAIL_SCORE = 4.5
 # A power law of tail index 8 or more is light for every purpose.
 HEAVY_FROM = 0.125
 STABLE_METHODS = ("log_moment", "log_variance", "quantile", "ecf_two_point", "ecf_regression")
@@ -66,6 +68,7 @@ def judge(
     far_p_value: float,
     stable: Goodness | None,
     tail: ExtremeValueIndex | None,
+    stable_tail: tuple[float, float] = (0.0, 1.0),
 ) -> Verdict:
     """Weigh the tests and estimates of one layer.
 
@@ -80,6 +83,8 @@ def judge(
     far_p_value : float
         Probability that a Gaussian has as many weights far out.
     tail : ExtremeValueIndex or None
+    stable_tail : tuple of (float, float)
+        Standard score and ratio of the weights in the tail of the stable law.
 
     Returns
     -------
@@ -87,9 +92,10 @@ def judge(
 
     Notes
     -----
-    In this order: a Gaussian law is kept if neither test rejects it. A stable law is kept
-    if the Anderson-Darling test does not reject it and the five estimators agree. Of the
-    rest the extreme value index tells heavy from light tails, if its standard error allows.
+    In this order: a Gaussian law is kept if neither test rejects it. A stable law is kept if
+    the Anderson-Darling test does not reject it, its tail holds about as many of all the
+    weights as it should, and the five estimators agree. Of the rest the extreme value index
+    tells heavy from light tails, if its standard error allows.
     """
     if n < MIN_WEIGHTS or gaussian is None or tail is None:
         reason = f"{n} weights that are neither 0 nor their median; a verdict needs {MIN_WEIGHTS}."
@@ -99,7 +105,9 @@ def judge(
         reason = f"A Gaussian law fits (p = {gaussian.p_value:.2g}, n = {gaussian.n:,})."
         return Verdict(Kind.GAUSSIAN, ecf.alpha, ecf.stderr, reason)
     stray = _stray(estimates)
-    if stable is not None and stable.p_value >= LEVEL and not stray and ecf.alpha < 2:
+    tail_fits = abs(stable_tail[0]) <= TAIL_SCORE
+    body_fits = stable is not None and stable.p_value >= LEVEL and ecf.alpha < 2
+    if stable is not None and body_fits and tail_fits and not stray:
         reason = (
             f"A stable law fits (p = {stable.p_value:.2g}, n = {stable.n:,}) "
             "and all estimators agree."
@@ -109,6 +117,11 @@ def judge(
         why = "No stable law can be fitted"
     elif stable.p_value < LEVEL:
         why = f"Neither a Gaussian nor a stable law fits (p = {stable.p_value:.1g})"
+    elif body_fits and not tail_fits:
+        why = (
+            f"A stable law of alpha {ecf.alpha:.2f} fits the body, but its tail holds "
+            f"{stable_tail[1]:.2g} times the weights it should"
+        )
     elif stray:
         why = f"Estimators of one stable law disagree ({', '.join(stray)})"
     else:

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import InputError
-from prunable.nets.plan import (
-    Axis,
-    Budget,
-    Energy,
-    Error,
-    Keep,
-    LayerPlan,
-    PruningPlan,
-    check_axis,
-    check_order,
-)
+from prunable.nets.plan import Axis, Budget, PruningPlan, check_order
+from prunable.nets.strategies.budgets import check_views, plan_of, select
 from prunable.nets.views import WeightView
-from prunable.numerics.compressibility import kept_counts, relative_error
-from prunable.numerics.selection import Rounding, kept_count, top_k_mask
+from prunable.numerics.selection import Rounding
+
+NODE_AXES = ("unit", "input", "kernel")
 
 
 @dataclass(frozen=True)
@@ -32,10 +24,12 @@ class NodePruning:
 
     Parameters
     ----------
-    axis : {"unit", "input"}
-        Nodes are the rows of the (out, in) matrix, a hidden unit's incoming weights (the
-        columns theta^i of Wan, Zaidi and Simsekli 2023, section 3); or its columns, an
-        input node's outgoing weights (theorem 4 of Barsbey et al. 2021).
+    axis : {"unit", "input", "kernel"}
+        Nodes are the rows of the (out, in * taps) matrix, a hidden unit's incoming weights or
+        a filter (the columns theta^i of Wan, Zaidi and Simsekli 2023, section 3); the
+        columns of one input, an input node's or channel's outgoing weights (theorem 4 of
+        Barsbey et al. 2021); or the kernels of a convolution (their code for networks with
+        convolutions).
     p : float
         Order of the norm, positive and finite. Error budgets must have the same order, since
         only then are the largest nodes the best to keep.
@@ -53,7 +47,8 @@ class NodePruning:
     rounding: Rounding = "ceil"
 
     def __post_init__(self) -> None:
-        check_axis(self.axis, "NodePruning")
+        if self.axis not in NODE_AXES:
+            raise InputError.parameter("axis", "NodePruning", f"one of {NODE_AXES}", self.axis)
         check_order(self.p, "NodePruning")
         if self.rounding not in get_args(Rounding):
             raise InputError.parameter(
@@ -69,50 +64,24 @@ class NodePruning:
         earlier node stays.
         """
         del rng
-        if not views:
-            raise InputError.parameter("views", "NodePruning.plan", "at least one view", "none")
+        check_views(views, "NodePruning")
         top = max(float(np.abs(view.matrix).max()) for view in views)
-        norms = [self._norms(view.matrix, top) for view in views]
-        masks = self._masks(norms, budget)
-        asked = budget.kappa if isinstance(budget, Keep) and budget.scope == "layer" else None
-        layers = (
-            LayerPlan(
-                view.name,
-                view.matrix.shape,
-                self.axis,
-                kept,
-                eps=relative_error(scores, kept, self.p),
-                p=self.p,
-                kappa_asked=asked,
-            )
-            for view, scores, kept in zip(views, norms, masks, strict=True)
-        )
-        return PruningPlan("node", budget, tuple(layers))
+        norms = [self._norms(view, top) for view in views]
+        masks = select(norms, budget, p=self.p, rounding=self.rounding, where="NodePruning")
+        return plan_of("node", views, budget, self.axis, masks, norms, self.p)
 
-    def _norms(self, matrix: NDArray[np.floating[Any]], top: float) -> NDArray[np.float64]:
+    def _norms(self, view: WeightView, top: float) -> NDArray[np.float64]:
         """Norms of the nodes in units of `top`, the largest weight of all layers."""
-        nodes = np.abs(matrix if self.axis == "unit" else matrix.T).astype(np.float64)
+        out, width = view.matrix.shape
+        blocks = np.abs(view.matrix).astype(np.float64).reshape(out, width // view.taps, view.taps)
+        if self.axis == "unit":
+            nodes = blocks.reshape(out, -1)
+        elif self.axis == "input":
+            nodes = blocks.transpose(1, 0, 2).reshape(blocks.shape[1], -1)
+        else:
+            nodes = blocks.reshape(-1, view.taps)
         largest = nodes.max(axis=1)
         # relative to each node's largest weight, so that no power underflows
-        nodes /= np.where(largest > 0, largest, 1)[:, np.newaxis]
+        nodes = nodes / np.where(largest > 0, largest, 1)[:, np.newaxis]
         nodes **= self.p
         return largest / (top or 1) * nodes.sum(axis=1) ** (1 / self.p)
-
-    def _masks(self, norms: list[NDArray[np.float64]], budget: Budget) -> list[NDArray[np.bool_]]:
-        if isinstance(budget, Keep):
-            if budget.scope == "layer":
-                return [
-                    top_k_mask(x, kept_count(budget.kappa, x.size, self.rounding)) for x in norms
-                ]
-            pooled = np.concatenate(norms)
-            mask = top_k_mask(pooled, kept_count(budget.kappa, pooled.size, self.rounding))
-            return np.split(mask, np.cumsum([x.size for x in norms])[:-1])
-        if not isinstance(budget, Error | Energy):
-            raise InputError.parameter(
-                "budget", "NodePruning.plan", "Keep, Error or Energy", budget
-            )
-        if budget.p != self.p:
-            raise InputError.parameter(
-                "p", "NodePruning", f"the budget's order, {budget.p:g}", self.p
-            )
-        return [top_k_mask(x, int(kept_counts(x, budget.eps, self.p))) for x in norms]

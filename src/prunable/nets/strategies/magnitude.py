@@ -1,0 +1,58 @@
+"""Pruning of single weights by magnitude."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from prunable.errors import InputError
+from prunable.nets.plan import Budget, PruningPlan, check_order
+from prunable.nets.strategies.budgets import check_views, plan_of, select
+from prunable.nets.views import WeightView
+from prunable.numerics.selection import Rounding
+
+
+@dataclass(frozen=True)
+class MagnitudePruning:
+    """Keep the weights of largest magnitude, of each layer or of all layers together.
+
+    Parameters
+    ----------
+    p : float
+        Order in which plans report errors, and of error budgets; positive and finite. The kept
+        weights do not depend on it.
+    rounding : {"ceil", "floor"}
+        How `Keep` turns a share into a count; ceil as in the 2021 paper's definition.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+
+    Notes
+    -----
+    Theorem 2 of Barsbey et al. (2021): (i) one threshold for all layers, (ii) layer by layer.
+    """
+
+    p: float = 2.0
+    rounding: Rounding = "ceil"
+
+    def __post_init__(self) -> None:
+        check_order(self.p, "MagnitudePruning")
+        if self.rounding not in get_args(Rounding):
+            raise InputError.parameter(
+                "rounding", "MagnitudePruning", f"one of {get_args(Rounding)}", self.rounding
+            )
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        """Choose the weights to keep; see `Strategy.plan`. The choice is not random."""
+        del rng
+        check_views(views, "MagnitudePruning")
+        weights = [view.matrix.ravel() for view in views]
+        masks = select(weights, budget, p=self.p, rounding=self.rounding, where="MagnitudePruning")
+        return plan_of("magnitude", views, budget, "weight", masks, weights, self.p)
