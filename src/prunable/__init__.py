@@ -18,6 +18,7 @@ _HOMES = {
     "IterateAverage": "prunable.nets.averaging",
     "MeanFieldNetwork": "prunable.nets.models",
     "measure": "prunable.nets.measuring",
+    "prune": "prunable.nets.pruning",
     "StableLaw": "prunable.numerics.stable",
 }
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import prunable
-from prunable.cli import data, demo, measure, train
+from prunable.cli import data, demo, measure, prune, train
 from prunable.errors import PrunableError
 
 INTERRUPTED = 130
@@ -58,6 +58,7 @@ def prunable_(
 
 app.command(name="demo")(demo.demo)
 app.command(name="measure")(measure.measure)
+app.command(name="prune")(prune.prune)
 app.command(name="train")(train.train)
 app.add_typer(data.app, name="data")
 
