@@ -19,10 +19,8 @@ def quantile(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
 
     Parameters
     ----------
-    x : array_like, shape (N,)
-        Observations of any real dtype and unit. Exact zeros are left out.
-    center : {"median", "mean"}, optional
-        What to subtract first, if anything.
+    x, center
+        As in `log_moment`.
 
     Returns
     -------

@@ -1,0 +1,93 @@
+"""`prunable prune` as users call it, on a network trained on real digits."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from prunable.nets.sparse_file import load_sparse
+
+COMMAND = [sys.executable, "-c", "from prunable.cli.app import main; main()"]
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    done = run("train", "--data", "digits", "--width", 200, "--epochs", 30, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "model.safetensors"
+
+
+@pytest.mark.parametrize("storage", ["dense", "bitmask"])
+def test_pruned_file_holds_the_largest_weights(model, tmp_path, storage):
+    out = tmp_path / "pruned.safetensors"
+    original = model.read_bytes()
+    done = run("prune", model, "--keep", 0.1, "--storage", storage,
+               "--out", out, "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["bytes"] == out.stat().st_size
+    before, after = load_file(model), load_sparse(out)
+    for name, weights in before.items():
+        kept = int(np.ceil(0.1 * weights.numel()))
+        threshold = weights.abs().flatten().sort(descending=True)[0][kept - 1]
+        expected = torch.where(weights.abs() >= threshold, weights, 0.0)
+        assert torch.equal(after[name], expected if weights.ndim == 2 else weights)
+    assert document["n_nonzero"] == sum(int((v != 0).sum()) for v in after.values())
+    assert model.read_bytes() == original
+    if storage == "bitmask":
+        assert out.stat().st_size < len(original) / 4
+
+
+def test_table_and_dry_run(model, tmp_path):
+    done = run("prune", model, "--method", "unit", "--eps", 0.3, "--only", "hidden.*", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "hidden.weight" in done.stdout
+    assert "output.weight" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_types_are_kept(tmp_path):
+    state = {
+        "a": torch.randn(30, 20).half(),
+        "b": torch.randn(30, 20).bfloat16(),
+        "n": torch.arange(4),
+    }
+    save_file(state, tmp_path / "m.safetensors")
+    done = run("prune", "m.safetensors", "--keep", 0.5, "--out", "p.safetensors", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = load_file(tmp_path / "p.safetensors")
+    for name, value in state.items():
+        assert found[name].dtype == value.dtype
+        kept = found[name] != 0
+        assert torch.equal(found[name][kept], value[kept])
+
+
+def test_bad_input_gets_one_message(model, tmp_path):
+    cases = [
+        (("--keep", 0.5), "--out"),
+        (("--out", "x.safetensors"), "exactly one of"),
+        (("--keep", 0.5, "--eps", 0.1, "--out", "x.safetensors"), "exactly one of"),
+        (("--keep", 1.5, "--out", "x.safetensors"), "kappa"),
+        (("--eps", 0.1, "--scope", "global", "--out", "x.safetensors"), "--scope global"),
+        (("--keep", 0, "--out", "x.safetensors"), "leaves nothing of hidden.weight"),
+        (("--keep", 0.5, "--only", "nothing", "--out", "x.safetensors"), "nothing"),
+        (("--keep", 0.5, "--method", "magic", "--out", "x.safetensors"), "magic"),
+        (("--eps", 0.5, "--method", "random", "--out", "x.safetensors"), "budget"),
+    ]
+    for options, named in cases:
+        done = run("prune", model, *options, cwd=tmp_path)
+        assert done.returncode == 2, (options, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert named in done.stderr, done.stderr
+        assert not (tmp_path / "x.safetensors").exists()
