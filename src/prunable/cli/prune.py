@@ -29,6 +29,16 @@ class Method(StrEnum):
     RANDOM = "random"
 
 
+class Divided(StrEnum):
+    """Rules that divide one share among layers."""
+
+    THRESHOLD = "threshold"
+    RELATIVE = "relative"
+    COMMON_EPS = "common-eps"
+    LAMP = "lamp"
+    ERK = "erk"
+
+
 def prune(
     model: Annotated[Path, typer.Argument(help="Checkpoint: safetensors or torch.")],
     out: Annotated[Path | None, typer.Option(help="Pruned safetensors file to write.")] = None,
@@ -45,6 +55,9 @@ def prune(
     scope: Annotated[
         Literal["layer", "global"], typer.Option(help="Share of each layer, or of all together.")
     ] = "layer",
+    allocation: Annotated[
+        Divided, typer.Option(help="With --scope global: how layers share, for magnitude.")
+    ] = Divided.THRESHOLD,
     only: Annotated[
         list[str] | None, typer.Option(help="Parameters to prune; patterns with * and ?.")
     ] = None,
@@ -89,8 +102,8 @@ def prune(
             for t in archive.tensors
         }
     result = prune_tensors(
-        tensors, _strategy(method), budget, only=only or ["*"], exclude=exclude or [], seed=seed,
-        force=force, dry_run=dry_run,
+        tensors, _strategy(method, allocation), budget, only=only or ["*"],
+        exclude=exclude or [], seed=seed, force=force, dry_run=dry_run,
     )  # fmt: skip
     document = {"model": str(model), **result.to_dict(), "out": None, "bytes": None}
     if out is not None and not dry_run:
@@ -117,8 +130,9 @@ def _budget(
     return Error(eps) if eps is not None else Energy(energy or 0.0)
 
 
-def _strategy(method: Method) -> Strategy:
+def _strategy(method: Method, allocation: Divided) -> Strategy:
     from prunable.nets.strategies import (
+        Allocation,
         MagnitudePruning,
         NodePruning,
         RandomizedMagnitudePruning,
@@ -126,7 +140,7 @@ def _strategy(method: Method) -> Strategy:
     )
 
     strategies: dict[Method, Strategy] = {
-        Method.MAGNITUDE: MagnitudePruning(),
+        Method.MAGNITUDE: MagnitudePruning(allocation=Allocation(allocation.value)),
         Method.UNIT: NodePruning(axis="unit"),
         Method.NODE: NodePruning(axis="input"),
         Method.KERNEL: NodePruning(axis="kernel"),

@@ -1,11 +1,13 @@
 """Pruning strategies: weight views and a budget in, a plan out; no torch, no model."""
 
+from prunable.nets.strategies.allocation import Allocation
 from prunable.nets.strategies.base import Strategy
 from prunable.nets.strategies.magnitude import MagnitudePruning
 from prunable.nets.strategies.node import NodePruning
 from prunable.nets.strategies.randomly import RandomizedMagnitudePruning, RandomPruning
 
 __all__ = [
+    "Allocation",
     "MagnitudePruning",
     "NodePruning",
     "RandomPruning",

@@ -9,10 +9,11 @@ from typing import get_args
 import numpy as np
 
 from prunable.errors import InputError
-from prunable.nets.plan import Budget, PruningPlan, check_order
+from prunable.nets.plan import Budget, Keep, PruningPlan, check_order
+from prunable.nets.strategies.allocation import Allocation, allocate_masks
 from prunable.nets.strategies.budgets import check_views, plan_of, select
 from prunable.nets.views import WeightView
-from prunable.numerics.selection import Rounding
+from prunable.numerics.selection import Rounding, kept_count
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class MagnitudePruning:
         weights do not depend on it.
     rounding : {"ceil", "floor"}
         How `Keep` turns a share into a count; ceil as in the 2021 paper's definition.
+    allocation : Allocation
+        How a share of all layers together is divided among them.
 
     Raises
     ------
@@ -39,12 +42,20 @@ class MagnitudePruning:
 
     p: float = 2.0
     rounding: Rounding = "ceil"
+    allocation: Allocation = Allocation.THRESHOLD
 
     def __post_init__(self) -> None:
         check_order(self.p, "MagnitudePruning")
         if self.rounding not in get_args(Rounding):
             raise InputError.parameter(
                 "rounding", "MagnitudePruning", f"one of {get_args(Rounding)}", self.rounding
+            )
+        if self.allocation not in tuple(Allocation):
+            raise InputError.parameter(
+                "allocation",
+                "MagnitudePruning",
+                f"one of {[str(a) for a in Allocation]}",
+                self.allocation,
             )
 
     def plan(
@@ -54,5 +65,11 @@ class MagnitudePruning:
         del rng
         check_views(views, "MagnitudePruning")
         weights = [view.matrix.ravel() for view in views]
-        masks = select(weights, budget, p=self.p, rounding=self.rounding, where="MagnitudePruning")
+        if isinstance(budget, Keep) and budget.scope == "global":
+            count = kept_count(budget.kappa, sum(w.size for w in weights), self.rounding)
+            masks = allocate_masks(views, count, self.allocation)
+        else:
+            masks = select(
+                weights, budget, p=self.p, rounding=self.rounding, where="MagnitudePruning"
+            )
         return plan_of("magnitude", views, budget, "weight", masks, weights, self.p)
