@@ -143,7 +143,8 @@ class LayerPlan:
 
     def __post_init__(self) -> None:
         check_axis(self.axis, "LayerPlan")
-        kept = np.array(self.kept)
+        # what nobody can write need not be copied
+        kept = np.array(self.kept, copy=np.asarray(self.kept).flags.writeable or None)
         expected = (candidates(self.shape, self.taps, self.axis),)
         if kept.dtype != np.bool_ or kept.shape != expected:
             raise InputError.parameter(

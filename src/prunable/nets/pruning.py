@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import torch
 
 from prunable.errors import InputError
 from prunable.nets.masks import apply_plan_
 from prunable.nets.plan import Budget, PruningPlan
 from prunable.nets.strategies import Strategy
-from prunable.nets.views import WeightView, views_of
+from prunable.nets.views import WeightView, to_numpy, views_of
 from prunable.numerics.randomness import rng
 
 
@@ -125,7 +126,8 @@ def _selected(
 
 
 def _nonzero(named: Mapping[str, torch.Tensor]) -> int:
-    return sum(int(torch.count_nonzero(p)) for p in named.values())
+    # NumPy counts several times faster
+    return sum(int(np.count_nonzero(to_numpy(p))) for p in named.values())
 
 
 def _lost(named: Mapping[str, torch.Tensor], plan: PruningPlan) -> int:

@@ -94,8 +94,8 @@ def relative_error(w: ArrayLike, kept: ArrayLike, p: float = 2.0) -> float:
             f"{mask.dtype} of shape {mask.shape}",
         )
     magnitudes = Magnitudes.of(array, where="relative_error")
-    if magnitudes.many(p):
-        return magnitudes.error_without(mask.ravel(), p)
+    if magnitudes.sums_are_safe(p):
+        return magnitudes.error_without(mask.ravel())
     ascending = np.sort(np.abs(magnitudes.values))
     sums = PowerSums.of(ascending, p, "relative_error")
     pruned = np.sort(np.abs(Magnitudes.of(array[~mask]).values)) if not mask.all() else np.zeros(1)

@@ -203,17 +203,23 @@ class Magnitudes:
         """Whether there are so many entries, of such a range, that bins serve for this order."""
         return self.size > SORTED_SIZE and 0 < p < math.inf and self._powers_are_safe(p)
 
-    def error_without(self, kept: NDArray[np.bool_], p: float) -> float:
-        """Relative l_p error of zeroing what is not kept, where `many` holds; to 1e-12."""
+    def sums_are_safe(self, p: float) -> bool:
+        """Whether there are many entries, and powers of all that matter are doubles."""
+        return self.size > SORTED_SIZE and p == 2 and SAFE_SMALL < self.top < SAFE_LARGE
+
+    def error_without(self, kept: NDArray[np.bool_]) -> float:
+        """Relative l_2 error of zeroing what is not kept, where `sums_are_safe`; to 1e-12."""
         pruned = total = 0.0
+        buffer = np.empty(min(CHUNK, self.size))
         for start in range(0, self.size, CHUNK):
-            part = slice(start, start + CHUNK)
-            powers = self.values[part].astype(np.float64)
-            powers = powers * powers if p == 2 else np.abs(powers) ** p
+            part = self.values[start : start + CHUNK]
+            powers = buffer[: part.size]
+            powers[:] = part
+            np.multiply(powers, powers, out=powers)
             total += float(powers.sum())
-            powers[kept[part]] = 0.0
+            np.multiply(powers, ~kept[start : start + CHUNK], out=powers)
             pruned += float(powers.sum())
-        return float((pruned / total) ** (1 / p))
+        return math.sqrt(pruned / total)
 
     def errors(self, p: float) -> FloatArray:
         """Compute the relative errors of pruning the 0, 1, ..., n smallest; shape (n + 1,)."""

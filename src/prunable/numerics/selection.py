@@ -93,13 +93,15 @@ def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
     k = check_count(k, sum(part.size for part in parts), "k", where)
     threshold, ties = _threshold(parts, k)
     masks = []
+    buffer = np.empty(CHUNK, dtype=common)
     for array, part in zip(arrays, parts, strict=True):
         mask = np.empty(part.size, dtype=np.bool_)
         for start in range(0, part.size, CHUNK):
-            chunk = np.abs(part.values[start : start + CHUNK])
-            np.greater(chunk, threshold, out=mask[start : start + CHUNK])
+            chunk = part.values[start : start + CHUNK]
+            magnitudes = np.abs(chunk, out=buffer[: chunk.size])
+            np.greater(magnitudes, threshold, out=mask[start : start + CHUNK])
             if ties:
-                equal = np.flatnonzero(chunk == threshold)[:ties]
+                equal = np.flatnonzero(magnitudes == threshold)[:ties]
                 mask[start + equal] = True
                 ties -= equal.size
         masks.append(mask.reshape(array.shape))

@@ -86,6 +86,8 @@ def plan_of(
     PruningPlan
     """
     asked = budget.kappa if isinstance(budget, Keep) and budget.scope == "layer" else None
+    for kept in masks:
+        kept.flags.writeable = False
     layers = (
         LayerPlan(
             view.name,
