@@ -1,6 +1,8 @@
 """`prunable.prune` on modules and state dicts, and files of pruned weights."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,7 +137,6 @@ DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int
 @given(st.integers(0, 2**32 - 1), st.sampled_from(DTYPES), st.floats(0, 1))
 def test_sparse_files_give_back_every_bit(seed, dtype, share):
     import tempfile
-    from pathlib import Path
 
     generator = torch.Generator().manual_seed(seed)
     shape = tuple(int(n) for n in torch.randint(0, 9, (3,), generator=generator))
@@ -167,6 +168,21 @@ def test_sparse_files_are_smaller_and_readable_by_others(tmp_path):
         rebuilt[bits] = archive.get_tensor("w::values")
     np.testing.assert_array_equal(rebuilt.reshape(shape), state["w"].numpy())
     assert load_sparse(tmp_path / "dense.safetensors")["w"].equal(state["w"])
+
+
+def test_loader_of_the_documentation(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "pruned-files.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(code.splitlines()) <= 25
+    names = {}
+    exec(compile(code, "pruned-files.md", "exec"), names)
+    state = network().state_dict()
+    prune(state, MagnitudePruning(), Keep(0.2))
+    save_sparse(tmp_path / "m.safetensors", state)
+    found = names["load"](tmp_path / "m.safetensors")
+    assert found.keys() == state.keys()
+    for name, value in state.items():
+        np.testing.assert_array_equal(found[name], value.numpy())
 
 
 def test_damaged_sparse_files(tmp_path):
