@@ -13,6 +13,7 @@ from prunable.nets.strategies import (
     NodePruning,
     RandomizedMagnitudePruning,
     RandomPruning,
+    SingularValuePruning,
     Strategy,
 )
 from prunable.nets.views import WeightView
@@ -260,6 +261,14 @@ class TestChannels(StrategyContract):
         taps = 5 if width % 5 == 0 else 1
         blocks = matrix.reshape(out, width // taps, taps)
         return np.sqrt((blocks**2).sum(axis=(0, 2)))
+
+
+class TestSingularValues(StrategyContract):
+    strategy = SingularValuePruning()
+    p = 2.0
+
+    def scores(self, matrix):
+        return np.linalg.svd(matrix, compute_uv=False)
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])

@@ -17,7 +17,12 @@ from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.plan import Error, Keep
 from prunable.nets.pruning import prune
 from prunable.nets.sparse_file import load_sparse, save_sparse
-from prunable.nets.strategies import MagnitudePruning, NodePruning, RandomPruning
+from prunable.nets.strategies import (
+    MagnitudePruning,
+    NodePruning,
+    RandomPruning,
+    SingularValuePruning,
+)
 
 
 def network(seed=0):
@@ -70,6 +75,19 @@ def test_structures_go_whole(axis):
     alive = w.abs().amax(dim=norms) > 0
     assert int(alive.sum()) == result.plan.layers[0].n_kept
     assert result.plan.n_parameters_kept == int((w != 0).sum())
+
+
+@pytest.mark.parametrize("eps", [0.1, 0.5])
+def test_singular_values_leave_the_best_matrix_of_their_rank(eps):
+    model, before = network(), network()
+    result = prune(model, SingularValuePruning(), Error(eps))
+    for layer in result.plan.layers:
+        old = before.get_parameter(layer.name).detach().double().flatten(1)
+        new = model.get_parameter(layer.name).detach().double().flatten(1)
+        assert int(torch.linalg.matrix_rank(new, rtol=1e-5)) == layer.n_kept
+        assert float((new - old).norm() / old.norm()) == pytest.approx(layer.eps, rel=1e-4)
+        assert layer.eps <= eps
+        assert layer.n_parameters_kept == layer.n_kept * (sum(layer.shape) + 1)
 
 
 def test_dry_run_changes_nothing_and_counts_the_same():

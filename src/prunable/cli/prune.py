@@ -25,6 +25,7 @@ class Method(StrEnum):
     UNIT = "unit"
     NODE = "node"
     KERNEL = "kernel"
+    SINGULAR_VALUE = "singular-value"
     RANDOMIZED = "randomized"
     RANDOM = "random"
 
@@ -137,6 +138,7 @@ def _strategy(method: Method, allocation: Divided) -> Strategy:
         NodePruning,
         RandomizedMagnitudePruning,
         RandomPruning,
+        SingularValuePruning,
     )
 
     strategies: dict[Method, Strategy] = {
@@ -145,6 +147,7 @@ def _strategy(method: Method, allocation: Divided) -> Strategy:
         Method.NODE: NodePruning(axis="input"),
         Method.KERNEL: NodePruning(axis="kernel"),
         Method.RANDOMIZED: RandomizedMagnitudePruning(),
+        Method.SINGULAR_VALUE: SingularValuePruning(),
         Method.RANDOM: RandomPruning(),
     }
     return strategies[method]
@@ -159,7 +162,7 @@ def _render(document: dict[str, Any]) -> None:
         table.add_row(
             layer["name"],
             "x".join(map(str, layer["shape"])),
-            f"{layer['axis']}s",
+            f"{layer['axis'].replace('_', ' ')}s",
             f"{layer['n_kept']:,}",
             f"{layer['n_total']:,}",
             f"{layer['kappa']:.4g}",

@@ -11,7 +11,7 @@ from prunable.nets.plan import LayerPlan, PruningPlan
 
 
 def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: PruningPlan) -> None:
-    """Zero what a plan prunes, in place.
+    """Zero what a plan prunes, in place; of singular values, in their matrix.
 
     Parameters
     ----------
@@ -34,6 +34,9 @@ def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: Prun
     with torch.no_grad():
         for layer in plan.layers:
             weights = parameters[layer.name]
+            if layer.axis == "singular_value":
+                weights.copy_(_truncated(weights, layer))
+                continue
             pruned = _pruned(layer, weights.shape).to(weights.device)
             # not a product with 0, which would leave -0.0
             weights.masked_fill_(pruned, 0)
@@ -62,3 +65,10 @@ def _pruned(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
     }[layer.axis]
     full = pruned.reshape(sizes).expand(out, inputs, layer.taps)
     return full.reshape(shape)
+
+
+def _truncated(weights: torch.Tensor, layer: LayerPlan) -> torch.Tensor:
+    """The matrix of the kept singular triples, computed in float64, in the parameter's shape."""
+    u, s, v = torch.linalg.svd(weights.detach().double().flatten(1), full_matrices=False)
+    s = s * torch.from_numpy(layer.kept.copy()).to(s)
+    return ((u * s) @ v).reshape(weights.shape)

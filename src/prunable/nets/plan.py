@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prunable.errors import InputError
 
 Scope = Literal["layer", "global"]
-Axis = Literal["weight", "unit", "input", "kernel"]
+Axis = Literal["weight", "unit", "input", "kernel", "singular_value"]
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,12 @@ class LayerPlan:
         Name of the parameter.
     shape : tuple of int
         Shape (out, in) of the layer's `WeightView`.
-    axis : {"weight", "unit", "input", "kernel"}
+    axis : {"weight", "unit", "input", "kernel", "singular_value"}
         What is pruned: single weights; rows (hidden units, filters); the columns of one input
-        (input nodes, channels); or the taps of one (output, input) pair.
+        (input nodes, channels); the taps of one (output, input) pair; or singular values.
     kept : ndarray of bool, shape (n_total,)
-        Which of them are kept, in C order; stored as a read-only copy.
+        Which of them are kept, in C order, singular values from the largest; stored as a
+        read-only copy.
     eps : float
         Realised relative l_p error.
     p : float
@@ -178,7 +179,13 @@ class LayerPlan:
 
     @property
     def n_parameters_kept(self) -> int:
-        """Number of weights in kept candidates."""
+        """Number of weights in kept candidates; of kept singular triples the numbers.
+
+        A triple is a row, a column and its singular value, as the text of Barsbey et al. (2021)
+        counts; their code leaves the value out. It may be more than the weights were.
+        """
+        if self.axis == "singular_value":
+            return self.n_kept * (sum(self.shape) + 1)
         return self.n_kept * (self.n_parameters // self.n_total)
 
 
@@ -256,7 +263,13 @@ def candidates(shape: tuple[int, int], taps: int, axis: Axis) -> int:
     """Number of things that can be pruned of a matrix (out, in * taps) along an axis."""
     out, width = shape
     inputs = width // taps
-    return {"weight": out * width, "unit": out, "input": inputs, "kernel": out * inputs}[axis]
+    return {
+        "weight": out * width,
+        "unit": out,
+        "input": inputs,
+        "kernel": out * inputs,
+        "singular_value": min(out, width),
+    }[axis]
 
 
 def check_axis(axis: str, where: str) -> None:

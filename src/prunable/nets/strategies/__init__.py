@@ -5,6 +5,7 @@ from prunable.nets.strategies.base import Strategy
 from prunable.nets.strategies.magnitude import MagnitudePruning
 from prunable.nets.strategies.node import NodePruning
 from prunable.nets.strategies.randomly import RandomizedMagnitudePruning, RandomPruning
+from prunable.nets.strategies.singular_value import SingularValuePruning
 
 __all__ = [
     "Allocation",
@@ -12,5 +13,6 @@ __all__ = [
     "NodePruning",
     "RandomPruning",
     "RandomizedMagnitudePruning",
+    "SingularValuePruning",
     "Strategy",
 ]
