@@ -5,6 +5,7 @@ from prunable.nets.strategies.base import Strategy
 from prunable.nets.strategies.magnitude import MagnitudePruning
 from prunable.nets.strategies.node import NodePruning
 from prunable.nets.strategies.randomly import RandomizedMagnitudePruning, RandomPruning
+from prunable.nets.strategies.saliency import SaliencyPruning
 from prunable.nets.strategies.singular_value import SingularValuePruning
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "NodePruning",
     "RandomPruning",
     "RandomizedMagnitudePruning",
+    "SaliencyPruning",
     "SingularValuePruning",
     "Strategy",
 ]
