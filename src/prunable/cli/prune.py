@@ -86,6 +86,7 @@ def prune(
     import torch
 
     from prunable.nets.archive import open_archive, save_tensors
+    from prunable.nets.interop import merge_masks
     from prunable.nets.pruning import prune as prune_tensors
     from prunable.nets.sparse_file import save_sparse
 
@@ -98,10 +99,11 @@ def prune(
                 f"{model} is an ONNX file, which `prune` cannot write; prune what it was made from."
             )
         # half precision is read as float32, and back is exact
-        tensors = {
+        stored = {
             t.name: torch.from_numpy(t.load().copy()).to(getattr(torch, t.dtype))
             for t in archive.tensors
         }
+    tensors = merge_masks(stored)
     result = prune_tensors(
         tensors, _strategy(method, allocation), budget, only=only or ["*"],
         exclude=exclude or [], seed=seed, force=force, dry_run=dry_run,

@@ -37,9 +37,9 @@ def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: Prun
             if layer.axis == "singular_value":
                 weights.copy_(_truncated(weights, layer))
                 continue
-            pruned = _pruned(layer, weights.shape).to(weights.device)
+            kept = mask_of(layer, weights.shape).to(weights.device)
             # not a product with 0, which would leave -0.0
-            weights.masked_fill_(pruned, 0)
+            weights.masked_fill_(~kept, 0)
 
 
 def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iterator[str]:
@@ -52,9 +52,21 @@ def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iter
             yield (f"`{layer.name}` has shape {tuple(shape)}, planned as a matrix of {layer.shape}")
 
 
-def _pruned(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
-    """Mask of the pruned weights, in the parameter's shape or one that broadcasts to it."""
-    pruned = torch.from_numpy(~layer.kept)
+def mask_of(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
+    """Expand what a plan keeps to the weights of a parameter.
+
+    Parameters
+    ----------
+    layer : LayerPlan
+        Of any axis but singular values.
+    shape : torch.Size
+        Shape of the parameter, (out, in, ...).
+
+    Returns
+    -------
+    Tensor of bool
+        In that shape, on the CPU; memory may be shared between entries.
+    """
     out, width = layer.shape
     inputs = width // layer.taps
     sizes = {
@@ -63,8 +75,9 @@ def _pruned(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
         "input": (1, inputs, 1),
         "kernel": (out, inputs, 1),
     }[layer.axis]
-    full = pruned.reshape(sizes).expand(out, inputs, layer.taps)
-    return full.reshape(shape)
+    # the plan's array is read-only, which torch does not know
+    kept = torch.from_numpy(layer.kept.copy()).reshape(sizes)
+    return kept.expand(out, inputs, layer.taps).reshape(shape)
 
 
 def _truncated(weights: torch.Tensor, layer: LayerPlan) -> torch.Tensor:

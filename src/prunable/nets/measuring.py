@@ -7,16 +7,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.archive import open_archive
+from prunable.nets.interop import MASK, masked_names
 from prunable.nets.views import Role, WeightView, see, to_numpy
 from prunable.numerics.allocation import Rule, bracket, settle
 from prunable.numerics.layer import Options, SpectrumMode, measure_layer
@@ -25,6 +28,7 @@ from prunable.numerics.network import Layer, Measurement, Skipped
 from prunable.numerics.randomness import rng
 
 Source = torch.nn.Module | Mapping[str, torch.Tensor] | str | Path
+Load = Callable[[], NDArray[Any]]
 Progress = Callable[[int, int, str], None]
 
 # Matrices with more entries are measured one at a time, which bounds the memory.
@@ -38,7 +42,7 @@ class _Tensor:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    load: Callable[[], NDArray[Any]]
+    load: Load
     consumer: str | None = None
     transposed: bool = False
     role: Role | None = None
@@ -209,7 +213,7 @@ def _opened(source: Source, unpickle: bool) -> Iterator[tuple[str, list[_Tensor]
                 )
                 for i, t in enumerate(archive.tensors)
             ]
-            yield str(source), tensors, [Skipped(*entry) for entry in archive.skipped]
+            yield str(source), _merged(tensors), [Skipped(*entry) for entry in archive.skipped]
     else:
         raise InputError.parameter(
             "model_or_path", "measure", "a Module, a state dict or a path", type(source).__name__
@@ -222,10 +226,10 @@ def _of_module(module: torch.nn.Module) -> list[_Tensor]:
         for owner in module.modules()
         for parameter in owner.parameters(recurse=False)
     }
-    return _of_state(
-        dict(module.named_parameters()),
-        {name: owners[id(parameter)] for name, parameter in module.named_parameters()},
-    )
+    state: dict[str, torch.Tensor] = dict(module.named_parameters())
+    state |= {name: b for name, b in module.named_buffers() if name.endswith(MASK)}
+    kinds = {name: owners[id(parameter)] for name, parameter in module.named_parameters()}
+    return _of_state(state, kinds)
 
 
 def _of_state(
@@ -237,7 +241,7 @@ def _of_state(
                 str(name), "measure", "a Tensor in a state dict", type(value).__name__
             )
     matrices = [name for name, value in state.items() if value.ndim >= 2]
-    return [
+    tensors = [
         _Tensor(
             name,
             tuple(value.shape),
@@ -248,3 +252,26 @@ def _of_state(
         )
         for name, value in state.items()
     ]
+    return _merged(tensors)
+
+
+def _merged(tensors: list[_Tensor]) -> list[_Tensor]:
+    """Originals and masks of torch.nn.utils.prune as the pruned weights they stand for."""
+    by_name = {tensor.name: tensor for tensor in tensors}
+    split = masked_names(set(by_name))
+    masks = {mask for _, mask in split.values()}
+    by_original = {original: name for name, (original, _) in split.items()}
+    merged = []
+    for tensor in tensors:
+        if tensor.name in by_original:
+            name = by_original[tensor.name]
+            load = partial(_masked, tensor.load, by_name[split[name][1]].load)
+            merged.append(replace(tensor, name=name, load=load))
+        elif tensor.name not in masks:
+            merged.append(tensor)
+    return merged
+
+
+def _masked(load: Load, load_mask: Load) -> NDArray[Any]:
+    weights = load()
+    return np.where(load_mask() != 0, weights, weights.dtype.type(0))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf, erfc, pdtrc
+from scipy.special import erf, erfc, pdtr, pdtrc
 
 from prunable.numerics import calibration
 from prunable.numerics.stable.half_line import COARSE, half_line
@@ -150,9 +150,7 @@ def far_p_value(largest: NDArray[np.floating[Any]], deviation: float, n: int) ->
     return float(pdtrc(count - 1, expected)) if count else 1.0
 
 
-def stable_tail_score(
-    largest: NDArray[np.floating[Any]], fit: StableFit, n: int
-) -> tuple[float, float]:
+def stable_tail(largest: NDArray[np.floating[Any]], fit: StableFit, n: int) -> tuple[float, float]:
     """Compare how many magnitudes lie far out with what a fitted stable law expects.
 
     Parameters
@@ -167,20 +165,24 @@ def stable_tail_score(
     Returns
     -------
     tuple of (float, float)
-        Standard score of the count beyond points that a thousandth, a ten-thousandth and 30
-        weights of the law exceed, the largest of the three; and the ratio of that count to
-        the expected one. The score allows for the error of the tail index, which near 2 decides
-        how much of the law lies there.
+        Poisson probability of a count as far from the expected one, beyond the points that a
+        thousandth, a ten-thousandth and 30 weights of the law exceed, the smallest of the
+        three; and the ratio of that count to the expected one. Two standard errors of the
+        tail index, which near 2 decides how much of the law lies there, are granted first.
     """
-    scores = []
+    found = []
     for share in {max(share, FAR_COUNT / n) for share in FAR_SHARES}:
-        point = float(half_line(fit.alpha, COARSE).isf(np.array([share / 2]))[0])
-        count = largest.size - int(np.searchsorted(largest, point * fit.scale, side="right"))
-        step = fit.estimate.stderr
-        around = [
-            2 * float(half_line(min(max(a, 0.5), 2.0), COARSE).sf(np.array([point]))[0])
-            for a in (fit.alpha - step, fit.alpha + step)
-        ]
-        deviation = math.hypot(math.sqrt(n * share), n * (around[0] - around[1]) / 2)
-        scores.append(((count - n * share) / deviation, count / (n * share)))
-    return max(scores, key=lambda found: abs(found[0]))
+        point = half_line(fit.alpha, COARSE).isf(np.array([share / 2]))
+        count = largest.size - int(np.searchsorted(largest, point[0] * fit.scale, side="right"))
+        granted = 2 * fit.estimate.stderr
+        most, fewest = (
+            2 * n * float(half_line(min(max(alpha, 0.5), 2.0), COARSE).sf(point)[0])
+            for alpha in (fit.alpha - granted, fit.alpha + granted)
+        )
+        p = 1.0
+        if count < fewest:
+            p = float(pdtr(count, fewest))
+        elif count > most:
+            p = float(pdtrc(count - 1, most))
+        found.append((p, count / (n * share)))
+    return min(found)

@@ -21,7 +21,7 @@ from prunable.numerics.goodness import (
     far_p_value,
     gaussian_goodness,
     stable_goodness,
-    stable_tail_score,
+    stable_tail,
 )
 from prunable.numerics.kappa_theory import KappaBand, gaussian_kappa, stable_kappa
 from prunable.numerics.magnitudes import Magnitudes
@@ -247,7 +247,7 @@ def measure_layer(
         estimates["authors"] = authors_procedure(kernels_or_rows(matrix, taps), rng=rng)
     enough = sample.size >= MIN_WEIGHTS
     gaussian = stable = tail = plot = shared = None
-    far, score = 1.0, (0.0, 1.0)
+    far, far_stable = 1.0, (1.0, 1.0)
     if enough:
         estimates |= _vector_estimates(matrix, taps, rng)
         part = sample[:TEST_SIZE]
@@ -256,11 +256,11 @@ def measure_layer(
         deviation = gaussian.scale * math.sqrt(2)
         far = far_p_value(largest, deviation, nonzero)
         if stable is not None and fit is not None:
-            score = stable_tail_score(largest, fit, nonzero)
+            far_stable = stable_tail(largest, fit, nonzero)
         tail = extreme_value_index(largest, _tail_size(nonzero, largest.size))
         estimates["hill"], plot = hill_of_sorted(largest, zeros_share, total=nonzero)
         shared = dependence(matrix, rng)
-    verdict = judge(sample.size, estimates, gaussian, far, stable, tail, score)
+    verdict = judge(sample.size, estimates, gaussian, far, stable, tail, far_stable)
     granular = _granularities(matrix, taps, options.p)
     eps = np.concatenate([np.array(options.eps), CURVE_EPS])
     exact = magnitudes.kept_counts(options.eps, options.p) / magnitudes.size

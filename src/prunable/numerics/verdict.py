@@ -18,8 +18,8 @@ LEVEL = 0.005
 FAR_LEVEL = 1e-4
 # Estimators of a right law differ by more than so many standard errors once in 10^4.
 AGREEMENT = 4.0
-# The tail of a right law scores more once in 10^4.
-TAIL_SCORE = 4.5
+# The tail of a right law is less probable once in 10^4.
+TAIL_LEVEL = 1e-5
 # A power law of tail index 8 or more is light for every purpose.
 HEAVY_FROM = 0.125
 STABLE_METHODS = ("log_moment", "log_variance", "quantile", "ecf_two_point", "ecf_regression")
@@ -68,7 +68,7 @@ def judge(
     far_p_value: float,
     stable: Goodness | None,
     tail: ExtremeValueIndex | None,
-    stable_tail: tuple[float, float] = (0.0, 1.0),
+    stable_tail: tuple[float, float] = (1.0, 1.0),
 ) -> Verdict:
     """Weigh the tests and estimates of one layer.
 
@@ -84,7 +84,7 @@ def judge(
         Probability that a Gaussian has as many weights far out.
     tail : ExtremeValueIndex or None
     stable_tail : tuple of (float, float)
-        Standard score and ratio of the weights in the tail of the stable law.
+        Probability and ratio of the weights in the tail of the stable law.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def judge(
         reason = f"A Gaussian law fits (p = {gaussian.p_value:.2g}, n = {gaussian.n:,})."
         return Verdict(Kind.GAUSSIAN, ecf.alpha, ecf.stderr, reason)
     stray = _stray(estimates)
-    tail_fits = abs(stable_tail[0]) <= TAIL_SCORE
+    tail_fits = stable_tail[0] >= TAIL_LEVEL
     body_fits = stable is not None and stable.p_value >= LEVEL and ecf.alpha < 2
     if stable is not None and body_fits and tail_fits and not stray:
         reason = (
