@@ -5,18 +5,21 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+import torch
 
 from prunable.errors import InputError
-from prunable.nets.plan import Energy, Error, Keep
+from prunable.nets.masks import apply_plan_
+from prunable.nets.plan import Energy, Error, Keep, plan_from_json, plan_to_json
 from prunable.nets.strategies import (
     MagnitudePruning,
+    MedianCentred,
     NodePruning,
     RandomizedMagnitudePruning,
     RandomPruning,
     SingularValuePruning,
     Strategy,
 )
-from prunable.nets.views import WeightView
+from prunable.nets.views import WeightView, views_of
 from prunable.numerics.randomness import rng
 
 SHAPES = {"first": (12, 30), "second": (25, 12), "last": (7, 25)}
@@ -155,6 +158,30 @@ class StrategyContract(ABC):
             for view, matrix in zip(heavy_tailed_views(), matrices, strict=True):
                 np.testing.assert_array_equal(view.matrix, matrix)
 
+    def test_json_round_trip(self):
+        for budget in self.budgets():
+            plan = self.plan(budget)
+            text = plan_to_json(plan)
+            again = plan_from_json(text)
+            assert (again.method, again.budget) == (plan.method, plan.budget)
+            assert plan_to_json(again) == text
+            for one, other in zip(plan.layers, again.layers, strict=True):
+                np.testing.assert_array_equal(one.kept, other.kept)
+                assert (one.eps, one.taps) == (other.eps, other.taps)
+                assert (one.fill is None) == (other.fill is None)
+                if one.fill is not None:
+                    np.testing.assert_array_equal(one.fill, other.fill)
+
+    def test_model_is_untouched_until_the_plan_is_applied(self):
+        model = torch.nn.Sequential(
+            *(torch.nn.Linear(*shape[::-1], bias=False) for shape in SHAPES.values())
+        )
+        before = [p.detach().clone() for p in model.parameters()]
+        plan = self.strategy.plan(views_of(model.named_parameters()), Keep(0.5), rng=rng(0))
+        assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+        apply_plan_(model.named_parameters(), plan)
+        assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
     def test_plans_are_frozen(self):
         plan = self.plan(Keep(0.5))
         with pytest.raises(FrozenInstanceError):
@@ -269,6 +296,36 @@ class TestSingularValues(StrategyContract):
 
     def scores(self, matrix):
         return np.linalg.svd(matrix, compute_uv=False)
+
+
+class TestCentredMagnitude(StrategyContract):
+    strategy = MedianCentred(MagnitudePruning())
+    p = 2.0
+
+    def scores(self, matrix):
+        return np.abs(matrix - np.median(matrix)).ravel()
+
+    def test_extreme_error_budgets(self):
+        """Of an odd number of weights the median itself costs nothing."""
+        for layer in self.plan(Error(0)).layers:
+            assert layer.n_kept == layer.n_total - layer.n_total % 2
+        assert all(layer.n_kept == 0 for layer in self.plan(Error(1)).layers)
+
+
+class TestCentredInputs(StrategyContract):
+    strategy = MedianCentred(NodePruning(axis="input"))
+    p = 2.0
+
+    def scores(self, matrix):
+        return np.linalg.norm(matrix - np.median(matrix, axis=1, keepdims=True), axis=0)
+
+
+class TestCentredSingularValues(StrategyContract):
+    strategy = MedianCentred(SingularValuePruning())
+    p = 2.0
+
+    def scores(self, matrix):
+        return np.linalg.svd(matrix - np.median(matrix, axis=0), compute_uv=False)
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])

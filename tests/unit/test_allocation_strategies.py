@@ -13,6 +13,7 @@ from prunable.nets.views import WeightView
 from prunable.numerics.allocation import allocate
 from prunable.numerics.magnitudes import Magnitudes
 from prunable.numerics.randomness import rng
+from prunable.numerics.stable import StableLaw
 
 SHAPES = {"a": (30, 20), "b": (10, 90), "c": (4, 10)}
 
@@ -107,3 +108,24 @@ def test_erk_is_its_definition():
 def test_unknown_allocation():
     with pytest.raises(InputError, match="`allocation`"):
         MagnitudePruning(allocation="fair")
+
+
+def test_heavier_tails_keep_less_and_equal_tails_the_same_share():
+    """Tail indices 1.2, 2 and 2 of layers whose scales must not matter."""
+    r = rng(3, "tails")
+    matrices = {
+        "heavy": StableLaw(1.2).sample(40_000, r).reshape(200, 200),
+        "small": 1e-3 * r.standard_normal((200, 200)),
+        "large": 1e3 * r.standard_normal((200, 200)),
+    }
+    given = [WeightView(name, matrix) for name, matrix in matrices.items()]
+    kept, plan = masks(0.4, Allocation.TAIL, given)
+    heavy, small, large = (layer.kappa for layer in plan.layers)
+    assert heavy < 0.5 * small
+    assert small == pytest.approx(large, rel=0.1)
+    # the shares that theory gives these laws at the one error that meets the budget
+    errors = [layer.eps for layer in plan.layers]
+    assert errors[1] == pytest.approx(errors[2], rel=0.1)
+    scaled = [WeightView(name, 3.0 * matrix) for name, matrix in matrices.items()]
+    for mask, other in zip(kept, masks(0.4, Allocation.TAIL, scaled)[0], strict=True):
+        np.testing.assert_array_equal(mask, other)

@@ -38,6 +38,7 @@ class Divided(StrEnum):
     COMMON_EPS = "common-eps"
     LAMP = "lamp"
     ERK = "erk"
+    TAIL = "tail"
 
 
 def prune(

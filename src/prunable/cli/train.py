@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from prunable.errors import SpecError, UnsupportedModelError
+from prunable.errors import SpecError
 
 
 class Noise(StrEnum):
@@ -37,10 +37,26 @@ UNLIMITED = 1_000_000
 def train(
     out: Annotated[Path, typer.Option(help="Folder of this run.")],
     data: Annotated[str, typer.Option(help="Data set; see `prunable data list`.")],
-    net: Annotated[str, typer.Option(help="Architecture.")] = "mean-field",
-    width: Annotated[int, typer.Option(help="Hidden units n.")] = 2000,
-    eta: Annotated[float, typer.Option(help="Step size; the learning rate is eta * n.")] = 3e-4,
+    net: Annotated[
+        str,
+        typer.Option(
+            help="Architecture: mean-field, two-layer, lenet-300-100, mlp5, fcn4, "
+            "fcn6, vgg, resnet20."
+        ),
+    ] = "mean-field",
+    width: Annotated[
+        int | None, typer.Option(help="Hidden units, channels; default: the architecture's own.")
+    ] = None,
+    eta: Annotated[
+        float, typer.Option(help="Learning rate; of mean-field the learning rate is eta * width.")
+    ] = 3e-4,
     batch: Annotated[int, typer.Option(help="Examples a step.")] = 500,
+    optimizer: Annotated[Literal["sgd", "adam"], typer.Option(help="Rule of the steps.")] = "sgd",
+    momentum: Annotated[float, typer.Option(help="Of sgd.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="Shrinkage of weights.")] = 0.0,
+    schedule: Annotated[
+        Literal["constant", "cosine"], typer.Option(help="Of the learning rate, over all steps.")
+    ] = "constant",
     noise: Annotated[Noise, typer.Option(help="Type of the injected noise.")] = Noise.NONE,
     alpha: Annotated[float | None, typer.Option(help="Tail index, in (0, 2].")] = None,
     sigma: Annotated[float, typer.Option(help="Level of the noise.")] = 0.0,
@@ -64,9 +80,9 @@ def train(
     from prunable.experiments.spec import TrainSpec
     from prunable.experiments.stages import train_into
     from prunable.experiments.store import Store
+    from prunable.nets.models import NETS, known_net
 
-    if net != "mean-field":
-        raise UnsupportedModelError(f"`net` of `train` must be mean-field; got {net}.")
+    known_net(net)
     if (epochs is None) == (until_accuracy is None):
         raise SpecError("give either --epochs or --until-accuracy.")
     n_train = len(load(data, split=split.value if split else None).x_train)
@@ -74,10 +90,15 @@ def train(
     spec = TrainSpec.create(
         dataset=data,
         split=split.value if split else None,
-        width=width,
+        net=net,
+        width=NETS[net].width if width is None else width,
         eta=eta,
         batch_size=batch,
         steps=steps,
+        optimizer=optimizer,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        schedule=schedule,
         noise=noise.value,
         alpha=alpha,
         sigma=sigma,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prunable.errors import InputError, SpecError
 from prunable.numerics.stable import check_alpha
@@ -63,15 +63,20 @@ class TrainSpec(Spec):
     split : {"shuffled", "official"}, optional
         None is the data set's own default.
     split_seed : int
-    net : {"mean-field"}
-        One hidden layer, f(x) = (1/n) sum_i c_i relu(<theta_i, x>).
+    net : str
+        Architecture, one of `prunable.nets.models.NETS`.
     width : int
-        Number n of hidden units.
+        Of the architecture, such as the number n of hidden units.
     train_output : bool
-        Whether the second layer is trained.
+        Whether the second layer is trained; others than "mean-field" train all layers.
     eta : float
-        Step size of the theory; the learning rate is eta * width.
+        Step size. The learning rate is eta itself, or eta * width of "mean-field", whose theory
+        divides by the width.
     batch_size, steps : int
+    optimizer : {"sgd", "adam"}
+    momentum, weight_decay : float
+    schedule : {"constant", "cosine"}
+        Of the learning rate.
     noise : {"none", "type1", "type2", "type3"}
     alpha, sigma : float
         Tail index and level of the noise; None and 0 without noise.
@@ -86,12 +91,16 @@ class TrainSpec(Spec):
     dataset: str
     split: Literal["shuffled", "official"] | None = None
     split_seed: int = Field(default=0, ge=0)
-    net: Literal["mean-field"] = "mean-field"
+    net: str = "mean-field"
     width: int = Field(default=2000, ge=1)
     train_output: bool = True
     eta: float = Field(default=3e-4, gt=0)
     batch_size: int = Field(default=500, ge=1)
     steps: int = Field(default=600, ge=1)
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["constant", "cosine"] = "constant"
     noise: Literal["none", "type1", "type2", "type3"] = "none"
     alpha: float | None = None
     sigma: float = 0.0
@@ -102,6 +111,8 @@ class TrainSpec(Spec):
     @model_validator(mode="after")
     def _noise_is_whole(self) -> Self:
         where = "TrainSpec"
+        if not self.train_output and self.net != "mean-field":
+            raise InputError.parameter("train_output", where, f"true for {self.net}", False)
         if self.sigma < 0:
             raise InputError.parameter("sigma", where, "not negative", self.sigma)
         if self.noise == "none":
@@ -115,6 +126,15 @@ class TrainSpec(Spec):
         else:
             check_alpha(self.alpha, where)
         return self
+
+
+def _mean_field(spec: TrainSpec) -> TrainSpec:
+    if spec.net != "mean-field":
+        raise InputError.parameter("net", "TrainSpec", "mean-field for this stage", spec.net)
+    return spec
+
+
+MeanFieldSpec = Annotated[TrainSpec, AfterValidator(_mean_field)]
 
 
 class EvaluateSpec(Spec):
@@ -136,7 +156,7 @@ class EvaluateSpec(Spec):
     norm_bins : int
     """
 
-    train: TrainSpec
+    train: MeanFieldSpec
     tolerance: float = Field(default=0.1, gt=0, lt=1)
     eps: tuple[float, ...]
     keep: tuple[float, ...]
@@ -155,5 +175,5 @@ class PruneSpec(Spec):
         Share of hidden units kept.
     """
 
-    train: TrainSpec
+    train: MeanFieldSpec
     kappa: float = Field(ge=0, le=1)

@@ -19,7 +19,14 @@ from prunable.experiments.store import Store, read_result, write_result
 from prunable.files import atomic_write
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.masks import apply_plan_
-from prunable.nets.models import MeanFieldNetwork, mean_field_lr
+from prunable.nets.models import (
+    NETS,
+    Architecture,
+    MeanFieldNetwork,
+    build,
+    known_net,
+    mean_field_lr,
+)
 from prunable.nets.noise import HeavyTailedNoise
 from prunable.nets.plan import Error, Keep, PruningPlan
 from prunable.nets.strategies.node import NodePruning
@@ -61,6 +68,7 @@ def execute(spec: Spec, store: Store) -> Result:
     if trained["status"] != "done":
         return write_result(folder, spec, {key: trained[key] for key in ("status", "reason")})
     model = trained_network(store.folder(spec.train), spec.train)
+    assert isinstance(model, MeanFieldNetwork)
     found = _evaluate(spec, model) if isinstance(spec, EvaluateSpec) else _prune(spec, model)
     return write_result(folder, spec, {"status": "done", "reason": "", **found})
 
@@ -99,7 +107,8 @@ def train_into(folder: Path, spec: TrainSpec, on_step: OnStep | None = None) -> 
     metrics: dict[str, float] = {}
     if outcome.status == "done":
         tensors = model.state_dict()
-        save_tensors(folder / MODEL, tensors, {"run_id": spec.run_id})
+        metadata = {"run_id": spec.run_id, **architecture_of(spec, data).metadata()}
+        save_tensors(folder / MODEL, tensors, metadata)
         if outcome.average is not None:
             save_tensors(folder / "average.safetensors", outcome.average)
         metrics = split_metrics(model, data)
@@ -121,35 +130,43 @@ def train_into(folder: Path, spec: TrainSpec, on_step: OnStep | None = None) -> 
 
 def training_settings(spec: TrainSpec) -> TrainingSettings:
     """Settings of the training loop that a specification stands for."""
+    mean_field = spec.net == "mean-field"
     noise = None
     if spec.noise != "none":
         assert spec.alpha is not None
-        noise = HeavyTailedNoise(spec.noise, spec.alpha, spec.sigma, lr_multiplier=spec.width)
+        scale = spec.width if mean_field else 1
+        noise = HeavyTailedNoise(spec.noise, spec.alpha, spec.sigma, lr_multiplier=scale)
     return TrainingSettings(
-        lr=mean_field_lr(spec.eta, spec.width),
+        lr=mean_field_lr(spec.eta, spec.width) if mean_field else spec.eta,
         steps=spec.steps,
         batch_size=spec.batch_size,
         seed=spec.seed,
         noise=noise,
         average_last=spec.average_last,
         until_accuracy=spec.until_accuracy,
+        optimizer=spec.optimizer,
+        momentum=spec.momentum,
+        weight_decay=spec.weight_decay,
+        schedule=spec.schedule,
     )
 
 
-def new_network(spec: TrainSpec, data: Dataset) -> MeanFieldNetwork:
+def architecture_of(spec: TrainSpec, data: Dataset) -> Architecture:
+    """Architecture of a specification, sized for its data."""
+    return Architecture(spec.net, data.x_train.shape[1:], len(data.class_names), spec.width)
+
+
+def new_network(spec: TrainSpec, data: Dataset) -> torch.nn.Module:
     """Untrained network of a specification, its weights drawn from the run's seed."""
     generator = torch.Generator()
     generator.manual_seed(child_seed(spec.seed, "init"))
-    return MeanFieldNetwork(
-        data.x_train.shape[1],
-        spec.width,
-        len(data.class_names),
-        generator=generator,
-        train_output=spec.train_output,
-    )
+    model = build(architecture_of(spec, data), generator=generator)
+    if isinstance(model, MeanFieldNetwork):
+        model.output.weight.requires_grad_(spec.train_output)
+    return model
 
 
-def trained_network(folder: Path, spec: TrainSpec) -> MeanFieldNetwork:
+def trained_network(folder: Path, spec: TrainSpec) -> torch.nn.Module:
     """The network that a finished training run left in its folder."""
     model = new_network(spec, _dataset(spec))
     model.load_state_dict(load_tensors(folder / MODEL)[0])
@@ -231,9 +248,11 @@ def _pruned_metrics(
 
 
 def _dataset(spec: TrainSpec) -> Dataset:
-    return _load_once(spec.dataset, spec.split, spec.split_seed)
+    known_net(spec.net)
+    flatten = not NETS[spec.net].pictures
+    return _load_once(spec.dataset, spec.split, spec.split_seed, flatten)
 
 
 @functools.lru_cache(maxsize=2)
-def _load_once(name: str, split: str | None, split_seed: int) -> Dataset:
-    return load(name, split=split, split_seed=split_seed)
+def _load_once(name: str, split: str | None, split_seed: int, flatten: bool) -> Dataset:
+    return load(name, split=split, split_seed=split_seed, flatten=flatten)

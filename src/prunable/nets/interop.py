@@ -85,6 +85,8 @@ def hand_over_(model: torch.nn.Module, plan: PruningPlan) -> None:
     for layer in plan.layers:
         if layer.axis == "singular_value":
             raise InputError(f"{layer.name}: singular values have no mask over weights.")
+        if layer.fill is not None:
+            raise InputError(f"{layer.name}: masks set weights to 0, the plan to medians.")
         found = parameters.get(layer.name)
         if found is None or (found.shape[0], found.shape[1:].numel()) != layer.shape:
             raise InputError.parameter(

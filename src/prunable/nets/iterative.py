@@ -237,9 +237,9 @@ def iterate(
         only=only, exclude=exclude, seed=seed, force=True, dry_run=True,
     )  # fmt: skip
     for layer in first.plan.layers:
-        if layer.axis != "weight":
+        if layer.axis != "weight" or layer.fill is not None:
             raise InputError.parameter(
-                "strategy", "iterate", "one that prunes single weights", layer.axis
+                "strategy", "iterate", "one that sets single weights to 0", first.plan.method
             )
     named = dict(model.named_parameters())
     settings = {

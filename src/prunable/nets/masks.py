@@ -11,7 +11,9 @@ from prunable.nets.plan import LayerPlan, PruningPlan
 
 
 def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: PruningPlan) -> None:
-    """Zero what a plan prunes, in place; of singular values, in their matrix.
+    """Set what a plan prunes to 0, or to the plan's own fill, in place.
+
+    Singular values are pruned in the product that they make up.
 
     Parameters
     ----------
@@ -38,6 +40,9 @@ def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: Prun
                 weights.copy_(_truncated(weights, layer))
                 continue
             kept = mask_of(layer, weights.shape).to(weights.device)
+            if layer.fill is not None:
+                weights.copy_(torch.where(kept, weights, fill_of(layer, weights)))
+                continue
             # not a product with 0, which would leave -0.0
             weights.masked_fill_(~kept, 0)
 
@@ -80,8 +85,18 @@ def mask_of(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
     return kept.expand(out, inputs, layer.taps).reshape(shape)
 
 
+def fill_of(layer: LayerPlan, weights: torch.Tensor) -> torch.Tensor:
+    """What a plan sets the pruned weights of a parameter to, in its shape and dtype."""
+    out, width = layer.shape
+    fill = torch.zeros(1) if layer.fill is None else torch.from_numpy(layer.fill)
+    blocks = fill.to(weights).expand(out, width // layer.taps, layer.taps)
+    return blocks.reshape(weights.shape)
+
+
 def _truncated(weights: torch.Tensor, layer: LayerPlan) -> torch.Tensor:
     """The matrix of the kept singular triples, computed in float64, in the parameter's shape."""
-    u, s, v = torch.linalg.svd(weights.detach().double().flatten(1), full_matrices=False)
+    matrix = weights.detach().double()
+    fill = 0.0 if layer.fill is None else fill_of(layer, matrix)
+    u, s, v = torch.linalg.svd((matrix - fill).flatten(1), full_matrices=False)
     s = s * torch.from_numpy(layer.kept.copy()).to(s)
-    return ((u * s) @ v).reshape(weights.shape)
+    return ((u * s) @ v).reshape(weights.shape) + fill

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -9,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import DataIntegrityError, InputError
 
 Scope = Literal["layer", "global"]
 Axis = Literal["weight", "unit", "input", "kernel", "singular_value"]
@@ -100,6 +102,11 @@ class Energy:
 
 
 Budget = Keep | Error | Energy
+_BUDGETS: dict[str, type[Keep] | type[Error] | type[Energy]] = {
+    "keep": Keep,
+    "error": Error,
+    "energy": Energy,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +133,9 @@ class LayerPlan:
         Share the budget asked of this layer; None if it asked for something else.
     taps : int
         Entries of a convolution's kernel; 1 for other layers.
+    fill : ndarray, shape (out or 1, inputs or 1, taps or 1), optional
+        What pruned weights are set to; None is 0. Singular values are those of the weights less
+        this.
 
     Raises
     ------
@@ -141,6 +151,7 @@ class LayerPlan:
     p: float = 2.0
     kappa_asked: float | None = None
     taps: int = 1
+    fill: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         check_axis(self.axis, "LayerPlan")
@@ -257,6 +268,76 @@ class PruningPlan:
                 for layer in self.layers
             ],
         }
+
+
+def plan_to_json(plan: PruningPlan) -> str:
+    """Write a whole plan, masks included, as JSON text.
+
+    Parameters
+    ----------
+    plan : PruningPlan
+
+    Returns
+    -------
+    str
+        What `PruningPlan.to_dict` says; each layer's `kept` as base64 of its bits, the first in
+        the highest bit, and `taps` and `fill`.
+    """
+    document = plan.to_dict()
+    for entry, layer in zip(document["layers"], plan.layers, strict=True):
+        bits = np.packbits(layer.kept).tobytes()
+        entry["kept"] = base64.b64encode(bits).decode("ascii")
+        entry["taps"] = layer.taps
+        entry["fill"] = None if layer.fill is None else layer.fill.tolist()
+    return json.dumps(document)
+
+
+def plan_from_json(text: str) -> PruningPlan:
+    """Read what `plan_to_json` wrote.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    PruningPlan
+        Equal in every mask and number.
+
+    Raises
+    ------
+    DataIntegrityError
+        If the text is not that of a plan.
+    """
+    try:
+        document = json.loads(text)
+        fields = dict(document["budget"])
+        budget = _BUDGETS[fields.pop("kind")](**fields)
+        layers = tuple(_layer_from(entry) for entry in document["layers"])
+        return PruningPlan(document["method"], budget, layers)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataIntegrityError(
+            f"The text is not a whole pruning plan ({error!r}); write the plan again."
+        ) from error
+
+
+def _layer_from(entry: dict[str, Any]) -> LayerPlan:
+    shape = (int(entry["shape"][0]), int(entry["shape"][1]))
+    count = candidates(shape, entry["taps"], entry["axis"])
+    bits = np.frombuffer(base64.b64decode(entry["kept"], validate=True), dtype=np.uint8)
+    if bits.size != -(-count // 8):
+        raise ValueError(f"{bits.size} bytes for {count} candidates of {entry['name']}")
+    return LayerPlan(
+        entry["name"],
+        shape,
+        entry["axis"],
+        np.unpackbits(bits, count=count).astype(np.bool_),
+        eps=entry["eps"],
+        p=entry["p"],
+        kappa_asked=entry["kappa_asked"],
+        taps=entry["taps"],
+        fill=None if entry["fill"] is None else np.array(entry["fill"], dtype=np.float64),
+    )
 
 
 def candidates(shape: tuple[int, int], taps: int, axis: Axis) -> int:

@@ -1,4 +1,4 @@
-"""Training of classifiers by SGD, with injected noise, averaging, and exact resumption."""
+"""Training of classifiers, with injected noise, averaging, and exact resumption."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from prunable.nets.noise import HeavyTailedNoise, attach_noise
 from prunable.numerics.randomness import child_seed
 
 Log = list[dict[str, float]]
+EVALUATED_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class TrainingSettings:
     Parameters
     ----------
     lr : float
-        Learning rate of plain SGD (no momentum), > 0.
+        Learning rate at the start, > 0.
     steps : int
         Most optimizer steps, >= 1.
     batch_size : int
@@ -45,6 +46,14 @@ class TrainingSettings:
         Steps between evaluations of loss and accuracy on the training set.
     checkpoint_every : int
         Steps between checkpoints.
+    optimizer : {"sgd", "adam"}
+        Adam has torch's other defaults.
+    momentum : float
+        Of SGD, in [0, 1).
+    weight_decay : float
+        Factor of the weights added to the gradient, >= 0.
+    schedule : {"constant", "cosine"}
+        "cosine" lets the learning rate fall to 0 at the last step.
     """
 
     lr: float
@@ -56,6 +65,10 @@ class TrainingSettings:
     until_accuracy: float | None = None
     log_every: int = 50
     checkpoint_every: int = 200
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
 
     def __post_init__(self) -> None:
         where = "TrainingSettings"
@@ -70,11 +83,28 @@ class TrainingSettings:
             )
         if self.until_accuracy is not None and not 0 < self.until_accuracy <= 1:
             raise InputError.parameter("until_accuracy", where, "in (0, 1]", self.until_accuracy)
+        for name, known in (("optimizer", ("sgd", "adam")), ("schedule", ("constant", "cosine"))):
+            if getattr(self, name) not in known:
+                raise InputError.parameter(name, where, f"one of {known}", getattr(self, name))
+        if not 0 <= self.momentum < 1:
+            raise InputError.parameter("momentum", where, "in [0, 1)", self.momentum)
+        if self.momentum and self.optimizer != "sgd":
+            raise InputError("`momentum` of `TrainingSettings` belongs to sgd; leave it out.")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise InputError.parameter(
+                "weight_decay", where, "finite and not negative", self.weight_decay
+            )
         if self.until_accuracy is not None and self.average_last:
             raise InputError(
                 "`average_last` counts back from a known last step and cannot be combined "
                 "with `until_accuracy`. Choose one of them."
             )
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of the step after `step` steps."""
+        if self.schedule == "constant":
+            return self.lr
+        return self.lr * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
 @dataclass(frozen=True)
@@ -109,14 +139,15 @@ def train(
     *,
     checkpoint: Path | None = None,
     on_step: Callable[[int], None] | None = None,
+    prepare: Callable[[torch.optim.Optimizer], object] | None = None,
 ) -> TrainingOutcome:
-    """Train a classifier in place by SGD on the cross-entropy.
+    """Train a classifier in place on the cross-entropy.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Maps (batch, features) to (batch, classes).
-    x : Tensor, shape (n, features)
+        Maps (batch, ...) to (batch, classes).
+    x : Tensor, shape (n, ...)
     y : Tensor, shape (n,), int64
         Classes.
     settings : TrainingSettings
@@ -125,6 +156,8 @@ def train(
         resumed run ends in the same weights, bit for bit, as an uninterrupted one.
     on_step : callable, optional
         Told the number of steps done, after each.
+    prepare : callable, optional
+        Given the optimizer before the first step; with `hold_masks` pruned weights stay 0.
 
     Returns
     -------
@@ -146,9 +179,11 @@ def train(
             "x", "train", "finite", f"{bad} NaN or infinite values", "Clean the data first."
         )
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD([p for _, p in trained], lr=settings.lr)
+    optimizer = _optimizer([p for _, p in trained], settings)
     if settings.noise is not None:
         attach_noise(optimizer, model.named_parameters(), settings.noise, seed=settings.seed)
+    if prepare is not None:
+        prepare(optimizer)
     average = IterateAverage(model.named_parameters()) if settings.average_last else None
     state = TrainingState(model, optimizer, average)
 
@@ -162,9 +197,12 @@ def train(
         return TrainingOutcome(status, reason, step, log, means)
 
     batches = _Batches(len(x), settings.batch_size, settings.seed)
+    model.train()
     while step < settings.steps:
         chosen = batches.at(step)
         inputs, labels = (x, y) if chosen is None else (x[chosen], y[chosen])
+        for group in optimizer.param_groups:
+            group["lr"] = settings.lr_at(step)
         optimizer.zero_grad()
         loss = functional.cross_entropy(model(inputs), labels)
         if not torch.isfinite(loss):
@@ -195,7 +233,7 @@ def evaluate(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> dict[s
     Parameters
     ----------
     model : torch.nn.Module
-    x : Tensor, shape (n, features)
+    x : Tensor, shape (n, ...)
     y : Tensor, shape (n,), int64
 
     Returns
@@ -204,7 +242,7 @@ def evaluate(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> dict[s
         loss (mean cross-entropy, nats), accuracy (share right), balanced_accuracy (mean
         over the classes present of the share right).
     """
-    logits = model(x)
+    logits = predict(model, x)
     right = (logits.argmax(1) == y).double()
     counts = torch.bincount(y).double()
     right_by_class = torch.bincount(y, weights=right)
@@ -214,6 +252,38 @@ def evaluate(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> dict[s
         "accuracy": right.mean().item(),
         "balanced_accuracy": (right_by_class[present] / counts[present]).mean().item(),
     }
+
+
+@torch.no_grad()
+def predict(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Outputs of a model in evaluation mode, a bounded number of examples at a time.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Left in the mode it was in.
+    x : Tensor, shape (n, ...)
+
+    Returns
+    -------
+    Tensor, shape (n, ...)
+    """
+    training = model.training
+    model.eval()
+    try:
+        return torch.cat([model(part) for part in x.split(EVALUATED_AT_ONCE)])
+    finally:
+        model.train(training)
+
+
+def _optimizer(
+    parameters: list[torch.nn.Parameter], settings: TrainingSettings
+) -> torch.optim.Optimizer:
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
 
 
 class _Batches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -54,7 +55,32 @@ def save_tensors(
         If the file cannot be written.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    atomic_write(path, lambda temporary: save_file(contiguous, temporary, dict(metadata or {})))
+    # the format has no shared memory: tied tensors are written one by one
+    seen: set[int] = set()
+    for name, tensor in contiguous.items():
+        address = tensor.untyped_storage().data_ptr()
+        if tensor.numel() and address in seen:
+            contiguous[name] = tensor.clone()
+        seen.add(address)
+
+    def write(temporary: Path) -> None:
+        save_file(contiguous, temporary, dict(metadata or {}))
+        _sort_metadata(temporary)
+
+    atomic_write(path, write)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the keys of the header's text in order: the library writes them in any."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        if "__metadata__" in header:
+            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

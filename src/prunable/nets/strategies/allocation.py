@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from prunable.nets.views import WeightView
 from prunable.numerics.selection import top_k_masks
+from prunable.numerics.stable.functions import isf
+from prunable.numerics.tails import log_moment
 
 FloatArray = NDArray[np.float64]
 Weights = NDArray[np.floating[Any]]
@@ -25,7 +27,9 @@ class Allocation(StrEnum):
     error in every layer. LAMP: one threshold on w^2 over the sum of squares of the weights of
     the layer that are at least as large (Lee, Park, Mo, Ahn and Shin 2021). ERK: shares of
     layers proportional to the sum over the product of their dimensions (Evci, Gale, Menick,
-    Castro and Elsen 2020).
+    Castro and Elsen 2020). TAIL: shares at which independent stable weights of each layer's
+    estimated tail index would all have the same relative l_2 error, so that heavier tails keep
+    less; it looks at the weights only through that index.
     """
 
     THRESHOLD = "threshold"
@@ -33,6 +37,7 @@ class Allocation(StrEnum):
     COMMON_EPS = "common-eps"
     LAMP = "lamp"
     ERK = "erk"
+    TAIL = "tail"
 
 
 def allocate_masks(
@@ -56,6 +61,9 @@ def allocate_masks(
     weights = [view.matrix.ravel() for view in views]
     if allocation == Allocation.ERK:
         counts = erk_counts([view.shape for view in views], k)
+        return [top_k_masks([w], n)[0] for w, n in zip(weights, counts, strict=True)]
+    if allocation == Allocation.TAIL:
+        counts = tail_counts(weights, k)
         return [top_k_masks([w], n)[0] for w, n in zip(weights, counts, strict=True)]
     if allocation == Allocation.THRESHOLD:
         return top_k_masks(weights, k)
@@ -93,7 +101,57 @@ def erk_counts(shapes: Sequence[tuple[int, ...]], k: int) -> list[int]:
         if not over.any():
             break
         whole |= over
-    counts = np.floor(wanted).astype(np.int64)
+    return _whole_counts(wanted, sizes, k)
+
+
+def tail_counts(weights: Sequence[Weights], k: int) -> list[int]:
+    """Divide k weights by the layers' tail indices.
+
+    Parameters
+    ----------
+    weights : sequence of ndarray, shape (n,)
+    k : int
+        Weights in all, at most as many as there are.
+
+    Returns
+    -------
+    list of int
+        Their sum is k. A layer without an estimate counts as Gaussian.
+    """
+    sizes = np.array([w.size for w in weights])
+    shares = [_ideal_errors(_tail_index(w), w.size) for w in weights]
+
+    def wanted(eps: float) -> FloatArray:
+        # errors fall as more is kept
+        kept = [1 - np.searchsorted(errors, eps, side="right") / errors.size for errors in shares]
+        return np.asarray(kept * sizes)
+
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        eps = (low + high) / 2
+        low, high = (eps, high) if wanted(eps).sum() > k else (low, eps)
+    # between two steps of the curves the shares go linearly to the exact total
+    more, less = wanted(low), wanted(high)
+    step = (k - less.sum()) / ((more - less).sum() or 1.0)
+    return _whole_counts(less + step * (more - less), sizes, k)
+
+
+def _tail_index(w: Weights) -> float:
+    estimate = log_moment(w)
+    return min(2.0, max(0.1, estimate.alpha)) if math.isfinite(estimate.alpha) else 2.0
+
+
+def _ideal_errors(alpha: float, n: int) -> FloatArray:
+    """Relative errors of pruning 1, 2, ... of the quantiles that stand for n stable weights."""
+    count = min(n, 20_000)
+    smallest_first = isf((np.arange(count, 0, -1) - 0.5) / (2 * count), alpha)
+    running = np.cumsum(smallest_first**2)
+    return np.asarray(np.sqrt(running / running[-1]))
+
+
+def _whole_counts(wanted: FloatArray, sizes: NDArray[np.int64], k: int) -> list[int]:
+    """Round wanted counts to whole ones of sum k, none above its size."""
+    counts = np.minimum(np.floor(wanted), sizes).astype(np.int64)
     # what rounding left goes to the largest remainders that have room
     order = np.argsort(-np.where(counts < sizes, wanted - counts, -1.0), kind="stable")
     counts[order[: k - int(counts.sum())]] += 1

@@ -7,12 +7,22 @@ from typing import Protocol
 
 import numpy as np
 
-from prunable.nets.plan import Budget, PruningPlan
+from prunable.nets.plan import Axis, Budget, PruningPlan
 from prunable.nets.views import WeightView
 
 
 class Strategy(Protocol):
-    """A way to choose what is pruned; it sees weights and never a model."""
+    """A way to choose what is pruned; it sees weights and never a model.
+
+    Attributes
+    ----------
+    axis : str
+        What is pruned; see `LayerPlan`.
+    """
+
+    @property
+    def axis(self) -> Axis:
+        """What is pruned."""
 
     def plan(
         self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 
 from prunable.errors import InputError
-from prunable.nets.plan import Budget, Keep, PruningPlan, check_order
+from prunable.nets.plan import Axis, Budget, Keep, PruningPlan, check_order
 from prunable.nets.strategies.allocation import Allocation, allocate_masks
 from prunable.nets.strategies.budgets import check_views, plan_of, select
 from prunable.nets.views import WeightView
@@ -39,6 +39,8 @@ class MagnitudePruning:
     -----
     Theorem 2 of Barsbey et al. (2021): (i) one threshold for all layers, (ii) layer by layer.
     """
+
+    axis: ClassVar[Axis] = "weight"
 
     p: float = 2.0
     rounding: Rounding = "ceil"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from prunable.errors import InputError
-from prunable.nets.plan import Budget, Keep, PruningPlan
+from prunable.nets.plan import Axis, Budget, Keep, PruningPlan
 from prunable.nets.strategies.budgets import check_views, plan_of
 from prunable.nets.views import WeightView
 from prunable.numerics.selection import kept_count
@@ -20,6 +21,8 @@ from prunable.numerics.selection import kept_count
 @dataclass(frozen=True)
 class RandomPruning:
     """Keep weights chosen uniformly at random: the control at equal count."""
+
+    axis: ClassVar[Axis] = "weight"
 
     def plan(
         self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
@@ -68,6 +71,8 @@ class RandomizedMagnitudePruning:
     their mean. For Gaussian weights the expected kept share is
     1 - sqrt(d / (d + 2)) (lemma 4.1).
     """
+
+    axis: ClassVar[Axis] = "weight"
 
     d: float | None = None
     keep_diagonal: bool = True

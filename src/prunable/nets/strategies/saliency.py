@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import InputError
-from prunable.nets.plan import Budget, Keep, PruningPlan
+from prunable.nets.plan import Axis, Budget, Keep, PruningPlan
 from prunable.nets.strategies.budgets import check_views, plan_of, select
 from prunable.nets.views import WeightView
 
@@ -32,6 +32,8 @@ class SaliencyPruning:
     empirical second moment, oracle pruning by Sigma_ii (beta*_i)^2 (Chang, Li, Oymak and
     Thrampoulidis 2020, sections 2 and 3). Of networks: see `prunable.nets.saliency`.
     """
+
+    axis: ClassVar[Axis] = "weight"
 
     saliencies: Mapping[str, NDArray[Any]]
     method: str = "saliency"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from prunable.nets.plan import Budget, PruningPlan, check_order
+from prunable.nets.plan import Axis, Budget, PruningPlan, check_order
 from prunable.nets.strategies.budgets import check_views, plan_of, select
 from prunable.nets.views import WeightView
 from prunable.numerics.spectrum import singular_values
@@ -33,6 +34,8 @@ class SingularValuePruning:
     Theorem 3 of Barsbey et al. (2021). A layer of shape (m, n) is smaller as two factors only
     if fewer than m n / (m + n) singular values are kept.
     """
+
+    axis: ClassVar[Axis] = "singular_value"
 
     p: float = 2.0
 

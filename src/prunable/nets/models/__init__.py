@@ -1,0 +1,21 @@
+"""The network architectures of the papers, and those that pruning is measured on."""
+
+from prunable.nets.models.chains import fully_connected, mlp, vgg
+from prunable.nets.models.mean_field import MeanFieldNetwork, mean_field_lr
+from prunable.nets.models.registry import NETS, Architecture, build, known_net, rebuild
+from prunable.nets.models.residual import ResidualNetwork, resnet20
+
+__all__ = [
+    "NETS",
+    "Architecture",
+    "MeanFieldNetwork",
+    "ResidualNetwork",
+    "build",
+    "fully_connected",
+    "known_net",
+    "mean_field_lr",
+    "mlp",
+    "rebuild",
+    "resnet20",
+    "vgg",
+]

@@ -1,0 +1,120 @@
+"""Networks whose layers follow one another."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from prunable.errors import InputError
+from prunable.nets.models.initialisation import convolution, linear
+
+VGG11: tuple[int | None, ...] = (
+    64, None, 128, None, 256, 256, None, 512, 512, None, 512, 512, None,
+)  # fmt: skip
+
+
+def mlp(sizes: Sequence[int], *, generator: torch.Generator, bias: bool = True) -> nn.Sequential:
+    """Build linear layers with ReLU between them.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Inputs, hidden widths, outputs; at least two, each at least 1. LeNet-300-100 has
+        (784, 300, 100, 10).
+    generator : torch.Generator
+        Source of the initial weights.
+    bias : bool
+
+    Returns
+    -------
+    torch.nn.Sequential
+        Flattens its inputs first; linear layers are at the odd positions.
+
+    Raises
+    ------
+    InputError
+        If there are too few sizes, or one is below 1.
+    """
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise InputError.parameter("sizes", "mlp", "two or more sizes of at least 1", sizes)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for n_inputs, n_outputs in itertools.pairwise(sizes):
+        layers += [linear(n_inputs, n_outputs, generator=generator, bias=bias), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def fully_connected(
+    n_inputs: int, n_outputs: int, *, depth: int, width: int, generator: torch.Generator
+) -> nn.Sequential:
+    """Build the FCN of Barsbey et al. (2021): equal hidden layers, no biases.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+    depth : int
+        Hidden layers: 4 for FCN4, 6 for FCN6.
+    width : int
+        2,048 in the paper.
+    generator : torch.Generator
+
+    Returns
+    -------
+    torch.nn.Sequential
+    """
+    return mlp((n_inputs, *[width] * depth, n_outputs), generator=generator, bias=False)
+
+
+def vgg(
+    shape: tuple[int, int, int],
+    n_outputs: int,
+    *,
+    generator: torch.Generator,
+    width: int = 64,
+) -> nn.Sequential:
+    """Build the CNN of Barsbey et al. (2021): VGG11 without biases and batch normalisation.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Channels, height and width of the pictures; the sides at least 16. Pictures with sides
+        below 32 skip the first pooling, as the paper does on MNIST.
+    n_outputs : int
+    generator : torch.Generator
+    width : int
+        Channels of the first layer; the others are in proportion.
+
+    Returns
+    -------
+    torch.nn.Sequential
+
+    Raises
+    ------
+    InputError
+        If the pictures are too small, or `width` is below 1.
+    """
+    channels, *sides = shape
+    if min(sides) < 16:
+        raise InputError.parameter("shape", "vgg", "a picture of sides of 16 or more", shape)
+    if width < 1:
+        raise InputError.parameter("width", "vgg", "at least 1", width)
+    skip_pooling = min(sides) < 32
+    layers: list[nn.Module] = []
+    for entry in VGG11:
+        if entry is None:
+            if skip_pooling:
+                skip_pooling = False
+            else:
+                layers.append(nn.MaxPool2d(2))
+                sides = [side // 2 for side in sides]
+            continue
+        n_filters = max(1, entry * width // 64)
+        layers += [convolution(channels, n_filters, generator=generator), nn.ReLU()]
+        channels = n_filters
+    layers.append(nn.Flatten())
+    layers.append(
+        linear(channels * sides[0] * sides[1], n_outputs, generator=generator, bias=False)
+    )
+    return nn.Sequential(*layers)

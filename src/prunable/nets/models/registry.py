@@ -1,0 +1,209 @@
+"""Architectures by name, and networks rebuilt from what a checkpoint says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from prunable.errors import InputError
+from prunable.nets.models.chains import fully_connected, mlp, vgg
+from prunable.nets.models.mean_field import MeanFieldNetwork
+from prunable.nets.models.residual import resnet20
+
+KEY = "architecture"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A registered architecture, sized for a data set.
+
+    Parameters
+    ----------
+    name : str
+        One of `NETS`.
+    shape : tuple of int
+        Of one example: (features,), or (channels, height, width).
+    n_outputs : int
+        Classes.
+    width : int, optional
+        None is the architecture's own; see `NETS`.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or a size is below 1.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    n_outputs: int
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        known_net(self.name)
+        object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
+        sizes = (*self.shape, self.n_outputs, 1 if self.width is None else self.width)
+        if not self.shape or min(sizes) < 1:
+            raise InputError.parameter("shape", "Architecture", "sizes of at least 1", sizes)
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the network wants pictures rather than vectors."""
+        return NETS[self.name].pictures
+
+    def metadata(self) -> dict[str, str]:
+        """What to store beside the weights for `rebuild`."""
+        return {KEY: json.dumps(asdict(self))}
+
+
+@dataclass(frozen=True)
+class _Net:
+    """How to build a network of one name; `width` is its default."""
+
+    width: int
+    pictures: bool
+    build: Callable[[tuple[int, ...], int, int, torch.Generator], nn.Module]
+
+
+def _mean_field(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
+    return MeanFieldNetwork(_features(shape), width, k, generator=g)
+
+
+def _lenet(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
+    return mlp((_features(shape), width, max(1, width // 3), k), generator=g)
+
+
+def _mlp5(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
+    return mlp((_features(shape), *[width] * 4, k), generator=g)
+
+
+def _two_layer(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
+    return mlp((_features(shape), width, k), generator=g)
+
+
+def _fcn(depth: int) -> Callable[[tuple[int, ...], int, int, torch.Generator], nn.Module]:
+    def build_fcn(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
+        return fully_connected(_features(shape), k, depth=depth, width=width, generator=g)
+
+    return build_fcn
+
+
+def _vgg(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
+    return vgg(_picture(shape), k, width=width, generator=g)
+
+
+def _resnet20(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
+    return resnet20(_picture(shape)[0], k, width=width, generator=g)
+
+
+NETS: Mapping[str, _Net] = {
+    "mean-field": _Net(2000, False, _mean_field),
+    "two-layer": _Net(1000, False, _two_layer),
+    "lenet-300-100": _Net(300, False, _lenet),
+    "mlp5": _Net(784, False, _mlp5),
+    "fcn4": _Net(2048, False, _fcn(4)),
+    "fcn6": _Net(2048, False, _fcn(6)),
+    "vgg": _Net(64, True, _vgg),
+    "resnet20": _Net(16, True, _resnet20),
+}
+
+
+def known_net(name: str) -> None:
+    """Raise InputError unless an architecture of this name is registered."""
+    if name not in NETS:
+        raise InputError.parameter("net", "Architecture", f"one of {', '.join(NETS)}", name)
+
+
+def build(architecture: Architecture, *, generator: torch.Generator) -> nn.Module:
+    """Build an untrained network.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    generator : torch.Generator
+        Source of the initial weights.
+
+    Returns
+    -------
+    torch.nn.Module
+
+    Raises
+    ------
+    InputError
+        If the architecture cannot take examples of such a shape.
+    """
+    net = NETS[architecture.name]
+    width = net.width if architecture.width is None else architecture.width
+    return net.build(architecture.shape, architecture.n_outputs, width, generator)
+
+
+def rebuild(
+    tensors: Mapping[str, torch.Tensor], architecture: Architecture | Mapping[str, str]
+) -> nn.Module:
+    """Build a network around stored weights.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        State dict.
+    architecture : Architecture or mapping of str to str
+        Or the metadata of the file that the weights come from.
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode, with the dtypes of the tensors.
+
+    Raises
+    ------
+    InputError
+        If the metadata name no architecture, or the weights do not fit it.
+    """
+    if not isinstance(architecture, Architecture):
+        architecture = stored_architecture(architecture)
+    model = build(architecture, generator=torch.Generator())
+    try:
+        model.load_state_dict(dict(tensors), assign=True)
+    except RuntimeError as error:
+        raise InputError(
+            f"The weights are not those of {architecture.name} on examples of shape "
+            f"{architecture.shape} ({' '.join(str(error).split())[:300]}). Name the architecture "
+            "they were trained as."
+        ) from error
+    return model.eval()
+
+
+def stored_architecture(metadata: Mapping[str, str]) -> Architecture:
+    """Read the architecture from the metadata of a file.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is malformed.
+    """
+    try:
+        return Architecture(**json.loads(metadata[KEY]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            "The file does not say which architecture its weights belong to. Name it, or prune "
+            "the weights alone."
+        ) from error
+
+
+def _features(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def _picture(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise InputError.parameter(
+            "shape", "Architecture", "channels, height and width for this net", shape
+        )
+    return (shape[0], shape[1], shape[2])
