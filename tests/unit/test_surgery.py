@@ -11,6 +11,7 @@ from torch import nn
 
 from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.masks import apply_plan_
+from prunable.nets.models import resnet20
 from prunable.nets.plan import Keep, LayerPlan, PruningPlan
 from prunable.nets.strategies import MagnitudePruning, NodePruning
 from prunable.nets.surgery import shrink
@@ -614,7 +615,7 @@ def test_ties_and_hooks_are_refused():
 
 def test_the_check_refuses_what_differs(monkeypatch):
     """A defect of the surgery itself does not pass."""
-    monkeypatch.setattr("prunable.nets.surgery._pads_with_zeros", lambda _: False)
+    monkeypatch.setattr("prunable.nets.surgery.channels._pads_with_zeros", lambda _: False)
     model = vgg(activation=nn.Sigmoid)
     with pytest.raises(UnsupportedModelError, match=r"`Sequential`.*output differs by"):
         shrink(model, plan_of(model), torch.randn(2, 3, 12, 12))
@@ -632,3 +633,23 @@ def test_bad_arguments():
         shrink(model, plan, torch.randn(3, 8))
     with pytest.raises(InputError, match="does not fit the model"):
         shrink(vgg(), plan, x)
+
+
+@pytest.mark.parametrize("shortcut", ["identity", "convolution"])
+@pytest.mark.parametrize("axis", ["unit", "input"])
+def test_resnet20_shrinks_and_computes_the_same(shortcut, axis):
+    """Padded shortcuts tie the stages together, so that only the blocks' insides shrink."""
+    model = resnet20(3, 10, width=4, shortcut=shortcut, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(2)
+    for name, tensor in model.named_buffers():
+        if "running" in name:
+            tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+    matrices = [(n, p) for n, p in model.named_parameters() if p.ndim == 4]
+    plan = NodePruning(axis=axis).plan(views_of(matrices), Keep(0.5), rng=rng(0))
+    result = shrink(model, plan, torch.randn(2, 3, 16, 16, generator=generator))
+    assert result.max_difference < 1e-12
+    inside = [result.kept[name][0] for name in result.kept if name.endswith("conv1")]
+    assert inside == [2, 2, 2, 4, 4, 4, 8, 8, 8] or axis == "input"
+    assert result.n_parameters < 0.6 * result.n_parameters_before
+    if shortcut == "identity":
+        assert result.kept["conv"][0] == 4
