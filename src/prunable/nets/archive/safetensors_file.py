@@ -112,6 +112,20 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         ) from error
 
 
+def metadata_of(path: Path) -> dict[str, str]:
+    """Text stored in the header of a safetensors file; none of a folder of them.
+
+    Raises
+    ------
+    DataIntegrityError
+        If the file is damaged.
+    """
+    if path.is_dir():
+        return {}
+    with failures_named(path), safe_open(path, framework="pt") as archive:
+        return dict(archive.metadata() or {})
+
+
 def open_safetensors(path: Path, stack: ExitStack) -> Archive:
     """List the tensors of one safetensors file.
 

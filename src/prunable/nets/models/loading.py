@@ -1,0 +1,208 @@
+"""From a file of weights to the network that they belong to."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from prunable.errors import InputError, UnsupportedModelError
+from prunable.nets.archive import open_archive
+from prunable.nets.archive.safetensors_file import metadata_of
+from prunable.nets.interop import merge_masks
+from prunable.nets.models.registry import NETS, Architecture, rebuild, stored_architecture
+
+Tensors = dict[str, torch.Tensor]
+
+
+def read_weights(path: Path, *, unpickle: bool = False) -> tuple[Tensors, dict[str, str]]:
+    """Read all tensors of a checkpoint, and the text stored with them.
+
+    Parameters
+    ----------
+    path : Path
+        Safetensors or torch file, or a folder of them.
+    unpickle : bool
+        Whether a pickled model may run its code.
+
+    Returns
+    -------
+    tuple of (dict of str to Tensor, dict of str to str)
+        In the dtypes they are stored in; masks of torch.nn.utils.prune are applied.
+
+    Raises
+    ------
+    DataIntegrityError
+        If the file is missing or damaged.
+    UnsupportedModelError
+        If it is an ONNX file.
+    """
+    with open_archive(path, unpickle=unpickle) as archive:
+        if archive.format == "onnx":
+            raise UnsupportedModelError(
+                f"{path} is an ONNX file, which `prune` cannot write; prune what it was made from."
+            )
+        # half precision is read as float32, and back is exact
+        stored = {
+            t.name: torch.from_numpy(t.load().copy()).to(getattr(torch, t.dtype))
+            for t in archive.tensors
+        }
+        metadata = metadata_of(path) if archive.format == "safetensors" else {}
+    return merge_masks(stored), metadata
+
+
+def network_of(
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str],
+    net: str | None = None,
+    *,
+    shape: tuple[int, ...] | None = None,
+) -> nn.Module:
+    """Build the network of stored weights.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        State dict.
+    metadata : mapping of str to str
+        May say which architecture it is, as the files of `prunable train` do.
+    net : str, optional
+        Overrides that: a name of `NETS`; "mlp" for linear layers with ReLU between, in the
+        order and of the sizes of the stored matrices; or MODULE:FUNCTION, which is imported and
+        called for a network of the user's own.
+    shape : tuple of int, optional
+        Of one example; needed for a named architecture that takes pictures.
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode, with the tensors' dtypes and names.
+
+    Raises
+    ------
+    InputError
+        If no network is named or found, or the weights do not fit it.
+    """
+    if net is None:
+        return rebuild(tensors, stored_architecture(metadata))
+    if ":" in net:
+        return _own(tensors, net)
+    # files keep no order of their own
+    tensors = dict(sorted(tensors.items(), key=lambda item: _natural(item[0])))
+    matrices = [t for t in tensors.values() if t.ndim >= 2]
+    if not matrices:
+        raise InputError("The file holds no weight matrix, so no network can be built of it.")
+    if net == "mlp":
+        return _chain(tensors)
+    first, last = matrices[0], matrices[-1]
+    if net not in NETS:
+        known = ", ".join([*NETS, "mlp", "MODULE:FUNCTION"])
+        raise InputError.parameter("net", "prune", f"one of {known}", net)
+    if shape is None:
+        if NETS[net].pictures:
+            raise InputError(f"`{net}` needs the shape of its pictures: name the data set.")
+        shape = (first.shape[1],)
+    if not NETS[net].pictures:
+        shape = (first.shape[1],)
+    return rebuild(tensors, Architecture(net, shape, last.shape[0], first.shape[0]))
+
+
+def _chain(tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+    """Linear layers with ReLU between them, under the stored names."""
+    model = nn.Sequential(OrderedDict(flatten=nn.Flatten()))
+    names: list[str] = []
+    for name in _linked({n: t for n, t in tensors.items() if t.ndim != 1}):
+        layer, weight = name.removesuffix(".weight"), tensors[name]
+        if names:
+            _place(model, f"{names[-1]}_relu", nn.ReLU())
+        bias = tensors.get(f"{layer}.bias")
+        linear = nn.utils.skip_init(
+            nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None
+        )
+        linear.weight = nn.Parameter(weight.detach().clone())
+        if bias is not None:
+            linear.bias = nn.Parameter(bias.detach().clone())
+        _place(model, layer, linear)
+        names.append(layer)
+    known = {f"{name}.{leaf}" for name in names for leaf in ("weight", "bias")}
+    strangers = [name for name in tensors if name not in known]
+    if strangers:
+        raise InputError(
+            f"{strangers[0]} has no place in a chain of linear layers. Name the network's own "
+            "architecture instead of mlp."
+        )
+    return model.eval()
+
+
+def _linked(matrices: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names in an order in which each matrix takes what the one before gives.
+
+    The order of the names if it is one, else the first that the shapes allow.
+    """
+    for name, weight in matrices.items():
+        if weight.ndim != 2 or not name.endswith(".weight"):
+            raise InputError(
+                f"{name} of shape {tuple(weight.shape)} is no link of a chain of linear layers. "
+                "Name the network's own architecture instead of mlp."
+            )
+
+    def completed(chain: list[str]) -> list[str] | None:
+        if len(chain) == len(matrices):
+            return chain
+        for name, weight in matrices.items():
+            fits = not chain or matrices[chain[-1]].shape[0] == weight.shape[1]
+            if name not in chain and fits and (found := completed([*chain, name])):
+                return found
+        return None
+
+    found = completed([])
+    if found is None:
+        shapes = ", ".join(f"{name} {tuple(w.shape)}" for name, w in matrices.items())
+        raise InputError(
+            f"The matrices make no chain of linear layers: {shapes}. Name the network's own "
+            "architecture instead of mlp."
+        )
+    return found
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts layer 9 before layer 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _place(model: nn.Sequential, path: str, layer: nn.Module) -> None:
+    """Append a layer under a dotted name; its parents become chains too."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        if parent not in model._modules:
+            model.add_module(parent, nn.Sequential())
+        child = model.get_submodule(parent)
+        assert isinstance(child, nn.Sequential)
+        model = child
+    model.add_module(name, layer)
+
+
+def _own(tensors: Mapping[str, torch.Tensor], net: str) -> nn.Module:
+    """Network that a function of the user's builds, with the stored weights."""
+    module, _, function = net.partition(":")
+    try:
+        model = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"`net` {net} cannot be built ({error}). Give MODULE:FUNCTION of an importable module "
+            "whose function takes no arguments and returns the network."
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise InputError.parameter("net", "prune", "a function that returns a torch module", net)
+    try:
+        model.load_state_dict(dict(tensors), assign=True)
+    except RuntimeError as error:
+        raise InputError(
+            f"The weights do not fit {net} ({' '.join(str(error).split())[:300]})."
+        ) from error
+    return model.eval()
