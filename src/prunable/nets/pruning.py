@@ -66,7 +66,8 @@ def prune(
     strategy : Strategy
     budget : Keep, Error or Energy
     only, exclude : sequence of str
-        Names of parameters, or patterns with * and ?; exclusion wins.
+        Names of parameters, or patterns with * and ?; exclusion wins. A strategy that removes
+        units leaves the last matrix alone, whose units are the outputs, unless its name is given.
     seed : int
         Of strategies that draw.
     force : bool
@@ -87,6 +88,9 @@ def prune(
     pairs = model.named_parameters() if isinstance(model, torch.nn.Module) else model.items()
     named: dict[str, torch.Tensor] = dict(pairs)
     views = _selected(named, only, exclude)
+    if strategy.axis == "unit":
+        inner = tuple(view for view in views if view.role != "output" or view.name in only)
+        views = inner or views
     plan = strategy.plan(views, budget, rng=rng(seed, "prune"))
     gone = [layer.name for layer in plan.layers if layer.n_kept == 0]
     if gone and not force:

@@ -33,7 +33,8 @@ def read_weights(path: Path, *, unpickle: bool = False) -> tuple[Tensors, dict[s
     Returns
     -------
     tuple of (dict of str to Tensor, dict of str to str)
-        In the dtypes they are stored in; masks of torch.nn.utils.prune are applied.
+        In the dtypes they are stored in, in the order of the file or, where it keeps none, of
+        the names with their numbers; masks of torch.nn.utils.prune are applied.
 
     Raises
     ------
@@ -53,6 +54,8 @@ def read_weights(path: Path, *, unpickle: bool = False) -> tuple[Tensors, dict[s
             for t in archive.tensors
         }
         metadata = metadata_of(path) if archive.format == "safetensors" else {}
+        if not archive.ordered:
+            stored = dict(sorted(stored.items(), key=lambda item: _natural(item[0])))
     return merge_masks(stored), metadata
 
 
@@ -92,8 +95,6 @@ def network_of(
         return rebuild(tensors, stored_architecture(metadata))
     if ":" in net:
         return _own(tensors, net)
-    # files keep no order of their own
-    tensors = dict(sorted(tensors.items(), key=lambda item: _natural(item[0])))
     matrices = [t for t in tensors.values() if t.ndim >= 2]
     if not matrices:
         raise InputError("The file holds no weight matrix, so no network can be built of it.")

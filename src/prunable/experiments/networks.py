@@ -1,0 +1,16 @@
+"""Data sets as tensors, for networks."""
+
+from __future__ import annotations
+
+import torch
+
+from prunable.data.loaders import Dataset
+
+Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def as_tensors(data: Dataset) -> Tensors:
+    """Training inputs and classes, test inputs and classes, as copies that torch may write."""
+    arrays = (data.x_train, data.y_train, data.x_test, data.y_test)
+    x, y, x_test, y_test = (torch.from_numpy(array.copy()) for array in arrays)
+    return x, y, x_test, y_test
