@@ -220,3 +220,16 @@ def test_damaged_sparse_files(tmp_path):
         save_tensors(path, broken, changed)
         with pytest.raises(DataIntegrityError, match=r"m\.safetensors"):
             load_sparse(path)
+
+
+def test_models_without_numbers_are_named():
+    with pytest.raises(InputError, match=r"shape \(4, 3\) is on the meta device"):
+        prune(torch.nn.Linear(3, 4, device="meta"), MagnitudePruning(), Keep(0.5))
+
+
+def test_output_units_stay_unless_they_are_named():
+    model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    result = prune(model, NodePruning(axis="unit"), Keep(0.5), dry_run=True)
+    assert [layer.name for layer in result.plan.layers] == ["0.weight"]
+    named = prune(model, NodePruning(axis="unit"), Keep(0.5), only=["2.weight"], dry_run=True)
+    assert [layer.name for layer in named.plan.layers] == ["2.weight"]

@@ -10,6 +10,7 @@ from torch import nn
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.models import MeanFieldNetwork, mean_field_lr
 from prunable.nets.noise import HeavyTailedNoise
+from prunable.nets.retraining import hold_masks
 from prunable.nets.training import TrainingSettings, evaluate, train
 
 
@@ -201,3 +202,87 @@ def test_bad_data_are_named():
         MeanFieldNetwork(5, 0, 2, generator=torch.Generator())
     with pytest.raises(InputError, match="eta"):
         mean_field_lr(-1.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reference"),
+    [
+        (
+            {"momentum": 0.9, "weight_decay": 1e-2, "lr": 0.05},
+            lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, weight_decay=1e-2),
+        ),
+        ({"optimizer": "adam", "lr": 0.01}, lambda p: torch.optim.Adam(p, 0.01)),
+    ],
+)
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_optimizers_and_schedules_are_those_of_torch(fields, reference, schedule):
+    x, y = problem()
+    chosen = settings(noise=None, batch_size=100, schedule=schedule, **fields)
+    model, expected = network(), network()
+    train(model, x, y, chosen)
+    optimizer = reference(expected.parameters())
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.steps)
+    for _ in range(chosen.steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(expected(x), y).backward()
+        optimizer.step()
+        if schedule == "cosine":
+            scheduler.step()
+    for a, b in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_killed_runs_with_momenta_and_schedules_resume_bit_for_bit(tmp_path, optimizer):
+    x, y = problem()
+    momentum = 0.9 if optimizer == "sgd" else 0.0
+    chosen = settings(
+        optimizer=optimizer, momentum=momentum, lr=0.01, schedule="cosine", noise=None
+    )
+    whole, resumed = network(), network()
+    train(whole, x, y, chosen)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Killed):
+        train(network(), x, y, chosen, checkpoint=checkpoint, on_step=kill_at(17))
+    train(resumed, x, y, chosen, checkpoint=checkpoint)
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_prepared_optimizers_hold_masks_through_noise():
+    x, y = problem()
+    model = network()
+    mask = torch.rand(model.hidden.weight.shape, generator=torch.Generator().manual_seed(1)) < 0.4
+    masks = {"hidden.weight": mask}
+    train(
+        model, x, y, settings(),
+        prepare=lambda optimizer: hold_masks(optimizer, model.named_parameters(), masks),
+    )  # fmt: skip
+    assert torch.equal(model.hidden.weight != 0, mask)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"optimizer": "rmsprop"}, "`optimizer` of"),
+        ({"schedule": "linear"}, "`schedule` of"),
+        ({"momentum": 1.0}, "`momentum` of"),
+        ({"momentum": 0.5, "optimizer": "adam"}, "belongs to sgd"),
+        ({"weight_decay": -1.0}, "`weight_decay` of"),
+    ],
+)
+def test_wrong_optimizers_are_named(fields, message):
+    with pytest.raises(InputError, match=message):
+        settings(**fields)
+
+
+def test_evaluation_in_parts_leaves_the_mode_alone(monkeypatch):
+    """Batch normalisation would otherwise use the batch's own statistics."""
+    monkeypatch.setattr("prunable.nets.training.EVALUATED_AT_ONCE", 7)
+    x, y = problem()
+    model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).train()
+    found = evaluate(model, x, y)
+    assert model.training
+    model.eval()
+    right = (model(x).argmax(1) == y).double().mean().item()
+    assert found["accuracy"] == pytest.approx(right)

@@ -177,7 +177,17 @@ def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
     -------
     ndarray
         Shares memory with float32 and float64 tensors on the CPU.
+
+    Raises
+    ------
+    InputError
+        If the tensor is on the meta device, where there are no numbers.
     """
+    if tensor.is_meta:
+        raise InputError(
+            f"A weight of shape {tuple(tensor.shape)} is on the meta device, which holds no "
+            "numbers. Load the model's weights first."
+        )
     weights = tensor.detach().cpu()
     if weights.is_floating_point() and weights.itemsize < 4:
         weights = weights.float()

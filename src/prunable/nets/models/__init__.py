@@ -3,7 +3,14 @@
 from prunable.nets.models.chains import fully_connected, mlp, vgg
 from prunable.nets.models.loading import network_of, read_weights
 from prunable.nets.models.mean_field import MeanFieldNetwork, mean_field_lr
-from prunable.nets.models.registry import NETS, Architecture, build, known_net, rebuild
+from prunable.nets.models.registry import (
+    NETS,
+    Architecture,
+    build,
+    known_net,
+    rebuild,
+    stored_architecture,
+)
 from prunable.nets.models.residual import ResidualNetwork, resnet20
 
 __all__ = [
@@ -20,5 +27,6 @@ __all__ = [
     "read_weights",
     "rebuild",
     "resnet20",
+    "stored_architecture",
     "vgg",
 ]

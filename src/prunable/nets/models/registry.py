@@ -14,7 +14,7 @@ from prunable.nets.models.chains import fully_connected, mlp, vgg
 from prunable.nets.models.mean_field import MeanFieldNetwork
 from prunable.nets.models.residual import resnet20
 
-KEY = "architecture"
+ARCHITECTURE = "architecture"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Architecture:
 
     def metadata(self) -> dict[str, str]:
         """What to store beside the weights for `rebuild`."""
-        return {KEY: json.dumps(asdict(self))}
+        return {ARCHITECTURE: json.dumps(asdict(self))}
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def stored_architecture(metadata: Mapping[str, str]) -> Architecture:
         If there is none, or it is malformed.
     """
     try:
-        return Architecture(**json.loads(metadata[KEY]))
+        return Architecture(**json.loads(metadata[ARCHITECTURE]))
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
             "The file does not say which architecture its weights belong to. Name it, or prune "
