@@ -4,6 +4,7 @@ from prunable.nets.models.chains import fully_connected, mlp, vgg
 from prunable.nets.models.loading import network_of, read_weights
 from prunable.nets.models.mean_field import MeanFieldNetwork, mean_field_lr
 from prunable.nets.models.registry import (
+    ARCHITECTURE,
     NETS,
     Architecture,
     build,
@@ -14,6 +15,7 @@ from prunable.nets.models.registry import (
 from prunable.nets.models.residual import ResidualNetwork, resnet20
 
 __all__ = [
+    "ARCHITECTURE",
     "NETS",
     "Architecture",
     "MeanFieldNetwork",

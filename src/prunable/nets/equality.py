@@ -1,0 +1,138 @@
+"""Whether two models compute the same, judged in float64 and evaluation mode."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunable.errors import InputError, UnsupportedModelError
+
+TOLERANCE = 1e-4
+
+
+def exact_outputs(model: nn.Module, example: Any) -> list[Tensor]:
+    """Compute a model's outputs in float64, on the CPU, in evaluation mode.
+
+    Parameters
+    ----------
+    model : Module
+        Left untouched.
+    example : Tensor or tuple of Tensor
+        Its input or inputs; integers stay integers.
+
+    Returns
+    -------
+    list of Tensor
+        Those that the output is made of.
+    """
+    exact = copy.deepcopy(model).cpu().double().eval()
+    with torch.no_grad():
+        return tensors_in(exact(*exact_inputs(example)))
+
+
+def exact_inputs(example: Any) -> tuple[Tensor, ...]:
+    """Copy one or more inputs to the CPU, floating-point ones in float64."""
+    inputs = example if isinstance(example, tuple) else (example,)
+    return tuple(
+        (x.detach().cpu().double() if x.is_floating_point() else x.detach().cpu()).clone()
+        for x in inputs
+    )
+
+
+def expected_outputs(model: nn.Module, example: Any) -> list[Tensor]:
+    """Do as `exact_outputs`, and blame the example where that fails.
+
+    Raises
+    ------
+    InputError
+        If the example does not fit the model.
+    """
+    try:
+        return exact_outputs(model, example)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        inputs = example if isinstance(example, tuple) else (example,)
+        shapes = ", ".join(str(tuple(getattr(x, "shape", ()))) for x in inputs)
+        raise InputError(f"`example` of shape {shapes} does not fit the model: {error}") from error
+
+
+def tensors_in(output: Any) -> list[Tensor]:
+    """List the tensors of an output made of tuples, lists and dictionaries."""
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, dict):
+        output = list(output.values())
+    return (
+        [t for part in output for t in tensors_in(part)] if isinstance(output, list | tuple) else []
+    )
+
+
+def largest_difference(found: list[Tensor], expected: list[Tensor]) -> float:
+    """Largest |found - expected| over all outputs; infinite if their shapes differ.
+
+    Outputs that are NaN differ by NaN, which no tolerance admits.
+    """
+    if [x.shape for x in found] != [x.shape for x in expected]:
+        return float("inf")
+    largest = 0.0
+    for one, other in zip(found, expected, strict=True):
+        if one.numel():
+            difference = float((one.double() - other.double()).abs().max())
+            largest = difference if not difference <= largest else largest
+    return largest
+
+
+def within_rounding(difference: float, expected: list[Tensor], model: nn.Module) -> bool:
+    """Tell whether a difference is no more than rounding the model's numbers makes.
+
+    Parameters
+    ----------
+    difference : float
+        Largest absolute difference of outputs.
+    expected : list of Tensor
+        Outputs, which set the scale.
+    model : Module
+        Its least precise parameters set the tolerance, at least 1e-4.
+    """
+    scale = max((float(x.abs().max()) for x in expected if x.numel()), default=0.0) or 1.0
+    precisions = [torch.finfo(p.dtype).eps for p in model.parameters() if p.is_floating_point()]
+    return difference <= max([TOLERANCE, *(8 * eps for eps in precisions)]) * scale
+
+
+def check_same(
+    found: list[Tensor], expected: list[Tensor], model: nn.Module, name: str, done: str
+) -> float:
+    """Compare outputs.
+
+    Parameters
+    ----------
+    found, expected : list of Tensor
+    model : Module
+        See `within_rounding`.
+    name : str
+        The layer or model to blame.
+    done : str
+        What was tried, completing "cannot be ...".
+
+    Returns
+    -------
+    float
+        Largest absolute difference.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If it is more than rounding.
+    """
+    difference = largest_difference(found, expected)
+    if not within_rounding(difference, expected, model):
+        how = f"differs by {difference:.3g} from"
+        if [x.shape for x in found] != [x.shape for x in expected]:
+            how = "has another shape than"
+        raise UnsupportedModelError(
+            f"`{name}` cannot be {done}: the output {how} the masked model's. Leave the zeros in "
+            "place."
+        )
+    return difference

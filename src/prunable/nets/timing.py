@@ -1,0 +1,68 @@
+"""Wall-clock times that compare: the candidates take turns, so that drift hits all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prunable.errors import InputError
+
+SAMPLE = 1e-3  # seconds; shorter calls are repeated within a sample, which steadies it
+MOST_CALLS = 50
+
+
+def interleaved_seconds(
+    calls: Mapping[str, Callable[[], object]], *, repeats: int = 15
+) -> dict[str, NDArray[np.float64]]:
+    """Time functions side by side.
+
+    Parameters
+    ----------
+    calls : mapping of str to callable
+        Called without arguments, once to warm up and then in rounds, every second round in
+        reverse order.
+    repeats : int
+        Number of rounds, at least 1.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (repeats,)
+        Seconds a call, by round; the i-th numbers of all functions were taken one after another.
+
+    Raises
+    ------
+    InputError
+        If `repeats` is below 1.
+    """
+    if repeats < 1:
+        raise InputError.parameter("repeats", "interleaved_seconds", "at least 1", repeats)
+    counts = {}
+    for name, call in calls.items():
+        call()
+        once = _seconds(call, 1)
+        counts[name] = min(MOST_CALLS, max(1, round(SAMPLE / once)))
+    found = {name: np.empty(repeats) for name in calls}
+    names = list(calls)
+    for i in range(repeats):
+        for name in names if i % 2 == 0 else reversed(names):
+            found[name][i] = _seconds(calls[name], counts[name])
+    return found
+
+
+def _seconds(call: Callable[[], object], count: int) -> float:
+    _wait()
+    started = perf_counter()
+    for _ in range(count):
+        call()
+    _wait()
+    return max(perf_counter() - started, 1e-9) / count
+
+
+def _wait() -> None:
+    """Let an accelerator finish what was handed to it."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()

@@ -1,0 +1,194 @@
+"""`prunable prune` on a network: shrink, retrain, export, measure, compare."""
+
+import json
+
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from prunable.cli.app import app
+from prunable.data.loaders import load
+from prunable.experiments.networks import as_tensors
+from prunable.nets.export import load_exported
+from prunable.nets.models import network_of, read_weights
+from prunable.nets.training import evaluate, predict
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+
+
+def document_of(*arguments):
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Three two-layer networks trained on real digits by the command itself."""
+    root = tmp_path_factory.mktemp("networks")
+    for seed in range(3):
+        done = run(
+            "train", "--data", "digits", "--net", "two-layer", "--width", 60, "--eta", 0.01,
+            "--optimizer", "adam", "--batch", 100, "--epochs", 15, "--seed", seed,
+            "--out", root / str(seed),
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+    return [root / str(seed) / "model.safetensors" for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    *_, x, y = as_tensors(load("digits"))
+    return x, y
+
+
+def test_pruned_units_are_cut_out_and_the_gain_is_measured(models, digits, tmp_path):
+    out, onnx = tmp_path / "small.safetensors", tmp_path / "small.onnx"
+    before = models[0].read_bytes()
+    found = document_of(
+        "prune", models[0], "--method", "unit", "--keep", 0.5, "--shrink", "--data", "digits",
+        "--out", out, "--onnx", onnx, "--batch-size", 4,
+    )  # fmt: skip
+    assert models[0].read_bytes() == before
+    assert found["shrunk"]["by"] == "surgery"
+    assert found["shrunk"]["n_parameters"] == 64 * 30 + 30 + 30 * 10 + 10
+    rows = found["footprint"]["models"]
+    assert list(rows) == ["dense", "pruned", "exported"]
+    assert rows["exported"]["macs"] == 64 * 30 + 30 * 10
+    assert rows["exported"]["disk_bytes"] == out.stat().st_size == found["bytes"]
+    assert rows["exported"]["accuracy"] == rows["pruned"]["accuracy"] < rows["dense"]["accuracy"]
+    assert set(rows["exported"]["milliseconds"]) == {"4"}
+    x, y = digits
+    small = load_exported(out)
+    assert evaluate(small, x, y)["accuracy"] == rows["exported"]["accuracy"]
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    (outputs,) = session.run(None, {"input": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(outputs), predict(small, x), rtol=1e-4, atol=1e-4)
+
+
+def test_singular_values_become_factors(models, digits, tmp_path):
+    out = tmp_path / "factored.safetensors"
+    found = document_of(
+        "prune", models[0], "--method", "singular-value", "--keep", 0.2, "--shrink",
+        "--only", "1.weight", "--data", "digits", "--out", out,
+    )  # fmt: skip
+    assert found["shrunk"]["by"] == "factors"
+    # 12 of 60 singular values: 12 (64 + 60) instead of 64 * 60 weights
+    assert found["shrunk"]["n_parameters"] == 12 * (64 + 60) + 60 + 60 * 10 + 10
+    assert found["shrunk"]["max_difference"] < 1e-4
+    assert evaluate(load_exported(out), *digits)["accuracy"] == pytest.approx(
+        found["footprint"]["models"]["pruned"]["accuracy"], abs=0.01
+    )
+
+
+@pytest.mark.parametrize("noise", ["none", "type2"])
+def test_retraining_holds_the_zeros_and_repairs(models, digits, tmp_path, noise):
+    out = tmp_path / "retrained.safetensors"
+    options = ["--noise", noise, "--alpha", 1.8, "--sigma", 1e-3] if noise != "none" else []
+    found = document_of(
+        "prune", models[1], "--keep", 0.05, "--scope", "global", "--data", "digits",
+        "--retrain", 10, *options, "--out", out,
+    )  # fmt: skip
+    tensors = load_file(out)
+    kept = sum(int((t != 0).sum()) for n, t in tensors.items() if n.endswith("weight"))
+    assert kept <= found["plan"]["n_parameters_kept"]
+    assert found["retrained"]["status"] == "done"
+    plain = document_of(
+        "prune", models[1], "--keep", 0.05, "--scope", "global", "--data", "digits",
+        "--out", tmp_path / "plain.safetensors",
+    )  # fmt: skip
+    accuracy = [d["footprint"]["models"]["pruned"]["accuracy"] for d in (plain, found)]
+    assert accuracy[1] > accuracy[0] + 0.02
+    assert evaluate(network_of(*read_weights(out)), *digits)["accuracy"] == accuracy[1]
+
+
+def test_single_weights_go_into_a_bitmask_that_the_documented_loader_reads(models, tmp_path):
+    out = tmp_path / "sparse.safetensors"
+    found = document_of(
+        "prune", models[0], "--keep", 0.1, "--scope", "global", "--storage", "bitmask", "--out", out
+    )
+    plain = tmp_path / "dense.safetensors"
+    document_of("prune", models[0], "--keep", 0.1, "--scope", "global", "--out", plain)
+    assert found["bytes"] < plain.stat().st_size / 3
+    assert {layer["layout"] for layer in found["sparse"]["layers"]} <= {"dense", "csr"}
+    x = torch.rand(5, 64)
+    expected = network_of(*read_weights(plain))(x)
+    torch.testing.assert_close(load_exported(out)(x), expected)
+
+
+def test_every_strategy_on_three_networks(models, tmp_path):
+    out = tmp_path / "compared"
+    found = document_of("prune", *models, "--compare", "--data", "digits", "--out", out)
+    assert {row["network"] for row in found["rows"]} == set(map(str, models))
+    names = {row["strategy"] for row in found["rows"]}
+    assert {"dense", "magnitude", "hessian", "singular value", "random", "unit"} <= names
+    shares = {row["kappa_asked"] for row in found["rows"]} - {1.0}
+    assert len(shares) >= 5
+    assert (out / "compare.svg").read_bytes().lstrip().startswith(b"<?xml")
+    assert "| magnitude |" in (out / "compare.md").read_text()
+    stamp = (out / "compare.json").read_text()
+    again = document_of("prune", *models, "--compare", "--data", "digits", "--out", out)
+    assert again == found
+    assert (out / "compare.json").read_text() == stamp
+    other = run("prune", models[0], "--compare", "--data", "digits", "--out", out)
+    assert other.exit_code == 2
+    assert "answers another question" in other.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--keep", "0.5", "--retrain", "3", "--out", "x"], "--data NAME"),
+        (["--keep", "0.5", "--data", "no-such-set", "--out", "x"], "no-such-set"),
+        (["--keep", "0.5", "--net", "transformer", "--out", "x"], "`net` of `prune`"),
+        (["--keep", "0.5", "--net", "lenet-300-100", "--out", "x"], "not those of lenet-300-100"),
+        (["--keep", "0.5", "--compare", "--out", "x"], "--data NAME and --out FOLDER"),
+        (
+            ["--method", "singular-value", "--keep", "0.5", "--data", "digits", "--retrain", "1",
+             "--out", "x"],
+            "leaves no zeros to hold",
+        ),
+        (
+            ["--keep", "0.5", "--data", "digits", "--retrain", "1", "--eta", "1e30", "--out", "x"],
+            "Retraining diverged",
+        ),
+        (
+            ["--keep", "0.5", "--data", "digits", "--retrain", "1", "--noise", "type1",
+             "--out", "x"],
+            "needs its tail index",
+        ),
+    ],
+)  # fmt: skip
+def test_contradictions_are_named_and_nothing_is_written(
+    models, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    done = run("prune", models[0], *arguments)
+    assert done.exit_code in (1, 2)
+    assert message in " ".join(done.output.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_checkpoints_need_compare(models, tmp_path):
+    done = run("prune", *models, "--keep", 0.5, "--out", tmp_path / "x")
+    assert done.exit_code == 2
+    assert "several go with --compare" in done.output
+
+
+def test_a_full_disk_leaves_the_older_file(models, tmp_path, monkeypatch):
+    out = tmp_path / "small.safetensors"
+    out.write_bytes(b"older")
+
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("prunable.nets.archive.safetensors_file.save_file", full)
+    done = run("prune", models[0], "--method", "unit", "--keep", 0.5, "--shrink", "--out", out)
+    assert done.exit_code == 2
+    assert "No space left on device" in done.output
+    assert out.read_bytes() == b"older"
+    assert list(tmp_path.iterdir()) == [out]
