@@ -1,0 +1,348 @@
+"""Measure where sketches are recovered, how surely at the chosen size, and what real layers need.
+
+Usage: python tools/sketch_phase.py docs/sketch [CHECKPOINT]
+
+Writes `phase.json`, `phase.svg` and `phase.md`; some minutes on two cores. With a checkpoint of
+dense weights it prunes that in several ways and adds the layers' distributed sparsity and sizes.
+Seeds are fixed: equal arguments give equal numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from threadpoolctl import threadpool_limits
+
+from prunable.files import write_bytes, write_json, write_text
+from prunable.numerics.randomness import rng
+from prunable.numerics.selection import kept_count, top_k_masks
+from prunable.numerics.sketch import (
+    Decoded,
+    Ensemble,
+    Entries,
+    SketchSize,
+    compare_sizes,
+    decode_l1,
+    decode_tagged,
+    delta_random,
+    distributed_sparsity,
+    identity,
+    peel,
+    sketch,
+    sketch_size,
+    sparsity_bound,
+    tagged_sketch,
+)
+from prunable.numerics.sketch.sizes import VERIFICATION_DELTA, VERIFICATION_FACTOR
+from prunable.report.figures import as_svg
+from prunable.report.sketch_figures import phase_figure
+
+Generator = np.random.Generator
+
+DECODERS = {
+    "tagged": "Tagged bits, exact",
+    "verification": "Real, verification and core",
+    "l1": "Real, l1 (Douglas-Rachford)",
+}
+PHASE_N = {"tagged": 200, "verification": 200, "l1": 40}
+PHASE_J = {"tagged": [1, 2, 4, 8, 16, 32], "verification": [1, 2, 4, 8, 16, 32],
+           "l1": [1, 2, 4, 8]}  # fmt: skip
+PHASE_DRAWS = {"tagged": 50, "verification": 30, "l1": 10}
+FACTORS = [0.8, 1.0, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.2, 2.5, 2.8, 3.2]
+DRAWS = 200
+EXAMPLES = 60_000  # of the training set of MNIST
+# decoder, shape, entries a row, kind of values, kind of support
+SETTINGS = [
+    ("tagged", (60, 60), 4, "float32", "regular"),
+    ("tagged", (200, 200), 8, "float32", "regular"),
+    ("tagged", (200, 200), 8, "float32", "uniform"),
+    ("tagged", (200, 200), 8, "7 levels", "regular"),
+    ("tagged", (2000, 2000), 8, "float32", "regular"),
+    ("tagged", (2000, 2000), 8, "7 levels", "uniform"),
+    ("tagged", (300, 784), 8, "float32", "uniform"),
+    ("tagged", (100, 300), 5, "1 level", "uniform"),
+    ("verification", (60, 60), 4, "float64", "regular"),
+    ("verification", (200, 200), 8, "float64", "regular"),
+    ("verification", (200, 200), 8, "float64", "uniform"),
+    ("verification", (2000, 2000), 8, "float64", "regular"),
+    ("verification", (200, 200), 8, "7 levels", "regular"),
+]
+
+
+def support(
+    shape: tuple[int, int], j: int, kind: str, r: Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """j entries a row: j random permutations of the columns, or uniform positions."""
+    rows = np.repeat(np.arange(shape[0]), j)
+    if kind == "regular":
+        cols = np.stack([r.permutation(shape[1])[: shape[0]] for _ in range(j)], axis=1).ravel()
+    else:
+        rows, cols = r.integers(0, shape[0], rows.size), r.integers(0, shape[1], rows.size)
+    keys = np.unique(rows * shape[1] + cols)
+    return keys // shape[1], keys % shape[1]
+
+
+def matrix(shape: tuple[int, int], j: int, values: str, kind: str, r: Generator) -> Entries:
+    """A random sparse matrix of one kind of values."""
+    rows, cols = support(shape, j, kind, r)
+    if values == "float64":
+        return Entries(shape, rows, cols, r.standard_normal(rows.size))
+    if values == "float32":
+        weights = r.standard_normal(rows.size).astype(np.float32)
+    else:
+        levels = {"7 levels": [-3, -2, -1, 1, 2, 3], "1 level": [1]}[values]
+        weights = (0.07 * r.choice(levels, rows.size)).astype(np.float32)
+    return Entries(shape, rows, cols, weights.view(np.uint32))
+
+
+def ensembles(shape: tuple[int, int], size: SketchSize, r: Generator) -> tuple[Ensemble, Ensemble]:
+    """A and B of a size."""
+    sides = (shape[0], size.m1, size.delta1), (shape[1], size.m2, size.delta2)
+    left, right = (identity(n) if d == 1 else delta_random(n, m, d, r) for n, m, d in sides)
+    return left, right
+
+
+def decode(decoder: str, entries: Entries, left: Ensemble, right: Ensemble) -> Decoded:
+    """Sketch and decode."""
+    if decoder == "tagged":
+        return decode_tagged(tagged_sketch(entries, left, right), left, right)
+    if entries.values.dtype.kind == "u":  # bits of float32, as numbers
+        numbers = entries.values.view(np.float32).astype(np.float64)
+        entries = Entries(entries.shape, entries.rows, entries.cols, numbers)
+    measured = sketch(entries, left, right)
+    if decoder == "l1":
+        return decode_l1(measured, left, right, max_iterations=500)
+    return peel(measured, left, right)
+
+
+def correct(entries: Entries, decoded: Decoded) -> bool:
+    """Whether the matrix was found: bit for bit, or reals to 1e-9 of the largest."""
+    found = decoded.entries
+    if found.count != entries.count or not np.array_equal(found.rows, entries.rows):
+        return False
+    if not np.array_equal(found.cols, entries.cols):
+        return False
+    wanted = entries.values
+    if found.values.dtype.kind == "f" and wanted.dtype.kind == "u":
+        wanted = wanted.view(np.float32)
+    if wanted.dtype.kind == "u":
+        return np.array_equal(found.values, wanted)
+    return bool(np.abs(found.values - wanted).max(initial=0) <= 1e-9 * np.abs(wanted).max())
+
+
+def chosen_size(decoder: str, entries: Entries) -> SketchSize:
+    """The documented size for a decoder."""
+    if decoder == "tagged":
+        return sketch_size(entries)
+    return sketch_size(entries, factor=VERIFICATION_FACTOR, delta=VERIFICATION_DELTA)
+
+
+def phase(decoder: str) -> dict[str, Any]:
+    """Shares of recovered n x n matrices over j and m = factor sqrt(n j)."""
+    n, draws = PHASE_N[decoder], PHASE_DRAWS[decoder]
+    delta = 3 if decoder == "tagged" else VERIFICATION_DELTA
+    values = "float32" if decoder == "tagged" else "float64"
+    share: list[list[float | None]] = []
+    counts: list[list[int | None]] = []
+    for factor in FACTORS:
+        row: list[float | None] = []
+        numbers: list[int | None] = []
+        for j in PHASE_J[decoder]:
+            m, wins = round(factor * math.sqrt(n * j)), 0
+            if math.comb(m, delta) < 2 * n:
+                row.append(None)  # no distinct columns
+                numbers.append(None)
+                continue
+            for draw in range(draws):
+                r = rng(0, "phase", decoder, j, m, draw)
+                entries = matrix((n, n), j, values, "regular", r)
+                left, right = ensembles((n, n), SketchSize(m, m, delta, delta), r)
+                wins += correct(entries, decode(decoder, entries, left, right))
+            row.append(wins / draws)
+            numbers.append(wins)
+        share.append(row)
+        counts.append(numbers)
+    lines = {"paper": [math.sqrt(n * j) * math.log(n) for j in PHASE_J[decoder]]}
+    if decoder != "l1":
+        examples = (matrix((n, n), j, values, "regular", rng(0, "size", j))
+                    for j in PHASE_J[decoder])  # fmt: skip
+        sizes = [chosen_size(decoder, entries) for entries in examples]
+        lines["sketch_size"] = [math.sqrt(size.measurements) for size in sizes]
+    return {
+        "decoder": decoder, "title": f"{DECODERS[decoder]}\nn = {n}, delta = {delta}",
+        "n": n, "delta": delta,
+        "draws": draws, "j": PHASE_J[decoder], "factors": FACTORS, "share": share,
+        "recovered": counts, "lines": lines,
+    }  # fmt: skip
+
+
+def success(setting: tuple[str, tuple[int, int], int, str, str]) -> dict[str, Any]:
+    """Recoveries in 200 draws of matrix and ensembles at the documented size."""
+    decoder, shape, j, values, kind = setting
+    wins = mistaken = cores = 0
+    size = None
+    for draw in range(DRAWS):
+        r = rng(1, "success", decoder, str(shape), j, values, kind, draw)
+        entries = matrix(shape, j, values, kind, r)
+        size = chosen_size(decoder, entries)
+        left, right = ensembles(shape, size, r)
+        decoded = decode(decoder, entries, left, right)
+        found = correct(entries, decoded)
+        wins += found
+        mistaken += decoded.verdict == "recovered" and not found
+        cores += decoded.core > 0
+    assert size is not None
+    return {
+        "decoder": decoder, "shape": list(shape), "j": j, "values": values, "support": kind,
+        "m": [size.m1, size.m2], "delta": [size.delta1, size.delta2], "draws": DRAWS,
+        "recovered": wins, "wrongly_called_recovered": mistaken, "cores": cores,
+        "lower": float(stats.beta.ppf(0.05, wins, DRAWS - wins + 1)) if wins else 0.0,
+    }  # fmt: skip
+
+
+def layers(checkpoint: Path) -> list[dict[str, Any]]:
+    """Distributed sparsity and sizes of the layers of a checkpoint, pruned in several ways."""
+    from prunable.nets.archive import open_archive
+
+    with open_archive(checkpoint) as archive:
+        weights = {t.name: t.load().astype(np.float32) for t in archive.tensors
+                   if len(t.shape) == 2}  # fmt: skip
+    rows = []
+    total = sum(w.size for w in weights.values())
+    for kept in (800, kept_count(0.02, total), kept_count(0.05, total), kept_count(0.2, total)):
+        masks = top_k_masks(list(weights.values()), kept)
+        for (name, w), mask in zip(weights.items(), masks, strict=True):
+            rows.append(layer(f"largest {kept:,} of all", name, w, mask))
+    for strength in (10.0, 43.0):
+        chi = (math.sqrt(strength + 2) - math.sqrt(strength)) / math.sqrt(strength + 2)
+        for name, w in weights.items():
+            pruned = np.exp(-(w.astype(np.float64) ** 2) / (strength * w.var(dtype=np.float64)))
+            mask = rng(2, name, int(strength)).random(w.shape) >= pruned
+            rows.append(layer(f"randomised, d = {strength:g}", name, w, mask, chi))
+    return rows
+
+
+def layer(
+    how: str, name: str, w: NDArray[np.float32], mask: NDArray[np.bool_], chi: float | None = None
+) -> dict[str, Any]:
+    """One pruned layer: Definition 5.1, Lemma 5.1, and counts."""
+    entries = Entries.of(np.where(mask, w, np.float32(0)).view(np.uint32))
+    spread = distributed_sparsity(entries)
+    bound = sparsity_bound(entries.shape, chi or max(spread.share, 1e-9), 1.0)
+    sizes = compare_sizes(entries, sketch_size(entries))
+    return {
+        "pruning": how, "layer": name, "shape": list(w.shape), "kept": entries.count,
+        "j_r": spread.j_r, "j_c": spread.j_c, "mean_row": spread.mean_row,
+        "mean_col": spread.mean_col, "bound": max(bound.j_r, bound.j_c),
+        "within": spread.j_r <= bound.j_r and spread.j_c <= bound.j_c,
+        "loads_suffice": all(a >= b for a, b in zip(bound.loads, bound.needed, strict=True)),
+        "binomial": [bound.j_r_binomial, bound.j_c_binomial], "dense_count": sizes.dense_count,
+        "sketch_count": sizes.sketch_count, "theory_count": sizes.theory_count,
+        "code_count": sizes.code_count, "sketch_bytes": sizes.sketch,
+        "bitmask_bytes": sizes.bitmask, "entropy_bytes": sizes.entropy,
+        "dense_bytes": sizes.dense,
+    }  # fmt: skip
+
+
+def page(document: dict[str, Any]) -> str:
+    """The tables in Markdown."""
+    lines = [
+        "# Recovery of sparse matrix sketches, measured", "",
+        "Written by `tools/sketch_phase.py`; method and reading in [sketch.md](../sketch.md).", "",
+        "![phase diagram](phase.svg)", "",
+        "m measurements a side against j entries a row and column. Draws a cell: "
+        + ", ".join(f"{p['draws']} ({p['decoder']})" for p in document["phase"]) + ".", "",
+        f"## At the documented size, {DRAWS} draws of matrix, A and B", "",
+        "| decoder | shape | j | values | support | m1 x m2 | recovered | at least (95 %) "
+        "| wrongly called recovered | cores solved |",
+        "|---" * 10 + "|",
+    ]  # fmt: skip
+    for s in document["success"]:
+        lines.append(
+            f"| {s['decoder']} | {s['shape'][0]} x {s['shape'][1]} | {s['j']} | {s['values']} "
+            f"| {s['support']} | {s['m'][0]} x {s['m'][1]} | {s['recovered']} of {s['draws']} "
+            f"| {100 * s['lower']:.1f} % | {s['wrongly_called_recovered']} | {s['cores']} |"
+        )
+    lines += [
+        "", "Regular: j random permutations (repeated positions once). Uniform: j a row on",
+        "average, anywhere. 7 levels: 0 and six multiples of one step. m1 x m2 of the last draw.",
+        "",
+    ]  # fmt: skip
+    if document["layers"]:
+        lines += layer_tables(document["layers"])
+    return "\n".join(lines)
+
+
+def layer_tables(rows: list[dict[str, Any]]) -> list[str]:
+    """Tables on a real network's layers."""
+    lines = [
+        "## Layers of a trained LeNet-300-100 (MNIST)", "",
+        "Fullest row j_r and column j_c beside the mean, Lemma 5.1's 3 chi max(d1, d2) at",
+        "lambda = 1 (chi: the law's for randomised pruning, else the share kept), and the union",
+        "of exact binomial tails, for independent weights.", "",
+        "| pruning | layer | kept | j_r (mean) | j_c (mean) | Lemma 5.1 | within each | load large "
+        "enough for Lemma E.1 | binomial row, column |",
+        "|---" * 9 + "|",
+    ]  # fmt: skip
+    for r in rows:
+        lines.append(
+            f"| {r['pruning']} | {r['layer']} {r['shape'][0]} x {r['shape'][1]} | {r['kept']:,} "
+            f"| {r['j_r']} ({r['mean_row']:.1f}) | {r['j_c']} ({r['mean_col']:.1f}) "
+            f"| {r['bound']:.0f} | {'yes' if r['within'] else 'no'} "
+            f"| {'yes' if r['loads_suffice'] else 'no'} "
+            f"| {r['binomial'][0]}, {r['binomial'][1]} |"
+        )
+    lines += [
+        "", "## Sketch, dense and entropy, all layers together", "",
+        "Numbers: parameters of each description; the paper's is j p ln(p)^2 with constant 1, its",
+        "code's kept ln(p)^2, ours the measurements of a sketch that decodes. Bytes: float32.", "",
+        "| pruning | kept | dense | our sketch | paper's sketch | its code | dense bytes "
+        "| our sketch, bytes | bitmask, bytes | entropy, bytes |",
+        "|---" * 10 + "|",
+    ]  # fmt: skip
+    keys = (
+        "kept", "dense_count", "sketch_count", "theory_count", "code_count",
+        "dense_bytes", "sketch_bytes", "bitmask_bytes", "entropy_bytes",
+    )  # fmt: skip
+    totals = {
+        how: {key: sum(r[key] for r in rows if r["pruning"] == how) for key in keys}
+        for how in dict.fromkeys(r["pruning"] for r in rows)
+    }
+    for how, sums in totals.items():
+        lines.append(f"| {how} | " + " | ".join(f"{sums[key]:,.0f}" for key in keys) + " |")
+    lines += [
+        "", f"The same as a term of generalization, sqrt(bits ln(2) / (2 n)) at n = {EXAMPLES:,},",
+        "with 32 bits for each parameter counted; above 1 it says nothing.", "",
+        "| pruning | dense | paper's sketch | its code | our sketch | bitmask | entropy |",
+        "|---" * 7 + "|",
+    ]  # fmt: skip
+    for how, sums in totals.items():
+        bits = [32 * sums[key] for key in keys[1:2] + keys[3:5] + keys[2:3]]
+        bits += [8 * sums[key] for key in keys[7:]]
+        gaps = [math.sqrt(b * math.log(2) / (2 * EXAMPLES)) for b in bits]
+        lines.append(f"| {how} | " + " | ".join(f"{gap:.2f}" for gap in gaps) + " |")
+    return [*lines, ""]
+
+
+def main(folder: str, checkpoint: str | None = None) -> None:
+    """Measure, and write the three files."""
+    target = Path(folder)
+    with threadpool_limits(1):
+        document = {
+            "phase": [phase(decoder) for decoder in DECODERS],
+            "success": [success(setting) for setting in SETTINGS],
+            "layers": layers(Path(checkpoint)) if checkpoint else [],
+        }
+    write_json(target / "phase.json", document)
+    write_bytes(target / "phase.svg", as_svg(phase_figure(document["phase"])))
+    write_text(target / "phase.md", page(document))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
