@@ -19,6 +19,12 @@ _HOMES = {
     "MeanFieldNetwork": "prunable.nets.models",
     "measure": "prunable.nets.measuring",
     "prune": "prunable.nets.pruning",
+    "shrink": "prunable.nets.surgery",
+    "factor": "prunable.nets.factoring",
+    "sparsify": "prunable.nets.sparse_layers",
+    "compare": "prunable.nets.footprint",
+    "save_exported": "prunable.nets.export",
+    "load_exported": "prunable.nets.export",
     "StableLaw": "prunable.numerics.stable",
 }
 

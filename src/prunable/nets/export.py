@@ -265,7 +265,7 @@ def _state(model: nn.Module, sparse: list[str]) -> tuple[dict[str, Tensor], dict
                 f"`{name}` cannot be exported: it is no dense tensor with data. Leave it out of "
                 "the model's state."
             )
-        memory = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        memory = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         if tensor.numel():
             holder = first.setdefault(memory, name)
             if holder != name:

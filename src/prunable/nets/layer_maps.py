@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from prunable.errors import UnsupportedModelError
 from prunable.nets.views import to_numpy
-from prunable.numerics.bounds.facts import FloatArray, LayerFacts, check_matrix, layer_facts
+from prunable.numerics.bounds.facts import FloatArray, LayerFacts
+from prunable.numerics.bounds.matrix_facts import check_matrix, layer_facts
 from prunable.numerics.randomness import rng
 
 # Maps of norm at most 1 that do nothing to paths either.

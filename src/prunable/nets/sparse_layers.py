@@ -255,11 +255,12 @@ def sparsify(
     Notes
     -----
     A layer changes if it is faster at every batch size; if the changed model as a whole is
-    then slower than the given one at any, all layers stay dense. Convolutions stay dense:
-    torch has no sparse kernel for them.
+    then slower than the given one at any, all layers stay dense. What wins depends on the
+    machine, its load and `torch.get_num_threads()`: probe as the model will run. Convolutions
+    stay dense: torch has no sparse kernel for them.
     """
     batches = list(example_batches)
-    if not batches or any(len(batch) == 0 for batch in batches if batch.ndim):
+    if not batches or any(batch.ndim == 0 or len(batch) == 0 for batch in batches):
         raise InputError.parameter(
             "example_batches", "sparsify", "one or more batches, none empty", len(batches)
         )
