@@ -22,7 +22,6 @@ _HOMES = {
     "shrink": "prunable.nets.surgery",
     "factor": "prunable.nets.factoring",
     "sparsify": "prunable.nets.sparse_layers",
-    "compare": "prunable.nets.footprint",
     "save_exported": "prunable.nets.export",
     "load_exported": "prunable.nets.export",
     "StableLaw": "prunable.numerics.stable",

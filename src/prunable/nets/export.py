@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.onnx_export import OnnxResult, save_onnx
-from prunable.nets.sparse_file import FORMAT, MASK, VALUES
+from prunable.nets.sparse_file import FORMAT, MASK, VALUES, pack, unpack
 from prunable.nets.sparse_layers import SparseLinear
 
 __all__ = ["ExportResult", "OnnxResult", "load_exported", "save_exported", "save_onnx"]
@@ -98,7 +96,7 @@ def save_exported(
     stored: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
     for name, tensor in state.items():
-        packed = _packed(tensor)
+        packed = pack(tensor)
         if packed is None:
             stored[name] = tensor
         else:
@@ -151,7 +149,7 @@ def load_exported(path: Path, model: nn.Module | None = None, *, sparse: bool = 
     try:
         shapes: dict[str, list[int]] = json.loads(header["shapes"])
         manifest = json.loads(header[MANIFEST])
-        state = stored | {name: _unpacked(stored, name, shape) for name, shape in shapes.items()}
+        state = stored | {name: unpack(stored, name, shape) for name, shape in shapes.items()}
         for name in shapes:
             del state[name + MASK], state[name + VALUES]
         tied: dict[str, str] = manifest["tied"]
@@ -273,26 +271,7 @@ def _state(model: nn.Module, sparse: list[str]) -> tuple[dict[str, Tensor], dict
     return {n: t.detach() for n, t in state.items() if n not in tied}, tied
 
 
-def _packed(tensor: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Bits and values of a tensor; None where they are no smaller."""
-    flat = tensor.cpu().contiguous().flatten()
-    used = flat != 0
-    size = -(-flat.numel() // 8) + int(used.sum()) * flat.element_size()
-    if size >= flat.numel() * flat.element_size():
-        return None
-    return torch.from_numpy(np.packbits(used.numpy())), flat[used]
-
-
 # reading
-
-
-def _unpacked(stored: Mapping[str, Tensor], name: str, shape: list[int]) -> Tensor:
-    bits, values = stored[name + MASK], stored[name + VALUES]
-    size = math.prod(shape)
-    used = torch.from_numpy(np.unpackbits(bits.numpy())[:size].astype(np.bool_))
-    whole = torch.zeros(size, dtype=values.dtype)
-    whole[used] = values
-    return whole.reshape(shape)
 
 
 def _built(kind: str, options: dict[str, Any]) -> nn.Module:

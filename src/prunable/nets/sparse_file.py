@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +41,12 @@ def save_sparse(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     stored: dict[str, torch.Tensor] = {}
     shapes: dict[str, list[int]] = {}
     for name, tensor in tensors.items():
-        flat = tensor.detach().cpu().contiguous().flatten()
-        used = flat != 0
-        count = int(used.sum())
-        packed = -(-flat.numel() // 8)
-        if packed + count * flat.element_size() >= flat.numel() * flat.element_size():
+        packed = pack(tensor)
+        if packed is None:
             stored[name] = tensor
-            continue
-        stored[name + MASK] = torch.from_numpy(np.packbits(used.numpy()))
-        stored[name + VALUES] = flat[used]
-        shapes[name] = list(tensor.shape)
+        else:
+            stored[name + MASK], stored[name + VALUES] = packed
+            shapes[name] = list(tensor.shape)
     metadata = {"format": FORMAT, "shapes": json.dumps(shapes)}
     save_tensors(path, stored, metadata)
 
@@ -79,13 +75,30 @@ def load_sparse(path: Path) -> dict[str, torch.Tensor]:
         shapes: dict[str, list[int]] = json.loads(metadata["shapes"])
         whole = {}
         for name, shape in shapes.items():
-            bits = np.unpackbits(stored.pop(name + MASK).numpy())[: math.prod(shape)]
-            values = stored.pop(name + VALUES)
-            full = torch.zeros(math.prod(shape), dtype=values.dtype)
-            full[torch.from_numpy(bits.astype(np.bool_))] = values
-            whole[name] = full.reshape(shape)
+            whole[name] = unpack(stored, name, shape)
+            del stored[name + MASK], stored[name + VALUES]
     except (KeyError, ValueError, RuntimeError, IndexError, TypeError, AttributeError) as error:
         raise DataIntegrityError(
             f"{path} is no whole file of pruned weights ({error}); write it again."
         ) from error
     return stored | whole
+
+
+def pack(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Bits and values of a tensor, on the CPU; None where they are no smaller."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    used = flat != 0
+    size = -(-flat.numel() // 8) + int(used.sum()) * flat.element_size()
+    if size >= flat.numel() * flat.element_size():
+        return None
+    return torch.from_numpy(np.packbits(used.numpy())), flat[used]
+
+
+def unpack(stored: Mapping[str, torch.Tensor], name: str, shape: Sequence[int]) -> torch.Tensor:
+    """The tensor whose bits and values are stored under a name; KeyError if they are not."""
+    bits, values = stored[name + MASK], stored[name + VALUES]
+    size = math.prod(shape)
+    used = torch.from_numpy(np.unpackbits(bits.numpy())[:size].astype(np.bool_))
+    whole = torch.zeros(size, dtype=values.dtype)
+    whole[used] = values
+    return whole.reshape(tuple(shape))
