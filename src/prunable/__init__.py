@@ -22,15 +22,21 @@ _HOMES = {
     "shrink": "prunable.nets.surgery",
     "factor": "prunable.nets.factoring",
     "sparsify": "prunable.nets.sparse_layers",
+    "predict_features": "prunable.numerics.asymptotics.feature_prediction",
+    "extract_features": "prunable.nets.features",
     "save_exported": "prunable.nets.export",
     "load_exported": "prunable.nets.export",
     "StableLaw": "prunable.numerics.stable",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]
+_MODULES = {"predict": "prunable.predict"}
+
+__all__ = ["__version__", *sorted(_HOMES | _MODULES)]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'prunable' has no attribute {name!r}")
