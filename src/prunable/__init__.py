@@ -24,6 +24,7 @@ _HOMES = {
     "sparsify": "prunable.nets.sparse_layers",
     "predict_features": "prunable.numerics.asymptotics.feature_prediction",
     "extract_features": "prunable.nets.features",
+    "certify": "prunable.experiments.certifying:certify_model",
     "save_exported": "prunable.nets.export",
     "load_exported": "prunable.nets.export",
     "StableLaw": "prunable.numerics.stable",
@@ -38,7 +39,8 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(_MODULES[name])
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        home, _, other = _HOMES[name].partition(":")
+        return getattr(import_module(home), other or name)
     raise AttributeError(f"module 'prunable' has no attribute {name!r}")
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import prunable
-from prunable.cli import data, demo, measure, prune, train
+from prunable.cli import certify, data, demo, measure, predict, prune, simulate, sketch, train
 from prunable.errors import PrunableError
 
 INTERRUPTED = 130
@@ -56,11 +56,16 @@ def prunable_(
     del version
 
 
+app.command(name="certify")(certify.certify)
 app.command(name="demo")(demo.demo)
 app.command(name="measure")(measure.measure)
 app.command(name="prune")(prune.prune)
 app.command(name="train")(train.train)
+app.command(name="verify")(certify.verify)
 app.add_typer(data.app, name="data")
+app.add_typer(predict.app, name="predict")
+app.add_typer(simulate.app, name="simulate")
+app.add_typer(sketch.app, name="sketch")
 
 
 def main() -> None:

@@ -156,8 +156,8 @@ def certify_model(
     delta : float
         Probability that a bound fails, each on its own.
     settings : QuantizationSettings, optional
-        Of the fine-tuning that makes integers; a network that holds integers already is
-        taken as it is.
+        Of the fine-tuning that makes integers, behind as many epochs of pruning if `keep` is
+        below 1; a network that holds integers already is taken as it is.
     draws : int
         Networks drawn for the Gaussian posterior; 0 leaves it out.
     unpickle : bool
@@ -192,7 +192,15 @@ def certify_model(
     if network is None:
         chosen = settings or QuantizationSettings(epochs=5, float_epochs=0, keep=1.0, lr=1e-3)
         net = QuantizedNet.of(architecture, chosen.levels, weights, biases)
-        fine_tune(net, *train.tensors, chosen, on_epoch=on_epoch)
+        for round_ in range(chosen.prune_rounds if chosen.keep < 1 else 0):
+            net.prune(chosen.keep ** ((round_ + 1) / chosen.prune_rounds))
+            epochs = -(-chosen.epochs // chosen.prune_rounds)
+            pruning = replace(chosen, epochs=epochs, float_epochs=epochs, keep=1.0, rate=0.0)
+            fine_tune(net, *train.tensors, pruning, on_epoch=on_epoch)
+        if chosen.keep < 1:
+            net.fit_steps()
+        rounding = replace(chosen, keep=1.0, float_epochs=0)
+        fine_tune(net, *train.tensors, rounding, on_epoch=on_epoch)
         network = coded(net)
         pruned = [
             w.detach() * m * (q != 0)
@@ -217,9 +225,13 @@ def certify_model(
         bounds += _of_margins(architecture, weights, biases, pruned, pruned_biases, train, delta)
     except (UnsupportedModelError, InputError, ImportError) as error:
         skipped.append(("bounds of norms and margins", str(error)))
-    target = min(0.5, certificate.document["statement"]["train"]["errors"] / len(train.y) + 0.05)
+    stated = certificate.document["statement"]["train"]
+    halfway = (stated["errors"] / stated["n"] + stated["bound"]) / 2
     return CertifiedModel(
-        certificate, tuple(bounds), tuple(skipped), advice(certificate, max(target, 1e-3))
+        certificate,
+        tuple(bounds),
+        tuple(skipped),
+        advice(certificate, min(max(halfway, 1e-4), 1 - 1e-4)),
     )
 
 

@@ -1,0 +1,134 @@
+"""Which client holds which examples: disjoint index sets that cover the data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.errors import InputError
+
+Parts = list[NDArray[np.int64]]
+ATTEMPTS = 1000
+
+
+def iid_parts(n_examples: int, clients: int, generator: np.random.Generator) -> Parts:
+    """Deal examples out at random, in parts whose sizes differ by at most one.
+
+    Parameters
+    ----------
+    n_examples : int
+        How many there are, at least `clients`.
+    clients : int
+        How many parts, >= 1.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    list of ndarray of int64
+        Increasing indices of each client.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+    _check_clients(n_examples, clients, "iid_parts")
+    order = generator.permutation(n_examples)
+    return [np.sort(part) for part in np.array_split(order, clients)]
+
+
+def dirichlet_parts(
+    labels: NDArray[np.integer[Any]],
+    clients: int,
+    concentration: float,
+    generator: np.random.Generator,
+    *,
+    at_least: int = 10,
+) -> Parts:
+    """Deal each class out in random shares, so that clients hold different classes.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n,)
+        Classes.
+    clients : int
+        How many parts, >= 1.
+    concentration : float
+        Of the symmetric Dirichlet law of each class's shares, > 0; the smaller the fewer
+        clients hold most of a class, and large values are close to equal shares.
+    generator : numpy.random.Generator
+    at_least : int
+        Examples every client must have; all shares are drawn anew until it holds.
+
+    Returns
+    -------
+    list of ndarray of int64
+        Increasing indices of each client.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range, or 1000 draws leave some client with too few.
+
+    Notes
+    -----
+    Section 4 of Yurochkin et al. (2019): for class k the shares of the clients are
+    p_k ~ Dir_J(concentration).
+    """
+    where = "dirichlet_parts"
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InputError.parameter(
+            "labels", where, "a vector of integers", f"{labels.dtype} of shape {labels.shape}"
+        )
+    _check_clients(labels.size, clients, where)
+    if not (math.isfinite(concentration) and concentration > 0):
+        raise InputError.parameter("concentration", where, "finite and positive", concentration)
+    if not 0 <= at_least * clients <= labels.size:
+        raise InputError.parameter(
+            "at_least", where, f"between 0 and {labels.size // clients}", at_least
+        )
+    # the order within a class is drawn once, the shares at each attempt
+    classes = [generator.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)]
+    for _ in range(ATTEMPTS):
+        shares = generator.dirichlet(np.full(clients, concentration), size=len(classes))
+        cuts = [
+            np.floor(np.cumsum(share)[:-1] * len(members) + 0.5).astype(np.int64)
+            for share, members in zip(shares, classes, strict=True)
+        ]
+        split = [np.split(m, np.minimum(c, len(m))) for m, c in zip(classes, cuts, strict=True)]
+        parts = [np.sort(np.concatenate(pieces)) for pieces in zip(*split, strict=True)]
+        if min(part.size for part in parts) >= at_least:
+            return parts
+    raise InputError(
+        f"{ATTEMPTS} draws of `dirichlet_parts` with concentration {concentration} left some of "
+        f"{clients} clients with fewer than {at_least} examples. Raise the concentration, or "
+        "take fewer clients."
+    )
+
+
+def class_counts(labels: NDArray[np.integer[Any]], parts: Parts) -> NDArray[np.int64]:
+    """Count the examples of each class at each client.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n,)
+        Classes 0 to k - 1.
+    parts : list of ndarray of int
+
+    Returns
+    -------
+    ndarray of int64, shape (clients, k)
+    """
+    k = int(labels.max(initial=-1)) + 1
+    return np.array([np.bincount(labels[part], minlength=k) for part in parts], dtype=np.int64)
+
+
+def _check_clients(n_examples: int, clients: int, where: str) -> None:
+    if not 1 <= clients <= n_examples:
+        raise InputError.parameter(
+            "clients", where, f"between 1 and the number of examples, {n_examples}", clients
+        )

@@ -1,0 +1,122 @@
+"""What a client does: train the server's model on its own examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from prunable.errors import InputError
+from prunable.nets.noise import HeavyTailedNoise
+from prunable.nets.training import TrainingSettings, train
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """How every client trains.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, > 0.
+    epochs : int
+        Passes over the client's examples a round, >= 1.
+    batch_size : int
+        Examples a step, >= 1.
+    noise : HeavyTailedNoise, optional
+        Heavy-tailed SGD; plain SGD without it.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+    """
+
+    lr: float
+    epochs: int
+    batch_size: int
+    noise: HeavyTailedNoise | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise InputError.parameter("epochs", "LocalTraining", "at least 1", self.epochs)
+        self.settings(1, 0)
+
+    def settings(self, n_examples: int, seed: int) -> TrainingSettings:
+        """Settings of `train` for a client with so many examples."""
+        steps = self.epochs * -(-n_examples // max(self.batch_size, 1))
+        return TrainingSettings(
+            self.lr, steps, self.batch_size, seed, noise=self.noise, log_every=steps
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LocalOutcome:
+    """How a client's round ended.
+
+    Attributes
+    ----------
+    status : {"done", "diverged"}
+    reason : str
+    state : dict of str to Tensor
+        Floating-point entries of the trained state dict.
+    loss : float, optional
+        On the client's examples after training, nats; None if it diverged.
+    """
+
+    status: Literal["done", "diverged"]
+    reason: str
+    state: dict[str, torch.Tensor] = field(repr=False)
+    loss: float | None = None
+
+
+def train_locally(
+    model: torch.nn.Module,
+    state: Mapping[str, torch.Tensor],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    training: LocalTraining,
+    *,
+    seed: int,
+) -> LocalOutcome:
+    """Train from the server's state on one client's examples.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Overwritten; only its architecture matters.
+    state : mapping of str to Tensor
+        The server's whole state dict.
+    x : Tensor, shape (n, ...)
+    y : Tensor, shape (n,), int64
+    training : LocalTraining
+    seed : int
+        Of batches and noise; another one for each client and round.
+
+    Returns
+    -------
+    LocalOutcome
+        "diverged" also if the loss is finite and a weight is not.
+
+    Raises
+    ------
+    InputError
+        If the client has no example, or examples that are not finite.
+    """
+    if len(x) == 0:
+        raise InputError("`x` of `train_locally` must not be empty; give this client examples.")
+    model.load_state_dict(dict(state))
+    outcome = train(model, x, y, training.settings(len(x), seed))
+    trained = {
+        name: tensor.detach().clone()
+        for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point()
+    }
+    if outcome.status == "diverged":
+        return LocalOutcome("diverged", outcome.reason, trained)
+    broken = [name for name, tensor in trained.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        return LocalOutcome("diverged", f"{broken[0]} is not finite after training", trained)
+    return LocalOutcome("done", outcome.reason, trained, outcome.log[-1]["loss"])

@@ -1,0 +1,68 @@
+"""Pruning of what a client sends, by the strategies that prune networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+
+from prunable.errors import InputError
+from prunable.nets.plan import Keep
+from prunable.nets.strategies import MagnitudePruning, NodePruning, Strategy
+from prunable.nets.views import views_of
+from prunable.numerics.randomness import rng
+
+Axis = Literal["weight", "unit"]
+
+
+def prune_update(
+    update: Mapping[str, torch.Tensor], kappa: float, axis: Axis = "weight"
+) -> dict[str, torch.Tensor]:
+    """Keep a share of the weights, or of the hidden units, of an update or a model.
+
+    Parameters
+    ----------
+    update : mapping of str to Tensor
+        Finite. Tensors of fewer than two dimensions (biases) stay whole.
+    kappa : float
+        Kept share in [0, 1]: of all weights under one threshold, or of the units of each
+        hidden layer.
+    axis : {"weight", "unit"}
+        Single weights by magnitude, or hidden units by the norm of their incoming weights;
+        then the output layer stays whole.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The rest is 0.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range, an entry is not finite, or there is no matrix to prune.
+
+    Notes
+    -----
+    Units are the columns theta^i of Wan, Zaidi and Simsekli (2023), section 3.
+    """
+    if axis not in ("weight", "unit"):
+        raise InputError.parameter("axis", "prune_update", "weight or unit", axis)
+    views = views_of(update.items())
+    if axis == "unit":
+        views = tuple(view for view in views if view.role == "hidden")
+    if not views:
+        raise InputError.parameter(
+            "update", "prune_update", "with a matrix to prune", sorted(update),
+            "Prune single weights, or add a hidden layer.",
+        )  # fmt: skip
+    strategy: Strategy = MagnitudePruning() if axis == "weight" else NodePruning("unit")
+    scope: Literal["global", "layer"] = "global" if axis == "weight" else "layer"
+    plan = strategy.plan(views, Keep(kappa, scope), rng=rng(0))
+    pruned = dict(update)
+    for layer in plan.layers:
+        tensor = update[layer.name]
+        sizes = tensor.shape if axis == "weight" else (len(tensor), *[1] * (tensor.ndim - 1))
+        kept = torch.from_numpy(layer.kept.copy()).reshape(sizes)
+        pruned[layer.name] = torch.where(kept, tensor, torch.zeros_like(tensor))
+    return pruned

@@ -1,0 +1,319 @@
+"""How fast pruning independent stable weights becomes free, with the limits of LePage.
+
+Sorted and divided by (C d)^(1/alpha), the largest of d stable magnitudes tend to
+Gamma_i^(-1/alpha), where Gamma_i are the arrival times of a Poisson process (LePage,
+Woodroofe and Zinn 1981). For p > alpha these decide the l_p norm.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln, rgamma
+
+from prunable.errors import InputError
+from prunable.numerics.compressibility import best_k_term_error
+from prunable.numerics.stable import StableLaw, isf, positive_transform, sample_symmetric
+from prunable.numerics.stable.parameters import check_alpha
+
+FloatArray = NDArray[np.float64]
+
+# Of the series at p = alpha, where it needs few.
+LEPAGE_TERMS = 256
+
+
+def simulated_errors(
+    alpha: float, d: int, kappa: float, p: float, draws: int, *, rng: np.random.Generator
+) -> FloatArray:
+    """Relative l_p errors of keeping the share kappa of d independent stable weights.
+
+    Parameters
+    ----------
+    alpha : float
+        Tail index, 0.1 <= alpha <= 2.
+    d : int
+        Weights.
+    kappa : float
+        Kept share, 0 < kappa < 1; ceil(kappa d) weights are kept.
+    p : float
+        Order of the norm.
+    draws : int
+        Independent vectors.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    numpy.ndarray, shape (draws,)
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range.
+    """
+    _check(alpha, kappa, p, "simulated_errors")
+    kept = math.ceil(kappa * d)
+    return np.array(
+        [best_k_term_error(sample_symmetric(d, alpha, rng), kept, p) for _ in range(draws)]
+    )
+
+
+def asymptotic_exponent(alpha: float, p: float) -> float:
+    """The c of relative error ~ d^c: 1/p - 1/alpha for p > alpha, else 0.
+
+    Parameters
+    ----------
+    alpha : float
+        Tail index in (0, 2].
+    p : float
+        Order of the norm.
+
+    Returns
+    -------
+    float
+        At p = alpha the error falls like a power of log d, and the exponent is 0.
+    """
+    alpha = check_alpha(alpha, "asymptotic_exponent")
+    return 1 / p - 1 / alpha if p > alpha and alpha < 2 else 0.0
+
+
+def truncated_moment(alpha: float, p: float, kappa: float) -> float:
+    """E |X|^p over the standard stable magnitudes outside the largest share kappa.
+
+    Parameters
+    ----------
+    alpha : float
+        Tail index, 0.1 <= alpha <= 2.
+    p : float
+        Order, positive.
+    kappa : float
+        Share, 0 < kappa < 1.
+
+    Returns
+    -------
+    float
+        Finite for every p.
+    """
+    _check(alpha, kappa, p, "truncated_moment")
+    nodes, weights = np.polynomial.legendre.leggauss(128)
+    # u = exp(v) is the probability of a larger magnitude; the integrand is smooth in v
+    v = (nodes - 1) / 2 * -math.log(kappa)
+    u = np.exp(v)
+    total = float(weights @ (u * isf(u / 2, alpha) ** p))
+    return total * -math.log(kappa) / 2
+
+
+def asymptotic_errors(
+    alpha: float, d: int, kappa: float, p: float, draws: int, *, rng: np.random.Generator
+) -> FloatArray:
+    """Draw from the limit law of the relative l_p error at dimension d.
+
+    Parameters
+    ----------
+    alpha, d, kappa, p, draws, rng
+        As in `simulated_errors`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (draws,)
+        For p > alpha the random error (d m / ((C d)^(p/alpha) S + d M))^(1/p), where m is the
+        truncated moment, S = sum Gamma_i^(-p/alpha), and M the analytic continuation of
+        E|X|^p, which is 0 at p = 2; for p < alpha, and for Gaussian weights, the constant
+        (m / E|X|^p)^(1/p); at p = alpha an error that falls like log(d)^(-1/p).
+
+    Notes
+    -----
+    Lemma 2 and proposition 8 of Barsbey et al. (2021) say where the limit is 0 and where it
+    depends on alpha; the law of large numbers for the pruned part and LePage's series for the
+    rest give the rate. S has the Laplace transform exp(-Gamma(1 - a) s^a), a = alpha/p.
+    """
+    _check(alpha, kappa, p, "asymptotic_errors")
+    pruned = truncated_moment(alpha, p, kappa)
+    if alpha == 2 or p < alpha:
+        whole = _absolute_moment(alpha, p)
+        return np.full(draws, (pruned / whole) ** (1 / p))
+    tail = StableLaw(alpha).tail_constant
+    if p == alpha:
+        drawn = max(1, min(LEPAGE_TERMS, d // 4))
+        arrivals = np.cumsum(rng.exponential(size=(draws, drawn)), axis=1)
+        rest = truncated_moment(alpha, p, drawn / d)
+        return np.asarray((pruned / (rest + tail * (1 / arrivals).sum(axis=1))) ** (1 / p))
+    a = alpha / p
+    uniforms = rng.random((2, draws))
+    stable = positive_transform(1 - uniforms[0], 1 - uniforms[1], a)
+    s = math.exp(float(gammaln(1 - a)) / a) * stable
+    # from p = 2 alpha on the continuation has poles, and its part is negligible
+    second = _absolute_moment(alpha, p) if p < 2 * alpha else 0.0
+    total = tail ** (p / alpha) * d ** (p / alpha - 1) * s + second
+    return np.asarray((pruned / np.maximum(total, pruned)) ** (1 / p))
+
+
+def mean_limit_constant(alpha: float, kappa: float, p: float) -> float:
+    """The K of E[relative error] ~ K d^(1/p - 1/alpha) for p > alpha.
+
+    Parameters
+    ----------
+    alpha : float
+        Tail index below 2.
+    kappa : float
+        Kept share.
+    p : float
+        Order of the norm, above alpha.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If p is not above alpha.
+
+    Notes
+    -----
+    E S^-r = Gamma(1 + r/a) / (Gamma(1 + r) Gamma(1 - a)^(r/a)) with r = 1/p and a = alpha/p.
+    """
+    _check(alpha, kappa, p, "mean_limit_constant")
+    if p <= alpha or alpha == 2:
+        raise InputError.parameter("p", "mean_limit_constant", f"above alpha = {alpha:g}", p)
+    a, r = alpha / p, 1 / p
+    log_inverse = gammaln(1 + r / a) - gammaln(1 + r) - r / a * gammaln(1 - a)
+    tail = StableLaw(alpha).tail_constant
+    return float(
+        truncated_moment(alpha, p, kappa) ** r * tail ** (-1 / alpha) * math.exp(log_inverse)
+    )
+
+
+def largest_weights_limit(
+    alpha: float, k: int, p: float, draws: int, *, rng: np.random.Generator, terms: int = 4096
+) -> FloatArray:
+    """Draw the limit, as d grows, of the relative l_p error of keeping a fixed number k.
+
+    Parameters
+    ----------
+    alpha : float
+        Tail index below p.
+    k : int
+        Weights kept, at least 1.
+    p : float
+        Order of the norm, above alpha.
+    draws : int
+    rng : numpy.random.Generator
+    terms : int
+        Terms of LePage's series that are drawn; the mean of the others is added.
+
+    Returns
+    -------
+    numpy.ndarray, shape (draws,)
+        (sum_{i>k} Gamma_i^(-p/alpha) / sum_i Gamma_i^(-p/alpha))^(1/p).
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range.
+    """
+    check_alpha(alpha, "largest_weights_limit")
+    if not p > alpha:
+        raise InputError.parameter("p", "largest_weights_limit", f"above alpha = {alpha:g}", p)
+    if not 1 <= k < terms:
+        raise InputError.parameter("k", "largest_weights_limit", f"from 1 to {terms - 1}", k)
+    powers = np.cumsum(rng.exponential(size=(draws, terms)), axis=1) ** (-p / alpha)
+    last = terms ** (1 - p / alpha) / (p / alpha - 1)
+    pruned = powers[:, k:].sum(axis=1) + last
+    return np.asarray((pruned / (powers[:, :k].sum(axis=1) + pruned)) ** (1 / p))
+
+
+def expected_maximum_limit(alpha: float, n: int) -> float:
+    """Leading term of E max of n standard stable magnitudes, Gamma(1 - 1/alpha) (C n)^(1/alpha).
+
+    Parameters
+    ----------
+    alpha : float
+        Tail index, 1 < alpha < 2.
+    n : int
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If alpha is out of range.
+
+    Notes
+    -----
+    The mean of Frechet's law: the exponent 1/alpha of lemma B.1 of Wan, Zaidi and Simsekli
+    (2023) is exact.
+    """
+    _check_mean(alpha, "expected_maximum_limit")
+    c = StableLaw(alpha).tail_constant
+    return math.gamma(1 - 1 / alpha) * math.pow(c * n, 1 / alpha)
+
+
+def expected_maximum_bound(alpha: float, n: int) -> float:
+    """Bound E max |X_i| <= n^(1/alpha) (1 + B/(alpha - 1)), B = sup_t t^alpha P(|X| > t).
+
+    Parameters
+    ----------
+    alpha : float
+        Tail index, 1 < alpha < 2.
+    n : int
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If alpha is out of range.
+
+    Notes
+    -----
+    Integrate P(max > t) <= min(1, n B t^-alpha). The constant 8 C + 1 of lemma B.1 of Wan,
+    Zaidi and Simsekli (2023) takes dyadic intervals as equally long; it does not grow as
+    alpha tends to 1, where the mean does.
+    """
+    _check_mean(alpha, "expected_maximum_bound")
+    return math.pow(n, 1 / alpha) * (1 + tail_supremum(alpha) / (alpha - 1))
+
+
+def tail_supremum(alpha: float) -> float:
+    """sup over t of t^alpha P(|X| > t) for the standard stable law.
+
+    Parameters
+    ----------
+    alpha : float
+        Tail index, 0.1 <= alpha < 2.
+
+    Returns
+    -------
+    float
+        At least the tail constant C, to 1e-4.
+    """
+    check_alpha(alpha, "tail_supremum")
+    u = np.geomspace(1e-9, 1.0, 20_001)[:-1]
+    return max(float((isf(u / 2, alpha) ** alpha * u).max()), StableLaw(alpha).tail_constant)
+
+
+def _absolute_moment(alpha: float, p: float) -> float:
+    # Samorodnitsky and Taqqu (1994), property 1.2.17; at alpha = 2 that of N(0, 2)
+    tail = 1.0 if alpha == 2 else math.gamma(1 - p / alpha) * float(rgamma(1 - p / 2))
+    return 2**p * math.gamma((1 + p) / 2) * tail / math.sqrt(math.pi)
+
+
+def _check_mean(alpha: float, where: str) -> None:
+    if not 1 < alpha < 2:
+        raise InputError.parameter(
+            "alpha", where, "between 1 and 2", alpha, "At alpha <= 1 there is no mean."
+        )
+
+
+def _check(alpha: float, kappa: float, p: float, where: str) -> None:
+    check_alpha(alpha, where)
+    if not 0 < kappa < 1:
+        raise InputError.parameter("kappa", where, "between 0 and 1", kappa)
+    if not 0 < p < math.inf:
+        raise InputError.parameter("p", where, "positive and finite", p)

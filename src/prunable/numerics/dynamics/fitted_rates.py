@@ -1,0 +1,153 @@
+"""Exponents of power laws fitted to simulations, with intervals, beside a theorem's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from prunable.errors import InputError
+
+FloatArray = NDArray[np.float64]
+
+LEVEL = 0.95
+
+
+class Claim(StrEnum):
+    """What a theorem says about an exponent.
+
+    UPPER_BOUND: the error is at most of this order, and may fall faster. EXACT: the
+    asymptotic order itself.
+    """
+
+    UPPER_BOUND = "upper bound"
+    EXACT = "exact"
+
+
+class Agreement(StrEnum):
+    """How a fitted exponent stands to a theorem's.
+
+    AGREES: the interval contains it. WITHIN_BOUND: the interval lies below an upper bound,
+    which is no contradiction. NOT_ASYMPTOTIC: the interval lies outside, and the local slopes
+    move towards the theorem's exponent, or the last is within two standard errors of it.
+    DIFFERS: outside, and they do not.
+    """
+
+    AGREES = "agrees"
+    WITHIN_BOUND = "within the bound"
+    NOT_ASYMPTOTIC = "not yet asymptotic"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True)
+class FittedRate:
+    """An exponent c of error ~ size^c.
+
+    Attributes
+    ----------
+    exponent : float
+        Mean over seeds of the slope of log error against log size.
+    low, high : float
+        95 % Student interval over the seeds.
+    seeds : int
+    local_slopes : tuple of float
+        Slopes between neighbouring sizes, from the first to the last, means over seeds.
+    local_stderr : tuple of float
+        Their standard errors.
+    """
+
+    exponent: float
+    low: float
+    high: float
+    seeds: int
+    local_slopes: tuple[float, ...]
+    local_stderr: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def fit_exponent(sizes: ArrayLike, errors: ArrayLike) -> FittedRate:
+    """Fit error ~ size^c by one log-log regression a seed.
+
+    Parameters
+    ----------
+    sizes : array_like, shape (k,)
+        Positive, increasing; at least 2.
+    errors : array_like, shape (seeds, k)
+        Positive errors; the rows are independent, the entries of a row need not be. At least
+        2 rows.
+
+    Returns
+    -------
+    FittedRate
+        The interval is that of a mean of independent slopes, so it needs no model of the
+        dependence between sizes, which coupled simulations share.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit or a value is not positive and finite.
+    """
+    x, y = np.asarray(sizes, dtype=np.float64), np.asarray(errors, dtype=np.float64)
+    if x.ndim != 1 or x.size < 2 or not (x > 0).all() or not (np.diff(x) > 0).all():
+        raise InputError.parameter(
+            "sizes", "fit_exponent", "at least two positive increasing numbers", x.tolist()
+        )
+    if y.ndim != 2 or y.shape[1] != x.size or y.shape[0] < 2:
+        raise InputError.parameter(
+            "errors", "fit_exponent", f"of shape (seeds, {x.size}) with two seeds or more", y.shape
+        )
+    if not (np.isfinite(y).all() and (y > 0).all()):
+        raise InputError.parameter(
+            "errors", "fit_exponent", "positive and finite",
+            float(y[~(np.isfinite(y) & (y > 0))][0]), "Leave out sizes without error.",
+        )  # fmt: skip
+    log_x, log_y = np.log(x), np.log(y)
+    centred = log_x - log_x.mean()
+    slopes = log_y @ centred / (centred @ centred)
+    local = np.diff(log_y, axis=1) / np.diff(log_x)
+    seeds = y.shape[0]
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, seeds - 1) * slopes.std(ddof=1) / math.sqrt(seeds))
+    mean = float(slopes.mean())
+    return FittedRate(
+        mean,
+        mean - reach,
+        mean + reach,
+        seeds,
+        tuple(float(v) for v in local.mean(axis=0)),
+        tuple(float(v) for v in local.std(axis=0, ddof=1) / math.sqrt(seeds)),
+    )
+
+
+def compare(rate: FittedRate, exponent: float, claim: Claim) -> Agreement:
+    """Say how a fitted exponent stands to a theorem's.
+
+    Parameters
+    ----------
+    rate : FittedRate
+    exponent : float
+        The theorem's exponent of the size.
+    claim : Claim
+        An upper bound error <= C size^exponent for large sizes (negative exponents; or small
+        sizes such as steps, positive exponents) is respected by a steeper decay; one for
+        growing errors by a slower growth. The caller gives the exponent so that smaller
+        exponents are the smaller errors: steps enter as 1/eta.
+
+    Returns
+    -------
+    Agreement
+    """
+    if rate.low <= exponent <= rate.high:
+        return Agreement.AGREES
+    if claim == Claim.UPPER_BOUND and rate.high < exponent:
+        return Agreement.WITHIN_BOUND
+    first, last = (abs(rate.local_slopes[i] - exponent) for i in (0, -1))
+    approaches = last < first or last <= 2 * rate.local_stderr[-1]
+    return Agreement.NOT_ASYMPTOTIC if approaches else Agreement.DIFFERS

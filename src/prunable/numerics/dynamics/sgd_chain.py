@@ -1,0 +1,193 @@
+"""Simulation of stochastic gradient descent on a linear regression, and its tail index."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from prunable.errors import InputError
+from prunable.numerics.dynamics.sgd_tail import LinearRegressionSgd, lyapunov_exponent
+
+FloatArray = NDArray[np.float64]
+
+# Chains forget their start like exp(steps * growth); the tail needs some steps more.
+FORGETTING = 30.0
+FEWEST_STEPS = 30
+MOST_STEPS = 3000
+
+
+@dataclass(frozen=True)
+class IndexEstimate:
+    """An estimated tail index.
+
+    Attributes
+    ----------
+    alpha : float
+    stderr : float
+        Standard error.
+    n : int
+        Observations used.
+    """
+
+    alpha: float
+    stderr: float
+    n: int
+
+
+def stationary_steps(model: LinearRegressionSgd) -> int:
+    """Steps after which a chain is stationary for practical ends, at most 3,000.
+
+    Parameters
+    ----------
+    model : LinearRegressionSgd
+
+    Returns
+    -------
+    int
+    """
+    growth = -lyapunov_exponent(model)
+    if growth <= 0:
+        raise InputError.parameter(
+            "eta", "stationary_steps", "small enough for a stationary law", model.eta, "Lower it."
+        )
+    return int(min(max(FEWEST_STEPS, math.ceil(FORGETTING / growth)), MOST_STEPS))
+
+
+def simulate_norms(
+    model: LinearRegressionSgd,
+    chains: int,
+    steps: int,
+    *,
+    rng: np.random.Generator,
+    label_noise: float = 1.0,
+) -> FloatArray:
+    """Distances ||x - x*|| of independent chains after some steps.
+
+    Parameters
+    ----------
+    model : LinearRegressionSgd
+    chains, steps : int
+        Independent chains, all started at the solution, and steps of each.
+    rng : numpy.random.Generator
+    label_noise : float
+        Standard deviation of the labels around the linear model, positive.
+
+    Returns
+    -------
+    numpy.ndarray, shape (chains,)
+        Distances, in the unit of label_noise / input_std.
+
+    Raises
+    ------
+    InputError
+        If a count or `label_noise` is not positive.
+
+    Notes
+    -----
+    With u = A e along the current direction e, w = ||x|| u - noise and R = ||x||, the next
+    distance is R'^2 = (R - c u.w)^2 + c^2 ||w||^2 chi^2_{d-1}: a Markov chain of four scalar
+    draws a step in any dimension, with exactly the law of the distance of the full chain.
+    """
+    for name, count in (("chains", chains), ("steps", steps)):
+        if count < 1:
+            raise InputError.parameter(name, "simulate_norms", "at least 1", count)
+    if not label_noise > 0:
+        raise InputError.parameter("label_noise", "simulate_norms", "positive", label_noise)
+    c, b, d = model.rate, model.batch, model.dim
+    noise = label_noise / model.input_std
+    r = np.zeros(chains)
+    for _ in range(steps):
+        q = rng.chisquare(b, chains)
+        along = noise * rng.standard_normal(chains)  # label noise in the direction of u
+        uw = r * q - np.sqrt(q) * along
+        squared = (r - c * uw) ** 2
+        if d > 1:
+            ww = r**2 * q - 2 * r * np.sqrt(q) * along + along**2
+            if b > 1:
+                ww += noise**2 * rng.chisquare(b - 1, chains)
+            squared += c**2 * ww * rng.chisquare(d - 1, chains)
+        r = np.sqrt(squared)
+    return r
+
+
+def hill_index(values: FloatArray, share: float = 0.002) -> IndexEstimate:
+    """Hill's estimate from a fixed share of the largest values.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        Positive.
+    share : float
+        Share of the values used; the smaller, the less bias and the more noise.
+
+    Returns
+    -------
+    IndexEstimate
+        With the standard error alpha / sqrt(k).
+
+    Raises
+    ------
+    InputError
+        If fewer than 20 values would be used.
+    """
+    k = int(values.size * share)
+    if k < 20:
+        raise InputError.parameter(
+            "share", "hill_index", "a share of at least 20 values", share, "Simulate more chains."
+        )
+    top = np.sort(np.partition(values, values.size - k - 1)[-k - 1 :])
+    alpha = 1 / float(np.log(top[1:] / top[0]).mean())
+    return IndexEstimate(alpha, alpha / math.sqrt(k), k)
+
+
+def monte_carlo_index(
+    model: LinearRegressionSgd, draws: int, *, rng: np.random.Generator
+) -> IndexEstimate:
+    """Root of the mean of ||M e_1||^r over drawn matrices, with its standard error.
+
+    Parameters
+    ----------
+    model : LinearRegressionSgd
+    draws : int
+        Batches drawn, at least 100.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    IndexEstimate
+        The standard error is that of the mean, divided by its slope in r.
+
+    Raises
+    ------
+    InputError
+        If there are too few draws, or the drawn norms have no root.
+    """
+    if draws < 100:
+        raise InputError.parameter("draws", "monte_carlo_index", "at least 100", draws)
+    x = rng.chisquare(model.batch, draws)
+    squared = (1 - model.rate * x) ** 2
+    if model.dim > 1:
+        squared += model.rate**2 * x * rng.chisquare(model.dim - 1, draws)
+    logs = np.log(squared) / 2
+    if logs.mean() >= 0 or logs.max() <= 0:
+        raise InputError.parameter(
+            "eta", "monte_carlo_index", "one whose drawn steps both shrink and grow", model.eta
+        )
+
+    def excess(r: float) -> float:
+        return float(np.expm1(r * logs).mean())
+
+    high = 1.0
+    while excess(high) <= 0:
+        high *= 2
+    low = high / 2
+    while excess(low) >= 0:
+        low /= 2
+    alpha = float(brentq(excess, low, high))
+    powers = np.exp(alpha * logs)
+    slope = float((powers * logs).mean())
+    return IndexEstimate(alpha, float(powers.std()) / math.sqrt(draws) / slope, draws)

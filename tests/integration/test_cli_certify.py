@@ -1,0 +1,261 @@
+"""`prunable certify` and `prunable verify` as users call them, on real digits."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+import prunable.verify_certificate as verifier
+from prunable.cli.app import app
+from prunable.experiments.certification import CertifySpec, certify_into
+from prunable.experiments.store import read_result
+from prunable.nets.certificate import read_certificate
+
+SPEC = CertifySpec.create(
+    dataset="digits", net="d12,d", epochs=12, float_epochs=4, keep=0.4, levels=1, rate=1e-3,
+    lr=2e-2, batch_size=50,
+)  # fmt: skip
+
+
+def run(*arguments):
+    """The command in this process; the verifier starts its own."""
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done
+
+
+def independent(certificate, data):
+    done = subprocess.run(
+        [sys.executable, "-m", "prunable.verify_certificate", str(certificate), str(data)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """These networks are too small to share."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline")
+    return folder, certify_into(folder, SPEC)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    done = run("train", "--data", "digits", "--width", 40, "--epochs", 60, "--eta", 0.01,
+               "--batch", 50, "--out", folder)  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    return folder / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def certified(trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("certified") / "cert.json"
+    done = run("certify", trained, "--data", "digits", "--epochs", 3, "--levels", 1,
+               "--keep", 0.2, "--draws", 200, "--lr", 0.01, "--out", out,
+               "--figure", out.with_suffix(".svg"), "--json")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout), out
+
+
+def test_every_bound_is_itemised(certified):
+    document, out = certified
+    assert {"model", "n", "delta", "bounds", "best", "advice", "skipped"} <= document.keys()
+    assert document["n"] == 1297
+    names = {bound["name"] for bound in document["bounds"]}
+    assert {
+        "Occam, code length", "Occam, code length less permutations", "held-out set",
+        "code length and disagreement", "PAC-Bayes-kl", "PAC-Bayes, Catoni on a grid",
+    } <= names  # fmt: skip
+    for bound in document["bounds"]:
+        assert bound["terms"]
+        assert {a["status"] for a in bound["assumptions"]} <= {"holds", "violated", "unchecked"}
+    best = min(
+        b["value"] for b in document["bounds"] if b["quantity"] == "risk" and b["value"] is not None
+        and not any(a["status"] == "violated" for a in b["assumptions"])
+    )  # fmt: skip
+    assert document["best"]["value"] == min(best, 1)
+    assert document["bits"] == 8 * out.with_suffix(".code").stat().st_size
+    assert "<svg" in out.with_suffix(".svg").read_text()
+
+
+def test_bounds_of_norms_and_margins_are_there(certified):
+    document, _ = certified
+    names = {bound["name"] for bound in document["bounds"]}
+    assert {"Neyshabur 2017", "Bartlett 2017", "parameter counting, kept"} <= names
+    assert not document["skipped"]
+    for bound in document["bounds"]:
+        if bound["name"] == "Bartlett 2017":
+            assert not bound["certifies"]
+
+
+def test_few_examples_say_how_many_are_needed(certified):
+    document, _ = certified
+    (occam,) = [b for b in document["bounds"] if b["name"] == "Occam, code length"]
+    assert f"{document['bits']:,}" in document["advice"]
+    assert occam["n"] == 1297
+    assert "bits instead of" in document["advice"]
+    assert "examples instead of 1,297" in document["advice"]
+
+
+def test_verification_confirms_in_another_process(certified):
+    _, out = certified
+    done = run("verify", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["verified"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        (("train", "errors"), 3, "train errors: the certificate says 3"),
+        (("train", "bound"), 0.01, "bound from the train data"),
+        (("train", "n"), 10_000, "train examples"),
+        (("train", "sha256"), "0" * 64, "sha256 of the train data"),
+        (("test", "errors"), 0, "test errors"),
+        (("delta",), 0.5, "bound from the train data"),
+        (("delta",), 1.5, "0 < delta < 1"),
+        (("vacuous",), "the contrary", "vacuous"),
+    ],
+)
+def test_altered_statements_are_not_confirmed(certified, tmp_path, key, value, reason):
+    _, out = certified
+    document = json.loads(out.read_text())
+    place = document["statement"]
+    for name in key[:-1]:
+        place = place[name]
+    place[key[-1]] = value
+    altered = tmp_path / "cert.json"
+    altered.write_text(json.dumps(document))
+    (tmp_path / "cert.code").write_bytes(out.with_suffix(".code").read_bytes())
+    done = run("verify", altered)
+    assert done.exit_code == 2
+    assert reason in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "missing", "longer"])
+def test_damaged_code_files_are_rejected_by_both_readers(pipeline, tmp_path, damage):
+    folder, _ = pipeline
+    content = (folder / "certificate.code").read_bytes()
+    damaged = {
+        "truncated": content[:-3], "altered": content[:9] + bytes([content[9] ^ 4]) + content[10:],
+        "missing": None, "longer": content + b"\0",
+    }[damage]  # fmt: skip
+    (tmp_path / "certificate.json").write_bytes((folder / "certificate.json").read_bytes())
+    if damaged is not None:
+        (tmp_path / "certificate.code").write_bytes(damaged)
+    done = run("verify", tmp_path / "certificate.json")
+    assert done.exit_code == 2
+    assert "certificate.code" in done.stderr
+    status, answer = independent(tmp_path / "certificate.json", tmp_path)
+    assert status == 2
+    assert not answer["verified"]
+
+
+def test_code_file_holds_the_certified_weights(pipeline):
+    folder, result = pipeline
+    _, network = read_certificate(folder / "certificate.json")
+    stored = load_file(folder / "model.safetensors")
+    for place, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        assert stored[f"layers.{place}.weight"].numpy().tobytes() == weight.tobytes()
+        assert stored[f"layers.{place}.bias"].numpy().tobytes() == bias.tobytes()
+    train = result["statement"]["train"]
+    assert train["errors"] / train["n"] < 0.2
+    assert not result["statement"]["vacuous"]
+
+
+def test_independent_reader_finds_the_same_integers(pipeline):
+    folder, _ = pipeline
+    content = (folder / "certificate.code").read_bytes()
+    chain, normalised = verifier.decode(content)
+    _, network = read_certificate(folder / "certificate.json")
+    assert normalised
+    for (_, _, _, weights, biases), mine, bias in zip(
+        chain, network.weights, network.biases, strict=True
+    ):
+        np.testing.assert_array_equal(weights, mine)
+        np.testing.assert_array_equal(biases, bias)
+
+
+def test_finished_pipelines_are_not_repeated(pipeline):
+    folder, result = pipeline
+    before = (folder / "certificate.code").stat().st_mtime_ns
+    assert certify_into(folder, SPEC) == result == read_result(folder, SPEC)
+    assert (folder / "certificate.code").stat().st_mtime_ns == before
+
+
+def test_the_pipeline_is_seeded(pipeline, tmp_path):
+    folder, _ = pipeline
+    certify_into(tmp_path, SPEC)
+    assert (tmp_path / "certificate.code").read_bytes() == (
+        folder / "certificate.code"
+    ).read_bytes()
+
+
+def test_network_of_the_pipeline_is_certified_as_it_is(pipeline):
+    folder, result = pipeline
+    done = run("certify", folder / "model.safetensors", "--data", "digits", "--draws", 0,
+               "--held-out", "none", "--json")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["bits"] == result["statement"]["bits"]
+    assert document["bounds"][0]["value"] == result["statement"]["train"]["bound"]
+    assert document["best"]["name"].startswith("Occam")
+
+
+def test_random_labels_give_a_vacuous_certificate(tmp_path):
+    spec = CertifySpec.create(**{**SPEC.model_dump(), "random_labels": True})
+    result = certify_into(tmp_path, spec)
+    assert result["statement"]["vacuous"]
+    done = run("verify", tmp_path / "certificate.json")
+    assert done.exit_code == 0, done.stderr
+    assert "no more than guessing" in done.stdout
+
+
+def test_verifier_is_short_and_stands_alone():
+    text = Path(verifier.__file__).read_text()
+    assert len(text.splitlines()) < 200
+    modules = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(node.module.split(".")[0])
+    assert modules - set(sys.stdlib_module_names) == {"numpy"}
+
+
+@pytest.mark.parametrize("delta", [0, 1, -0.1, "nan"])
+def test_bad_delta_is_named(trained, delta):
+    done = run("certify", trained, "--data", "digits", "--delta", delta)
+    assert done.exit_code == 2
+    assert "`delta`" in done.stderr
+
+
+def test_bad_models_are_named(tmp_path):
+    path = tmp_path / "bad.safetensors"
+    save_file({"w": torch.full((10, 64), torch.nan)}, path)
+    done = run("certify", path, "--data", "digits")
+    assert done.exit_code == 2
+    assert "NaN or infinite" in done.stderr
+    save_file({"w": torch.zeros(10, 63)}, path)
+    done = run("certify", path, "--data", "digits")
+    assert done.exit_code == 4
+    assert "chain of dense layers on 64 inputs" in done.stderr
+    path.write_bytes(b"nothing")
+    done = run("certify", path, "--data", "digits")
+    assert done.exit_code == 2

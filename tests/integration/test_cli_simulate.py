@@ -1,0 +1,106 @@
+"""`prunable simulate` as users call it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from prunable.cli.app import app
+from prunable.experiments import dynamics
+from prunable.experiments.dynamics import DynamicsSettings, run_experiment
+
+PARTICLES = ("chaos", "euler", "moments", "compression")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["simulate", *[str(a) for a in arguments]])
+
+
+@pytest.mark.parametrize("experiment", PARTICLES)
+def test_rates_with_intervals(experiment, tmp_path):
+    done = run(experiment, "--out", tmp_path, "--alpha", 1.75, "--seeds", 3, "--scale", "smoke",
+               "--json")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document == json.loads((tmp_path / f"{experiment}.json").read_text())
+    assert (tmp_path / f"{experiment}.svg").read_text().startswith("<?xml")
+    assert document["rates"]
+    for rate in document["rates"]:
+        assert rate["low"] <= rate["exponent"] <= rate["high"]
+        assert rate["alpha"] == 1.75
+        assert rate["seeds"] == 3
+        assert rate["agreement"] in ("agrees", "within the bound", "not yet asymptotic", "differs")
+    assert document["settings"]["rows"] == len(list((tmp_path / "runs").iterdir()))
+
+
+def test_sgd_tail_is_monotone_and_simulated(tmp_path):
+    done = run("sgd-tail", "--out", tmp_path, "--scale", "smoke", "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    rows = [dict(zip(document["table"]["columns"], row, strict=True))
+            for row in document["table"]["rows"]]  # fmt: skip
+    exact = {(row["d"], row["b"], row["eta"]): row["exact"] for row in rows}
+    for (d, b, eta), alpha in exact.items():
+        for (other_d, other_b, other_eta), other in exact.items():
+            if d == other_d and b <= other_b and eta >= other_eta and (b, eta) != (
+                other_b, other_eta
+            ):  # fmt: skip
+                assert alpha < other
+    # 24 settings, Hill's bias at large alpha aside
+    assert all(abs(row["deviation"]) < 5 for row in rows if row["exact"] < 3)
+
+
+def test_table_and_notes_for_people(tmp_path):
+    done = run("euler", "--out", tmp_path, "--alpha", 1.9, "--seeds", 2, "--scale", "smoke",
+               "--noise", "type1", "--activation", "sigmoid", "--loss", "logistic")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "Weight decay makes" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("noise", "activation", "loss"),
+    [("type2", "relu", "cross-entropy"), ("type1", "tanh", "squared")],
+)
+def test_other_noises_activations_and_losses(noise, activation, loss, tmp_path):
+    settings = DynamicsSettings((1.8,), 2, noise, activation, loss, "smoke")
+    assert run_experiment("chaos", settings, tmp_path)["rates"]
+
+
+def test_killed_run_goes_on_with_equal_numbers(tmp_path, monkeypatch):
+    settings = DynamicsSettings((1.6,), 3, scale="smoke")
+    whole = run_experiment("chaos", settings, tmp_path / "whole")
+    honest, computed = dynamics.execute_row, []
+
+    def fails_at_third(spec):
+        computed.append(spec)
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        return honest(spec)
+
+    monkeypatch.setattr(dynamics, "execute_row", fails_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment("chaos", settings, tmp_path / "cut")
+    monkeypatch.setattr(dynamics, "execute_row", lambda spec: computed.append(spec) or honest(spec))
+    again = run_experiment("chaos", settings, tmp_path / "cut")
+    assert again == whole
+    # two rows were stored before the kill: the third and fourth remained
+    assert len(computed) == 3 + 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("--alpha", "0.9"), "no mean"), (("--alpha", "2.5"), "at most 2"),
+     (("--seeds", "1"), "at least 2")],
+)  # fmt: skip
+def test_bad_input_is_one_message(arguments, words, tmp_path):
+    done = run("chaos", "--out", tmp_path, *arguments, "--scale", "smoke")
+    assert done.exit_code == 2
+    assert words in done.output
+    assert "Traceback" not in done.output
+
+
+def test_unknown_experiment_is_refused(tmp_path):
+    from prunable.errors import InputError
+
+    with pytest.raises(InputError, match="experiment"):
+        run_experiment("entropy", DynamicsSettings(), tmp_path)

@@ -1,0 +1,126 @@
+"""Certificates of pruned, quantised networks on MNIST and Fashion-MNIST, and the control.
+
+Run: python tools/certify_study.py OUT WORK [--seeds 3] [--data NAME ...] [--threads 1]
+
+WORK keeps one folder a run; a second call goes on where the first stopped. OUT receives
+certificates with their code files, results.json and table.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prunable.experiments.certification import CERTIFICATE, CertifySpec, certify_into
+from prunable.experiments.store import Store
+from prunable.files import read_json, write_json, write_text
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "mnist": {"net": "c5-8,m4,c3-12,m2,d", "rate": 1.5e-4, "epochs": 16, "lr": 1.2e-2},
+    "fashion-mnist": {"net": "c5-8,m4,c3-12,m2,d", "rate": 1.5e-4, "epochs": 16, "lr": 1.2e-2},
+}
+
+
+def specs(names: list[str], seeds: int) -> list[CertifySpec]:
+    """Three seeds of each data set, then one control each on random labels."""
+    true = [
+        CertifySpec.create(dataset=name, seed=seed, **SETTINGS[name])
+        for seed in range(seeds)
+        for name in names
+    ]
+    controls = [
+        CertifySpec.create(dataset=name, random_labels=True, **SETTINGS[name]) for name in names
+    ]
+    return true + controls
+
+
+def row(spec: CertifySpec, result: dict[str, Any], seconds: float | None) -> dict[str, Any]:
+    """What the table shows of one run."""
+    statement, notes = result["statement"], result["notes"]
+    train, test = statement["train"], statement["test"]
+    return {
+        "dataset": spec.dataset,
+        "labels": "random" if spec.random_labels else "true",
+        "seed": spec.seed,
+        "net": notes["network"],
+        "weights": notes["weights"],
+        "kept": notes["kept"],
+        "bits": statement["bits"],
+        "float_train_error": result["latent_errors"] / train["n"],
+        "train_error": train["errors"] / train["n"],
+        "test_error": test["errors"] / test["n"],
+        "bound": train["bound"],
+        "bound_with_permutations": notes["bound_with_permutations"],
+        "held_out_bound": test["bound"],
+        "vacuous": statement["vacuous"],
+        "minutes": seconds / 60,
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown table of all runs."""
+    lines = [
+        "| data | labels | seed | net (weights) | kept | bits | train error | test error | "
+        "**certified** | with permutations | by test set | vacuous | minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        shares = [r[k] for k in ("train_error", "test_error", "bound", "bound_with_permutations",
+                                 "held_out_bound")]  # fmt: skip
+        train, test, bound, orders, held_out = (f"{100 * share:.2f} %" for share in shares)
+        lines.append(
+            f"| {r['dataset']} | {r['labels']} | {r['seed']} | {r['net']} ({r['weights']:,}) | "
+            f"{r['kept']:,} | {r['bits']:,} | {train} | {test} | **{bound}** | {orders} | "
+            f"{held_out} | {'yes' if r['vacuous'] else 'no'} | {r['minutes']:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run what is missing, and gather everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--data", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    store, rows = Store(given.work), []
+    for spec in specs(given.data, given.seeds):
+        folder = store.folder(spec)
+        spent = read_json(folder / "seconds.json") if (folder / "seconds.json").exists() else 0.0
+        started = time.monotonic() - spent
+
+        def told(
+            epoch: int, loss: float, at: Path = folder, since: float = started,
+            name: str = spec.run_id,
+        ) -> None:  # fmt: skip
+            write_json(at / "seconds.json", time.monotonic() - since)
+            print(f"{name} epoch {epoch} loss {loss:.4f}", flush=True)
+
+        result = certify_into(folder, spec, on_epoch=told)
+        rows.append(row(spec, result, read_json(folder / "seconds.json")))
+        print(table(rows[-1:]), flush=True)
+        name = f"{spec.dataset}-{'random' if spec.random_labels else f'seed{spec.seed}'}"
+        publish(folder, given.out / f"{name}.json")
+    stem = "results" if len(given.data) == len(SETTINGS) else "-".join(given.data)
+    write_json(given.out / f"{stem}.json", rows)
+    write_text(given.out / f"{stem}.md", table(rows))
+
+
+def publish(folder: Path, target: Path) -> None:
+    """Copy a certificate and its code file under one name."""
+    document = read_json(folder / CERTIFICATE)
+    document["statement"]["file"] = target.with_suffix(".code").name
+    write_json(target, document)
+    shutil.copyfile((folder / CERTIFICATE).with_suffix(".code"), target.with_suffix(".code"))
+
+
+if __name__ == "__main__":
+    main()
