@@ -22,8 +22,8 @@ def system(p, m, replicas, width, dtype):
     problem = MeanFieldProblem(x, y)
     return problem, *initial_particles(problem, replicas, width, seed=0, dtype=dtype)
 
+torch.set_num_threads(1)
 if sys.argv[1] == "large":
-    torch.set_num_threads(2)
     # float32 and 32 examples; the noise of type I and of type III
     problem, theta, c = system(140, 32, 1, 10_000, torch.float32)
     found = {}
@@ -33,7 +33,6 @@ if sys.argv[1] == "large":
                  eta=1e-3, steps=1000, seed=0)
         found[noise] = time.perf_counter() - start
 else:
-    torch.set_num_threads(1)
     problem, theta, c = system(4, 16, 64, 32, torch.float64)
     drive, options = StableDrive(1.8, 0.15), dict(eta=0.02, steps=50)
     batched, loop = [], []
@@ -60,7 +59,7 @@ def test_simulate(benchmark, what):
         found = json.loads(done.stdout)
         benchmark.extra_info.update(found)
         if what == "large":
-            assert found["type1"] < 60
+            assert max(found["type1"], found["type3"]) < 60
         else:
             assert found["ratio"] >= 3
 

@@ -139,13 +139,13 @@ class MeanFieldProblem:
         hidden, slope = _ACTIVATIONS[self.activation](theta @ self.inputs.T)
         if field is None:
             field = _average(hidden, readout)
-        residual = self.loss_gradient(field)
+        residual = self.loss_gradient(field).mul_(-1 / self.inputs.shape[0])
         if self.outputs == 1:
-            # one output: the readout is a factor of the particle, applied last
-            move = (slope.mul_(residual.mT) @ self.inputs).mul_(readout)
+            # an outer product: cheaper as two factors
+            pull = slope.mul_(residual.mT).mul_(readout)
         else:
-            move = slope.mul_(readout @ residual.mT) @ self.inputs
-        move.mul_(-1 / self.inputs.shape[0])
+            pull = slope.mul_(readout @ residual.mT)
+        move = pull @ self.inputs
         if self.weight_decay:
             move.sub_(theta, alpha=self.weight_decay)
         return move, field
