@@ -19,7 +19,7 @@ from prunable.nets.network_bounds import (
     margins_of,
     with_layers,
 )
-from prunable.numerics.bounds.matrix_facts import log_path_norms, network_facts
+from prunable.numerics.bounds.matrix_facts import fold_biases, log_path_norms, network_facts
 
 
 def generator(seed=0):
@@ -127,6 +127,14 @@ def test_dense_models_match_their_matrices():
         bias = [layer for layer in model if isinstance(layer, nn.Linear)][i].bias
         h = np.maximum(out + bias.detach().numpy(), 0)
     assert facts.biases == 40
+    folded = facts_of_model(model, x, y, fold=True)
+    h = np.concatenate([x.double().numpy(), np.ones((200, 1))], axis=1)
+    wide = fold_biases(matrices, [m.bias.detach() for m in model if isinstance(m, nn.Linear)])
+    for layer, m in zip(folded.layers, wide, strict=True):
+        out = h @ m.T
+        gain = np.linalg.norm(out, axis=1) / np.linalg.norm(h, axis=1)
+        assert layer.contraction == pytest.approx(gain.max() / np.linalg.norm(m, 2), rel=1e-5)
+        h = np.maximum(out, 0)
 
 
 def test_bounds_of_network_from_modules_arrays_and_tensors():

@@ -404,6 +404,27 @@ def test_heavy_tails_violate_the_gaussian_assumption():
     assert "layer 1" in broken["weights are independent centred Gaussians"].evidence
 
 
+def test_contraction_is_compared_with_training_inputs():
+    """A layer that narrows 900 inputs to 2 outputs, whose inputs all lie along its first row."""
+    a = np.zeros((2, 900))
+    a[0, 0] = a[1, 1] = 1.0
+    x = np.zeros((50, 900))
+    x[:, 0] = 1.0
+    name = "layers that narrow contract training inputs (condition C.1)"
+    claimed = contraction(900, 2, 50)
+    for contractions, status in (
+        ([1.0], "violated"),
+        ([claimed / 2], "holds"),
+        (None, "unchecked"),
+    ):
+        network = network_facts([a], np.ones(50), x, contractions=contractions)
+        result = sketched_bound(network, 0.1)
+        found = {item.name: item for item in result.assumptions}[name]
+        assert found.status == status
+        if status == "violated":
+            assert math.exp(found.excess) == pytest.approx(1 / claimed)
+
+
 def test_margins_at_most_zero_are_named():
     _, dense = facts()
     rng = np.random.default_rng(0)

@@ -1,6 +1,8 @@
 """Rounds on digits: resumed runs, exact byte counts, comparisons, and their pages."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -176,7 +178,17 @@ def test_other_bad_input_is_named(tmp_path):
 def test_flower_gives_the_same_rows(tmp_path):
     pytest.importorskip("flwr", reason="the extra `flower` is not installed")
     pytest.importorskip("ray", reason="the extra `flower` is not installed")
-    from prunable.experiments.federated_flower import run_flower
-
     spec = spec_of(TOP_K)
-    assert run_flower(spec, 2) == run_federated(spec, 2, tmp_path)
+    # a process of its own: Ray takes over signals and starts from a script that it can find again
+    script = (
+        "import json, os, sys\n"
+        "from prunable.experiments.federated_flower import run_flower\n"
+        "from prunable.experiments.federated_specs import FederatedSpec\n"
+        "spec = FederatedSpec.model_validate_json(sys.argv[1])\n"
+        "print('rows', json.dumps(run_flower(spec, 2, cpus=os.cpu_count())))\n"
+    )
+    command = [sys.executable, "-c", script, spec.model_dump_json()]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    rows = [line for line in found.stdout.splitlines() if line.startswith("rows ")]
+    assert rows, found.stderr[-2000:]
+    assert json.loads(rows[0].removeprefix("rows ")) == run_federated(spec, 2, tmp_path)

@@ -214,7 +214,7 @@ def facts_of_model(
     for i, layer in layers.items():  # before their outputs are NaN too
         check_matrix(names[i], _array(layer).reshape(len(layer.weight), -1))
     margins = margins_of(model, x, y)
-    gains, output_norm, shapes = _walk(modules, x)
+    gains, output_norm, shapes = _walk(modules, x, fold)
     maps = {i: LayerMap(names[i], layer, shapes[i]) for i, layer in layers.items()}
     others = maps if pruned is None else _as(maps, chain_of(pruned), len(modules))
     flat = _array(x).reshape(len(x), -1)
@@ -251,10 +251,8 @@ def facts_of_model(
             input_bound=input_bound,
             biases=sum(len(b) for b in biases if b is not None),
         )
-    if fold:
-        return facts
     measured = [
-        replace(layer, contraction=min(1.0, gain / layer.spectral) if layer.spectral > 0 else 1.0)
+        replace(layer, contraction=min(1.0, gain / layer.spectral) if layer.spectral > 0 else None)
         for layer, gain in zip(facts.layers, gains, strict=True)
     ]
     return replace(facts, layers=tuple(measured))
@@ -347,24 +345,31 @@ def with_layers(model: nn.Module, matrices: Sequence[FloatArray]) -> nn.Module:
 
 @torch.no_grad()
 def _walk(
-    modules: list[nn.Module], x: torch.Tensor
+    modules: list[nn.Module], x: torch.Tensor, fold: bool
 ) -> tuple[list[float], float, dict[int, tuple[int, ...]]]:
-    """Largest ||A x|| / ||x|| of every layer, largest norm of the outputs, shapes of inputs."""
+    """Largest ||A x|| / ||x|| of every layer, largest norm of the outputs, shapes of inputs.
+
+    With folded biases A and x are those of `fold_biases`.
+    """
     gains: dict[int, float] = {}
     shapes: dict[int, tuple[int, ...]] = {}
-    output_norm = 0.0
+    output_norm, last = 0.0, max(layers_of(modules))
     for batch in x.split(EVALUATED_AT_ONCE):
         state = batch
         for i, module in enumerate(modules):
             if isinstance(module, nn.Linear | nn.Conv2d):
                 shapes[i] = tuple(state.shape[1:])
                 out = LayerMap("", module, shapes[i]).apply(state)
-                before, after = state.flatten(1).norm(dim=1), out.flatten(1).norm(dim=1)
-                ratio = torch.where(before > 0, after / before, torch.zeros_like(after))
-                gains[i] = max(gains.get(i, 0.0), float(ratio.max()))
-                bias = module.bias
+                bias, plain = module.bias, out
                 if bias is not None:
                     out = out + (bias if isinstance(module, nn.Linear) else bias[:, None, None])
+                before = state.flatten(1).norm(dim=1)
+                after = (out if fold else plain).flatten(1).norm(dim=1)
+                if fold:
+                    before = torch.hypot(before, torch.ones(()))
+                    after = torch.hypot(after, torch.ones(())) if i < last else after
+                ratio = torch.where(before > 0, after / before, torch.zeros_like(after))
+                gains[i] = max(gains.get(i, 0.0), float(ratio.max()))
                 state = out
             elif not isinstance(module, nn.Dropout):
                 state = module(state)

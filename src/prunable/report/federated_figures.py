@@ -45,6 +45,7 @@ def draw_bytes(axes: Axes, document: dict[str, Any]) -> None:
         ylabel="test accuracy, %",
         title=title_of(document),
     )
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.legend(fontsize=7, loc="lower right")
 
 
@@ -77,6 +78,8 @@ def draw_cost(axes: Axes, document: dict[str, Any]) -> None:
         ylabel="accuracy less that of dense FedAvg, points",
         title="What fewer bytes cost",
     )
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.legend(fontsize=7, loc="best")
 
 

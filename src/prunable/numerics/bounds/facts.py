@@ -47,8 +47,9 @@ class LayerFacts:
         Parameters that pruning left; `kept` if nothing was pruned.
     row_count, column_count : int
         Largest number of non-zeros in a row and in a column of the pruned matrix.
-    contraction : float
-        max ||A x|| / (||A||_2 ||x||) over the training inputs of the layer; 1 if not measured.
+    contraction : float, optional
+        max ||A x|| / (||A||_2 ||x||) over the training inputs of the layer; None if it was not
+        measured.
     """
 
     name: str
@@ -71,7 +72,7 @@ class LayerFacts:
     pruned_kept: int = 0
     row_count: int = 0
     column_count: int = 0
-    contraction: float = 1.0
+    contraction: float | None = None
 
     @property
     def relative_error(self) -> float:

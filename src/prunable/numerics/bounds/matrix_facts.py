@@ -37,7 +37,7 @@ def layer_facts(
     matrix: ArrayLike,
     pruned: ArrayLike | None = None,
     *,
-    contraction: float = 1.0,
+    contraction: float | None = None,
 ) -> LayerFacts:
     """Measure a dense layer.
 
@@ -47,7 +47,7 @@ def layer_facts(
     matrix : array_like, shape (outputs, inputs)
     pruned : array_like, optional
         The layer after pruning, same shape.
-    contraction : float
+    contraction : float, optional
         See `LayerFacts`.
 
     Returns
@@ -208,7 +208,7 @@ def network_facts(
             labels[i],
             array,
             cut[i],
-            contraction=1.0 if contractions is None else contractions[i],
+            contraction=None if contractions is None else contractions[i],
         )
         # laws of the weights speak of the weights alone
         mean, variance, kurtosis = moments(plain[i])

@@ -71,13 +71,18 @@ def contracts(facts: NetworkFacts, failure: float) -> Assumption | None:
     }
     if not claimed or min(claimed.values()) == 1:
         return None
-    worst = max(
-        (layer for layer in facts.layers if claimed.get(layer.name, 1.0) < 1),
-        key=lambda layer: layer.contraction / claimed[layer.name],
-    )
+    name = "layers that narrow contract training inputs (condition C.1)"
+    shown = [
+        (layer.contraction / claimed[layer.name], layer)
+        for layer in facts.layers
+        if claimed.get(layer.name, 1.0) < 1 and layer.contraction is not None
+    ]
+    if not shown:
+        return Assumption(name, "unchecked", "the layers' inputs were not given")
+    ratio, worst = max(shown, key=lambda pair: pair[0])
     return at_most(
-        "layers that narrow contract training inputs (condition C.1)",
-        safe_log(worst.contraction),
+        name,
+        safe_log(ratio * claimed[worst.name]),
         math.log(claimed[worst.name]),
         f"max ||Ax||/(||A|| ||x||) of {worst.name}",
     )
