@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from prunable.errors import SpecError
+from prunable.errors import SpecError, UnsupportedModelError
 
 
 class Noise(StrEnum):
@@ -80,9 +80,12 @@ def train(
     from prunable.experiments.spec import TrainSpec
     from prunable.experiments.stages import train_into
     from prunable.experiments.store import Store
-    from prunable.nets.models import NETS, known_net
+    from prunable.nets.models import NETS
 
-    known_net(net)
+    if net not in NETS:
+        raise UnsupportedModelError(
+            f"`net` of `train` must be one of {', '.join(NETS)}; got {net}."
+        )
     if (epochs is None) == (until_accuracy is None):
         raise SpecError("give either --epochs or --until-accuracy.")
     n_train = len(load(data, split=split.value if split else None).x_train)
