@@ -9,6 +9,7 @@ core. What is finished is kept in WORK (default: OUT/work), so that an interrupt
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import statistics
@@ -41,7 +42,12 @@ from prunable.numerics.bounds.comparison import like_with_like
 from prunable.numerics.bounds.distributed_sparsity import line_counts
 from prunable.numerics.bounds.neyshabur2015 import frobenius_capacity
 from prunable.numerics.bounds.neyshabur2017 import spectral_capacity
-from prunable.numerics.bounds.pruning_moments import kept_share, layer_error, strength_of
+from prunable.numerics.bounds.pruning_moments import (
+    kept_share,
+    layer_error,
+    pruned_share,
+    strength_of,
+)
 from prunable.numerics.bounds.random_pruning import Draws
 from prunable.numerics.bounds.rho import rho_limit, rho_upper
 from prunable.numerics.bounds.sketched_network import needed_margin, sketched_bound
@@ -252,6 +258,13 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+@functools.cache
+def largest_input() -> float:
+    """Largest norm of a picture of MNIST in [-1, 1]."""
+    x = load("mnist").x_train.astype(np.float64) * 2 - 1
+    return float(np.linalg.norm(x, axis=1).max())
+
+
 def published_rates() -> list[dict[str, Any]]:
     """The published rows as roots per example, beside plain counting and the implied strength."""
     rows = []
@@ -264,6 +277,17 @@ def published_rates() -> list[dict[str, Any]]:
         count = sum(a * b for a, b in pairs)
         squared = sum(a * b * math.log(max(a, b)) ** 2 for a, b in pairs)
         chi = math.exp(2 * PUBLISHED["Ours"][i]) * n / squared
+        d = strength_of(min(chi, 1.0))
+        # ||Delta||_F^2 = r^(3/2) ||A||_F^2 in the mean, and a spectral norm is at least the
+        # Frobenius norm over sqrt(width): with Bartlett's row that bounds the margin needed
+        log_excess = (
+            1
+            + math.log(largest_input())
+            + math.log(contraction(width, 10, n, variant="authors-code"))
+            + 1.5 * math.log(pruned_share(d))
+            + PUBLISHED["Bartlett 2017"][i] / 2
+            - 0.5 * math.log(width)
+        )
         rows.append(
             {
                 "data": "CIFAR-10" if cifar else "MNIST",
@@ -277,7 +301,8 @@ def published_rates() -> list[dict[str, Any]]:
                 | {"Ours": PUBLISHED["Ours"][i]},
                 "counting": math.log(count / n) / 2,
                 "implied_chi": chi,
-                "implied_d": strength_of(min(chi, 1.0)),
+                "implied_d": d,
+                "margin_excess": None if cifar else math.exp(log_excess),
             }
         )
     return rows
@@ -388,17 +413,21 @@ def published_lines() -> list[str]:
         "Natural logarithms. The tables' rows for others are raw capacities; their root per "
         "example, (capacity / n)^(1/2), is comparable with the row `Ours`. Counting is "
         "(weights / n)^(1/2), which needs no data. `d` is what the row `Ours` implies if its "
-        "margin loss is 0.",
+        "margin loss is 0. The last column is the least factor by which the margin needed at that "
+        "`d` exceeds the smallest training margin, if the row Bartlett 2017 is that of the same "
+        "network (released formulas, Gaussian weights, pictures in [-1, 1]): "
+        "e max||x|| kappa_L r^(3/4) exp(row / 2) / sqrt(width), r = d / (d + 2).",
         "",
         "| data, width | Neyshabur 2015 | Neyshabur 2017 | Bartlett 2017 | Ours | plain counting | "
-        "implied chi | implied `d` |",
-        "|---|---|---|---|---|---|---|---|",
+        "implied chi | implied `d` | margin needed / smallest, at least |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in published_rates():
         rates = " | ".join(f"{value:.2f}" for value in row["rates"].values())
         lines.append(
             f"| {row['data']}, {row['width']} | {rates} | {row['counting']:.2f} | "
-            f"{row['implied_chi']:.3f} | {row['implied_d']:.3f} |"
+            f"{row['implied_chi']:.3f} | {row['implied_d']:.3f} | "
+            f"{'' if row['margin_excess'] is None else format(row['margin_excess'], '.0f')} |"
         )
     return lines
 
@@ -464,7 +493,7 @@ def figure(runs: list[dict[str, Any]]) -> Figure:
         ax.set_yticks(range(len(keys)), [label(*key) for key in keys])
         ax.set(xlabel="natural logarithm; a risk bound left of 0 is not vacuous")
         ax.set_title("Five-layer perceptron of width 784 on MNIST")
-        ax.legend(frameon=False, loc="lower right")
+        ax.legend(frameon=False, loc="upper right")
     return fig
 
 
@@ -518,6 +547,10 @@ def findings(runs: list[dict[str, Any]]) -> list[str]:
         f"every column, by {min(gaps):.2f} to {max(gaps):.2f} in the logarithm (a factor "
         f"{math.exp(min(gaps)):.1f} to {math.exp(max(gaps)):.1f}): a sketch has chi ln^2(p) "
         "numbers for each weight, about 35 at these strengths.",
+        "- The published rows do not fit each other. A strength that gives the row `Ours` needs a "
+        f"margin {min(r['margin_excess'] for r in mnist):.0f} to "
+        f"{max(r['margin_excess'] for r in mnist):.0f} times the smallest training margin that the "
+        "row Bartlett 2017 implies, at the least, so that its margin loss would not be 0.",
         f"- On the networks trained here at width 784: sketch {ours:.2f}, plain counting "
         f"{dense:.2f}, Bartlett 2017 (released code) {bartlett:.2f}, in the same form.",
         f"- The smallest training margin was positive on {positive} of {len(runs)} networks.",
