@@ -44,7 +44,7 @@ def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: Prun
                 weights.copy_(torch.where(kept, weights, fill_of(layer, weights)))
                 continue
             # not a product with 0, which would leave -0.0
-            weights.masked_fill_(~kept, 0)
+            torch.where(kept, weights, weights.new_zeros(()), out=weights)
 
 
 def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iterator[str]:

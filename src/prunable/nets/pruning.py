@@ -15,6 +15,7 @@ from prunable.nets.masks import apply_plan_
 from prunable.nets.plan import Budget, PruningPlan
 from prunable.nets.strategies import Strategy
 from prunable.nets.views import WeightView, to_numpy, views_of
+from prunable.numerics.parallel import each
 from prunable.numerics.randomness import rng
 
 
@@ -131,7 +132,7 @@ def _selected(
 
 def _nonzero(named: Mapping[str, torch.Tensor]) -> int:
     # NumPy counts several times faster
-    return sum(int(np.count_nonzero(to_numpy(p))) for p in named.values())
+    return sum(each(lambda p: int(np.count_nonzero(to_numpy(p))), named.values()))
 
 
 def _lost(named: Mapping[str, torch.Tensor], plan: PruningPlan) -> int:

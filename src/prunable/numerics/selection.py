@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError
 from prunable.numerics.magnitudes import BINS, CHUNK, Magnitudes
+from prunable.numerics.parallel import each
 
 Rounding = Literal["ceil", "floor"]
 
@@ -92,20 +94,10 @@ def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
     parts = [Magnitudes.of(np.asarray(a, dtype=common), where=where) for a in arrays]
     k = check_count(k, sum(part.size for part in parts), "k", where)
     threshold, ties = _threshold(parts, k)
-    masks = []
-    buffer = np.empty(CHUNK, dtype=common)
-    for array, part in zip(arrays, parts, strict=True):
-        mask = np.empty(part.size, dtype=np.bool_)
-        for start in range(0, part.size, CHUNK):
-            chunk = part.values[start : start + CHUNK]
-            magnitudes = np.abs(chunk, out=buffer[: chunk.size])
-            np.greater(magnitudes, threshold, out=mask[start : start + CHUNK])
-            if ties:
-                equal = np.flatnonzero(magnitudes == threshold)[:ties]
-                mask[start + equal] = True
-                ties -= equal.size
-        masks.append(mask.reshape(array.shape))
-    return masks
+    masks = each(partial(_above, threshold=threshold), parts)
+    for part, mask in zip(parts, masks, strict=True):
+        ties = _mark_ties(part, threshold, ties, mask)
+    return [mask.reshape(array.shape) for mask, array in zip(masks, arrays, strict=True)]
 
 
 def _threshold(parts: Sequence[Magnitudes], k: int) -> tuple[float, int]:
@@ -113,19 +105,48 @@ def _threshold(parts: Sequence[Magnitudes], k: int) -> tuple[float, int]:
     if k == 0:
         return math.inf, 0
     counts = np.zeros(BINS, dtype=np.int64)
-    for part in parts:
-        for _, bins in part.binned():
-            counts += np.bincount(bins, minlength=BINS)
+    for found in each(_bin_counts, parts):
+        counts += found
     above = np.append(np.cumsum(counts[::-1])[::-1], 0)
     # the last bin from whose start on there are at least k
     number = int(np.searchsorted(-above, -k, side="right")) - 1
     asked = np.zeros(BINS, dtype=np.bool_)
     asked[number] = True
-    inside = np.sort(np.concatenate([part.gather(asked) for part in parts]))
+    inside = np.sort(np.concatenate(each(lambda part: part.gather(asked), parts)))
     wanted = k - int(above[number + 1])
     threshold = inside[inside.size - wanted]
     larger = inside.size - int(np.searchsorted(inside, threshold, side="right"))
     return float(threshold), wanted - larger
+
+
+def _bin_counts(part: Magnitudes) -> NDArray[np.int64]:
+    counts = np.zeros(BINS, dtype=np.int64)
+    for _, bins in part.binned():
+        counts += np.bincount(bins, minlength=BINS)
+    return counts
+
+
+def _above(part: Magnitudes, threshold: float) -> NDArray[np.bool_]:
+    """Mark the magnitudes above a threshold."""
+    mask = np.empty(part.size, dtype=np.bool_)
+    buffer = np.empty(min(CHUNK, part.size), dtype=part.values.dtype)
+    for start in range(0, part.size, CHUNK):
+        chunk = part.values[start : start + CHUNK]
+        magnitudes = np.abs(chunk, out=buffer[: chunk.size])
+        np.greater(magnitudes, threshold, out=mask[start : start + CHUNK])
+    return mask
+
+
+def _mark_ties(part: Magnitudes, threshold: float, ties: int, mask: NDArray[np.bool_]) -> int:
+    """Mark the first of the magnitudes at a threshold; give how many are still wanted."""
+    for start in range(0, part.size, CHUNK):
+        if not ties:
+            break
+        chunk = part.values[start : start + CHUNK]
+        equal = np.flatnonzero(np.abs(chunk) == threshold)[:ties]
+        mask[start + equal] = True
+        ties -= equal.size
+    return ties
 
 
 def kept_count(kappa: float, total: int, rounding: Rounding = "ceil") -> int:

@@ -12,6 +12,7 @@ from prunable.errors import InputError
 from prunable.nets.plan import Axis, Budget, Energy, Error, Keep, LayerPlan, PruningPlan
 from prunable.nets.views import WeightView
 from prunable.numerics.compressibility import kept_counts, relative_error
+from prunable.numerics.parallel import each
 from prunable.numerics.selection import Rounding, kept_count, top_k_masks
 
 Scores = NDArray[np.floating[Any]]
@@ -88,18 +89,19 @@ def plan_of(
     asked = budget.kappa if isinstance(budget, Keep) and budget.scope == "layer" else None
     for kept in masks:
         kept.flags.writeable = False
+    errors = each(lambda i: relative_error(scores[i], masks[i], p), range(len(masks)))
     layers = (
         LayerPlan(
             view.name,
             view.matrix.shape,
             axis,
             kept,
-            eps=relative_error(norms, kept, p),
+            eps=eps,
             p=p,
             kappa_asked=asked,
             taps=view.taps,
         )
-        for view, kept, norms in zip(views, masks, scores, strict=True)
+        for view, kept, eps in zip(views, masks, errors, strict=True)
     )
     return PruningPlan(method, budget, tuple(layers))
 

@@ -1,0 +1,33 @@
+"""Work on several arrays at once: NumPy lets go of the interpreter while it computes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Apply a function to every item on threads, results in the items' order.
+
+    Parameters
+    ----------
+    function : callable
+        Pure, and busy in NumPy for long enough.
+    items : iterable
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    Exception
+        The first that an item raises.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, items))
