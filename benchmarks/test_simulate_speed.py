@@ -24,10 +24,10 @@ def system(p, m, replicas, width, dtype):
 
 torch.set_num_threads(1)
 if sys.argv[1] == "large":
-    # float32 and 32 examples; the noise of type I and of type III
+    # float32 and 32 examples, on one thread; type II draws 1.4e9 numbers, which take most of it
     problem, theta, c = system(140, 32, 1, 10_000, torch.float32)
     found = {}
-    for noise in ("type1", "type3"):
+    for noise in ("type1", "type2", "type3"):
         start = time.perf_counter()
         simulate(problem, StableDrive(1.8, 0.15, noise), [System(10_000)], theta, c,
                  eta=1e-3, steps=1000, seed=0)
@@ -59,7 +59,7 @@ def test_simulate(benchmark, what):
         found = json.loads(done.stdout)
         benchmark.extra_info.update(found)
         if what == "large":
-            assert max(found["type1"], found["type3"]) < 60
+            assert max(found.values()) < 60
         else:
             assert found["ratio"] >= 3
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from prunable.errors import DataIntegrityError, InputError
+from prunable.nets.augmentation import augmented
 from prunable.nets.models import MeanFieldNetwork, mean_field_lr
 from prunable.nets.noise import HeavyTailedNoise
 from prunable.nets.retraining import hold_masks
@@ -94,6 +95,138 @@ def test_stops_at_the_accuracy_asked_for():
     assert outcome.steps < 5000
     assert outcome.log[-1]["accuracy"] >= 0.9
     assert all(row["accuracy"] < 0.9 for row in outcome.log[:-1])
+
+
+def rule(**changes):
+    """Settings whose rule the problem meets well before the last step."""
+    fields = {"steps": 400, "lr": 2.0, "noise": None, "until_loss": 0.2, "extra_steps": 25}
+    return settings(**(fields | {"average_last": 15} | changes))
+
+
+def test_the_rule_asks_for_accuracy_and_loss_and_is_followed_by_extra_steps():
+    x, y = problem()
+    outcome = train(network(), x, y, rule(until_accuracy=0.9))
+    met = [row["step"] for row in outcome.log if row["accuracy"] >= 0.9 and row["loss"] < 0.2]
+    accurate = [row["step"] for row in outcome.log if row["accuracy"] >= 0.9]
+    assert outcome.stopped
+    assert outcome.status == "done"
+    assert accurate[0] < met[0]  # so the loss was asked for too
+    assert outcome.steps == met[0] + 25
+    assert f"loss below 0.2 reached at step {met[0]}" in outcome.reason
+    alone = train(network(), x, y, rule(extra_steps=0, average_last=0))
+    assert alone.steps == met[0]
+    assert alone.average is None
+
+
+def test_average_with_a_rule_is_of_the_last_iterates():
+    x, y = problem()
+    model, iterates = network(), []
+    outcome = train(
+        model, x, y, rule(),
+        on_step=lambda _: iterates.append(model.hidden.weight.detach().double().clone()),
+    )  # fmt: skip
+    assert len(iterates) == outcome.steps < 400
+    expected = torch.stack(iterates[-15:]).mean(0)
+    torch.testing.assert_close(outcome.average["hidden.weight"], expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("until_loss", [1e-9, 0.2])
+def test_a_rule_not_met_in_time_is_not_met(until_loss):
+    """The second would be met at step 40 at the earliest, too late for 25 more steps of 60."""
+    x, y = problem()
+    met = train(network(), x, y, rule()).steps - 25
+    chosen = rule(until_loss=until_loss, steps=met + 24)
+    model, iterates = network(), []
+    outcome = train(
+        model, x, y, chosen,
+        on_step=lambda _: iterates.append(model.hidden.weight.detach().double().clone()),
+    )  # fmt: skip
+    assert not outcome.stopped
+    assert outcome.status == "done"
+    assert outcome.steps == chosen.steps
+    assert outcome.reason.endswith("not reached")
+    expected = torch.stack(iterates[-15:]).mean(0)
+    torch.testing.assert_close(outcome.average["hidden.weight"], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_runs_with_a_rule_resume_bit_for_bit_wherever_killed(tmp_path):
+    x, y = problem()
+    whole_model = network()
+    whole = train(whole_model, x, y, rule())
+    met = whole.steps - 25
+    # before the rule is met, between that and the averaged steps, and among these
+    for killed_at in (met - 3, met, met + 5, met + 17, whole.steps - 1):
+        checkpoint = tmp_path / f"{killed_at}.safetensors"
+        with pytest.raises(Killed):
+            train(network(), x, y, rule(), checkpoint=checkpoint, on_step=kill_at(killed_at))
+        model = network()
+        resumed = train(model, x, y, rule(), checkpoint=checkpoint)
+        assert resumed.log == whole.log
+        assert (resumed.steps, resumed.reason, resumed.stopped) == (
+            whole.steps, whole.reason, True,
+        )  # fmt: skip
+        for a, b in zip(whole_model.parameters(), model.parameters(), strict=True):
+            assert torch.equal(a, b)
+        for name, mean in whole.average.items():
+            assert torch.equal(mean, resumed.average[name])
+
+
+def test_slow_runs_write_checkpoints_by_the_clock(tmp_path, monkeypatch):
+    x, y = problem()
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    monkeypatch.setattr("prunable.nets.training.CHECKPOINT_SECONDS", -1.0)
+    with pytest.raises(Killed):
+        train(network(), x, y, settings(), checkpoint=checkpoint, on_step=kill_at(7))
+    steps = []
+    train(network(), x, y, settings(), checkpoint=checkpoint, on_step=steps.append)
+    assert steps[0] == 8
+
+
+def test_augmented_pictures_are_shifted_and_mirrored_copies():
+    x = torch.rand(200, 2, 5, 6, generator=torch.Generator().manual_seed(0))
+    found = augmented(x, seed=3, step=8, padding=2)
+    assert torch.equal(found, augmented(x, seed=3, step=8, padding=2))
+    assert not torch.equal(found, augmented(x, seed=3, step=9, padding=2))
+    seen = set()
+    for picture, result in zip(x, found, strict=True):
+        padded = torch.zeros(2, 9, 10)
+        padded[:, 2:7, 2:8] = picture
+        crops = {
+            (top, left): padded[:, top : top + 5, left : left + 6]
+            for top in range(5)
+            for left in range(5)
+        }
+        ways = [
+            (place, mirrored)
+            for place, crop in crops.items()
+            for mirrored in (False, True)
+            if torch.equal(result, crop.flip(2) if mirrored else crop)
+        ]
+        assert len(ways) == 1
+        seen.add(ways[0])
+    # 200 draws of 50 equally likely ways leave fewer than 40 seen with probability < 1e-6
+    assert len(seen) >= 40
+    with pytest.raises(InputError, match="pictures"):
+        augmented(x[:, 0, 0], seed=0, step=0)
+
+
+def test_augmentation_reaches_the_network():
+    x, y = torch.rand(8, 1, 5, 5), torch.zeros(8, dtype=torch.int64)
+    seen = []
+
+    class Spy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(25, 2))
+
+        def forward(self, inputs):
+            if self.training:
+                seen.append(inputs.clone())
+            return inputs.flatten(1) @ self.weight
+
+    train(Spy(), x, y, settings(noise=None, steps=2, augment=True))
+    assert torch.equal(seen[0], augmented(x, seed=5, step=0))
+    assert torch.equal(seen[1], augmented(x, seed=5, step=1))
 
 
 def test_average_is_of_the_last_iterates():
@@ -184,6 +317,11 @@ def test_initialisation_leaves_the_global_generator_alone():
         ({"average_last": 31}, "average_last"),
         ({"until_accuracy": 1.1}, "until_accuracy"),
         ({"until_accuracy": 0.5, "average_last": 1}, "average_last"),
+        ({"until_loss": 0.5, "extra_steps": 3, "average_last": 4}, "average_last"),
+        ({"until_loss": 0.0}, "until_loss"),
+        ({"until_loss": math.nan}, "until_loss"),
+        ({"until_loss": 0.5, "extra_steps": 30}, "extra_steps"),
+        ({"extra_steps": 3}, "extra_steps"),
     ],
 )
 def test_bad_settings_are_named(change, culprit):

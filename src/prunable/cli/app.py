@@ -9,7 +9,18 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import prunable
-from prunable.cli import certify, data, demo, measure, predict, prune, simulate, sketch, train
+from prunable.cli import (
+    certify,
+    data,
+    demo,
+    measure,
+    predict,
+    prune,
+    reproduce,
+    simulate,
+    sketch,
+    train,
+)
 from prunable.errors import PrunableError
 
 INTERRUPTED = 130
@@ -60,6 +71,7 @@ app.command(name="certify")(certify.certify)
 app.command(name="demo")(demo.demo)
 app.command(name="measure")(measure.measure)
 app.command(name="prune")(prune.prune)
+app.command(name="reproduce")(reproduce.reproduce)
 app.command(name="train")(train.train)
 app.command(name="verify")(certify.verify)
 app.add_typer(data.app, name="data")

@@ -1,44 +1,83 @@
-"""Runs many specifications, in this process or in several."""
+"""Runs many specifications in the order in which they build on each other."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing.connection import wait
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 
-from prunable.errors import PrunableError
+from prunable.experiments.backends import Backend, Pool, ProcessBackend, Task
+from prunable.experiments.backends.base import failed
+from prunable.experiments.execution import stored
 from prunable.experiments.spec import Spec
-from prunable.experiments.stages import execute
-from prunable.experiments.store import Store, read_result
+from prunable.experiments.store import Store
 
 Result = dict[str, Any]
 OnDone = Callable[[Spec, Result], None]
+# On processors a wide network fills a core; an accelerator wants many at once.
+BATCH = 16 if torch.cuda.is_available() else 1
+
+
+def missing_runs(specs: Iterable[Spec], store: Store) -> list[Spec]:
+    """Runs without a result, inputs before what builds on them.
+
+    Parameters
+    ----------
+    specs : iterable of Spec
+    store : Store
+
+    Returns
+    -------
+    list of Spec
+        Each once. The inputs of a finished run are not needed.
+    """
+    order: dict[str, Spec] = {}
+    seen: set[str] = set()
+
+    def visit(spec: Spec) -> None:
+        if spec.run_id in seen:
+            return
+        seen.add(spec.run_id)
+        if stored(spec, store) is None:
+            for part in spec.inputs():
+                visit(part)
+            order[spec.run_id] = spec
+
+    for spec in specs:
+        visit(spec)
+    return list(order.values())
 
 
 def run_all(
-    specs: Sequence[Spec], store: Store, *, workers: int, on_done: OnDone | None = None
+    specs: Sequence[Spec],
+    store: Store,
+    *,
+    workers: int | None = None,
+    backend: Backend | None = None,
+    batch: int = BATCH,
+    on_done: OnDone | None = None,
 ) -> list[Result]:
     """Bring every specification to a result, in parallel, skipping what is done.
 
-    Each run computes on one thread, so its numbers do not depend on `workers`.
+    Each run computes on one thread, so its numbers do not depend on where and with which
+    others it is computed.
 
     Parameters
     ----------
     specs : sequence of Spec
     store : Store
-    workers : int
-        Processes, >= 1.
+    workers : int, optional
+        Processes, in place of `backend`.
+    backend : Backend, optional
+        Processes of this machine by default.
+    batch : int
+        Most runs of equal `batch_key` computed together; 1 for one by one.
     on_done : callable, optional
-        Told each specification and its result as it finishes.
+        Told each specification and its result as it finishes, also those it finds done;
+        of the runs that others build on, only those computed now.
 
     Returns
     -------
@@ -46,6 +85,8 @@ def run_all(
         In the order of `specs`. A run that raised is a row with status "failed" and the
         reason; it is not stored, so the next call tries it again.
     """
+    if backend is None:
+        backend = ProcessBackend() if workers is None else ProcessBackend(workers)
     results: dict[str, Result] = {}
 
     def take(spec: Spec, result: Result) -> None:
@@ -53,71 +94,69 @@ def run_all(
         if on_done is not None:
             on_done(spec, result)
 
-    missing = []
+    missing = missing_runs(specs, store)
+    wanted = {spec.run_id for spec in missing}
     for spec in {spec.run_id: spec for spec in specs}.values():
-        stored = read_result(store.folder(spec), spec)
-        if stored is None:
-            missing.append(spec)
-        else:
-            take(spec, stored)
-    for spec, result in _in_processes(missing, store, workers):
-        take(spec, result)
+        if spec.run_id not in wanted:
+            found = stored(spec, store)
+            assert found is not None
+            take(spec, found)
+    if missing:
+        with backend.open() as pool:
+            _Schedule(missing, store, batch, take).run(pool)
     return [results[spec.run_id] for spec in specs]
 
 
-def _in_processes(
-    specs: Sequence[Spec], store: Store, workers: int
-) -> Iterator[tuple[Spec, Result]]:
-    if not specs:
-        return
-    # "spawn": a forked child would inherit locks of torch's thread pools.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(workers, len(specs)), mp_context=context, initializer=_start_worker
-    ) as pool:
-        with _interrupts_ignored():
-            futures = {pool.submit(execute, spec, store): spec for spec in specs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], _result(future, futures[future])
-        except BaseException:
-            for child in multiprocessing.active_children():
-                child.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+class _Schedule:
+    """Which runs wait for which, and which can be handed out."""
 
+    def __init__(self, missing: Sequence[Spec], store: Store, batch: int, take: OnDone) -> None:
+        self._store, self._batch, self._take = store, batch, take
+        self._specs = {spec.run_id: spec for spec in missing}
+        self._waits_for = {
+            spec.run_id: {part.run_id for part in spec.inputs()} & self._specs.keys()
+            for spec in missing
+        }
+        self._dependents: dict[str, list[str]] = {}
+        for run_id, causes in self._waits_for.items():
+            for cause in causes:
+                self._dependents.setdefault(cause, []).append(run_id)
+        self._ready = deque(run_id for run_id, causes in self._waits_for.items() if not causes)
 
-def _result(future: Future[Result], spec: Spec) -> Result:
-    try:
-        return future.result()
-    except PrunableError as error:
-        reason = str(error)
-    except BrokenProcessPool:
-        reason = "its worker process died (out of memory, or killed); run the command again"
-    return {"id": spec.run_id, "status": "failed", "reason": reason, "metrics": {}}
+    def run(self, pool: Pool) -> None:
+        """Hand out what is ready, take what is done, until nothing is left."""
+        under_way = 0
+        while self._ready or under_way:
+            while self._ready and under_way < pool.slots:
+                pool.submit(self._next_task(pool.slots - under_way))
+                under_way += 1
+            task, rows = pool.next_done()
+            under_way -= 1
+            for spec, row in zip(task.specs, rows, strict=True):
+                self._finish(spec, row)
 
+    def _next_task(self, free: int) -> Task:
+        first = self._specs[self._ready.popleft()]
+        key = first.batch_key()
+        alike = [] if key is None else [i for i in self._ready if self._specs[i].batch_key() == key]
+        # Free workers share what is alike before any takes a full batch.
+        share = min(self._batch, math.ceil((1 + len(alike)) / free)) - 1
+        others = alike[: max(0, share)]
+        for run_id in others:
+            self._ready.remove(run_id)
+        return Task((first, *(self._specs[run_id] for run_id in others)), self._store)
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start workers deaf to Ctrl-C, which reaches the whole group: the parent alone decides."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by what is spawned now
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """Leave when the parent is gone: a pool's worker would otherwise wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+    def _finish(self, spec: Spec, row: Result) -> None:
+        self._take(spec, row)
+        for run_id in self._dependents.pop(spec.run_id, ()):
+            if run_id not in self._waits_for:
+                continue  # another of its inputs has failed
+            if row["status"] == "failed":
+                del self._waits_for[run_id]
+                dependent = self._specs[run_id]
+                reason = f"{spec.run_id}, which it builds on: {row['reason']}"
+                self._finish(dependent, failed([dependent], reason)[0])
+                continue
+            self._waits_for[run_id].discard(spec.run_id)
+            if not self._waits_for[run_id]:
+                self._ready.appendleft(run_id)  # results early

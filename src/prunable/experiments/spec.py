@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prunable.errors import InputError, SpecError
+from prunable.experiments.batch_keys import train_batch_key
+from prunable.experiments.costs import training_seconds
 from prunable.numerics.stable import check_alpha
 
 
@@ -16,6 +18,13 @@ class Spec(BaseModel):
     """Base of all specifications: frozen, no unknown keys, every default in the hash."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # "package.module:function" that computes such a run
+    stage: ClassVar[str] = ""
+    # The same for several runs of one `batch_key` at once.
+    batch_stage: ClassVar[str] = ""  # used whenever there is a key: also for one
+    # Whether the stage wants to see inputs that diverged.
+    tolerates_failed_inputs: ClassVar[bool] = False
 
     schema_version: Literal[1] = 1
 
@@ -52,6 +61,29 @@ class Spec(BaseModel):
         """First part of the run id: the class's name without `Spec`, in lower case."""
         return cls.__name__.removesuffix("Spec").lower()
 
+    def inputs(self) -> tuple[Spec, ...]:
+        """Runs whose results this one builds on: the specifications among its fields."""
+        found: dict[str, Spec] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Spec):
+                    found.setdefault(part.run_id, part)
+        return tuple(found.values())
+
+    def datasets(self) -> tuple[str, ...]:
+        """Registered data sets that the run itself reads."""
+        name = getattr(self, "dataset", None)
+        return () if name is None else (name,)
+
+    def estimated_seconds(self) -> float:
+        """Rough time of the run on one core of a laptop, without that of its inputs."""
+        return 1.0
+
+    def batch_key(self) -> str | None:
+        """Runs of equal keys can be computed together; None for one by one."""
+        return None
+
 
 class TrainSpec(Spec):
     """One training run.
@@ -84,9 +116,21 @@ class TrainSpec(Spec):
         Of initial weights, batches and noise.
     average_last : int
         Number of last iterates to average, 0 for none.
-    until_accuracy : float, optional
-        Stop at this training accuracy.
+    until_accuracy, until_loss : float, optional
+        Stop rule: training accuracy at least the one and, where both are given, mean training
+        loss below the other.
+    extra_steps : int
+        Steps taken after the stop rule is met.
+    evaluate_every : int
+        Steps between looks at the whole training set.
+    augment : bool
+        Crop at random after padding by 4, and mirror, each picture of a batch.
+    train_size : int, optional
+        Train on the first so many examples.
     """
+
+    stage: ClassVar[str] = "prunable.experiments.stages:train_stage"
+    batch_stage: ClassVar[str] = "prunable.experiments.batched_training:train_batch_stage"
 
     dataset: str
     split: Literal["shuffled", "official"] | None = None
@@ -107,6 +151,11 @@ class TrainSpec(Spec):
     seed: int = Field(default=0, ge=0)
     average_last: int = Field(default=0, ge=0)
     until_accuracy: float | None = Field(default=None, gt=0, le=1)
+    until_loss: float | None = Field(default=None, gt=0)
+    extra_steps: int = Field(default=0, ge=0)
+    evaluate_every: int = Field(default=50, ge=1)
+    augment: bool = False
+    train_size: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _noise_is_whole(self) -> Self:
@@ -126,6 +175,14 @@ class TrainSpec(Spec):
         else:
             check_alpha(self.alpha, where)
         return self
+
+    def batch_key(self) -> str | None:
+        """Chains of equal shape, on the same data with the same batch size."""
+        return train_batch_key(self)
+
+    def estimated_seconds(self) -> float:
+        """Rough time on one core; with a stop rule, of half of the steps."""
+        return training_seconds(self)
 
 
 def _mean_field(spec: TrainSpec) -> TrainSpec:
@@ -156,6 +213,8 @@ class EvaluateSpec(Spec):
     norm_bins : int
     """
 
+    stage: ClassVar[str] = "prunable.experiments.stages:evaluate_stage"
+
     train: MeanFieldSpec
     tolerance: float = Field(default=0.1, gt=0, lt=1)
     eps: tuple[float, ...]
@@ -174,6 +233,8 @@ class PruneSpec(Spec):
     kappa : float
         Share of hidden units kept.
     """
+
+    stage: ClassVar[str] = "prunable.experiments.stages:prune_stage"
 
     train: MeanFieldSpec
     kappa: float = Field(ge=0, le=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pyarrow.parquet as pq
 import torch
 
 from prunable.data.loaders import Dataset, load
-from prunable.experiments.spec import EvaluateSpec, PruneSpec, Spec, TrainSpec
-from prunable.experiments.store import Store, read_result, write_result
+from prunable.errors import InputError
+from prunable.experiments.execution import CHECKPOINT, compute_stages, finished
+from prunable.experiments.spec import EvaluateSpec, PruneSpec, TrainSpec
+from prunable.experiments.standardized import StandardizedTrainSpec, standardized
+from prunable.experiments.store import Run, Store, read_result
 from prunable.files import atomic_write
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.masks import apply_plan_
@@ -37,40 +41,10 @@ from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.tails import TailEstimate, log_moment, log_moment_vectors
 
 MODEL = "model.safetensors"
-_CHECKPOINT = "checkpoint.safetensors"
+AVERAGE = "average.safetensors"
 
 Result = dict[str, Any]
 OnStep = Callable[[int], None]
-
-
-def execute(spec: Spec, store: Store) -> Result:
-    """Bring one run, and the runs it builds on, to its stored result.
-
-    Parameters
-    ----------
-    spec : TrainSpec, EvaluateSpec or PruneSpec
-    store : Store
-
-    Returns
-    -------
-    dict
-        The stored result: id, spec, status ("done" or "diverged"), reason, and what the
-        stage found. A run that is done is read, not repeated.
-    """
-    folder = store.folder(spec)
-    if isinstance(spec, TrainSpec):
-        return train_into(folder, spec)
-    if not isinstance(spec, EvaluateSpec | PruneSpec):
-        raise TypeError(f"no stage runs a {type(spec).__name__}")
-    if (stored := read_result(folder, spec)) is not None:
-        return stored
-    trained = execute(spec.train, store)
-    if trained["status"] != "done":
-        return write_result(folder, spec, {key: trained[key] for key in ("status", "reason")})
-    model = trained_network(store.folder(spec.train), spec.train)
-    assert isinstance(model, MeanFieldNetwork)
-    found = _evaluate(spec, model) if isinstance(spec, EvaluateSpec) else _prune(spec, model)
-    return write_result(folder, spec, {"status": "done", "reason": "", **found})
 
 
 def train_into(folder: Path, spec: TrainSpec, on_step: OnStep | None = None) -> Result:
@@ -99,33 +73,41 @@ def train_into(folder: Path, spec: TrainSpec, on_step: OnStep | None = None) -> 
     """
     if (stored := read_result(folder, spec)) is not None:
         return stored
-    data = _dataset(spec)
+    run = Run(Store(folder), folder, on_step or (lambda _: None))
+    (found,) = compute_stages([spec], [run])
+    return finished(folder, spec, found)
+
+
+def train_stage(spec: TrainSpec, run: Run) -> Result:
+    """Train one network; see `train_into` for what it leaves in the run's folder."""
+    data = dataset_of(spec)
     model = new_network(spec, data)
     x, y = torch.from_numpy(data.x_train.copy()), torch.from_numpy(data.y_train.copy())
-    checkpoint = folder / _CHECKPOINT
-    outcome = train(model, x, y, training_settings(spec), checkpoint=checkpoint, on_step=on_step)
+    outcome = train(
+        model,
+        x,
+        y,
+        training_settings(spec),
+        checkpoint=run.folder / CHECKPOINT,
+        on_step=run.on_step,
+    )
     metrics: dict[str, float] = {}
     if outcome.status == "done":
         tensors = model.state_dict()
         metadata = {"run_id": spec.run_id, **architecture_of(spec, data).metadata()}
-        save_tensors(folder / MODEL, tensors, metadata)
+        save_tensors(run.folder / MODEL, tensors, metadata)
         if outcome.average is not None:
-            save_tensors(folder / "average.safetensors", outcome.average)
+            save_tensors(run.folder / AVERAGE, outcome.average)
         metrics = split_metrics(model, data)
     table = pa.Table.from_pylist(outcome.log)
-    atomic_write(folder / "metrics.parquet", lambda path: pq.write_table(table, path))
-    result = write_result(
-        folder,
-        spec,
-        {
-            "status": outcome.status,
-            "reason": outcome.reason,
-            "steps": outcome.steps,
-            "metrics": metrics,
-        },
-    )
-    checkpoint.unlink(missing_ok=True)
-    return result
+    atomic_write(run.folder / "metrics.parquet", lambda path: pq.write_table(table, path))
+    return {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "stopped": outcome.stopped,
+        "steps": outcome.steps,
+        "metrics": metrics,
+    }
 
 
 def training_settings(spec: TrainSpec) -> TrainingSettings:
@@ -144,10 +126,15 @@ def training_settings(spec: TrainSpec) -> TrainingSettings:
         noise=noise,
         average_last=spec.average_last,
         until_accuracy=spec.until_accuracy,
+        until_loss=spec.until_loss,
+        extra_steps=spec.extra_steps,
+        log_every=spec.evaluate_every,
+        checkpoint_every=max(200, spec.evaluate_every),
         optimizer=spec.optimizer,
         momentum=spec.momentum,
         weight_decay=spec.weight_decay,
         schedule=spec.schedule,
+        augment=spec.augment,
     )
 
 
@@ -168,7 +155,7 @@ def new_network(spec: TrainSpec, data: Dataset) -> torch.nn.Module:
 
 def trained_network(folder: Path, spec: TrainSpec) -> torch.nn.Module:
     """The network that a finished training run left in its folder."""
-    model = new_network(spec, _dataset(spec))
+    model = new_network(spec, dataset_of(spec))
     model.load_state_dict(load_tensors(folder / MODEL)[0])
     return model
 
@@ -187,8 +174,10 @@ def split_metrics(model: torch.nn.Module, data: Dataset, suffix: str = "") -> di
     }
 
 
-def _evaluate(spec: EvaluateSpec, model: MeanFieldNetwork) -> Result:
-    data = _dataset(spec.train)
+def evaluate_stage(spec: EvaluateSpec, run: Run) -> Result:
+    """Measure a trained mean-field network, and prune its units by both criteria."""
+    model = _trained_mean_field(spec.train, run)
+    data = dataset_of(spec.train)
     weights = model.hidden.weight.detach().double().numpy()
     norms = np.linalg.norm(weights, axis=1)
     metrics: dict[str, float | None] = dict(split_metrics(model, data))
@@ -216,12 +205,20 @@ def _evaluate(spec: EvaluateSpec, model: MeanFieldNetwork) -> Result:
     }
 
 
-def _prune(spec: PruneSpec, model: MeanFieldNetwork) -> Result:
+def prune_stage(spec: PruneSpec, run: Run) -> Result:
+    """Prune a trained mean-field network to a share of its units."""
+    model = _trained_mean_field(spec.train, run)
     plan = _node_plan(model, Keep(spec.kappa), spec.train.seed)
     return {
         "plan": plan.to_dict(),
-        "metrics": _pruned_metrics(model, plan, _dataset(spec.train), "_pruned"),
+        "metrics": _pruned_metrics(model, plan, dataset_of(spec.train), "_pruned"),
     }
+
+
+def _trained_mean_field(spec: TrainSpec, run: Run) -> MeanFieldNetwork:
+    model = trained_network(run.folder_of(spec), spec)
+    assert isinstance(model, MeanFieldNetwork)
+    return model
 
 
 def _tail_metrics(name: str, estimate: TailEstimate) -> dict[str, float | None]:
@@ -247,12 +244,31 @@ def _pruned_metrics(
             model.hidden.weight.copy_(before)
 
 
-def _dataset(spec: TrainSpec) -> Dataset:
+def dataset_of(spec: TrainSpec) -> Dataset:
+    """Data of a training run, shaped for its network and cut to its size."""
     known_net(spec.net)
     flatten = not NETS[spec.net].pictures
-    return _load_once(spec.dataset, spec.split, spec.split_seed, flatten)
+    standardize = isinstance(spec, StandardizedTrainSpec)
+    data = _load_once(spec.dataset, spec.split, spec.split_seed, flatten, standardize)
+    if spec.train_size is None:
+        return data
+    count = len(data.y_train)
+    if spec.train_size > count:
+        raise InputError.parameter(
+            "train_size", "TrainSpec", f"at most {count} for {spec.dataset}", spec.train_size
+        )
+    chosen = slice(spec.train_size)
+    return replace(data, x_train=data.x_train[chosen], y_train=data.y_train[chosen])
 
 
 @functools.lru_cache(maxsize=2)
-def _load_once(name: str, split: str | None, split_seed: int, flatten: bool) -> Dataset:
-    return load(name, split=split, split_seed=split_seed, flatten=flatten)
+def _load_once(
+    name: str, split: str | None, split_seed: int, flatten: bool, standardize: bool
+) -> Dataset:
+    if not standardize:
+        return load(name, split=split, split_seed=split_seed, flatten=flatten)
+    data = standardized(load(name, split=split, split_seed=split_seed, flatten=False))
+    if not flatten:
+        return data
+    flat = {key: (x := getattr(data, key)).reshape(len(x), -1) for key in ("x_train", "x_test")}
+    return replace(data, **flat)

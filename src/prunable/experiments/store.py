@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,29 @@ class Store:
         return self.root / "runs" / spec.run_id
 
     @contextmanager
+    def run_locked(self, spec: Spec) -> Iterator[None]:
+        """Hold one run, waiting for whoever holds it, and clear what a killed one left.
+
+        Several runners share a store this way: each run is computed by one of them. The lock
+        is released even by a killed holder.
+
+        Raises
+        ------
+        InputError
+            If the store cannot be written.
+        """
+        folder = self.root / ".locks"
+        with os_errors_named("write in", self.root):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / f"{spec.run_id}.lock")
+            lock.acquire()
+        try:
+            remove_leftovers(self.folder(spec))
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the store against a second process, and clear what a killed one left half-written.
 
@@ -59,6 +82,47 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+def _unheard(step: int) -> None:
+    del step
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a stage is given to compute one run.
+
+    Parameters
+    ----------
+    store : Store
+    folder : Path
+        Of the run; artefacts and checkpoints go there.
+    on_step : callable
+        To be told the number of steps done, of a run that has steps.
+    """
+
+    store: Store
+    folder: Path
+    on_step: Callable[[int], None] = _unheard
+
+    def folder_of(self, spec: Spec) -> Path:
+        """Folder of an input."""
+        return self.store.folder(spec)
+
+    def result(self, spec: Spec) -> dict[str, Any]:
+        """Stored result of an input.
+
+        Raises
+        ------
+        DataIntegrityError
+            If the input is not done.
+        """
+        result = read_result(self.store.folder(spec), spec)
+        if result is None:
+            raise DataIntegrityError(
+                f"the run {spec.run_id} is missing from {self.store.root}; run the command again."
+            )
+        return result
 
 
 def read_result(folder: Path, spec: Spec) -> dict[str, Any] | None:

@@ -328,12 +328,11 @@ def simulate(
     block = max(1, min(steps, NOISE_BLOCK // math.prod(shape)))
     meeting = math.lcm(*(system.every for system in systems))
     limit = DIVERGED * _unit(problem, readout)
-    noise = torch.empty(0)
+    noise = theta.new_empty(block, *shape)
     with torch.no_grad():
         for k in range(steps):
             if k % block == 0:
-                noise = torch.zeros(block, *shape, dtype=theta.dtype, device=theta.device)
-                drive.add_increments_(noise, eta, child_seed(seed, "noise", k // block))
+                drive.add_increments_(noise.zero_(), eta, child_seed(seed, "noise", k // block))
             fresh = noise[k % block]
             for i, system in enumerate(systems):
                 increment = fresh[:, : system.width]

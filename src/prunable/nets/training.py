@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from prunable.errors import InputError
+from prunable.nets.augmentation import augmented
 from prunable.nets.averaging import IterateAverage
 from prunable.nets.checkpoint import TrainingState
 from prunable.nets.noise import HeavyTailedNoise, attach_noise
@@ -19,6 +21,9 @@ from prunable.numerics.randomness import child_seed
 
 Log = list[dict[str, float]]
 EVALUATED_AT_ONCE = 8192
+# The activations of convolutions must stay near the processor.
+PICTURES_AT_ONCE = 256
+CHECKPOINT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,18 @@ class TrainingSettings:
     noise : HeavyTailedNoise, optional
         Injected noise.
     average_last : int
-        Number of last iterates to average; 0 for none.
-    until_accuracy : float, optional
-        Stop once the training accuracy, evaluated every `log_every` steps, reaches this.
+        Number of last iterates to average; 0 for none. With a stop rule at most `extra_steps`,
+        for only then is the first of them known in time.
+    until_accuracy, until_loss : float, optional
+        Stop rule, asked every `log_every` steps of the whole training set: accuracy at least the
+        one and mean cross-entropy (nats) below the other.
+    extra_steps : int
+        Steps taken once the rule is met. All stay within `steps`: a rule met too late for them
+        is not met.
     log_every : int
         Steps between evaluations of loss and accuracy on the training set.
     checkpoint_every : int
-        Steps between checkpoints.
+        Steps between checkpoints; there is another whenever two minutes have passed.
     optimizer : {"sgd", "adam"}
         Adam has torch's other defaults.
     momentum : float
@@ -54,6 +64,8 @@ class TrainingSettings:
         Factor of the weights added to the gradient, >= 0.
     schedule : {"constant", "cosine"}
         "cosine" lets the learning rate fall to 0 at the last step.
+    augment : bool
+        Crop and mirror the pictures of each batch at random; see `augmented`.
     """
 
     lr: float
@@ -63,12 +75,15 @@ class TrainingSettings:
     noise: HeavyTailedNoise | None = None
     average_last: int = 0
     until_accuracy: float | None = None
+    until_loss: float | None = None
+    extra_steps: int = 0
     log_every: int = 50
     checkpoint_every: int = 200
     optimizer: Literal["sgd", "adam"] = "sgd"
     momentum: float = 0.0
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
+    augment: bool = False
 
     def __post_init__(self) -> None:
         where = "TrainingSettings"
@@ -83,6 +98,15 @@ class TrainingSettings:
             )
         if self.until_accuracy is not None and not 0 < self.until_accuracy <= 1:
             raise InputError.parameter("until_accuracy", where, "in (0, 1]", self.until_accuracy)
+        if self.until_loss is not None and not 0 < self.until_loss < math.inf:
+            raise InputError.parameter("until_loss", where, "finite and positive", self.until_loss)
+        if not 0 <= self.extra_steps < self.steps:
+            raise InputError.parameter(
+                "extra_steps",
+                where,
+                f"between 0 and below `steps` ({self.steps})",
+                self.extra_steps,
+            )
         for name, known in (("optimizer", ("sgd", "adam")), ("schedule", ("constant", "cosine"))):
             if getattr(self, name) not in known:
                 raise InputError.parameter(name, where, f"one of {known}", getattr(self, name))
@@ -94,11 +118,54 @@ class TrainingSettings:
             raise InputError.parameter(
                 "weight_decay", where, "finite and not negative", self.weight_decay
             )
-        if self.until_accuracy is not None and self.average_last:
+        if self.extra_steps and not self.has_stop_rule:
             raise InputError(
-                "`average_last` counts back from a known last step and cannot be combined "
-                "with `until_accuracy`. Choose one of them."
+                "`extra_steps` of `TrainingSettings` follow a stop rule, and there is none. "
+                "Give `until_accuracy` or `until_loss`, or leave them out."
             )
+        if self.has_stop_rule and self.average_last > self.extra_steps:
+            raise InputError.parameter(
+                "average_last",
+                where,
+                f"at most `extra_steps` ({self.extra_steps}) with a stop rule",
+                self.average_last,
+                "When the rule is met, earlier iterates are gone.",
+            )
+
+    @property
+    def has_stop_rule(self) -> bool:
+        """Whether training may end before `steps`."""
+        return self.until_accuracy is not None or self.until_loss is not None
+
+    @property
+    def stop_rule(self) -> str:
+        """The rule in words, such as "training accuracy 1.0 and loss below 5e-05"."""
+        parts = []
+        if self.until_accuracy is not None:
+            parts.append(f"accuracy {self.until_accuracy}")
+        if self.until_loss is not None:
+            parts.append(f"loss below {self.until_loss:g}")
+        return f"training {' and '.join(parts)}"
+
+    def meets_stop_rule(self, found: Mapping[str, float]) -> bool:
+        """Whether the accuracy and loss of an evaluation meet the rule; without one, never."""
+        return (
+            self.has_stop_rule
+            and (self.until_accuracy is None or found["accuracy"] >= self.until_accuracy)
+            and (self.until_loss is None or found["loss"] < self.until_loss)
+        )
+
+    def last_step(self, met_at: int | None) -> int:
+        """Step that training ends with if the rule was met at a step, or not yet (None)."""
+        return self.steps if met_at is None else met_at + self.extra_steps
+
+    def end_reason(self, met_at: int | None) -> str:
+        """Why training ended if the rule was met at a step, or never (None)."""
+        if met_at is not None:
+            when = f" at step {met_at}" if self.extra_steps else ""
+            return f"{self.stop_rule} reached{when}"
+        missed = f", {self.stop_rule} not reached" if self.has_stop_rule else ""
+        return f"all {self.steps} steps taken{missed}"
 
     def lr_at(self, step: int) -> float:
         """Learning rate of the step after `step` steps."""
@@ -122,6 +189,8 @@ class TrainingOutcome:
         Rows with keys step, loss and accuracy (nats and share, on the training set).
     average : dict of str to Tensor, optional
         Mean of the last iterates, float64.
+    stopped : bool
+        Whether the stop rule was met.
     """
 
     status: Literal["done", "diverged"]
@@ -129,6 +198,7 @@ class TrainingOutcome:
     steps: int
     log: Log = field(repr=False)
     average: dict[str, torch.Tensor] | None = field(default=None, repr=False)
+    stopped: bool = False
 
 
 def train(
@@ -179,7 +249,7 @@ def train(
             "x", "train", "finite", f"{bad} NaN or infinite values", "Clean the data first."
         )
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    optimizer = _optimizer([p for _, p in trained], settings)
+    optimizer = optimizer_for([p for _, p in trained], settings)
     if settings.noise is not None:
         attach_noise(optimizer, model.named_parameters(), settings.noise, seed=settings.seed)
     if prepare is not None:
@@ -188,19 +258,23 @@ def train(
     state = TrainingState(model, optimizer, average)
 
     step, log = 0, Log()
+    met_at: int | None = None
     if checkpoint is not None and checkpoint.exists():
         progress = state.load(checkpoint)
-        step, log = progress["step"], progress["log"]
+        step, log, met_at = progress["step"], progress["log"], progress.get("met_at")
 
     def outcome(status: Literal["done", "diverged"], reason: str) -> TrainingOutcome:
         means = average.tensors() if average is not None and average.count else None
-        return TrainingOutcome(status, reason, step, log, means)
+        return TrainingOutcome(status, reason, step, log, means, met_at is not None)
 
-    batches = _Batches(len(x), settings.batch_size, settings.seed)
+    batches = Batches(len(x), settings.batch_size, settings.seed)
+    saved_at = time.monotonic()
     model.train()
-    while step < settings.steps:
+    while step < (end := settings.last_step(met_at)):
         chosen = batches.at(step)
         inputs, labels = (x, y) if chosen is None else (x[chosen], y[chosen])
+        if settings.augment:
+            inputs = augmented(inputs, seed=settings.seed, step=step)
         for group in optimizer.param_groups:
             group["lr"] = settings.lr_at(step)
         optimizer.zero_grad()
@@ -210,20 +284,24 @@ def train(
         loss.backward()
         optimizer.step()
         step += 1
-        if average is not None and step > settings.steps - settings.average_last:
+        if average is not None and step > end - settings.average_last:
             average.update()
-        if step % settings.log_every == 0 or step == settings.steps:
+        if step % settings.log_every == 0 or step == end:
             log.append({"step": step, **evaluate(model, x, y)})
             if not math.isfinite(log[-1]["loss"]):
                 return outcome("diverged", f"the training loss is not finite at step {step}")
-            target = settings.until_accuracy
-            if target is not None and log[-1]["accuracy"] >= target:
-                return outcome("done", f"training accuracy {target} reached")
-        if checkpoint is not None and step % settings.checkpoint_every == 0:
-            state.save(checkpoint, {"step": step, "log": log})
+            in_time = step + settings.extra_steps <= settings.steps
+            if met_at is None and in_time and settings.meets_stop_rule(log[-1]):
+                met_at = step
+                if settings.extra_steps == 0:
+                    break
+        overdue = time.monotonic() - saved_at > CHECKPOINT_SECONDS
+        if checkpoint is not None and (overdue or step % settings.checkpoint_every == 0):
+            state.save(checkpoint, {"step": step, "log": log, "met_at": met_at})
+            saved_at = time.monotonic()
         if on_step is not None:
             on_step(step)
-    return outcome("done", f"all {settings.steps} steps taken")
+    return outcome("done", settings.end_reason(met_at))
 
 
 @torch.no_grad()
@@ -271,14 +349,16 @@ def predict(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     training = model.training
     model.eval()
     try:
-        return torch.cat([model(part) for part in x.split(EVALUATED_AT_ONCE)])
+        at_once = PICTURES_AT_ONCE if x.ndim == 4 else EVALUATED_AT_ONCE
+        return torch.cat([model(part) for part in x.split(at_once)])
     finally:
         model.train(training)
 
 
-def _optimizer(
+def optimizer_for(
     parameters: list[torch.nn.Parameter], settings: TrainingSettings
 ) -> torch.optim.Optimizer:
+    """The optimizer that settings name, over these parameters."""
     if settings.optimizer == "adam":
         return torch.optim.Adam(parameters, settings.lr, weight_decay=settings.weight_decay)
     return torch.optim.SGD(
@@ -286,7 +366,7 @@ def _optimizer(
     )
 
 
-class _Batches:
+class Batches:
     """Batches as a function of the step alone, so that they need no saved state."""
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:

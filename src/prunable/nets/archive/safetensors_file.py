@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from prunable.errors import DataIntegrityError
+from prunable.errors import DataIntegrityError, InputError
 from prunable.files import atomic_write
 from prunable.nets.archive.base import (
     Archive,
@@ -64,7 +64,12 @@ def save_tensors(
         seen.add(address)
 
     def write(temporary: Path) -> None:
-        save_file(contiguous, temporary, dict(metadata or {}))
+        try:
+            save_file(contiguous, temporary, dict(metadata or {}))
+        except SafetensorError as error:
+            raise InputError(
+                f"cannot write {path}: {error}. Choose another place, or free this one."
+            ) from error
         _sort_metadata(temporary)
 
     atomic_write(path, write)

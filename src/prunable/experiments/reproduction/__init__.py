@@ -1,0 +1,1 @@
+"""Tables and figures of papers as items: what they need, and what their runs show."""

@@ -1,0 +1,52 @@
+"""Random crops and mirror images of pictures."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from prunable.errors import InputError
+from prunable.numerics.randomness import child_seed
+
+PADDING = 4
+
+
+def augmented(x: torch.Tensor, *, seed: int, step: int, padding: int = PADDING) -> torch.Tensor:
+    """Pad pictures with zeros, crop each at random to its size, and mirror half of them.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, channels, height, width)
+    seed, step : int
+        Crops and mirrors are a function of these, and of nothing else.
+    padding : int
+        Rows and columns of zeros on each side.
+
+    Returns
+    -------
+    Tensor, shape of `x`
+
+    Raises
+    ------
+    InputError
+        If `x` holds no pictures.
+    """
+    if x.ndim != 4:
+        raise InputError.parameter(
+            "x",
+            "augmented",
+            "pictures of shape (n, channels, height, width)",
+            f"shape {tuple(x.shape)}",
+            "Choose a network that takes pictures, or do not augment.",
+        )
+    n, _, height, width = x.shape
+    generator = torch.Generator()
+    generator.manual_seed(child_seed(seed, "augment", step))
+    top, left = torch.randint(2 * padding + 1, (2, n, 1), generator=generator)
+    mirrored = torch.rand(n, 1, generator=generator) < 0.5
+    rows = top + torch.arange(height)
+    columns = torch.arange(width).expand(n, width)
+    columns = left + torch.where(mirrored, columns.flip(1), columns)
+    padded = functional.pad(x, (padding,) * 4).permute(0, 2, 3, 1)
+    pictures = torch.arange(n)[:, None, None]
+    return padded[pictures, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()

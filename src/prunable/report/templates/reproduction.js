@@ -1,0 +1,229 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const $ = id => document.getElementById(id);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const element = (tag, props, ...children) => {
+  const made = Object.assign(document.createElement(tag), props);
+  made.append(...children);
+  return made;
+};
+
+// --- runs behind a number ------------------------------------------------------------------
+async function copy(text, button, shown) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {  // not allowed from a file in some browsers
+    getSelection().selectAllChildren(shown);
+    document.execCommand("copy");
+  }
+  button.textContent = "Copied";
+}
+
+function runEntry(id, key) {
+  const run = data.runs[id];
+  const made = element("details", { className: "run" }, element("summary", {},
+    key ? `${key} · ` : "", element("code", {}, id),
+    ...(run ? [` · ${run.kind} · `, element("span", { className: run.status === "done" ? "" : "bad" }, run.status)]
+            : [" · input of another run"])));
+  made.ontoggle = () => {
+    made.ontoggle = null;
+    if (!run) {
+      made.append(element("p", {}, "Its specification is part of the runs that build on it."));
+      return;
+    }
+    const text = JSON.stringify(run.spec, null, 2);
+    const shown = element("pre", { tabIndex: 0, ariaLabel: "Specification" }, text);
+    const button = element("button", { type: "button" }, "Copy specification");
+    button.onclick = () => copy(text, button, shown);
+    if (run.reason) made.append(element("p", { className: "bad" }, run.reason));
+    made.append(shown, button);
+  };
+  return made;
+}
+
+const keysOf = place => new Map((data.items[place]?.runs || []).map(([key, id]) => [id, key]));
+
+function openRuns(name, ids, place) {
+  const keys = keysOf(place);
+  const entries = ids.map(id => runEntry(id, keys.get(id)));
+  $("dialog-title").textContent = `${name} (${ids.length === 1 ? "1 run" : `${ids.length} runs`})`;
+  $("dialog-runs").replaceChildren(...entries);
+  if (entries.length) entries[0].open = true;
+  $("dialog").showModal();
+}
+const placeOf = node => +node.closest("article").dataset.place;
+document.addEventListener("click", event => {
+  const button = event.target.closest(".number");
+  if (button) openRuns(button.dataset.name, button.dataset.runs.split(" "), placeOf(button));
+  if (event.target === $("dialog")) $("dialog").close();  // its backdrop
+});
+for (const list of all("details.runs")) {
+  list.ontoggle = () => {
+    list.ontoggle = null;
+    list.append(...data.items[placeOf(list)].runs.map(([key, id]) => runEntry(id, key)));
+  };
+}
+
+// --- numbers of a figure -------------------------------------------------------------------
+const number = x => x == null ? "–" : String(+x.toPrecision(4));
+for (const list of all("details.values")) {
+  list.ontoggle = () => {
+    list.ontoggle = null;
+    list.append(...data.items[placeOf(list)].views.map(valueTable));
+  };
+}
+function valueTable(view) {
+  const rows = view.series.flatMap(series => series.x.map((x, i) => {
+    const error = series.high?.[i] == null || series.y[i] == null ? "" : ` ± ${number(series.high[i] - series.y[i])}`;
+    const text = number(series.y[i]) + error, runs = series.runs[i] || series.runs[0] || [];
+    const shown = !runs.length ? text : element("button", { type: "button", className: "number" }, text);
+    if (runs.length) {
+      shown.dataset.runs = runs.join(" ");
+      shown.dataset.name = `${series.label}: ${text}`;
+    }
+    const name = series.names?.[i] ? ` (${series.names[i]})` : "";
+    return element("tr", {}, element("th", { scope: "row" }, series.label),
+      element("td", {}, number(x) + name), element("td", {}, shown));
+  }));
+  const head = ["series", view.x_label, view.y_label].map(text => element("th", { scope: "col" }, text));
+  return element("div", { className: "wide", tabIndex: 0, role: "region", ariaLabel: view.title },
+    element("table", {}, element("caption", {}, element("span", {}, view.title)),
+      element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)));
+}
+
+// --- charts --------------------------------------------------------------------------------
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const SYMBOLS = ["circle", "square", "triangle-up", "triangle-down", "diamond", "x", "star", "cross"];
+const DASHES = ["solid", "dash", "dot", "dashdot"];
+const COLOURS = 7, NARROW = 480;
+// Charts read some HTML in their labels, so these are spelled without any.
+const plain = s => s.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const wrapped = (s, n) => (s.match(new RegExp(`.{1,${n}}(?: |$)|\\S{1,${n}}`, "g")) || []).map(plain).join("<br>");
+const short = (s, n) => plain(s.length > n ? s.slice(0, n - 1) + "…" : s);
+// The dark end of the colours cannot be seen on black.
+const shadeAt = t => data.shades[Math.round((dark.matches ? .25 + .75 * t : t) * (data.shades.length - 1))];
+const seriesColour = s => s.shade == null ? colour(`--c${s.look % COLOURS}`) : shadeAt(s.shade);
+// Named buttons only: by default plotly also offers to upload the chart.
+const CONFIG = { displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+  modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
+
+function traces(view, s) {
+  const tint = seriesColour(s), turn = Math.floor(s.look / COLOURS), line = s.style === "line";
+  const along = view.rows ? "x" : "y", ends = s.high && !line;
+  const away = (to, sign) => to.map((end, i) => end == null ? NaN : sign * (end - s[along][i]));
+  const shown = {
+    x: s.x, y: s.y, name: plain(s.label), showlegend: s.shade == null, meta: s.runs,
+    type: s.style === "bars" ? "bar" : "scatter",
+    ...(s.style === "bars" ? {} : { mode: { line: "lines", "line+points": "lines+markers" }[s.style] || "markers" }),
+    line: { color: tint, width: 2, dash: DASHES[turn % 4] },
+    marker: { color: tint, size: 8, symbol: s.style === "published" ? "square-open" : SYMBOLS[turn % 8],
+      line: { width: s.style === "published" ? 2 : 0 } },
+    hoverinfo: "text", hovertext: s.x.map((x, i) => [plain(s.label),
+      view.rows ? plain(view.rows[Math.floor(s.y[i])]) : `${short(view.x_label, 40) || "x"}: ${number(x)}`,
+      view.rows ? number(x) : `${short(view.y_label, 40) || "y"}: ${number(s.y[i])}`,
+      ...(s.names ? [plain(s.names[i])] : []),
+      ...(s.high?.[i] == null ? [] : [`up to ${number(s.high[i])}, down to ${number(s.low[i])}`])].join("<br>")),
+    ...(ends ? { [`error_${along}`]: { type: "data", symmetric: false, color: tint, thickness: 1.2, width: 3,
+      array: away(s.high, 1), arrayminus: away(s.low, -1) } } : {}),
+  };
+  if (!line || !s.high) return [shown];
+  const known = s.x.map((_, i) => i).filter(i => s.x[i] != null && s.high[i] != null && s.y[i] != null);
+  const edge = (to, more) => ({ x: known.map(i => s.x[i]), y: known.map(i => to[i]), mode: "lines",
+    line: { width: 0 }, hoverinfo: "skip", showlegend: false, ...more });
+  return [edge(s.low, {}), edge(s.high, { fill: "tonexty", fillcolor: tint + "26" }), shown];
+}
+
+function colourBar([label, low, high]) {
+  const steps = data.shades.map((_, i) => i / (data.shades.length - 1));
+  return { x: [null], y: [null], mode: "markers", hoverinfo: "skip", showlegend: false,
+    marker: { color: [low], cmin: low, cmax: high === low ? low + 1e-9 + Math.abs(low) * 1e-6 : high, showscale: true,
+      colorscale: steps.map(t => [t, shadeAt(t)]),
+      colorbar: { title: { text: plain(label), side: "right" }, thickness: 12, outlinewidth: 0, xpad: 4 } } };
+}
+
+function draw(host, view, smoke) {
+  const narrow = host.clientWidth < NARROW, ink = colour("--ink"), line = colour("--line");
+  const axis = (label, log) => ({ title: { text: wrapped(label, narrow ? 32 : 48) }, gridcolor: line,
+    linecolor: line, zeroline: false, automargin: true, ...(log ? { type: "log", exponentformat: "power" } : {}) });
+  const named = view.series.find(s => s.style === "bars" && s.names);
+  const rows = view.rows && { tickvals: view.rows.map((_, i) => i),
+    ticktext: view.rows.map(row => wrapped(row.slice(0, 80), narrow ? 20 : 36)), range: [view.rows.length - .4, -.6] };
+  const xaxis = axis(view.x_label, view.x_log), yaxis = axis(view.y_label, view.y_log);
+  if (named) Object.assign(xaxis, { tickvals: named.x, ticktext: named.names.map(name => short(name, 24)) });
+  Plotly.react(host, [...view.series.flatMap(s => traces(view, s)), ...(view.bar ? [colourBar(view.bar)] : [])], {
+    width: host.clientWidth, height: view.rows ? Math.max(260, 150 + 34 * view.rows.length) : 380,
+    margin: { l: 50, r: 12, t: 28, b: 55 }, hovermode: "closest", barmode: "group",
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: ink, family: "system-ui, sans-serif", size: 12 },
+    hoverlabel: { bgcolor: colour("--card"), bordercolor: line, font: { color: ink } },
+    modebar: { color: colour("--soft"), activecolor: colour("--accent"), bgcolor: "rgba(0,0,0,0)" },
+    legend: { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom", traceorder: "normal" },
+    xaxis, yaxis: { ...yaxis, ...rows },
+    annotations: smoke ? [{ text: "smoke run", xref: "paper", yref: "paper", x: .5, y: .5, showarrow: false,
+      textangle: -20, opacity: .2, font: { size: 44, color: ink } }] : [],
+  }, CONFIG);
+  host.removeAllListeners("plotly_click");
+  host.on("plotly_click", ({ points: [point] }) => {
+    const meta = point.data.meta || [], ids = meta[point.pointIndex] || meta[0] || [];
+    if (ids.length) openRuns(point.data.name.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&"),
+      ids, placeOf(host));
+  });
+}
+let drawnAt = 0;
+function drawItem(article) {
+  if (typeof Plotly === "undefined") return;
+  drawnAt = innerWidth;
+  const item = data.items[article.dataset.place];
+  all(".chart", article).forEach((host, i) => {
+    draw(host, item.views[i], item.smoke);
+    host.parentElement.querySelector("figcaption").textContent = item.views[i].note;
+  });
+}
+
+// --- one item at a time, by the address's hash ---------------------------------------------
+const articles = all("article"), index = $("all"), title = document.title;
+let current = null, scrolled = 0, started = false;
+function route() {
+  let wanted = location.hash.slice(1);
+  try { wanted = decodeURIComponent(wanted); } catch { /* as it is */ }
+  if ($("dialog").open) $("dialog").close();
+  if (!current) scrolled = started ? leaving : 0;
+  current = articles.find(a => a.id === wanted) || articles.find(a => a.dataset.stem === wanted) ||
+    articles.find(a => a.dataset.item === wanted) || null;
+  index.hidden = !!current;
+  for (const article of articles) article.hidden = article !== current;
+  const heading = (current || index).querySelector("h2");
+  document.title = current ? `${heading.textContent} – ${title}` : title;
+  if (current) drawItem(current);
+  scrollTo(0, current ? 0 : scrolled);
+  if (started) heading.focus({ preventScroll: true });
+  started = true;
+}
+// The place in the list, kept for the way back; the jump to the hash comes before the event.
+let leaving = 0;
+document.addEventListener("click", event => { if (event.target.closest("a")) leaving = scrollY; }, true);
+addEventListener("hashchange", route);
+dark.addEventListener("change", () => current && drawItem(current));
+let waiting = 0;
+addEventListener("resize", () => {  // not for a phone's address bar that comes and goes
+  clearTimeout(waiting);
+  waiting = setTimeout(() => { if (current && innerWidth !== drawnAt) drawItem(current); }, 100);
+});
+
+// --- filter --------------------------------------------------------------------------------
+const cards = all(".card");
+function filter() {
+  const text = $("text").value.trim().toLowerCase(), verdict = $("verdict").value, paper = $("paper").value;
+  for (const card of cards) {
+    card.hidden = (verdict && card.dataset.verdict !== verdict) || (paper && card.dataset.paper !== paper) ||
+      !`${card.textContent} ${card.closest("section").firstElementChild.textContent}`.toLowerCase().includes(text);
+  }
+  for (const group of all(".paper-group")) group.hidden = !all(".card:not([hidden])", group).length;
+  $("count").textContent = `${cards.filter(card => !card.hidden).length} of ${cards.length} items`;
+}
+$("filters").oninput = filter;
+$("filters").onsubmit = event => event.preventDefault();
+filter();  // a browser may bring back what was typed
+route();

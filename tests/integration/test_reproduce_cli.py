@@ -1,0 +1,150 @@
+"""`prunable reproduce`: every item of the papers, at the smallest scale."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ITEMS = {
+    "barsbey2021": [*(f"fig{i}" for i in range(1, 13)), "table1", "table2"],
+    "guha2023": ["fig1a", "fig1b", "fig1c", "fig2", "table1", "table2"],
+    "chang2020": [f"fig{i}" for i in range(1, 8)],
+    "wan2023": ["fig1", *(f"table{i}" for i in (*range(1, 7), *range(10, 21)))],
+}
+NAMES = {f"{paper}-{item}" for paper, items in ITEMS.items() for item in items}
+
+
+def prunable(*arguments, status=0):
+    script = Path(sys.executable).with_name("prunable")
+    done = subprocess.run(
+        [script, "reproduce", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """All items at the smoke scale."""
+    out = tmp_path_factory.mktemp("smoke")
+    done = prunable("all", "--scale", "smoke", "--out", out, "--workers", 2, "--json")
+    return out, json.loads(done.stdout)
+
+
+def stamps(out):
+    return {path: path.stat().st_mtime_ns for path in out.glob("runs/*/result.json")}
+
+
+def test_list_names_every_table_and_figure():
+    rows = json.loads(prunable("list", "--json").stdout)
+    assert {row["item"] for row in rows} == NAMES
+    for row in rows:
+        assert row.keys() >= {"item", "paper", "kind", "scales", "claim"}
+        assert row["kind"] == ("table" if "-table" in row["item"] else "figure")
+        assert row["scales"] == ["smoke", "laptop", "paper"]
+        assert row["claim"]
+
+
+def test_all_items_run_through(everything):
+    out, documents = everything
+    assert {document["item"] for document in documents} == NAMES
+    for document in documents:
+        assert document["scale"] == "smoke"
+        assert document["verdict"]["status"] == "not judged"
+        assert document["tables"] or document["panels"], document["item"]
+        assert document["checks"], document["item"]
+        states = {run["status"] for run in document["runs"]}
+        assert states <= {"done", "diverged"}, document["item"]
+        name = f"{document['item']}--smoke--paper"
+        for ending in ("json", "md", "svg"):
+            assert (out / "items" / f"{name}.{ending}").stat().st_size > 100
+
+
+def test_smoke_needs_no_data_but_what_is_embedded(everything):
+    _, documents = everything
+    used = {
+        value
+        for document in documents
+        for run in document["runs"]
+        for value in _datasets(run["spec"])
+    }
+    assert used <= {"digits"}
+
+
+def _datasets(spec):
+    if isinstance(spec, dict):
+        for key, value in spec.items():
+            if key == "dataset":
+                yield value
+            yield from _datasets(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from _datasets(value)
+
+
+def test_every_number_names_a_run_that_is_there(everything):
+    out, documents = everything
+    stored = {path.parent.name for path in out.glob("runs/*/result.json")}
+    named = {
+        run
+        for document in documents
+        for table in document["tables"]
+        for row in table["rows"]
+        for cell in row
+        for run in cell["runs"]
+    } | {
+        run
+        for document in documents
+        for panel in document["panels"]
+        for series in panel["series"]
+        for run in series["runs"]
+    }
+    assert named
+    assert named <= stored
+
+
+def test_index_shows_every_item(everything):
+    out, _ = everything
+    page = (out / "index.html").read_text()
+    for name in NAMES:
+        assert name in page
+
+
+def test_again_computes_nothing_and_says_the_same(everything):
+    out, documents = everything
+    before = stamps(out)
+    again = prunable("all", "--scale", "smoke", "--out", out, "--workers", 2, "--json")
+    assert json.loads(again.stdout) == documents
+    assert stamps(out) == before
+
+
+def test_dry_run_lists_and_writes_nothing(tmp_path):
+    out = tmp_path / "none"
+    planned = json.loads(prunable("wan2023-table1", "--dry-run", "--out", out, "--json").stdout)
+    assert planned["missing"]
+    assert planned["seconds"] > 60
+    assert {"id", "kind", "seconds"} == planned["missing"][0].keys()
+    assert not out.exists()
+
+
+def test_dry_run_names_missing_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNABLE_CACHE", str(tmp_path))
+    monkeypatch.delenv("PRUNABLE_DATA", raising=False)
+    shown = prunable("wan2023-table1", "--dry-run", "--out", tmp_path).stdout
+    assert "prunable data fetch ecg5000" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("wan2023-table9",), "`item` of `reproduce` must be one of"),
+        (("all", "--scale", "tiny"), "tiny"),
+        (("all", "--address", "auto"), "belong to `--backend ray`"),
+        (("all", "--workers", "0"), "0"),
+    ],
+)
+def test_bad_usage(arguments, message):
+    assert message in prunable(*arguments, status=2).stderr
