@@ -87,16 +87,20 @@ def _notes(width: int, scale: Scale) -> tuple[str, ...]:
         return (BASE_NOTE, "Training ends after 200,000 steps at the latest.")
     setting = mnist_setting(width, scale)
     eta = MNIST[width][0]
+    same = setting.width == width
+    units = (
+        ", as published"
+        if same
+        else (", so shares are not comparable one by one: narrower networks move more")
+    )
     return (
         BASE_NOTE,
-        f"Step size {setting.eta:g} for {eta:g} and batches of {setting.batch_size} for 5,000: "
-        "accumulated noise depends on the level and on step size times steps, which the stop "
-        "rule decides, and so stays comparable at fewer and smaller steps.",
-        f"{setting.width:,} hidden units for {width:,}"
-        + (", as published." if setting.width == width else ", so ratios are not comparable one"
-           " by one: narrower networks train longer and move more."),
-        f"{setting.seeds} seeds for 5.",
-    )  # fmt: skip
+        f"Step size {setting.eta:g} for {eta:g}, batches of {setting.batch_size} for 5,000, a look "
+        f"at the stop rule every {setting.evaluate_every} steps: the accumulated noise depends on "
+        "its level and on the step size times the steps, which the stop rule decides.",
+        f"{setting.width:,} hidden units for {width:,}{units}.",
+        f"Seeds: {setting.seeds} for 5.",
+    )
 
 
 def _rows(plan: Plan, results: Mapping[str, Result]) -> tuple[Row, dict[float, Row]]:

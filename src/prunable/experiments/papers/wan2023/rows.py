@@ -120,7 +120,7 @@ def standard_error(*deviations_and_counts: tuple[float | None, int]) -> float | 
     """Of a difference of means, from the deviations; None where one is unknown or 0 remain."""
     total = 0.0
     for deviation, count in deviations_and_counts:
-        if deviation is None or count < 2:
+        if deviation is None or count < 1:
             return None
         total += deviation**2 / count
     return math.sqrt(total)

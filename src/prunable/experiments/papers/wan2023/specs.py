@@ -87,8 +87,10 @@ class TwoLayerTrainSpec(Spec):
         weights = self.width * features
         step = 2 * min(self.batch_size, examples) * weights * _PER_PRODUCT
         draws = {"none": 0, "type1": self.width, "type2": weights, "type3": weights // 2}
-        looks = self.steps / self.evaluate_every * examples * weights * _PER_PRODUCT
-        return 0.2 + self.steps * (step + draws[self.noise] * _PER_DRAW) + looks
+        look = examples * weights * _PER_PRODUCT / self.evaluate_every
+        # Where a stop rule is met, it is met about half way.
+        steps = self.steps * (1.0 if self.until_accuracy is None else 0.5)
+        return 0.2 + steps * (step + draws[self.noise] * _PER_DRAW + look)
 
 
 _FEATURES = {"ecg5000": 140, "mnist": 784, "fashion-mnist": 784, "cifar10": 3072, "digits": 64}
