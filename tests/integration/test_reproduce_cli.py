@@ -143,7 +143,7 @@ def test_dry_run_names_missing_data(tmp_path, monkeypatch):
         (("wan2023-table9",), "`item` of `reproduce` must be one of"),
         (("all", "--scale", "tiny"), "tiny"),
         (("all", "--address", "auto"), "belong to `--backend ray`"),
-        (("all", "--workers", "0"), "0"),
+        (("all", "--workers", "0"), "greater than or equal to 1"),
     ],
 )
 def test_bad_usage(arguments, message):
