@@ -223,7 +223,7 @@ def training(extra: dict[str, dict[str, float]]) -> list[str]:
             for width, row in sorted(found.items())
         ),
         "",
-        "Shortest of five interleaved repeats. Required: at least 2 times faster than one by one "
+        "Shortest of three interleaved repeats. Required: at least 2 times faster than one by one "
         "on one thread, which is how a run alone computes. The last column is what remains where "
         "each processor trains networks of its own anyway.",
         "",

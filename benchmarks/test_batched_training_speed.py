@@ -56,7 +56,7 @@ print(json.dumps(best | {"cores": cores, "replicas": replicas}))
 
 @pytest.mark.benchmark(group="batched-training")
 @pytest.mark.parametrize(
-    ("width", "replicas", "steps", "repeats"), [(2000, 16, 3, 5), (10_000, 4, 2, 5)]
+    ("width", "replicas", "steps", "repeats"), [(2000, 16, 20, 3), (10_000, 4, 5, 3)]
 )
 def test_batched_training(benchmark, width, replicas, steps, repeats):
     def run():
