@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from prunable.errors import InputError
 from prunable.experiments.backends import ProcessBackend, RayBackend, SerialBackend
@@ -44,6 +46,19 @@ def die(spec, run):
     """Leave as a process does that the system kills."""
     del spec, run
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+class ThreadsSpec(Spec):
+    """A run that says on how many threads it computes."""
+
+    stage = f"{__name__}:threads"
+
+
+def threads(spec, run):
+    """Threads of every numerical library; torch has one of its own kind."""
+    del spec, run
+    pools = {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
+    return {"torch": torch.get_num_threads(), "pools": pools}
 
 
 def training(seed=0, **changes):
@@ -217,6 +232,16 @@ def test_ray_cluster_that_is_not_there():
 def test_bad_backend_settings_are_named(backend, fields, name):
     with pytest.raises(InputError, match=f"`{name}`"):
         backend(**fields)
+
+
+def test_every_numerical_library_computes_on_the_threads_of_its_worker(tmp_path):
+    with threadpool_limits(2):
+        (row,) = run_all([ThreadsSpec.create()], Store(tmp_path), backend=SerialBackend())
+        after = {pool["num_threads"] for pool in threadpool_info()}
+    assert row["torch"] == 1
+    assert len(row["pools"]) > 1
+    assert set(row["pools"].values()) == {1}
+    assert after == {2}
 
 
 def test_inputs_come_first_and_once(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from prunable.errors import PrunableError
 from prunable.experiments.execution import execute_batch
@@ -28,7 +29,7 @@ class Task:
     store : Store
         A folder that every worker sees under the same path.
     threads : int
-        Of torch, for the computation.
+        Of torch and of NumPy's and SciPy's linear algebra, for the computation.
     """
 
     specs: tuple[Spec, ...]
@@ -65,7 +66,8 @@ def compute(task: Task) -> list[Result]:
     before = torch.get_num_threads()
     torch.set_num_threads(task.threads)
     try:
-        return execute_batch(task.specs, task.store)
+        with threadpool_limits(task.threads):  # torch's setting does not reach NumPy's
+            return execute_batch(task.specs, task.store)
     except PrunableError as error:
         reason = str(error)
     except Exception as error:  # one broken run shall not end a sweep of hundreds
