@@ -7,6 +7,7 @@ import json
 import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -331,6 +332,23 @@ def test_logarithmic_axes_leave_zeros_out_and_say_so():
     (whole,) = item_views(panel([series]))
     assert whole.left_out == 0
     assert whole.series[0].low[2] == pytest.approx(-0.4)
+
+
+@pytest.mark.parametrize("end", [3e-4, 6e-4, 2.5e-3, 6e-3, 1.5e-2, 3e-2, 1.0])
+def test_labels_of_a_logarithmic_axis_keep_apart(end):
+    points = {"label": "a", "x": [2e-4, end], "y": [1, 2], "style": "points"}
+    (one,) = panel([points], x_log=True).panels
+    drawn = item_figure(as_document(figure_item() | {"panels": [one, one, one]}))
+    drawn.canvas.draw()
+    for axes in drawn.axes:
+        labels = axes.xaxis.get_ticklabels(which="both")
+        shown = [label.get_window_extent() for label in labels if label.get_text()]
+        inside = axes.bbox.padded(1)
+        boxes = sorted(
+            (box.x0, box.x1) for box in shown if inside.x0 <= box.x0 + box.width / 2 <= inside.x1
+        )
+        assert len(boxes) > 1
+        assert all(one[1] < other[0] for one, other in pairwise(boxes))
 
 
 def test_nothing_but_zeros_on_a_logarithmic_axis_is_drawn_empty():
