@@ -110,6 +110,19 @@ def test_exact_probabilities_are_shares_of_orders():
     assert rank_correlation(x, [2.0] * 5) is None
 
 
+# Zar (1972), table of critical values, one-sided 5 %; from 9 pairs on ours is Student's.
+@pytest.mark.parametrize(
+    ("n", "critical", "error"),
+    [(4, 1.0, 1e-9), (5, 0.9, 1e-9), (6, 0.829, 5e-4), (7, 0.714, 5e-4), (8, 0.643, 5e-4),
+     (14, 0.464, 0.01)],
+)  # fmt: skip
+def test_weakest_significant_coefficient(n, critical, error):
+    x = np.arange(float(n))
+    found = rank_correlation(x, np.roll(x, 1))
+    assert found.critical == pytest.approx(-critical, abs=error)
+    assert found.is_negative == (found.rho <= found.critical + 1e-12)
+
+
 @pytest.mark.statistical
 def test_intervals_of_rank_correlation_cover():
     """The share of 600 intervals that hold the truth is within 5 standard errors of 95 %.

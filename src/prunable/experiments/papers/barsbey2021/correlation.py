@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import rankdata, spearmanr, t
 
 LEVEL = 0.05
 # From here the t law is near enough, and permutations are too many.
@@ -28,6 +28,8 @@ class RankCorrelation:
         Chance of a coefficient so low if the order of one side were random.
     n : int
         Pairs.
+    critical : float
+        The weakest coefficient that so many pairs could show at the one-sided 5 % level.
     """
 
     rho: float
@@ -35,6 +37,7 @@ class RankCorrelation:
     high: float | None
     p_negative: float
     n: int
+    critical: float
 
     @property
     def is_negative(self) -> bool:
@@ -43,7 +46,10 @@ class RankCorrelation:
 
     def __str__(self) -> str:
         interval = "" if self.low is None else f" [{self.low:.2f}, {self.high:.2f}]"
-        return f"{self.rho:.2f}{interval}, one-sided p {self.p_negative:.2g}, n = {self.n}"
+        return (
+            f"{self.rho:.2f}{interval}, one-sided p {self.p_negative:.2g}, n = {self.n}, "
+            f"significant from {self.critical:.2f} on"
+        )
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation | None:
@@ -72,11 +78,18 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation 
     rho = float(ranks_x @ ranks_y) / scale
     if n <= EXACT_UP_TO:
         orders = np.array(list(itertools.permutations(ranks_y)))
-        p_negative = float(np.mean(orders @ ranks_x / scale <= rho + 1e-12))
+        by_chance = np.sort(orders @ ranks_x / scale)
+        p_negative = float(np.mean(by_chance <= rho + 1e-12))
+        weakest = by_chance[max(0, math.ceil(LEVEL * len(by_chance)) - 1)]
+        # ties reach beyond the level together, or not at all
+        significant = by_chance[by_chance < weakest - 1e-12]
+        critical = float(significant[-1]) if len(significant) else -1.0
     else:
         p_negative = float(spearmanr(x, y, alternative="less").pvalue)
+        t_value = float(t.ppf(LEVEL, n - 2))
+        critical = t_value / math.sqrt(n - 2 + t_value**2)
     if abs(rho) > 1 - 1e-12:
-        return RankCorrelation(rho, None, None, p_negative, n)
+        return RankCorrelation(rho, None, None, p_negative, n, critical)
     half = 1.959963984540054 * math.sqrt((1 + rho**2 / 2) / (n - 3))
     z = math.atanh(rho)
-    return RankCorrelation(rho, math.tanh(z - half), math.tanh(z + half), p_negative, n)
+    return RankCorrelation(rho, math.tanh(z - half), math.tanh(z + half), p_negative, n, critical)
