@@ -233,7 +233,9 @@ def falling(
     if found is None:
         why = f"{len(x)} networks" if len(x) < 4 else "one side is the same in all networks"
         return Check(statement, None, why, essential)
-    return Check(statement, found.is_negative, f"Spearman's rho {found}", essential)
+    # Where one side hardly varies, no order could be seen.
+    spans = " against ".join(f"{min(side):.4g} to {max(side):.4g}" for side in (y, x))
+    return Check(statement, found.is_negative, f"Spearman's rho {found}; {spans}", essential)
 
 
 def network_table(found: Sequence[Network], title: str) -> Table:
