@@ -58,7 +58,7 @@ def as_published(number: int, plan: Plan, spread: float = 1e-3) -> Results:
     results: Results = {}
     for key, spec in plan.runs.items():
         condition, seed = key.rsplit("/", 1)
-        name = condition.split("-", 1)[-1].removesuffix("-printed")
+        name = condition.split("-", 1)[-1].removesuffix("-other")
         source = {17: 15, 18: 16, 19: 5}.get(number, number)
         shift = spread * (int(seed) - (len(_seeds(plan, condition)) - 1) / 2)
         metrics = {}
@@ -260,6 +260,23 @@ class TestFindings:
         assert held(item.gather(plan, pruned), "at most 1 point") is False
         before = changed(results, "none", "test_accuracy", 0.9)
         assert held(item.gather(plan, before), "before pruning") is False
+
+    def test_tables_at_two_noise_levels_say_which_is_nearer(self) -> None:
+        item = table(13)
+        plan = item.plan("laptop", "paper")
+        levels = {
+            key: spec.train.sigma
+            for key, spec in plan.runs.items()
+            if isinstance(spec, TwoLayerPruneSpec) and "type3" in key
+        }
+        assert {sigma for key, sigma in levels.items() if "other" in key} == {0.15}
+        assert {sigma for key, sigma in levels.items() if "other" not in key} == {0.5}
+        results = changed(as_published(13, plan), "type3-1.8", "test_accuracy", 0.9)
+        found = item.gather(plan, results)
+        assert len(found.tables) == 2
+        assert held(found, "of the published at noise level 0.15") is True
+        near = [check.holds for check in found.checks if check.statement.endswith("the published")]
+        assert near == [False]
 
     def test_types_two_and_three_are_held_against_type_one(self) -> None:
         item = table(4)

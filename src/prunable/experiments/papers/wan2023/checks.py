@@ -78,13 +78,17 @@ def near_without_noise(plain: Row, table: int) -> Check:
     )
 
 
-def agree(rows: Sequence[tuple[Row, str]], table: int, metric: str = RATIO) -> Check:
+def agree(
+    rows: Sequence[tuple[Row, str]], table: int, metric: str = RATIO, where: str = ""
+) -> Check:
     """Check that means agree with the published ones within two standard errors of both.
 
     Rows that the print repeats or gives no deviation for are left out. A single run is taken to
-    scatter as the published ones do.
+    scatter as the published ones do. `where` says, in words, of which of several readings.
     """
-    statement = "The mean pruned shares agree with the published ones within two standard errors"
+    statement = (
+        f"The mean pruned shares agree with the published ones within two standard errors{where}"
+    )
     repeated = {row for row, text in slips(table) if "repeats" in text}
     texts, inside = [], 0
     for row, name in rows:
@@ -107,10 +111,11 @@ def agree(rows: Sequence[tuple[Row, str]], table: int, metric: str = RATIO) -> C
     return Check(statement, inside == len(texts), evidence, essential=False)
 
 
-def near_accuracy(rows: Sequence[tuple[Row, str]], table: int) -> Check:
-    """Check the test accuracies before pruning against the published ones."""
+def near_accuracy(rows: Sequence[tuple[Row, str]], table: int, where: str = "") -> Check:
+    """Check the test accuracies before pruning against the published ones; see `agree`."""
     statement = (
-        f"Test accuracy before pruning is within {100 * NEAR_ACCURACY:.0f} point of the published"
+        f"Test accuracy before pruning is within {100 * NEAR_ACCURACY:.0f} point of the "
+        f"published{where}"
     )
     texts, worst = [], 0.0
     for row, name in rows:
