@@ -298,6 +298,18 @@ def test_figure_of_a_table_stands_ours_beside_the_papers():
     assert [text.get_text() for text in drawn.axes[0].get_yticklabels()] == list(views[0].rows)
 
 
+def test_of_many_panels_those_beside_the_papers_numbers_are_drawn():
+    (alone,) = table_of({"value": 0.5}).tables
+    (beside,) = table_of({"value": 0.5, "published": 0.4}).tables
+    for tables, drawn in (
+        ([alone] * 3 + [beside], 4),
+        ([alone] * 12 + [beside], 1),
+        ([alone] * 13, 13),
+    ):
+        doc = as_document(table_item() | {"tables": [one.model_dump() for one in tables]})
+        assert len(item_views(doc)) == drawn
+
+
 def test_published_numbers_alone_are_drawn():
     views = item_views(table_of({"published": 0.5, "published_std": 0.1}, {"published": "n/a"}))
     (series,) = views[0].series

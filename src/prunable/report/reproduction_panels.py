@@ -18,6 +18,7 @@ from prunable.report.reproduction_document import (
 from prunable.report.reproduction_tables import as_text, heading, paired
 
 Numbers = tuple[Number, ...]
+MANY = 12  # panels of tables; with more the figure leads with what the paper has numbers for
 WIDE = 1e3  # values that span a larger factor are drawn on a logarithmic axis
 # Ends of labels that tell two sides of one thing, which style tells apart already.
 SIDES = re.compile(
@@ -92,6 +93,8 @@ class View:
 def item_views(doc: ItemDocument) -> list[View]:
     """The panels of an item; those of its tables' numbers if it brings none.
 
+    Of many only those of tables that the paper has numbers for.
+
     Parameters
     ----------
     doc : ItemDocument
@@ -105,11 +108,12 @@ def item_views(doc: ItemDocument) -> list[View]:
         views = [_panel_view(panel, labels) for panel in doc.panels]
     else:
         ours = "smoke run" if doc.smoke else "ours"
-        views = [
-            view
-            for table in doc.tables
-            for view in _table_views(table, ours, several=len(doc.tables) > 1)
-        ]
+        several = len(doc.tables) > 1
+        by_table = [(table, _table_views(table, ours, several=several)) for table in doc.tables]
+        if sum(len(views) for _, views in by_table) > MANY:
+            beside = [pair for pair in by_table if any(paired(pair[0]))]
+            by_table = beside or by_table
+        views = [view for _, views in by_table for view in views]
     views = [replace(view, series=tuple(filter(_has_points, view.series))) for view in views]
     return [view for view in views if view.series or view.left_out]
 

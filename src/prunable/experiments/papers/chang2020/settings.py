@@ -145,7 +145,7 @@ RESNET: dict[Scale, NetworkSize] = {
     ),
     "laptop": NetworkSize(
         "cifar10", "resnet20", (2, 4), (2, 3, 4, 6, 8), (3, 4, 6, 8),
-        5000, 5000, 32, 10, 10, 0.001, True, (0,),
+        5000, 5000, 32, 6, 6, 0.001, True, (0,),
     ),
     "paper": NetworkSize(
         "cifar10", "resnet20", (5, 8, 10), (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20),
