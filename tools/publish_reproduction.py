@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 from prunable.files import write_text
@@ -33,7 +34,10 @@ def publish(source: Path, target: Path) -> None:
     for doc in documents:
         shutil.copy(source / "items" / f"{doc.stem}.json", target / f"{doc.stem}.json")
         write_item(doc, target)
-    write_text(target / "README.md", HEAD + summary_markdown(documents, "."))
+    counts = Counter(doc.verdict.status for doc in documents).most_common()
+    verdicts = ", ".join(f"{count} {status}" for status, count in counts)
+    summary = f"{len(documents)} documents: {verdicts}.\n\n{summary_markdown(documents, '.')}"
+    write_text(target / "README.md", HEAD + summary)
 
 
 if __name__ == "__main__":
