@@ -144,7 +144,7 @@ RESNET: dict[Scale, NetworkSize] = {
         "digits", "resnet20", (1,), (1, 2), (2,), 128, 128, 64, 1, 1, 0.001, True, (0,)
     ),
     "laptop": NetworkSize(
-        "cifar10", "resnet20", (2, 4), (2, 4, 8), (4, 8),
+        "cifar10", "resnet20", (2, 4), (2, 3, 4, 6, 8), (3, 4, 6, 8),
         5000, 5000, 32, 6, 6, 0.001, True, (0,),
     ),
     "paper": NetworkSize(
