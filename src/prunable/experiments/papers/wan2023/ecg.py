@@ -67,8 +67,9 @@ SIGMA_NOTE = (
     "table 1."
 )
 SIGMA_NOTE_3 = (
-    "Noise level 0.5, as printed. Tables 13 and 14 also show 0.15, with which type I comes near "
-    "its tables; checks say which of the two the published numbers are nearer to."
+    "Noise level 0.5, as printed. Tables 13 and 14 also show 0.15, on the text's scale in both "
+    "conventions, with which type I comes near its tables; checks say which of the two the "
+    "published numbers are nearer to."
 )
 SCALE_NOTES = {
     "paper": (
