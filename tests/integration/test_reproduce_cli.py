@@ -130,6 +130,22 @@ def test_dry_run_lists_and_writes_nothing(tmp_path):
     assert not out.exists()
 
 
+def test_several_items_in_one_command_each_once(tmp_path):
+    names = ("chang2020-fig3", "barsbey2021-fig10", "chang2020-fig3")
+    done = prunable(*names, "--scale", "smoke", "--out", tmp_path, "--workers", 2, "--json")
+    found = [document["item"] for document in json.loads(done.stdout)]
+    assert found == ["chang2020-fig3", "barsbey2021-fig10"]
+    planned = json.loads(
+        prunable(
+            *names, "barsbey2021", "--scale", "smoke", "--out", tmp_path, "--dry-run", "--json"
+        ).stdout
+    )
+    whole = json.loads(
+        prunable("barsbey2021", "--scale", "smoke", "--out", tmp_path, "--dry-run", "--json").stdout
+    )
+    assert planned["missing"] == whole["missing"]  # figure 3's runs are stored
+
+
 def test_dry_run_names_missing_data(tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNABLE_CACHE", str(tmp_path))
     monkeypatch.delenv("PRUNABLE_DATA", raising=False)
@@ -141,6 +157,7 @@ def test_dry_run_names_missing_data(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (("wan2023-table9",), "`item` of `reproduce` must be one of"),
+        (("list", "wan2023-table1"), "`list` stands alone"),
         (("all", "--scale", "tiny"), "tiny"),
         (("all", "--address", "auto"), "belong to `--backend ray`"),
         (("all", "--workers", "0"), "greater than or equal to 1"),

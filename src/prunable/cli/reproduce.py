@@ -51,7 +51,8 @@ class Where(enum.StrEnum):
 
 def reproduce(
     item: Annotated[
-        str, typer.Argument(help="An item, a paper (`wan2023`), `all`, or `list` to see them.")
+        list[str],
+        typer.Argument(help="Items, papers (`wan2023`) or `all`; or `list` to see them."),
     ],
     scale: Annotated[
         Scale, typer.Option(help="Seconds; hours on two cores; the paper's own size.")
@@ -76,7 +77,7 @@ def reproduce(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Reproduce a table or figure of a paper, beside the paper's numbers.
+    """Reproduce tables and figures of a paper, beside the paper's numbers.
 
     Writes index.html, and for each item a JSON document, a table and a figure. Interrupt it at
     will: the same command goes on where it stopped. Runs are shared between items.
@@ -91,7 +92,7 @@ def reproduce(
     from prunable.report.reproduction import load_documents, render_console, write_item
     from prunable.report.reproduction_html import write_index
 
-    if item == "list":
+    if item == ["list"]:
         _list(as_json)
         return
     items, store = _items(item), Store(out)
@@ -136,14 +137,20 @@ def reproduce(
         )
 
 
-def _items(name: str) -> list[Item]:
+def _items(names: list[str]) -> list[Item]:
+    """Items by the names of items, papers or `all`, each once."""
+    from prunable.errors import InputError
     from prunable.experiments.papers import PAPERS, all_items, item_named
 
-    if name == "all":
-        return list(all_items())
-    if name in PAPERS:
-        return [item for item in all_items() if item.paper == name]
-    return [item_named(name)]
+    found: dict[str, Item] = {}
+    for name in names:
+        if name == "list":
+            raise InputError("`list` stands alone; leave it out to compute the other items.")
+        if name == "all" or name in PAPERS:
+            found |= {item.name: item for item in all_items() if name in ("all", item.paper)}
+        else:
+            found[name] = item_named(name)
+    return list(found.values())
 
 
 def _backend(where: Where, workers: int | None, address: str | None, gpus: float) -> Backend:
