@@ -34,7 +34,7 @@ def show(browser, tmp_path):
 @pytest.fixture
 def show_words(show, monkeypatch):
     """The same without the library of charts, which takes seconds to load."""
-    monkeypatch.setattr("prunable.report.reproduction_html._plotlyjs", lambda: "/* none */")
+    monkeypatch.setattr("prunable.report.pages.plotly_script", lambda: "/* none */")
     return show
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from prunable.files import write_text
-from prunable.report import figures, tables
+from prunable.report import figures, pages, tables
 from prunable.report.results import Results
 
 
@@ -24,13 +22,6 @@ def render_report(results: Results) -> str:
     str
         HTML; whatever comes from the results is escaped.
     """
-    environment = Environment(
-        loader=PackageLoader("prunable.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     pictures = [
         {
             "name": name,
@@ -39,7 +30,8 @@ def render_report(results: Results) -> str:
         }
         for name, (_, text) in figures.FIGURES.items()
     ]
-    return environment.get_template("demo.html.j2").render(
+    return pages.render(
+        "demo.html.j2",
         results=results,
         caption=tables.caption(results),
         columns=tables.COLUMNS,

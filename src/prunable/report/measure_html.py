@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 from collections import Counter
 from pathlib import Path, PurePath
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from prunable.errors import InputError
 from prunable.files import write_text
 from prunable.report import measure_tables as tables
+from prunable.report import pages
 from prunable.report.figures import PALETTE
 from prunable.report.measurement import (
     Comparison,
@@ -121,42 +117,24 @@ def write_measurement(doc: MeasurementDocument | TrajectoryDocument, path: Path)
 
 
 def _render(doc: MeasurementDocument | TrajectoryDocument, data: Any, **shown: Any) -> str:
-    environment = Environment(
-        loader=PackageLoader("prunable.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("measure.html.j2").render(
+    plotlyjs = pages.plotly_script()
+    if plotlyjs is None:
+        raise InputError(
+            "the HTML page needs plotly, which is not installed. "
+            "Install it: pip install 'prunable[html]'."
+        )
+    return pages.render(
+        "measure.html.j2",
         doc=doc,
         trajectory=isinstance(doc, TrajectoryDocument),
-        data=_as_script_data(data),
-        plotlyjs=_plotlyjs(),
+        data=pages.script_data(_rounded(data)),
+        plotlyjs=plotlyjs,
         palette=PALETTE,
         words=tables.WORDS,
         share=tables.as_share,
         index=lambda value: tables.as_alpha(value, None),
         **shown,
     )
-
-
-def _plotlyjs() -> Markup:
-    try:
-        # by name: plotly is optional, and carries no types
-        source = importlib.import_module("plotly.offline").get_plotlyjs()
-    except ImportError as error:
-        raise InputError(
-            "the HTML page needs plotly, which is not installed. "
-            "Install it: pip install 'prunable[html]'."
-        ) from error
-    return Markup(source)
-
-
-def _as_script_data(data: Any) -> Markup:
-    """JSON that cannot end, or comment out, the script element it stands in."""
-    text = json.dumps(_rounded(data), separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))
 
 
 def _rounded(value: Any) -> Any:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import importlib
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.colors import to_hex
 
 from prunable.files import write_text
+from prunable.report import pages
 from prunable.report import reproduction_tables as tables
 from prunable.report.figures import PALETTE
 from prunable.report.reproduction_document import (
@@ -53,7 +50,7 @@ def render_index(documents: Iterable[tables.Document], title: str = TITLE) -> st
         If a document is malformed.
     """
     docs = in_order(map(as_document, documents))
-    plotlyjs = _plotlyjs()
+    plotlyjs = pages.plotly_script()
     views = [item_views(doc) for doc in docs]
     data = {
         "runs": {
@@ -73,14 +70,8 @@ def render_index(documents: Iterable[tables.Document], title: str = TITLE) -> st
         ],
         "shades": [to_hex(SHADES(place / (STEPS - 1))) for place in range(STEPS)],
     }  # fmt: skip
-    environment = Environment(
-        loader=PackageLoader("prunable.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("reproduction.html.j2").render(
+    return pages.render(
+        "reproduction.html.j2",
         title=title,
         items=[_item(doc, drawn, docs, plotlyjs is None)
                for doc, drawn in zip(docs, views, strict=True)],
@@ -93,7 +84,7 @@ def render_index(documents: Iterable[tables.Document], title: str = TITLE) -> st
         smoke_why=SMOKE_WHY,
         holds_word=tables.holds_word,
         setting=tables.setting,
-        data=_as_script_data(data),
+        data=pages.script_data(data),
         palette=PALETTE,
         plotlyjs=plotlyjs,
     )  # fmt: skip
@@ -191,17 +182,3 @@ def _rounded(values: tuple[float | None, ...] | None) -> list[float | None] | No
     if values is None:
         return None
     return [None if value is None else float(f"{value:.6g}") for value in values]
-
-
-def _plotlyjs() -> Markup | None:
-    try:
-        # by name: plotly is optional, and carries no types
-        return Markup(importlib.import_module("plotly.offline").get_plotlyjs())
-    except ImportError:
-        return None
-
-
-def _as_script_data(data: Any) -> Markup:
-    """JSON that cannot end, or comment out, the script element it stands in."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))
