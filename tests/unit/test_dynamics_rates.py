@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import stats
 
 from prunable.errors import InputError
 from prunable.numerics.compressibility import best_k_term_error
@@ -24,9 +24,8 @@ from prunable.numerics.dynamics import (
     mean_limit_constant,
     simulated_errors,
     tail_supremum,
-    truncated_moment,
 )
-from prunable.numerics.stable import StableLaw, pdf, sample_symmetric
+from prunable.numerics.stable import StableLaw, sample_symmetric
 
 SIZES = np.array([8, 16, 32, 64])
 
@@ -139,13 +138,6 @@ def test_bad_samples_are_refused():
         energy_distance(x, np.ones((5, 2)))
 
 
-@pytest.mark.parametrize(("alpha", "p"), [(1.5, 2.0), (1.9, 2.0), (1.2, 1.0), (2.0, 2.0)])
-def test_truncated_moment_against_quadrature(alpha, p):
-    threshold = StableLaw(alpha).isf(0.05)
-    wanted = integrate.quad(lambda x: 2 * x**p * pdf(x, alpha), 0, threshold, limit=200)[0]
-    assert truncated_moment(alpha, p, 0.1) == pytest.approx(wanted, rel=1e-7)
-
-
 @pytest.mark.parametrize(
     ("alpha", "p"), [(1.5, 2.0), (1.75, 2.0), (1.9, 2.0), (1.2, 1.7), (1.6, 1.0), (2.0, 2.0)]
 )
@@ -205,7 +197,6 @@ def test_bad_laws_are_refused():
         lambda: expected_maximum_limit(1.0, 5),
         lambda: expected_maximum_bound(2.0, 5),
         lambda: simulated_errors(1.5, 10, 1.0, 2, 1, rng=rng()),
-        lambda: truncated_moment(1.5, -1, 0.5),
         lambda: mean_limit_constant(1.5, 0.1, 1.0),
         lambda: largest_weights_limit(1.5, 1, 1.0, 1, rng=rng()),
         lambda: largest_weights_limit(1.5, 0, 2.0, 1, rng=rng()),

@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 from scipy.special import erfc, gammaincinv
 
 from prunable.errors import InputError
-from prunable.numerics.stable.functions import isf
 from prunable.numerics.stable.half_line import COARSE, half_line
+from prunable.numerics.stable.moments import absolute_moment, truncated_moment
 from prunable.numerics.stable.parameters import check_alpha
 
 FloatArray = NDArray[np.float64]
@@ -167,25 +167,9 @@ def stable_kappa_limit(alpha: float, eps: float, p: float) -> float:
         return 0.0
     if eps <= 0:
         return 1.0
-    total = _absolute_moment(alpha, p)
+    total = absolute_moment(alpha, p)
 
     def excess(kappa: float) -> float:
-        return _moment_below(alpha, p, kappa) / total - math.pow(eps, p)
+        return truncated_moment(alpha, p, kappa) / total - math.pow(eps, p)
 
     return float(brentq(excess, 1e-15, 1 - 1e-12, xtol=1e-10))
-
-
-def _absolute_moment(alpha: float, p: float) -> float:
-    """E|X|^p of the standard law, p < alpha; Samorodnitsky and Taqqu (1994), property 1.2.17."""
-    above = math.gamma((1 + p) / 2) * math.gamma(1 - p / alpha)
-    return float(2**p * above / (math.gamma(1 - p / 2) * math.sqrt(math.pi)))
-
-
-def _moment_below(alpha: float, p: float, kappa: float) -> float:
-    """E|X|^p over the magnitudes that are not among the largest share `kappa`."""
-    # in v = log of the survival probability the integrand is smooth and falls at both ends
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-    low, high = math.log(kappa), 0.0
-    v = (nodes + 1) / 2 * (high - low) + low
-    share = np.exp(v)
-    return float((weights * share * isf(share / 2, alpha) ** p).sum() * (high - low) / 2)

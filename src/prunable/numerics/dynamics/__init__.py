@@ -9,7 +9,6 @@ from prunable.numerics.dynamics.compression import (
     mean_limit_constant,
     simulated_errors,
     tail_supremum,
-    truncated_moment,
 )
 from prunable.numerics.dynamics.fitted_rates import (
     Agreement,
@@ -67,5 +66,4 @@ __all__ = [
     "stationary_steps",
     "tail_index",
     "tail_supremum",
-    "truncated_moment",
 ]

@@ -11,11 +11,19 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, rgamma
+from scipy.special import gammaln
 
 from prunable.errors import InputError
 from prunable.numerics.compressibility import best_k_term_error
-from prunable.numerics.stable import StableLaw, isf, positive_transform, sample_symmetric
+from prunable.numerics.stable import (
+    StableLaw,
+    absolute_moment,
+    continued_moment,
+    isf,
+    positive_transform,
+    sample_symmetric,
+    truncated_moment,
+)
 from prunable.numerics.stable.parameters import check_alpha
 
 FloatArray = NDArray[np.float64]
@@ -78,32 +86,6 @@ def asymptotic_exponent(alpha: float, p: float) -> float:
     return 1 / p - 1 / alpha if p > alpha and alpha < 2 else 0.0
 
 
-def truncated_moment(alpha: float, p: float, kappa: float) -> float:
-    """E |X|^p over the standard stable magnitudes outside the largest share kappa.
-
-    Parameters
-    ----------
-    alpha : float
-        Tail index, 0.1 <= alpha <= 2.
-    p : float
-        Order, positive.
-    kappa : float
-        Share, 0 < kappa < 1.
-
-    Returns
-    -------
-    float
-        Finite for every p.
-    """
-    _check(alpha, kappa, p, "truncated_moment")
-    nodes, weights = np.polynomial.legendre.leggauss(128)
-    # u = exp(v) is the probability of a larger magnitude; the integrand is smooth in v
-    v = (nodes - 1) / 2 * -math.log(kappa)
-    u = np.exp(v)
-    total = float(weights @ (u * isf(u / 2, alpha) ** p))
-    return total * -math.log(kappa) / 2
-
-
 def asymptotic_errors(
     alpha: float, d: int, kappa: float, p: float, draws: int, *, rng: np.random.Generator
 ) -> FloatArray:
@@ -131,7 +113,7 @@ def asymptotic_errors(
     _check(alpha, kappa, p, "asymptotic_errors")
     pruned = truncated_moment(alpha, p, kappa)
     if alpha == 2 or p < alpha:
-        whole = _absolute_moment(alpha, p)
+        whole = absolute_moment(alpha, p)
         return np.full(draws, (pruned / whole) ** (1 / p))
     tail = StableLaw(alpha).tail_constant
     if p == alpha:
@@ -144,7 +126,7 @@ def asymptotic_errors(
     stable = positive_transform(1 - uniforms[0], 1 - uniforms[1], a)
     s = math.exp(float(gammaln(1 - a)) / a) * stable
     # from p = 2 alpha on the continuation has poles, and its part is negligible
-    second = _absolute_moment(alpha, p) if p < 2 * alpha else 0.0
+    second = continued_moment(alpha, p) if p < 2 * alpha else 0.0
     total = tail ** (p / alpha) * d ** (p / alpha - 1) * s + second
     return np.asarray((pruned / np.maximum(total, pruned)) ** (1 / p))
 
@@ -296,12 +278,6 @@ def tail_supremum(alpha: float) -> float:
     check_alpha(alpha, "tail_supremum")
     u = np.geomspace(1e-9, 1.0, 20_001)[:-1]
     return max(float((isf(u / 2, alpha) ** alpha * u).max()), StableLaw(alpha).tail_constant)
-
-
-def _absolute_moment(alpha: float, p: float) -> float:
-    # Samorodnitsky and Taqqu (1994), property 1.2.17; at alpha = 2 that of N(0, 2)
-    tail = 1.0 if alpha == 2 else math.gamma(1 - p / alpha) * float(rgamma(1 - p / 2))
-    return 2**p * math.gamma((1 + p) / 2) * tail / math.sqrt(math.pi)
 
 
 def _check_mean(alpha: float, where: str) -> None:

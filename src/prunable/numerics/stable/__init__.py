@@ -2,6 +2,11 @@
 
 from prunable.numerics.stable.functions import cdf, isf, pdf, ppf, sf
 from prunable.numerics.stable.law import StableLaw
+from prunable.numerics.stable.moments import (
+    absolute_moment,
+    continued_moment,
+    truncated_moment,
+)
 from prunable.numerics.stable.parameters import check_alpha, check_scale
 from prunable.numerics.stable.sampling import (
     positive_transform,
@@ -12,9 +17,11 @@ from prunable.numerics.stable.sampling import (
 
 __all__ = [
     "StableLaw",
+    "absolute_moment",
     "cdf",
     "check_alpha",
     "check_scale",
+    "continued_moment",
     "isf",
     "pdf",
     "positive_transform",
@@ -23,4 +30,5 @@ __all__ = [
     "sample_symmetric",
     "sf",
     "symmetric_transform",
+    "truncated_moment",
 ]
