@@ -1,6 +1,7 @@
 """What a sweep survives: kills, dying workers, a second runner, disks that refuse."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from prunable.errors import InputError
 from prunable.experiments.backends import ProcessBackend, RayBackend, SerialBackend
+from prunable.experiments.backends.base import Task
 from prunable.experiments.runner import missing_runs, run_all
 from prunable.experiments.spec import EvaluateSpec, Spec, TrainSpec
 from prunable.experiments.store import Store
@@ -153,6 +155,21 @@ def test_dead_worker_costs_a_retry_only(tmp_path, undisturbed):
     out, err = sweep.communicate(timeout=120)
     assert out.split() == ["done"] * 4, err
     assert results_of(tmp_path / "store") == undisturbed
+
+
+def test_worker_that_dies_between_waits_costs_a_retry_only(tmp_path):
+    store = Store(tmp_path / "store")
+    with ProcessBackend(workers=2).open() as pool:
+        pool.submit(Task((quick(0),), store))
+        pool.next_done()
+        pool.submit(Task((evaluation(1),), store))
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        wait_for(lambda: pool._executor._broken)
+        pool.submit(Task((quick(2),), store))  # the pool is found dead here
+        found = dict(pool.next_done() for _ in range(2))
+    assert {task.specs[0] for task in found} == {evaluation(1), quick(2)}
+    assert [row["status"] for rows in found.values() for row in rows] == ["done", "done"]
 
 
 def test_killed_parent_leaves_no_worker_and_no_half_file(tmp_path, undisturbed):

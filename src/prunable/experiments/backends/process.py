@@ -63,8 +63,29 @@ class _Processes:
         self._executor: ProcessPoolExecutor | None = None
         self._futures: dict[Future[list[Result]], Task] = {}
         self._deaths: dict[Task, int] = {}
+        self._given_up: list[Task] = []
 
     def submit(self, task: Task) -> None:
+        try:
+            self._start(task)
+        except BrokenProcessPool:  # a worker died since the last wait
+            self._restart()
+            self.submit(task)
+
+    def next_done(self) -> tuple[Task, list[Result]]:
+        while not self._given_up:
+            done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
+            future = next(iter(done))
+            try:
+                rows = future.result()
+            except BrokenProcessPool:
+                self._restart()
+                continue
+            return self._futures.pop(future), rows
+        task = self._given_up.pop()
+        return task, failed(task.specs, DIED)
+
+    def _start(self, task: Task) -> None:
         if self._executor is None:
             # "spawn": a forked child would inherit locks of torch's thread pools.
             context = multiprocessing.get_context("spawn")
@@ -74,30 +95,21 @@ class _Processes:
         with _interrupts_ignored():
             self._futures[self._executor.submit(compute, task)] = task
 
-    def next_done(self) -> tuple[Task, list[Result]]:
-        while True:
-            done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
-            future = next(iter(done))
-            try:
-                rows = future.result()
-            except BrokenProcessPool:
-                if (lost := self._restart()) is not None:
-                    return lost, failed(lost.specs, DIED)
-                continue
-            return self._futures.pop(future), rows
-
-    def _restart(self) -> Task | None:
-        """Start anew after a death, which ends all workers; gives a task tried too often."""
+    def _restart(self) -> None:
+        """Start anew after a death, which ends all workers; gives up a task tried too often."""
         self.stop()
-        tasks, self._futures = list(self._futures.values()), {}
-        lost = None
-        for task in tasks:
+        before, self._futures = self._futures, {}
+        gave_up = False
+        for future, task in before.items():
+            if not future.cancelled() and future.exception() is None:
+                self._futures[future] = task  # was done before
+                continue
             self._deaths[task] = self._deaths.get(task, 0) + 1
-            if lost is None and self._deaths[task] > self._retries:
-                lost = task
+            if not gave_up and self._deaths[task] > self._retries:
+                self._given_up.append(task)
+                gave_up = True
             else:
                 self.submit(task)
-        return lost
 
     def stop(self) -> None:
         if self._executor is not None:
