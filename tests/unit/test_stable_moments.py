@@ -62,6 +62,8 @@ def test_truncation_tends_to_the_whole_moment():
         lambda: absolute_moment(1.5, 1.5),
         lambda: absolute_moment(1.5, 0.0),
         lambda: absolute_moment(2.5, 1.0),
+        lambda: continued_moment(1.5, 3.0),
+        lambda: continued_moment(1.5, -1.0),
         lambda: truncated_moment(1.5, -1, 0.5),
         lambda: truncated_moment(1.5, math.inf, 0.5),
         lambda: truncated_moment(1.5, 1.0, 1.0),

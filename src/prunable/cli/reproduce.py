@@ -77,7 +77,7 @@ def reproduce(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Reproduce tables and figures of a paper, beside the paper's numbers.
+    """Reproduce tables and figures of the papers, beside the papers' numbers.
 
     Writes index.html, and for each item a JSON document, a table and a figure. Interrupt it at
     will: the same command goes on where it stopped. Runs are shared between items.

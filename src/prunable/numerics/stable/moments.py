@@ -61,7 +61,17 @@ def continued_moment(alpha: float, p: float) -> float:
     float
         The second term of sums of |X|^p, alpha < p < 2 alpha, beside their stable limit; may be
         negative.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range, or at a pole.
     """
+    alpha = check_alpha(alpha, "continued_moment")
+    if not 0 < p < math.inf or (alpha < 2 and (p / alpha).is_integer()):
+        raise InputError.parameter(
+            "p", "continued_moment", "positive and finite, and no multiple of alpha", p
+        )
     tail = 1.0 if alpha == 2 else math.gamma(1 - p / alpha) * float(rgamma(1 - p / 2))
     return 2**p * math.gamma((1 + p) / 2) * tail / math.sqrt(math.pi)
 
