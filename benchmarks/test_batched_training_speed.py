@@ -17,9 +17,9 @@ RUN = """
 import json, os, sys, time
 import torch
 from prunable.data.loaders import load
-from prunable.nets.batched import Replica, train_together
+from prunable.nets.train.batched import Replica, train_together
 from prunable.nets.models import MeanFieldNetwork, mean_field_lr
-from prunable.nets.training import TrainingSettings, train
+from prunable.nets.train.training import TrainingSettings, train
 
 width, replicas, steps, repeats = map(int, sys.argv[1:])
 cores = len(os.sched_getaffinity(0))

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import nn
 from prunable.nets.archive import save_tensors
-from prunable.nets.export import load_exported, save_exported
-from prunable.nets.plan import Keep
-from prunable.nets.pruning import prune
-from prunable.nets.sparse_layers import sparsify
-from prunable.nets.strategies import MagnitudePruning, NodePruning
-from prunable.nets.surgery import shrink
-from prunable.nets.timing import interleaved_seconds
+from prunable.nets.shrink.export import load_exported, save_exported
+from prunable.nets.prune.plan import Keep
+from prunable.nets.prune.pruning import prune
+from prunable.nets.shrink.sparse_layers import sparsify
+from prunable.nets.prune.strategies import MagnitudePruning, NodePruning
+from prunable.nets.shrink.surgery import shrink
+from prunable.nets.networks.timing import interleaved_seconds
 
 threads = torch.get_num_threads()
 torch.set_num_threads(1)

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from prunable.numerics.compressibility import kappa_curve
-from prunable.numerics.spectrum import singular_values
+from prunable.numerics.measure.spectrum import singular_values
 from prunable.numerics.tails import log_moment
+from prunable.numerics.weights.compressibility import kappa_curve
 
 COUNT = 10_000_000
 EPS = np.linspace(0.02, 0.5, 9)
@@ -53,7 +53,7 @@ def encoder():
 peer, shape, spectrum = sys.argv[1:]
 network = vgg11() if shape == "vgg11" else encoder()
 if peer == "prunable":
-    from prunable.nets.measuring import measure
+    from prunable.nets.measure.measuring import measure
     measure({"w": torch.randn(64, 64)})
     run = lambda: measure(network, spectrum=spectrum)
 else:

@@ -10,12 +10,12 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from prunable import predict
-from prunable.numerics.asymptotics.curves import width_curve
-from prunable.numerics.asymptotics.law import predict_law
-from prunable.numerics.asymptotics.methods import Method
-from prunable.numerics.asymptotics.problem import LinearGaussianProblem
-from prunable.numerics.asymptotics.pruning_risk import pruned_risk
 from prunable.numerics.randomness import rng
+from prunable.predict.linear.curves import width_curve
+from prunable.predict.linear.law import predict_law
+from prunable.predict.linear.methods import Method
+from prunable.predict.linear.problem import LinearGaussianProblem
+from prunable.predict.linear.pruning_risk import pruned_risk
 
 WIDTHS = list(range(10, 1001, 10))
 REPLICAS = 30

@@ -22,9 +22,9 @@ layers = torch.nn.ModuleList(torch.nn.Linear(2500, 4000, bias=False) for _ in ra
 for layer in layers:
     torch.nn.init.normal_(layer.weight)
 if sys.argv[1] == "prunable":
-    from prunable.nets.plan import Keep
-    from prunable.nets.pruning import prune
-    from prunable.nets.strategies import MagnitudePruning
+    from prunable.nets.prune.plan import Keep
+    from prunable.nets.prune.pruning import prune
+    from prunable.nets.prune.strategies import MagnitudePruning
     run = lambda: prune(layers, MagnitudePruning(), Keep(0.1, scope="global"))
 else:
     from torch.nn.utils import prune

@@ -11,7 +11,7 @@ import pytest
 RUN = """
 import json, sys, time
 import torch
-from prunable.nets.particles import (
+from prunable.nets.simulate.particles import (
     MeanFieldProblem, StableDrive, System, initial_particles, simulate,
 )
 

@@ -13,7 +13,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from prunable.numerics.randomness import rng
-from prunable.numerics.sketch import (
+from prunable.sketch.recovery import (
     Entries,
     Verdict,
     decode_l1,
@@ -25,7 +25,7 @@ from prunable.numerics.sketch import (
     sketch_size,
     tagged_sketch,
 )
-from prunable.numerics.sketch.sizes import VERIFICATION_DELTA, VERIFICATION_FACTOR
+from prunable.sketch.recovery.sizes import VERIFICATION_DELTA, VERIFICATION_FACTOR
 
 ALLOWED = {2_000: 1.0, 10_000: 10.0}  # seconds
 
@@ -96,8 +96,10 @@ def test_against_the_linear_programme(benchmark):
                 "decode_l1": seconds(decode_l1, 5),
                 "highs-ipm": seconds(interior_points, 1),
             }
-        found |= {f"{name}_times_faster": found["highs-ipm"] / found[name]
-                  for name in ("peel", "decode_l1")}  # fmt: skip
+        found |= {
+            f"{name}_times_faster": found["highs-ipm"] / found[name]
+            for name in ("peel", "decode_l1")
+        }
         benchmark.extra_info.update(found)
         assert found["peel_times_faster"] >= 100
 

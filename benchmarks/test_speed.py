@@ -14,8 +14,8 @@ import pytest
 import scipy.stats
 import torch
 
-from prunable.nets.noise import HeavyTailedNoise, attach_noise
-from prunable.nets.sampling import sample_stable
+from prunable.nets.train.noise import HeavyTailedNoise, attach_noise
+from prunable.nets.train.sampling import sample_stable
 
 COUNT = 10_000_000
 ALPHA = 1.8
@@ -24,7 +24,7 @@ PEAK = """
 import sys
 import numpy as np, scipy.stats, torch
 from pathlib import Path
-from prunable.nets.sampling import sample_stable
+from prunable.nets.train.sampling import sample_stable
 
 def memory(key):
     lines = Path("/proc/self/status").read_text().splitlines()

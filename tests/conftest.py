@@ -11,10 +11,15 @@ settings.load_profile("ci")
 mpl.use("Agg")
 
 METRICS = (
-    "train_accuracy", "test_accuracy", "test_balanced_accuracy", "pruning_ratio_squared",
-    "test_accuracy_pruned_squared", "pruning_ratio_frobenius", "test_accuracy_pruned_frobenius",
+    "train_accuracy",
+    "test_accuracy",
+    "test_balanced_accuracy",
+    "pruning_ratio_squared",
+    "test_accuracy_pruned_squared",
+    "pruning_ratio_frobenius",
+    "test_accuracy_pruned_frobenius",
     "alpha_log_moment_vectors",
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -33,45 +38,80 @@ def results_document():
             for reduced in ("mean", "min", "max"):
                 size = 3 if name == "kappa" else 2
                 curves[f"{name}_{reduced}"] = np.sort(rng.uniform(0, 1, size)).tolist()
-        paper = {"pruning_ratio_squared": {"mean": 0.4468, "std": 0.054},
-                 "test_accuracy": {"mean": 0.957, "std": None}}  # fmt: skip
+        paper = {
+            "pruning_ratio_squared": {"mean": 0.4468, "std": 0.054},
+            "test_accuracy": {"mean": 0.957, "std": None},
+        }
         found = {metric: summary() for metric in METRICS}
         if key == "type2-1.8":
             found["alpha_log_moment_vectors"] = None
         return {
-            "key": key, "label": label, "noise": key.split("-")[0],
-            "alpha": None if key == "none" else 1.8, "sigma": 0.15,
-            "n_runs": 3, "n_failed": 1 if key == "type2-1.8" else 0, "summary": found,
+            "key": key,
+            "label": label,
+            "noise": key.split("-")[0],
+            "alpha": None if key == "none" else 1.8,
+            "sigma": 0.15,
+            "n_runs": 3,
+            "n_failed": 1 if key == "type2-1.8" else 0,
+            "summary": found,
             "paper": None if key == "none" else {"source": "Somebody 2023", "values": paper},
             "curves": curves,
             "norm_histogram": {"edges": [0.1, 1, 10], "counts": [5, 2]},
-        }  # fmt: skip
+        }
 
     runs = [
-        {"run_id": f"train-{key}-{seed}", "condition": key, "seed": seed, "status": "done",
-         "reason": "", "metrics": {metric: float(rng.uniform()) for metric in METRICS}}
-        for key in labels for seed in range(3)
-    ]  # fmt: skip
+        {
+            "run_id": f"train-{key}-{seed}",
+            "condition": key,
+            "seed": seed,
+            "status": "done",
+            "reason": "",
+            "metrics": {metric: float(rng.uniform()) for metric in METRICS},
+        }
+        for key in labels
+        for seed in range(3)
+    ]
     runs[-1] |= {"status": "diverged", "reason": "the loss is nan at step 7", "metrics": {}}
     runs[-2]["metrics"]["alpha_log_moment_vectors"] = None
     return {
-        "schema_version": 1, "experiment": "demo", "title": "A title & more", "spec_id": "demo-1",
+        "schema_version": 1,
+        "experiment": "demo",
+        "title": "A title & more",
+        "spec_id": "demo-1",
         "spec": {"width": 2000, "seeds": [0, 1, 2], "sigma": 0.15},
         "dataset": {
-            "name": "ecg5000", "label": "ECG5000", "n_train": 500, "n_test": 4500,
-            "n_features": 140, "n_classes": 2, "class_counts_train": [300, 200],
-            "class_counts_test": [3000, 1500], "split": "shuffled", "split_seed": 0,
-            "provenance": "hearts", "licence": "free",
+            "name": "ecg5000",
+            "label": "ECG5000",
+            "n_train": 500,
+            "n_test": 4500,
+            "n_features": 140,
+            "n_classes": 2,
+            "class_counts_train": [300, 200],
+            "class_counts_test": [3000, 1500],
+            "split": "shuffled",
+            "split_seed": 0,
+            "provenance": "hearts",
+            "licence": "free",
         },
         "conditions": [condition(key, label) for key, label in labels.items()],
         "runs": runs,
-        "controls": [{
-            "condition": "type1-1.8", "kappa": 0.5, "test_accuracy_pruned": summary(),
-            "test_accuracy_vanilla_same_kappa": summary(),
-        }],
-        "differences": [{
-            "condition": "type1-1.8", "metric": "pruning_ratio_squared", "ours": 0.5,
-            "paper": 0.4468, "difference": 0.0532, "cause": "<b>chance</b>",
-        }],
+        "controls": [
+            {
+                "condition": "type1-1.8",
+                "kappa": 0.5,
+                "test_accuracy_pruned": summary(),
+                "test_accuracy_vanilla_same_kappa": summary(),
+            }
+        ],
+        "differences": [
+            {
+                "condition": "type1-1.8",
+                "metric": "pruning_ratio_squared",
+                "ours": 0.5,
+                "paper": 0.4468,
+                "difference": 0.0532,
+                "cause": "<b>chance</b>",
+            }
+        ],
         "findings": [{"title": "A finding", "text": "that says <i>something</i>"}],
-    }  # fmt: skip
+    }

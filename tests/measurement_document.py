@@ -26,47 +26,86 @@ def _layer(name, verdict, kind, shape, rng):
     eps = np.geomspace(0.01, 1, 40)
     granularities = ["weight", "node", "unit", "singular_value"]
     granularities += ["kernel"] if kind == "convolution" else []
-    curves = {name: (1 - eps**power).clip(0).tolist()
-              for power, name in enumerate(granularities, 1)}  # fmt: skip
+    curves = {
+        name: (1 - eps**power).clip(0).tolist() for power, name in enumerate(granularities, 1)
+    }
     x = np.geomspace(0.01, 10, 60)
     k = np.unique(np.geomspace(5, 500, 50).astype(int))
-    methods = ["log_moment", "log_variance", "quantile", "ecf_two_point", "ecf_regression",
-               "hill", "log_moment_rows", "log_moment_columns", "authors"]  # fmt: skip
+    methods = [
+        "log_moment",
+        "log_variance",
+        "quantile",
+        "ecf_two_point",
+        "ecf_regression",
+        "hill",
+        "log_moment_rows",
+        "log_moment_columns",
+        "authors",
+    ]
     estimators = {
-        method: {"alpha": alpha + float(rng.normal(0, 0.05)), "stderr": 0.05,
-                 "n": int(np.prod(shape)), "status": "ok"}
+        method: {
+            "alpha": alpha + float(rng.normal(0, 0.05)),
+            "stderr": 0.05,
+            "n": int(np.prod(shape)),
+            "status": "ok",
+        }
         for method in methods
-    }  # fmt: skip
+    }
     estimators["hill"] |= {"status": "not_stable", "stderr": None}
     estimators["authors"] |= {"alpha": None, "stderr": None, "status": "degenerate"}
     correlation = {"intraclass_correlation": 0.012, "f": 1.4, "p_value": 0.03}
     fit = {"scale": 0.02, "ks": 0.011, "anderson_darling": 0.7, "p_value": 0.4, "n": 1728}
     return {
-        "name": name, "shape": shape, "role": "output" if "head" in name else "hidden",
-        "kind": kind, "dtype": "float32", "n": int(np.prod(shape)), "zeros_share": 0.125,
-        "alpha": alpha, "alpha_stderr": 0.04, "verdict": verdict,
+        "name": name,
+        "shape": shape,
+        "role": "output" if "head" in name else "hidden",
+        "kind": kind,
+        "dtype": "float32",
+        "n": int(np.prod(shape)),
+        "zeros_share": 0.125,
+        "alpha": alpha,
+        "alpha_stderr": 0.04,
+        "verdict": verdict,
         "reason": f"The estimators say {verdict} & that is <b>that</b>.",
         "estimators": estimators,
-        "stable_fit": fit | {"alpha": alpha}, "gaussian_fit": fit | {"p_value": 0.0},
+        "stable_fit": fit | {"alpha": alpha},
+        "gaussian_fit": fit | {"p_value": 0.0},
         "tail": {"extreme_value_index": 1 / alpha, "stderr": 0.02, "k": 100},
-        "hill_plot": {"k": k.tolist(), "alpha": (alpha + 1 / np.sqrt(k)).tolist(),
-                      "plateau": [50, 200]},
+        "hill_plot": {
+            "k": k.tolist(),
+            "alpha": (alpha + 1 / np.sqrt(k)).tolist(),
+            "plateau": [50, 200],
+        },
         "dependence": {
-            "regime": "dependent in rows", "rows": correlation, "columns": correlation,
+            "regime": "dependent in rows",
+            "rows": correlation,
+            "columns": correlation,
             "splits": {key: {"ks": 0.02, "p_value": 0.5} for key in ("random", "rows", "columns")},
         },
-        "spectrum": {"spectral_alpha": 2.4, "stderr": 0.2, "expected_if_iid": 1 + alpha / 2,
-                     "ks": 0.05, "n_tail": 30, "status": "ok"},
+        "spectrum": {
+            "spectral_alpha": 2.4,
+            "stderr": 0.2,
+            "expected_if_iid": 1 + alpha / 2,
+            "ks": 0.05,
+            "n_tail": 30,
+            "status": "ok",
+        },
         "kappa": {key: _by_eps(np.sort(rng.uniform(0, 1, 3))[::-1]) for key in granularities},
         "curves": {
-            "eps": eps.tolist(), **curves, "gaussian": (1 - eps**1.5).tolist(),
-            "stable_median": (1 - eps**0.5).tolist(), "stable_low": (0.9 - 0.9 * eps**0.5).tolist(),
+            "eps": eps.tolist(),
+            **curves,
+            "gaussian": (1 - eps**1.5).tolist(),
+            "stable_median": (1 - eps**0.5).tolist(),
+            "stable_low": (0.9 - 0.9 * eps**0.5).tolist(),
             "stable_high": np.minimum(1, 1.1 - eps**0.5).tolist(),
         },
-        "tail_plot": {"x": x.tolist(), "survival": np.minimum(1, 0.1 * x**-alpha).tolist(),
-                      "stable": np.minimum(1, 0.11 * x**-alpha).tolist(),
-                      "gaussian": np.exp(-0.5 * x**2).tolist()},
-    }  # fmt: skip
+        "tail_plot": {
+            "x": x.tolist(),
+            "survival": np.minimum(1, 0.1 * x**-alpha).tolist(),
+            "stable": np.minimum(1, 0.11 * x**-alpha).tolist(),
+            "gaussian": np.exp(-0.5 * x**2).tolist(),
+        },
+    }
 
 
 def _refuse(layer):
@@ -74,9 +113,20 @@ def _refuse(layer):
     for estimate in layer["estimators"].values():
         estimate |= {"alpha": None, "stderr": None, "status": "too_few"}
     layer |= dict.fromkeys(
-        ("alpha", "alpha_stderr", "zeros_share", "stable_fit", "gaussian_fit", "tail",
-         "hill_plot", "dependence", "spectrum", "curves", "tail_plot"),
-    )  # fmt: skip
+        (
+            "alpha",
+            "alpha_stderr",
+            "zeros_share",
+            "stable_fit",
+            "gaussian_fit",
+            "tail",
+            "hill_plot",
+            "dependence",
+            "spectrum",
+            "curves",
+            "tail_plot",
+        )
+    )
     layer["kappa"] = {"weight": dict.fromkeys(EPS), "node": None}
 
 
@@ -95,32 +145,50 @@ def measurement_document(n_layers=None, against=False):
         verdicts[layer["verdict"]] = verdicts.get(layer["verdict"], 0) + 1
     shares = {"best": 0.2, "common_eps": 0.25, "global_threshold": 0.3125}
     document = {
-        "schema_version": 1, "model": "runs/<net>.safetensors", "made_by": "a later version",
+        "schema_version": 1,
+        "model": "runs/<net>.safetensors",
+        "made_by": "a later version",
         "settings": {"p": 2.0, "eps": [float(eps) for eps in EPS], "seed": 0, "note": "<i>"},
         "layers": layers,
         "overall": {
-            "n": sum(layer["n"] for layer in layers), "n_layers": len(layers),
-            "verdicts": verdicts, "alpha_mean": 1.66, "alpha_median": 1.71,
-            "kappa": {"common_eps": _by_eps([0.9, 0.8, 0.7]),
-                      "global_threshold": _by_eps([0.85, 0.75, 0.65])},
+            "n": sum(layer["n"] for layer in layers),
+            "n_layers": len(layers),
+            "verdicts": verdicts,
+            "alpha_mean": 1.66,
+            "alpha_median": 1.71,
+            "kappa": {
+                "common_eps": _by_eps([0.9, 0.8, 0.7]),
+                "global_threshold": _by_eps([0.85, 0.75, 0.65]),
+            },
             "allocation": {
-                eps: {"budget": len(layers) * float(eps) ** 2, **shares,
-                      "layers": {layer["name"]: shares for layer in layers}}
+                eps: {
+                    "budget": len(layers) * float(eps) ** 2,
+                    **shares,
+                    "layers": {layer["name"]: shares for layer in layers},
+                }
                 for eps in EPS
             },
-            "ordering": {"p": 1.0, "eps": 0.1, "kendall_tau": 0.6, "p_value": 0.01,
-                         "n_layers": len(layers)},
+            "ordering": {
+                "p": 1.0,
+                "eps": 0.1,
+                "kendall_tau": 0.6,
+                "p_value": 0.01,
+                "n_layers": len(layers),
+            },
         },
-        "skipped": [{"name": "bn.<u>", "reason": "one-dimensional"},
-                    {"name": "bias", "reason": "one-dimensional"},
-                    {"name": "index", "reason": "integers"}],
-    }  # fmt: skip
+        "skipped": [
+            {"name": "bn.<u>", "reason": "one-dimensional"},
+            {"name": "bias", "reason": "one-dimensional"},
+            {"name": "index", "reason": "integers"},
+        ],
+    }
     if against:
         document["comparison"] = {
             "against": "runs/other<b>.safetensors",
             "layers": [_pair(layer, rng) for layer in layers],
-            "only_in_model": ["only<here>"], "only_in_against": [],
-        }  # fmt: skip
+            "only_in_model": ["only<here>"],
+            "only_in_against": [],
+        }
     return copy.deepcopy(document)
 
 
@@ -155,12 +223,17 @@ def trajectory_document(n_steps=5, n_layers=None):
         "schema_version": 1,
         "trajectory": [
             {
-                "model": f"step<{step}>.safetensors", "step": 100 * step,
-                "alpha_mean": None if step == 2 else 1.9 - 0.1 * step, "alpha_median": 1.8,
+                "model": f"step<{step}>.safetensors",
+                "step": 100 * step,
+                "alpha_mean": None if step == 2 else 1.9 - 0.1 * step,
+                "alpha_median": 1.8,
                 "kappa": _by_eps(np.array([0.9, 0.8, 0.7]) - 0.05 * step),
-                "layers": {name: layer(place, step) for place, name in enumerate(names)
-                           if step or name != HOSTILE},
+                "layers": {
+                    name: layer(place, step)
+                    for place, name in enumerate(names)
+                    if step or name != HOSTILE
+                },
             }
             for step in range(n_steps)
         ],
-    }  # fmt: skip
+    }

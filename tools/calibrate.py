@@ -1,4 +1,4 @@
-"""Write the tables of `prunable.numerics.calibration`; about ten minutes on one core.
+"""Write the tables of `prunable.numerics.weights.calibration`; about ten minutes on one core.
 
 Usage: python tools/calibrate.py src/prunable/numerics/calibration.json [REPLICATES]
 
@@ -18,15 +18,37 @@ from pathlib import Path
 import numpy as np
 
 from prunable.files import write_text
-from prunable.numerics.goodness import anderson_darling, gaussian_goodness
+from prunable.numerics.measure.goodness import anderson_darling, gaussian_goodness
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable.functions import isf, pdf, sf
 from prunable.numerics.stable.sampling import sample_symmetric
 from prunable.numerics.tails.ecf import fit_stable
 
 LEVELS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
-LAWS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.85, 1.9, 1.93, 1.95,
-        1.97, 1.98, 1.99, 2.0)  # fmt: skip
+LAWS = (
+    0.5,
+    0.6,
+    0.7,
+    0.8,
+    0.9,
+    1.0,
+    1.1,
+    1.2,
+    1.3,
+    1.4,
+    1.5,
+    1.6,
+    1.7,
+    1.8,
+    1.85,
+    1.9,
+    1.93,
+    1.95,
+    1.97,
+    1.98,
+    1.99,
+    2.0,
+)
 SIZE = 4096
 # Survival functions are tabulated on this grid and interpolated: to 1e-6, far below noise.
 STEP = 0.01

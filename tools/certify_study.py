@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from prunable.experiments.certification import CERTIFICATE, CertifySpec, certify_into
-from prunable.experiments.store import Store
+from prunable.certify.certification import CERTIFICATE, CertifySpec, certify_into
 from prunable.files import read_json, write_json, write_text
+from prunable.runs.store import Store
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "mnist": {"net": "c5-8,m4,c3-12,m2,d", "rate": 1.5e-4, "epochs": 16, "lr": 1.2e-2},
@@ -70,8 +70,16 @@ def table(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
-        shares = [r[k] for k in ("train_error", "test_error", "bound", "bound_with_permutations",
-                                 "held_out_bound")]  # fmt: skip
+        shares = [
+            r[k]
+            for k in (
+                "train_error",
+                "test_error",
+                "bound",
+                "bound_with_permutations",
+                "held_out_bound",
+            )
+        ]
         train, test, bound, orders, held_out = (f"{100 * share:.2f} %" for share in shares)
         lines.append(
             f"| {r['dataset']} | {r['labels']} | {r['seed']} | {r['net']} ({r['weights']:,}) | "
@@ -98,9 +106,12 @@ def main() -> None:
         started = time.monotonic() - spent
 
         def told(
-            epoch: int, loss: float, at: Path = folder, since: float = started,
+            epoch: int,
+            loss: float,
+            at: Path = folder,
+            since: float = started,
             name: str = spec.run_id,
-        ) -> None:  # fmt: skip
+        ) -> None:
             write_json(at / "seconds.json", time.monotonic() - since)
             print(f"{name} epoch {epoch} loss {loss:.4f}", flush=True)
 

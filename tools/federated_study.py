@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from rich.progress import track
 
-from prunable.experiments.federated import run_federated
-from prunable.experiments.federated_results import compare_methods
-from prunable.experiments.federated_specs import FederatedSpec, standard_methods
-from prunable.experiments.store import Store
+from prunable.experiments.federate.federated import run_federated
+from prunable.experiments.federate.federated_results import compare_methods
+from prunable.experiments.federate.federated_specs import FederatedSpec, standard_methods
 from prunable.files import read_json, write_json, write_text
-from prunable.report.federated_figures import save_federated_figure
-from prunable.report.federated_tables import federated_markdown
+from prunable.report.simulate.federated_figures import save_federated_figure
+from prunable.report.simulate.federated_tables import federated_markdown
+from prunable.runs.store import Store
 
 ROUNDS, WORKERS = 20, 2
 PARTITIONS = ("iid", "dirichlet")

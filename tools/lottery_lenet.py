@@ -19,7 +19,8 @@ from rich.progress import track
 
 from prunable.data.loaders import load
 from prunable.files import write_bytes, write_json, write_text
-from prunable.nets.iterative import (
+from prunable.nets.models import Architecture, build
+from prunable.nets.prune.iterative import (
     Rewind,
     Round,
     Ticket,
@@ -29,10 +30,9 @@ from prunable.nets.iterative import (
     save_ticket,
     shuffle_masks,
 )
-from prunable.nets.models import Architecture, build
-from prunable.nets.retraining import hold_masks
-from prunable.nets.strategies import MagnitudePruning
-from prunable.nets.training import TrainingSettings, evaluate, train
+from prunable.nets.prune.retraining import hold_masks
+from prunable.nets.prune.strategies import MagnitudePruning
+from prunable.nets.train.training import TrainingSettings, evaluate, train
 from prunable.numerics.randomness import child_seed, rng
 from prunable.report.figures import PALETTE, as_svg
 
@@ -60,9 +60,15 @@ class Mnist:
         """Train from where the model is; return the loss on the training set."""
         steps = -(-len(self.x) // BATCH) * epochs
         settings = TrainingSettings(
-            lr=LR, steps=steps, batch_size=BATCH, seed=seed, momentum=MOMENTUM,
-            weight_decay=WEIGHT_DECAY, schedule="cosine", log_every=steps,
-        )  # fmt: skip
+            lr=LR,
+            steps=steps,
+            batch_size=BATCH,
+            seed=seed,
+            momentum=MOMENTUM,
+            weight_decay=WEIGHT_DECAY,
+            schedule="cosine",
+            log_every=steps,
+        )
         return train(model, self.x, self.y, settings, **hooks).log[-1]["loss"]
 
     def error(self, model: torch.nn.Module) -> float:
@@ -93,9 +99,15 @@ def rounds_of(data: Mnist, seed: int, rewind: Rewind, work: Path) -> dict[str, A
 
     model = network(seed)
     outcome = iterate(
-        model, train_round, strategy=MagnitudePruning(), rounds=ROUNDS, kappa=KAPPA,
-        rewind=rewind, seed=seed, checkpoint=work / f"{rewind}-{seed}.safetensors",
-    )  # fmt: skip
+        model,
+        train_round,
+        strategy=MagnitudePruning(),
+        rounds=ROUNDS,
+        kappa=KAPPA,
+        rewind=rewind,
+        seed=seed,
+        checkpoint=work / f"{rewind}-{seed}.safetensors",
+    )
     save_ticket(work / f"{rewind}-{seed}-ticket.safetensors", outcome.ticket)
     last = {"ticket": trained_under(data, model, outcome.ticket, seed)}
     if rewind == "learning-rate":
@@ -175,8 +187,12 @@ def page(runs: list[dict[str, Any]]) -> str:
         ("init", "Weights rewound to their first values"),
     ):
         chosen = [run for run in runs if run["rewind"] == rewind]
-        lines += ["", f"## {meaning}", "", "| kappa | " + " | ".join(
-            f"seed {run['seed']}" for run in chosen) + " | mean |"]  # fmt: skip
+        lines += [
+            "",
+            f"## {meaning}",
+            "",
+            "| kappa | " + " | ".join(f"seed {run['seed']}" for run in chosen) + " | mean |",
+        ]
         lines.append("|---" * (len(chosen) + 2) + "|")
         for index, kappa in enumerate(chosen[0]["kappa"]):
             errors = [100 * run["test_error"][index] for run in chosen]

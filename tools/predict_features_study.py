@@ -20,24 +20,24 @@ from rich.progress import track
 
 from prunable.data.loaders import load
 from prunable.files import read_json, write_json, write_text
-from prunable.nets.features import extract_features
 from prunable.nets.models import Architecture, build
-from prunable.nets.training import TrainingSettings, evaluate, train
-from prunable.numerics.asymptotics import validity
-from prunable.numerics.asymptotics.equivalent import equivalent_problem
-from prunable.numerics.asymptotics.feature_prediction import predict_features
-from prunable.numerics.asymptotics.random_features import (
+from prunable.nets.train.training import TrainingSettings, evaluate, train
+from prunable.numerics.randomness import child_seed, rng
+from prunable.predict.features.equivalent import equivalent_problem
+from prunable.predict.features.extracting import extract_features
+from prunable.predict.features.feature_prediction import predict_features
+from prunable.predict.features.figures import save_feature_figures
+from prunable.predict.features.random_features import (
     LayerRisks,
     RandomFeatures,
     compare,
     predict_random_features,
     simulate_random_features,
 )
-from prunable.numerics.asymptotics.simulate import draw_data
-from prunable.numerics.asymptotics.train_prune import Model, Sample, train_prune
-from prunable.numerics.randomness import child_seed, rng
-from prunable.report.features_figures import save_feature_figures
-from prunable.report.features_tables import to_markdown
+from prunable.predict.features.tables import to_markdown
+from prunable.predict.linear import validity
+from prunable.predict.linear.simulate import draw_data
+from prunable.predict.linear.train_prune import Model, Sample, train_prune
 
 SEED = 0
 INPUTS = (5, 10, 20, 50, 100)
@@ -46,10 +46,17 @@ WIDTHS = (0.5, 1.5, 3.0, 6.0)
 KEPT = (0.1, 0.3, 0.5, 0.7)
 REPEATS = 6
 OTHERS = (
-    ("erf", "square"), ("sigmoid", "square"), ("tanh", "square"), ("sign", "square"),
-    ("gelu", "square"), ("relu", "linear"), ("relu", "absolute"), ("relu", "sign"),
-    ("tanh", "tanh"), ("erf", "cubic"),
-)  # fmt: skip
+    ("erf", "square"),
+    ("sigmoid", "square"),
+    ("tanh", "square"),
+    ("sign", "square"),
+    ("gelu", "square"),
+    ("relu", "linear"),
+    ("relu", "absolute"),
+    ("relu", "sign"),
+    ("tanh", "tanh"),
+    ("erf", "cubic"),
+)
 CURVE = {"d": 10, "n": 200, "widths": (30, 60, 100, 140, 170, 230, 300, 400, 600, 1000)}
 
 Row = dict[str, Any]
@@ -69,14 +76,22 @@ def kept_out(path: Path, make: Callable[[], Row]) -> Row:
 
 def summary(predicted: LayerRisks, simulated: LayerRisks, place: int) -> Row:
     """Means, standard errors and errors in percent, by model, for one number kept."""
-    row: Row = {"predicted": {}, "simulated": {}, "simulated_stderr": {},
-                "error_percent": {}, "stderr_percent": {}}  # fmt: skip
+    row: Row = {
+        "predicted": {},
+        "simulated": {},
+        "simulated_stderr": {},
+        "error_percent": {},
+        "stderr_percent": {},
+    }
     for model in Model:
         found = compare(predicted, simulated, model)
         values = (
-            predicted.mean(model), simulated.mean(model), simulated.stderr(model), found.percent,
+            predicted.mean(model),
+            simulated.mean(model),
+            simulated.stderr(model),
+            found.percent,
             found.stderr_percent,
-        )  # fmt: skip
+        )
         for key, value in zip(row, values, strict=True):
             row[key][model.value] = round(float(value[place]), 4)
     return row
@@ -93,11 +108,16 @@ def cells(d: int, n: int, ratio: float) -> Row:
     )
     return {
         "cells": [
-            {"d": d, "n": n, "p_over_n": ratio, "s_over_n": s / n,
-             **summary(predicted, simulated, i)}
+            {
+                "d": d,
+                "n": n,
+                "p_over_n": ratio,
+                "s_over_n": s / n,
+                **summary(predicted, simulated, i),
+            }
             for i, s in enumerate(kept)
-        ],
-    }  # fmt: skip
+        ]
+    }
 
 
 def other(activation: str, link: str) -> Row:
@@ -147,14 +167,19 @@ def causes(d: int) -> Row:
                 gaussian[model][draw] += problem.risk_of(weights) / REPEATS
     twin = LayerRisks(n, p, tuple(kept), gaussian)
     return {
-        "d": d, "n": n, "p": p,
+        "d": d,
+        "n": n,
+        "p": p,
         "points": [
-            {"s": s, "law": summary(predicted, twin, i)["error_percent"],
-             "features": summary(twin, simulated, i)["error_percent"],
-             "together": summary(predicted, simulated, i)["error_percent"]}
+            {
+                "s": s,
+                "law": summary(predicted, twin, i)["error_percent"],
+                "features": summary(twin, simulated, i)["error_percent"],
+                "together": summary(predicted, simulated, i)["error_percent"],
+            }
             for i, s in enumerate(kept)
         ],
-    }  # fmt: skip
+    }
 
 
 def relu_features(name: str, p: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -192,11 +217,18 @@ def real(label: str, x: np.ndarray, labels: np.ndarray, n: int, **options: Any) 
     found = predict_features(x, y, n, repeats=12, draws=32, seed=SEED, **options)
     estimate = found.estimate
     return {
-        "label": label, "examples": len(x), "features": x.shape[1], "targets": y.shape[1], "n": n,
-        "shrinkage": estimate.share, "null_risk": float(found.null.sum()),
-        "noise": float(estimate.noise.sum()), "spreads": list(found.spreads),
-        "points": found.points(), "errors": found.errors(),
-    }  # fmt: skip
+        "label": label,
+        "examples": len(x),
+        "features": x.shape[1],
+        "targets": y.shape[1],
+        "n": n,
+        "shrinkage": estimate.share,
+        "null_risk": float(found.null.sum()),
+        "noise": float(estimate.noise.sum()),
+        "spreads": list(found.spreads),
+        "points": found.points(),
+        "errors": found.errors(),
+    }
 
 
 def real_parts() -> dict[str, Callable[[], Row]]:
@@ -220,23 +252,42 @@ def real_parts() -> dict[str, Callable[[], Row]]:
 
     widths = [150, 250, 400, 600, 1000]
     parts = {
-        "mnist": random_layer("mnist", "MNIST, random ReLU features", 1000, 20000, 300,
-                              widths=widths),
-        "ecg5000": random_layer("ecg5000", "ECG5000, random ReLU features", 600, 5000, 150,
-                                widths=[75, 120, 200, 300, 600]),
-        "fashion-mnist": random_layer("fashion-mnist", "Fashion-MNIST, random ReLU features", 600,
-                                      20000, 300, widths=[150, 600]),
-        "digits": random_layer("digits", "digits, random ReLU features", 400, 1797, 150,
-                               widths=[75, 400]),
+        "mnist": random_layer(
+            "mnist", "MNIST, random ReLU features", 1000, 20000, 300, widths=widths
+        ),
+        "ecg5000": random_layer(
+            "ecg5000",
+            "ECG5000, random ReLU features",
+            600,
+            5000,
+            150,
+            widths=[75, 120, 200, 300, 600],
+        ),
+        "fashion-mnist": random_layer(
+            "fashion-mnist",
+            "Fashion-MNIST, random ReLU features",
+            600,
+            20000,
+            300,
+            widths=[150, 600],
+        ),
+        "digits": random_layer(
+            "digits", "digits, random ReLU features", 400, 1797, 150, widths=[75, 400]
+        ),
         "network": network("mnist", "MNIST, hidden layer of a trained network", 256, 400),
         "network-small-n": network("mnist", "MNIST, hidden layer, few examples", 256, 150),
-    }  # fmt: skip
+    }
     for count in (700, 1500, 5000):
         for shrinkage in ("held-out", "ledoit-wolf", "none"):
             parts[f"mnist-{count}-{shrinkage}"] = random_layer(
-                "mnist", f"MNIST, {count} examples, {shrinkage}", 600, count, 300, widths=[600],
+                "mnist",
+                f"MNIST, {count} examples, {shrinkage}",
+                600,
+                count,
+                300,
+                widths=[600],
                 shrinkage=shrinkage,
-            )  # fmt: skip
+            )
     return parts
 
 
@@ -252,9 +303,14 @@ def main(out: Path, work: Path) -> None:
     axes = (*validity.AXES, "error_percent", "stderr_percent")
     write_json(
         packaged,
-        {"activation": "relu", "link": "square", "draws": [10, 16], "repeats": REPEATS,
-         "cells": [{axis: cell[axis] for axis in axes} for cell in table]},
-    )  # fmt: skip
+        {
+            "activation": "relu",
+            "link": "square",
+            "draws": [10, 16],
+            "repeats": REPEATS,
+            "cells": [{axis: cell[axis] for axis in axes} for cell in table],
+        },
+    )
     document = {
         "settings": {"draws": [10, 16], "repeats": REPEATS, "seed": SEED},
         "cells": table,

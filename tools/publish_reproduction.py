@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from prunable.files import write_text
-from prunable.report.reproduction import load_documents, summary_markdown, write_item
+from prunable.report.reproduce.reproduction import load_documents, summary_markdown, write_item
 
 HEAD = """# Reproduced items
 

@@ -11,8 +11,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from prunable.report.results import load_results
-from prunable.report.tables import to_markdown
+from prunable.report.demo.results import load_results
+from prunable.report.demo.tables import to_markdown
 
 BEGIN, END = "<!-- demo table -->", "<!-- end of demo table -->"
 

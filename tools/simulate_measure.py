@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from prunable.files import write_bytes, write_json, write_text
-from prunable.numerics.compressibility import kappa_p
-from prunable.numerics.dependence import Regime, dependence
-from prunable.numerics.layer import Options, measure_layer
+from prunable.numerics.measure.dependence import Regime, dependence
+from prunable.numerics.measure.layer import Options, measure_layer
+from prunable.numerics.measure.verdict import Kind
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
 from prunable.numerics.tails import (
@@ -37,7 +37,7 @@ from prunable.numerics.tails import (
     log_variance,
     quantile,
 )
-from prunable.numerics.verdict import Kind
+from prunable.numerics.weights.compressibility import kappa_p
 from prunable.report.figures import PALETTE, STYLE, as_svg
 
 Generator = np.random.Generator
@@ -129,12 +129,15 @@ def regime_of(i: int) -> list[dict[str, float | str]]:
         assert found.columns is not None
         rows.append(
             {
-                "law": name, "alpha": alpha, "pruning_ratio": 1 - kappa_p(w, 0.1),
+                "law": name,
+                "alpha": alpha,
+                "pruning_ratio": 1 - kappa_p(w, 0.1),
                 "icc_columns": found.columns.intraclass_correlation,
                 "icc_expected": 1 - (math.pi**2 / 8) / (math.pi**2 / 6 * (1 / alpha**2 + 0.5)),
-                "regime": str(found.regime), "verdict": str(verdict),
+                "regime": str(found.regime),
+                "verdict": str(verdict),
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -177,9 +180,14 @@ def main(folder: str, layers: str = "200", intervals: str = "1000") -> None:
         regimes = [row for rows in pool.map(regime_of, range(250)) for row in rows]
     write_json(
         out / "simulation.json",
-        {"layers": n_layers, "intervals": n_intervals, "confusion": counts, "coverage": coverage,
-         "regimes": regimes},
-    )  # fmt: skip
+        {
+            "layers": n_layers,
+            "intervals": n_intervals,
+            "confusion": counts,
+            "coverage": coverage,
+            "regimes": regimes,
+        },
+    )
     write_text(out / "simulation.md", page(counts, coverage, regimes, n_layers, n_intervals))
     write_bytes(out / "regimes.svg", as_svg(regime_figure(regimes)))
 
@@ -198,10 +206,16 @@ def regime_figure(regimes: list[dict[str, float | str]]) -> Figure:
             right.plot(alphas, [r["icc_columns"] for r in rows], "o", ms=3, color=color, label=name)
         curve = sorted((r["alpha"], r["icc_expected"]) for r in regimes)
         right.plot(*zip(*curve, strict=True), color="#8a8a8a", label="column-elliptic, theory")
-        left.set(xlabel="pruning ratio at eps = 0.1", ylabel="alpha",
-                 title="Heavy tails help only independent weights")  # fmt: skip
-        right.set(xlabel="alpha", ylabel="intraclass correlation of log|w|, columns",
-                  title="What the columns share")  # fmt: skip
+        left.set(
+            xlabel="pruning ratio at eps = 0.1",
+            ylabel="alpha",
+            title="Heavy tails help only independent weights",
+        )
+        right.set(
+            xlabel="alpha",
+            ylabel="intraclass correlation of log|w|, columns",
+            title="What the columns share",
+        )
         left.legend(fontsize=8)
         right.legend(fontsize=8)
     return drawn
@@ -216,18 +230,24 @@ def page(
 ) -> str:
     """The Markdown page."""
     lines = [
-        "# What `prunable measure` can tell, by simulation", "",
-        "Written by `python tools/simulate_measure.py docs/measure`; fixed seeds.", "",
-        f"## Verdicts on {layers} simulated layers of each law and size", "",
-        *confusion_table(counts, layers), "",
+        "# What `prunable measure` can tell, by simulation",
+        "",
+        "Written by `python tools/simulate_measure.py docs/measure`; fixed seeds.",
+        "",
+        f"## Verdicts on {layers} simulated layers of each law and size",
+        "",
+        *confusion_table(counts, layers),
+        "",
         "Small layers leave little power: at 64 x 64 a Student law of index 3 often passes for",
         "stable, and a Laplace law leaves too few weights in the tail to be sure that it is light.",
         "",
-        f"## Coverage of 95 % intervals, {intervals:,} samples of {INTERVAL_SIZE:,} weights", "",
-        f"Vectors: {ROWS:,} of dimension {WIDTH}. Beside the coverage the largest |z| met.", "",
+        f"## Coverage of 95 % intervals, {intervals:,} samples of {INTERVAL_SIZE:,} weights",
+        "",
+        f"Vectors: {ROWS:,} of dimension {WIDTH}. Beside the coverage the largest |z| met.",
+        "",
         "| estimator | " + " | ".join(f"alpha = {a}" for a in ALPHAS) + " |",
         "|---" * (len(ALPHAS) + 1) + "|",
-    ]  # fmt: skip
+    ]
     for name, found in coverage.items():
         cells = " | ".join(
             f"{100 * found[str(a)]['coverage']:.1f} % ({found[str(a)]['largest']:.1f})"
@@ -235,14 +255,19 @@ def page(
         )
         lines.append(f"| {name} | {cells} |")
     lines += [
-        "", "The authors' procedure caps at 2 and takes medians; its interval is from a jackknife",
-        "over ten groups of rows. It is looked at on every tenth sample.", "",
-        "## Three laws of one tail index (appendix A.6.1 of the 2021 paper)", "",
-        "250 tail indices uniform in (1.75, 2), 500 x 500 weights each.", "",
-        "![Three regimes](regimes.svg)", "",
+        "",
+        "The authors' procedure caps at 2 and takes medians; its interval is from a jackknife",
+        "over ten groups of rows. It is looked at on every tenth sample.",
+        "",
+        "## Three laws of one tail index (appendix A.6.1 of the 2021 paper)",
+        "",
+        "250 tail indices uniform in (1.75, 2), 500 x 500 weights each.",
+        "",
+        "![Three regimes](regimes.svg)",
+        "",
         "| law | pruning ratio at eps = 0.1, mean (range) | regime found | verdict found |",
         "|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for name in dict.fromkeys(r["law"] for r in regimes):
         rows = [r for r in regimes if r["law"] == name]
         ratios = np.array([r["pruning_ratio"] for r in rows])
@@ -253,17 +278,21 @@ def page(
             f"| {listed(found_regimes)} | {listed(verdicts)} |"
         )
     near = min(
-        (r["alpha"] for r in regimes
-         if r["law"] == "column-elliptic" and r["regime"] == Regime.INDEPENDENT),
+        (
+            r["alpha"]
+            for r in regimes
+            if r["law"] == "column-elliptic" and r["regime"] == Regime.INDEPENDENT
+        ),
         default=math.nan,
-    )  # fmt: skip
+    )
     lines += [
         "",
         "A layer drawn from one elliptic law is, given its one scale, Gaussian: no statistic of",
         "one draw tells it from independent Gaussian weights, and it is as prunable. Columns",
         f"that share a scale are recognised up to alpha = {near:.2f}, where the shared scale",
-        "explains less than one percent of the variance of log|w|.", "",
-    ]  # fmt: skip
+        "explains less than one percent of the variance of log|w|.",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from prunable.experiments.dynamics import ALPHAS, DynamicsSettings, run_experiment
+from prunable.experiments.simulate.dynamics import ALPHAS, DynamicsSettings, run_experiment
 from prunable.files import write_json, write_text
-from prunable.report.dynamics_figures import markdown, save_panels
+from prunable.report.simulate.dynamics_figures import markdown, save_panels
 
 TITLES = {
     "chaos": "Propagation of chaos",
@@ -38,9 +38,11 @@ def main() -> None:
         # moments have a Gaussian control, whose second moment exists
         settings = DynamicsSettings((*ALPHAS, 2.0) if name == "moments" else ALPHAS, seeds=12)
         document = run_experiment(
-            name, settings, rows / name,
+            name,
+            settings,
+            rows / name,
             on_row=lambda done, total, name=name: print(f"{name} {done}/{total}", flush=True),
-        )  # fmt: skip
+        )
         write_json(out / f"{name}.json", document)
         write_text(out / f"{name}.md", markdown(document, title))
         save_panels(document, out / f"{name}.svg")

@@ -21,8 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from prunable.files import write_bytes, write_json, write_text
 from prunable.numerics.randomness import rng
-from prunable.numerics.selection import kept_count, top_k_masks
-from prunable.numerics.sketch import (
+from prunable.numerics.weights.selection import kept_count, top_k_masks
+from prunable.report.figures import as_svg
+from prunable.sketch.figures import phase_figure
+from prunable.sketch.recovery import (
     Decoded,
     Ensemble,
     Entries,
@@ -39,9 +41,7 @@ from prunable.numerics.sketch import (
     sparsity_bound,
     tagged_sketch,
 )
-from prunable.numerics.sketch.sizes import VERIFICATION_DELTA, VERIFICATION_FACTOR
-from prunable.report.figures import as_svg
-from prunable.report.sketch_figures import phase_figure
+from prunable.sketch.recovery.sizes import VERIFICATION_DELTA, VERIFICATION_FACTOR
 
 Generator = np.random.Generator
 
@@ -51,8 +51,7 @@ DECODERS = {
     "l1": "Real, l1 (Douglas-Rachford)",
 }
 PHASE_N = {"tagged": 200, "verification": 200, "l1": 40}
-PHASE_J = {"tagged": [1, 2, 4, 8, 16, 32], "verification": [1, 2, 4, 8, 16, 32],
-           "l1": [1, 2, 4, 8]}  # fmt: skip
+PHASE_J = {"tagged": [1, 2, 4, 8, 16, 32], "verification": [1, 2, 4, 8, 16, 32], "l1": [1, 2, 4, 8]}
 PHASE_DRAWS = {"tagged": 50, "verification": 30, "l1": 10}
 FACTORS = [0.8, 1.0, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.2, 2.5, 2.8, 3.2]
 DRAWS = 200
@@ -170,16 +169,23 @@ def phase(decoder: str) -> dict[str, Any]:
         counts.append(numbers)
     lines = {"paper": [math.sqrt(n * j) * math.log(n) for j in PHASE_J[decoder]]}
     if decoder != "l1":
-        examples = (matrix((n, n), j, values, "regular", rng(0, "size", j))
-                    for j in PHASE_J[decoder])  # fmt: skip
+        examples = (
+            matrix((n, n), j, values, "regular", rng(0, "size", j)) for j in PHASE_J[decoder]
+        )
         sizes = [chosen_size(decoder, entries) for entries in examples]
         lines["sketch_size"] = [math.sqrt(size.measurements) for size in sizes]
     return {
-        "decoder": decoder, "title": f"{DECODERS[decoder]}\nn = {n}, delta = {delta}",
-        "n": n, "delta": delta,
-        "draws": draws, "j": PHASE_J[decoder], "factors": FACTORS, "share": share,
-        "recovered": counts, "lines": lines,
-    }  # fmt: skip
+        "decoder": decoder,
+        "title": f"{DECODERS[decoder]}\nn = {n}, delta = {delta}",
+        "n": n,
+        "delta": delta,
+        "draws": draws,
+        "j": PHASE_J[decoder],
+        "factors": FACTORS,
+        "share": share,
+        "recovered": counts,
+        "lines": lines,
+    }
 
 
 def success(setting: tuple[str, tuple[int, int], int, str, str]) -> dict[str, Any]:
@@ -199,11 +205,19 @@ def success(setting: tuple[str, tuple[int, int], int, str, str]) -> dict[str, An
         cores += decoded.core > 0
     assert size is not None
     return {
-        "decoder": decoder, "shape": list(shape), "j": j, "values": values, "support": kind,
-        "m": [size.m1, size.m2], "delta": [size.delta1, size.delta2], "draws": DRAWS,
-        "recovered": wins, "wrongly_called_recovered": mistaken, "cores": cores,
+        "decoder": decoder,
+        "shape": list(shape),
+        "j": j,
+        "values": values,
+        "support": kind,
+        "m": [size.m1, size.m2],
+        "delta": [size.delta1, size.delta2],
+        "draws": DRAWS,
+        "recovered": wins,
+        "wrongly_called_recovered": mistaken,
+        "cores": cores,
         "lower": float(stats.beta.ppf(0.05, wins, DRAWS - wins + 1)) if wins else 0.0,
-    }  # fmt: skip
+    }
 
 
 def layers(checkpoint: Path) -> list[dict[str, Any]]:
@@ -211,8 +225,9 @@ def layers(checkpoint: Path) -> list[dict[str, Any]]:
     from prunable.nets.archive import open_archive
 
     with open_archive(checkpoint) as archive:
-        weights = {t.name: t.load().astype(np.float32) for t in archive.tensors
-                   if len(t.shape) == 2}  # fmt: skip
+        weights = {
+            t.name: t.load().astype(np.float32) for t in archive.tensors if len(t.shape) == 2
+        }
     rows = []
     total = sum(w.size for w in weights.values())
     for kept in (800, kept_count(0.02, total), kept_count(0.05, total), kept_count(0.2, total)):
@@ -237,32 +252,48 @@ def layer(
     bound = sparsity_bound(entries.shape, chi or max(spread.share, 1e-9), 1.0)
     sizes = compare_sizes(entries, sketch_size(entries))
     return {
-        "pruning": how, "layer": name, "shape": list(w.shape), "kept": entries.count,
-        "j_r": spread.j_r, "j_c": spread.j_c, "mean_row": spread.mean_row,
-        "mean_col": spread.mean_col, "bound": max(bound.j_r, bound.j_c),
+        "pruning": how,
+        "layer": name,
+        "shape": list(w.shape),
+        "kept": entries.count,
+        "j_r": spread.j_r,
+        "j_c": spread.j_c,
+        "mean_row": spread.mean_row,
+        "mean_col": spread.mean_col,
+        "bound": max(bound.j_r, bound.j_c),
         "within": spread.j_r <= bound.j_r and spread.j_c <= bound.j_c,
         "loads_suffice": all(a >= b for a, b in zip(bound.loads, bound.needed, strict=True)),
-        "binomial": [bound.j_r_binomial, bound.j_c_binomial], "dense_count": sizes.dense_count,
-        "sketch_count": sizes.sketch_count, "theory_count": sizes.theory_count,
-        "code_count": sizes.code_count, "sketch_bytes": sizes.sketch,
-        "bitmask_bytes": sizes.bitmask, "entropy_bytes": sizes.entropy,
+        "binomial": [bound.j_r_binomial, bound.j_c_binomial],
+        "dense_count": sizes.dense_count,
+        "sketch_count": sizes.sketch_count,
+        "theory_count": sizes.theory_count,
+        "code_count": sizes.code_count,
+        "sketch_bytes": sizes.sketch,
+        "bitmask_bytes": sizes.bitmask,
+        "entropy_bytes": sizes.entropy,
         "dense_bytes": sizes.dense,
-    }  # fmt: skip
+    }
 
 
 def page(document: dict[str, Any]) -> str:
     """The tables in Markdown."""
     lines = [
-        "# Recovery of sparse matrix sketches, measured", "",
-        "Written by `tools/sketch_phase.py`; method and reading in [sketch.md](../sketch.md).", "",
-        "![phase diagram](phase.svg)", "",
+        "# Recovery of sparse matrix sketches, measured",
+        "",
+        "Written by `tools/sketch_phase.py`; method and reading in [sketch.md](../sketch.md).",
+        "",
+        "![phase diagram](phase.svg)",
+        "",
         "m measurements a side against j entries a row and column. Draws a cell: "
-        + ", ".join(f"{p['draws']} ({p['decoder']})" for p in document["phase"]) + ".", "",
-        f"## At the documented size, {DRAWS} draws of matrix, A and B", "",
+        + ", ".join(f"{p['draws']} ({p['decoder']})" for p in document["phase"])
+        + ".",
+        "",
+        f"## At the documented size, {DRAWS} draws of matrix, A and B",
+        "",
         "| decoder | shape | j | values | support | m1 x m2 | recovered | at least (95 %) "
         "| wrongly called recovered | cores solved |",
         "|---" * 10 + "|",
-    ]  # fmt: skip
+    ]
     for s in document["success"]:
         lines.append(
             f"| {s['decoder']} | {s['shape'][0]} x {s['shape'][1]} | {s['j']} | {s['values']} "
@@ -270,10 +301,11 @@ def page(document: dict[str, Any]) -> str:
             f"| {100 * s['lower']:.1f} % | {s['wrongly_called_recovered']} | {s['cores']} |"
         )
     lines += [
-        "", "Regular: j random permutations (repeated positions once). Uniform: j a row on",
+        "",
+        "Regular: j random permutations (repeated positions once). Uniform: j a row on",
         "average, anywhere. 7 levels: 0 and six multiples of one step. m1 x m2 of the last draw.",
         "",
-    ]  # fmt: skip
+    ]
     if document["layers"]:
         lines += layer_tables(document["layers"])
     return "\n".join(lines)
@@ -282,14 +314,16 @@ def page(document: dict[str, Any]) -> str:
 def layer_tables(rows: list[dict[str, Any]]) -> list[str]:
     """Tables on a real network's layers."""
     lines = [
-        "## Layers of a trained LeNet-300-100 (MNIST)", "",
+        "## Layers of a trained LeNet-300-100 (MNIST)",
+        "",
         "Fullest row j_r and column j_c beside the mean, Lemma 5.1's 3 chi max(d1, d2) at",
         "lambda = 1 (chi: the law's for randomised pruning, else the share kept), and the union",
-        "of exact binomial tails, for independent weights.", "",
+        "of exact binomial tails, for independent weights.",
+        "",
         "| pruning | layer | kept | j_r (mean) | j_c (mean) | Lemma 5.1 | within each | load large "
         "enough for Lemma E.1 | binomial row, column |",
         "|---" * 9 + "|",
-    ]  # fmt: skip
+    ]
     for r in rows:
         lines.append(
             f"| {r['pruning']} | {r['layer']} {r['shape'][0]} x {r['shape'][1]} | {r['kept']:,} "
@@ -299,17 +333,27 @@ def layer_tables(rows: list[dict[str, Any]]) -> list[str]:
             f"| {r['binomial'][0]}, {r['binomial'][1]} |"
         )
     lines += [
-        "", "## Sketch, dense and entropy, all layers together", "",
+        "",
+        "## Sketch, dense and entropy, all layers together",
+        "",
         "Numbers: parameters of each description; the paper's is j p ln(p)^2 with constant 1, its",
-        "code's kept ln(p)^2, ours the measurements of a sketch that decodes. Bytes: float32.", "",
+        "code's kept ln(p)^2, ours the measurements of a sketch that decodes. Bytes: float32.",
+        "",
         "| pruning | kept | dense | our sketch | paper's sketch | its code | dense bytes "
         "| our sketch, bytes | bitmask, bytes | entropy, bytes |",
         "|---" * 10 + "|",
-    ]  # fmt: skip
+    ]
     keys = (
-        "kept", "dense_count", "sketch_count", "theory_count", "code_count",
-        "dense_bytes", "sketch_bytes", "bitmask_bytes", "entropy_bytes",
-    )  # fmt: skip
+        "kept",
+        "dense_count",
+        "sketch_count",
+        "theory_count",
+        "code_count",
+        "dense_bytes",
+        "sketch_bytes",
+        "bitmask_bytes",
+        "entropy_bytes",
+    )
     totals = {
         how: {key: sum(r[key] for r in rows if r["pruning"] == how) for key in keys}
         for how in dict.fromkeys(r["pruning"] for r in rows)
@@ -317,11 +361,13 @@ def layer_tables(rows: list[dict[str, Any]]) -> list[str]:
     for how, sums in totals.items():
         lines.append(f"| {how} | " + " | ".join(f"{sums[key]:,.0f}" for key in keys) + " |")
     lines += [
-        "", f"The same as a term of generalization, sqrt(bits ln(2) / (2 n)) at n = {EXAMPLES:,},",
-        "with 32 bits for each parameter counted; above 1 it says nothing.", "",
+        "",
+        f"The same as a term of generalization, sqrt(bits ln(2) / (2 n)) at n = {EXAMPLES:,},",
+        "with 32 bits for each parameter counted; above 1 it says nothing.",
+        "",
         "| pruning | dense | paper's sketch | its code | our sketch | bitmask | entropy |",
         "|---" * 7 + "|",
-    ]  # fmt: skip
+    ]
     for how, sums in totals.items():
         bits = [32 * sums[key] for key in keys[1:2] + keys[3:5] + keys[2:3]]
         bits += [8 * sums[key] for key in keys[7:]]

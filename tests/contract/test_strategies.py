@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from prunable.errors import InputError
-from prunable.nets.masks import apply_plan_
-from prunable.nets.plan import Energy, Error, Keep, plan_from_json, plan_to_json
-from prunable.nets.strategies import (
+from prunable.nets.networks.views import WeightView, views_of
+from prunable.nets.prune.masks import apply_plan_
+from prunable.nets.prune.plan import Energy, Error, Keep, plan_from_json, plan_to_json
+from prunable.nets.prune.strategies import (
     MagnitudePruning,
     MedianCentred,
     NodePruning,
@@ -19,7 +20,6 @@ from prunable.nets.strategies import (
     SingularValuePruning,
     Strategy,
 )
-from prunable.nets.views import WeightView, views_of
 from prunable.numerics.randomness import rng
 
 SHAPES = {"first": (12, 30), "second": (25, 12), "last": (7, 25)}
@@ -375,10 +375,12 @@ def test_randomized_pruning_protects_the_diagonal():
     matrix = 1e-3 * np.eye(40) + rng(0).standard_normal((40, 40)) * (1 - np.eye(40))
     views = [WeightView("w", matrix)]
     mild, theirs = (
-        RandomizedMagnitudePruning(1e6, keep_diagonal=keep).plan(views, Keep(1), rng=rng(0))
-        .layers[0].kept.reshape(40, 40)
+        RandomizedMagnitudePruning(1e6, keep_diagonal=keep)
+        .plan(views, Keep(1), rng=rng(0))
+        .layers[0]
+        .kept.reshape(40, 40)
         for keep in (True, False)
-    )  # fmt: skip
+    )
     assert np.diag(mild).all()
     assert not np.diag(theirs).any()
     everything = RandomizedMagnitudePruning(np.inf, keep_diagonal=False)

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import torch
 
-from prunable.experiments.backends import SerialBackend
-from prunable.experiments.runner import run_all
-from prunable.experiments.spec import EvaluateSpec, TrainSpec
-from prunable.experiments.store import Store
+from prunable.experiments.prune.specs import EvaluateSpec
+from prunable.experiments.train.specs import TrainSpec
+from prunable.runs.backends import SerialBackend
+from prunable.runs.runner import run_all
+from prunable.runs.store import Store
 
 KILLS = 24
 

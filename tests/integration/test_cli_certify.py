@@ -13,15 +13,22 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import prunable.verify_certificate as verifier
+from prunable.certify.certificate import read_certificate
+from prunable.certify.certification import CertifySpec, certify_into
 from prunable.cli.app import app
-from prunable.experiments.certification import CertifySpec, certify_into
-from prunable.experiments.store import read_result
-from prunable.nets.certificate import read_certificate
+from prunable.runs.store import read_result
 
 SPEC = CertifySpec.create(
-    dataset="digits", net="d12,d", epochs=12, float_epochs=4, keep=0.4, levels=1, rate=1e-3,
-    lr=2e-2, batch_size=50,
-)  # fmt: skip
+    dataset="digits",
+    net="d12,d",
+    epochs=12,
+    float_epochs=4,
+    keep=0.4,
+    levels=1,
+    rate=1e-3,
+    lr=2e-2,
+    batch_size=50,
+)
 
 
 def run(*arguments):
@@ -34,8 +41,10 @@ def run(*arguments):
 def independent(certificate, data):
     done = subprocess.run(
         [sys.executable, "-m", "prunable.verify_certificate", str(certificate), str(data)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.returncode, json.loads(done.stdout)
 
 
@@ -57,8 +66,21 @@ def pipeline(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    done = run("train", "--data", "digits", "--width", 40, "--epochs", 60, "--eta", 0.01,
-               "--batch", 50, "--out", folder)  # fmt: skip
+    done = run(
+        "train",
+        "--data",
+        "digits",
+        "--width",
+        40,
+        "--epochs",
+        60,
+        "--eta",
+        0.01,
+        "--batch",
+        50,
+        "--out",
+        folder,
+    )
     assert done.exit_code == 0, done.stderr
     return folder / "model.safetensors"
 
@@ -66,9 +88,27 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def certified(trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("certified") / "cert.json"
-    done = run("certify", trained, "--data", "digits", "--epochs", 3, "--levels", 1,
-               "--keep", 0.2, "--draws", 200, "--lr", 0.01, "--out", out,
-               "--figure", out.with_suffix(".svg"), "--json")  # fmt: skip
+    done = run(
+        "certify",
+        trained,
+        "--data",
+        "digits",
+        "--epochs",
+        3,
+        "--levels",
+        1,
+        "--keep",
+        0.2,
+        "--draws",
+        200,
+        "--lr",
+        0.01,
+        "--out",
+        out,
+        "--figure",
+        out.with_suffix(".svg"),
+        "--json",
+    )
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout), out
 
@@ -79,16 +119,23 @@ def test_every_bound_is_itemised(certified):
     assert document["n"] == 1297
     names = {bound["name"] for bound in document["bounds"]}
     assert {
-        "Occam, code length", "Occam, code length less permutations", "held-out set",
-        "code length and disagreement", "PAC-Bayes-kl", "PAC-Bayes, Catoni on a grid",
-    } <= names  # fmt: skip
+        "Occam, code length",
+        "Occam, code length less permutations",
+        "held-out set",
+        "code length and disagreement",
+        "PAC-Bayes-kl",
+        "PAC-Bayes, Catoni on a grid",
+    } <= names
     for bound in document["bounds"]:
         assert bound["terms"]
         assert {a["status"] for a in bound["assumptions"]} <= {"holds", "violated", "unchecked"}
     best = min(
-        b["value"] for b in document["bounds"] if b["quantity"] == "risk" and b["value"] is not None
+        b["value"]
+        for b in document["bounds"]
+        if b["quantity"] == "risk"
+        and b["value"] is not None
         and not any(a["status"] == "violated" for a in b["assumptions"])
-    )  # fmt: skip
+    )
     assert document["best"]["value"] == min(best, 1)
     assert document["bits"] == 8 * out.with_suffix(".code").stat().st_size
     assert "<svg" in out.with_suffix(".svg").read_text()
@@ -153,9 +200,11 @@ def test_damaged_code_files_are_rejected_by_both_readers(pipeline, tmp_path, dam
     folder, _ = pipeline
     content = (folder / "certificate.code").read_bytes()
     damaged = {
-        "truncated": content[:-3], "altered": content[:9] + bytes([content[9] ^ 4]) + content[10:],
-        "missing": None, "longer": content + b"\0",
-    }[damage]  # fmt: skip
+        "truncated": content[:-3],
+        "altered": content[:9] + bytes([content[9] ^ 4]) + content[10:],
+        "missing": None,
+        "longer": content + b"\0",
+    }[damage]
     (tmp_path / "certificate.json").write_bytes((folder / "certificate.json").read_bytes())
     if damaged is not None:
         (tmp_path / "certificate.code").write_bytes(damaged)
@@ -209,8 +258,17 @@ def test_the_pipeline_is_seeded(pipeline, tmp_path):
 
 def test_network_of_the_pipeline_is_certified_as_it_is(pipeline):
     folder, result = pipeline
-    done = run("certify", folder / "model.safetensors", "--data", "digits", "--draws", 0,
-               "--held-out", "none", "--json")  # fmt: skip
+    done = run(
+        "certify",
+        folder / "model.safetensors",
+        "--data",
+        "digits",
+        "--draws",
+        0,
+        "--held-out",
+        "none",
+        "--json",
+    )
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["bits"] == result["statement"]["bits"]

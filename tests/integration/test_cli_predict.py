@@ -82,8 +82,24 @@ def test_simulation_beside_the_prediction():
 @pytest.mark.parametrize("variable", ["width", "sparsity", "sigma", "samples"])
 def test_sweeps(variable, tmp_path):
     figure = tmp_path / "curve.svg"
-    arguments = ("--n", 30, "--p", 60, "--s", 12, "--sigma", 0.3, "--sweep", variable,
-                 "--points", 6, "--retrain", "--same-data", "--simulate", 2)  # fmt: skip
+    arguments = (
+        "--n",
+        30,
+        "--p",
+        60,
+        "--s",
+        12,
+        "--sigma",
+        0.3,
+        "--sweep",
+        variable,
+        "--points",
+        6,
+        "--retrain",
+        "--same-data",
+        "--simulate",
+        2,
+    )
     found = document(*arguments, "--figure", figure)
     curve = found["curve"]
     assert curve["variable"] == variable

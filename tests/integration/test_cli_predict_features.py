@@ -27,8 +27,27 @@ def archive(tmp_path_factory):
 
 
 def test_rf_prints_points_and_validity(tmp_path):
-    arguments = ("rf", "--d", 8, "--n", 30, "--p", 15, "--p", 60, "--s", 10, "--s", 20,
-                 "--draws", 2, "--simulate", 2, "--figure", tmp_path / "rf.svg")  # fmt: skip
+    arguments = (
+        "rf",
+        "--d",
+        8,
+        "--n",
+        30,
+        "--p",
+        15,
+        "--p",
+        60,
+        "--s",
+        10,
+        "--s",
+        20,
+        "--draws",
+        2,
+        "--simulate",
+        2,
+        "--figure",
+        tmp_path / "rf.svg",
+    )
     done = run(*arguments, "--json")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
@@ -65,8 +84,20 @@ def test_interpolation_is_null_in_json():
 
 
 def test_features_of_a_file(archive, tmp_path):
-    arguments = ("features", archive, "--n", 30, "--s", 10, "--width", 20, "--width", 40,
-                 "--simulate", 3)  # fmt: skip
+    arguments = (
+        "features",
+        archive,
+        "--n",
+        30,
+        "--s",
+        10,
+        "--width",
+        20,
+        "--width",
+        40,
+        "--simulate",
+        3,
+    )
     done = run(*arguments, "--json", "--figure", tmp_path / "f.svg")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
@@ -108,8 +139,20 @@ def model(tmp_path_factory):
 
 
 def test_features_of_a_network(model):
-    arguments = ("features", "--model", model, "--data", "digits", "--n", 60, "--s", 8,
-                 "--simulate", 2, "--json")  # fmt: skip
+    arguments = (
+        "features",
+        "--model",
+        model,
+        "--data",
+        "digits",
+        "--n",
+        60,
+        "--s",
+        8,
+        "--simulate",
+        2,
+        "--json",
+    )
     done = run(*arguments)
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
@@ -150,10 +193,13 @@ def test_damaged_and_incomplete_files_are_named(archive, tmp_path):
     np.savez(tmp_path / "objects.npz", X=np.array([[{}]], dtype=object), y=np.zeros(1))
     (tmp_path / "text.npz").write_text("not an archive")
     for name, culprit in {
-        "broken.npz": "not a readable npz", "partial.npz": "named X and y",
-        "single.npy": "holds one array", "nan.npz": "NaN", "objects.npz": "not a readable npz",
+        "broken.npz": "not a readable npz",
+        "partial.npz": "named X and y",
+        "single.npy": "holds one array",
+        "nan.npz": "NaN",
+        "objects.npz": "not a readable npz",
         "text.npz": "not a readable npz",
-    }.items():  # fmt: skip
+    }.items():
         done = run("features", tmp_path / name, "--n", 5, "--s", 2)
         assert done.exit_code == 2, name
         assert culprit in " ".join(done.stderr.split()), name
@@ -162,7 +208,8 @@ def test_damaged_and_incomplete_files_are_named(archive, tmp_path):
 def test_networks_that_do_not_fit_are_named(model):
     wrong = run("features", "--model", model, "--data", "nothing", "--n", 30, "--s", 2)
     assert wrong.exit_code == 2
-    layer = run("features", "--model", model, "--data", "digits", "--layer", "7", "--n", 30,
-                "--s", 2)  # fmt: skip
+    layer = run(
+        "features", "--model", model, "--data", "digits", "--layer", "7", "--n", 30, "--s", 2
+    )
     assert layer.exit_code == 2
     assert "`layer`" in layer.stderr

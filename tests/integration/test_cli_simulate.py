@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from prunable.cli.app import app
-from prunable.experiments import dynamics
-from prunable.experiments.dynamics import DynamicsSettings, run_experiment
+from prunable.experiments.simulate import dynamics
+from prunable.experiments.simulate.dynamics import DynamicsSettings, run_experiment
 
 PARTICLES = ("chaos", "euler", "moments", "compression")
 
@@ -18,8 +18,9 @@ def run(*arguments):
 
 @pytest.mark.parametrize("experiment", PARTICLES)
 def test_rates_with_intervals(experiment, tmp_path):
-    done = run(experiment, "--out", tmp_path, "--alpha", 1.75, "--seeds", 3, "--scale", "smoke",
-               "--json")  # fmt: skip
+    done = run(
+        experiment, "--out", tmp_path, "--alpha", 1.75, "--seeds", 3, "--scale", "smoke", "--json"
+    )
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document == json.loads((tmp_path / f"{experiment}.json").read_text())
@@ -37,22 +38,42 @@ def test_sgd_tail_is_monotone_and_simulated(tmp_path):
     done = run("sgd-tail", "--out", tmp_path, "--scale", "smoke", "--json")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
-    rows = [dict(zip(document["table"]["columns"], row, strict=True))
-            for row in document["table"]["rows"]]  # fmt: skip
+    rows = [
+        dict(zip(document["table"]["columns"], row, strict=True))
+        for row in document["table"]["rows"]
+    ]
     exact = {(row["d"], row["b"], row["eta"]): row["exact"] for row in rows}
     for (d, b, eta), alpha in exact.items():
         for (other_d, other_b, other_eta), other in exact.items():
-            if d == other_d and b <= other_b and eta >= other_eta and (b, eta) != (
-                other_b, other_eta
-            ):  # fmt: skip
+            if (
+                d == other_d
+                and b <= other_b
+                and eta >= other_eta
+                and (b, eta) != (other_b, other_eta)
+            ):
                 assert alpha < other
     # 24 settings, Hill's bias at large alpha aside
     assert all(abs(row["deviation"]) < 5 for row in rows if row["exact"] < 3)
 
 
 def test_table_and_notes_for_people(tmp_path):
-    done = run("euler", "--out", tmp_path, "--alpha", 1.9, "--seeds", 2, "--scale", "smoke",
-               "--noise", "type1", "--activation", "sigmoid", "--loss", "logistic")  # fmt: skip
+    done = run(
+        "euler",
+        "--out",
+        tmp_path,
+        "--alpha",
+        1.9,
+        "--seeds",
+        2,
+        "--scale",
+        "smoke",
+        "--noise",
+        "type1",
+        "--activation",
+        "sigmoid",
+        "--loss",
+        "logistic",
+    )
     assert done.exit_code == 0, done.output
     assert "Weight decay makes" in " ".join(done.output.split())
 
@@ -89,9 +110,12 @@ def test_killed_run_goes_on_with_equal_numbers(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(("--alpha", "0.9"), "no mean"), (("--alpha", "2.5"), "at most 2"),
-     (("--seeds", "1"), "at least 2")],
-)  # fmt: skip
+    [
+        (("--alpha", "0.9"), "no mean"),
+        (("--alpha", "2.5"), "at most 2"),
+        (("--seeds", "1"), "at least 2"),
+    ],
+)
 def test_bad_input_is_one_message(arguments, words, tmp_path):
     done = run("chaos", "--out", tmp_path, *arguments, "--scale", "smoke")
     assert done.exit_code == 2

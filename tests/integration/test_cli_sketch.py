@@ -46,8 +46,10 @@ def test_round_trip_of_a_checkpoint(pruned):
     # decoded in a process of its own
     done = subprocess.run(
         [*COMMAND, "sketch", "decode", "p.sketch", "--out", "q.safetensors", "--json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n_tensors"] == 3
     # not only the tensors: the file, whose writer is ours too

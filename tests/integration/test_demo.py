@@ -76,8 +76,12 @@ def test_outputs_are_all_there(uninterrupted):
     document = json.loads(done.stdout)
     assert document == json.loads((out / "results.json").read_text())
     assert [c["key"] for c in document["conditions"]] == [
-        "none", "type1-1.9", "type1-1.8", "type1-1.75", "type2-1.8",
-    ]  # fmt: skip
+        "none",
+        "type1-1.9",
+        "type1-1.8",
+        "type1-1.75",
+        "type2-1.8",
+    ]
     assert all(c["n_failed"] == 0 and c["n_runs"] == 2 for c in document["conditions"])
     assert document["dataset"]["n_train"] == 500
     assert all(c["paper"] is None for c in document["conditions"])  # not the paper's size
@@ -186,7 +190,8 @@ def test_numerics_import_without_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "import prunable.numerics, prunable.numerics.stable, prunable.numerics.tails\n"
-        "import prunable.numerics.compressibility, prunable.data.loaders, prunable.report.html\n"
+        "import prunable.numerics.weights.compressibility, prunable.data.loaders\n"
+        "import prunable.report.demo.html\n"
         "print('fine')"
     )
     done = subprocess.run(

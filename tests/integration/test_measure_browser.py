@@ -5,9 +5,9 @@ import json
 import pytest
 from tests.measurement_document import HOSTILE, measurement_document, trajectory_document
 
-from prunable.report.measure_html import METHODS, write_measurement
-from prunable.report.measure_tables import overall_table
-from prunable.report.measurement import MeasurementDocument, TrajectoryDocument
+from prunable.report.measure.measure_html import METHODS, write_measurement
+from prunable.report.measure.measure_tables import overall_table
+from prunable.report.measure.measurement import MeasurementDocument, TrajectoryDocument
 
 pytestmark = pytest.mark.browser
 
@@ -90,10 +90,16 @@ def test_every_chart_is_drawn_from_the_document(document, run, traces):
     layer = document["layers"][0]
     curves = traces("curves")
     for name, key in (
-        ("weights", "weight"), ("nodes", "node"), ("units", "unit"), ("kernels", "kernel"),
-        ("singular values", "singular_value"), ("Gaussian law", "gaussian"),
-        ("stable law", "stable_median"), ("low", "stable_low"), ("high", "stable_high"),
-    ):  # fmt: skip
+        ("weights", "weight"),
+        ("nodes", "node"),
+        ("units", "unit"),
+        ("kernels", "kernel"),
+        ("singular values", "singular_value"),
+        ("Gaussian law", "gaussian"),
+        ("stable law", "stable_median"),
+        ("low", "stable_low"),
+        ("high", "stable_high"),
+    ):
         assert curves[name]["x"] == pytest.approx(layer["curves"]["eps"], rel=1e-4)
         assert curves[name]["y"] == pytest.approx(layer["curves"][key], rel=1e-4, abs=1e-12)
     assert traces("tail")["weights"]["y"] == pytest.approx(layer["tail_plot"]["survival"], rel=1e-4)
@@ -331,9 +337,11 @@ def test_both_schemes_are_readable_and_charts_follow_a_change(document, run, set
         texts = [
             "getComputedStyle(document.body).color",
             "getComputedStyle(document.querySelector('#layer-table tbody button')).color",
-            *(f"getComputedStyle(document.querySelector('#{chart} .ytick text')).fill"
-              for chart in CHARTS),
-        ]  # fmt: skip
+            *(
+                f"getComputedStyle(document.querySelector('#{chart} .ytick text')).fill"
+                for chart in CHARTS
+            ),
+        ]
         for text in texts[:1] + texts[2:]:
             assert abs(lightness(run, text) - card) > 400, text
         assert abs(lightness(run, texts[1]) - card) > 250

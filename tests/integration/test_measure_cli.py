@@ -23,9 +23,22 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     for step in (5, 60):
         done = run(
-            "train", "--data", "digits", "--width", 300, "--epochs", step, "--noise", "type2",
-            "--alpha", 1.6, "--sigma", 0.3, "--out", folder / f"run-{step}",
-        )  # fmt: skip
+            "train",
+            "--data",
+            "digits",
+            "--width",
+            300,
+            "--epochs",
+            step,
+            "--noise",
+            "type2",
+            "--alpha",
+            1.6,
+            "--sigma",
+            0.3,
+            "--out",
+            folder / f"run-{step}",
+        )
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -71,8 +84,9 @@ def test_comparison_and_trajectory(trained):
     done = run("measure", "step-5.safetensors", "step-60.safetensors", "--json", cwd=trained)
     rows = json.loads(done.stdout)["trajectory"]
     assert [row["step"] for row in rows] == [5, 60]
-    done = run("measure", "step-5.safetensors", "step-60.safetensors", "--report", "t.html",
-               cwd=trained)  # fmt: skip
+    done = run(
+        "measure", "step-5.safetensors", "step-60.safetensors", "--report", "t.html", cwd=trained
+    )
     assert done.returncode == 0, done.stderr
     assert (trained / "t.html").stat().st_size > 10_000
     done = run("measure", early, late, "--against", early)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from prunable.nets.sparse_file import load_sparse
+from prunable.nets.prune.sparse_file import load_sparse
 
 COMMAND = [sys.executable, "-c", "from prunable.cli.app import main; main()"]
 
@@ -32,8 +32,7 @@ def model(tmp_path_factory):
 def test_pruned_file_holds_the_largest_weights(model, tmp_path, storage):
     out = tmp_path / "pruned.safetensors"
     original = model.read_bytes()
-    done = run("prune", model, "--keep", 0.1, "--storage", storage,
-               "--out", out, "--json")  # fmt: skip
+    done = run("prune", model, "--keep", 0.1, "--storage", storage, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["bytes"] == out.stat().st_size

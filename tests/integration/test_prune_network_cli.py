@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from prunable.cli.app import app
 from prunable.data.loaders import load
-from prunable.experiments.networks import as_tensors
-from prunable.nets.export import load_exported
+from prunable.experiments.train.networks import as_tensors
 from prunable.nets.models import network_of, read_weights
-from prunable.nets.training import evaluate, predict
+from prunable.nets.shrink.export import load_exported
+from prunable.nets.train.training import evaluate, predict
 
 
 def run(*arguments):
@@ -32,10 +32,26 @@ def models(tmp_path_factory):
     root = tmp_path_factory.mktemp("networks")
     for seed in range(3):
         done = run(
-            "train", "--data", "digits", "--net", "two-layer", "--width", 60, "--eta", 0.01,
-            "--optimizer", "adam", "--batch", 100, "--epochs", 15, "--seed", seed,
-            "--out", root / str(seed),
-        )  # fmt: skip
+            "train",
+            "--data",
+            "digits",
+            "--net",
+            "two-layer",
+            "--width",
+            60,
+            "--eta",
+            0.01,
+            "--optimizer",
+            "adam",
+            "--batch",
+            100,
+            "--epochs",
+            15,
+            "--seed",
+            seed,
+            "--out",
+            root / str(seed),
+        )
         assert done.exit_code == 0, done.output
     return [root / str(seed) / "model.safetensors" for seed in range(3)]
 
@@ -50,9 +66,22 @@ def test_pruned_units_are_cut_out_and_the_gain_is_measured(models, digits, tmp_p
     out, onnx = tmp_path / "small.safetensors", tmp_path / "small.onnx"
     before = models[0].read_bytes()
     found = document_of(
-        "prune", models[0], "--method", "unit", "--keep", 0.5, "--shrink", "--data", "digits",
-        "--out", out, "--onnx", onnx, "--batch-size", 4,
-    )  # fmt: skip
+        "prune",
+        models[0],
+        "--method",
+        "unit",
+        "--keep",
+        0.5,
+        "--shrink",
+        "--data",
+        "digits",
+        "--out",
+        out,
+        "--onnx",
+        onnx,
+        "--batch-size",
+        4,
+    )
     assert models[0].read_bytes() == before
     assert found["shrunk"]["by"] == "surgery"
     assert found["shrunk"]["n_parameters"] == 64 * 30 + 30 + 30 * 10 + 10
@@ -73,9 +102,20 @@ def test_pruned_units_are_cut_out_and_the_gain_is_measured(models, digits, tmp_p
 def test_singular_values_become_factors(models, digits, tmp_path):
     out = tmp_path / "factored.safetensors"
     found = document_of(
-        "prune", models[0], "--method", "singular-value", "--keep", 0.2, "--shrink",
-        "--only", "1.weight", "--data", "digits", "--out", out,
-    )  # fmt: skip
+        "prune",
+        models[0],
+        "--method",
+        "singular-value",
+        "--keep",
+        0.2,
+        "--shrink",
+        "--only",
+        "1.weight",
+        "--data",
+        "digits",
+        "--out",
+        out,
+    )
     assert found["shrunk"]["by"] == "factors"
     # 12 of 60 singular values: 12 (64 + 60) instead of 64 * 60 weights
     assert found["shrunk"]["n_parameters"] == 12 * (64 + 60) + 60 + 60 * 10 + 10
@@ -90,17 +130,36 @@ def test_retraining_holds_the_zeros_and_repairs(models, digits, tmp_path, noise)
     out = tmp_path / "retrained.safetensors"
     options = ["--noise", noise, "--alpha", 1.8, "--sigma", 1e-3] if noise != "none" else []
     found = document_of(
-        "prune", models[1], "--keep", 0.05, "--scope", "global", "--data", "digits",
-        "--retrain", 10, *options, "--out", out,
-    )  # fmt: skip
+        "prune",
+        models[1],
+        "--keep",
+        0.05,
+        "--scope",
+        "global",
+        "--data",
+        "digits",
+        "--retrain",
+        10,
+        *options,
+        "--out",
+        out,
+    )
     tensors = load_file(out)
     kept = sum(int((t != 0).sum()) for n, t in tensors.items() if n.endswith("weight"))
     assert kept <= found["plan"]["n_parameters_kept"]
     assert found["retrained"]["status"] == "done"
     plain = document_of(
-        "prune", models[1], "--keep", 0.05, "--scope", "global", "--data", "digits",
-        "--out", tmp_path / "plain.safetensors",
-    )  # fmt: skip
+        "prune",
+        models[1],
+        "--keep",
+        0.05,
+        "--scope",
+        "global",
+        "--data",
+        "digits",
+        "--out",
+        tmp_path / "plain.safetensors",
+    )
     accuracy = [d["footprint"]["models"]["pruned"]["accuracy"] for d in (plain, found)]
     assert accuracy[1] > accuracy[0] + 0.02
     assert evaluate(network_of(*read_weights(out)), *digits)["accuracy"] == accuracy[1]
@@ -148,8 +207,18 @@ def test_every_strategy_on_three_networks(models, tmp_path):
         (["--keep", "0.5", "--net", "lenet-300-100", "--out", "x"], "not those of lenet-300-100"),
         (["--keep", "0.5", "--compare", "--out", "x"], "--data NAME and --out FOLDER"),
         (
-            ["--method", "singular-value", "--keep", "0.5", "--data", "digits", "--retrain", "1",
-             "--out", "x"],
+            [
+                "--method",
+                "singular-value",
+                "--keep",
+                "0.5",
+                "--data",
+                "digits",
+                "--retrain",
+                "1",
+                "--out",
+                "x",
+            ],
             "leaves no zeros to hold",
         ),
         (
@@ -157,12 +226,22 @@ def test_every_strategy_on_three_networks(models, tmp_path):
             "Retraining diverged",
         ),
         (
-            ["--keep", "0.5", "--data", "digits", "--retrain", "1", "--noise", "type1",
-             "--out", "x"],
+            [
+                "--keep",
+                "0.5",
+                "--data",
+                "digits",
+                "--retrain",
+                "1",
+                "--noise",
+                "type1",
+                "--out",
+                "x",
+            ],
             "needs its tail index",
         ),
     ],
-)  # fmt: skip
+)
 def test_contradictions_are_named_and_nothing_is_written(
     models, tmp_path, monkeypatch, arguments, message
 ):

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from prunable.cli.app import app
-from prunable.report.results import load_results
-from prunable.report.tables import to_markdown
+from prunable.report.demo.results import load_results
+from prunable.report.demo.tables import to_markdown
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from prunable.report.html import write_report
-from prunable.report.results import Results
-from prunable.report.tables import COLUMNS, comparison_rows
+from prunable.report.demo.html import write_report
+from prunable.report.demo.results import Results
+from prunable.report.demo.tables import COLUMNS, comparison_rows
 
 pytestmark = pytest.mark.browser
 

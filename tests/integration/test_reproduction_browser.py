@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 from tests.reproduction_documents import HOSTILE, documents, figure_item, table_item
 
-from prunable.report.reproduction import as_document
-from prunable.report.reproduction_document import SMOKE
-from prunable.report.reproduction_html import write_index
+from prunable.report.reproduce.reproduction import as_document
+from prunable.report.reproduce.reproduction_document import SMOKE
+from prunable.report.reproduce.reproduction_html import write_index
 
 pytestmark = pytest.mark.browser
 
@@ -352,8 +352,11 @@ def test_page_does_not_scroll_sideways(show, run, click, set_width, seen):
             run("location.hash = arguments[0]", name)
             wait(lambda name=name: bool(seen("#all")) == (name == "all"))
             run(f"{VISIBLE} for (const e of found) e.open = true", "article > details")
-            wait(lambda: run(f"{VISIBLE} return found.every(e => e.children.length > 1)",
-                             "article > details"))  # fmt: skip
+            wait(
+                lambda: run(
+                    f"{VISIBLE} return found.every(e => e.children.length > 1)", "article > details"
+                )
+            )
             assert run("return document.documentElement.scrollWidth") <= width, name
             for left, right in boxes(run, ".chart .main-svg"):
                 assert 0 <= left < right <= width
@@ -418,8 +421,12 @@ def test_charts_follow_the_width_of_the_window(show, run, set_width):
     show([figure_item()], "#barsbey2021-fig3")
     for width in (800, 400):
         set_width(width)
-        wait(lambda width=width: boxes(run, ".chart .main-svg")[0][1] <= width
-             and run("return document.documentElement.scrollWidth") <= width)  # fmt: skip
+        wait(
+            lambda width=width: (
+                boxes(run, ".chart .main-svg")[0][1] <= width
+                and run("return document.documentElement.scrollWidth") <= width
+            )
+        )
 
 
 def test_page_without_plotly_shows_the_picture(show, run, monkeypatch, browser):

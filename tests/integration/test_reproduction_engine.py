@@ -14,20 +14,22 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from prunable.errors import InputError
-from prunable.experiments.backends import ProcessBackend, RayBackend, SerialBackend
-from prunable.experiments.backends.base import Task
-from prunable.experiments.runner import missing_runs, run_all
-from prunable.experiments.spec import EvaluateSpec, Spec, TrainSpec
-from prunable.experiments.store import Store
+from prunable.experiments.prune.specs import EvaluateSpec
+from prunable.experiments.train.specs import TrainSpec
+from prunable.runs.backends import ProcessBackend, RayBackend, SerialBackend
+from prunable.runs.backends.base import Task
+from prunable.runs.runner import missing_runs, run_all
+from prunable.runs.spec import Spec
+from prunable.runs.store import Store
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
 SWEEP = """
 import sys
 from pathlib import Path
-from prunable.experiments.backends import ProcessBackend, RayBackend
-from prunable.experiments.runner import run_all
-from prunable.experiments.store import Store
+from prunable.runs.backends import ProcessBackend, RayBackend
+from prunable.runs.runner import run_all
+from prunable.runs.store import Store
 sys.path.insert(0, {here!r})
 from test_reproduction_engine import evaluation
 
@@ -112,8 +114,11 @@ def start_sweep(tmp_path, backend):
     script.write_text(SWEEP.format(here=str(HERE), backend=backend))
     return subprocess.Popen(
         [sys.executable, str(script), str(tmp_path / "store")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
 
 
 def under_way(store):
@@ -135,8 +140,11 @@ def undisturbed(tmp_path_factory):
 def test_killed_at_random_moments_and_run_again(tmp_path):
     done = subprocess.run(
         [sys.executable, str(HERE / "killed_runner.py"), str(tmp_path)],
-        capture_output=True, text=True, env=ENVIRONMENT, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["kills"] >= 20
@@ -200,8 +208,11 @@ def test_a_task_that_always_kills_its_worker_is_a_row(tmp_path):
     (tmp_path / "script.py").write_text(script)
     done = subprocess.run(
         [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "store")],
-        capture_output=True, text=True, env=ENVIRONMENT, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+    )
     dead, alive = done.stdout.splitlines()
     assert dead.startswith("failed"), done.stderr
     assert "worker process died" in dead
@@ -303,8 +314,11 @@ def test_disk_that_takes_no_more(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "store")],
-        capture_output=True, text=True, env=ENVIRONMENT, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+    )
     assert done.stdout.startswith("failed"), done.stderr
     assert "cannot write" in done.stdout
     assert "checkpoint.safetensors" in done.stdout

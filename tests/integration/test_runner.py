@@ -7,11 +7,12 @@ import pytest
 
 from prunable.data.loaders import load
 from prunable.errors import InputError, SpecError
-from prunable.experiments.execution import execute
-from prunable.experiments.runner import run_all
-from prunable.experiments.spec import EvaluateSpec, PruneSpec, TrainSpec
-from prunable.experiments.stages import train_into, trained_network
-from prunable.experiments.store import Store
+from prunable.experiments.prune.specs import EvaluateSpec, PruneSpec
+from prunable.experiments.train.specs import TrainSpec
+from prunable.experiments.train.stages import train_into, trained_network
+from prunable.runs.execution import execute
+from prunable.runs.runner import run_all
+from prunable.runs.store import Store
 
 
 def spec(seed=0, **changes):
@@ -39,8 +40,10 @@ def test_evaluation_counts_what_it_prunes(tmp_path):
     assert result["kappa"][0] == pytest.approx(1 - metrics["pruning_ratio_frobenius"])
     assert result["test_accuracy"][-1] == metrics["test_accuracy"]
     assert sum(result["norm_counts"]) == 50
-    model = trained_network(store.folder(evaluation(noise="type1", alpha=1.5, sigma=0.5).train),
-                            spec(noise="type1", alpha=1.5, sigma=0.5))  # fmt: skip
+    model = trained_network(
+        store.folder(evaluation(noise="type1", alpha=1.5, sigma=0.5).train),
+        spec(noise="type1", alpha=1.5, sigma=0.5),
+    )
     squares = sorted(float(row @ row) for row in model.hidden.weight.detach().double())
     dropped = round(50 * metrics["pruning_ratio_squared"])
     assert math.fsum(squares[:dropped]) <= 0.1 * math.fsum(squares)
@@ -123,6 +126,9 @@ def test_result_file_says_everything(tmp_path):
     assert stored["spec"]["width"] == 50
     assert 0 < stored["metrics"]["test_accuracy"] <= 1
     assert {p.name for p in tmp_path.iterdir()} == {
-        "result.json", "metrics.parquet", "model.safetensors", "average.safetensors",
-    }  # fmt: skip
+        "result.json",
+        "metrics.parquet",
+        "model.safetensors",
+        "average.safetensors",
+    }
     assert load("digits").x_train.shape[1] == 64

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from prunable.errors import InputError
-from prunable.numerics.allocation import Rule, allocate
-from prunable.numerics.magnitudes import SORTED_SIZE, Magnitudes
 from prunable.numerics.randomness import rng
+from prunable.numerics.weights.allocation import Rule, allocate
+from prunable.numerics.weights.magnitudes import SORTED_SIZE, Magnitudes
 
 LAYER = st.tuples(
     arrays(

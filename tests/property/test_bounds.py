@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunable.numerics.bounds.base import (
+from prunable.certify.bounds.base import (
     MAXIMUM,
     MINIMUM,
     PRODUCT,
@@ -17,12 +17,12 @@ from prunable.numerics.bounds.base import (
     combine,
     powers,
 )
-from prunable.numerics.bounds.compressed_network import pruned_network_bound
-from prunable.numerics.bounds.compression import Compression
-from prunable.numerics.bounds.matrix_facts import network_facts
-from prunable.numerics.bounds.of_network import all_bounds
-from prunable.numerics.bounds.pruning_moments import kept_share, strength_of
-from prunable.numerics.bounds.random_pruning import Draws
+from prunable.certify.bounds.compressed_network import pruned_network_bound
+from prunable.certify.bounds.compression import Compression
+from prunable.certify.bounds.matrix_facts import network_facts
+from prunable.certify.bounds.of_network import all_bounds
+from prunable.certify.bounds.pruning_moments import kept_share, strength_of
+from prunable.certify.bounds.random_pruning import Draws
 
 LOGS = st.floats(-1e4, 1e4)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from prunable.certify.coding import decode, decode_mask, encode, encode_mask
 from prunable.errors import DataIntegrityError
-from prunable.numerics.coding import decode, decode_mask, encode, encode_mask
 
 SHAPES = st.one_of(
     array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6),

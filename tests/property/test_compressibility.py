@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from prunable.numerics.compressibility import (
+from prunable.numerics.weights.compressibility import (
     best_k_term_error,
     kappa_curve,
     kappa_p,
     kept_counts,
     relative_error,
 )
-from prunable.numerics.selection import kept_count, top_k_mask
+from prunable.numerics.weights.selection import kept_count, top_k_mask
 
 # Small whole numbers make ties and exact boundaries likely; the others do not.
 ENTRIES = st.one_of(

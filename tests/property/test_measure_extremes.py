@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from prunable.nets.measuring import measure
+from prunable.nets.measure.measuring import measure
 from prunable.numerics.randomness import rng
-from prunable.report.measurement import MeasurementDocument
+from prunable.report.measure.measurement import MeasurementDocument
 
 SHAPES = array_shapes(min_dims=2, max_dims=4, max_side=6)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from prunable.numerics.randomness import rng
-from prunable.numerics.sketch import (
+from prunable.sketch.recovery import (
     Entries,
     TaggedSketch,
     Verdict,

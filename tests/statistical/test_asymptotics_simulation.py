@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from prunable.numerics.asymptotics.curve import Wanted
-from prunable.numerics.asymptotics.curves import predict_risks
-from prunable.numerics.asymptotics.methods import Method
-from prunable.numerics.asymptotics.presets import preset
-from prunable.numerics.asymptotics.problem import LinearGaussianProblem
-from prunable.numerics.asymptotics.rank_one import rank_one_risks
-from prunable.numerics.asymptotics.simulate import simulate_replica, summarise
 from prunable.numerics.randomness import rng
+from prunable.predict.linear.curve import Wanted
+from prunable.predict.linear.curves import predict_risks
+from prunable.predict.linear.methods import Method
+from prunable.predict.linear.presets import preset
+from prunable.predict.linear.problem import LinearGaussianProblem
+from prunable.predict.linear.rank_one import rank_one_risks
+from prunable.predict.linear.simulate import simulate_replica, summarise
 
 pytestmark = pytest.mark.statistical
 
@@ -120,13 +120,28 @@ def heavy(p, sigma, seed=0):
         (preset("fig3b", sigma=3.0).problem, 300, 100),
         (preset("fig3a", p=660, sigma=0.7).problem, 600, 594),
         (preset("fig3a", p=2000, sigma=1.0).problem, 100, 20),
-        (LinearGaussianProblem.diagonal(np.geomspace(1e-6, 1, 600), np.full(600, 0.1), 0.1),
-         200, 60),
+        (
+            LinearGaussianProblem.diagonal(np.geomspace(1e-6, 1, 600), np.full(600, 0.1), 0.1),
+            200,
+            60,
+        ),
         (LinearGaussianProblem.diagonal(1.0, np.full(500, 0.05), 5.0), 250, 5),
     ],
-    ids=["heavy", "s/p=.01", "s/p=.9", "p/n=1.1", "p/n=2", "p/n=20", "under", "noisy",
-         "s/p=.9,p/n=1.1", "p/n=20,flat", "ill-conditioned", "sigma>signal,s/p=.01"],
-)  # fmt: skip
+    ids=[
+        "heavy",
+        "s/p=.01",
+        "s/p=.9",
+        "p/n=1.1",
+        "p/n=2",
+        "p/n=20",
+        "under",
+        "noisy",
+        "s/p=.9,p/n=1.1",
+        "p/n=20,flat",
+        "ill-conditioned",
+        "sigma>signal,s/p=.01",
+    ],
+)
 def test_far_from_the_table(problem, n, s):
     (found,) = simulated(problem, n, s, retrain_by=tuple(Method))
     wanted = replace(EVERYTHING, finite_n=True)
@@ -153,8 +168,11 @@ def test_lemma_1(s):
     (found,) = simulated(problem, n, s, retrain_by=(Method.MAGNITUDE, Method.HESSIAN), replicas=400)
     exact = rank_one_risks(u, beta, sigma, n, s)
     for name, value in (
-        ("dense", exact.dense), ("magnitude", exact.pruned), ("hessian", exact.pruned),
-        ("retrained", exact.retrained), ("retrained_same_data", exact.retrained),
+        ("dense", exact.dense),
+        ("magnitude", exact.pruned),
+        ("hessian", exact.pruned),
+        ("retrained", exact.retrained),
+        ("retrained_same_data", exact.retrained),
         ("retrained_hessian", exact.retrained),
-    ):  # fmt: skip
+    ):
         assert abs(found[name].mean - value) <= 5 * found[name].stderr + 1e-9, name

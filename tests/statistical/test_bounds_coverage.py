@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from prunable.numerics.bounds.counting import counting_bound
-from prunable.numerics.bounds.distributed_sparsity import line_counts, max_load
-from prunable.numerics.bounds.matrix_facts import network_facts
-from prunable.numerics.bounds.naive_counting import most_kept
-from prunable.numerics.bounds.neyshabur2015 import frobenius_bound
-from prunable.numerics.bounds.pruning_moments import layer_error
-from prunable.numerics.bounds.spectral_covering import spectral_cover_bound
+from prunable.certify.bounds.counting import counting_bound
+from prunable.certify.bounds.distributed_sparsity import line_counts, max_load
+from prunable.certify.bounds.matrix_facts import network_facts
+from prunable.certify.bounds.naive_counting import most_kept
+from prunable.certify.bounds.neyshabur2015 import frobenius_bound
+from prunable.certify.bounds.pruning_moments import layer_error
+from prunable.certify.bounds.spectral_covering import spectral_cover_bound
 
 pytestmark = pytest.mark.statistical
 DRAWS = 10_000

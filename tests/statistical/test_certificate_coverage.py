@@ -11,14 +11,10 @@ import math
 import numpy as np
 import pytest
 
-from prunable.numerics.bounds.binomial import binomial_upper
-from prunable.numerics.bounds.held_out import held_out_bound
-from prunable.numerics.bounds.occam import dense_through_compression, occam_bound
-from prunable.numerics.bounds.pac_bayes import (
-    catoni_grid_bound,
-    maurer_bound,
-    monte_carlo_gibbs,
-)
+from prunable.certify.bounds.binomial import binomial_upper
+from prunable.certify.bounds.held_out import held_out_bound
+from prunable.certify.bounds.occam import dense_through_compression, occam_bound
+from prunable.certify.bounds.pac_bayes import catoni_grid_bound, maurer_bound, monte_carlo_gibbs
 from prunable.numerics.randomness import rng
 
 DRAWS = 10_000

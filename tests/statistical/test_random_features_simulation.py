@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from prunable.numerics.asymptotics.feature_prediction import predict_features
-from prunable.numerics.asymptotics.kernels import activation_function, link_function
-from prunable.numerics.asymptotics.random_features import (
+from prunable.numerics.randomness import rng
+from prunable.predict.features.feature_prediction import predict_features
+from prunable.predict.features.kernels import activation_function, link_function
+from prunable.predict.features.random_features import (
     RandomFeatures,
     compare,
     predict_random_features,
     simulate_random_features,
 )
-from prunable.numerics.asymptotics.train_prune import Model
-from prunable.numerics.randomness import rng
+from prunable.predict.linear.train_prune import Model
 
 pytestmark = pytest.mark.statistical
 

@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 import torch
 
-from prunable.nets.sampling import sample_stable
+from prunable.nets.train.sampling import sample_stable
 from prunable.numerics.stable import StableLaw
 
 pytestmark = pytest.mark.statistical

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from prunable.numerics.layer import Options, draw_sample, measure_layer
-from prunable.numerics.magnitudes import Magnitudes
+from prunable.numerics.measure.layer import Options, draw_sample, measure_layer
+from prunable.numerics.measure.verdict import Kind
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
 from prunable.numerics.tails import Status
-from prunable.numerics.verdict import Kind
+from prunable.numerics.weights.magnitudes import Magnitudes
 
 pytestmark = pytest.mark.statistical
 LAYERS = 12
@@ -42,10 +42,11 @@ def test_verdict(name):
     """At most one of twelve wrong: at 1 % each, two or more have probability 0.6 %; seeds fixed."""
     make, kind = KINDS[name]
     verdicts = [
-        measure_layer(make(rng(i, name)).astype(np.float32), Options(spectrum="none"), rng(i))
-        .verdict
+        measure_layer(
+            make(rng(i, name)).astype(np.float32), Options(spectrum="none"), rng(i)
+        ).verdict
         for i in range(LAYERS)
-    ]  # fmt: skip
+    ]
     assert sum(v.kind != kind for v in verdicts) <= 1, [v.reason for v in verdicts]
     for verdict in verdicts:
         has_alpha = verdict.kind in (Kind.STABLE, Kind.GAUSSIAN)

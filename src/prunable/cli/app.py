@@ -9,19 +9,11 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import prunable
-from prunable.cli import (
-    certify,
-    data,
-    demo,
-    measure,
-    predict,
-    prune,
-    reproduce,
-    simulate,
-    sketch,
-    train,
-)
+from prunable.certify import command as certify
+from prunable.cli import data, demo, measure, prune, reproduce, simulate, train
 from prunable.errors import PrunableError
+from prunable.predict import command as predict
+from prunable.sketch import command as sketch
 
 INTERRUPTED = 130
 

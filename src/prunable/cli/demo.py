@@ -33,14 +33,14 @@ def demo(
     Example: prunable demo --out demo
     """
     # torch takes seconds to import; `--help` shall not wait for it
-    from prunable.experiments.demo import count_runs, run_demo
-    from prunable.experiments.demo_settings import DemoSettings
-    from prunable.experiments.store import Store
+    from prunable.experiments.reproduce.demo import count_runs, run_demo
+    from prunable.experiments.reproduce.demo_settings import DemoSettings
     from prunable.files import write_json, write_text
+    from prunable.report.demo.html import write_report
+    from prunable.report.demo.results import load_results
+    from prunable.report.demo.tables import render_console, to_markdown
     from prunable.report.figures import save_figures
-    from prunable.report.html import write_report
-    from prunable.report.results import load_results
-    from prunable.report.tables import render_console, to_markdown
+    from prunable.runs.store import Store
 
     talk = Console(stderr=True)
     settings = DemoSettings(data, width, steps, seeds, sigma=sigma)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from prunable.errors import InputError
 
 if TYPE_CHECKING:
-    from prunable.numerics.network import Measurement
+    from prunable.numerics.measure.network import Measurement
 
 
 def measure(
@@ -55,15 +55,19 @@ def measure(
 
     Example: prunable measure model.safetensors --eps 0.1 --report model.html
     """
-    from prunable.numerics.network import compare, trajectory
+    from prunable.numerics.measure.network import compare, trajectory
 
     if against is not None and len(models) > 1:
         raise InputError("`--against` of `measure` compares one model with another; give one.")
     talk = Console(stderr=True)
     options = {
-        "eps": tuple(eps), "p": p, "seed": seed, "spectrum": spectrum, "authors": authors,
+        "eps": tuple(eps),
+        "p": p,
+        "seed": seed,
+        "spectrum": spectrum,
+        "authors": authors,
         "unpickle": unpickle,
-    }  # fmt: skip
+    }
     measured = [_measure(path, options, talk) for path in models]
     if len(measured) > 1:
         document = trajectory(measured, _steps(models))
@@ -83,7 +87,7 @@ def measure(
 
 
 def _measure(path: Path, options: dict[str, Any], talk: Console) -> Measurement:
-    from prunable.nets.measuring import measure as measure_network
+    from prunable.nets.measure.measuring import measure as measure_network
 
     columns = (
         TextColumn("{task.description}"),
@@ -115,16 +119,16 @@ def _steps(models: list[Path]) -> list[float]:
 def _render(document: dict[str, Any], report: Path | None) -> None:
     if report is None:
         return
-    from prunable.report.measure_html import write_measurement
-    from prunable.report.measurement import MeasurementDocument, TrajectoryDocument
+    from prunable.report.measure.measure_html import write_measurement
+    from prunable.report.measure.measurement import MeasurementDocument, TrajectoryDocument
 
     kind = TrajectoryDocument if "trajectory" in document else MeasurementDocument
     write_measurement(kind.model_validate(document), report)
 
 
 def _print(document: dict[str, Any]) -> None:
-    from prunable.report.measure_tables import render_console, render_trajectory_console
-    from prunable.report.measurement import MeasurementDocument, TrajectoryDocument
+    from prunable.report.measure.measure_tables import render_console, render_trajectory_console
+    from prunable.report.measure.measurement import MeasurementDocument, TrajectoryDocument
 
     if "trajectory" in document:
         render_trajectory_console(TrajectoryDocument.model_validate(document), Console())

@@ -15,9 +15,9 @@ from prunable.cli.prune_tables import show
 from prunable.errors import InputError
 
 if TYPE_CHECKING:
-    from prunable.experiments.pruning import Retraining
-    from prunable.nets.plan import Budget
-    from prunable.nets.strategies import Strategy
+    from prunable.experiments.prune.pruning import Retraining
+    from prunable.nets.prune.plan import Budget
+    from prunable.nets.prune.strategies import Strategy
 
 
 class Method(StrEnum):
@@ -48,16 +48,14 @@ WHAT, NETWORK, AGAIN, FILES = "What to prune", "The network", "Retraining", "Fil
 
 def prune(
     models: Annotated[
-        list[Path],
-        typer.Argument(help="Checkpoint: safetensors or torch; several with --compare."),
+        list[Path], typer.Argument(help="Checkpoint: safetensors or torch; several with --compare.")
     ],
     out: Annotated[
         Path | None,
         typer.Option(help="Pruned file to write; folder with --compare.", rich_help_panel=FILES),
     ] = None,
     method: Annotated[
-        Method,
-        typer.Option(help="unit: rows; node: columns of one input.", rich_help_panel=WHAT),
+        Method, typer.Option(help="unit: rows; node: columns of one input.", rich_help_panel=WHAT)
     ] = Method.MAGNITUDE,
     keep: Annotated[
         float | None, typer.Option(help="Share to keep, kappa in [0, 1].", rich_help_panel=WHAT)
@@ -137,8 +135,7 @@ def prune(
     eta: Annotated[float, typer.Option(help="Learning rate.", rich_help_panel=AGAIN)] = 0.05,
     batch: Annotated[int, typer.Option(help="Examples a step.", rich_help_panel=AGAIN)] = 128,
     optimizer: Annotated[
-        Literal["sgd", "adam"],
-        typer.Option(help="sgd has momentum 0.9.", rich_help_panel=AGAIN),
+        Literal["sgd", "adam"], typer.Option(help="sgd has momentum 0.9.", rich_help_panel=AGAIN)
     ] = "sgd",
     schedule: Annotated[
         Literal["constant", "cosine"],
@@ -186,7 +183,7 @@ def prune(
     Example: prunable prune model.safetensors --keep 0.1 --scope global --out pruned.safetensors
     """
     from prunable.cli.prune_compare import compare as compare_all
-    from prunable.experiments.pruning import Job, prune_checkpoint
+    from prunable.experiments.prune.pruning import Job, prune_checkpoint
 
     retraining = (
         _retraining(retrain, eta, batch, optimizer, schedule, rewind, noise, alpha, sigma)
@@ -195,9 +192,15 @@ def prune(
     )
     if compare:
         compare_all(
-            models, data=data, net=net, out=out, retraining=retraining, seed=seed,
-            unpickle=unpickle, as_json=as_json,
-        )  # fmt: skip
+            models,
+            data=data,
+            net=net,
+            out=out,
+            retraining=retraining,
+            seed=seed,
+            unpickle=unpickle,
+            as_json=as_json,
+        )
         return
     if len(models) > 1:
         raise InputError("`prune` takes one checkpoint; several go with --compare.")
@@ -244,8 +247,8 @@ def _retraining(
     alpha: float | None,
     sigma: float,
 ) -> Retraining:
-    from prunable.experiments.pruning import Retraining
-    from prunable.nets.noise import HeavyTailedNoise
+    from prunable.experiments.prune.pruning import Retraining
+    from prunable.nets.train.noise import HeavyTailedNoise
 
     injected = None
     if noise != "none":
@@ -266,7 +269,7 @@ def _retraining(
 def _budget(
     keep: float | None, eps: float | None, energy: float | None, scope: Literal["layer", "global"]
 ) -> Budget:
-    from prunable.nets.plan import Energy, Error, Keep
+    from prunable.nets.prune.plan import Energy, Error, Keep
 
     given = [value is not None for value in (keep, eps, energy)]
     if sum(given) != 1:
@@ -279,7 +282,7 @@ def _budget(
 
 
 def _strategy(method: Method, allocation: Divided, center: Literal["zero", "median"]) -> Strategy:
-    from prunable.nets.strategies import (
+    from prunable.nets.prune.strategies import (
         Allocation,
         MagnitudePruning,
         MedianCentred,

@@ -15,7 +15,7 @@ from rich.table import Table
 from prunable.errors import InputError
 
 if TYPE_CHECKING:
-    from prunable.experiments.pruning import Retraining
+    from prunable.experiments.prune.pruning import Retraining
 
 
 def compare(
@@ -33,9 +33,8 @@ def compare(
 
     Rows that compare.json already holds are not computed again.
     """
-    from prunable.experiments.pruning import load_data
-    from prunable.experiments.store import Store
-    from prunable.experiments.strategy_comparison import (
+    from prunable.experiments.prune.pruning import load_data
+    from prunable.experiments.prune.strategy_comparison import (
         CONTENDERS,
         KAPPAS,
         Row,
@@ -47,11 +46,12 @@ def compare(
     from prunable.files import read_json, write_bytes, write_json, write_text
     from prunable.nets.models import network_of, read_weights
     from prunable.report.figures import as_svg
-    from prunable.report.strategy_comparison import (
+    from prunable.report.prune.strategy_comparison import (
         comparison_figure,
         comparison_markdown,
         comparison_rows,
     )
+    from prunable.runs.store import Store
 
     if data is None or out is None:
         raise InputError("`prune --compare` needs --data NAME and --out FOLDER.")
@@ -65,9 +65,12 @@ def compare(
     settings = retraining.settings(len(dataset.x_train), seed) if retraining else None
     # what the rows depend on: other answers must not be mistaken for these
     question = {
-        "data": data, "net": net, "seed": seed, "retraining": repr(settings),
+        "data": data,
+        "net": net,
+        "seed": seed,
+        "retraining": repr(settings),
         "networks": [name for name, _ in networks],
-    }  # fmt: skip
+    }
     found = out / "compare.json"
     with Store(out).locked(), Progress(console=Console(stderr=True)) as progress:
         rows: list[Row] = []

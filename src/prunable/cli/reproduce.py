@@ -21,9 +21,9 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from prunable.experiments.backends import Backend
-    from prunable.experiments.reproduction.items import Item
-    from prunable.experiments.reproduction.run import DryRun
+    from prunable.experiments.reproduce.items import Item
+    from prunable.experiments.reproduce.run import DryRun
+    from prunable.runs.backends import Backend
 
 
 class Scale(enum.StrEnum):
@@ -51,8 +51,7 @@ class Where(enum.StrEnum):
 
 def reproduce(
     item: Annotated[
-        list[str],
-        typer.Argument(help="Items, papers (`wan2023`) or `all`; or `list` to see them."),
+        list[str], typer.Argument(help="Items, papers (`wan2023`) or `all`; or `list` to see them.")
     ],
     scale: Annotated[
         Scale, typer.Option(help="Seconds; hours on two cores; the paper's own size.")
@@ -86,11 +85,11 @@ def reproduce(
     """
     # torch takes seconds to import; `--help` shall not wait for it
     from prunable.errors import RunsFailedError
-    from prunable.experiments.reproduction import run
-    from prunable.experiments.runner import BATCH
-    from prunable.experiments.store import Store
-    from prunable.report.reproduction import load_documents, render_console, write_item
-    from prunable.report.reproduction_html import write_index
+    from prunable.experiments.reproduce import run
+    from prunable.report.reproduce.reproduction import load_documents, render_console, write_item
+    from prunable.report.reproduce.reproduction_html import write_index
+    from prunable.runs.runner import BATCH
+    from prunable.runs.store import Store
 
     if item == ["list"]:
         _list(as_json)
@@ -140,13 +139,13 @@ def reproduce(
 def _items(names: list[str]) -> list[Item]:
     """Items by the names of items, papers or `all`, each once."""
     from prunable.errors import InputError
-    from prunable.experiments.papers import PAPERS, all_items, item_named
+    from prunable.experiments.reproduce.registry import all_items, item_named, papers
 
     found: dict[str, Item] = {}
     for name in names:
         if name == "list":
             raise InputError("`list` stands alone; leave it out to compute the other items.")
-        if name == "all" or name in PAPERS:
+        if name == "all" or name in papers():
             found |= {item.name: item for item in all_items() if name in ("all", item.paper)}
         else:
             found[name] = item_named(name)
@@ -155,7 +154,7 @@ def _items(names: list[str]) -> list[Item]:
 
 def _backend(where: Where, workers: int | None, address: str | None, gpus: float) -> Backend:
     from prunable.errors import InputError
-    from prunable.experiments.backends import ProcessBackend, RayBackend, SerialBackend
+    from prunable.runs.backends import ProcessBackend, RayBackend, SerialBackend
 
     if where is not Where.RAY and (address is not None or gpus):
         raise InputError("`--address` and `--gpus` belong to `--backend ray`; leave them out.")
@@ -167,7 +166,7 @@ def _backend(where: Where, workers: int | None, address: str | None, gpus: float
 
 
 def _list(as_json: bool) -> None:
-    from prunable.experiments.papers import all_items
+    from prunable.experiments.reproduce.registry import all_items
 
     items = all_items()
     if as_json:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from prunable.cli import simulate_federated
 
 if TYPE_CHECKING:
-    from prunable.experiments.dynamics_specs import Experiment
+    from prunable.experiments.simulate.dynamics_specs import Experiment
 
 app = typer.Typer(
     no_args_is_help=True, help="Simulate the dynamics behind the theorems; fit their rates."
@@ -144,9 +144,16 @@ def sgd_tail(out: Out, scale: ScaleOption = Scale.LAPTOP, as_json: Json = False)
     Example: prunable simulate sgd-tail --out sgd-tail --json
     """
     _run(
-        "sgd-tail", out, None, 10, Noise.TYPE3, Activation.TANH, Loss.SQUARED, scale,
+        "sgd-tail",
+        out,
+        None,
+        10,
+        Noise.TYPE3,
+        Activation.TANH,
+        Loss.SQUARED,
+        scale,
         as_json=as_json,
-    )  # fmt: skip
+    )
 
 
 def _run(
@@ -161,21 +168,27 @@ def _run(
     *,
     as_json: bool,
 ) -> None:
-    from prunable.experiments.dynamics import ALPHAS, DynamicsSettings, run_experiment
-    from prunable.report.dynamics_figures import render, save_panels
+    from prunable.experiments.simulate.dynamics import ALPHAS, DynamicsSettings, run_experiment
+    from prunable.report.simulate.dynamics_figures import render, save_panels
 
     talk = Console(stderr=True)
     settings = DynamicsSettings(
-        tuple(alphas or ALPHAS), seeds, noise.value, activation.value, loss.value,
+        tuple(alphas or ALPHAS),
+        seeds,
+        noise.value,
+        activation.value,
+        loss.value,
         "smoke" if scale == Scale.SMOKE else "laptop",
-    )  # fmt: skip
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=talk, transient=True) as progress:
         task = progress.add_task("simulating", total=None)
         document = run_experiment(
-            experiment, settings, out,
+            experiment,
+            settings,
+            out,
             on_row=lambda done, total: progress.update(task, completed=done, total=total),
-        )  # fmt: skip
+        )
     figure = out / f"{experiment}.svg"
     save_panels(document, figure)
     if as_json:

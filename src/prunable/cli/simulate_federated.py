@@ -48,13 +48,13 @@ def federated(
 
     Example: prunable simulate federated --data mnist --partition dirichlet --out federated
     """
-    from prunable.experiments.federated_results import compare_methods
-    from prunable.experiments.federated_specs import FederatedSpec, standard_methods
-    from prunable.experiments.store import Store
+    from prunable.experiments.federate.federated_results import compare_methods
+    from prunable.experiments.federate.federated_specs import FederatedSpec, standard_methods
     from prunable.files import write_json
     from prunable.nets.models import known_net
-    from prunable.report.federated_figures import save_federated_figure
-    from prunable.report.federated_tables import federated_table
+    from prunable.report.simulate.federated_figures import save_federated_figure
+    from prunable.report.simulate.federated_tables import federated_table
+    from prunable.runs.store import Store
 
     known_net(net)
     methods = standard_methods(
@@ -62,16 +62,26 @@ def federated(
     )
     specs = [
         FederatedSpec.create(
-            dataset=data, net=net, width=width, clients=clients, partition=partition,
-            concentration=concentration, lr=lr, epochs=epochs, batch_size=batch, seed=seed,
+            dataset=data,
+            net=net,
+            width=width,
+            clients=clients,
+            partition=partition,
+            concentration=concentration,
+            lr=lr,
+            epochs=epochs,
+            batch_size=batch,
+            seed=seed,
             method=method,
         )
         for method in methods
-    ]  # fmt: skip
+    ]
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
         TimeElapsedColumn(),
-    )  # fmt: skip
+    )
     talk = Console(stderr=True)
     with Store(out).locked(), Progress(*columns, console=talk) as progress:
         task = progress.add_task("rounds", total=len(specs) * rounds)

@@ -77,10 +77,10 @@ def train(
     --epochs 600 --out run
     """
     from prunable.data.loaders import load
-    from prunable.experiments.spec import TrainSpec
-    from prunable.experiments.stages import train_into
-    from prunable.experiments.store import Store
+    from prunable.experiments.train.specs import TrainSpec
+    from prunable.experiments.train.stages import train_into
     from prunable.nets.models import NETS
+    from prunable.runs.store import Store
 
     if net not in NETS:
         raise UnsupportedModelError(

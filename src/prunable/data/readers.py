@@ -134,8 +134,16 @@ def unpickle_arrays(content: bytes, path: Path) -> Any:
     try:
         return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     # a hostile or truncated pickle can fail in nearly any way before an object is made
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError,
-            AttributeError, ImportError) as error:  # fmt: skip
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        ImportError,
+    ) as error:
         raise damaged(path, f"is not a pickle of plain arrays ({error})") from error
 
 

@@ -216,12 +216,20 @@ _FASHION_MNIST = DataSet(
     n_test=10_000,
     default_split="official",
     class_names=(
-        "T-shirt", "trouser", "pullover", "dress", "coat",
-        "sandal", "shirt", "sneaker", "bag", "ankle boot",
+        "T-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
     ),
     licence="MIT (Zalando SE)",
     provenance="Article pictures of Xiao, Rasul and Vollgraf (2017), IDX files as packed by Debian",
-)  # fmt: skip
+)
 
 _CIFAR10 = DataSet(
     name="cifar10",
@@ -254,11 +262,20 @@ _CIFAR10 = DataSet(
     n_test=10_000,
     default_split="official",
     class_names=(
-        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
     ),
     licence="none stated by its authors",
     provenance="Tiny images labelled by Krizhevsky (2009)",
-)  # fmt: skip
+)
 
 _SKLEARN_DIGITS = DataSet(
     name="digits",

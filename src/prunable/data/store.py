@@ -197,9 +197,13 @@ def _download(source: Source, scratch: Path) -> Path:
     }[source.client]
     try:
         done = subprocess.run(
-            command, cwd=scratch, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS,
+            command,
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            timeout=_DOWNLOAD_SECONDS,
             check=False,
-        )  # fmt: skip
+        )
     except FileNotFoundError as error:
         raise DataIntegrityError(f"{command[0]} is not installed.") from error
     except subprocess.TimeoutExpired as error:
@@ -243,8 +247,13 @@ def _member(archive: Path, member: str) -> bytes:
             scratch.write_bytes(stream)
             return _from_tar(scratch, f"./{member}")
         return _from_tar(archive, member)
-    except (KeyError, OSError, zipfile.BadZipFile, tarfile.TarError,
-            subprocess.CalledProcessError) as error:  # fmt: skip
+    except (
+        KeyError,
+        OSError,
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        subprocess.CalledProcessError,
+    ) as error:
         raise damaged(archive, f"does not hold {member} ({error})") from error
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prunable.files import write_bytes
-from prunable.report.results import ConditionResults, Results
+from prunable.report.demo.results import ConditionResults, Results
 
 # Okabe and Ito's colours, told apart by colour-blind readers; black is the reference.
 PALETTE = ("#000000", "#56b4e9", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
@@ -83,13 +83,21 @@ def draw_accuracy_curves(axes: Axes, results: Results) -> None:
         curves = condition.curves
         if curves.test_accuracy_mean:
             axes.plot(
-                curves.keep, curves.test_accuracy_mean, color=color, label=condition.label, ms=3,
+                curves.keep,
+                curves.test_accuracy_mean,
+                color=color,
+                label=condition.label,
+                ms=3,
                 marker="o",
-            )  # fmt: skip
+            )
             axes.fill_between(
-                curves.keep, curves.test_accuracy_min, curves.test_accuracy_max,
-                color=color, alpha=0.12, lw=0,
-            )  # fmt: skip
+                curves.keep,
+                curves.test_accuracy_min,
+                curves.test_accuracy_max,
+                color=color,
+                alpha=0.12,
+                lw=0,
+            )
     axes.set(
         xscale="log",
         xlabel="kappa, share of units kept",
@@ -110,9 +118,14 @@ def draw_pruning_ratios(axes: Axes, results: Results) -> None:
         paper = condition.paper.values.get("pruning_ratio_squared") if condition.paper else None
         if paper is not None:
             axes.errorbar(
-                place + 0.22, 100 * paper.mean, yerr=100 * (paper.std or 0), fmt="s", ms=5,
-                color=PAPER, capsize=3,
-            )  # fmt: skip
+                place + 0.22,
+                100 * paper.mean,
+                yerr=100 * (paper.std or 0),
+                fmt="s",
+                ms=5,
+                color=PAPER,
+                capsize=3,
+            )
     if any(condition.paper for condition in results.conditions):
         axes.plot([], [], "s", color=PAPER, label="paper, mean ± std")
     axes.plot([], [], "o", color="black", alpha=0.55, label="our seeds")
@@ -122,11 +135,7 @@ def draw_pruning_ratios(axes: Axes, results: Results) -> None:
         [condition.label.replace(", ", ",\n") for condition in results.conditions],
         fontsize=8,
     )
-    axes.set(
-        ylabel="pruned units, %",
-        ylim=(0, 100),
-        title="Units pruned at squared error ≤ 0.1",
-    )
+    axes.set(ylabel="pruned units, %", ylim=(0, 100), title="Units pruned at squared error ≤ 0.1")
     axes.grid(axis="x", visible=False)
     axes.legend(fontsize=8, loc="upper left")
 

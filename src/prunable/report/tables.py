@@ -1,146 +1,212 @@
-"""The comparison table, for the terminal, for Markdown and for HTML."""
+"""One table, drawn three ways: for the terminal, in Markdown and in HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup, escape
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
+from rich.text import Text
 
-from prunable.report.results import ConditionResults, Results
-
-Number = Callable[[float], str]
-
-
-def as_accuracy(value: float) -> str:
-    """An accuracy, such as 0.942."""
-    return f"{value:.3f}"
-
-
-def as_percent(value: float) -> str:
-    """A share in percent, such as 44.7 %, without the sign."""
-    return f"{100 * value:.1f}"
-
-
-def as_index(value: float) -> str:
-    """A tail index, such as 1.81."""
-    return f"{value:.2f}"
+MISSING = "–"
+# Below this width of the terminal, headings are broken and errors stand below their numbers.
+NARROW = 110
 
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of the table, its title, short for the terminal, and how it is written."""
+    """A column: its title, a shorter one for narrow terminals, and what its cells are.
 
-    metric: str
+    Cells that are words stand to the left and may wrap; the others hold numbers.
+    """
+
     title: str
-    short: str
-    number: Number
-
-
-COLUMNS = (
-    Column("train_accuracy", "train acc.", "train\nacc.", as_accuracy),
-    Column("test_accuracy", "test acc.", "test\nacc.", as_accuracy),
-    Column("test_balanced_accuracy", "balanced test acc.", "balan-\nced", as_accuracy),
-    Column("pruning_ratio_squared", "pruned %, squared error ≤ 0.1", "pruned\nsq., %", as_percent),
-    Column("test_accuracy_pruned_squared", "test acc. after", "acc.\nafter", as_accuracy),
-    Column(
-        "pruning_ratio_frobenius",
-        "pruned %, Frobenius error ≤ 0.1",
-        "pruned\nFr., %",
-        as_percent,
-    ),
-    Column("test_accuracy_pruned_frobenius", "test acc. after", "acc.\nafter", as_accuracy),
-    Column("alpha_log_moment_vectors", "measured alpha (units)", "alpha\nfound", as_index),
-)
-NUMBERS = {column.metric: column.number for column in COLUMNS}
-REFUSED = "refused"
-
-
-def spread(number: Number, mean: float, std: float | None) -> str:
-    """A mean and its standard deviation, in one notation everywhere."""
-    return number(mean) if std is None else f"{number(mean)} ± {number(std)}"
+    short: str = ""
+    words: bool = False
+    code: bool = False  # names, which Markdown and HTML show as code
 
 
 @dataclass(frozen=True)
 class Row:
-    """One condition: our cells, and the paper's, empty where it prints nothing."""
+    """Cells as they are shown; a `dim` row belongs to the one above, such as a paper's numbers."""
 
-    label: str
     cells: tuple[str, ...]
-    source: str
-    paper: tuple[str, ...]
+    dim: bool = False
 
 
-def comparison_rows(results: Results) -> list[Row]:
-    """Rows of the comparison table, one a condition, cells in the order of `COLUMNS`."""
-    return [_row(condition) for condition in results.conditions]
+@dataclass(frozen=True)
+class Table:
+    """Titles and cells, already in words, and what is said above and below them."""
 
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    title: str = ""
+    notes: tuple[str, ...] = ()
 
-def _row(condition: ConditionResults) -> Row:
-    def ours(column: Column) -> str:
-        found = condition.summary.get(column.metric)
-        return REFUSED if found is None else spread(column.number, found.mean, found.std)
+    def __post_init__(self) -> None:
+        wrong = next((row for row in self.rows if len(row.cells) != len(self.columns)), None)
+        if wrong is not None:
+            raise ValueError(f"{len(self.columns)} columns, but a row has {wrong.cells}")
 
-    def theirs(column: Column) -> str:
-        value = condition.paper.values.get(column.metric) if condition.paper else None
-        return "" if value is None else spread(column.number, value.mean, value.std)
+    def __repr__(self) -> str:
+        return f"Table({self.title!r}, {len(self.rows)} rows, {len(self.columns)} columns)"
 
-    failed = f" ({condition.n_failed} of {condition.n_runs} failed)" if condition.n_failed else ""
-    return Row(
-        label=condition.label + failed,
-        cells=tuple(map(ours, COLUMNS)),
-        source=condition.paper.source if condition.paper else "",
-        paper=tuple(map(theirs, COLUMNS)),
-    )
+    def _repr_html_(self) -> str:
+        return self.html()
 
+    def print(self, console: Console) -> None:
+        """Print the table, its title above, its notes below."""
+        narrow = console.width < NARROW
+        drawn = RichTable(
+            title=Text(printable(self.title)) if self.title else None,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
+        for column in self.columns:
+            heading = (column.short if narrow else "") or column.title.replace(" ", "\n")
+            drawn.add_column(
+                Text(printable(heading, keep="\n")),
+                justify="left" if column.words else "right",
+                no_wrap=not column.words,
+                overflow="fold",
+                min_width=8 if column.words else None,
+            )
+        for row in self.rows:
+            cells = (cell.replace(" ± ", "\n±") if narrow else cell for cell in row.cells)
+            # Text, not str: names may look like console markup
+            drawn.add_row(
+                *(Text(printable(cell, keep="\n")) for cell in cells),
+                style="dim" if row.dim else None,
+            )
+        console.print(drawn)
+        for note in self.notes:
+            console.print(Text(printable(note), style="dim"))
 
-def caption(results: Results) -> str:
-    """What the table shows, in one line."""
-    seeds = len(results.spec["seeds"])
-    return (
-        f"{results.dataset.label}, n = {results.spec['width']:,} hidden units, "
-        f"{seeds} run{'s' if seeds > 1 else ''} each: mean ± standard deviation"
-    )
+    def markdown(self) -> str:
+        """Markdown of the rows; title and notes are the page's to place."""
+        lines = [_line(plain(column.title) for column in self.columns)]
+        lines.append("|" + "".join("---|" if c.words or c.code else "---:|" for c in self.columns))
+        for row in self.rows:
+            cells = (
+                as_code(cell) if column.code else plain(cell)
+                for cell, column in zip(row.cells, self.columns, strict=True)
+            )
+            lines.append(_line(f"*{cell}*" if row.dim and cell else cell for cell in cells))
+        return "\n".join(lines) + "\n"
 
-
-def render_console(results: Results, console: Console) -> None:
-    """Print the comparison table; the paper's numbers stand dim below ours."""
-    table = Table(title=caption(results), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("noise", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column.short, justify="right", no_wrap=True)
-
-    def add(label: str, cells: tuple[str, ...], style: str | None) -> None:
-        table.add_row(
-            label.replace(", ", "\n"), *(cell.replace(" ± ", "\n±") for cell in cells), style=style
+    def html(self) -> Markup:
+        """A `table` element; every text is escaped."""
+        head = Markup("").join(
+            Markup('<th scope="col"{}>{}</th>').format(_class(column), printable(column.title))
+            for column in self.columns
+        )
+        body = Markup("\n").join(
+            Markup("<tr{}>{}</tr>").format(
+                Markup(' class="dim"') if row.dim else "",
+                Markup("").join(
+                    Markup("<td{}>{}</td>").format(_class(column), _cell(cell, column))
+                    for cell, column in zip(row.cells, self.columns, strict=True)
+                ),
+            )
+            for row in self.rows
+        )
+        caption = Markup("<caption>{}</caption>").format(printable(self.title))
+        return Markup("<table>{}<thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table>").format(
+            caption if self.title else "", head, body
         )
 
-    for row in comparison_rows(results):
-        add(row.label, row.cells, None)
-        if row.source:
-            add(row.source, row.paper, "dim")
-    console.print(table)
-    console.print(
-        "[dim]sq.: dropped squared norm ≤ 0.1, as in the paper's tables; "
-        "Fr.: relative Frobenius error ≤ 0.1[/]\n"
+
+def table(
+    titles: Sequence[str | Column],
+    rows: Iterable[Sequence[str] | Row],
+    *,
+    title: str = "",
+    notes: Sequence[str] = (),
+) -> Table:
+    """Make a table; a title that is a string heads numbers, the first column holds words.
+
+    Raises
+    ------
+    ValueError
+        If a row has more or fewer cells than there are titles.
+
+    Examples
+    --------
+    >>> print(table(["layer", "n"], [["head", "640"]]).markdown(), end="")
+    | layer | n |
+    |---|---:|
+    | head | 640 |
+    """
+    columns = tuple(
+        name if isinstance(name, Column) else Column(name, words=place == 0)
+        for place, name in enumerate(titles)
     )
-    for finding in results.findings:
-        console.print(f"[bold]{finding.title}.[/] {finding.text}", highlight=False)
+    found = tuple(row if isinstance(row, Row) else Row(tuple(row)) for row in rows)
+    return Table(columns, found, title, tuple(notes))
 
 
-def to_markdown(results: Results) -> str:
-    """The comparison table in Markdown; the paper's numbers stand in italics below ours."""
-    lines = [
-        f"{caption(results)}.",
-        "",
-        "| noise | " + " | ".join(column.title for column in COLUMNS) + " |",
-        "|---" * (len(COLUMNS) + 1) + "|",
-    ]
-    for row in comparison_rows(results):
-        lines.append(f"| {row.label} | " + " | ".join(row.cells) + " |")
-        if row.source:
-            paper = " | ".join(f"*{cell}*" if cell else "" for cell in row.paper)
-            lines.append(f"| *{row.source}* | {paper} |")
-    return "\n".join(lines) + "\n"
+def printable(text: str, keep: str = "") -> str:
+    """Spell out control characters, which could rewrite the reader's terminal."""
+    return "".join(c if c.isprintable() or c in keep else f"\\x{ord(c):02x}" for c in text)
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is, in a table cell too."""
+    return re.sub(r"([\\|<*`\[\]$])", r"\\\1", printable(" ".join(text.split())))
+
+
+def as_code(text: str) -> str:
+    """Markdown code that shows any text as it is, in a table cell too."""
+    text = printable(text)
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{space}{text}{space}{ticks}".replace("|", "\\|")
+
+
+def as_percent(value: float | None, digits: int = 1) -> str:
+    """A share in percent, without the sign: 44.7."""
+    return MISSING if value is None else f"{100 * value:.{digits}f}"
+
+
+def as_share(value: float | None) -> str:
+    """A share in percent to three digits, without the sign: 44.7, 3.08, 0.0412."""
+    return MISSING if value is None else f"{100 * value:#.3g}".rstrip(".")
+
+
+def as_number(value: float | None, digits: int = 3) -> str:
+    """A number to a few significant digits."""
+    return MISSING if value is None else f"{value:.{digits}g}"
+
+
+def as_count(value: int) -> str:
+    """A count in at most five characters, such as 640, 4.1k or 24.6M."""
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return str(value)
+
+
+def spread(number: Callable[[float], str], mean: float | None, std: float | None) -> str:
+    """A mean and its standard deviation or error, in one notation everywhere: 1.81 ± 0.02."""
+    if mean is None:
+        return MISSING
+    return number(mean) if std is None else f"{number(mean)} ± {number(std)}"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _class(column: Column) -> Markup:
+    return Markup("") if column.words or column.code else Markup(' class="number"')
+
+
+def _cell(cell: str, column: Column) -> Markup:
+    return Markup("<code>{}</code>").format(cell) if column.code else escape(printable(cell))

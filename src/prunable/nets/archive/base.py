@@ -15,14 +15,32 @@ from numpy.typing import NDArray
 from prunable.errors import DataIntegrityError, InputError, PrunableError
 
 # Stored types that float32 holds exactly, and types that NumPy knows by itself.
-_WIDENED = frozenset({
-    "float16", "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
-    "float8_e8m0fnu",
-})  # fmt: skip
-_NATIVE = frozenset({
-    "float64", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-    "bool",
-})  # fmt: skip
+_WIDENED = frozenset(
+    {
+        "float16",
+        "bfloat16",
+        "float8_e4m3fn",
+        "float8_e4m3fnuz",
+        "float8_e5m2",
+        "float8_e5m2fnuz",
+        "float8_e8m0fnu",
+    }
+)
+_NATIVE = frozenset(
+    {
+        "float64",
+        "float32",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "bool",
+    }
+)
 
 
 @dataclass(frozen=True)

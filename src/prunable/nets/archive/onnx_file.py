@@ -28,16 +28,28 @@ if TYPE_CHECKING:
 
 # Operation to the input at which it takes a matrix stored as (in, out).
 _RIGHT_FACTOR = {
-    "MatMul": 1, "MatMulInteger": 1, "FusedMatMul": 1, "Gemm": 1, "QLinearMatMul": 3, "QGemm": 3,
-}  # fmt: skip
+    "MatMul": 1,
+    "MatMulInteger": 1,
+    "FusedMatMul": 1,
+    "Gemm": 1,
+    "QLinearMatMul": 3,
+    "QGemm": 3,
+}
 # Operations that multiply by a weight: they name a tensor that is read by several.
 _PRODUCTS = frozenset(_RIGHT_FACTOR) | {
-    "Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "LSTM", "GRU", "RNN", "Einsum",
-}  # fmt: skip
+    "Conv",
+    "ConvTranspose",
+    "ConvInteger",
+    "QLinearConv",
+    "LSTM",
+    "GRU",
+    "RNN",
+    "Einsum",
+}
 # Operations that hand their first input on, shape and meaning unchanged.
-_TRANSPARENT = frozenset({
-    "Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Quant", "FloatQuant",
-})  # fmt: skip
+_TRANSPARENT = frozenset(
+    {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Quant", "FloatQuant"}
+)
 _PACKED = {"int4": 4, "uint4": 4, "int2": 2, "uint2": 2}  # bits a number
 
 _Uses = dict[str, list[tuple["NodeProto", int]]]

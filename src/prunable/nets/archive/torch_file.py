@@ -26,10 +26,19 @@ from prunable.nets.archive.base import (
     unique_names,
 )
 
-_WRAPPERS = frozenset({
-    "state_dict", "model", "model_state", "model_state_dict", "net", "network", "params",
-    "weights", "module",
-})  # fmt: skip
+_WRAPPERS = frozenset(
+    {
+        "state_dict",
+        "model",
+        "model_state",
+        "model_state_dict",
+        "net",
+        "network",
+        "params",
+        "weights",
+        "module",
+    }
+)
 _MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # the number that begins files of torch < 1.6
 _DEEPEST = 64  # levels of nesting; models have fewer than ten
 _UNREAL_VIEW = 2**28  # bytes: larger tensors must have their own numbers in the file

@@ -39,9 +39,11 @@ def weighted_mean(updates: Sequence[State], weights: Sequence[float]) -> dict[st
     where = "weighted_mean"
     if not updates or len(updates) != len(weights):
         raise InputError.parameter(
-            "weights", where, "one for each of at least one update",
+            "weights",
+            where,
+            "one for each of at least one update",
             f"{len(weights)} for {len(updates)}",
-        )  # fmt: skip
+        )
     total = math.fsum(weights)
     if not all(math.isfinite(w) and w >= 0 for w in weights) or total == 0:
         raise InputError.parameter(
@@ -52,12 +54,14 @@ def weighted_mean(updates: Sequence[State], weights: Sequence[float]) -> dict[st
         _same(first, update, f"update {place}", where)
     return {
         name: sum(
-            (update[name].double() * (weight / total)
-             for update, weight in zip(updates, weights, strict=True)),
+            (
+                update[name].double() * (weight / total)
+                for update, weight in zip(updates, weights, strict=True)
+            ),
             start=torch.zeros(tensor.shape, dtype=torch.float64),
         ).to(tensor.dtype)
         for name, tensor in first.items()
-    }  # fmt: skip
+    }
 
 
 def add_update(state: State, update: State) -> dict[str, torch.Tensor]:

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 
 from prunable.errors import InputError
-from prunable.nets.noise import HeavyTailedNoise
-from prunable.nets.training import TrainingSettings, train
+from prunable.nets.train.noise import HeavyTailedNoise
+from prunable.nets.train.training import TrainingSettings, train
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 
 from prunable.nets.federated.aggregation import add_update
-from prunable.nets.views import to_numpy
-from prunable.numerics.selection import kept_count, top_k_masks
+from prunable.nets.networks.views import to_numpy
+from prunable.numerics.weights.selection import kept_count, top_k_masks
 
 State = Mapping[str, torch.Tensor]
 

@@ -193,9 +193,12 @@ def _rounded(name: str, tensor: torch.Tensor, precision: Precision) -> NDArray[n
         rounded = array.astype(np.dtype(precision).newbyteorder("<"))
     if not np.isfinite(rounded).all():
         raise InputError.parameter(
-            name, "encode", f"within the range of {precision}", float(np.abs(array).max()),
+            name,
+            "encode",
+            f"within the range of {precision}",
+            float(np.abs(array).max()),
             "Send it as float32.",
-        )  # fmt: skip
+        )
     rounded += 0  # turns -0, which a mask or underflow leaves behind, into 0
     return rounded.reshape(array.shape[0] if array.ndim else 1, _row_size(array.shape))
 

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 
 from prunable.errors import InputError
-from prunable.nets.plan import Keep
-from prunable.nets.strategies import MagnitudePruning, NodePruning, Strategy
-from prunable.nets.views import views_of
+from prunable.nets.networks.views import views_of
+from prunable.nets.prune.plan import Keep
+from prunable.nets.prune.strategies import MagnitudePruning, NodePruning, Strategy
 from prunable.numerics.randomness import rng
 
 Axis = Literal["weight", "unit"]
@@ -53,9 +53,12 @@ def prune_update(
         views = tuple(view for view in views if view.role == "hidden")
     if not views:
         raise InputError.parameter(
-            "update", "prune_update", "with a matrix to prune", sorted(update),
+            "update",
+            "prune_update",
+            "with a matrix to prune",
+            sorted(update),
             "Prune single weights, or add a hidden layer.",
-        )  # fmt: skip
+        )
     strategy: Strategy = MagnitudePruning() if axis == "weight" else NodePruning("unit")
     scope: Literal["global", "layer"] = "global" if axis == "weight" else "layer"
     plan = strategy.plan(views, Keep(kappa, scope), rng=rng(0))

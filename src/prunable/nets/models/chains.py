@@ -12,8 +12,20 @@ from prunable.errors import InputError
 from prunable.nets.models.initialisation import convolution, linear
 
 VGG11: tuple[int | None, ...] = (
-    64, None, 128, None, 256, 256, None, 512, 512, None, 512, 512, None,
-)  # fmt: skip
+    64,
+    None,
+    128,
+    None,
+    256,
+    256,
+    None,
+    512,
+    512,
+    None,
+    512,
+    512,
+    None,
+)
 
 
 def mlp(sizes: Sequence[int], *, generator: torch.Generator, bias: bool = True) -> nn.Sequential:
@@ -68,11 +80,7 @@ def fully_connected(
 
 
 def vgg(
-    shape: tuple[int, int, int],
-    n_outputs: int,
-    *,
-    generator: torch.Generator,
-    width: int = 64,
+    shape: tuple[int, int, int], n_outputs: int, *, generator: torch.Generator, width: int = 64
 ) -> nn.Sequential:
     """Build the CNN of Barsbey et al. (2021): VGG11 without biases and batch normalisation.
 

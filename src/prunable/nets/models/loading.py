@@ -14,8 +14,8 @@ from torch import nn
 from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.safetensors_file import metadata_of
-from prunable.nets.interop import merge_masks
 from prunable.nets.models.registry import NETS, Architecture, rebuild, stored_architecture
+from prunable.nets.networks.interop import merge_masks
 
 Tensors = dict[str, torch.Tensor]
 

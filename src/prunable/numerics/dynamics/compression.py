@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from prunable.errors import InputError
-from prunable.numerics.compressibility import best_k_term_error
 from prunable.numerics.stable import (
     StableLaw,
     absolute_moment,
@@ -25,6 +24,7 @@ from prunable.numerics.stable import (
     truncated_moment,
 )
 from prunable.numerics.stable.parameters import check_alpha
+from prunable.numerics.weights.compressibility import best_k_term_error
 
 FloatArray = NDArray[np.float64]
 

@@ -106,9 +106,12 @@ def fit_exponent(sizes: ArrayLike, errors: ArrayLike) -> FittedRate:
         )
     if not (np.isfinite(y).all() and (y > 0).all()):
         raise InputError.parameter(
-            "errors", "fit_exponent", "positive and finite",
-            float(y[~(np.isfinite(y) & (y > 0))][0]), "Leave out sizes without error.",
-        )  # fmt: skip
+            "errors",
+            "fit_exponent",
+            "positive and finite",
+            float(y[~(np.isfinite(y) & (y > 0))][0]),
+            "Leave out sizes without error.",
+        )
     log_x, log_y = np.log(x), np.log(y)
     centred = log_x - log_x.mean()
     slopes = log_y @ centred / (centred @ centred)

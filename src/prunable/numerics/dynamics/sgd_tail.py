@@ -156,17 +156,23 @@ def tail_index(model: LinearRegressionSgd) -> float:
     """
     if lyapunov_exponent(model) >= 0:
         raise InputError.parameter(
-            "eta", "tail_index", "small enough for a stationary law", model.eta,
+            "eta",
+            "tail_index",
+            "small enough for a stationary law",
+            model.eta,
             f"At batch {model.batch} and dimension {model.dim} products of steps grow; lower eta.",
-        )  # fmt: skip
+        )
     high, law = 2.0, _NormLaw.of(model, 2.0)
     while law.log_moment(high) <= 0:
         high *= 2
         if high > LARGEST_INDEX:
             raise InputError.parameter(
-                "eta", "tail_index", f"large enough for an index below {LARGEST_INDEX:g}",
-                model.eta, "Such tails cannot be told from light ones; raise eta.",
-            )  # fmt: skip
+                "eta",
+                "tail_index",
+                f"large enough for an index below {LARGEST_INDEX:g}",
+                model.eta,
+                "Such tails cannot be told from light ones; raise eta.",
+            )
         law = _NormLaw.of(model, high)
     low = high / 2
     while law.log_moment(low) >= 0:

@@ -155,11 +155,7 @@ def _from_growth(growth: FloatArray, k1: int, sample: Sample, method: str) -> Ta
 
 def _refuse_vectors(status: Status, sample: Sample, method: str) -> TailEstimate:
     return TailEstimate.failed(
-        status,
-        n=len(sample.values),
-        method=method,
-        source=SOURCE,
-        zeros_share=sample.zeros_share,
+        status, n=len(sample.values), method=method, source=SOURCE, zeros_share=sample.zeros_share
     )
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunable.numerics import calibration
 from prunable.numerics.tails.base import Center, Status, TailEstimate, scalar_sample
+from prunable.numerics.weights import calibration
 
 SOURCE = "McCulloch (1986), symmetric case: quantiles 0.9 and 0.5 of |X|"
 WIDE, NARROW = 0.9, 0.5

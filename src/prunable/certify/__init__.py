@@ -1,0 +1,1 @@
+"""Certificates: bounds, codes, the posterior, and the command."""

@@ -1,0 +1,310 @@
+"""Facts of dense layers and of chains of them, from their matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from prunable.certify.bounds.base import check_positive
+from prunable.certify.bounds.facts import FloatArray, LayerFacts, NetworkFacts, check_margins
+from prunable.errors import InputError
+from prunable.numerics.measure.spectrum import singular_values
+
+
+def spectral_norm(matrix: NDArray[np.floating[Any]]) -> float:
+    """Largest singular value, to a relative 1e-14; 0 of a zero matrix.
+
+    Raises
+    ------
+    InputError
+        If `matrix` is empty or not 2-d.
+    """
+    return float(singular_values(matrix)[-1])
+
+
+def layer_facts(
+    name: str,
+    matrix: ArrayLike,
+    pruned: ArrayLike | None = None,
+    *,
+    contraction: float | None = None,
+) -> LayerFacts:
+    """Measure a dense layer.
+
+    Parameters
+    ----------
+    name : str
+    matrix : array_like, shape (outputs, inputs)
+    pruned : array_like, optional
+        The layer after pruning, same shape.
+    contraction : float, optional
+        See `LayerFacts`.
+
+    Returns
+    -------
+    LayerFacts
+
+    Raises
+    ------
+    InputError
+        If a matrix is empty, not 2-d or not finite, or shapes differ.
+    """
+    a = check_matrix(name, matrix)
+    b = a if pruned is None else check_matrix(f"pruned {name}", pruned)
+    if a.shape != b.shape:
+        raise InputError.parameter(f"pruned {name}", "layer_facts", f"of shape {a.shape}", b.shape)
+    mean, variance, kurtosis = moments(a)
+    difference = b - a
+    return LayerFacts(
+        name=name,
+        inputs=a.shape[1],
+        outputs=a.shape[0],
+        weights=a.size,
+        kept=int(np.count_nonzero(a)),
+        spectral=spectral_norm(a),
+        frobenius=float(np.linalg.norm(a)),
+        rows_21=float(np.linalg.norm(a, axis=1).sum()),
+        columns_12=float(np.linalg.norm(np.abs(a).sum(axis=0))),
+        max_abs=float(np.abs(a).max()),
+        mean=mean,
+        variance=variance,
+        excess_kurtosis=kurtosis,
+        matrix_shape=a.shape,
+        change_spectral=spectral_norm(difference) if difference.any() else 0.0,
+        change_frobenius=float(np.linalg.norm(difference)),
+        pruned_kept=int(np.count_nonzero(b)),
+        row_count=int(np.count_nonzero(b, axis=1).max()),
+        column_count=int(np.count_nonzero(b, axis=0).max()),
+        contraction=contraction,
+    )
+
+
+def moments(weights: FloatArray) -> tuple[float, float, float]:
+    """Mean, variance about it, and excess kurtosis; the last is 0 for constant weights."""
+    mean = float(weights.mean())
+    squares = (weights - mean) ** 2
+    variance = float(squares.mean())
+    kurtosis = float((squares**2).mean()) / variance**2 - 3 if variance > 0 else 0.0
+    return mean, variance, kurtosis
+
+
+def log_path_norms(matrices: Sequence[FloatArray]) -> tuple[float, float]:
+    """Sum over paths of products of |w| and of w^2, the largest over outputs.
+
+    Parameters
+    ----------
+    matrices : sequence of ndarray, shape (outputs, inputs)
+        In the order of application.
+
+    Returns
+    -------
+    float, float
+        Natural logarithms.
+    """
+    logs = []
+    for power in (1, 2):
+        vector, log_scale = np.ones(matrices[0].shape[1]), 0.0
+        for matrix in matrices:
+            vector = np.abs(matrix) ** power @ vector
+            top = float(vector.max())
+            if top == 0:
+                return -math.inf, -math.inf
+            vector, log_scale = vector / top, log_scale + math.log(top)
+        logs.append(log_scale)
+    return logs[0], logs[1]
+
+
+def network_facts(
+    matrices: Sequence[ArrayLike],
+    margins: ArrayLike,
+    inputs: ArrayLike,
+    *,
+    pruned: Sequence[ArrayLike] | None = None,
+    names: Sequence[str] | None = None,
+    output_norm: float = 0.0,
+    contractions: Sequence[float] | None = None,
+    input_bound: float | None = None,
+    biases: Sequence[ArrayLike | None] | None = None,
+    pruned_biases: Sequence[ArrayLike | None] | None = None,
+    fold: bool = False,
+) -> NetworkFacts:
+    """Measure a chain of dense layers.
+
+    Parameters
+    ----------
+    matrices : sequence of array_like, shape (outputs, inputs)
+        In the order of application.
+    margins : array_like, shape (n,)
+    inputs : array_like, shape (n,) or (n, features)
+        Norms of the training inputs, or the inputs themselves.
+    pruned : sequence of array_like, optional
+        The layers after pruning.
+    names, contractions : sequence, optional
+        One a layer.
+    output_norm, input_bound
+        See `NetworkFacts`.
+    biases, pruned_biases : sequence of array_like, shape (outputs,), or None, optional
+        One a layer; those of the pruned network are the same if None.
+    fold : bool
+        Whether biases become a column that meets a constant input of 1, which makes bounds
+        for networks without biases hold; else they are left out and an assumption says so.
+
+    Returns
+    -------
+    NetworkFacts
+
+    Raises
+    ------
+    InputError
+        If there is no layer, layers do not follow on each other, numbers are not finite, or
+        margins and inputs differ in number.
+    """
+    where = "network_facts"
+    if not len(matrices):
+        raise InputError.parameter("matrices", where, "one layer or more", "none")
+    if pruned is not None and len(pruned) != len(matrices):
+        raise InputError.parameter("pruned", where, f"{len(matrices)} layers", len(pruned))
+    checked = check_margins(margins, where)
+    norms, top = _inputs(inputs, where)
+    if norms.size != checked.size:
+        raise InputError.parameter("inputs", where, f"{checked.size}, as margins", norms.size)
+    labels = list(names) if names is not None else [f"layer {i + 1}" for i in range(len(matrices))]
+    arrays = [check_matrix(name, m) for name, m in zip(labels, matrices, strict=True)]
+    for i in range(1, len(arrays)):
+        if arrays[i].shape[1] != arrays[i - 1].shape[0]:
+            raise InputError.parameter(
+                labels[i],
+                where,
+                f"a matrix of {arrays[i - 1].shape[0]} columns",
+                f"shape {arrays[i].shape}",
+                "Give the layers in the order of application, each as (outputs, inputs).",
+            )
+    cut = [
+        array if pruned is None else check_matrix(f"pruned {name}", pruned[i])
+        for i, (name, array) in enumerate(zip(labels, arrays, strict=True))
+    ]
+    added = list(biases) if biases is not None else [None] * len(arrays)
+    bias_count = sum(np.size(b) for b in added if b is not None)
+    plain = arrays
+    if fold and bias_count:
+        arrays = fold_biases(arrays, added)
+        cut = fold_biases(cut, added if pruned_biases is None else pruned_biases)
+        norms, top = np.sqrt(norms**2 + 1), max(top, 1.0)
+        input_bound = None if input_bound is None else math.hypot(input_bound, 1.0)
+        bias_count = 0
+    layers = []
+    for i, array in enumerate(arrays):
+        of_all = layer_facts(
+            labels[i], array, cut[i], contraction=None if contractions is None else contractions[i]
+        )
+        # laws of the weights speak of the weights alone
+        mean, variance, kurtosis = moments(plain[i])
+        # the row that hands on the constant is no parameter
+        folded = array.shape != plain[i].shape
+        row, one = (array.shape[1], 1) if folded and i + 1 < len(arrays) else (0, 0)
+        layers.append(
+            replace(
+                of_all,
+                weights=of_all.weights - row,
+                kept=of_all.kept - one,
+                pruned_kept=of_all.pruned_kept - one,
+                mean=mean,
+                variance=variance,
+                excess_kurtosis=kurtosis,
+            )
+        )
+    if input_bound is not None:
+        check_positive(input_bound, "input_bound", where)
+    path_l1, path_l2 = log_path_norms(arrays)
+    return NetworkFacts(
+        layers=tuple(layers),
+        margins=checked,
+        input_norm=float(norms.max()),
+        input_rms=float(np.sqrt(np.mean(norms**2))),
+        input_max=top,
+        output_norm=output_norm,
+        path_l1=path_l1,
+        path_l2_squared=path_l2,
+        input_bound=input_bound,
+        biases=bias_count,
+    )
+
+
+def fold_biases(
+    matrices: Sequence[FloatArray], biases: Sequence[ArrayLike | None]
+) -> list[FloatArray]:
+    """Turn biases into a last column, and hand the constant 1 on by a last row.
+
+    Parameters
+    ----------
+    matrices : sequence of ndarray, shape (outputs, inputs)
+    biases : sequence of array_like, shape (outputs,), or None
+
+    Returns
+    -------
+    list of ndarray
+        Shapes (outputs + 1, inputs + 1); the last layer has no extra row. On inputs (x, 1) a
+        ReLU network of them gives the logits of the network with biases.
+
+    Raises
+    ------
+    InputError
+        If a bias does not fit its layer or is not finite.
+    """
+    folded = []
+    for i, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
+        rows, columns = matrix.shape
+        column = np.zeros(rows) if bias is None else np.asarray(bias, dtype=np.float64)
+        if column.shape != (rows,) or not np.isfinite(column).all():
+            raise InputError.parameter(
+                f"bias {i + 1}", "fold_biases", f"{rows} finite numbers", f"shape {column.shape}"
+            )
+        wide = np.concatenate([matrix, column[:, None]], axis=1)
+        if i + 1 < len(matrices):
+            one = np.zeros((1, columns + 1))
+            one[0, -1] = 1.0
+            wide = np.concatenate([wide, one])
+        folded.append(wide)
+    return folded
+
+
+def check_matrix(name: str, matrix: ArrayLike) -> FloatArray:
+    """Check a layer's weights.
+
+    Raises
+    ------
+    InputError
+        If they are no matrix, there are none, or one is not finite.
+    """
+    array = np.asarray(matrix, dtype=np.float64)
+    if array.ndim != 2 or array.size == 0:
+        raise InputError.parameter(name, "bounds", "a non-empty matrix", f"shape {array.shape}")
+    bad = int(array.size - np.isfinite(array).sum())
+    if bad:
+        raise InputError.parameter(
+            name,
+            "bounds",
+            "finite",
+            f"{bad} NaN or infinite weights of {array.size}",
+            "The training has probably diverged.",
+        )
+    return array
+
+
+def _inputs(inputs: ArrayLike, where: str) -> tuple[FloatArray, float]:
+    array = np.asarray(inputs, dtype=np.float64)
+    if array.size == 0 or array.ndim not in (1, 2):
+        raise InputError.parameter("inputs", where, "norms or vectors", f"shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError.parameter("inputs", where, "finite", "NaN or infinite values")
+    if array.ndim == 2:
+        return np.linalg.norm(array, axis=1), float(np.abs(array).max())
+    if (array < 0).any():
+        raise InputError.parameter("inputs", where, "norms, >= 0", float(array.min()))
+    # an entry is at most the norm
+    return array, float(array.max())

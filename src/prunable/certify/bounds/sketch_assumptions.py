@@ -1,0 +1,115 @@
+"""Conditions of theorem 5.2 of Guha, Dubey and Huo (2023), checked on a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from prunable.certify.bounds.base import Assumption, at_most, safe_log
+from prunable.certify.bounds.facts import LayerFacts, NetworkFacts
+from prunable.certify.bounds.pruning_moments import kept_share
+from prunable.certify.bounds.spectral_perturbation import contraction
+
+GAUSSIAN_ERRORS = 5.0
+
+
+def gaussian(layers: Sequence[LayerFacts]) -> Assumption:
+    """Whether weights look Gaussian about zero (assumption 3.1), by kurtosis and mean.
+
+    Notes
+    -----
+    Violated if a layer's excess kurtosis, or its mean, is off by 5 standard errors. For
+    Gaussian weights that happens to one layer of a million.
+    """
+    name = "weights are independent centred Gaussians"
+
+    def off(layer: LayerFacts) -> float:
+        kurtosis = abs(layer.excess_kurtosis) / math.sqrt(24 / layer.weights)
+        if layer.variance == 0:
+            return math.inf
+        return max(kurtosis, abs(layer.mean) / math.sqrt(layer.variance / layer.weights))
+
+    worst = max(layers, key=off)
+    said = (
+        f"{worst.name}: excess kurtosis {worst.excess_kurtosis:.3g}, mean "
+        f"{worst.mean:.3g} at deviation {math.sqrt(worst.variance):.3g}; {off(worst):.3g} standard "
+        "errors from Gaussian"
+    )
+    if off(worst) > GAUSSIAN_ERRORS:
+        return Assumption(name, "violated", said, off(worst) - GAUSSIAN_ERRORS)
+    return Assumption(name, "unchecked", f"{said}; independence cannot be checked")
+
+
+def smallest_margin(facts: NetworkFacts) -> Assumption:
+    """Whether any strength of pruning is allowed at all."""
+    lowest = float(facts.margins.min())
+    if lowest > 0:
+        return Assumption("the smallest training margin is positive", "holds", f"{lowest:.4g}")
+    return Assumption(
+        "the smallest training margin is positive", "violated", f"{lowest:.4g}", -lowest
+    )
+
+
+def worth_sketching(facts: NetworkFacts, d: float, factor: float) -> Assumption:
+    """Whether sketches hold fewer numbers than their layers."""
+    widest = max(math.log(max(layer.matrix_shape)) ** 2 for layer in facts.layers)
+    return at_most(
+        "a sketch is smaller than its layer: factor * chi * ln^2(p) < 1",
+        safe_log(factor * kept_share(d) * widest),
+        0.0,
+        "numbers of the sketch for each weight",
+        strict=True,
+    )
+
+
+def contracts(facts: NetworkFacts, failure: float) -> Assumption | None:
+    """Compare the contraction that lemma C.1 claims with what training inputs show."""
+    claimed = {
+        layer.name: contraction(layer.inputs, layer.outputs, facts.n, failure=failure)
+        for layer in facts.layers
+        if layer.outputs < layer.inputs
+    }
+    if not claimed or min(claimed.values()) == 1:
+        return None
+    name = "layers that narrow contract training inputs (condition C.1)"
+    shown = [
+        (layer.contraction / claimed[layer.name], layer)
+        for layer in facts.layers
+        if claimed.get(layer.name, 1.0) < 1 and layer.contraction is not None
+    ]
+    if not shown:
+        return Assumption(name, "unchecked", "the layers' inputs were not given")
+    ratio, worst = max(shown, key=lambda pair: pair[0])
+    return at_most(
+        name,
+        safe_log(ratio * claimed[worst.name]),
+        math.log(claimed[worst.name]),
+        f"max ||Ax||/(||A|| ||x||) of {worst.name}",
+    )
+
+
+def no_step(layers: Sequence[LayerFacts], errors: Sequence[float], depth: int) -> Assumption:
+    """A layer changes too much for any rounding: lemma 4.4."""
+
+    def excess(i: int) -> float:
+        return safe_log(errors[i]) - safe_log(layers[i].spectral / depth)
+
+    worst = max(range(len(layers)), key=excess)
+    return Assumption(
+        "error of a layer at most ||A_l||/L, so that a step rho_l > 0 exists",
+        "violated",
+        f"{layers[worst].name}: {errors[worst]:.4g}, needed < {layers[worst].spectral / depth:.4g}",
+        excess(worst),
+        "factor",
+    )
+
+
+def margins_move() -> Assumption:
+    """The statement's margin is too small by sqrt(2)."""
+    return Assumption(
+        "margins move by at most gamma if logits move by gamma",
+        "violated",
+        "they can move by sqrt(2) gamma",
+        math.log(2) / 2,
+        "factor",
+    )

@@ -1,0 +1,266 @@
+"""The certificate file: a statement, the code file it is about, and notes that it needs not.
+
+A certificate is a JSON file beside a code file. Its `statement` holds every number that
+`prunable verify` finds again from the code file and the data; its `notes` say how the network
+was made, which the statement does not depend on: the prior is fixed by the code, before the
+data, and training is free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prunable.certify.architecture import count_errors
+from prunable.certify.bounds.base import BoundResult, check_delta
+from prunable.certify.bounds.held_out import held_out_bound
+from prunable.certify.bounds.occam import bits_allowed, examples_needed, occam_bound
+from prunable.certify.code_file import CodedNetwork, decode_network, encode_network
+from prunable.errors import DataIntegrityError, InputError
+from prunable.files import read_json, write_bytes, write_json
+
+FORMAT = "prunable certificate 1"
+PARTS = ("train", "test")
+CODED = "pruned and quantised network"
+Pictures = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Inputs with labels, as the verifier will see them.
+
+    Attributes
+    ----------
+    x : ndarray of float32, shape (n, channels, height, width)
+    y : ndarray of int64, shape (n,)
+
+    Raises
+    ------
+    InputError
+        If there is no example, an input is not finite, or the numbers differ.
+    """
+
+    x: Pictures
+    y: Labels
+
+    def __post_init__(self) -> None:
+        if not len(self.y) or len(self.x) != len(self.y) or self.x.ndim != 4:
+            raise InputError.parameter(
+                "x",
+                "Examples",
+                "at least 1 picture, and as many labels",
+                f"{self.x.shape} beside {self.y.shape}",
+                "An empty set certifies nothing.",
+            )
+        if not np.isfinite(self.x).all():
+            raise InputError.parameter("x", "Examples", "finite", "NaN or infinite inputs")
+
+    @property
+    def sha256(self) -> str:
+        """Digest of inputs (float32) and labels (int64), little-endian."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.x, "<f4").tobytes())
+        digest.update(np.ascontiguousarray(self.y, "<i8").tobytes())
+        return digest.hexdigest()
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and labels as tensors."""
+        return torch.from_numpy(np.array(self.x)), torch.from_numpy(np.array(self.y))
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """A certified network.
+
+    Attributes
+    ----------
+    network : CodedNetwork
+    code : bytes
+        The code file.
+    document : dict
+        The JSON file, without the name of the code file.
+    bounds : tuple of BoundResult
+        Occam's bound, its form with permutations, its kl form, and the held-out bound if
+        there are held-out examples.
+    """
+
+    network: CodedNetwork
+    code: bytes
+    document: dict[str, Any]
+    bounds: tuple[BoundResult, ...]
+
+
+def certify_network(
+    network: CodedNetwork,
+    train: Examples,
+    test: Examples | None,
+    delta: float,
+    notes: dict[str, Any] | None = None,
+) -> Certificate:
+    """Encode a network, count its errors and state its bounds.
+
+    Parameters
+    ----------
+    network : CodedNetwork
+    train : Examples
+        The examples it was trained on.
+    test : Examples, optional
+        Examples that served no choice at all.
+    delta : float
+        Probability that the bound fails, in (0, 1); of the held-out bound too.
+    notes : dict, optional
+        How the network was made; not part of the statement.
+
+    Returns
+    -------
+    Certificate
+
+    Raises
+    ------
+    InputError
+        If `delta` is outside (0, 1), an input or a logit is not finite, or labels are not
+        classes of the network.
+    """
+    check_delta(delta, "certify")
+    classes = network.architecture.classes
+    code = encode_network(network)
+    bits, found, bounds = 8 * len(code), {}, []
+    for part, examples in zip(PARTS, (train, test), strict=True):
+        if examples is None:
+            continue
+        if examples.y.min() < 0 or examples.y.max() >= classes:
+            raise InputError.parameter(
+                "y",
+                "certify",
+                f"classes 0 to {classes - 1} of the network",
+                f"{examples.y.min()} to {examples.y.max()}",
+            )
+        errors, n = count_errors(network.logits, *examples.tensors), len(examples.y)
+        if part == "train":
+            saving = min(network.saving, bits)
+            bounds += [
+                occam_bound(errors, n, bits, delta, about=CODED),
+                occam_bound(errors, n, bits, delta, saving=saving, about=CODED),
+                occam_bound(errors, n, bits, delta, form="kl", about=CODED),
+            ]
+            bound = bounds[0].value
+        else:
+            bounds.append(replace(held_out_bound(errors, n, delta), about=CODED))
+            bound = bounds[-1].value
+        found[part] = {"n": n, "errors": errors, "bound": bound, "sha256": examples.sha256}
+    guessing = 1 - 1 / classes
+    statement = {
+        "meaning": "With probability at least 1 - delta over the draw of the training examples, "
+        "the network that the code file decodes to errs on a new example with probability at "
+        "most train.bound; train.bound at or above 1 - 1/classes says no more than guessing.",
+        "file": "",
+        "sha256": hashlib.sha256(code).hexdigest(),
+        "bits": bits,
+        "delta": delta,
+        "vacuous": bounds[0].value >= guessing,
+        "test": None,
+        **found,
+    }
+    about = {
+        "network": network.architecture.text,
+        "normalised": network.architecture.normalised,
+        "weights": network.architecture.n_weights,
+        "kept": network.kept,
+        "classes": classes,
+        "permutation_saving_bits": network.saving,
+        "bound_with_permutations": bounds[1].value,
+        **(notes or {}),
+    }
+    document = {"format": FORMAT, "statement": statement, "notes": about}
+    return Certificate(network, code, document, tuple(bounds))
+
+
+def write_certificate(path: Path, certificate: Certificate) -> Path:
+    """Write the JSON file and, beside it, the code file.
+
+    Returns
+    -------
+    Path
+        The code file.
+    """
+    file = path.with_suffix(".code")
+    if file == path:
+        raise InputError.parameter("out", "certify", "a name that does not end in .code", path.name)
+    document = dict(certificate.document)
+    document["statement"] = {**document["statement"], "file": file.name}
+    write_bytes(file, certificate.code)
+    write_json(path, document)
+    return file
+
+
+def read_certificate(path: Path) -> tuple[dict[str, Any], CodedNetwork]:
+    """Read a certificate and decode its network, without looking at data.
+
+    Raises
+    ------
+    DataIntegrityError
+        If a file is missing, truncated or altered; says what differs.
+    """
+    document = read_json(path)
+    try:
+        statement = document["statement"]
+        file, digest, bits = (statement[key] for key in ("file", "sha256", "bits"))
+        if document["format"] != FORMAT:
+            raise DataIntegrityError(
+                f"{path} has the format {document['format']!r}, not {FORMAT!r}."
+            )
+        code = path.with_name(file).read_bytes()
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataIntegrityError(f"{path} is not a certificate ({error!r}).") from error
+    except OSError as error:
+        raise DataIntegrityError(
+            f"{path.with_name(file)}, the code file of {path.name}, cannot be read: "
+            f"{error.strerror}. It has to lie beside the certificate."
+        ) from error
+    found = hashlib.sha256(code).hexdigest()
+    if (digest, bits) != (found, 8 * len(code)):
+        raise DataIntegrityError(
+            f"{file} is not the code file of {path.name}: it has {8 * len(code)} bits and sha256 "
+            f"{found}, where the certificate says {bits} bits and {digest}."
+        )
+    return document, decode_network(code)
+
+
+def advice(certificate: Certificate, target: float) -> str:
+    """What would certify a risk: fewer bits, or more examples.
+
+    Parameters
+    ----------
+    certificate : Certificate
+    target : float
+        Risk in (0, 1).
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    statement = certificate.document["statement"]
+    train, delta, bits = statement["train"], statement["delta"], statement["bits"]
+    rate = train["errors"] / train["n"]
+    if rate >= target:
+        return (
+            f"The training error, {rate:.2%}, is not below {target:.2%}; no code is short enough."
+        )
+    allowed = bits_allowed(train["errors"], train["n"], delta, target)
+    needed = examples_needed(rate, bits, delta, target)
+    fewer = (
+        "no code is short enough"
+        if allowed is None
+        else f"a code of {math.floor(allowed):,} bits instead of {bits:,}"
+    )
+    more = "" if needed is None else f", or {needed:,} examples instead of {train['n']:,}"
+    return f"A bound of {target:.2%} with this training error takes {fewer}{more}."

@@ -1,0 +1,1 @@
+"""Federated training, its rounds and its results."""

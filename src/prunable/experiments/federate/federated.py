@@ -1,0 +1,397 @@
+"""Rounds of federated learning: clients train, prune and send; the server averages.
+
+The two halves of a round, `answer` and `average_into`, are plain functions that exchange
+bytes; `federated_flower` runs the same ones under Flower.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from prunable.data.loaders import load
+from prunable.data.partition import Parts, dirichlet_parts, iid_parts
+from prunable.errors import DataIntegrityError, InputError, RunsFailedError
+from prunable.experiments.federate.federated_specs import FederatedMethod, FederatedSpec
+from prunable.experiments.train.networks import as_tensors
+from prunable.nets.archive import load_tensors, save_tensors
+from prunable.nets.federated import (
+    add_memory,
+    add_update,
+    decode,
+    encode,
+    prune_update,
+    residual,
+    top_k,
+    train_locally,
+    weighted_mean,
+)
+from prunable.nets.models import NETS, Architecture, build
+from prunable.nets.train.training import evaluate
+from prunable.numerics.randomness import child_seed, rng
+
+State = dict[str, torch.Tensor]
+Row = dict[str, Any]
+OnRound = Callable[[Row], None]
+STATE_FILE = "state.safetensors"
+MEASURED_KAPPA = 0.1
+_SERVER, _MEMORY = "server:", "memory:"
+
+
+@dataclass(frozen=True, eq=False)
+class Federation:
+    """Everything a run needs besides its state.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        Scratch network that takes any state.
+    x, y, x_test, y_test : Tensor
+    parts : list of ndarray of int64
+        Examples of each client.
+    """
+
+    model: torch.nn.Module
+    x: torch.Tensor
+    y: torch.Tensor
+    x_test: torch.Tensor
+    y_test: torch.Tensor
+    parts: Parts
+
+    def examples(self, client: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and classes of one client."""
+        part = torch.from_numpy(self.parts[client])
+        return self.x[part], self.y[part]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a client gives back.
+
+    Attributes
+    ----------
+    message : bytes, optional
+        None if its training diverged.
+    memory : dict of str to Tensor, optional
+        What it keeps for the next round, with error feedback.
+    info : dict
+        client, bytes, error (relative l2 error of what was sent), kept (share of entries
+        sent that are not 0), loss, reason (why it diverged, or ""), compressibility (see
+        `compressibility`; of the first client alone).
+    """
+
+    message: bytes | None
+    memory: State | None
+    info: Row
+
+
+def federate(spec: FederatedSpec) -> Federation:
+    """Load the data, deal it out, and build the initial network.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be dealt out like that, or the network takes no such examples.
+    """
+    pictures = spec.net in NETS and NETS[spec.net].pictures
+    data = load(spec.dataset, flatten=not pictures)
+    x, y, x_test, y_test = as_tensors(data)
+    generator = rng(spec.seed, "partition", spec.partition)
+    if spec.partition == "iid":
+        parts = iid_parts(len(y), spec.clients, generator)
+    else:
+        parts = dirichlet_parts(data.y_train, spec.clients, spec.concentration, generator)
+    architecture = Architecture(spec.net, x.shape[1:], len(data.class_names), spec.width)
+    weights = torch.Generator().manual_seed(child_seed(spec.seed, "weights"))
+    return Federation(build(architecture, generator=weights), x, y, x_test, y_test, parts)
+
+
+def answer(
+    spec: FederatedSpec,
+    model: torch.nn.Module,
+    state: Mapping[str, torch.Tensor],
+    memory: State | None,
+    examples: tuple[torch.Tensor, torch.Tensor],
+    *,
+    round_: int,
+    client: int,
+) -> Answer:
+    """Do a client's part of a round: train, prune, encode.
+
+    Parameters
+    ----------
+    spec : FederatedSpec
+    model : torch.nn.Module
+        Overwritten.
+    state : mapping of str to Tensor
+        The server's whole state dict.
+    memory : dict of str to Tensor, optional
+        What the last answer gave to keep.
+    examples : tuple of (Tensor, Tensor)
+        The client's inputs and classes.
+    round_, client : int
+        Counted from 0; batches and noise are drawn for them.
+
+    Returns
+    -------
+    Answer
+        Of a diverged training: no message, and the memory unchanged.
+    """
+    x, y = examples
+    seed = child_seed(spec.seed, "client", client, "round", round_)
+    outcome = train_locally(model, state, x, y, spec.training(), seed=seed)
+    info: Row = {
+        "client": client,
+        "bytes": 0,
+        "error": None,
+        "kept": None,
+        "loss": outcome.loss,
+        "reason": "",
+        "compressibility": None,
+    }
+    if outcome.status == "diverged":
+        return Answer(None, memory, info | {"reason": outcome.reason})
+    method = spec.method
+    update = residual(outcome.state, {name: state[name] for name in outcome.state})
+    if client == 0:
+        info["compressibility"] = compressibility(update, outcome.state)
+    wanted = outcome.state if method.sends == "model" else update
+    if method.feedback:
+        wanted = add_memory(wanted, memory)
+    message = encode(
+        selected(wanted, method),
+        n_examples=len(x),
+        form="dense" if method.selection == "all" else "auto",
+        precision=method.precision,
+    )
+    sent = decode(message).tensors
+    left = residual(wanted, sent)
+    info["bytes"] = len(message)
+    info["error"] = _norm(left) / (_norm(wanted) or 1.0)
+    info["kept"] = sum(int(t.count_nonzero()) for t in sent.values()) / sum(
+        t.numel() for t in sent.values()
+    )
+    return Answer(message, left if method.feedback else None, info)
+
+
+def average_into(
+    spec: FederatedSpec, state: Mapping[str, torch.Tensor], messages: Sequence[bytes]
+) -> State:
+    """Do the server's part of a round: decode, average, add.
+
+    Parameters
+    ----------
+    spec : FederatedSpec
+    state : mapping of str to Tensor
+    messages : sequence of bytes
+        In the order of the clients; at least one.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The server's next state.
+
+    Raises
+    ------
+    DataIntegrityError
+        If a message is damaged or of another model.
+    """
+    trained = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    received = [decode(message, like=trained) for message in messages]
+    mean = weighted_mean([r.tensors for r in received], [r.n_examples for r in received])
+    if spec.method.sends == "model":
+        return {**state, **mean}
+    return add_update(state, mean)
+
+
+def selected(wanted: State, method: FederatedMethod) -> State:
+    """What of an update or a model is sent; the rest is 0."""
+    if method.selection == "all":
+        return wanted
+    if method.selection == "topk":
+        return top_k(wanted, method.kappa)
+    axis: Literal["weight", "unit"] = "weight" if method.selection == "weights" else "unit"
+    return prune_update(wanted, method.kappa, axis)
+
+
+def compressibility(update: State, model: State) -> Row:
+    """Relative l2 errors of keeping a tenth of the weights, or units, of update and model."""
+    errors: Row = {"kappa": MEASURED_KAPPA}
+    for name, tensors in (("update", update), ("model", model)):
+        matrices = {key: tensor for key, tensor in tensors.items() if tensor.ndim >= 2}
+        # the last matrix stays whole where units are pruned, and would hide what is lost
+        parts = {"weight": matrices, "unit": dict(list(matrices.items())[:-1])}
+        for axis in ("weight", "unit"):
+            pruned = prune_update(matrices, MEASURED_KAPPA, axis) if len(matrices) > 1 else {}
+            part = parts[axis]
+            lost = {key: tensor - pruned[key] for key, tensor in part.items() if pruned}
+            errors[f"{name}_{axis}s"] = _norm(lost) / (_norm(part) or 1.0) if lost else None
+    return errors
+
+
+def run_federated(
+    spec: FederatedSpec,
+    rounds: int,
+    folder: Path,
+    *,
+    federation: Federation | None = None,
+    on_round: OnRound | None = None,
+) -> list[Row]:
+    """Run rounds, going on where an interrupted run stopped.
+
+    Parameters
+    ----------
+    spec : FederatedSpec
+    rounds : int
+        How many in all, >= 1.
+    folder : Path
+        Of this run alone; holds the state after the last finished round.
+    federation : Federation, optional
+        What `federate(spec)` gives, if it is there already.
+    on_round : callable, optional
+        Told each row once its round is stored; finished ones first.
+
+    Returns
+    -------
+    list of dict
+        A row a round: round (from 1), accuracy and loss on the test set, bytes_up and
+        bytes_down (lengths of all messages of the round), messages (how many went up), error,
+        kept and local_loss (means over clients), diverged (clients and reasons),
+        compressibility. An interrupted and resumed run gives the rows of an uninterrupted one.
+
+    Raises
+    ------
+    RunsFailedError
+        If the training of every client diverges in one round.
+    DataIntegrityError
+        If the stored state is damaged.
+    """
+    if rounds < 1:
+        raise InputError.parameter("rounds", "run_federated", "at least 1", rounds)
+    federation = federate(spec) if federation is None else federation
+    path = folder / STATE_FILE
+    memories: dict[int, State | None] = {}
+    rows: list[Row] = []
+    if path.exists():
+        state, memories, rows = _load(path)
+    else:
+        state = initial_state(spec, federation)
+    for row in rows[:rounds]:
+        if on_round is not None:
+            on_round(row)
+    for round_ in range(len(rows), rounds):
+        answers = [
+            answer(
+                spec,
+                federation.model,
+                state,
+                memories.get(client),
+                federation.examples(client),
+                round_=round_,
+                client=client,
+            )
+            for client in range(spec.clients)
+        ]
+        down = len(encode_state(state)) * spec.clients
+        memories = {client: given.memory for client, given in enumerate(answers)}
+        messages = [given.message for given in answers if given.message is not None]
+        infos = [given.info for given in answers]
+        state, row = finish_round(spec, federation, state, messages, infos, round_, down)
+        rows.append(row)
+        _save(path, state, memories, rows)
+        if on_round is not None:
+            on_round(row)
+    return rows[:rounds]
+
+
+def initial_state(spec: FederatedSpec, federation: Federation) -> State:
+    """The server's state before the first round; a function of the seed alone."""
+    del spec
+    return {name: t.detach().clone() for name, t in federation.model.state_dict().items()}
+
+
+def encode_state(state: Mapping[str, torch.Tensor]) -> bytes:
+    """The message by which the server hands its model to a client."""
+    floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    return encode(floats, n_examples=0, form="dense")
+
+
+def finish_round(
+    spec: FederatedSpec,
+    federation: Federation,
+    state: State,
+    messages: Sequence[bytes],
+    infos: Sequence[Row],
+    round_: int,
+    bytes_down: int,
+) -> tuple[State, Row]:
+    """Average the messages of a round, evaluate, and write the row.
+
+    Returns
+    -------
+    tuple of (dict of str to Tensor, dict)
+        The server's next state, and the row as described at `run_federated`.
+
+    Raises
+    ------
+    RunsFailedError
+        If there is no message.
+    """
+    if not messages:
+        raise RunsFailedError(
+            f"the training of every client diverged in round {round_ + 1} "
+            f"({infos[0]['reason']}). Lower the learning rate or the noise."
+        )
+    state = average_into(spec, state, messages)
+    federation.model.load_state_dict(state)
+    found = evaluate(federation.model, federation.x_test, federation.y_test)
+    done = [info for info in infos if not info["reason"]]
+    row: Row = {
+        "round": round_ + 1,
+        "accuracy": found["accuracy"],
+        "loss": found["loss"],
+        "bytes_up": sum(map(len, messages)),
+        "bytes_down": bytes_down,
+        "messages": len(messages),
+        "error": sum(info["error"] for info in done) / len(done),
+        "kept": sum(info["kept"] for info in done) / len(done),
+        "local_loss": sum(info["loss"] for info in done) / len(done),
+        "diverged": {str(i["client"]): i["reason"] for i in infos if i["reason"]},
+        "compressibility": infos[0]["compressibility"],
+    }
+    return state, row
+
+
+def _save(path: Path, state: State, memories: Mapping[int, State | None], rows: list[Row]) -> None:
+    """State and rows in one file, so that neither is ever ahead of the other."""
+    tensors = {_SERVER + name: tensor for name, tensor in state.items()}
+    for client, memory in memories.items():
+        for name, tensor in (memory or {}).items():
+            tensors[f"{_MEMORY}{client}:{name}"] = tensor
+    save_tensors(path, tensors, {"rows": json.dumps(rows)})
+
+
+def _load(path: Path) -> tuple[State, dict[int, State | None], list[Row]]:
+    tensors, metadata = load_tensors(path)
+    memories: dict[int, State | None] = {}
+    try:
+        rows = json.loads(metadata["rows"])
+        for key in [key for key in tensors if key.startswith(_MEMORY)]:
+            client, name = key.removeprefix(_MEMORY).split(":", 1)
+            kept = memories.setdefault(int(client), {})
+            assert kept is not None
+            kept[name] = tensors.pop(key)
+    except (KeyError, ValueError) as error:
+        raise DataIntegrityError(
+            f"{path} is no state of a federated run ({error}); delete it to start this run anew."
+        ) from error
+    return {key.removeprefix(_SERVER): t for key, t in tensors.items()}, memories, rows
+
+
+def _norm(tensors: Mapping[str, torch.Tensor]) -> float:
+    return sum(float(t.double().square().sum()) for t in tensors.values()) ** 0.5

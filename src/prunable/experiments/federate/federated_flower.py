@@ -1,0 +1,226 @@
+"""The same federated rounds as a Flower app: messages travel through its grid as bytes.
+
+Flower brings processes, scheduling and transport; training, pruning, messages and averaging
+are those of `federated`, so both give the same rows.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from prunable.errors import InputError, RunsFailedError
+from prunable.experiments.federate.federated import (
+    Federation,
+    OnRound,
+    Row,
+    answer,
+    encode_state,
+    federate,
+    finish_round,
+    initial_state,
+)
+from prunable.experiments.federate.federated_specs import FederatedSpec
+from prunable.nets.federated import decode, encode
+
+MODEL, UPDATE, MEMORY = "model", "update", "memory"
+
+
+def client_app(spec: FederatedSpec) -> Any:
+    """Build the Flower `ClientApp` of a run.
+
+    Parameters
+    ----------
+    spec : FederatedSpec
+
+    Returns
+    -------
+    flwr.clientapp.ClientApp
+        Answers `train` messages. A client is the `partition-id` of its node; its memory of
+        unsent entries is kept in the state of its context.
+
+    Raises
+    ------
+    InputError
+        If Flower is not installed.
+    """
+    flower = _flower("flwr.app")
+    app = _flower("flwr.clientapp").ClientApp()
+
+    @app.train()  # type: ignore[untyped-decorator, unused-ignore]
+    def train(message: Any, context: Any) -> Any:
+        federation = _federation(spec)
+        client = int(context.node_config["partition-id"])
+        request = message.content[MODEL]
+        state = federation.model.state_dict() | decode(request["message"]).tensors
+        kept = context.state[MEMORY]["message"] if MEMORY in context.state else None
+        given = answer(
+            spec,
+            federation.model,
+            {name: tensor.clone() for name, tensor in state.items()},
+            decode(kept).tensors if kept is not None else None,
+            federation.examples(client),
+            round_=int(request["round"]),
+            client=client,
+        )
+        if given.memory is not None:
+            memory = encode(given.memory, n_examples=0, form="dense")
+            context.state[MEMORY] = flower.ConfigRecord({"message": memory})
+        fields = {"message": given.message or b"", **_packed(given.info)}
+        content = flower.RecordDict({UPDATE: flower.ConfigRecord(fields)})
+        return flower.Message(content=content, reply_to=message)
+
+    return app
+
+
+def server_app(spec: FederatedSpec, rounds: int, rows: list[Row], on_round: OnRound | None) -> Any:
+    """Build the Flower `ServerApp` of a run.
+
+    Parameters
+    ----------
+    spec : FederatedSpec
+    rounds : int
+        How many, >= 1.
+    rows : list of dict
+        Filled with a row a round, as by `run_federated`.
+    on_round : callable, optional
+        Told each row.
+
+    Returns
+    -------
+    flwr.serverapp.ServerApp
+
+    Raises
+    ------
+    InputError
+        If Flower is not installed.
+    """
+    flower = _flower("flwr.app")
+    app = _flower("flwr.serverapp").ServerApp()
+
+    @app.main()  # type: ignore[untyped-decorator, unused-ignore]
+    def main(grid: Any, context: Any) -> None:
+        del context
+        federation = federate(spec)
+        state = initial_state(spec, federation)
+        for round_ in range(rounds):
+            model = encode_state(state)
+            record = flower.ConfigRecord({"message": model, "round": round_})
+            requests = [
+                flower.Message(
+                    content=flower.RecordDict({MODEL: record}),
+                    dst_node_id=node,
+                    message_type="train",
+                )
+                for node in grid.get_node_ids()
+            ]
+            replies = list(grid.send_and_receive(requests))
+            for reply in replies:
+                if reply.has_error():
+                    raise RunsFailedError(
+                        f"a client failed in round {round_ + 1}: {reply.error.reason}. "
+                        "Run it without Flower to see why."
+                    )
+            records = sorted((r.content[UPDATE] for r in replies), key=lambda r: r["client"])
+            messages = [record["message"] for record in records if record["message"]]
+            infos = [_unpacked(record) for record in records]
+            state, row = finish_round(
+                spec, federation, state, messages, infos, round_, len(model) * len(requests)
+            )
+            rows.append(row)
+            if on_round is not None:
+                on_round(row)
+
+    return app
+
+
+def run_flower(
+    spec: FederatedSpec, rounds: int, *, cpus: float = 1, on_round: OnRound | None = None
+) -> list[Row]:
+    """Run rounds on Flower's simulation engine.
+
+    Parameters
+    ----------
+    spec : FederatedSpec
+    rounds : int
+        How many, >= 1.
+    cpus : float
+        Processor cores of one client; Ray runs as many clients at once as there are cores for.
+    on_round : callable, optional
+        Told each row.
+
+    Returns
+    -------
+    list of dict
+        As of `run_federated`, bit for bit. Nothing is stored; an interrupted run starts anew.
+
+    Raises
+    ------
+    InputError
+        If Flower or Ray is not installed.
+    RunsFailedError
+        If a client fails, or the training of all diverges.
+    """
+    if rounds < 1:
+        raise InputError.parameter("rounds", "run_flower", "at least 1", rounds)
+    rows: list[Row] = []
+    simulation = _flower("flwr.simulation")
+    _flower("ray")
+    try:
+        simulation.run_simulation(
+            server_app=server_app(spec, rounds, rows, on_round),
+            client_app=client_app(spec),
+            num_supernodes=spec.clients,
+            backend_config={"client_resources": {"num_cpus": cpus, "num_gpus": 0.0}},
+        )
+    except RuntimeError as error:
+        raise RunsFailedError(f"the Flower simulation failed ({error}).") from error
+    if len(rows) < rounds:
+        raise RunsFailedError(
+            f"the Flower simulation ended after {len(rows)} of {rounds} rounds; its log says why."
+        )
+    return rows
+
+
+@lru_cache(maxsize=1)
+def _federation(spec: FederatedSpec) -> Federation:
+    """The data and a network, once in each worker process."""
+    return federate(spec)
+
+
+def _packed(info: Row) -> Row:
+    """What a client reports, as the scalars that Flower carries."""
+    packed = {key: value for key, value in info.items() if isinstance(value, (int, float, str))}
+    for key, value in (info["compressibility"] or {}).items():
+        if value is not None:
+            packed[f"compressibility.{key}"] = value
+    return packed
+
+
+def _unpacked(record: Any) -> Row:
+    info: Row = {"error": None, "kept": None, "loss": None, "compressibility": None}
+    prefix = "compressibility."
+    for key, value in record.items():
+        if key.startswith(prefix):
+            info["compressibility"] = info["compressibility"] or dict.fromkeys(
+                ("kappa", "update_weights", "update_units", "model_weights", "model_units")
+            )
+            info["compressibility"][key.removeprefix(prefix)] = value
+        elif key != "message":
+            info[key] = value
+    return info
+
+
+def _flower(name: str) -> ModuleType:
+    # it reports its use over the network otherwise
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"Flower's simulation needs `{error.name or name}`; "
+            "install it by `pip install prunable[flower]`."
+        ) from error

@@ -1,0 +1,156 @@
+"""What a federated run is: the clients' data, their training, and what they send."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from prunable.errors import InputError
+from prunable.nets.federated import LocalTraining
+from prunable.nets.train.noise import HeavyTailedNoise
+from prunable.runs.spec import Spec
+
+
+class FederatedMethod(Spec):
+    """What clients send, and by which SGD they train.
+
+    Parameters
+    ----------
+    label : str
+        For tables and figures.
+    sends : {"update", "model"}
+        The difference to the server's model, or the local model itself; the server averages
+        either, and entries that were not sent count as 0.
+    selection : {"all", "weights", "units", "topk"}
+        What is kept: everything; weights of matrices by magnitude; hidden units by norm;
+        entries of all tensors by magnitude.
+    kappa : float
+        Kept share, in (0, 1]; 1 with "all".
+    feedback : bool
+        Whether the client adds what it did not send to its next update.
+    precision : {"float32", "float16"}
+        Of the values sent.
+    noise : {"none", "type1", "type2", "type3"}
+    alpha, sigma : float
+        Tail index and level of the noise; None and 0 without noise.
+    """
+
+    label: str
+    sends: Literal["update", "model"] = "update"
+    selection: Literal["all", "weights", "units", "topk"] = "all"
+    kappa: float = Field(default=1.0, gt=0, le=1)
+    feedback: bool = False
+    precision: Literal["float32", "float16"] = "float32"
+    noise: Literal["none", "type1", "type2", "type3"] = "none"
+    alpha: float | None = None
+    sigma: float = 0.0
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.selection == "all" and self.kappa != 1:
+            raise InputError.parameter(
+                "kappa", "FederatedMethod", "1 where everything is sent", self.kappa
+            )
+        if self.feedback and self.sends == "model":
+            raise InputError(
+                "`feedback` of `FederatedMethod` belongs to updates; send updates, or leave it out."
+            )
+        if self.noise == "none" and (self.alpha is not None or self.sigma != 0):
+            raise InputError(
+                "`alpha` and `sigma` belong to noise, and `noise` is none. "
+                "Choose type1, type2 or type3, or leave them out."
+            )
+        self.noise_law()
+        return self
+
+    def noise_law(self) -> HeavyTailedNoise | None:
+        """The noise that clients add, if any."""
+        if self.noise == "none":
+            return None
+        if self.alpha is None:
+            raise InputError.parameter(
+                "alpha", "FederatedMethod", "given with noise, in (0, 2]", None
+            )
+        return HeavyTailedNoise(self.noise, self.alpha, self.sigma)
+
+
+class FederatedSpec(Spec):
+    """One federated run; how many rounds it has is no part of what it is.
+
+    Parameters
+    ----------
+    dataset : str
+        Registered name.
+    net : str
+        Architecture, one of `prunable.nets.models.NETS`.
+    width : int
+    clients : int
+    partition : {"iid", "dirichlet"}
+    concentration : float
+        Of the Dirichlet partition.
+    lr : float
+    epochs : int
+        Passes over a client's examples a round.
+    batch_size : int
+    seed : int
+        Of the partition, the initial weights, the batches and the noise.
+    method : FederatedMethod
+    """
+
+    dataset: str
+    net: str = "two-layer"
+    width: int = Field(default=200, ge=1)
+    clients: int = Field(default=10, ge=1)
+    partition: Literal["iid", "dirichlet"] = "iid"
+    concentration: float = Field(default=0.3, gt=0)
+    lr: float = Field(default=0.1, gt=0)
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=50, ge=1)
+    seed: int = Field(default=0, ge=0)
+    method: FederatedMethod
+
+    def training(self) -> LocalTraining:
+        """How every client trains."""
+        return LocalTraining(self.lr, self.epochs, self.batch_size, self.method.noise_law())
+
+
+def standard_methods(
+    *,
+    kappa: float = 0.1,
+    noise: Literal["type1", "type2", "type3"] = "type1",
+    alpha: float = 1.8,
+    sigma: float = 3e-4,
+    precision: Literal["float32", "float16"] = "float32",
+) -> list[FederatedMethod]:
+    """Dense FedAvg first, then what is compared with it.
+
+    Parameters
+    ----------
+    kappa : float
+        Kept share of all pruned methods.
+    noise, alpha, sigma
+        Of the heavy-tailed clients.
+    precision : {"float32", "float16"}
+        Of the values of pruned messages; dense FedAvg sends float32.
+
+    Returns
+    -------
+    list of FederatedMethod
+        Heavy-tailed clients with weights and with units pruned, each beside its control of
+        plain clients; heavy-tailed clients that send everything; top-k with error feedback.
+    """
+    heavy: dict[str, Any] = {"noise": noise, "alpha": alpha, "sigma": sigma}
+    weights: dict[str, Any] = {"selection": "weights", "kappa": kappa, "precision": precision}
+    units: dict[str, Any] = {"selection": "units", "kappa": kappa, "precision": precision}
+    topk: dict[str, Any] = {"selection": "topk", "kappa": kappa, "precision": precision}
+    create = FederatedMethod.create
+    return [
+        create(label="dense FedAvg"),
+        create(label="heavy-tailed, dense", **heavy),
+        create(label="heavy-tailed, pruned weights", **weights, **heavy),
+        create(label="plain, pruned weights", **weights),
+        create(label="heavy-tailed, pruned units", **units, **heavy),
+        create(label="plain, pruned units", **units),
+        create(label="top-k with error feedback", feedback=True, **topk),
+    ]

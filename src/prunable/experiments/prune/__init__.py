@@ -1,0 +1,1 @@
+"""Pruning and comparing: runs and the pipeline of one checkpoint."""

@@ -1,0 +1,149 @@
+"""Reproduces items: plans, runs, documents; what is stored is not computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prunable.data.registry import registered
+from prunable.data.store import locate
+from prunable.experiments.reproduce.documents import Document, item_document
+from prunable.experiments.reproduce.items import Convention, Item, Plan, Scale
+from prunable.files import write_json
+from prunable.runs.backends import Backend
+from prunable.runs.runner import BATCH, missing_runs, run_all
+from prunable.runs.spec import Spec
+from prunable.runs.store import Store
+
+Result = dict[str, Any]
+OnDone = Callable[[Spec, Result], None]
+OnItem = Callable[[Document], None]
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a command would do.
+
+    Parameters
+    ----------
+    missing : tuple of Spec
+        Runs to compute, inputs first.
+    done : int
+        Runs of the items that are stored already.
+    seconds : float
+        Rough time of the missing runs on one core.
+    missing_data : tuple of str
+        Registered data sets that the missing runs read and this machine does not have.
+    """
+
+    missing: tuple[Spec, ...]
+    done: int
+    seconds: float
+    missing_data: tuple[str, ...]
+
+
+def dry_run(items: Sequence[Item], scale: Scale, convention: Convention, store: Store) -> DryRun:
+    """List what reproducing items would compute; computes and writes nothing.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    scale : {"smoke", "laptop", "paper"}
+    convention : {"paper", "authors-code"}
+    store : Store
+
+    Returns
+    -------
+    DryRun
+    """
+    plans = [item.plan(scale, convention) for item in items]
+    wanted = {spec.run_id: spec for plan in plans for spec in plan.runs.values()}
+    missing = missing_runs(wanted.values(), store)
+    names = sorted({name for spec in missing for name in spec.datasets()})
+    return DryRun(
+        missing=tuple(missing),
+        done=len(wanted) - len(wanted.keys() & {spec.run_id for spec in missing}),
+        seconds=sum(spec.estimated_seconds() for spec in missing),
+        missing_data=tuple(name for name in names if not _is_here(name)),
+    )
+
+
+def reproduce(
+    items: Sequence[Item],
+    *,
+    scale: Scale,
+    convention: Convention = "paper",
+    store: Store,
+    backend: Backend,
+    batch: int = BATCH,
+    on_done: OnDone | None = None,
+    on_item: OnItem | None = None,
+) -> list[Document]:
+    """Bring items to their documents, each as soon as its last run is done.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    scale : {"smoke", "laptop", "paper"}
+        Part of every document, so that a smoke run is never taken for the paper's size.
+    convention : {"paper", "authors-code"}
+    store : Store
+        Documents go to `items/NAME--SCALE--CONVENTION.json` there.
+    backend : Backend
+    batch : int
+        Most runs of equal shape computed as one.
+    on_done : callable, optional
+        Told each run and its result as it finishes.
+    on_item : callable, optional
+        Told each document as it is written.
+
+    Returns
+    -------
+    list of dict
+        In the order of `items`; see `item_document`.
+    """
+    plans = {item.name: item.plan(scale, convention) for item in items}
+    waiting = {
+        item.name: {spec.run_id for spec in plans[item.name].runs.values()} for item in items
+    }
+    by_name = {item.name: item for item in items}
+    results: dict[str, Result] = {}
+    documents: dict[str, Document] = {}
+
+    def finish(name: str) -> None:
+        plan = plans[name]
+        found = {key: results[spec.run_id] for key, spec in plan.runs.items()}
+        documents[name] = item_document(by_name[name], plan, found)
+        write_json(store.root / "items" / document_name(documents[name]), documents[name])
+        if on_item is not None:
+            on_item(documents[name])
+
+    def take(spec: Spec, result: Result) -> None:
+        results[spec.run_id] = result
+        if on_done is not None:
+            on_done(spec, result)
+        for name, run_ids in waiting.items():
+            if spec.run_id in run_ids:
+                run_ids.discard(spec.run_id)
+                if not run_ids:
+                    finish(name)
+
+    for name in [name for name, run_ids in waiting.items() if not run_ids]:
+        finish(name)  # an item that needs no run
+    run_all(_wanted(plans.values()), store, backend=backend, batch=batch, on_done=take)
+    return [documents[item.name] for item in items]
+
+
+def document_name(document: Document) -> str:
+    """File name of an item's document."""
+    return f"{document['item']}--{document['scale']}--{document['convention']}.json"
+
+
+def _wanted(plans: Iterable[Plan]) -> list[Spec]:
+    return list({spec.run_id: spec for plan in plans for spec in plan.runs.values()}.values())
+
+
+def _is_here(name: str) -> bool:
+    # A data set without files of its own is embedded in a package.
+    return not any(form.files for form in registered(name).forms) or locate(name) is not None

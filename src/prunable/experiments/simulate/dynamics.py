@@ -1,0 +1,204 @@
+"""Experiments on the dynamics behind the theorems: rates, moments, compression, SGD's tail.
+
+An experiment is a list of rows, one frozen specification and one stored result each, and a
+summary of them: fitted exponents beside a theorem's, and panels ready to be drawn. A killed
+experiment goes on where it stopped, and ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from prunable.errors import InputError
+from prunable.experiments.simulate.dynamics_rows import execute_row
+from prunable.experiments.simulate.dynamics_specs import (
+    ChaosSpec,
+    CompressionSpec,
+    EulerSpec,
+    Experiment,
+    IndependenceSpec,
+    MomentsSpec,
+    SgdTailSpec,
+)
+from prunable.experiments.simulate.dynamics_summary import SUMMARIES
+from prunable.files import write_json
+from prunable.runs.spec import Spec
+from prunable.runs.store import Store, read_result, write_result
+
+Scale = Literal["smoke", "laptop"]
+Document = dict[str, Any]
+
+ALPHAS = (1.5, 1.75, 1.9)
+# dimension: batches and steps; all have a stationary law and an index between 0.9 and 6
+SGD_GRID: dict[int, tuple[tuple[int, ...], tuple[float, ...]]] = {
+    1: ((1, 2, 3), (0.75, 0.9, 1.05, 1.2)),
+    10: ((8, 9, 10), (0.82, 0.84, 0.86, 0.88)),
+}
+# What a quick look leaves out.
+SMOKE: dict[type[Spec], dict[str, Any]] = {
+    ChaosSpec: {"widths": (8, 16, 32), "replicas": 8, "steps": 5, "reference_width": 2048},
+    IndependenceSpec: {"widths": (2, 8), "replicas": 64, "steps": 5, "permutations": 20},
+    EulerSpec: {
+        "width": 8,
+        "step_counts": (2, 4),
+        "fine_steps": 32,
+        "widths": (4, 8),
+        "coarse_of_widths": 2,
+        "fine_of_widths": 16,
+        "replicas": 4,
+        "replicas_of_widths": 4,
+    },
+    MomentsSpec: {"width": 4096, "steps": 5, "sizes": (16, 64, 256), "maxima_pool": 4096},
+    CompressionSpec: {
+        "dimensions": (100, 1000),
+        "widths": (64, 256),
+        "steps": 5,
+        "draws": 4,
+        "replicas": 2,
+    },
+    SgdTailSpec: {"chains": 10_000, "share": 0.01},
+}
+
+
+@dataclass(frozen=True)
+class DynamicsSettings:
+    """What a user chooses.
+
+    Parameters
+    ----------
+    alphas : tuple of float
+        Tail indices of the noise, above 1 and at most 2; not used by sgd-tail.
+    seeds : int
+        Independent repetitions, at least 2; each gives one regression.
+    noise : {"type1", "type2", "type3"}
+    activation : {"tanh", "sigmoid", "relu"}
+    loss : {"squared", "logistic", "cross-entropy"}
+    scale : {"laptop", "smoke"}
+        Sizes for results, or for a quick look.
+    """
+
+    alphas: tuple[float, ...] = ALPHAS
+    seeds: int = 10
+    noise: str = "type3"
+    activation: str = "tanh"
+    loss: str = "squared"
+    scale: Scale = "laptop"
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise InputError.parameter(
+                "seeds", "simulate", "at least 2", self.seeds, "An interval needs repetitions."
+            )
+        if not self.alphas:
+            raise InputError.parameter("alpha", "simulate", "given at least once", "none")
+        if self.scale not in get_args(Scale):
+            raise InputError.parameter("scale", "simulate", f"one of {get_args(Scale)}", self.scale)
+
+
+def rows_of(experiment: Experiment, settings: DynamicsSettings) -> list[Spec]:
+    """Every row of an experiment.
+
+    Parameters
+    ----------
+    experiment : {"chaos", "euler", "moments", "compression", "sgd-tail"}
+    settings : DynamicsSettings
+
+    Returns
+    -------
+    list of Spec
+
+    Raises
+    ------
+    InputError
+        If a setting is out of range or the experiment is unknown.
+    """
+    if experiment not in get_args(Experiment):
+        raise InputError.parameter(
+            "experiment", "simulate", f"one of {get_args(Experiment)}", experiment
+        )
+    if experiment == "sgd-tail":
+        return [
+            _made(SgdTailSpec, settings, dim=dim, batch=batch, eta=eta)
+            for dim, (batches, etas) in SGD_GRID.items()
+            for batch in batches
+            for eta in etas
+        ]
+    kinds: dict[str, list[type[Spec]]] = {
+        "chaos": [ChaosSpec],
+        "euler": [EulerSpec],
+        "moments": [MomentsSpec],
+        "compression": [CompressionSpec],
+    }
+    shared = {"noise": settings.noise, "activation": settings.activation, "loss": settings.loss}
+    alphas = list(dict.fromkeys(settings.alphas))
+    rows = [
+        _made(kind, settings, alpha=alpha, seed=seed, **shared)
+        for kind in kinds[experiment]
+        for alpha in alphas
+        for seed in range(settings.seeds)
+    ]
+    if experiment == "chaos":
+        rows += [_made(IndependenceSpec, settings, alpha=a, seed=0, **shared) for a in alphas]
+    return rows
+
+
+def run_experiment(
+    experiment: Experiment,
+    settings: DynamicsSettings,
+    out: Path,
+    *,
+    on_row: Callable[[int, int], None] | None = None,
+) -> Document:
+    """Bring every row to a result, then summarise; what is stored is not computed again.
+
+    Parameters
+    ----------
+    experiment : str
+        As in `rows_of`.
+    settings : DynamicsSettings
+    out : Path
+        Folder: rows in `runs/`, the summary in `EXPERIMENT.json`.
+    on_row : callable, optional
+        Told how many of how many rows are done.
+
+    Returns
+    -------
+    dict
+        The summary: `experiment`, `settings`, `rates`, `table`, `panels`, `notes`.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of range, the folder cannot be written, or a system diverges.
+    """
+    rows = rows_of(experiment, settings)
+    store = Store(out)
+    results = []
+    with store.locked():
+        for done, spec in enumerate(rows):
+            result = read_result(store.folder(spec), spec)
+            if result is None:
+                result = write_result(store.folder(spec), spec, {"row": execute_row(spec)})
+            results.append(result["row"])
+            if on_row is not None:
+                on_row(done + 1, len(rows))
+        document: Document = {
+            "experiment": experiment,
+            "settings": asdict(settings) | {"rows": len(rows)},
+            **SUMMARIES[experiment](list(zip(rows, results, strict=True))),
+        }
+        write_json(out / f"{experiment}.json", document)
+    return document
+
+
+def _made(kind: type[Spec], settings: DynamicsSettings, **fields: Any) -> Spec:
+    extra = SMOKE[kind] if settings.scale == "smoke" else {}
+    return kind.create(**(extra | fields))
+
+
+def experiments() -> Sequence[str]:
+    """Names of the experiments."""
+    return get_args(Experiment)

@@ -1,0 +1,1 @@
+"""Training runs: specifications and stages."""

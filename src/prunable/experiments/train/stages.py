@@ -1,0 +1,275 @@
+"""The stages of a run, from specification to stored result: train, evaluate, prune."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from prunable.data.loaders import Dataset, load
+from prunable.errors import InputError
+from prunable.experiments.prune.specs import EvaluateSpec, PruneSpec
+from prunable.experiments.train.specs import TrainSpec
+from prunable.experiments.train.standardized import StandardizedTrainSpec, standardized
+from prunable.files import atomic_write
+from prunable.nets.archive import load_tensors, save_tensors
+from prunable.nets.models import (
+    NETS,
+    Architecture,
+    MeanFieldNetwork,
+    build,
+    known_net,
+    mean_field_lr,
+)
+from prunable.nets.networks.views import views_of
+from prunable.nets.prune.masks import apply_plan_
+from prunable.nets.prune.plan import Error, Keep, PruningPlan
+from prunable.nets.prune.strategies.node import NodePruning
+from prunable.nets.train.noise import HeavyTailedNoise
+from prunable.nets.train.training import TrainingSettings, evaluate, train
+from prunable.numerics.randomness import child_seed, rng
+from prunable.numerics.tails import TailEstimate, log_moment, log_moment_vectors
+from prunable.numerics.weights.compressibility import Criterion, eps_from, kappa_curve
+from prunable.runs.execution import CHECKPOINT, compute_stages, finished
+from prunable.runs.store import Run, Store, read_result
+
+MODEL = "model.safetensors"
+AVERAGE = "average.safetensors"
+
+Result = dict[str, Any]
+OnStep = Callable[[int], None]
+
+
+def train_into(folder: Path, spec: TrainSpec, on_step: OnStep | None = None) -> Result:
+    """Train one network into a folder; resumes an interrupted run, repeats no finished one.
+
+    Parameters
+    ----------
+    folder : Path
+        Receives model.safetensors, metrics.parquet and, last, result.json.
+    spec : TrainSpec
+    on_step : callable, optional
+        Told the number of steps done.
+
+    Returns
+    -------
+    dict
+        Result with the metrics train_loss, train_accuracy, train_balanced_accuracy, and
+        the same of the test set.
+
+    Raises
+    ------
+    SpecError
+        If the folder holds another run.
+    InputError
+        If the folder cannot be written.
+    """
+    if (stored := read_result(folder, spec)) is not None:
+        return stored
+    run = Run(Store(folder), folder, on_step or (lambda _: None))
+    (found,) = compute_stages([spec], [run])
+    return finished(folder, spec, found)
+
+
+def train_stage(spec: TrainSpec, run: Run) -> Result:
+    """Train one network; see `train_into` for what it leaves in the run's folder."""
+    data = dataset_of(spec)
+    model = new_network(spec, data)
+    x, y = torch.from_numpy(data.x_train.copy()), torch.from_numpy(data.y_train.copy())
+    outcome = train(
+        model,
+        x,
+        y,
+        training_settings(spec),
+        checkpoint=run.folder / CHECKPOINT,
+        on_step=run.on_step,
+    )
+    metrics: dict[str, float] = {}
+    if outcome.status == "done":
+        tensors = model.state_dict()
+        metadata = {"run_id": spec.run_id, **architecture_of(spec, data).metadata()}
+        save_tensors(run.folder / MODEL, tensors, metadata)
+        if outcome.average is not None:
+            save_tensors(run.folder / AVERAGE, outcome.average)
+        metrics = split_metrics(model, data)
+    table = pa.Table.from_pylist(outcome.log)
+    atomic_write(run.folder / "metrics.parquet", lambda path: pq.write_table(table, path))
+    return {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "stopped": outcome.stopped,
+        "steps": outcome.steps,
+        "metrics": metrics,
+    }
+
+
+def training_settings(spec: TrainSpec) -> TrainingSettings:
+    """Settings of the training loop that a specification stands for."""
+    mean_field = spec.net == "mean-field"
+    noise = None
+    if spec.noise != "none":
+        assert spec.alpha is not None
+        scale = spec.width if mean_field else 1
+        noise = HeavyTailedNoise(spec.noise, spec.alpha, spec.sigma, lr_multiplier=scale)
+    return TrainingSettings(
+        lr=mean_field_lr(spec.eta, spec.width) if mean_field else spec.eta,
+        steps=spec.steps,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        noise=noise,
+        average_last=spec.average_last,
+        until_accuracy=spec.until_accuracy,
+        until_loss=spec.until_loss,
+        extra_steps=spec.extra_steps,
+        log_every=spec.evaluate_every,
+        checkpoint_every=max(200, spec.evaluate_every),
+        optimizer=spec.optimizer,
+        momentum=spec.momentum,
+        weight_decay=spec.weight_decay,
+        schedule=spec.schedule,
+        augment=spec.augment,
+    )
+
+
+def architecture_of(spec: TrainSpec, data: Dataset) -> Architecture:
+    """Architecture of a specification, sized for its data."""
+    return Architecture(spec.net, data.x_train.shape[1:], len(data.class_names), spec.width)
+
+
+def new_network(spec: TrainSpec, data: Dataset) -> torch.nn.Module:
+    """Untrained network of a specification, its weights drawn from the run's seed."""
+    generator = torch.Generator()
+    generator.manual_seed(child_seed(spec.seed, "init"))
+    model = build(architecture_of(spec, data), generator=generator)
+    if isinstance(model, MeanFieldNetwork):
+        model.output.weight.requires_grad_(spec.train_output)
+    return model
+
+
+def trained_network(folder: Path, spec: TrainSpec) -> torch.nn.Module:
+    """The network that a finished training run left in its folder."""
+    model = new_network(spec, dataset_of(spec))
+    model.load_state_dict(load_tensors(folder / MODEL)[0])
+    return model
+
+
+def split_metrics(model: torch.nn.Module, data: Dataset, suffix: str = "") -> dict[str, float]:
+    """Loss and accuracies on both splits, named `train_accuracy` and so on."""
+    return {
+        f"{split}_{name}{suffix}": value
+        for split, x, y in (
+            ("train", data.x_train, data.y_train),
+            ("test", data.x_test, data.y_test),
+        )
+        for name, value in evaluate(
+            model, torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
+        ).items()
+    }
+
+
+def evaluate_stage(spec: EvaluateSpec, run: Run) -> Result:
+    """Measure a trained mean-field network, and prune its units by both criteria."""
+    model = _trained_mean_field(spec.train, run)
+    data = dataset_of(spec.train)
+    weights = model.hidden.weight.detach().double().numpy()
+    norms = np.linalg.norm(weights, axis=1)
+    metrics: dict[str, float | None] = dict(split_metrics(model, data))
+    for name, estimate in (
+        ("alpha_log_moment", log_moment(weights.ravel(), center="median")),
+        ("alpha_log_moment_vectors", log_moment_vectors(weights, center="median")),
+    ):
+        metrics |= _tail_metrics(name, estimate)
+    for criterion in Criterion:
+        budget = Error(eps_from(criterion, spec.tolerance))
+        plan = _node_plan(model, budget, spec.train.seed)
+        metrics[f"pruning_ratio_{criterion}"] = 1 - plan.layers[0].kappa
+        metrics |= _pruned_metrics(model, plan, data, f"_pruned_{criterion}")
+    edges = np.logspace(*spec.norm_decades, spec.norm_bins + 1)
+    counts, _ = np.histogram(np.clip(norms, edges[0], edges[-1]), edges)
+    accuracy = [
+        _pruned_metrics(model, _node_plan(model, Keep(kappa), spec.train.seed), data, "")
+        for kappa in spec.keep
+    ]
+    return {
+        "metrics": metrics,
+        "kappa": kappa_curve(norms, np.array(spec.eps)).tolist(),
+        "test_accuracy": [row["test_accuracy"] for row in accuracy],
+        "norm_counts": counts.tolist(),
+    }
+
+
+def prune_stage(spec: PruneSpec, run: Run) -> Result:
+    """Prune a trained mean-field network to a share of its units."""
+    model = _trained_mean_field(spec.train, run)
+    plan = _node_plan(model, Keep(spec.kappa), spec.train.seed)
+    return {
+        "plan": plan.to_dict(),
+        "metrics": _pruned_metrics(model, plan, dataset_of(spec.train), "_pruned"),
+    }
+
+
+def _trained_mean_field(spec: TrainSpec, run: Run) -> MeanFieldNetwork:
+    model = trained_network(run.folder_of(spec), spec)
+    assert isinstance(model, MeanFieldNetwork)
+    return model
+
+
+def _tail_metrics(name: str, estimate: TailEstimate) -> dict[str, float | None]:
+    values = {name: estimate.alpha, f"{name}_stderr": estimate.stderr}
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
+def _node_plan(model: MeanFieldNetwork, budget: Error | Keep, seed: int) -> PruningPlan:
+    views = views_of([("hidden.weight", model.hidden.weight)])
+    return NodePruning(axis="unit").plan(views, budget, rng=rng(seed, "prune"))
+
+
+def _pruned_metrics(
+    model: MeanFieldNetwork, plan: PruningPlan, data: Dataset, suffix: str
+) -> dict[str, float]:
+    """Metrics of the pruned network; the model itself is left as it was."""
+    before = model.hidden.weight.detach().clone()
+    try:
+        apply_plan_(model.named_parameters(), plan)
+        return split_metrics(model, data, suffix)
+    finally:
+        with torch.no_grad():
+            model.hidden.weight.copy_(before)
+
+
+def dataset_of(spec: TrainSpec) -> Dataset:
+    """Data of a training run, shaped for its network and cut to its size."""
+    known_net(spec.net)
+    flatten = not NETS[spec.net].pictures
+    standardize = isinstance(spec, StandardizedTrainSpec)
+    data = _load_once(spec.dataset, spec.split, spec.split_seed, flatten, standardize)
+    if spec.train_size is None:
+        return data
+    count = len(data.y_train)
+    if spec.train_size > count:
+        raise InputError.parameter(
+            "train_size", "TrainSpec", f"at most {count} for {spec.dataset}", spec.train_size
+        )
+    chosen = slice(spec.train_size)
+    return replace(data, x_train=data.x_train[chosen], y_train=data.y_train[chosen])
+
+
+@functools.lru_cache(maxsize=2)
+def _load_once(
+    name: str, split: str | None, split_seed: int, flatten: bool, standardize: bool
+) -> Dataset:
+    if not standardize:
+        return load(name, split=split, split_seed=split_seed, flatten=flatten)
+    data = standardized(load(name, split=split, split_seed=split_seed, flatten=False))
+    if not flatten:
+        return data
+    flat = {key: (x := getattr(data, key)).reshape(len(x), -1) for key in ("x_train", "x_test")}
+    return replace(data, **flat)

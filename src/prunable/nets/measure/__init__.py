@@ -1,0 +1,1 @@
+"""Measuring the weights of networks."""

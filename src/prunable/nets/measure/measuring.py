@@ -1,0 +1,278 @@
+"""How prunable is this network: any model or checkpoint, tensor by tensor."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from prunable.errors import DataIntegrityError, InputError
+from prunable.nets.archive import open_archive
+from prunable.nets.networks.interop import MASK, masked_names
+from prunable.nets.networks.views import Role, WeightView, see, to_numpy
+from prunable.numerics.measure.layer import Options, SpectrumMode, measure_layer
+from prunable.numerics.measure.network import Layer, Measurement, Skipped
+from prunable.numerics.randomness import rng
+from prunable.numerics.weights.allocation import Rule, bracket, settle
+from prunable.numerics.weights.magnitudes import Magnitudes
+
+Source = torch.nn.Module | Mapping[str, torch.Tensor] | str | Path
+Load = Callable[[], NDArray[Any]]
+Progress = Callable[[int, int, str], None]
+
+# Matrices with more entries are measured one at a time, which bounds the memory.
+LARGE = 2**22
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A tensor that can be read when its turn comes, as often as needed."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    load: Load
+    consumer: str | None = None
+    transposed: bool = False
+    role: Role | None = None
+
+
+def measure(
+    model_or_path: Source,
+    *,
+    eps: tuple[float, ...] = (0.05, 0.1, 0.2),
+    p: float = 2.0,
+    seed: int = 0,
+    spectrum: SpectrumMode = "auto",
+    authors: bool = False,
+    unpickle: bool = False,
+    workers: int | None = None,
+    on_layer: Progress | None = None,
+) -> Measurement:
+    """Measure how prunable a network is, and in which layer; needs no data.
+
+    Parameters
+    ----------
+    model_or_path : Module, mapping of str to Tensor, str or Path
+        A model, a state dict, or a checkpoint: safetensors, torch, ONNX, or a folder with
+        one. Checkpoints are read tensor by tensor; the model is never built.
+    eps : tuple of float
+        Relative errors at which kept shares are reported, each in (0, 1].
+    p : float
+        Order of the norm of the errors, positive and finite.
+    seed : int
+        Of subsamples; the same seed gives the same numbers.
+    spectrum : {"auto", "exact", "none"}
+        Singular values: computed, except that "auto" estimates the distribution of those of
+        matrices with both sides above 2048.
+    authors : bool
+        Whether to add the tail index by the 2021 paper's own procedure.
+    unpickle : bool
+        Whether pickled models may run their code; only for files that you trust.
+    workers : int, optional
+        Threads; all cores if None. The numbers do not depend on it.
+    on_layer : callable, optional
+        Told (tensors done, tensors in all, name of the next).
+
+    Returns
+    -------
+    Measurement
+
+    Raises
+    ------
+    InputError
+        If an option is out of range, or weights are NaN or infinite.
+    DataIntegrityError
+        If a file is missing, damaged or without weights.
+    UnsupportedModelError
+        If its format cannot be read.
+    """
+    options = Options(tuple(eps), p, seed, spectrum, authors)
+    with _opened(model_or_path, unpickle) as (label, tensors, skipped):
+        passed = list(skipped)
+        used: list[_Tensor] = []
+
+        def views() -> Iterator[tuple[WeightView, str]]:
+            for done, tensor in enumerate(tensors):
+                if on_layer:
+                    on_layer(done, len(tensors), tensor.name)
+                found = _see(tensor)
+                if isinstance(found, str):
+                    passed.append(Skipped(tensor.name, found))
+                    continue
+                used.append(tensor)
+                yield from ((view, tensor.dtype) for view in found)
+
+        layers = _layers(views(), options, workers or os.cpu_count() or 1)
+        if not layers:
+            reasons = "; ".join(f"{s.name}: {s.reason}" for s in passed[:3]) or "it is empty"
+            raise DataIntegrityError(f"{label} holds no weight matrix to measure ({reasons}).")
+        if on_layer:
+            on_layer(len(tensors), len(tensors), "")
+        sketches = [layer.measured.bins for layer in layers]
+        occupied = sum(sketch is not None for sketch in sketches)
+        questions = [
+            (rule, occupied * e * e)
+            for rule in (Rule.BEST, Rule.GLOBAL_THRESHOLD)
+            for e in options.eps
+        ]
+        allocations = settle(sketches, bracket(sketches, questions), _again(used))
+    return Measurement(label, options, tuple(layers), tuple(allocations), tuple(passed))
+
+
+def _layers(views: Iterator[tuple[WeightView, str]], options: Options, workers: int) -> list[Layer]:
+    """Measure small matrices side by side, large ones alone with all threads of BLAS.
+
+    Threads of BLAS cost more than they bring in small matrices, and wait for each other
+    where other programs run.
+    """
+    measured: list[Layer] = []
+    pending: deque[Future[Layer]] = deque()
+    blas = ThreadpoolController().select(user_api="blas")
+    all_threads = max((pool["num_threads"] for pool in blas.info()), default=1)
+
+    def settle_down_to(count: int) -> None:
+        while len(pending) > count:
+            measured.append(pending.popleft().result())
+
+    with blas.limit(limits=1), ThreadPoolExecutor(workers) as pool:
+        try:
+            for view, dtype in views:
+                if view.matrix.size <= LARGE:
+                    pending.append(pool.submit(_layer, view, dtype, options))
+                    settle_down_to(workers)
+                else:
+                    settle_down_to(0)
+                    with blas.limit(limits=all_threads):
+                        measured.append(_layer(view, dtype, options))
+            settle_down_to(0)
+        finally:
+            for future in pending:
+                future.cancel()
+    return measured
+
+
+def _layer(view: WeightView, dtype: str, options: Options) -> Layer:
+    generator = rng(options.seed, "measure", view.name)
+    measured = measure_layer(view.matrix, options, generator, taps=view.taps)
+    return Layer(view.name, view.shape, view.role, view.kind, dtype, measured)
+
+
+def _see(tensor: _Tensor) -> tuple[WeightView, ...] | str:
+    if len(tensor.shape) < 2:  # not worth reading
+        return "a single number" if not tensor.shape else "one dimension: a bias or a scale"
+    return see(
+        tensor.name,
+        tensor.load(),
+        consumer=tensor.consumer,
+        transposed=tensor.transposed,
+        role=tensor.role,
+    )
+
+
+def _again(used: list[_Tensor]) -> Iterator[Magnitudes]:
+    """The measured matrices once more, one at a time."""
+    for tensor in used:
+        views = _see(tensor)
+        assert not isinstance(views, str)
+        for view in views:
+            yield Magnitudes.of(view.matrix)
+
+
+@contextmanager
+def _opened(source: Source, unpickle: bool) -> Iterator[tuple[str, list[_Tensor], list[Skipped]]]:
+    if isinstance(source, torch.nn.Module):
+        yield type(source).__name__, _of_module(source), []
+    elif isinstance(source, Mapping):
+        yield "state dict", _of_state(source), []
+    elif isinstance(source, (str, Path)):
+        with open_archive(source, unpickle=unpickle) as archive:
+            last = None
+            if archive.ordered:
+                matrices = [i for i, t in enumerate(archive.tensors) if len(t.shape) >= 2]
+                last = matrices[-1] if matrices else None
+            tensors = [
+                _Tensor(
+                    t.name,
+                    t.shape,
+                    t.dtype,
+                    t.load,
+                    t.consumer,
+                    t.transposed,
+                    None if last is None else "output" if i == last else "hidden",
+                )
+                for i, t in enumerate(archive.tensors)
+            ]
+            yield str(source), _merged(tensors), [Skipped(*entry) for entry in archive.skipped]
+    else:
+        raise InputError.parameter(
+            "model_or_path", "measure", "a Module, a state dict or a path", type(source).__name__
+        )
+
+
+def _of_module(module: torch.nn.Module) -> list[_Tensor]:
+    owners = {
+        id(parameter): type(owner).__name__
+        for owner in module.modules()
+        for parameter in owner.parameters(recurse=False)
+    }
+    state: dict[str, torch.Tensor] = dict(module.named_parameters())
+    state |= {name: b for name, b in module.named_buffers() if name.endswith(MASK)}
+    kinds = {name: owners[id(parameter)] for name, parameter in module.named_parameters()}
+    return _of_state(state, kinds)
+
+
+def _of_state(
+    state: Mapping[str, torch.Tensor], owners: Mapping[str, str] | None = None
+) -> list[_Tensor]:
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise InputError.parameter(
+                str(name), "measure", "a Tensor in a state dict", type(value).__name__
+            )
+    matrices = [name for name, value in state.items() if value.ndim >= 2]
+    tensors = [
+        _Tensor(
+            name,
+            tuple(value.shape),
+            str(value.dtype).removeprefix("torch."),
+            lambda value=value: to_numpy(value),  # type: ignore[misc]
+            (owners or {}).get(name),
+            role="output" if matrices and name == matrices[-1] else "hidden",
+        )
+        for name, value in state.items()
+    ]
+    return _merged(tensors)
+
+
+def _merged(tensors: list[_Tensor]) -> list[_Tensor]:
+    """Originals and masks of torch.nn.utils.prune as the pruned weights they stand for."""
+    by_name = {tensor.name: tensor for tensor in tensors}
+    split = masked_names(set(by_name))
+    masks = {mask for _, mask in split.values()}
+    by_original = {original: name for name, (original, _) in split.items()}
+    merged = []
+    for tensor in tensors:
+        if tensor.name in by_original:
+            name = by_original[tensor.name]
+            load = partial(_masked, tensor.load, by_name[split[name][1]].load)
+            merged.append(replace(tensor, name=name, load=load))
+        elif tensor.name not in masks:
+            merged.append(tensor)
+    return merged
+
+
+def _masked(load: Load, load_mask: Load) -> NDArray[Any]:
+    weights = load()
+    return np.where(load_mask() != 0, weights, weights.dtype.type(0))

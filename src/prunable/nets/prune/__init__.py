@@ -1,0 +1,1 @@
+"""Plans, masks and what pruning does to networks."""

@@ -1,0 +1,348 @@
+"""What a network costs, measured: before and after, side by side in one run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from prunable.errors import InputError
+from prunable.nets.archive import save_tensors
+from prunable.nets.networks.memory import peak_bytes
+from prunable.nets.networks.timing import interleaved_seconds
+from prunable.nets.prune.plan import PruningPlan
+from prunable.nets.shrink.sparse_layers import SparseLinear
+
+
+@dataclass(frozen=True)
+class Milliseconds:
+    """Time of a forward pass.
+
+    Attributes
+    ----------
+    median : float
+        Of the interleaved repeats, in milliseconds a batch.
+    spread : float
+        Their interquartile range.
+    """
+
+    median: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one model costs.
+
+    Attributes
+    ----------
+    parameters : int
+        Numbers in parameters, tied ones once; of a `SparseLinear`, its values.
+    nonzeros : int
+        Those that are not zero.
+    disk_bytes : int
+        Size of the model's file where one was given, else of its state as a plain safetensors
+        file, tied tensors once.
+    macs : int
+        Multiplications with additions of one example's forward pass, in matrix products and
+        convolutions; zeros count where they are multiplied.
+    peak_bytes : int
+        Parameters, buffers and the activations alive at one time, at most, in a forward pass at
+        the largest batch size; without the work space of single operations.
+    milliseconds : mapping of int to Milliseconds
+        By batch size.
+    accuracy : float, optional
+    """
+
+    parameters: int
+    nonzeros: int
+    disk_bytes: int
+    macs: int
+    peak_bytes: int
+    milliseconds: Mapping[int, Milliseconds]
+    accuracy: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Summarise as plain JSON values."""
+        times = {str(size): asdict(time) for size, time in self.milliseconds.items()}
+        return vars(self) | {"milliseconds": times}
+
+
+@dataclass(frozen=True)
+class LayerFootprint:
+    """What one layer costs in one model.
+
+    Attributes
+    ----------
+    shapes : tuple of tuple of int
+        Shapes of its weights: one, or two if it is factored.
+    parameters, nonzeros, macs : int
+        As of `Footprint`, of this layer with its bias.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    parameters: int
+    nonzeros: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer in all models.
+
+    Attributes
+    ----------
+    name : str
+        Name of the layer in the first model.
+    kappa_asked, kappa : float, optional
+        Kept share that the budget asked of it and that the plan realises, if there is a plan.
+    models : mapping of str to LayerFootprint
+        By model; one without a layer of this name is missing.
+    """
+
+    name: str
+    kappa_asked: float | None
+    kappa: float | None
+    models: Mapping[str, LayerFootprint]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models side by side.
+
+    Attributes
+    ----------
+    models : mapping of str to Footprint
+        In the given order.
+    layers : tuple of LayerRow
+        Layers of the first model that have a weight matrix.
+    kappa : float, optional
+        Kept share of the planned weights, if there is a plan.
+    """
+
+    models: Mapping[str, Footprint]
+    layers: tuple[LayerRow, ...]
+    kappa: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Summarise as plain JSON values."""
+        return {
+            "models": {name: found.to_dict() for name, found in self.models.items()},
+            "kappa": self.kappa,
+            "layers": [
+                {
+                    "name": row.name,
+                    "kappa_asked": row.kappa_asked,
+                    "kappa": row.kappa,
+                    "models": {
+                        name: vars(layer) | {"shapes": [list(s) for s in layer.shapes]}
+                        for name, layer in row.models.items()
+                    },
+                }
+                for row in self.layers
+            ],
+        }
+
+
+def compare(
+    models: Mapping[str, nn.Module],
+    example: Tensor,
+    batch_sizes: Sequence[int] = (1,),
+    *,
+    plan: PruningPlan | None = None,
+    accuracy: Callable[[nn.Module], float] | None = None,
+    files: Mapping[str, Path] | None = None,
+    repeats: int = 15,
+) -> Comparison:
+    """Measure models side by side.
+
+    Parameters
+    ----------
+    models : mapping of str to Module
+        Such as dense, masked and exported; measured in evaluation mode, as they are, on their
+        devices and in their precision, and left untouched.
+    example : Tensor, shape (batch, ...)
+        Input, repeated or cut to each batch size.
+    batch_sizes : sequence of int
+        At which to time.
+    plan : PruningPlan, optional
+        Gives asked and realised kappa.
+    accuracy : callable, optional
+        Computes the accuracy of a model, called once for each.
+    files : mapping of str to Path, optional
+        The models' files, whose sizes are then reported.
+    repeats : int
+        Rounds of timing, in each of which the models take turns.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InputError
+        If there is no model or batch size, a size is below 1, or the example does not fit a
+        model.
+    """
+    sizes = sorted(set(batch_sizes))
+    if not models or not sizes or sizes[0] < 1 or example.ndim < 1 or len(example) == 0:
+        raise InputError(
+            "`compare` needs models, batch sizes of at least 1 and an example that is not empty; "
+            f"got models {list(models)}, sizes {list(batch_sizes)}, an example of shape "
+            f"{tuple(example.shape)}."
+        )
+    largest = _batch(example, sizes[-1])
+    with ExitStack() as stack, torch.no_grad():
+        for model in models.values():
+            stack.enter_context(evaluating(model))
+        counted = {name: _macs(name, model, _batch(example, 1)) for name, model in models.items()}
+        peaks = {name: peak_bytes(model, largest) for name, model in models.items()}
+        times: dict[str, dict[int, Milliseconds]] = {name: {} for name in models}
+        for size in sizes:
+            batch = _batch(example, size)
+            calls = {name: partial(model, batch) for name, model in models.items()}
+            for name, seconds in interleaved_seconds(calls, repeats=repeats).items():
+                low, middle, high = 1e3 * np.quantile(seconds, [0.25, 0.5, 0.75])
+                times[name][size] = Milliseconds(float(middle), float(high - low))
+    measured = {
+        name: Footprint(
+            parameters=sum(p.numel() for p in model.parameters()),
+            nonzeros=sum(int(torch.count_nonzero(p)) for p in model.parameters()),
+            disk_bytes=_file_size((files or {}).get(name), model),
+            macs=counted[name][""],
+            peak_bytes=peaks[name],
+            milliseconds=times[name],
+            accuracy=None if accuracy is None else float(accuracy(model)),
+        )
+        for name, model in models.items()
+    }
+    rows = tuple(_rows(models, counted, plan))
+    return Comparison(measured, rows, None if plan is None else plan.kappa)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold a model in evaluation mode; every module then gets back its own mode."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _batch(example: Tensor, size: int) -> Tensor:
+    return example.detach()[torch.arange(size, device=example.device) % len(example)]
+
+
+def _macs(label: str, model: nn.Module, example: Tensor) -> dict[str, int]:
+    """MACs of one example by layer; of the whole model under the empty name."""
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter:
+            model(example)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise InputError(
+            f"`example` of shape {tuple(example.shape)} does not fit the model {label!r}: {error}"
+        ) from error
+    root = type(model).__name__
+    by_module = {
+        name: sum(found.values()) // 2 for name, found in counter.get_flop_counts().items()
+    }
+    counts = {
+        name.removeprefix(f"{root}."): count
+        for name, count in by_module.items()
+        if name.startswith(f"{root}.")
+    }
+    counts[""] = counter.get_total_flops() // 2
+    # the counter takes compressed rows for a whole matrix
+    for name, module in model.named_modules():
+        if isinstance(module, SparseLinear):
+            whole = counts.get(name, 0)
+            saved = whole - whole * module.n_nonzero // (module.in_features * module.out_features)
+            parts = name.split(".") if name else []
+            for above in ["", *(".".join(parts[: i + 1]) for i in range(len(parts)))]:
+                counts[above] = counts.get(above, 0) - saved
+    return counts
+
+
+def _file_size(path: Path | None, model: nn.Module) -> int:
+    """Bytes of a file, or of a plain one of the model's state."""
+    if path is not None:
+        return path.stat().st_size
+    state: dict[str, Tensor] = {}
+    seen: set[tuple[Any, ...]] = set()
+    for name, tensor in model.state_dict().items():
+        memory = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if memory not in seen or not tensor.numel():
+            state[name] = tensor
+        seen.add(memory)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "model.safetensors"
+        save_tensors(target, state)
+        return target.stat().st_size
+
+
+def _rows(
+    models: Mapping[str, nn.Module],
+    counted: Mapping[str, Mapping[str, int]],
+    plan: PruningPlan | None,
+) -> Iterator[LayerRow]:
+    planned = {} if plan is None else {layer.name: layer for layer in plan.layers}
+    first = next(iter(models.values()))
+    for name, module in first.named_modules():
+        own = [n for n, p in module.named_parameters(recurse=False) if p.ndim >= 2]
+        if isinstance(module, SparseLinear):
+            own = ["weight"]
+        if not own:
+            continue
+        found = [planned[n] for n in (f"{name}.{o}".lstrip(".") for o in own) if n in planned]
+        asked = found[0].kappa_asked if len(found) == 1 else None
+        kappa = None
+        if found:
+            total = sum(layer.n_total for layer in found)
+            kappa = sum(layer.n_kept for layer in found) / total
+        yield LayerRow(
+            name,
+            asked,
+            kappa,
+            {
+                label: _layer(model.get_submodule(name), counted[label].get(name, 0))
+                for label, model in models.items()
+                if _has(model, name)
+            },
+        )
+
+
+def _has(model: nn.Module, name: str) -> bool:
+    try:
+        model.get_submodule(name)
+    except AttributeError:
+        return False
+    return True
+
+
+def _layer(module: nn.Module, macs: int) -> LayerFootprint:
+    shapes: list[tuple[int, ...]] = []
+    for part in module.modules():
+        if isinstance(part, SparseLinear):
+            shapes.append((part.out_features, part.in_features))
+        else:
+            shapes += [tuple(p.shape) for p in part.parameters(recurse=False) if p.ndim >= 2]
+    parameters = list(module.parameters())
+    return LayerFootprint(
+        tuple(shapes),
+        sum(p.numel() for p in parameters),
+        sum(int(torch.count_nonzero(p)) for p in parameters),
+        macs,
+    )

@@ -1,0 +1,102 @@
+"""Applying a pruning plan: the only code through which a plan changes weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+
+from prunable.errors import InputError
+from prunable.nets.prune.plan import LayerPlan, PruningPlan
+
+
+def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: PruningPlan) -> None:
+    """Set what a plan prunes to 0, or to the plan's own fill, in place.
+
+    Singular values are pruned in the product that they make up.
+
+    Parameters
+    ----------
+    named_parameters : iterable of (str, Tensor)
+        Such as `model.named_parameters()`; may hold more than the plan names.
+    plan : PruningPlan
+
+    Raises
+    ------
+    InputError
+        If a planned parameter is missing or has another shape; then nothing is changed.
+    """
+    parameters = dict(named_parameters)
+    problems = list(_problems(parameters, plan))
+    if problems:
+        raise InputError(
+            f"The plan does not fit the model: {'; '.join(problems)}. Nothing was changed. "
+            "Apply it to the model it was made for."
+        )
+    with torch.no_grad():
+        for layer in plan.layers:
+            weights = parameters[layer.name]
+            if layer.axis == "singular_value":
+                weights.copy_(_truncated(weights, layer))
+                continue
+            kept = mask_of(layer, weights.shape).to(weights.device)
+            if layer.fill is not None:
+                weights.copy_(torch.where(kept, weights, fill_of(layer, weights)))
+                continue
+            # not a product with 0, which would leave -0.0
+            torch.where(kept, weights, weights.new_zeros(()), out=weights)
+
+
+def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iterator[str]:
+    for layer in plan.layers:
+        if layer.name not in parameters:
+            yield f"it has no parameter `{layer.name}`"
+            continue
+        shape = parameters[layer.name].shape
+        if len(shape) < 2 or (shape[0], shape[1:].numel()) != layer.shape:
+            yield (f"`{layer.name}` has shape {tuple(shape)}, planned as a matrix of {layer.shape}")
+
+
+def mask_of(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
+    """Expand what a plan keeps to the weights of a parameter.
+
+    Parameters
+    ----------
+    layer : LayerPlan
+        Of any axis but singular values.
+    shape : torch.Size
+        Shape of the parameter, (out, in, ...).
+
+    Returns
+    -------
+    Tensor of bool
+        In that shape, on the CPU; memory may be shared between entries.
+    """
+    out, width = layer.shape
+    inputs = width // layer.taps
+    sizes = {
+        "weight": (out, inputs, layer.taps),
+        "unit": (out, 1, 1),
+        "input": (1, inputs, 1),
+        "kernel": (out, inputs, 1),
+    }[layer.axis]
+    # the plan's array is read-only, which torch does not know
+    kept = torch.from_numpy(layer.kept.copy()).reshape(sizes)
+    return kept.expand(out, inputs, layer.taps).reshape(shape)
+
+
+def fill_of(layer: LayerPlan, weights: torch.Tensor) -> torch.Tensor:
+    """What a plan sets the pruned weights of a parameter to, in its shape and dtype."""
+    out, width = layer.shape
+    fill = torch.zeros(1) if layer.fill is None else torch.from_numpy(layer.fill)
+    blocks = fill.to(weights).expand(out, width // layer.taps, layer.taps)
+    return blocks.reshape(weights.shape)
+
+
+def _truncated(weights: torch.Tensor, layer: LayerPlan) -> torch.Tensor:
+    """The matrix of the kept singular triples, computed in float64, in the parameter's shape."""
+    matrix = weights.detach().double()
+    fill = 0.0 if layer.fill is None else fill_of(layer, matrix)
+    u, s, v = torch.linalg.svd((matrix - fill).flatten(1), full_matrices=False)
+    s = s * torch.from_numpy(layer.kept.copy()).to(s)
+    return ((u * s) @ v).reshape(weights.shape) + fill

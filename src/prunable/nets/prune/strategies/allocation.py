@@ -1,0 +1,189 @@
+"""How one share of all weights is divided among layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.nets.networks.views import WeightView
+from prunable.numerics.stable.functions import isf
+from prunable.numerics.tails import log_moment
+from prunable.numerics.weights.selection import top_k_masks
+
+FloatArray = NDArray[np.float64]
+Weights = NDArray[np.floating[Any]]
+
+
+class Allocation(StrEnum):
+    """Rules for `Keep(kappa, scope="global")`.
+
+    THRESHOLD: one threshold on |w|. RELATIVE: one threshold on |w| / ||w_l||, which keeps the
+    summed squared relative errors of the layers smallest. COMMON_EPS: the same relative l_2
+    error in every layer. LAMP: one threshold on w^2 over the sum of squares of the weights of
+    the layer that are at least as large (Lee, Park, Mo, Ahn and Shin 2021). ERK: shares of
+    layers proportional to the sum over the product of their dimensions (Evci, Gale, Menick,
+    Castro and Elsen 2020). TAIL: shares at which independent stable weights of each layer's
+    estimated tail index would all have the same relative l_2 error, so that heavier tails keep
+    less; it looks at the weights only through that index.
+    """
+
+    THRESHOLD = "threshold"
+    RELATIVE = "relative"
+    COMMON_EPS = "common-eps"
+    LAMP = "lamp"
+    ERK = "erk"
+    TAIL = "tail"
+
+
+def allocate_masks(
+    views: Sequence[WeightView], k: int, allocation: Allocation
+) -> list[NDArray[np.bool_]]:
+    """Keep k weights in all, the largest of each layer.
+
+    Parameters
+    ----------
+    views : sequence of WeightView
+        At least one.
+    k : int
+        Weights to keep, between 0 and their number.
+    allocation : Allocation
+
+    Returns
+    -------
+    list of ndarray of bool
+        Flat, in C order; k times True in all.
+    """
+    weights = [view.matrix.ravel() for view in views]
+    if allocation == Allocation.ERK:
+        counts = erk_counts([view.shape for view in views], k)
+        return [top_k_masks([w], n)[0] for w, n in zip(weights, counts, strict=True)]
+    if allocation == Allocation.TAIL:
+        counts = tail_counts(weights, k)
+        return [top_k_masks([w], n)[0] for w, n in zip(weights, counts, strict=True)]
+    if allocation == Allocation.THRESHOLD:
+        return top_k_masks(weights, k)
+    score = {
+        Allocation.RELATIVE: _relative,
+        Allocation.COMMON_EPS: _pruned_at_error,
+        Allocation.LAMP: _lamp,
+    }[allocation]
+    return top_k_masks([score(w) for w in weights], k)
+
+
+def erk_counts(shapes: Sequence[tuple[int, ...]], k: int) -> list[int]:
+    """Divide k weights by the Erdős-Rényi-kernel rule.
+
+    Parameters
+    ----------
+    shapes : sequence of tuple of int
+        Shapes of the layers.
+    k : int
+        Weights in all, at most as many as there are.
+
+    Returns
+    -------
+    list of int
+        Their sum is k. Layers whose share would exceed 1 stay whole, and the others share what
+        is left.
+    """
+    sizes = np.array([math.prod(shape) for shape in shapes])
+    raw = np.array([sum(shape) for shape in shapes], dtype=np.float64)
+    whole = np.zeros(len(sizes), dtype=np.bool_)
+    while True:
+        left = k - sizes[whole].sum()
+        wanted = np.where(whole, sizes, raw * max(left, 0) / max(raw[~whole].sum(), 1e-300))
+        over = ~whole & (wanted > sizes)
+        if not over.any():
+            break
+        whole |= over
+    return _whole_counts(wanted, sizes, k)
+
+
+def tail_counts(weights: Sequence[Weights], k: int) -> list[int]:
+    """Divide k weights by the layers' tail indices.
+
+    Parameters
+    ----------
+    weights : sequence of ndarray, shape (n,)
+    k : int
+        Weights in all, at most as many as there are.
+
+    Returns
+    -------
+    list of int
+        Their sum is k. A layer without an estimate counts as Gaussian.
+    """
+    sizes = np.array([w.size for w in weights])
+    shares = [_ideal_errors(_tail_index(w), w.size) for w in weights]
+
+    def wanted(eps: float) -> FloatArray:
+        # errors fall as more is kept
+        kept = [1 - np.searchsorted(errors, eps, side="right") / errors.size for errors in shares]
+        return np.asarray(kept * sizes)
+
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        eps = (low + high) / 2
+        low, high = (eps, high) if wanted(eps).sum() > k else (low, eps)
+    # between two steps of the curves the shares go linearly to the exact total
+    more, less = wanted(low), wanted(high)
+    step = (k - less.sum()) / ((more - less).sum() or 1.0)
+    return _whole_counts(less + step * (more - less), sizes, k)
+
+
+def _tail_index(w: Weights) -> float:
+    estimate = log_moment(w)
+    return min(2.0, max(0.1, estimate.alpha)) if math.isfinite(estimate.alpha) else 2.0
+
+
+def _ideal_errors(alpha: float, n: int) -> FloatArray:
+    """Relative errors of pruning 1, 2, ... of the quantiles that stand for n stable weights."""
+    count = min(n, 20_000)
+    smallest_first = isf((np.arange(count, 0, -1) - 0.5) / (2 * count), alpha)
+    running = np.cumsum(smallest_first**2)
+    return np.asarray(np.sqrt(running / running[-1]))
+
+
+def _whole_counts(wanted: FloatArray, sizes: NDArray[np.int64], k: int) -> list[int]:
+    """Round wanted counts to whole ones of sum k, none above its size."""
+    counts = np.minimum(np.floor(wanted), sizes).astype(np.int64)
+    # what rounding left goes to the largest remainders that have room
+    order = np.argsort(-np.where(counts < sizes, wanted - counts, -1.0), kind="stable")
+    counts[order[: k - int(counts.sum())]] += 1
+    return [int(n) for n in counts]
+
+
+def _relative(w: Weights) -> FloatArray:
+    top = float(np.abs(w).max()) or 1.0
+    scaled = np.abs(w).astype(np.float64) / top
+    return np.asarray(scaled / (math.sqrt(float((scaled * scaled).sum())) or 1.0))
+
+
+def _squares_in_order(w: Weights) -> tuple[NDArray[np.intp], FloatArray]:
+    magnitudes = np.abs(w).astype(np.float64)
+    magnitudes /= float(magnitudes.max()) or 1.0
+    # of equal weights the later one counts as the smaller, and goes first
+    order = np.lexsort((-np.arange(w.size), magnitudes))
+    return order, magnitudes[order] ** 2
+
+
+def _pruned_at_error(w: Weights) -> FloatArray:
+    """The relative error of the layer once a weight and all smaller ones are gone."""
+    order, squares = _squares_in_order(w)
+    running = np.cumsum(squares)
+    scores = np.empty(w.size)
+    scores[order] = np.sqrt(running / (running[-1] or 1.0))
+    return scores
+
+
+def _lamp(w: Weights) -> FloatArray:
+    order, squares = _squares_in_order(w)
+    above = np.cumsum(squares[::-1])[::-1]
+    scores = np.empty(w.size)
+    scores[order] = squares / np.where(above > 0, above, 1.0)
+    return scores

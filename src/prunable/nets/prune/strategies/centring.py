@@ -1,0 +1,66 @@
+"""Centring by medians: pruned weights take the median's value instead of 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.plan import Axis, Budget, PruningPlan
+from prunable.nets.prune.strategies.base import Strategy
+from prunable.nets.prune.strategies.budgets import check_views
+
+CENTRED_OVER: dict[Axis, tuple[int, ...]] = {
+    "weight": (0, 1, 2),
+    "input": (1, 2),
+    "unit": (0,),
+    "singular_value": (0,),
+    "kernel": (0, 1),
+}
+
+
+@dataclass(frozen=True)
+class MedianCentred:
+    """Any strategy, on weights less their medians; what it prunes becomes the median.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        Sees the centred weights; errors, asked and realised, are relative to those.
+
+    Notes
+    -----
+    As the code released with Barsbey et al. (2021) prunes: the median of the whole layer for
+    single weights, of each row for input nodes, of each column for singular values, of each tap
+    over all kernels for kernels; of each column for units, which it does not have.
+    """
+
+    strategy: Strategy
+
+    @property
+    def axis(self) -> Axis:
+        """What is pruned."""
+        return self.strategy.axis
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        """Choose what to keep; see `Strategy.plan`."""
+        check_views(views, "MedianCentred")
+        blocks = [_blocks(view) for view in views]
+        medians = [np.median(x, axis=CENTRED_OVER[self.axis], keepdims=True) for x in blocks]
+        centred = [
+            replace(view, matrix=(x - m).reshape(view.matrix.shape))
+            for view, x, m in zip(views, blocks, medians, strict=True)
+        ]
+        plan = self.strategy.plan(centred, budget, rng=rng)
+        layers = (replace(x, fill=m) for x, m in zip(plan.layers, medians, strict=True))
+        return PruningPlan(f"median-centred {plan.method}", plan.budget, tuple(layers))
+
+
+def _blocks(view: WeightView) -> NDArray[np.float64]:
+    out, width = view.matrix.shape
+    return view.matrix.astype(np.float64).reshape(out, width // view.taps, view.taps)

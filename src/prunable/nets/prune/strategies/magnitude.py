@@ -1,0 +1,77 @@
+"""Pruning of single weights by magnitude."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+import numpy as np
+
+from prunable.errors import InputError
+from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.plan import Axis, Budget, Keep, PruningPlan, check_order
+from prunable.nets.prune.strategies.allocation import Allocation, allocate_masks
+from prunable.nets.prune.strategies.budgets import check_views, plan_of, select
+from prunable.numerics.weights.selection import Rounding, kept_count
+
+
+@dataclass(frozen=True)
+class MagnitudePruning:
+    """Keep the weights of largest magnitude, of each layer or of all layers together.
+
+    Parameters
+    ----------
+    p : float
+        Order in which plans report errors, and of error budgets; positive and finite. The kept
+        weights do not depend on it.
+    rounding : {"ceil", "floor"}
+        How `Keep` turns a share into a count; ceil as in the 2021 paper's definition.
+    allocation : Allocation
+        How a share of all layers together is divided among them.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+
+    Notes
+    -----
+    Theorem 2 of Barsbey et al. (2021): (i) one threshold for all layers, (ii) layer by layer.
+    """
+
+    axis: ClassVar[Axis] = "weight"
+
+    p: float = 2.0
+    rounding: Rounding = "ceil"
+    allocation: Allocation = Allocation.THRESHOLD
+
+    def __post_init__(self) -> None:
+        check_order(self.p, "MagnitudePruning")
+        if self.rounding not in get_args(Rounding):
+            raise InputError.parameter(
+                "rounding", "MagnitudePruning", f"one of {get_args(Rounding)}", self.rounding
+            )
+        if self.allocation not in tuple(Allocation):
+            raise InputError.parameter(
+                "allocation",
+                "MagnitudePruning",
+                f"one of {[str(a) for a in Allocation]}",
+                self.allocation,
+            )
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        """Choose the weights to keep; see `Strategy.plan`. The choice is not random."""
+        del rng
+        check_views(views, "MagnitudePruning")
+        weights = [view.matrix.ravel() for view in views]
+        if isinstance(budget, Keep) and budget.scope == "global":
+            count = kept_count(budget.kappa, sum(w.size for w in weights), self.rounding)
+            masks = allocate_masks(views, count, self.allocation)
+        else:
+            masks = select(
+                weights, budget, p=self.p, rounding=self.rounding, where="MagnitudePruning"
+            )
+        return plan_of("magnitude", views, budget, "weight", masks, weights, self.p)

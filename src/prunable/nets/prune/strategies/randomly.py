@@ -1,0 +1,148 @@
+"""Controls and the randomized pruning of the sketching paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from prunable.errors import InputError
+from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.plan import Axis, Budget, Keep, PruningPlan
+from prunable.nets.prune.strategies.budgets import check_views, plan_of
+from prunable.numerics.weights.selection import kept_count
+
+
+@dataclass(frozen=True)
+class RandomPruning:
+    """Keep weights chosen uniformly at random: the control at equal count."""
+
+    axis: ClassVar[Axis] = "weight"
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        """Choose the weights to keep; see `Strategy.plan`.
+
+        Raises
+        ------
+        InputError
+            If the budget is not `Keep`: chance keeps no promise about errors.
+        """
+        check_views(views, "RandomPruning")
+        if not isinstance(budget, Keep):
+            raise InputError.parameter("budget", "RandomPruning.plan", "Keep", budget)
+        weights = [view.matrix.ravel() for view in views]
+        sizes = [x.size for x in weights]
+        if budget.scope == "global":
+            pooled = _chosen(sum(sizes), kept_count(budget.kappa, sum(sizes)), rng)
+            masks = np.split(pooled, np.cumsum(sizes)[:-1])
+        else:
+            masks = [_chosen(n, kept_count(budget.kappa, n), rng) for n in sizes]
+        return plan_of("random", views, budget, "weight", masks, weights, 2.0)
+
+
+@dataclass(frozen=True)
+class RandomizedMagnitudePruning:
+    """Prune each weight w with probability exp(-w^2 / (d Psi)).
+
+    Parameters
+    ----------
+    d : float, optional
+        Strength of the compression, >= 0: 0 prunes nothing, infinity everything. If None, each
+        layer's strength is solved for the share of the budget.
+    keep_diagonal : bool
+        Whether weights at (i, i) are never pruned, as in the paper; its authors' code prunes
+        them too.
+
+    Raises
+    ------
+    InputError
+        If `d` is negative or NaN.
+
+    Notes
+    -----
+    Algorithm 1 of Guha, Dubey and Huo (2023); Psi is the variance of the layer's weights about
+    their mean. For Gaussian weights the expected kept share is
+    1 - sqrt(d / (d + 2)) (lemma 4.1).
+    """
+
+    axis: ClassVar[Axis] = "weight"
+
+    d: float | None = None
+    keep_diagonal: bool = True
+
+    def __post_init__(self) -> None:
+        if self.d is not None and not self.d >= 0:
+            raise InputError.parameter("d", "RandomizedMagnitudePruning", ">= 0", self.d)
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        """Draw the weights to keep; see `Strategy.plan`.
+
+        With a `d` of its own the strategy keeps what chance leaves, and the budget only stands
+        in the plan. Otherwise the *expected* share of each layer is the budget's.
+
+        Raises
+        ------
+        InputError
+            If `d` is None and the budget is not a share of each layer.
+        """
+        where = "RandomizedMagnitudePruning"
+        check_views(views, where)
+        if self.d is None and not (isinstance(budget, Keep) and budget.scope == "layer"):
+            raise InputError.parameter(
+                "budget", f"{where}.plan", 'Keep(kappa, scope="layer")', budget
+            )
+        masks = []
+        for view in views:
+            squares = view.matrix.astype(np.float64) ** 2
+            variance = float(view.matrix.var(dtype=np.float64))
+            if self.d is None:
+                assert isinstance(budget, Keep)
+                exponent = self._solve(squares, budget.kappa)
+            else:
+                exponent = math.inf if self.d == 0 else 1 / (self.d * (variance or 1.0))
+            kept = rng.random(squares.shape) >= self._pruned(squares, exponent)
+            masks.append(kept.ravel())
+        weights = [view.matrix.ravel() for view in views]
+        return plan_of("randomized", views, budget, "weight", masks, weights, 2.0)
+
+    def _pruned(self, squares: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+        """Probability of pruning each weight."""
+        if math.isinf(exponent):
+            # no compression: zero weights stay too
+            return np.zeros(squares.shape)
+        probability = np.exp(-squares * exponent)
+        if self.keep_diagonal:
+            np.fill_diagonal(probability, 0.0)
+        return np.asarray(probability)
+
+    def _solve(self, squares: NDArray[np.float64], kappa: float) -> float:
+        """The 1 / (d Psi) whose expected kept share is `kappa`."""
+        if kappa >= 1:
+            return math.inf
+        scale = float(squares.mean()) or 1.0
+
+        def excess(log_exponent: float) -> float:
+            pruned = self._pruned(squares, math.exp(log_exponent) / scale)
+            return 1 - float(pruned.mean()) - kappa
+
+        low, high = -60.0, 60.0
+        if excess(low) >= 0:  # the diagonal alone is more than the share
+            return math.exp(low) / scale
+        if excess(high) <= 0:  # zero weights, which always go, are more than the rest
+            return math.exp(high) / scale
+        return math.exp(float(brentq(excess, low, high, xtol=1e-9))) / scale
+
+
+def _chosen(n: int, k: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    mask = np.zeros(n, dtype=np.bool_)
+    mask[rng.choice(n, k, replace=False)] = True
+    return mask

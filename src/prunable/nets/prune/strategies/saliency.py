@@ -1,0 +1,75 @@
+"""Pruning by saliencies that somebody else computed: Hessian, gradient, oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.errors import InputError
+from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.plan import Axis, Budget, Keep, PruningPlan
+from prunable.nets.prune.strategies.budgets import check_views, plan_of, select
+
+
+@dataclass(frozen=True, eq=False)
+class SaliencyPruning:
+    """Keep the weights of largest saliency.
+
+    Parameters
+    ----------
+    saliencies : mapping of str to ndarray
+        Saliency of each weight, >= 0, in the shape of the parameter, by its name.
+    method : str
+        What they are, such as "hessian"; names the plan.
+
+    Notes
+    -----
+    Of linear problems: Hessian pruning selects by Shat_ii b_i^2 with Shat the diagonal of the
+    empirical second moment, oracle pruning by Sigma_ii (beta*_i)^2 (Chang, Li, Oymak and
+    Thrampoulidis 2020, sections 2 and 3). Of networks: see `prunable.nets.prune.saliency`.
+    """
+
+    axis: ClassVar[Axis] = "weight"
+
+    saliencies: Mapping[str, NDArray[Any]]
+    method: str = "saliency"
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        """Choose the weights to keep; see `Strategy.plan`. The choice is not random.
+
+        Raises
+        ------
+        InputError
+            If the budget is not `Keep`, or a saliency is missing, negative, not finite or of
+            another shape than its weights.
+        """
+        del rng
+        where = "SaliencyPruning"
+        check_views(views, where)
+        if not isinstance(budget, Keep):
+            raise InputError.parameter("budget", f"{where}.plan", "Keep", budget)
+        scores = [self._scores(view) for view in views]
+        masks = select(scores, budget, p=2.0, rounding="ceil", where=where)
+        weights = [view.matrix.ravel() for view in views]
+        return plan_of(self.method, views, budget, "weight", masks, weights, 2.0)
+
+    def _scores(self, view: WeightView) -> NDArray[np.float64]:
+        found = np.asarray(self.saliencies.get(view.name, ()), dtype=np.float64)
+        if found.size != view.matrix.size:
+            raise InputError.parameter(
+                view.name,
+                "SaliencyPruning",
+                f"a saliency of shape {view.shape}",
+                f"shape {found.shape}",
+            )
+        if not (np.isfinite(found).all() and found.min() >= 0):
+            raise InputError.parameter(
+                view.name, "SaliencyPruning", "finite saliencies >= 0", "others"
+            )
+        return found.ravel()

@@ -1,0 +1,53 @@
+"""Pruning of singular values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.plan import Axis, Budget, PruningPlan, check_order
+from prunable.nets.prune.strategies.budgets import check_views, plan_of, select
+from prunable.numerics.measure.spectrum import singular_values
+
+
+@dataclass(frozen=True)
+class SingularValuePruning:
+    """Keep the largest singular values of each (out, in * taps) matrix.
+
+    Parameters
+    ----------
+    p : float
+        Order of the norm of the vector of singular values, positive and finite; for p = 2 the
+        error is that of the weights in the Frobenius norm.
+
+    Raises
+    ------
+    InputError
+        If `p` is out of range.
+
+    Notes
+    -----
+    Theorem 3 of Barsbey et al. (2021). A layer of shape (m, n) is smaller as two factors only
+    if fewer than m n / (m + n) singular values are kept.
+    """
+
+    axis: ClassVar[Axis] = "singular_value"
+
+    p: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_order(self.p, "SingularValuePruning")
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        """Choose the singular values to keep; see `Strategy.plan`. The choice is not random."""
+        del rng
+        check_views(views, "SingularValuePruning")
+        values = [singular_values(view.matrix)[::-1] for view in views]
+        masks = select(values, budget, p=self.p, rounding="ceil", where="SingularValuePruning")
+        return plan_of("singular value", views, budget, "singular_value", masks, values, self.p)

@@ -1,0 +1,1 @@
+"""Networks that really are smaller: surgery, factors, sparse layers, exports."""

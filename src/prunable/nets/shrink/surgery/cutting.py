@@ -1,0 +1,222 @@
+"""Cut what a plan prunes out of a model: a smaller module that computes the same."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunable.errors import InputError, UnsupportedModelError
+from prunable.nets.prune.masks import apply_plan_
+from prunable.nets.prune.plan import PruningPlan
+from prunable.nets.shrink.surgery.channels import Channels, Layer
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class ShrinkResult:
+    """A smaller model and the check that it computes the same.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        The smaller copy, of the same classes; in the training mode of the given model.
+    max_difference : float
+        Largest |shrunk(example) - masked(example)|, in evaluation mode and float64.
+    n_parameters_before, n_parameters : int
+        Numbers in the given model and in the smaller one, including added biases.
+    kept : mapping of str to (int, int)
+        Units (filters) and inputs (channels) left in each linear or convolutional layer, by the
+        layer's name.
+    """
+
+    model: nn.Module
+    max_difference: float
+    n_parameters_before: int
+    n_parameters: int
+    kept: Mapping[str, tuple[int, int]]
+
+
+def shrink(
+    model: nn.Module, plan: PruningPlan, example: Tensor, *, round_to: int = 1
+) -> ShrinkResult:
+    """Turn a plan into a really smaller model that equals the masked one in evaluation mode.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Linear layers, convolutions and what acts on their channels one by one: activations,
+        batch normalisation, dropout, pooling, flattening and additions. Left untouched.
+    plan : PruningPlan
+        Whatever it zeroes is cut where whole units or inputs become superfluous; zeros that the
+        model held before count as well.
+    example : Tensor, shape (batch, ...)
+        Floating-point input; its shape is followed through the model, its values only serve
+        the check.
+    round_to : int
+        Channel counts are rounded up to a multiple, by zero units, and never beyond the
+        original.
+
+    Returns
+    -------
+    ShrinkResult
+
+    Raises
+    ------
+    InputError
+        If the plan or the example does not fit the model, or `round_to` is below 1.
+    UnsupportedModelError
+        If the model holds what cannot be cut safely, or the check fails.
+
+    Notes
+    -----
+    A unit without incoming weights is constant: the constant is added to the next layer's
+    bias. Where it is not zero and meets zero padding, which makes it differ at the borders,
+    the unit stays. A unit whose outgoing weights are all zero goes with its producer. Units
+    that additions tie together go together. Every layer keeps at least one unit.
+    """
+    if round_to < 1:
+        raise InputError.parameter("round_to", "shrink", "at least 1", round_to)
+    if not example.is_floating_point() or example.numel() == 0:
+        raise InputError.parameter(
+            "example",
+            "shrink",
+            "a non-empty floating-point tensor",
+            f"{example.dtype} of shape {tuple(example.shape)}",
+        )
+    small = copy.deepcopy(model)
+    apply_plan_(small.named_parameters(), plan)
+    _check_ownership(small)
+    # double precision: the constants are exact and the check sees only real differences
+    masked = copy.deepcopy(small).cpu().double().eval()
+    inputs = example.detach().cpu().double()
+    with torch.no_grad():
+        try:
+            expected = masked(inputs.clone())
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise InputError(
+                f"`example` of shape {tuple(example.shape)} does not fit the model: {error}"
+            ) from error
+        trace = Channels(masked, inputs)
+        # the graph is that of one path through the model's code: it must be the one taken
+        _checked_difference(trace.output, expected, masked)
+        needed = trace.needed()
+        chosen = {group: _rounded(mask, round_to) for group, mask in needed.items()}
+        kept = {
+            layer.name: _cut_layer(layer, small, needed, chosen, trace.find)
+            for layer in trace.layers
+        }
+        for name, group, block in trace.norms:
+            _cut_norm(small.get_submodule(name), chosen[trace.find(group)], block)
+        found = copy.deepcopy(small).cpu().double().eval()(inputs.clone())
+    return ShrinkResult(
+        small,
+        _checked_difference(found, expected, small),
+        _n_parameters(model),
+        _n_parameters(small),
+        kept,
+    )
+
+
+def _check_ownership(model: nn.Module) -> None:
+    """Refuse what makes a layer more than its weights: ties and hooks."""
+    owners: dict[int, tuple[str, nn.Module]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owner = model.get_submodule(name.rpartition(".")[0])
+        first, other = owners.setdefault(id(parameter), (name, owner))
+        if other is not owner:
+            raise UnsupportedModelError(
+                f"`{name}` cannot be shrunk: it is tied to `{first}`. Leave the zeros in place."
+            )
+    for name, module in model.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise UnsupportedModelError(
+                f"`{name or type(module).__name__}` cannot be shrunk: it has hooks. Remove them."
+            )
+
+
+def _rounded(needed: Tensor, round_to: int) -> Tensor:
+    """Add channels up to a multiple, and at least one."""
+    count = int(needed.sum())
+    target = min(len(needed), max(1, math.ceil(count / round_to)) * round_to)
+    chosen = needed.clone()
+    chosen[(~needed).nonzero()[: target - count, 0]] = True
+    return chosen
+
+
+def _cut_layer(
+    layer: Layer,
+    model: nn.Module,
+    needed: Mapping[int, Tensor],
+    chosen: Mapping[int, Tensor],
+    find: Callable[[int], int],
+) -> tuple[int, int]:
+    """Cut the rows and columns of one layer, in place."""
+    module: Any = model.get_submodule(layer.name)
+    into, out = find(layer.group_in), find(layer.group_out)
+    weight = module.weight.detach()
+    # units that only fill up are zero, and nobody listens to them
+    idle_rows = (~needed[out]).to(weight.device)
+    idle_columns = (~needed[into]).repeat_interleave(layer.block).to(weight.device)
+    rows = chosen[out].to(weight.device)
+    columns = chosen[into].repeat_interleave(layer.block).to(weight.device)
+    weight = weight.clone()
+    weight[idle_rows] = 0
+    weight[:, idle_columns] = 0
+    shift = layer.shift[:, ~needed[into]].sum(1)
+    shift[~needed[out]] = 0
+    bias = None
+    if module.bias is not None or shift.any():
+        old = 0.0 if module.bias is None else module.bias.detach().cpu().double()
+        bias = (old + shift).to(weight)
+        bias[idle_rows] = 0
+        bias = bias[rows]
+    grad = module.weight.requires_grad
+    module.weight = nn.Parameter(weight[rows][:, columns].contiguous(), requires_grad=grad)
+    if bias is not None:
+        grad = grad if module.bias is None else module.bias.requires_grad
+        module.bias = nn.Parameter(bias, requires_grad=grad)
+    sizes = (int(rows.sum()), int(columns.sum()))
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = sizes
+    else:
+        module.out_channels, module.in_channels = sizes
+    return sizes
+
+
+def _cut_norm(module: Any, chosen: Tensor, block: int) -> None:
+    """Cut the features of one batch normalisation, in place."""
+    features = chosen.repeat_interleave(block).to(module.running_mean.device)
+    for name in ("weight", "bias"):
+        old = getattr(module, name)
+        if old is not None:
+            new = nn.Parameter(old.detach()[features], requires_grad=old.requires_grad)
+            setattr(module, name, new)
+    module.running_mean = module.running_mean[features]
+    module.running_var = module.running_var[features]
+    module.num_features = int(features.sum())
+
+
+def _checked_difference(found: Tensor, expected: Tensor, model: nn.Module) -> float:
+    """Largest difference of two outputs; raise UnsupportedModelError if it is no rounding."""
+    difference = float((found - expected).abs().max())
+    scale = float(expected.abs().max()) or 1.0
+    # folded constants are rounded to the precision of the biases
+    precisions = [torch.finfo(p.dtype).eps for p in model.parameters() if p.is_floating_point()]
+    if not difference <= max(TOLERANCE, *(8 * eps for eps in precisions)) * scale:
+        raise UnsupportedModelError(
+            f"`{type(model).__name__}` cannot be shrunk: the smaller model's output differs by "
+            f"{difference:.3g} from the masked one's, of scale {scale:.3g}. Leave the zeros in "
+            "place."
+        )
+    return difference
+
+
+def _n_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

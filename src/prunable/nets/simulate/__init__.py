@@ -1,0 +1,1 @@
+"""Interacting particles."""

@@ -1,5 +1,0 @@
-"""From a plan to a really smaller model."""
-
-from prunable.nets.surgery.cutting import ShrinkResult, shrink
-
-__all__ = ["ShrinkResult", "shrink"]

@@ -1,0 +1,1 @@
+"""Training: noise, averaging, checkpoints, one network or many."""

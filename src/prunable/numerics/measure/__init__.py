@@ -1,0 +1,1 @@
+"""Measurements of a layer and of a network."""

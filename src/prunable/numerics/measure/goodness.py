@@ -1,0 +1,188 @@
+"""Goodness of fit of a symmetric law to magnitudes, with calibrated p-values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf, erfc, pdtr, pdtrc
+
+from prunable.numerics.stable.half_line import COARSE, half_line
+from prunable.numerics.tails.ecf import StableFit, fit_stable
+from prunable.numerics.weights import calibration
+
+FloatArray = NDArray[np.float64]
+
+# At this size a test sees departures of about one percent in the distribution function.
+TEST_SIZE = 2**15
+# A Gaussian has 2e-9 of its mass beyond six standard deviations.
+FAR = 6.0
+# Of a stable law these shares of the weights, and so many, make its tail.
+FAR_SHARES, FAR_COUNT = (1e-3, 1e-4, 0.0), 30
+
+
+@dataclass(frozen=True)
+class Goodness:
+    """A fitted law and how far the magnitudes are from it.
+
+    Attributes
+    ----------
+    alpha : float
+        Tail index of the law; 2 for a Gaussian.
+    scale : float
+        Scale c of exp(-|c t|^alpha), in the unit of the sample: for a Gaussian law its
+        standard deviation over the square root of 2.
+    ks : float
+        Kolmogorov-Smirnov distance: largest difference of distribution functions.
+    anderson_darling : float
+        Anderson-Darling statistic.
+    p_value : float
+        Probability of a larger Anderson-Darling statistic if the law is right.
+    n : int
+        Observations tested.
+    """
+
+    alpha: float
+    scale: float
+    ks: float
+    anderson_darling: float
+    p_value: float
+    n: int
+
+
+def stable_goodness(sample: NDArray[np.floating[Any]]) -> Goodness | None:
+    """Test the magnitudes of a sample against the stable law fitted to it.
+
+    Parameters
+    ----------
+    sample : ndarray, shape (n,)
+        Finite, centred, without zeros; not checked.
+
+    Returns
+    -------
+    Goodness or None
+        None if no stable law can be fitted.
+
+    Notes
+    -----
+    The null law of the statistic, tail index and scale being estimated from the same sample
+    by `fit_stable`, is tabulated by simulation.
+    """
+    fit = fit_stable(sample)
+    if math.isnan(fit.scale) or fit.alpha < float(calibration.load().law_alpha[0]):
+        return None
+    ascending = np.sort(np.abs(sample.astype(np.float64))) / fit.scale
+    upper = 2 * half_line(fit.alpha, COARSE).sf(ascending)
+    statistic, distance = anderson_darling(1 - upper, upper)
+    p = calibration.p_value(statistic, fit.alpha)
+    return Goodness(fit.alpha, fit.scale, distance, statistic, p, sample.size)
+
+
+def gaussian_goodness(sample: NDArray[np.floating[Any]]) -> Goodness:
+    """Test the magnitudes of a sample against the Gaussian law of the same mean square.
+
+    Parameters
+    ----------
+    sample : ndarray, shape (n,)
+        As in `stable_goodness`.
+
+    Returns
+    -------
+    Goodness
+    """
+    ascending = np.sort(np.abs(sample.astype(np.float64)))
+    deviation = math.sqrt(float(np.mean(ascending**2)))
+    standard = ascending / (math.sqrt(2) * deviation)
+    statistic, distance = anderson_darling(erf(standard), erfc(standard))
+    p = calibration.p_value(statistic, None)
+    return Goodness(2.0, deviation / math.sqrt(2), distance, statistic, p, sample.size)
+
+
+def anderson_darling(lower: FloatArray, upper: FloatArray) -> tuple[float, float]:
+    """Compare probabilities of sorted observations with the uniform law.
+
+    Parameters
+    ----------
+    lower, upper : ndarray, shape (n,)
+        P(X <= x) increasing and P(X > x) decreasing at the sorted observations. Both, so
+        that neither end loses its digits.
+
+    Returns
+    -------
+    tuple of (float, float)
+        The Anderson-Darling statistic and the Kolmogorov-Smirnov distance.
+
+    Notes
+    -----
+    Anderson and Darling (1954).
+    """
+    n = lower.size
+    ranks = np.arange(1, n + 1)
+    tiny = np.finfo(np.float64).tiny
+    logs = np.log(np.maximum(lower, tiny)) + np.log(np.maximum(upper[::-1], tiny))
+    statistic = -n - float(((2 * ranks - 1) * logs).sum()) / n
+    distance = max(float((ranks / n - lower).max()), float((lower - (ranks - 1) / n).max()))
+    return statistic, distance
+
+
+def far_p_value(largest: NDArray[np.floating[Any]], deviation: float, n: int) -> float:
+    """Probability that Gaussian magnitudes lie as often beyond six standard deviations.
+
+    Parameters
+    ----------
+    largest : ndarray
+        The largest magnitudes in increasing order, enough to reach into the body.
+    deviation : float
+        Standard deviation of the fitted Gaussian law.
+    n : int
+        Number of all magnitudes.
+
+    Returns
+    -------
+    float
+        Poisson probability of at least the count found.
+    """
+    count = largest.size - int(np.searchsorted(largest, FAR * deviation, side="right"))
+    expected = n * math.erfc(FAR / math.sqrt(2))
+    return float(pdtrc(count - 1, expected)) if count else 1.0
+
+
+def stable_tail(largest: NDArray[np.floating[Any]], fit: StableFit, n: int) -> tuple[float, float]:
+    """Compare how many magnitudes lie far out with what a fitted stable law expects.
+
+    Parameters
+    ----------
+    largest : ndarray
+        The largest magnitudes in increasing order: at least a thousandth of all, and 30.
+    fit : StableFit
+        The law, with the standard error of its tail index.
+    n : int
+        Number of all magnitudes.
+
+    Returns
+    -------
+    tuple of (float, float)
+        Poisson probability of a count as far from the expected one, beyond the points that a
+        thousandth, a ten-thousandth and 30 weights of the law exceed, the smallest of the
+        three; and the ratio of that count to the expected one. Two standard errors of the
+        tail index, which near 2 decides how much of the law lies there, are granted first.
+    """
+    found = []
+    for share in {max(share, FAR_COUNT / n) for share in FAR_SHARES}:
+        point = half_line(fit.alpha, COARSE).isf(np.array([share / 2]))
+        count = largest.size - int(np.searchsorted(largest, point[0] * fit.scale, side="right"))
+        granted = 2 * fit.estimate.stderr
+        most, fewest = (
+            2 * n * float(half_line(min(max(alpha, 0.5), 2.0), COARSE).sf(point)[0])
+            for alpha in (fit.alpha - granted, fit.alpha + granted)
+        )
+        p = 1.0
+        if count < fewest:
+            p = float(pdtr(count, fewest))
+        elif count > most:
+            p = float(pdtrc(count - 1, most))
+        found.append((p, count / (n * share)))
+    return min(found)

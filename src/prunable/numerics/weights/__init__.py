@@ -1,0 +1,1 @@
+"""Magnitudes of weights: order, selection, shares."""

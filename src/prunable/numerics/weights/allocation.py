@@ -1,0 +1,290 @@
+"""The best share to keep in each layer under one budget of error.
+
+Pruning weight w of layer l adds w^2 / ||w_l||^2 to the sum of squared relative errors, and
+removes one weight. All weights save the same, so the cheapest go first: the fewest weights
+are kept by one threshold on |w| / ||w_l||. Two simpler rules stand beside: one relative
+error for every layer, and one threshold on |w| itself.
+
+Layers are seen twice: first as histograms, which bracket the thresholds, then the few
+weights inside the brackets decide exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.errors import InputError
+from prunable.numerics.weights.magnitudes import BINS, Magnitudes, bin_edges
+
+# The logarithms of two doubles are at most 1,500 apart: brackets end 1e-4 wide.
+HALVINGS = 24
+
+FloatArray = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+class Rule(StrEnum):
+    """In which order weights of all layers go: by |w| / ||w_l||, or by |w|."""
+
+    BEST = "best"
+    GLOBAL_THRESHOLD = "global_threshold"
+
+
+@dataclass(frozen=True, eq=False)
+class LayerBins:
+    """What one layer's first pass leaves: its occupied bins.
+
+    Attributes
+    ----------
+    n : int
+        Weights.
+    norm : float
+        Euclidean norm, positive.
+    bins : ndarray of int64
+        Numbers of occupied bins, increasing.
+    counts, squares : ndarray
+        Weights below and up to the end of each of these bins, and their sum of squares over
+        the squared norm; shape (len(bins) + 1,), from 0.
+    low, high : ndarray
+        Smallest and largest magnitude that each bin can hold.
+    """
+
+    n: int
+    norm: float
+    bins: Counts
+    counts: Counts
+    squares: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    @classmethod
+    def of(cls, magnitudes: Magnitudes) -> LayerBins | None:
+        """Sum up a layer; None if it is all zero, or its norm is no double."""
+        histogram = magnitudes.histogram
+        total = float(histogram.sums.sum())
+        norm = math.sqrt(total) * histogram.unit
+        if not 0 < norm < math.inf:
+            return None
+        bins = np.flatnonzero(histogram.counts)
+        edges = bin_edges(magnitudes.values.dtype).astype(np.float64)
+        counts = np.append(0, np.cumsum(histogram.counts[bins]))
+        squares = np.append(0.0, np.cumsum(histogram.sums[bins])) / total
+        above = np.append(edges, np.inf)[bins + 1]
+        return cls(magnitudes.size, norm, bins, counts, squares, edges[bins], above)
+
+    def unit(self, rule: Rule) -> float:
+        """What a common threshold is multiplied by to meet this layer's magnitudes."""
+        return self.norm if rule == Rule.BEST else 1.0
+
+    def below(self, threshold: float) -> int:
+        """Occupied bins that lie wholly below a magnitude."""
+        return int(np.searchsorted(self.high, threshold, side="right"))
+
+    def up_to(self, threshold: float) -> int:
+        """Occupied bins that start at or below a magnitude."""
+        return int(np.searchsorted(self.low, threshold, side="right"))
+
+
+@dataclass(frozen=True, eq=False)
+class Bracket:
+    """For one rule and one budget: bins surely pruned and bins to look into, per layer."""
+
+    rule: Rule
+    budget: float
+    sure: Counts
+    open_end: Counts
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """Weights kept in each layer.
+
+    Attributes
+    ----------
+    rule : Rule
+    budget : float
+        Bound of the sum of squared relative errors.
+    spent : float
+        The sum realised.
+    kept : ndarray of int64
+        Weights kept, one number a layer.
+    """
+
+    rule: Rule
+    budget: float
+    spent: float
+    kept: Counts
+
+
+def allocate(
+    layers: Sequence[Magnitudes], budgets: Sequence[float], rule: Rule = Rule.BEST
+) -> list[Allocation]:
+    """Keep the fewest weights under bounds on the sum of squared relative errors.
+
+    Parameters
+    ----------
+    layers : sequence of Magnitudes
+        Those of each layer; layers that are all zero keep nothing.
+    budgets : sequence of float
+        Bounds of sum_l ||w_l - w_hat_l||^2 / ||w_l||^2, each >= 0.
+    rule : Rule
+        BEST is optimal; GLOBAL_THRESHOLD is the common practice.
+
+    Returns
+    -------
+    list of Allocation
+        One a budget.
+
+    Raises
+    ------
+    InputError
+        If a budget is negative or not finite.
+    """
+    sketches = [LayerBins.of(layer) for layer in layers]
+    brackets = bracket(sketches, [(rule, budget) for budget in budgets])
+    return settle(sketches, brackets, layers)
+
+
+def bracket(
+    sketches: Sequence[LayerBins | None], questions: Sequence[tuple[Rule, float]]
+) -> list[Bracket]:
+    """Find the bins in which the thresholds lie.
+
+    Parameters
+    ----------
+    sketches : sequence of LayerBins or None
+        First pass over each layer.
+    questions : sequence of (Rule, float)
+        Rules and budgets.
+
+    Returns
+    -------
+    list of Bracket
+
+    Raises
+    ------
+    InputError
+        If a budget is negative or not finite.
+    """
+    found = []
+    for rule, budget in questions:
+        if not 0 <= budget < math.inf:
+            raise InputError.parameter("budget", "bracket", "finite and >= 0", budget)
+        low, high = _threshold(sketches, rule, budget)
+        sure = [s.below(low * s.unit(rule)) if s else 0 for s in sketches]
+        ends = [s.up_to(high * s.unit(rule)) if s else 0 for s in sketches]
+        found.append(Bracket(rule, budget, np.array(sure), np.array(ends)))
+    return found
+
+
+def settle(
+    sketches: Sequence[LayerBins | None], brackets: Sequence[Bracket], layers: Iterable[Magnitudes]
+) -> list[Allocation]:
+    """Decide inside the brackets, with a second pass over the layers.
+
+    Parameters
+    ----------
+    sketches : sequence of LayerBins or None
+    brackets : sequence of Bracket
+    layers : iterable of Magnitudes
+        The layers again, in the same order; one is held at a time.
+
+    Returns
+    -------
+    list of Allocation
+        One a bracket.
+    """
+    keys: list[list[FloatArray]] = [[] for _ in brackets]
+    costs: list[list[FloatArray]] = [[] for _ in brackets]
+    owners: list[list[Counts]] = [[] for _ in brackets]
+    for place, (sketch, layer) in enumerate(zip(sketches, layers, strict=True)):
+        if sketch is None:
+            continue
+        asked = np.zeros(BINS, dtype=np.bool_)
+        for b in brackets:
+            asked[sketch.bins[b.sure[place] : b.open_end[place]]] = True
+        if not asked.any():
+            continue
+        gathered = np.sort(layer.gather(asked)).astype(np.float64)
+        for i, b in enumerate(brackets):
+            first, last = int(b.sure[place]), int(b.open_end[place])
+            if first == last:
+                continue
+            ends = np.searchsorted(gathered, [sketch.low[first], sketch.high[last - 1]])
+            inside = gathered[ends[0] : ends[1]]
+            relative = inside / sketch.norm
+            keys[i].append(relative if b.rule == Rule.BEST else inside)
+            costs[i].append(relative**2)
+            owners[i].append(np.full(inside.size, place))
+    return [_settle_one(sketches, b, keys[i], costs[i], owners[i]) for i, b in enumerate(brackets)]
+
+
+def _settle_one(
+    sketches: Sequence[LayerBins | None],
+    b: Bracket,
+    keys: list[FloatArray],
+    costs: list[FloatArray],
+    owners: list[Counts],
+) -> Allocation:
+    pruned = np.array([s.counts[b.sure[i]] if s else 0 for i, s in enumerate(sketches)])
+    spent = sum(float(s.squares[b.sure[i]]) for i, s in enumerate(sketches) if s)
+    if keys:
+        # equal keys go in the order of the layers
+        order = np.argsort(np.concatenate(keys), kind="stable")
+        running = spent + np.append(0.0, np.cumsum(np.concatenate(costs)[order]))
+        # a budget met up to rounding is met
+        more = int(np.searchsorted(running, b.budget * (1 + 1e-12), side="right")) - 1
+        more = max(more, 0)
+        spent = float(running[more])
+        gone = np.concatenate(owners)[order[:more]]
+        pruned = pruned + np.bincount(gone, minlength=len(sketches))
+    sizes = np.array([s.n if s else 0 for s in sketches])
+    return Allocation(b.rule, b.budget, spent, sizes - pruned)
+
+
+def _threshold(
+    sketches: Sequence[LayerBins | None], rule: Rule, budget: float
+) -> tuple[float, float]:
+    """A common threshold that the budget surely allows, and one that it surely exceeds."""
+    used = [s for s in sketches if s]
+    if not used:
+        return 0.0, 0.0
+
+    def certain(log_t: float) -> float:
+        """Cost of all weights that lie below the threshold, at least."""
+        return sum(float(s.squares[s.up_to(math.exp(log_t) * s.unit(rule))]) for s in used)
+
+    def possible(log_t: float) -> float:
+        return sum(float(s.squares[s.below(math.exp(log_t) * s.unit(rule))]) for s in used)
+
+    lowest = min(float(s.low[s.low > 0].min(initial=s.norm)) / s.unit(rule) for s in used)
+    highest = max(float(s.low[-1]) / s.unit(rule) for s in used)
+    ends = _log(lowest) - 1, _log(highest) + 2
+    # up to `low` even whole bins that begin there are affordable; above `high` not even
+    # the bins that end there
+    low = _last(lambda t: certain(t) <= budget, *ends)
+    high = _last(lambda t: possible(t) <= budget, *ends)
+    return math.exp(low), math.exp(high) * (1 + 1e-9)
+
+
+def _log(value: float) -> float:
+    """Logarithm, inside the doubles by a margin."""
+    return min(max(math.log(value) if value > 0 else -740.0, -740.0), 700.0)
+
+
+def _last(allowed: Callable[[float], bool], low: float, high: float) -> float:
+    """Largest argument, to 1e-4, at which a monotone condition still holds."""
+    if not allowed(low):
+        return low
+    if allowed(high):
+        return high
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if allowed(middle) else (low, middle)
+    return low

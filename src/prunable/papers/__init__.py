@@ -1,0 +1,1 @@
+"""Four papers as declarations: one package a paper, its published numbers in one data file."""

@@ -1,0 +1,252 @@
+"""Stages that prune a trained network at random and evaluate its bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from prunable.certify.bounds.bartlett2017 import covering_capacity
+from prunable.certify.bounds.base import BoundResult
+from prunable.certify.bounds.comparison import like_with_like
+from prunable.certify.bounds.distributed_sparsity import line_counts
+from prunable.certify.bounds.facts import FloatArray, NetworkFacts
+from prunable.certify.bounds.matrix_facts import layer_facts
+from prunable.certify.bounds.neyshabur2015 import frobenius_capacity
+from prunable.certify.bounds.neyshabur2017 import spectral_capacity
+from prunable.certify.bounds.parameter_counting import parameter_count
+from prunable.certify.bounds.pruning_moments import kept_share, layer_error
+from prunable.certify.bounds.random_pruning import Draws, choose_strength
+from prunable.certify.bounds.sketched_network import needed_margin, sketched_bound
+from prunable.certify.bounds.spectral_perturbation import contraction
+from prunable.certify.network_bounds import bounds_of_model, facts_of_model, margins_of, with_layers
+from prunable.nets.train.training import predict
+from prunable.numerics.randomness import rng
+from prunable.papers.guha2023.specs import ComparedBoundsSpec, MarginPruneSpec, StrengthsSpec
+from prunable.papers.guha2023.training import network, signed_data
+from prunable.runs.store import Run
+
+Result = dict[str, Any]
+
+
+def prune_by_margin(spec: MarginPruneSpec, run: Run) -> Result:
+    """Prune as strongly as the smallest training margin allows, and evaluate the tables' rows.
+
+    Returns
+    -------
+    dict
+        n, weights, input_norm; refined (epochs of refinement; 0 for a snapshot); margin (min,
+        median); errors (train, test, pruned_test);
+        strength (d, chi, needed, steps, reason); kept; parts of the new bound; logs (natural
+        logarithms of raw capacities, of the new bound and of theorem 5.2, null where infinite);
+        theorem (failure, violated); layers.
+    """
+    case = _Case.of(spec, run)
+    strength = choose_strength(case.facts, case.draws)
+    matrices = case.draws.pruned(strength.d)
+    facts, pruned = case.pruned_facts(matrices), with_layers(case.model, matrices)
+    ours = sketched_bound(facts, strength.d, variant="authors-code")
+    theorem = sketched_bound(facts, strength.d)
+    capacities = {
+        "neyshabur2015": frobenius_capacity(facts),
+        "neyshabur2017": spectral_capacity(facts, variant="authors-code"),
+        "bartlett2017_code": covering_capacity(facts, variant="authors-code"),
+        "bartlett2017_intended": covering_capacity(facts, variant="authors-intended"),
+        "bartlett2017_true": covering_capacity(facts),
+        "counting": parameter_count(facts, "dense"),
+    }
+    logs = {**capacities, "ours": ours, "theorem": theorem}
+    return {
+        "n": facts.n,
+        "weights": facts.weights,
+        "input_norm": facts.input_norm,
+        "refined": run.result(spec.train)["refined"] if spec.epoch is None else 0,
+        "margin": {"min": float(facts.margins.min()), "median": float(np.median(facts.margins))},
+        "errors": {
+            "train": float(np.mean(facts.margins <= 0)),
+            "test": case.test_error(case.model),
+            "pruned_test": case.test_error(pruned),
+        },
+        "strength": {
+            "d": strength.d,
+            "chi": kept_share(strength.d),
+            "needed": strength.needed,
+            "steps": strength.steps,
+            "reason": strength.reason,
+        },
+        "kept": facts.pruned_kept,
+        "parts": {
+            "margin_loss": ours.term("R^_gamma'").value,
+            "complexity": ours.term("complexity").value,
+        },
+        "logs": {name: _finite(bound.log_value) for name, bound in logs.items()},
+        "theorem": {
+            "failure": theorem.delta,
+            "violated": [[a.name, a.by] for a in theorem.violated],
+        },
+        "layers": _layers(facts, strength.d),
+    }
+
+
+def compare_bounds(spec: ComparedBoundsSpec, run: Run) -> Result:
+    """Evaluate every bound of a pruned network, biases folded into the layers.
+
+    Returns
+    -------
+    dict
+        n; rows (see `like_with_like`); bounds on risks (name, variant, about, log_value,
+        vacuous, delta, violated).
+    """
+    case = _Case.of(spec.pruned, run)
+    d = run.result(spec.pruned)["strength"]["d"]
+    results = bounds_of_model(
+        case.model,
+        case.x,
+        case.y,
+        with_layers(case.model, case.draws.pruned(d)),
+        d=d,
+        fold=True,
+        delta=spec.delta,
+        # no pixel of [-1, 1] leaves the ball of this radius
+        input_bound=math.sqrt(case.x.shape[1]),
+        stability_examples=spec.stability_examples,
+    )
+    return {
+        "n": len(case.x),
+        "rows": [row.to_dict() for row in like_with_like(results)],
+        "bounds": [_brief(result) for result in results if result.quantity == "risk"],
+    }
+
+
+def prune_at_strengths(spec: StrengthsSpec, run: Run) -> Result:
+    """Prune at given strengths, and hold what the lemmas allow for against what happens.
+
+    Returns
+    -------
+    dict
+        n, min_margin, and rows, one a strength: d; chi; needed, the margin that lemma C.2 asks
+        for; change_true and change_norm, the largest change of the true class's logit and of
+        the logits' vector on a training example; kept; row_count, of the layer with most
+        inputs, and row_bound; line_ratio, the largest count over its bound; error_ratio, the
+        largest spectral change over lemma 4.2's; train_error; test_error.
+    """
+    case = _Case.of(spec, run)
+    logits = predict(case.model, case.x).double()
+    widest = max(range(case.facts.depth), key=lambda i: case.facts.layers[i].inputs)
+    rows = []
+    for number, d in enumerate(spec.strengths, 1):
+        matrices = case.draws.pruned(d)
+        facts, pruned = case.pruned_facts(matrices), with_layers(case.model, matrices)
+        after = predict(pruned, case.x).double()
+        change = after - logits
+        bounds = [line_counts(layer.matrix_shape, d).value for layer in facts.layers]
+        rows.append(
+            {
+                "d": d,
+                "chi": kept_share(d),
+                "needed": needed_margin(facts, [layer.change_spectral for layer in facts.layers]),
+                "change_true": float(change.gather(1, case.y.view(-1, 1)).abs().max()),
+                "change_norm": float(change.norm(dim=1).max()),
+                "kept": facts.pruned_kept,
+                "row_count": facts.layers[widest].row_count,
+                "row_bound": bounds[widest],
+                "line_ratio": max(
+                    max(layer.row_count, layer.column_count) / bound
+                    for layer, bound in zip(facts.layers, bounds, strict=True)
+                ),
+                "error_ratio": max(layer["error_ratio"] for layer in _layers(facts, d)),
+                "train_error": float((after.argmax(1) != case.y).double().mean()),
+                "test_error": case.test_error(pruned),
+            }
+        )
+        run.on_step(number)
+    return {"n": case.facts.n, "min_margin": float(case.facts.margins.min()), "rows": rows}
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """A trained network, its data, what the bounds ask about it, and the draws of its masks."""
+
+    model: nn.Module
+    x: torch.Tensor
+    y: torch.Tensor
+    x_test: torch.Tensor
+    y_test: torch.Tensor
+    facts: NetworkFacts
+    draws: Draws
+
+    @classmethod
+    def of(cls, spec: MarginPruneSpec | StrengthsSpec, run: Run) -> _Case:
+        train = spec.train
+        data = signed_data(train.dataset, train.split, train.split_seed, train.train_size)
+        model = network(run.folder_of(train), train, spec.epoch)
+        x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train.copy())
+        draws = Draws.of(
+            [m.weight.detach().numpy() for m in model.modules() if isinstance(m, nn.Linear)],
+            rng(train.seed, "masks"),
+            protect_diagonal=spec.protect_diagonal,
+        )
+        return cls(
+            model,
+            x,
+            y,
+            torch.from_numpy(data.x_test),
+            torch.from_numpy(data.y_test.copy()),
+            facts_of_model(model, x, y),
+            draws,
+        )
+
+    def pruned_facts(self, matrices: tuple[FloatArray, ...]) -> NetworkFacts:
+        """Facts of the network after its layers became `matrices`."""
+        layers = tuple(
+            layer_facts(known.name, dense, pruned, contraction=known.contraction)
+            for known, dense, pruned in zip(
+                self.facts.layers, self.draws.matrices, matrices, strict=True
+            )
+        )
+        return replace(self.facts, layers=layers)
+
+    def test_error(self, model: nn.Module) -> float:
+        """Share of test examples that are misread."""
+        return float(np.mean(margins_of(model, self.x_test, self.y_test) <= 0))
+
+
+def _layers(facts: NetworkFacts, d: float) -> list[Result]:
+    rows = []
+    for layer in facts.layers:
+        limit = layer_error(layer.matrix_shape, layer.variance, d).value if d > 0 else 0.0
+        rows.append(
+            {
+                "shape": list(layer.matrix_shape),
+                "spectral": layer.spectral,
+                "frobenius": layer.frobenius,
+                "excess_kurtosis": layer.excess_kurtosis,
+                # lemma 4.2 at C = 1
+                "error_ratio": layer.change_spectral / limit if limit > 0 else 0.0,
+                "contraction": layer.contraction,
+                "contraction_claimed": contraction(
+                    layer.inputs, layer.outputs, facts.n, variant="authors-code"
+                ),
+            }
+        )
+    return rows
+
+
+def _brief(result: BoundResult) -> Result:
+    return {
+        "name": result.name,
+        "variant": result.variant,
+        "about": result.about,
+        "log_value": _finite(result.log_value),
+        "vacuous": result.vacuous,
+        "delta": result.delta,
+        "violated": [[a.name, a.by] for a in result.violated],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

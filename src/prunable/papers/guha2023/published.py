@@ -1,0 +1,144 @@
+"""The published numbers, and what follows from them without any network."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from prunable.certify.bounds.pruning_moments import pruned_share, strength_of
+from prunable.certify.bounds.spectral_perturbation import contraction
+
+PAPER = "guha2023"
+DEPTH, CLASSES = 5, 10
+BASELINES = ("neyshabur2015", "neyshabur2017", "bartlett2017")
+TABLES = {"mnist": "1", "cifar10": "2"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One column of the tables.
+
+    Parameters
+    ----------
+    dataset : str
+    width, inputs : int
+        Hidden units of each of the four hidden layers; inputs of the first.
+    n : int
+        Training examples, inferred.
+    logs : dict
+        Natural logarithms by row: raw capacities of others, bound of the paper, true error.
+    """
+
+    dataset: str
+    width: int
+    inputs: int
+    n: int
+    logs: dict[str, float]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Of the five weight matrices, (outputs, inputs)."""
+        sides = [self.inputs, *[self.width] * (DEPTH - 1), CLASSES]
+        return list(zip(sides[1:], sides[:-1], strict=True))
+
+    @property
+    def weights(self) -> int:
+        """Weights of all layers."""
+        return sum(a * b for a, b in self.shapes)
+
+    def rate(self, row: str) -> float:
+        """A row as the logarithm of a root per example; the paper's own is one already."""
+        return self.logs[row] if row == "ours" else (self.logs[row] - math.log(self.n)) / 2
+
+    @property
+    def counting_rate(self) -> float:
+        """Logarithm of sqrt(weights / n)."""
+        return (math.log(self.weights) - math.log(self.n)) / 2
+
+    @property
+    def implied_chi(self) -> float:
+        """Kept share that makes the row `ours`, if its margin loss is 0."""
+        numbers = sum(a * b * math.log(max(a, b)) ** 2 for a, b in self.shapes)
+        return math.exp(2 * self.logs["ours"]) * self.n / numbers
+
+    @property
+    def implied_d(self) -> float:
+        """Strength of the pruning that belongs to `implied_chi`."""
+        return strength_of(min(self.implied_chi, 1.0))
+
+    def margin_excess(self, input_norm: float) -> float:
+        """Least factor by which the margin needed exceeds the smallest training margin.
+
+        Parameters
+        ----------
+        input_norm : float
+            Largest norm of a training input.
+
+        Notes
+        -----
+        The row Bartlett 2017 says how large the margin is beside the norms of the layers, the
+        row `ours` how strong the pruning. By lemma 4.1 ||Delta||_F^2 is r^(3/2) ||A||_F^2 in
+        the mean, r = d / (d + 2), and a spectral norm is at least the Frobenius norm over
+        sqrt(width); so lemma C.2 needs at least e max||x|| kappa_L r^(3/4) exp(row / 2) /
+        sqrt(width) margins, with the released code's norms.
+        """
+        log_excess = (
+            1
+            + math.log(input_norm)
+            + math.log(contraction(self.width, CLASSES, self.n, variant="authors-code"))
+            + 1.5 * math.log(pruned_share(self.implied_d))
+            + self.logs["bartlett2017"] / 2
+            - 0.5 * math.log(self.width)
+        )
+        return math.exp(log_excess)
+
+
+@cache
+def _document() -> dict[str, Any]:
+    folder = resources.files("prunable.papers")
+    document: dict[str, Any] = json.loads(folder.joinpath(f"{PAPER}.json").read_text("utf-8"))
+    return document
+
+
+def columns(dataset: str) -> tuple[Published, ...]:
+    """Published columns of a data set, by width; none of one the paper does not have."""
+    if dataset not in TABLES:
+        return ()
+    table = _document()["tables"][TABLES[dataset]]
+    return tuple(
+        Published(
+            dataset,
+            width,
+            table["inputs"],
+            table["inferred"]["n"],
+            {row: values[i] for row, values in table["stated"].items()},
+        )
+        for i, width in enumerate(table["widths"])
+    )
+
+
+def column(dataset: str, width: int) -> Published | None:
+    """The published column of a data set and width."""
+    return next((c for c in columns(dataset) if c.width == width), None)
+
+
+def nearest(dataset: str, width: int) -> Published | None:
+    """The published column of a width, or the only one that the paper has of the data set."""
+    known = columns(dataset)
+    return column(dataset, width) or (known[0] if len(known) == 1 else None)
+
+
+def figure(number: str) -> dict[str, Any]:
+    """What is known of a figure; "repository" is that of the released code.
+
+    Returns
+    -------
+    dict
+        caption, place, `stated` and `inferred`.
+    """
+    found: dict[str, Any] = _document()["figures"][number]
+    return found

@@ -1,0 +1,177 @@
+"""Training of the networks, with snapshots, until every training example is read right."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from prunable.certify.network_bounds import margins_of
+from prunable.data.loaders import Dataset, load
+from prunable.errors import InputError
+from prunable.experiments.train.stages import (
+    MODEL,
+    architecture_of,
+    new_network,
+    split_metrics,
+    training_settings,
+)
+from prunable.nets.archive import load_tensors, save_tensors
+from prunable.nets.train.training import TrainingSettings, train
+from prunable.numerics.randomness import child_seed
+from prunable.papers.guha2023.specs import MarginTrainSpec
+from prunable.runs.execution import CHECKPOINT
+from prunable.runs.store import Run
+
+# Refinement: the learning rate of its first epoch beside that of the training, by what it falls
+# from epoch to epoch, and how often more an example comes whose margin is below the limit.
+REFINE_SHARE, FALL, SMALL_MARGIN, REPEATS = 0.2, 0.75, 2.0, 16
+REFINED = "refined.safetensors"
+
+
+def train_stage(spec: MarginTrainSpec, run: Run) -> dict[str, Any]:
+    """Train one network; leaves its weights, and those of its snapshots, in the run's folder.
+
+    Returns
+    -------
+    dict
+        status, reason, refined (epochs of refinement), metrics, log of the training.
+    """
+    data = signed_data(spec.dataset, spec.split, spec.split_seed, spec.train_size)
+    x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train.copy())
+    model = new_network(spec, data)
+    metadata = {"run_id": spec.run_id, **architecture_of(spec, data).metadata()}
+    due = {epoch * spec.steps_per_epoch: epoch for epoch in spec.snapshots}
+
+    def on_step(step: int) -> None:
+        if step in due:
+            save_tensors(run.folder / snapshot_name(due[step]), model.state_dict(), metadata)
+        run.on_step(step)
+
+    outcome = train(
+        _arithmetic(model, spec),
+        x,
+        y,
+        training_settings(spec),
+        checkpoint=run.folder / CHECKPOINT,
+        on_step=on_step,
+    )
+    found: dict[str, Any] = {"status": outcome.status, "reason": outcome.reason, "log": outcome.log}
+    if outcome.status != "done":
+        return found
+    refined = refine(model, x, y, spec, run.folder, on_epoch=lambda: run.on_step(spec.steps))
+    save_tensors(run.folder / MODEL, model.state_dict(), metadata)
+    (run.folder / REFINED).unlink(missing_ok=True)
+    return {**found, "refined": refined, "metrics": split_metrics(model, data)}
+
+
+def refine(
+    model: torch.nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    spec: MarginTrainSpec,
+    folder: Path,
+    *,
+    on_epoch: Callable[[], object],
+) -> int:
+    """Train single epochs until the smallest training margin is positive.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Changed in place.
+    x, y : Tensor
+        Training set.
+    spec : MarginTrainSpec
+        At most `refine_epochs`.
+    folder : Path
+        Keeps the weights after each epoch, so that a killed run goes on.
+    on_epoch : callable
+        Called after each.
+
+    Returns
+    -------
+    int
+        Epochs taken.
+    """
+    kept, done = folder / REFINED, 0
+    if kept.exists():
+        tensors, metadata = load_tensors(kept)
+        model.load_state_dict(tensors)
+        done = int(metadata["epochs"])
+    while done < spec.refine_epochs and (margins := margins_of(model, x, y)).min() <= 0:
+        small = np.flatnonzero(margins < SMALL_MARGIN)
+        chosen = torch.from_numpy(np.concatenate([np.arange(len(margins)), *[small] * REPEATS]))
+        steps = -(-len(chosen) // spec.batch_size)
+        settings = TrainingSettings(
+            lr=REFINE_SHARE * spec.eta * FALL**done,
+            steps=steps,
+            batch_size=spec.batch_size,
+            seed=child_seed(spec.seed, "refine", done),
+            optimizer="adam",
+            schedule="cosine",
+            log_every=steps,
+        )
+        train(_arithmetic(model, spec), x[chosen], y[chosen], settings)
+        done += 1
+        save_tensors(kept, model.state_dict(), {"epochs": str(done)})
+        on_epoch()
+    return done
+
+
+def network(folder: Path, spec: MarginTrainSpec, epoch: int | None = None) -> torch.nn.Module:
+    """The network that a finished run left in its folder, or a snapshot of it."""
+    data = signed_data(spec.dataset, spec.split, spec.split_seed, spec.train_size)
+    model = new_network(spec, data)
+    name = MODEL if epoch is None else snapshot_name(epoch)
+    model.load_state_dict(load_tensors(folder / name)[0])
+    return model
+
+
+def snapshot_name(epoch: int) -> str:
+    """File of the weights after an epoch."""
+    return f"epoch-{epoch}.safetensors"
+
+
+@functools.lru_cache(maxsize=1)
+def signed_data(name: str, split: str | None, split_seed: int, train_size: int | None) -> Dataset:
+    """Load pictures as vectors in [-1, 1], the first so many of the training set.
+
+    Raises
+    ------
+    InputError
+        If there are fewer.
+    """
+    data = load(name, split=split, split_seed=split_seed)
+    count = len(data.y_train)
+    if train_size is not None and train_size > count:
+        raise InputError.parameter(
+            "train_size", "MarginTrainSpec", f"at most {count} for {name}", train_size
+        )
+    x_train = data.x_train[:train_size] * 2 - 1
+    return replace(
+        data, x_train=x_train, x_test=data.x_test * 2 - 1, y_train=data.y_train[:train_size]
+    )
+
+
+def _arithmetic(model: torch.nn.Module, spec: MarginTrainSpec) -> torch.nn.Module:
+    return _Bfloat16(model) if spec.bfloat16 else model
+
+
+class _Bfloat16(torch.nn.Module):
+    """A model whose matrix products are those of bfloat16; its weights stay float32."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits in float32."""
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits: torch.Tensor = self.model(x)
+        return logits.float()

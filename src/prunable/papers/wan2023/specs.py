@@ -1,0 +1,144 @@
+"""Runs behind the tables: training as the step sizes are printed, pruning, and controls."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from prunable.data.registry import registered
+from prunable.errors import InputError
+from prunable.numerics.stable import check_alpha
+from prunable.runs.spec import Spec
+
+_STAGES = "prunable.papers.wan2023.stages"
+# Seconds on one core for each multiplication and for each stable variable drawn.
+_PER_PRODUCT, _PER_DRAW = 4e-11, 2e-8
+
+
+class TwoLayerTrainSpec(Spec):
+    """Trains a network of one hidden layer with heavy-tailed noise on its hidden weights.
+
+    The network is sum_i c_i relu(<theta_i, x>), both layers start as torch starts linear
+    layers and are trained with the learning rate eta. `TrainSpec` of net "mean-field" divides
+    by the width and multiplies eta by it instead.
+
+    Parameters
+    ----------
+    dataset : str
+        Registered name.
+    split : {"shuffled", "official"}
+    classes : {"all", "first-or-not"}
+        "first-or-not" tells the first class from all others: normal heartbeats from abnormal.
+    train_size : int, optional
+        Train on the first so many examples.
+    width : int
+        Hidden units n.
+    eta : float
+        Learning rate, also of the noise's scale sigma * eta^(1/alpha).
+    batch_size, steps : int
+    until_accuracy : float, optional
+        Stop at this training accuracy.
+    evaluate_every : int
+        Steps between looks at it.
+    noise : {"none", "type1", "type2", "type3"}
+    alpha, sigma : float
+        Tail index and level of the noise; None and 0 without noise.
+    seed : int
+        Of initial weights, batches and noise.
+    """
+
+    stage: ClassVar[str] = f"{_STAGES}:train_stage"
+
+    dataset: str
+    split: Literal["shuffled", "official"]
+    classes: Literal["all", "first-or-not"] = "all"
+    train_size: int | None = Field(default=None, ge=1)
+    width: int = Field(ge=1)
+    eta: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    until_accuracy: float | None = Field(default=None, gt=0, le=1)
+    evaluate_every: int = Field(default=100, ge=1)
+    noise: Literal["none", "type1", "type2", "type3"] = "none"
+    alpha: float | None = None
+    sigma: float = Field(default=0.0, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _noise_is_whole(self) -> Self:
+        where = "TwoLayerTrainSpec"
+        if (self.noise == "none") != (self.alpha is None):
+            raise InputError.parameter(
+                "alpha", where, "given with noise, and only then", self.alpha
+            )
+        if self.alpha is None:
+            if self.sigma:
+                raise InputError.parameter("sigma", where, "0 without noise", self.sigma)
+        else:
+            check_alpha(self.alpha, where)
+        return self
+
+    def estimated_seconds(self) -> float:
+        """Rough time on one core: the products of a step, the draws, the evaluations."""
+        data = registered(self.dataset)
+        features = _FEATURES.get(self.dataset, 1024)
+        examples = min(self.train_size or data.n_train, data.n_train)
+        weights = self.width * features
+        step = 2 * min(self.batch_size, examples) * weights * _PER_PRODUCT
+        draws = {"none": 0, "type1": self.width, "type2": weights, "type3": weights // 2}
+        look = examples * weights * _PER_PRODUCT / self.evaluate_every
+        # Where a stop rule is met, it is met about half way.
+        steps = self.steps * (1.0 if self.until_accuracy is None else 0.5)
+        return 0.2 + steps * (step + draws[self.noise] * _PER_DRAW + look)
+
+
+_FEATURES = {"ecg5000": 140, "mnist": 784, "fashion-mnist": 784, "cifar10": 3072, "digits": 64}
+
+
+class TwoLayerPruneSpec(Spec):
+    """Measures one trained network, and prunes its columns by both criteria.
+
+    Parameters
+    ----------
+    train : TwoLayerTrainSpec
+        The network.
+    tolerance : float
+        Bound of both criteria: squared relative error, and relative Frobenius error.
+    eps : tuple of float
+        Grid of the curve kappa(eps).
+    norm_decades : (float, float)
+        log10 range of the histogram of column norms; outliers fall in the end bins.
+    norm_bins : int
+    """
+
+    stage: ClassVar[str] = f"{_STAGES}:prune_stage"
+
+    train: TwoLayerTrainSpec
+    tolerance: float = Field(default=0.1, gt=0, lt=1)
+    eps: tuple[float, ...]
+    norm_decades: tuple[float, float] = (-1.5, 2.5)
+    norm_bins: int = Field(default=80, ge=1)
+
+    def estimated_seconds(self) -> float:
+        """Rough time on one core: three passes over all examples."""
+        data = registered(self.train.dataset)
+        products = (data.n_train + data.n_test) * self.train.width
+        return 0.2 + 3 * products * _FEATURES.get(self.train.dataset, 1024) * _PER_PRODUCT
+
+
+class PrunedAlikeSpec(Spec):
+    """Prunes a network trained without noise as far as others, on average, can be.
+
+    Parameters
+    ----------
+    train : TwoLayerTrainSpec
+        The network without noise.
+    noisy : tuple of TwoLayerPruneSpec
+        Their mean pruned share by the squared criterion is what is pruned.
+    """
+
+    stage: ClassVar[str] = f"{_STAGES}:prune_alike_stage"
+
+    train: TwoLayerTrainSpec
+    noisy: tuple[TwoLayerPruneSpec, ...] = Field(min_length=1)

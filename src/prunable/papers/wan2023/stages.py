@@ -1,0 +1,163 @@
+"""The stages of the runs: training, measuring and pruning networks of one hidden layer."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from prunable.data.loaders import Dataset, load
+from prunable.experiments.train.stages import MODEL, split_metrics
+from prunable.nets.archive import load_tensors, save_tensors
+from prunable.nets.models.initialisation import linear
+from prunable.nets.networks.views import views_of
+from prunable.nets.prune.masks import apply_plan_
+from prunable.nets.prune.plan import Error, Keep
+from prunable.nets.prune.strategies.node import NodePruning
+from prunable.nets.train.batched import Replica, train_together
+from prunable.nets.train.noise import HeavyTailedNoise
+from prunable.nets.train.training import TrainingSettings
+from prunable.numerics.randomness import child_seed, rng
+from prunable.numerics.weights.compressibility import Criterion, eps_from, kappa_curve
+from prunable.papers.wan2023.specs import PrunedAlikeSpec, TwoLayerPruneSpec, TwoLayerTrainSpec
+from prunable.runs.execution import CHECKPOINT
+from prunable.runs.store import Run
+
+Result = dict[str, Any]
+HIDDEN = "hidden.weight"
+# Share of the columns, those of largest norm, whose part of the squared norm is stored.
+TOP = 0.01
+
+
+def train_stage(spec: TwoLayerTrainSpec, run: Run) -> Result:
+    """Train one network; leaves its weights in the run's folder."""
+    data = dataset_of(spec)
+    model = new_network(spec, data)
+    x, y = torch.from_numpy(data.x_train.copy()), torch.from_numpy(data.y_train.copy())
+    replica = Replica(model, training_settings(spec), run.folder / CHECKPOINT, run.on_step)
+    (outcome,) = train_together([replica], x, y, threads=1)
+    metrics: dict[str, float] = {}
+    if outcome.status == "done":
+        save_tensors(run.folder / MODEL, model.state_dict(), {"run_id": spec.run_id})
+        metrics = split_metrics(model, data)
+    return {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "stopped": outcome.stopped,
+        "steps": outcome.steps,
+        "metrics": metrics,
+    }
+
+
+def prune_stage(spec: TwoLayerPruneSpec, run: Run) -> Result:
+    """Measure one trained network, and prune it by both criteria."""
+    data = dataset_of(spec.train)
+    model = _trained(spec.train, run)
+    norms = np.sort(column_norms(model))
+    metrics: dict[str, float] = split_metrics(model, data)
+    for criterion in Criterion:
+        budget = Error(eps_from(criterion, spec.tolerance))
+        metrics |= _pruned(model, budget, data, spec.train.seed, str(criterion))
+    top = max(1, round(TOP * len(norms)))
+    metrics["top_share"] = float(np.sum(norms[-top:] ** 2) / np.sum(norms**2))
+    edges = np.logspace(*spec.norm_decades, spec.norm_bins + 1)
+    counts, _ = np.histogram(np.clip(norms, edges[0], edges[-1]), edges)
+    trained = run.result(spec.train)
+    return {
+        "metrics": metrics,
+        "steps": trained["steps"],
+        "stopped": trained["stopped"],
+        "kappa": kappa_curve(norms, np.array(spec.eps)).tolist(),
+        "norm_counts": counts.tolist(),
+    }
+
+
+def prune_alike_stage(spec: PrunedAlikeSpec, run: Run) -> Result:
+    """Prune a network without noise as far as noisy ones, on average, can be."""
+    ratios = [run.result(part)["metrics"]["pruning_ratio_squared"] for part in spec.noisy]
+    budget = Keep(1 - float(np.mean(ratios)))
+    data = dataset_of(spec.train)
+    model = _trained(spec.train, run)
+    metrics = split_metrics(model, data) | _pruned(model, budget, data, spec.train.seed, "alike")
+    return {"metrics": metrics, "asked": float(np.mean(ratios))}
+
+
+def dataset_of(spec: TwoLayerTrainSpec) -> Dataset:
+    """Data of a run, its classes merged and its training set cut as the specification says."""
+    return _load_once(spec.dataset, spec.split, spec.classes, spec.train_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_once(name: str, split: str, classes: str, train_size: int | None) -> Dataset:
+    data = load(name, split=split)
+    x, y, y_test = data.x_train[:train_size], data.y_train[:train_size], data.y_test
+    if classes == "first-or-not":
+        y, y_test = ((labels > 0).astype(np.int64) for labels in (y, y_test))
+        names = (data.class_names[0], f"not {data.class_names[0]}")
+        data = replace(data, class_names=names)
+    return replace(data, x_train=x, y_train=y, y_test=y_test)
+
+
+def new_network(spec: TwoLayerTrainSpec, data: Dataset) -> nn.Sequential:
+    """Untrained network of a specification, its weights drawn from the run's seed."""
+    generator = torch.Generator()
+    generator.manual_seed(child_seed(spec.seed, "init"))
+    features, outputs = data.x_train.shape[1], len(data.class_names)
+    layers: list[tuple[str, nn.Module]] = [
+        ("hidden", linear(features, spec.width, generator=generator, bias=False)),
+        ("relu", nn.ReLU()),
+        ("output", linear(spec.width, outputs, generator=generator, bias=False)),
+    ]
+    return nn.Sequential(OrderedDict(layers))
+
+
+def training_settings(spec: TwoLayerTrainSpec) -> TrainingSettings:
+    """Settings of the training loop that a specification stands for."""
+    noise = None
+    if spec.noise != "none" and spec.alpha is not None:
+        noise = HeavyTailedNoise(spec.noise, spec.alpha, spec.sigma)
+    return TrainingSettings(
+        lr=spec.eta,
+        steps=spec.steps,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        noise=noise,
+        until_accuracy=spec.until_accuracy,
+        log_every=spec.evaluate_every,
+        checkpoint_every=max(200, spec.evaluate_every),
+    )
+
+
+def column_norms(model: nn.Module) -> np.ndarray:
+    """Euclidean norms of the incoming weights of the hidden units, shape (n,)."""
+    weights = model.get_parameter(HIDDEN).detach().double().numpy()
+    return np.asarray(np.linalg.norm(weights, axis=1))
+
+
+def _trained(spec: TwoLayerTrainSpec, run: Run) -> nn.Sequential:
+    model = new_network(spec, dataset_of(spec))
+    model.load_state_dict(load_tensors(run.folder_of(spec) / MODEL)[0])
+    return model
+
+
+def _pruned(
+    model: nn.Module, budget: Error | Keep, data: Dataset, seed: int, name: str
+) -> dict[str, float]:
+    """Pruned share of the columns, and metrics of the pruned network; the model stays as it was."""
+    hidden = model.get_parameter(HIDDEN)
+    plan = NodePruning(axis="unit").plan(
+        views_of([(HIDDEN, hidden)]), budget, rng=rng(seed, "prune")
+    )
+    before = hidden.detach().clone()
+    try:
+        apply_plan_(model.named_parameters(), plan)
+        metrics = split_metrics(model, data, f"_pruned_{name}")
+    finally:
+        with torch.no_grad():
+            hidden.copy_(before)
+    return {f"pruning_ratio_{name}": 1 - plan.layers[0].kappa, **metrics}

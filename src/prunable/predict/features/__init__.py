@@ -1,0 +1,1 @@
+"""Pruned regression on features: given, random, or of a network."""

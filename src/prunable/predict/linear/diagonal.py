@@ -1,0 +1,120 @@
+"""Pruned and retrained risks for uncorrelated features, in closed form, many settings at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.predict.linear.finite import exact_dense_risk
+from prunable.predict.linear.methods import Method
+from prunable.predict.linear.mixture import Mixture, Threshold
+from prunable.predict.linear.solution import Solution, Spectrum, ratio, solve
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pruning:
+    """Pruning of solved settings.
+
+    Attributes
+    ----------
+    spectrum : Spectrum
+        Of uncorrelated features: eigenvalues are variances.
+    solution : Solution
+    kept : ndarray
+        Features kept, in the unit of the weights, shape (m,).
+    """
+
+    spectrum: Spectrum
+    solution: Solution
+    kept: FloatArray
+
+    @cached_property
+    def _moments(self) -> tuple[FloatArray, FloatArray]:
+        """What decides which features are kept: at interpolation only the noise's shape."""
+        found = self.solution
+        endless = ~np.isfinite(found.gamma)
+        if not endless.any():
+            return found.means, found.variances
+        shape = ratio(1.0 * (self.spectrum.values > 0), self.spectrum.values)
+        means = np.where(endless[:, None], 0.0, found.means)
+        return means, np.where(endless[:, None], shape, found.variances)
+
+    def mixture(self, method: Method) -> Mixture:
+        """What is compared, by magnitude or by the Hessian."""
+        means, variances = self._moments
+        values = self.spectrum.values
+        if method == Method.HESSIAN:
+            means, variances = means * np.sqrt(values), variances * values
+        return Mixture(means, variances, self.spectrum.weights)
+
+    @cached_property
+    def _thresholds(self) -> dict[Method, tuple[Mixture, Threshold]]:
+        return {}
+
+    def threshold(self, method: Method) -> tuple[Mixture, Threshold]:
+        """The mixture and its threshold, found once."""
+        if method not in self._thresholds:
+            mixture = self.mixture(method)
+            self._thresholds[method] = (mixture, mixture.threshold(self.kept))
+        return self._thresholds[method]
+
+    def survival(self, method: Method) -> FloatArray:
+        """Probability that each feature is kept, shape (m, a)."""
+        if method == Method.ORACLE:
+            return self._salient()
+        mixture, threshold = self.threshold(method)
+        return mixture.survival(threshold)
+
+    def risk(self, method: Method) -> FloatArray:
+        """Risk after pruning, including sigma^2, shape (m,); infinite at interpolation."""
+        spectrum, found = self.spectrum, self.solution
+        values, beta = spectrum.values, spectrum.coefficients
+        if method == Method.ORACLE:
+            means, variances = self._moments
+            share = self._salient()
+            loss = share * ((beta - means) ** 2 + variances) + (1 - share) * beta**2
+            loss = loss * values
+        elif method == Method.HESSIAN:
+            mixture, threshold = self.threshold(method)
+            loss = mixture.loss(beta * np.sqrt(values), threshold)
+        else:
+            mixture, threshold = self.threshold(method)
+            loss = mixture.loss(beta, threshold) * values
+        return np.where(np.isfinite(found.gamma), spectrum.noise + spectrum.count(loss), np.inf)
+
+    def retrained(self, method: Method, n: FloatArray, *, finite_n: bool = False) -> FloatArray:
+        """Risk after retraining on n fresh samples, shape (m,).
+
+        Every feature counts by its probability of being kept: definition 5 of the 2020 paper
+        as the number of features grows.
+        """
+        spectrum = self.spectrum
+        share = self.survival(method)
+        lost = spectrum.count((1 - share) * spectrum.values * spectrum.coefficients**2)
+        weights = share if spectrum.weights is None else share * spectrum.weights
+        noise = spectrum.noise + np.maximum(lost, 0.0)
+        kept = replace(spectrum, noise=noise, n=n, weights=weights)
+        found = solve(kept)
+        if not finite_n:
+            return found.gamma
+        exact = exact_dense_risk(kept)
+        return np.where(np.isnan(exact), found.gamma, exact)
+
+    def _salient(self) -> FloatArray:
+        """Shares of the features of largest variance times squared coefficient."""
+        spectrum = self.spectrum
+        order = np.argsort(-spectrum.values * spectrum.coefficients**2, kind="stable")
+        shape = (self.kept.size, order.size)
+        w = np.ones(shape) if spectrum.weights is None else spectrum.weights
+        sorted_w = w[:, order]
+        before = np.cumsum(sorted_w, axis=1) - sorted_w
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.clip((self.kept[:, None] - before) / sorted_w, 0.0, 1.0)
+        placed = np.zeros(shape)
+        placed[:, order] = np.where(sorted_w > 0, share, 0.0)
+        return placed

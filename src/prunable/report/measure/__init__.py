@@ -1,0 +1,1 @@
+"""The document and pages of a measurement."""

@@ -1,0 +1,1 @@
+"""Documents, tables, figures and pages of reproduced items."""

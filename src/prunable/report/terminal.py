@@ -1,0 +1,57 @@
+"""What every command shares: its options, its progress, and how a result leaves it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result on stdout.")]
+Unpickle = Annotated[
+    bool, typer.Option("--unpickle", help="Let a pickled model run its code; only if you trust it.")
+]
+Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
+Figure = Annotated[Path | None, typer.Option(help="Draw it here, as SVG.")]
+
+Advance = Callable[[int, int, str], None]
+
+
+def talk() -> Console:
+    """The console of everything that is not the result: standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def emit(
+    document: Mapping[str, Any], as_json: bool, show: Callable[[Console], None] | None = None
+) -> None:
+    """Print a result on standard output: as JSON, or as `show` prints it."""
+    if as_json:
+        typer.echo(json.dumps(document))
+    elif show is not None:
+        show(Console(highlight=False))
+
+
+@contextmanager
+def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
+    """A bar on standard error; the function given takes done, total and what is at hand."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeElapsedColumn(),
+        console=console or talk(),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as shown:
+        task = shown.add_task(what, total=None)
+
+        def advance(done: int, total: int, name: str = "") -> None:
+            shown.update(task, completed=done, total=total, description=f"{what} {name}".rstrip())
+
+        yield advance

@@ -1,0 +1,87 @@
+"""What a backend offers the runner, and what each of its workers does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from prunable.errors import PrunableError
+from prunable.runs.execution import execute_batch
+from prunable.runs.spec import Spec
+from prunable.runs.store import Store
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Runs that one worker computes together.
+
+    Parameters
+    ----------
+    specs : tuple of Spec
+        One, or several of equal `batch_key`.
+    store : Store
+        A folder that every worker sees under the same path.
+    threads : int
+        Of torch and of NumPy's and SciPy's linear algebra, for the computation.
+    """
+
+    specs: tuple[Spec, ...]
+    store: Store
+    threads: int = 1
+
+
+class Pool(Protocol):
+    """Workers at work."""
+
+    @property
+    def slots(self) -> int:
+        """Tasks that can be computed at once."""
+
+    def submit(self, task: Task) -> None:
+        """Hand over a task."""
+
+    def next_done(self) -> tuple[Task, list[Result]]:
+        """Wait for a task; rows in the order of its specs, failed ones among them."""
+
+
+class Backend(Protocol):
+    """A place to compute."""
+
+    def open(self) -> AbstractContextManager[Pool]:
+        """Start the workers; leaving the context stops them, whatever they do."""
+
+
+def compute(task: Task) -> list[Result]:
+    """Bring a task's runs to results; what a run raises becomes a row with its reason.
+
+    Such rows are not stored, so that the next call tries them again.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(task.threads)
+    try:
+        with threadpool_limits(task.threads):  # torch's setting does not reach NumPy's
+            return execute_batch(task.specs, task.store)
+    except PrunableError as error:
+        reason = str(error)
+    except Exception as error:  # one broken run shall not end a sweep of hundreds
+        reason = f"{type(error).__name__}: {error}"
+    finally:
+        torch.set_num_threads(before)
+    return failed(task.specs, reason)
+
+
+def failed(specs: Sequence[Spec], reason: str) -> list[Result]:
+    """Rows of runs that came to nothing."""
+    return [
+        {"id": spec.run_id, "status": "failed", "reason": reason, "metrics": {}} for spec in specs
+    ]
+
+
+DIED = "its worker process died (out of memory, or killed); run the command again"

@@ -1,0 +1,32 @@
+"""All runs in this process, one after the other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prunable.runs.backends.base import Result, Task, compute
+
+
+class _Serial:
+    slots = 1
+
+    def __init__(self) -> None:
+        self._tasks: deque[Task] = deque()
+
+    def submit(self, task: Task) -> None:
+        self._tasks.append(task)
+
+    def next_done(self) -> tuple[Task, list[Result]]:
+        task = self._tasks.popleft()
+        return task, compute(task)
+
+
+class SerialBackend:
+    """Compute in this process; the easiest to debug."""
+
+    @contextmanager
+    def open(self) -> Iterator[_Serial]:
+        """Give the one worker."""
+        yield _Serial()

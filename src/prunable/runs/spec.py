@@ -1,0 +1,82 @@
+"""What a run is: frozen, validated specifications whose hash is the run's identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from prunable.errors import InputError, SpecError
+
+
+class Spec(BaseModel):
+    """Base of all specifications: frozen, no unknown keys, every default in the hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # "package.module:function" that computes such a run
+    stage: ClassVar[str] = ""
+    # The same for several runs of one `batch_key` at once.
+    batch_stage: ClassVar[str] = ""  # used whenever there is a key: also for one
+    # Whether the stage wants to see inputs that diverged.
+    tolerates_failed_inputs: ClassVar[bool] = False
+
+    schema_version: Literal[1] = 1
+
+    @classmethod
+    def create(cls, **fields: Any) -> Self:
+        """Validate and build a specification.
+
+        Raises
+        ------
+        SpecError
+            Naming the first field that is wrong, what it must be, and what was found.
+        """
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            cause = first.get("ctx", {}).get("error")
+            if isinstance(cause, InputError):
+                raise SpecError(str(cause)) from error
+            name = ".".join(map(str, first["loc"])) or cls.__name__
+            raise SpecError(
+                f"`{name}` of `{cls.__name__}` is wrong: {first['msg']}; got {first['input']!r}."
+            ) from error
+
+    @property
+    def run_id(self) -> str:
+        """Kind of run and hash of the whole specification, such as `train-5f0c...`."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return f"{self.kind()}-{digest}"
+
+    @classmethod
+    def kind(cls) -> str:
+        """First part of the run id: the class's name without `Spec`, in lower case."""
+        return cls.__name__.removesuffix("Spec").lower()
+
+    def inputs(self) -> tuple[Spec, ...]:
+        """Runs whose results this one builds on: the specifications among its fields."""
+        found: dict[str, Spec] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Spec):
+                    found.setdefault(part.run_id, part)
+        return tuple(found.values())
+
+    def datasets(self) -> tuple[str, ...]:
+        """Registered data sets that the run itself reads."""
+        name = getattr(self, "dataset", None)
+        return () if name is None else (name,)
+
+    def estimated_seconds(self) -> float:
+        """Rough time of the run on one core of a laptop, without that of its inputs."""
+        return 1.0
+
+    def batch_key(self) -> str | None:
+        """Runs of equal keys can be computed together; None for one by one."""
+        return None

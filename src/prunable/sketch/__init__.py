@@ -1,0 +1,1 @@
+"""Lossless sketches of sparse matrices."""

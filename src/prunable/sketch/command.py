@@ -1,0 +1,157 @@
+"""`prunable sketch`: store a pruned checkpoint as sparse matrix sketches, and get it back."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from prunable.errors import InputError, UnsupportedModelError
+
+if TYPE_CHECKING:
+    import torch
+
+app = typer.Typer(
+    help="Sparse matrix sketches: encode a pruned checkpoint, decode it bit for bit.",
+    no_args_is_help=True,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout.")]
+
+
+@app.command("encode")
+def encode(
+    file: Annotated[Path, typer.Argument(help="Checkpoint: safetensors or torch.")],
+    out: Annotated[Path, typer.Option(help="File of sketches to write.")],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Sketch these tensors, however large; patterns with * and ?."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random matrices A and B.")] = 0,
+    unpickle: Annotated[
+        bool, typer.Option("--unpickle", help="Let a pickled model run its code.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Sketch the sparse tensors of a checkpoint, where that is smaller; keep the others.
+
+    The round trip is lossless: every sketch is decoded before the file is written.
+
+    Example: prunable sketch encode pruned.safetensors --out pruned.sketch
+    """
+    from prunable.sketch.file import save_sketches
+
+    tensors, metadata = _read(file, unpickle)
+    patterns = only or []
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in tensors):
+            raise InputError(
+                f"`--only {pattern}` of `sketch encode` names no tensor of {file}; there are "
+                f"{', '.join(list(tensors)[:5])}{', ...' if len(tensors) > 5 else ''}."
+            )
+
+    def asked(name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+    reports = save_sketches(out, tensors, metadata, asked=asked if patterns else None, seed=seed)
+    document = {
+        "model": str(file),
+        "out": str(out),
+        "bytes_before": file.stat().st_size if file.is_file() else None,
+        "bytes": out.stat().st_size,
+        "n_sketched": sum(r.stored == "sketch" for r in reports),
+        "tensors": [r.to_dict() for r in reports],
+    }
+    if as_json:
+        typer.echo(json.dumps(document))
+    else:
+        _render(document)
+
+
+@app.command("decode")
+def decode(
+    file: Annotated[Path, typer.Argument(help="File of `prunable sketch encode`.")],
+    out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
+    as_json: Json = False,
+) -> None:
+    """Decode a file of sketches to the checkpoint it was made from, bit for bit.
+
+    Example: prunable sketch decode pruned.sketch --out pruned.safetensors
+    """
+    from prunable.nets.archive import save_tensors
+    from prunable.sketch.file import load_sketches
+
+    tensors, metadata = load_sketches(file)
+    save_tensors(out, tensors, metadata)
+    document = {
+        "sketch": str(file),
+        "out": str(out),
+        "bytes": out.stat().st_size,
+        "n_tensors": len(tensors),
+        "n": sum(t.numel() for t in tensors.values()),
+    }
+    if as_json:
+        typer.echo(json.dumps(document))
+    else:
+        Console().print(
+            f"{out}: {document['n_tensors']} tensors, every digest agrees",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _read(file: Path, unpickle: bool) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and header text; safetensors are read bit for bit, whatever their types."""
+    import torch
+
+    from prunable.nets.archive import load_tensors, open_archive
+
+    with open_archive(file, unpickle=unpickle) as archive:
+        if archive.format == "onnx":
+            raise UnsupportedModelError(
+                f"{file} is an ONNX file, which `sketch encode` cannot restore; "
+                "give what it was made from."
+            )
+        if archive.format == "safetensors" and file.is_file() and file.suffix != ".json":
+            return load_tensors(file)
+        # half precision is read as float32, and back is exact
+        return {
+            t.name: torch.from_numpy(t.load().copy()).to(getattr(torch, t.dtype))
+            for t in archive.tensors
+        }, {}
+
+
+def _render(document: dict[str, Any]) -> None:
+    console = Console()
+    table = Table(title="Sparse matrix sketch: bytes of each tensor, and of other ways")
+    table.add_column("tensor", overflow="fold")
+    for title in ("not 0, %", "sketch", "stored", "as it is", "bitmask", "entropy"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for t in document["tensors"]:
+        sizes = (t["bytes"], t["bytes_dense"], t["bytes_bitmask"], t["bytes_entropy"])
+        table.add_row(
+            t["name"],
+            f"{100 * t['n_nonzero'] / max(t['n'], 1):.2f}",
+            f"{t['m'][0]} x {t['m'][1]}" if t["m"] else "-",
+            *("-" if size is None else f"{size:,.0f}" for size in sizes),
+        )
+    console.print(table)
+    negative = sum(t["n_negative_zeros"] for t in document["tensors"])
+    if negative:
+        console.print(
+            f"{negative:,} entries are -0, which masks leave; keeping their signs costs a bit "
+            "a weight.",
+            soft_wrap=True,
+            highlight=False,
+        )
+    console.print(
+        f"{document['out']}: {document['bytes']:,} bytes, {document['n_sketched']} of "
+        f"{len(document['tensors'])} tensors sketched.",
+        soft_wrap=True,
+        highlight=False,
+    )

@@ -1,0 +1,191 @@
+"""How large a sketch must be, and what else could be stored or counted instead."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from prunable.errors import InputError
+from prunable.sketch.recovery.channels import TagLayout
+from prunable.sketch.recovery.entries import Entries
+
+# m = factor sqrt(n j) for n x n matrices of j entries a row: docs/sketch/phase.md
+TAGGED_FACTOR, TAGGED_DELTA = 1.6, 3
+VERIFICATION_FACTOR, VERIFICATION_DELTA = 2.5, 4
+# beyond what the factor asks: small sketches fluctuate
+MARGIN = 4
+# measurements of one dimension for each entry of the fullest line
+LINE_FACTOR = 2.0
+
+
+@dataclass(frozen=True)
+class SketchSize:
+    """Sizes of A, (m1, p1) with delta1 ones a column, and of B, (m2, p2) with delta2.
+
+    A dimension with m = p and delta = 1 is not sketched: its matrix is the identity.
+    """
+
+    m1: int
+    m2: int
+    delta1: int
+    delta2: int
+
+    @property
+    def measurements(self) -> int:
+        """Entries of Y."""
+        return self.m1 * self.m2
+
+
+def sketch_size(
+    entries: Entries,
+    *,
+    factor: float = TAGGED_FACTOR,
+    delta: int = TAGGED_DELTA,
+    line_factor: float = LINE_FACTOR,
+) -> SketchSize:
+    """Choose the size of a sketch that peeling decodes.
+
+    Parameters
+    ----------
+    entries : Entries
+        The S entries of X, shape (p1, p2).
+    factor : float
+        About factor^2 S measurements: (m1, m2) = factor sqrt(S) (sqrt(p1/p2), sqrt(p2/p1)), so
+        that m = factor sqrt(n j) for n x n matrices of j entries a row.
+    delta : int
+        Ones in a column of A and B, >= 2.
+    line_factor : float
+        Measurements m2 (m1) for each entry of the fullest row (column), at least: the entries
+        of one row meet the same rows of Y, and only B keeps them apart.
+
+    Returns
+    -------
+    SketchSize
+
+    Raises
+    ------
+    InputError
+        If a factor is not positive or `delta` is below 2.
+    """
+    if not (0 < factor < math.inf and 0 < line_factor < math.inf):
+        raise InputError.parameter(
+            "factor", "sketch_size", "positive, like `line_factor`", (factor, line_factor)
+        )
+    if delta < 2:
+        raise InputError.parameter("delta", "sketch_size", ">= 2", delta)
+    p1, p2 = entries.shape
+    fullest_row = int(np.bincount(entries.rows).max(initial=0))
+    fullest_col = int(np.bincount(entries.cols).max(initial=0))
+    total = factor**2 * entries.count
+
+    def side(n: int, wanted: float, fullest: int) -> tuple[int, int]:
+        m = math.ceil(max(wanted, line_factor * fullest)) + MARGIN
+        # so many that distinct columns are found at once
+        while math.comb(m, delta) < 4 * n:
+            m += 1
+        return (n, 1) if m >= n else (m, delta)
+
+    square = math.sqrt(total)
+    aspect = math.sqrt(max(p1, 1) / max(p2, 1))
+    m1, delta1 = side(p1, square * aspect, fullest_col)
+    m2, delta2 = side(p2, square / aspect, fullest_row)
+    # a side longer than asked, or not sketched, leaves less to the other, or more
+    if delta1 == 1 < delta2 or m1 * p2 >= m2 * p1:
+        m2, delta2 = side(p2, total / max(m1 - MARGIN * (delta1 > 1), 1), fullest_row)
+    else:
+        m1, delta1 = side(p1, total / max(m2 - MARGIN * (delta2 > 1), 1), fullest_col)
+    return SketchSize(m1, m2, delta1, delta2)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes, or parameters, of one matrix in several descriptions.
+
+    Attributes
+    ----------
+    dense : float
+        p1 p2 numbers as they are, bytes.
+    bitmask : float
+        A bit for each position and the values that are not 0, bytes.
+    entropy : float
+        log2 C(p1 p2, S) bits for the positions, and for the values the fewer of their own bits
+        and an adaptive code of their alphabet, bytes.
+    sketch : float
+        Values and tags of a decodable sketch, bytes.
+    dense_count, nonzero_count : int
+        p1 p2 and S.
+    sketch_count : int
+        Measurements of the same sketch: real parameters of the reduced description.
+    theory_count : float
+        (j p) ln(p)^2, the paper's number with constant 1: j the fullest line, p the larger
+        side.
+    code_count : float
+        S ln(p)^2, which the paper's experiments evaluate.
+    """
+
+    dense: float
+    bitmask: float
+    entropy: float
+    sketch: float
+    dense_count: int
+    nonzero_count: int
+    sketch_count: int
+    theory_count: float
+    code_count: float
+
+
+def compare_sizes(entries: Entries, size: SketchSize) -> Sizes:
+    """Compare a sketch with plainer descriptions of the same matrix.
+
+    Parameters
+    ----------
+    entries : Entries
+        Bit patterns, of an unsigned type.
+    size : SketchSize
+        Of a sketch that decodes.
+
+    Returns
+    -------
+    Sizes
+
+    Notes
+    -----
+    `theory_count` is Theorem 5.1 and the count below Theorem 5.2 of the 2023 paper.
+    """
+    p1, p2 = entries.shape
+    total, width = p1 * p2, entries.values.dtype.itemsize
+    positions = float(gammaln(total + 1) - gammaln(entries.count + 1))
+    positions = (positions - float(gammaln(total - entries.count + 1))) / math.log(2)
+    values = min(8.0 * width * entries.count, _alphabet_bits(entries.values))
+    p = max(p1, p2)
+    fullest = max(
+        int(np.bincount(entries.rows).max(initial=0)), int(np.bincount(entries.cols).max(initial=0))
+    )
+    logs = math.log(p) ** 2 if p else 0.0
+    return Sizes(
+        dense=total * width,
+        bitmask=total / 8 + entries.count * width,
+        entropy=(positions + values) / 8,
+        sketch=size.measurements * (width + TagLayout.of(entries.shape).size),
+        dense_count=total,
+        nonzero_count=entries.count,
+        sketch_count=size.measurements,
+        theory_count=fullest * p * logs,
+        code_count=entries.count * logs,
+    )
+
+
+def _alphabet_bits(values: NDArray[np.unsignedinteger]) -> float:
+    """Bits of the adaptive code of Krichevsky and Trofimov, with its alphabet sent plainly."""
+    letters, counts = np.unique(values, return_counts=True)
+    if not letters.size:
+        return 0.0
+    half = letters.size / 2
+    # -ln of prod Gamma(n_k + 1/2) / Gamma(1/2) over Gamma(S + K/2) / Gamma(K/2)
+    nats = float(gammaln(counts.sum() + half) - gammaln(half))
+    nats -= float(np.sum(gammaln(counts + 0.5) - gammaln(0.5)))
+    return nats / math.log(2) + float(letters.size * 8 * values.dtype.itemsize)

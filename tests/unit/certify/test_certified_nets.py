@@ -1,0 +1,266 @@
+"""Architectures, their networks, and quantisation-aware fine-tuning."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from prunable.certify.architecture import Architecture, chain_architecture, count_errors, forward
+from prunable.certify.certificate import Examples
+from prunable.certify.gaussian_posterior import gaussian_certificate
+from prunable.certify.quantization import (
+    QuantizationSettings,
+    QuantizedNet,
+    fine_tune,
+    round_straight_through,
+)
+from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """These networks are too small to share."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def problem():
+    """Two blobs in the plane of 16 pixels, told apart by their mean."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(300) % 2
+    x = torch.randn(300, 1, 4, 4, generator=generator) + 1.5 * (2 * y[:, None, None, None] - 1)
+    return x, y
+
+
+SMALL = Architecture.parse("c3-3,m2,d", (1, 4, 4), 2)
+QUICK = QuantizationSettings(
+    epochs=4, float_epochs=2, keep=0.6, prune_rounds=2, rate=1e-3, lr=2e-2, batch_size=50
+)
+
+
+@pytest.mark.parametrize("text", ["d", "d300,d100,d", "c5s2-8,m2,c3-12,m2,d", "m2,c3-2,d7,d"])
+def test_text_comes_back(text):
+    assert Architecture.parse(text, (1, 28, 28), 10).text == text
+
+
+def test_names_and_shapes():
+    lenet = Architecture.parse("lenet-300-100", (1, 28, 28), 10)
+    assert lenet.n_weights == 266_200
+    conv = Architecture.parse("c5-8,m4,c3-12,m2,d", (1, 28, 28), 10)
+    assert conv.shapes == ((8, 1, 5, 5), (12, 8, 3, 3), (10, 12, 3, 3))
+    assert conv.n_weights == 2_144
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("c5s2", "'c5s2' is not understood"),
+        ("", "not understood"),
+        ("c3-4", "ending in 10"),
+        ("d5", "ending in 10"),
+        ("m4,m4,m4,d", "positive sides"),
+        ("c0-3,d", "positive sides"),
+    ],
+)
+def test_impossible_architectures_are_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        Architecture.parse(text, (1, 28, 28), 10)
+
+
+def test_forward_is_that_of_torch_modules():
+    architecture = Architecture.parse("c5s2-3,m2,c3-4,d6,d", (2, 12, 12), 5, normalised=False)
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 5, 2, 2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(3, 4, 3, 1, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(36, 6),
+        nn.ReLU(),
+        nn.Linear(6, 5),
+    ).double()
+    layers = [m for m in model if hasattr(m, "weight")]
+    weights = [m.weight.reshape(s) for m, s in zip(layers, architecture.shapes, strict=True)]
+    x = torch.randn(7, 2, 12, 12, dtype=torch.float64)
+    found = forward(architecture, x, weights, [m.bias for m in layers])
+    torch.testing.assert_close(found, model(x))
+
+
+def test_normalised_networks_do_not_see_the_scale_of_hidden_weights():
+    architecture = Architecture.parse("c3-3,m2,d4,d", (1, 6, 6), 3)
+    weights = [torch.randn(s, dtype=torch.float64) for s in architecture.shapes]
+    biases = [torch.randn(s[0], dtype=torch.float64) for s in architecture.shapes]
+    x = torch.randn(9, 1, 6, 6, dtype=torch.float64)
+    scaled = [weights[0] * 7, weights[1] * 0.3, weights[2]]
+    torch.testing.assert_close(
+        forward(architecture, x, scaled, biases),
+        forward(architecture, x, weights, biases),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+def test_pooling_before_the_activation_changes_nothing():
+    architecture = Architecture.parse("c3-3,m2,d", (1, 6, 6), 2)
+    weights = [torch.randn(s) for s in architecture.shapes]
+    biases = [torch.randn(s[0]) for s in architecture.shapes]
+    x = torch.randn(9, 1, 6, 6)
+    h = nn.functional.conv2d(x, weights[0], padding=1)
+    h = h * (h.square().mean((1, 2, 3), keepdim=True) + 1e-8).rsqrt()
+    h = nn.functional.max_pool2d(torch.relu(h + biases[0][:, None, None]), 2)
+    expected = h.flatten(1) @ weights[1].flatten(1).T + biases[1]
+    torch.testing.assert_close(forward(architecture, x, weights, biases), expected)
+
+
+def test_ties_are_errors():
+    logits = torch.tensor([[1.0, 1.0, 0.0], [2.0, 1.0, 0.0], [1.0, 2.0, 0.0]], dtype=torch.float64)
+    y = torch.zeros(3, dtype=torch.int64)
+    assert count_errors(lambda _: logits, torch.zeros(3, 1), y) == 2
+    assert count_errors(lambda _: logits * 0, torch.zeros(3, 1), y) == 3
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_logits_that_are_not_finite_are_refused(value):
+    with pytest.raises(InputError, match="NaN or infinite"):
+        count_errors(
+            lambda x: x.double() * 0 + value, torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64)
+        )
+    with pytest.raises(InputError, match="empty training set"):
+        count_errors(lambda x: x, torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64))
+
+
+def test_dense_chains_are_recognised():
+    # as archives list them: by name, biases first, and 10 before 2
+    tensors = {
+        "10.weight": torch.randn(3, 5),
+        "2.bias": torch.randn(5),
+        "2.weight": torch.randn(5, 12),
+    }
+    architecture, weights, biases = chain_architecture(tensors, (1, 3, 4))
+    assert architecture.text == "d5,d"
+    assert weights[0].shape == (5, 1, 3, 4)
+    assert torch.equal(biases[0], tensors["2.bias"])
+    assert not biases[1].any()
+    for wrong in (
+        {"a": torch.randn(5, 11)},
+        {"a": torch.randn(5, 12), "b": torch.randn(3, 4)},
+        {"k": torch.randn(2, 1, 3, 3)},
+        {},
+        {"a": torch.randn(1, 12)},
+    ):
+        with pytest.raises(UnsupportedModelError):
+            chain_architecture(wrong, (1, 3, 4))
+
+
+def test_gradient_passes_the_rounding():
+    value = torch.tensor([0.2, 0.5, 1.5, -2.7], requires_grad=True)
+    rounded = round_straight_through(value)
+    np.testing.assert_array_equal(rounded.detach().numpy(), [0, 0, 2, -3])
+    (rounded * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
+    np.testing.assert_array_equal(value.grad.numpy(), [1, 2, 3, 4])
+
+
+def test_integers_stay_in_range_and_pruned_weights_stay_zero(problem):
+    net = QuantizedNet.fresh(SMALL, 2, 0)
+    log = fine_tune(net, *problem, QUICK)
+    assert log[-1]["kept"] == pytest.approx(0.6, abs=0.02)
+    for layer, mask in enumerate(net.masks):
+        integers = net.integers(layer)
+        assert (integers == integers.round()).all()
+        assert integers.abs().max() <= 2
+        assert not integers[mask == 0].any()
+    errors = count_errors(lambda x: net.logits(x.float(), rounded=True).double(), *problem)
+    assert errors < 30
+
+
+def test_price_of_bits_shortens_the_code(problem):
+    kept = []
+    for rate in (0.0, 0.05):
+        net = QuantizedNet.fresh(SMALL, 2, 0)
+        settings = QuantizationSettings(
+            epochs=30, float_epochs=4, keep=0.6, rate=rate, lr=2e-2, batch_size=50
+        )
+        fine_tune(net, *problem, settings)
+        kept.append(sum(int((net.integers(i) != 0).sum()) for i in range(2)))
+    assert kept[1] < 0.9 * kept[0]
+
+
+def test_interrupted_training_ends_with_the_same_numbers(problem, tmp_path):
+    def stop(epoch, _loss):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    whole = QuantizedNet.fresh(SMALL, 2, 0)
+    fine_tune(whole, *problem, QUICK)
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(QuantizedNet.fresh(SMALL, 2, 0), *problem, QUICK, checkpoint=path, on_epoch=stop)
+    resumed = QuantizedNet.fresh(SMALL, 2, 0)
+    fine_tune(resumed, *problem, QUICK, checkpoint=path)
+    for mine, theirs in zip(
+        [*whole.weights, *whole.steps], [*resumed.weights, *resumed.steps], strict=True
+    ):
+        assert torch.equal(mine, theirs)
+
+
+def test_foreign_checkpoints_are_refused(problem, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    for content in (b"nothing", None):
+        if content is None:
+            torch.save({"parameters": [torch.zeros(2)]}, path)
+        else:
+            path.write_bytes(content)
+        with pytest.raises(DataIntegrityError, match="Delete it"):
+            fine_tune(QuantizedNet.fresh(SMALL, 2, 0), *problem, QUICK, checkpoint=path)
+
+
+def test_bad_training_is_refused(problem):
+    x, y = problem
+    net = QuantizedNet.fresh(SMALL, 2, 0)
+    with pytest.raises(InputError, match="empty training set"):
+        fine_tune(net, x[:0], y[:0], QUICK)
+    with pytest.raises(InputError, match="diverged in epoch 1"):
+        fine_tune(net, x * torch.nan, y, QUICK)
+    with pytest.raises(InputError, match="NaN or infinite"):
+        QuantizedNet.of(
+            SMALL, 2, [torch.full(s, torch.nan) for s in SMALL.shapes], [torch.zeros(3)] * 2
+        )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": -1},
+        {"levels": 0},
+        {"keep": 0.0},
+        {"keep": 1.1},
+        {"rate": -1.0},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"float_epochs": 99},
+        {"smoothing": 1.0},
+        {"batch_size": 0},
+    ],
+)
+def test_bad_settings_are_refused(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        QuantizationSettings(**wrong)
+
+
+def test_noise_on_the_weights_is_certified(problem):
+    x, y = problem
+    net = QuantizedNet.fresh(SMALL, 2, 0)
+    fine_tune(net, x, y, QUICK)
+    weights = [w * m for w, m in zip(net.weights, net.masks, strict=True)]
+    repeats = Examples(np.tile(x.numpy(), (20, 1, 1, 1)), np.tile(y.numpy(), 20))
+    bounds = gaussian_certificate(SMALL, weights, net.biases, repeats, 0.05, draws=300)
+    assert len(bounds) == 2
+    for bound in bounds:
+        assert bound.delta == 0.05
+        assert bound.term("r(Q)").value < bound.value < 0.5
+    again = gaussian_certificate(SMALL, weights, net.biases, repeats, 0.05, draws=300)
+    assert [b.value for b in again] == [b.value for b in bounds]

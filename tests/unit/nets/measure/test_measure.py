@@ -1,0 +1,309 @@
+"""`prunable.measure` on models, state dicts and files; its document, comparisons, trajectories."""
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import prunable
+from prunable.errors import DataIntegrityError, InputError
+from prunable.nets.measure.measuring import measure
+from prunable.nets.networks.views import kind_of, see
+from prunable.numerics.measure.network import compare, plain, trajectory
+from prunable.report.measure.measurement import MeasurementDocument, TrajectoryDocument
+
+
+class Net(torch.nn.Module):
+    def __init__(self, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.embed = torch.nn.Embedding(50, 24)
+        self.conv = torch.nn.Conv2d(4, 8, 3)
+        self.attention = torch.nn.MultiheadAttention(24, 2)
+        self.lstm = torch.nn.LSTM(24, 16)
+        self.norm = torch.nn.BatchNorm1d(16)
+        self.out = torch.nn.Linear(16, 40)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return measure(Net())
+
+
+def test_every_matrix_is_measured_and_the_rest_has_a_reason(measured):
+    kinds = {layer.name: layer.kind for layer in measured.layers}
+    assert kinds == {
+        "embed.weight": "embedding",
+        "conv.weight": "convolution",
+        "attention.in_proj_weight[query]": "attention",
+        "attention.in_proj_weight[key]": "attention",
+        "attention.in_proj_weight[value]": "attention",
+        "attention.out_proj.weight": "attention",
+        "lstm.weight_ih_l0": "recurrent",
+        "lstm.weight_hh_l0": "recurrent",
+        "out.weight": "dense",
+    }
+    roles = {layer.name: layer.role for layer in measured.layers}
+    assert [name for name, role in roles.items() if role == "output"] == ["out.weight"]
+    passed = {s.name for s in measured.skipped}
+    assert {"conv.bias", "norm.weight", "out.bias"} <= passed
+    assert all("one dimension" in s.reason for s in measured.skipped)
+    assert measured.n == sum(p.numel() for p in Net().parameters() if p.ndim > 1)
+
+
+def test_granularities(measured):
+    by_name = {layer.name: layer for layer in measured.layers}
+    conv = by_name["conv.weight"]
+    assert set(conv.measured.kappa) == {"weight", "node", "unit", "kernel", "singular_value"}
+    assert set(by_name["out.weight"].measured.kappa) == {"weight", "node", "unit", "singular_value"}
+    assert conv.shape == (8, 4, 3, 3)
+    w = Net().conv.weight.detach().numpy().astype(np.float64)
+    for name, norms in {
+        "node": np.sqrt((w**2).sum(axis=(0, 2, 3))),
+        "unit": np.sqrt((w**2).sum(axis=(1, 2, 3))),
+        "kernel": np.sqrt((w**2).sum(axis=(2, 3))).ravel(),
+        "singular_value": np.linalg.svd(w.reshape(8, 36), compute_uv=False),
+        "weight": w.ravel(),
+    }.items():
+        shares = prunable.numerics.weights.compressibility.kappa_curve(norms, (0.05, 0.1, 0.2))
+        np.testing.assert_allclose(conv.measured.kappa[name], shares)
+
+
+@pytest.mark.parametrize("p", [1.0, 3.0])
+def test_other_norms(p):
+    w = torch.randn(30, 20, generator=torch.Generator().manual_seed(0))
+    found = measure({"w": w}, p=p, eps=(0.3,)).layers[0].measured.kappa
+    norms = (np.abs(w.numpy().astype(np.float64)) ** p).sum(axis=0) ** (1 / p)
+    expected = prunable.numerics.weights.compressibility.kappa_curve(norms, [0.3], p)
+    np.testing.assert_allclose(found["node"], expected)
+
+
+def test_model_state_dict_and_file_agree(measured, tmp_path):
+    state = {k: v for k, v in Net().state_dict().items() if "running" not in k and "num_" not in k}
+    save_file(state, tmp_path / "m.safetensors")
+    documents = [
+        {layer["name"]: layer for layer in m.to_dict()["layers"]}
+        for m in (measured, measure(state), measure(tmp_path / "m.safetensors"))
+    ]
+    for name in documents[0]:
+        first, *others = ({**d[name], "role": "", "kind": ""} for d in documents)
+        assert all(other == first for other in others)
+
+
+def test_numbers_do_not_depend_on_workers(measured):
+    assert measure(Net(), workers=1).to_dict() == measured.to_dict()
+    assert measure(Net(), seed=1).to_dict() != measured.to_dict()
+
+
+def test_document_keeps_the_contract(measured):
+    document = json.loads(json.dumps(measured.to_dict(curves=False), allow_nan=False))
+    assert {"model", "layers", "overall", "skipped"} <= set(document)
+    layer = document["layers"][0]
+    assert {
+        "name",
+        "shape",
+        "role",
+        "n",
+        "zeros_share",
+        "alpha",
+        "alpha_stderr",
+        "verdict",
+        "estimators",
+        "stable_fit",
+        "kappa",
+    } <= set(layer)
+    for found in layer["estimators"].values():
+        assert {"alpha", "stderr", "status"} <= set(found)
+    assert set(layer["kappa"]["weight"]) == {"0.05", "0.1", "0.2"}
+    assert set(document["skipped"][0]) == {"name", "reason"}
+    assert "curves" not in layer
+    MeasurementDocument.model_validate(measured.to_dict())
+
+
+def test_overall_shares(measured):
+    overall = measured.to_dict()["overall"]
+    for i, eps in enumerate((0.05, 0.1, 0.2)):
+        kept = sum(
+            layer.measured.kappa["weight"][i] * layer.measured.n for layer in measured.layers
+        )
+        assert overall["kappa"]["common_eps"][f"{eps:g}"] == pytest.approx(kept / measured.n)
+        found = overall["allocation"][f"{eps:g}"]
+        assert found["budget"] == pytest.approx(len(measured.layers) * eps**2)
+        assert found["best"] <= found["common_eps"] + 1e-12
+        assert found["best"] <= found["global_threshold"] + 1e-12
+        shares = [
+            found["layers"][layer.name]["best"] * layer.measured.n for layer in measured.layers
+        ]
+        assert sum(shares) / measured.n == pytest.approx(found["best"])
+    assert overall["n_layers"] == 9
+    assert sum(overall["verdicts"].values()) == 9
+    assert -1 <= overall["ordering"]["kendall_tau"] <= 1
+
+
+def test_to_pandas(measured):
+    frame = measured.to_pandas()
+    assert list(frame.index) == [layer.name for layer in measured.layers]
+    first = measured.layers[0].measured
+    assert frame.loc["embed.weight", "kappa_weight_0.1"] == first.kappa["weight"][1]
+    assert frame.loc["embed.weight", "verdict"] == str(first.verdict.kind)
+    assert frame["alpha_log_moment"].dtype == float
+
+
+def test_half_precision_and_other_types():
+    w = torch.randn(300, 200, generator=torch.Generator().manual_seed(0))
+    state = {
+        "half": w.half(),
+        "brain": w.bfloat16(),
+        "double": w.double(),
+        "index": torch.arange(9).view(3, 3),
+        "number": torch.tensor(1.0),
+        "empty": torch.zeros(0, 4),
+        "eight": w.to(torch.float8_e4m3fn),
+    }
+    found = measure(state)
+    assert [(layer.name, layer.dtype) for layer in found.layers] == [
+        ("half", "float16"),
+        ("brain", "bfloat16"),
+        ("double", "float64"),
+        ("eight", "float8_e4m3fn"),
+    ]
+    reasons = {s.name: s.reason for s in found.skipped}
+    assert "int64" in reasons["index"]
+    assert "single number" in reasons["number"]
+    assert "empty" in reasons["empty"]
+    kappa = [layer.measured.kappa["weight"][1] for layer in found.layers]
+    assert kappa[0] == pytest.approx(kappa[2], abs=1e-3)
+    assert kappa[1] == pytest.approx(kappa[2], abs=5e-3)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_bad_weights_are_named_with_their_place(value):
+    w = torch.zeros(3, 4, 2, 2)
+    w[1, 2, 0, 1] = value
+    with pytest.raises(InputError, match=r"`deep\.weight`.*1 NaN or infinite.*\(1, 2, 0, 1\)"):
+        measure({"fine": torch.ones(9, 9), "deep.weight": w})
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"eps": (0.0,)}, "eps"),
+        ({"eps": (1.5,)}, "eps"),
+        ({"eps": ()}, "eps"),
+        ({"p": 0}, "p"),
+        ({"p": math.inf}, "p"),
+        ({"spectrum": "some"}, "spectrum"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_mistakes_raise(options, name):
+    with pytest.raises(InputError, match=f"`{name}`"):
+        measure({"w": torch.ones(3, 3)}, **options)
+
+
+def test_other_sources_raise():
+    with pytest.raises(InputError, match="`model_or_path`"):
+        measure(3)
+    with pytest.raises(InputError, match="Tensor in a state dict"):
+        measure({"w": [1.0]})
+    with pytest.raises(DataIntegrityError, match="no weight matrix"):
+        measure({"b": torch.ones(3)})
+
+
+def test_ten_thousand_tiny_tensors():
+    generator = torch.Generator().manual_seed(0)
+    state = {f"layer.{i}.weight": torch.randn(3, 3, generator=generator) for i in range(10_000)}
+    started = time.monotonic()
+    found = measure(state)
+    assert len(found.layers) == 10_000
+    assert all(layer.measured.verdict.kind == "too few" for layer in found.layers)
+    # a hang shows, a slow machine does not
+    assert time.monotonic() - started < 600
+
+
+def test_comparison(measured):
+    other = measure(Net(1))
+    found = compare(measured, other)
+    assert len(found["layers"]) == 9
+    assert found["only_in_model"] == found["only_in_against"] == []
+    row = found["layers"][0]
+    a, b = (m.layers[0].measured.estimates["ecf_regression"] for m in (measured, other))
+    assert row["alpha_difference"] == pytest.approx(a.alpha - b.alpha)
+    assert row["stderr"] == pytest.approx(math.hypot(a.stderr, b.stderr))
+    # equal laws: within five standard errors
+    assert all(r["z"] is None or abs(r["z"]) < 5 for r in found["layers"])
+    document = measured.to_dict() | {"comparison": found}
+    MeasurementDocument.model_validate(document)
+    assert compare(measured, measure({"x": torch.ones(3, 3)}))["only_in_against"] == ["x"]
+    with pytest.raises(InputError, match="equal options"):
+        compare(measured, measure(Net(), p=1))
+
+
+def test_trajectory(measured):
+    found = trajectory([measured, measured], [10, 20])
+    assert [row["step"] for row in found["trajectory"]] == [10, 20]
+    assert found["trajectory"][0]["alpha_mean"] == measured.alpha_mean
+    TrajectoryDocument.model_validate(found)
+    with pytest.raises(InputError, match="`steps`"):
+        trajectory([measured], [1, 2])
+
+
+def test_progress_is_told():
+    told = []
+    measure({"a": torch.ones(2, 2), "b": torch.ones(2)}, on_layer=lambda *x: told.append(x))
+    assert told == [(0, 2, "a"), (1, 2, "b"), (2, 2, "")]
+
+
+def test_authors_option():
+    state = {"w": torch.randn(256, 64, generator=torch.Generator().manual_seed(0))}
+    found = measure(state, authors=True).layers[0].measured.estimates
+    assert found["authors"].alpha <= 2
+    assert "authors" not in measure(state).layers[0].measured.estimates
+
+
+def test_spectrum_option():
+    state = {"w": torch.randn(40, 30, generator=torch.Generator().manual_seed(0))}
+    assert "singular_value" not in measure(state, spectrum="none").layers[0].measured.kappa
+    assert measure(state, spectrum="exact").layers[0].measured.spectrum_exact
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "consumer", "kind"),
+    [
+        ("encoder.layer.0.attention.self.query.weight", (8, 8), None, "attention"),
+        ("embeddings.word_embeddings.weight", (8, 8), None, "embedding"),
+        ("transformer.wte.weight", (8, 8), None, "embedding"),
+        ("rnn.weight_hh_l1_reverse", (8, 8), None, "recurrent"),
+        ("features.3.weight", (8, 8, 3), None, "convolution"),
+        ("fc1.weight", (8, 8), None, "dense"),
+        ("anything", (8, 8), "Gather", "embedding"),
+        ("anything", (2, 8, 8), "LSTM", "recurrent"),
+    ],
+)
+def test_kinds(name, shape, consumer, kind):
+    assert kind_of(name, shape, consumer) == kind
+
+
+def test_orientation():
+    w = np.arange(6.0).reshape(2, 3)
+    (view,) = see("w", w, consumer="MatMul", transposed=True)
+    np.testing.assert_array_equal(view.matrix, w.T)
+    (view,) = see("lstm", np.zeros((2, 12, 5)), consumer="LSTM")
+    assert view.matrix.shape == (24, 5)
+    parts = see("h.0.attn.c_attn.weight", np.arange(48.0).reshape(4, 12))
+    assert [p.name[22:] for p in parts] == ["[query]", "[key]", "[value]"]
+    np.testing.assert_array_equal(parts[1].matrix, np.arange(48.0).reshape(4, 12)[:, 4:8].T)
+    assert "Add" in see("bias", np.zeros((1, 8)), consumer="Add")
+    (view,) = see("conv", np.zeros((6, 5, 3, 3)))
+    assert (view.taps, view.matrix.shape) == (9, (6, 45))
+
+
+def test_plain_values():
+    assert plain({"a": np.array([1.0, np.nan]), 2: (np.int64(3), np.bool_(True), math.inf)}) == {
+        "a": [1.0, None],
+        "2": [3, True, None],
+    }

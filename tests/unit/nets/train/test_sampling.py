@@ -1,0 +1,151 @@
+"""The torch sampler: agreement with NumPy, edges of the uniforms, threads, dtypes."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from prunable.errors import InputError
+from prunable.nets.train.sampling import (
+    add_stable_,
+    positive_from_uniforms_,
+    sample_stable,
+    symmetric_from_uniforms_,
+)
+from prunable.numerics.stable.sampling import positive_transform, symmetric_transform
+
+ALPHAS = (0.3, 0.5, 0.9, 0.999, 1.0, 1.001, 1.1, 1.5, 1.8, 1.99, 2.0)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def uniforms():
+    rng = np.random.default_rng(7)
+    t = 1 - rng.random(4000)
+    t[:4] = 2.0**-100, 2.0**-53, 1.0, 0.5
+    w = rng.uniform(-1, 1, 4000)
+    w[:4] = 1.0, -1.0, 2.0**-100, -(2.0**-53)
+    return t, w
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_symmetric_twin_agrees_with_numpy(alpha, uniforms):
+    t, w = uniforms
+    expected = symmetric_transform(t, w, alpha)
+    found = symmetric_from_uniforms_(torch.tensor(t), torch.tensor(w), alpha).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("a", [0.15, 0.25, 0.5, 0.75, 0.9, 0.995, 1.0])
+def test_positive_twin_agrees_with_numpy(a, uniforms):
+    t, w = uniforms
+    inner = slice(4, None)  # |w| = 1 is not among the uniforms that are drawn for it
+    expected = positive_transform(t[inner], w[inner], a)
+    found = positive_from_uniforms_(torch.tensor(t[inner]), torch.tensor(w[inner]), a).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("alpha", [a for a in ALPHAS if a >= 0.5])
+def test_float32_edges_give_finite_draws(alpha):
+    # the extreme values the uniforms can take, in every combination
+    t = torch.tensor([2.0**-48, 2.0**-24, 2.0**-11, 0.5, 1 - 2.0**-24, 1.0])
+    w = torch.tensor([-1.0, -(1 - 2.0**-23), -(2.0**-47), 2.0**-47, 2.0**-23, 1 - 2.0**-23])
+    grid_t, grid_w = (g.flatten().clone() for g in torch.meshgrid(t, w, indexing="ij"))
+    draws = symmetric_from_uniforms_(grid_t, grid_w.clone(), alpha)
+    assert torch.isfinite(draws).all()
+    assert (torch.sign(draws) * torch.sign(grid_w) >= 0).all()
+
+
+@pytest.mark.parametrize("a", [0.25, 0.5, 0.75, 0.9, 0.995])
+def test_float32_positive_draws_are_right_at_both_ends(a):
+    # the two ends of t with w at its grid; the reference is the float64 transform
+    t = torch.tensor([2.0**-20, 2.0**-11, 0.3, 0.7, 1 - 2.0**-10, 1 - 2.0**-24, 1.0])
+    w = torch.tensor([2.0**-10, -0.25, 0.5, -0.75, 1 - 2.0**-23, 0.5, 0.5])
+    expected = positive_transform(t.double().numpy(), w.double().numpy(), a)
+    found = positive_from_uniforms_(t.clone(), w.clone(), a).double().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+def test_tiny_alpha_saturates_instead_of_overflowing():
+    draws = sample_stable((200_000,), 0.05, generator=generator())
+    assert torch.isfinite(draws).all()
+    assert draws.abs().max() > 1e37
+
+
+@pytest.mark.parametrize("kind", ["iid", "shared", "isotropic"])
+def test_threads_do_not_change_a_bit(kind):
+    before = torch.get_num_threads()
+    draws = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            draws.append(sample_stable((900, 250), 1.7, kind=kind, generator=generator(3)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(draws[0], draws[1])
+    assert torch.equal(draws[0], draws[2])
+
+
+def test_kinds_have_their_structure():
+    shared = sample_stable((5, 7), 1.5, kind="shared", generator=generator())
+    assert torch.equal(shared, shared[:, :1].expand(5, 7))
+    iid = sample_stable((5, 7), 1.5, kind="iid", generator=generator())
+    assert iid.unique().numel() == 35
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_dtype_is_kept(dtype):
+    for kind in ("iid", "shared", "isotropic"):
+        draws = sample_stable((64, 3), 1.9, kind=kind, generator=generator(), dtype=dtype)
+        assert draws.dtype == dtype
+        assert draws.std() > 0
+
+
+def test_adding_works_through_any_strides():
+    base = torch.zeros(40, 30)
+    add_stable_(base.T, 1.6, scale=2.0, kind="iid", seed=11)
+    plain = add_stable_(torch.zeros(30, 40), 1.6, scale=2.0, kind="iid", seed=11)
+    assert torch.equal(base.T, plain)
+
+
+def test_scale_multiplies():
+    one = add_stable_(torch.zeros(1000, dtype=torch.float64), 1.3, scale=1.0, kind="iid", seed=5)
+    ten = add_stable_(torch.zeros(1000, dtype=torch.float64), 1.3, scale=10.0, kind="iid", seed=5)
+    torch.testing.assert_close(ten, 10 * one, rtol=1e-15, atol=0)
+
+
+def test_same_generator_state_same_draws_and_it_advances():
+    source = generator(1)
+    first = sample_stable((100,), 1.5, generator=source)
+    second = sample_stable((100,), 1.5, generator=source)
+    assert torch.equal(first, sample_stable((100,), 1.5, generator=generator(1)))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 5), (5, 0)])
+def test_empty_shapes(shape):
+    for kind in ("iid", "shared", "isotropic"):
+        assert sample_stable(shape, 1.5, kind=kind, generator=generator()).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("change", "culprit"),
+    [
+        ({"alpha": 0.0}, "alpha"),
+        ({"alpha": 2.1}, "alpha"),
+        ({"alpha": math.nan}, "alpha"),
+        ({"scale": -1.0}, "scale"),
+        ({"scale": math.inf}, "scale"),
+        ({"kind": "gaussian"}, "kind"),
+        ({"dtype": torch.int64}, "dtype"),
+    ],
+)
+def test_bad_arguments_are_named(change, culprit):
+    arguments = {"alpha": 1.5, "generator": generator()} | change
+    with pytest.raises(InputError, match=culprit):
+        sample_stable((3,), **arguments)

@@ -1,0 +1,352 @@
+"""Rendering of a measurement: numbers, refusals, damaged documents, hostile names, many layers."""
+
+import copy
+import io
+import json
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+from tests.measurement_document import (
+    EPS,
+    HOSTILE,
+    MARKUP,
+    measurement_document,
+    trajectory_document,
+)
+
+from prunable.errors import DataIntegrityError, InputError
+from prunable.report.measure import measure_html
+from prunable.report.measure.measure_html import (
+    render_measurement,
+    render_trajectory,
+    write_measurement,
+)
+from prunable.report.measure.measure_tables import (
+    as_count,
+    layer_table,
+    render_console,
+    render_trajectory_console,
+    to_markdown,
+)
+from prunable.report.measure.measurement import (
+    MeasurementDocument,
+    TrajectoryDocument,
+    load_measurement,
+)
+
+
+@pytest.fixture
+def document():
+    return measurement_document(against=True)
+
+
+def measured(document):
+    return MeasurementDocument.model_validate(document)
+
+
+class Page(HTMLParser):
+    """Elements, links and scripts of a page, as a browser would see them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.scripts, self.handlers = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "data", "action")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1] == "script" and data.strip():
+            self.scripts.append(data)
+
+
+def page_data(text):
+    return json.loads(next(script for script in Page(text).scripts if script.startswith("{")))
+
+
+def console_text(render, document, width):
+    console = Console(width=width, record=True, file=io.StringIO())
+    render(document, console)
+    return console.export_text()
+
+
+# --- the documents ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [measurement_document, trajectory_document])
+def test_document_is_read_back(make, tmp_path):
+    path = tmp_path / "measure.json"
+    path.write_text(json.dumps(make()))
+    read = load_measurement(path)
+    assert isinstance(read, TrajectoryDocument) == (make is trajectory_document)
+    found = read.model_dump(exclude_unset=True, mode="json")
+    expected = make()
+    expected.pop("made_by", None)  # not a key of this version
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: d.pop("model"), "model: Field required"),
+        (lambda d: d.update(schema_version=2), "schema_version"),
+        (lambda d: d["layers"][0].update(n="many"), r"layers\.0\.n"),
+        (lambda d: d["layers"][0].pop("verdict"), r"layers\.0\.verdict: Field required"),
+        (lambda d: d["layers"][1]["curves"]["weight"].pop(), "lists must have one length"),
+        (lambda d: d["layers"][0]["kappa"]["weight"].update(much=0.5), "much"),
+        (lambda d: d["overall"]["allocation"].update(much=None), "much"),
+        (lambda d: d["settings"].update(eps=[]), "at least one"),
+        (lambda d: d["layers"][0].update(alpha=float("nan")), r"layers\.0\.alpha"),
+    ],
+)
+def test_damaged_document_names_file_and_key(document, tmp_path, damage, message):
+    damage(document)
+    path = tmp_path / "measure.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataIntegrityError, match=rf"(?s)measure\.json.*{message}"):
+        load_measurement(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null"])
+def test_other_json_is_refused(tmp_path, content):
+    path = tmp_path / "measure.json"
+    path.write_text(content)
+    with pytest.raises(DataIntegrityError, match="the whole document"):
+        load_measurement(path)
+
+
+# --- the tables ------------------------------------------------------------------------------
+
+
+def test_layer_table_holds_the_numbers_of_the_document(document):
+    titles, rows = layer_table(measured(document))
+    assert titles == [
+        "layer",
+        "n",
+        "verdict",
+        "alpha",
+        "weights 0.05",
+        "weights 0.1",
+        "weights 0.2",
+        "nodes 0.1",
+        "units 0.1",
+        "kernels 0.1",
+        "singular values 0.1",
+    ]
+    for row, layer in zip(rows, document["layers"], strict=True):
+        cells = dict(zip(titles, row, strict=True))
+        assert cells["n"] == f"{layer['n']:,}"
+        assert cells["verdict"] == layer["verdict"]
+        if layer["alpha"] is not None:
+            assert cells["alpha"] == f"{layer['alpha']:.2f} ± 0.04"
+            for eps in EPS:
+                kappa = layer["kappa"]["weight"][eps]
+                assert float(cells[f"weights {eps}"]) == pytest.approx(100 * kappa, rel=5e-3)
+            assert float(cells["nodes 0.1"]) == pytest.approx(
+                100 * layer["kappa"]["node"]["0.1"], rel=5e-3
+            )
+    assert rows[2][0] == HOSTILE  # refused throughout
+    assert rows[2][3:] == ["–"] * (len(titles) - 3)
+
+
+def test_another_eps_counts_the_groups_there(document):
+    titles, rows = layer_table(measured(document), 0.2)
+    cells = dict(zip(titles, rows[0], strict=True))
+    kappa = document["layers"][0]["kappa"]["node"]["0.2"]
+    assert float(cells["nodes 0.2"]) == pytest.approx(100 * kappa, rel=5e-3)
+
+
+def test_eps_that_was_not_measured_is_refused(document):
+    with pytest.raises(InputError, match=r"`eps` of `render_console`.*0\.05, 0\.1, 0\.2; got 0\.3"):
+        render_console(measured(document), Console(file=io.StringIO()), eps=0.3)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_console_shows_every_number_and_no_control_character(document, width):
+    shown = console_text(render_console, measured(document), width)
+    for cells in layer_table(measured(document), short=width == 80)[1]:
+        for cell in cells[3:]:
+            assert all(part in shown for part in cell.split(" ± "))
+    assert max(map(len, shown.splitlines())) <= width
+    unbroken = "".join(line.split("  ")[0].strip() for line in shown.splitlines())
+    for name in (HOSTILE, MARKUP.replace("\x1b", "\\x1b")):
+        assert name.replace(" ", "") in unbroken.replace(" ", "")
+    assert "\x1b" not in shown
+    assert "3 tensors skipped: 2 one-dimensional; 1 integers." in shown
+    assert "Only in this network: only<here>." in shown
+    assert "Kendall's tau 0.6" in shown
+    for number in ("90.0", "75.0", "0.06", "20.0", "31.2"):  # of the whole network
+        assert number in shown
+    pair = document["comparison"]["layers"][0]
+    assert f"{pair['z']:+.2f}" in shown
+
+
+def test_trajectory_table_shows_every_checkpoint():
+    document = trajectory_document()
+    shown = console_text(render_trajectory_console, TrajectoryDocument.model_validate(document), 80)
+    lines = [line.split() for line in shown.splitlines() if "safetensors" in line]
+    for line, point in zip(lines, document["trajectory"], strict=True):
+        mean = "–" if point["alpha_mean"] is None else f"{point['alpha_mean']:.2f}"
+        assert line[:4] == [str(point["step"]), point["model"], str(len(point["layers"])), mean]
+        assert [float(cell) for cell in line[5:]] == pytest.approx(
+            [100 * point["kappa"][eps] for eps in EPS], rel=5e-3
+        )
+
+
+def test_markdown_keeps_hostile_names_in_one_cell(document):
+    lines = to_markdown(measured(document)).splitlines()
+    titles, rows = layer_table(measured(document))
+    assert len(lines) == len(rows) + 2
+    for line in lines:
+        assert line.replace("\\|", "").count("|") == len(titles) + 1
+    assert f"| `{HOSTILE}` |" in lines[4]
+    assert "| ``[red]x[/red]\\|`y`\\x1b[31m{{7*7}}`` |" in lines[5]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(8, "8"), (999, "999"), (1728, "1.73k"), (24_576_000, "24.6M"), (10**11, "100G")],
+)
+def test_counts_are_short(count, text):
+    assert as_count(count) == text
+
+
+# --- the page --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("against", [False, True])
+def test_names_cannot_become_elements(against):
+    document = measurement_document(against=against)
+    page = Page(render_measurement(measured(document)))
+    assert page.tags.count("script") == len(page.scripts) == 3
+    assert not {"img", "b", "i", "u", "iframe", "link"} & set(page.tags)
+    assert page.handlers == []
+    names = [layer["name"] for layer in page_data(render_measurement(measured(document)))["layers"]]
+    assert names == [layer["name"] for layer in document["layers"]]
+
+
+def test_trajectory_names_cannot_become_elements():
+    text = render_trajectory(TrajectoryDocument.model_validate(trajectory_document()))
+    page = Page(text)
+    assert page.tags.count("script") == 3
+    assert "img" not in page.tags
+    assert "step&lt;0&gt;.safetensors" in text
+
+
+def test_page_is_whole_and_asks_nobody(document):
+    text = render_measurement(measured(document))
+    page = Page(text)
+    assert all(link.startswith("#") for link in page.links)
+    assert sum("plotly.js v" in script for script in page.scripts) == 1
+    assert "default-src 'none'" in text
+    assert "@import" not in text.replace(page.scripts[1], "")
+
+
+def test_page_holds_the_numbers_of_the_document(document):
+    data = page_data(render_measurement(measured(document)))
+    for found, layer in zip(data["layers"], document["layers"], strict=True):
+        alpha = layer["alpha"]
+        assert found.get("alpha") == (alpha and pytest.approx(alpha, rel=1e-4))
+        kappa = found["kappa"].get("weight")
+        if kappa:
+            assert kappa == [
+                value if value is None else pytest.approx(value, rel=1e-4)
+                for value in layer["kappa"]["weight"].values()
+            ]
+        if layer["curves"]:
+            for name, values in layer["curves"].items():
+                assert found["curves"][name] == pytest.approx(values, rel=1e-4, abs=1e-12)
+        assert found["allocation"]["best"] == [0.2] * 3
+    pair = data["comparison"]["layers"][0]
+    assert pair["kappa_weight"][0] == pytest.approx(
+        document["comparison"]["layers"][0]["kappa_weight"]["0.05"], rel=1e-4
+    )
+
+
+def test_steps_are_not_rounded():
+    document = trajectory_document()
+    document["trajectory"][-1]["step"] = 1_234_567
+    data = page_data(render_trajectory(TrajectoryDocument.model_validate(document)))
+    assert data["steps"] == [0, 100, 200, 300, 1_234_567]
+    hostile = next(layer for layer in data["layers"] if layer["name"] == HOSTILE)
+    assert hostile["alpha"][0] is None
+    expected = [
+        point["layers"][HOSTILE]["kappa_weight"]["0.1"] for point in document["trajectory"][1:]
+    ]
+    assert hostile["kappa"][1][1:] == pytest.approx(expected, rel=1e-4)
+
+
+def emptied(document):
+    document = copy.deepcopy(document)
+    document["overall"] |= {
+        "alpha_mean": None,
+        "alpha_median": None,
+        "ordering": None,
+        "allocation": {},
+        "verdicts": {},
+        "kappa": {"common_eps": {}, "global_threshold": {}},
+    }
+    document |= {"layers": [], "skipped": []}
+    return document
+
+
+def refused_throughout(document):
+    document = copy.deepcopy(document)
+    document["layers"] = [document["layers"][2]]
+    return document
+
+
+@pytest.mark.parametrize("shape", [emptied, refused_throughout])
+def test_documents_without_numbers_are_shown(shape):
+    document = measured(shape(measurement_document()))
+    assert len(page_data(render_measurement(document))["layers"]) == len(document.layers)
+    assert "weights in" in console_text(render_console, document, 100)
+    assert to_markdown(document).count("\n") == len(document.layers) + 2
+
+
+def test_empty_trajectory_is_shown():
+    document = TrajectoryDocument.model_validate({"schema_version": 1, "trajectory": []})
+    assert page_data(render_trajectory(document))["layers"] == []
+    assert "step" in console_text(render_trajectory_console, document, 100)
+
+
+@pytest.mark.timeout(120)
+def test_thousands_of_layers_stay_usable():
+    document = measurement_document(5000)
+    text = render_measurement(measured(document))
+    assert len(text) < 40e6
+    layer = page_data(text)["layers"][-1]
+    original = document["layers"][-1]
+    for key, axis in (("curves", "eps"), ("tail_plot", "x"), ("hill_plot", "k")):
+        assert len(layer[key][axis]) == 24
+        for end in (0, -1):
+            assert layer[key][axis][end] == pytest.approx(original[key][axis][end], rel=1e-4)
+    assert layer["hill_plot"]["plateau"] == original["hill_plot"]["plateau"]
+
+
+def test_curves_of_few_layers_are_whole(document):
+    layer = document["layers"][0]
+    n = measure_html.CURVE_POINTS
+    x = list(range(1, n + 1))
+    layer["tail_plot"] = {"x": x, "survival": [1 / k for k in x], "stable": None, "gaussian": None}
+    data = page_data(render_measurement(measured(document)))
+    assert data["layers"][0]["tail_plot"]["x"] == x
+
+
+def test_equal_documents_give_equal_bytes(document, tmp_path):
+    write_measurement(measured(document), tmp_path / "a.html")
+    write_measurement(measured(copy.deepcopy(document)), tmp_path / "b.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    trajectory = TrajectoryDocument.model_validate(trajectory_document())
+    write_measurement(trajectory, tmp_path / "c.html")
+    assert (tmp_path / "c.html").read_text() == render_trajectory(trajectory)
+
+
+def test_missing_plotly_is_named(document, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(InputError, match=r"plotly.*prunable\[html\]"):
+        render_measurement(measured(document))
