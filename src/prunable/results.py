@@ -1,0 +1,95 @@
+"""One family of results: what the functions of the package return, for programs and notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunable.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
+
+SHOWN = 30  # rows of a table in a notebook
+
+
+class Result:
+    """Base of result classes, which are frozen dataclasses.
+
+    `to_dict` gives what `--json` prints, `to_pandas` a frame of the rows where a result has
+    any, and a notebook shows these rows as a table. A subclass overrides `to_dict` where its
+    document is not simply its fields, and `_rows` where it is tabular.
+    """
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON would hold it: names, numbers, lists."""
+        if not is_dataclass(self):
+            raise TypeError(f"{type(self).__name__} is no dataclass")
+        return {field.name: as_plain(getattr(self, field.name)) for field in fields(self)}
+
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        """Rows of the result, all with the same keys; one row of its plain values by default."""
+        scalars = (bool, int, float, str, type(None))
+        return [{k: v for k, v in self.to_dict().items() if isinstance(v, scalars)}]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A data frame of the rows of the result.
+
+        Raises
+        ------
+        InputError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise InputError("`to_pandas` needs pandas: pip install 'prunable[pandas]'.") from error
+        return pandas.DataFrame(list(self._rows()))
+
+    def _repr_html_(self) -> str:
+        """The first rows as a table, for notebooks; every text is escaped."""
+        rows = self._rows()
+        head = "".join(f"<th>{escape(str(name))}</th>" for name in (rows[0] if rows else ()))
+        body = "".join(
+            f"<tr>{''.join(f'<td>{escape(_short(value))}</td>' for value in row.values())}</tr>"
+            for row in rows[:SHOWN]
+        )
+        more = len(rows) - SHOWN
+        foot = f"<p>{more:,} more rows</p>" if more > 0 else ""
+        return (
+            f"<p>{escape(repr(self))}</p><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>{foot}"
+        )
+
+
+def as_plain(value: Any) -> Any:
+    """Turn a value into what JSON can hold; arrays become lists, objects their `to_dict`.
+
+    Examples
+    --------
+    >>> as_plain({"path": Path("a"), "sizes": (1, 2)})
+    {'path': 'a', 'sizes': [1, 2]}
+    """
+    if isinstance(value, Result):
+        return value.to_dict()
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: as_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(part) for key, part in value.items()}
+    if isinstance(value, tuple | list | set | frozenset):
+        return [as_plain(part) for part in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # arrays and tensors, and their scalars
+        return value.tolist()
+    return value
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
