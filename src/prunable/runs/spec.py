@@ -11,29 +11,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from prunable.errors import InputError, SpecError
 
 
-class Spec(BaseModel):
-    """Base of all specifications: frozen, no unknown keys, every default in the hash."""
+class Frozen(BaseModel):
+    """Base of all settings: frozen, no unknown keys, every default written out when dumped."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    # "package.module:function" that computes such a run
-    stage: ClassVar[str] = ""
-    # The same for several runs of one `batch_key` at once.
-    batch_stage: ClassVar[str] = ""  # used whenever there is a key: also for one
-    # Whether the stage wants to see inputs that diverged.
-    tolerates_failed_inputs: ClassVar[bool] = False
-
-    schema_version: Literal[1] = 1
-
     @classmethod
     def create(cls, **fields: Any) -> Self:
-        """Validate and build a specification.
-
-        Raises
-        ------
-        SpecError
-            Naming the first field that is wrong, what it must be, and what was found.
-        """
+        """Validate and build; a SpecError names the first wrong field and what it must be."""
         try:
             return cls(**fields)
         except ValidationError as error:
@@ -46,10 +31,27 @@ class Spec(BaseModel):
                 f"`{name}` of `{cls.__name__}` is wrong: {first['msg']}; got {first['input']!r}."
             ) from error
 
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as JSON has them."""
+        return self.model_dump(mode="json")
+
+
+class Spec(Frozen):
+    """Settings of one run: they name the stage that computes it, and their hash names the run."""
+
+    # "package.module:function" that computes such a run
+    stage: ClassVar[str] = ""
+    # The same for several runs of one `batch_key` at once.
+    batch_stage: ClassVar[str] = ""  # used whenever there is a key: also for one
+    # Whether the stage wants to see inputs that diverged.
+    tolerates_failed_inputs: ClassVar[bool] = False
+
+    schema_version: Literal[1] = 1
+
     @property
     def run_id(self) -> str:
         """Kind of run and hash of the whole specification, such as `train-5f0c...`."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         return f"{self.kind()}-{digest}"
 

@@ -109,7 +109,7 @@ def federated_document(
         }
         documents.append(
             {
-                "method": spec.method.model_dump(mode="json", exclude={"schema_version"}),
+                "method": spec.method.to_dict(),
                 "run_id": spec.run_id,
                 "summary": summary,
                 "rows": list(rows),

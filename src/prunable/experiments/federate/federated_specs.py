@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from prunable.errors import InputError
 from prunable.nets.federated import LocalTraining
 from prunable.nets.train.noise import HeavyTailedNoise
-from prunable.runs.spec import Spec
+from prunable.runs.spec import Frozen, Spec
 
 
-class FederatedMethod(Spec):
+class FederatedMethod(Frozen):
     """What clients send, and by which SGD they train.
 
     Parameters
