@@ -7,11 +7,15 @@ OUT ?= demo
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench readme clean help
+# One worker a core, one thread a worker: more threads only wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+.PHONY: demo test test-fast check bench readme clean help
 
 help:
 	@echo "make demo   train, measure, prune and compare on ECG5000; writes $(OUT)/report.html"
 	@echo "make test   check and the whole test suite"
+	@echo "make test-fast  the tests of single functions and of properties, without checks"
 	@echo "make check  formatting, lint, types and the direction of imports"
 	@echo "make bench  speed beside the peers; writes benchmarks/RESULTS.md"
 	@echo "make readme regenerate the README's table and picture from the demo"
@@ -35,7 +39,10 @@ check: $(INSTALLED)
 # The browser tests need Chromium; where it can be installed without asking, it is.
 test: check
 	@sh tools/ensure_chromium.sh
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: $(INSTALLED)
+	$(PYTEST) tests/unit tests/property
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
