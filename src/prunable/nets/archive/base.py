@@ -51,7 +51,6 @@ class StoredTensor:
     ----------
     name : str
         Unique in its archive.
-    shape : tuple of int
     dtype : str
         As stored: "float32", "bfloat16", "float8_e4m3fn", "int8", ...
     load : callable
@@ -82,7 +81,6 @@ class Archive:
         The file or folder opened.
     format : str
         "safetensors", "torch" or "onnx".
-    tensors : tuple of StoredTensor
     ordered : bool
         Whether the order of the tensors is that of the model.
     skipped : tuple of (str, str)
@@ -219,10 +217,6 @@ def clean_name(name: object) -> str:
 
 def unique_names(names: Iterable[str]) -> list[str]:
     """Append "#2", "#3", ... to the names that came before.
-
-    Parameters
-    ----------
-    names : iterable of str
 
     Returns
     -------

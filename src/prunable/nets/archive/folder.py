@@ -23,13 +23,8 @@ def open_folder(folder: Path, open_file: OpenFile) -> Archive:
 
     Parameters
     ----------
-    folder : Path
     open_file : callable
         Opens one file of weights.
-
-    Returns
-    -------
-    Archive
 
     Raises
     ------
@@ -69,10 +64,6 @@ def open_index(index: Path, open_file: OpenFile) -> Archive:
         A JSON file whose "weight_map" maps each tensor's name to its shard.
     open_file : callable
         Opens one shard.
-
-    Returns
-    -------
-    Archive
 
     Raises
     ------

@@ -58,10 +58,6 @@ _Uses = dict[str, list[tuple["NodeProto", int]]]
 def open_onnx(path: Path) -> Archive:
     """List the tensors of one ONNX file; external data are read tensor by tensor.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     Archive

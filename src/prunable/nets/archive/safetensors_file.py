@@ -104,14 +104,6 @@ def _sort_metadata(path: Path) -> None:
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read all tensors of a safetensors file, and its metadata.
 
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    tuple of (dict of str to Tensor, dict of str to str)
-
     Raises
     ------
     DataIntegrityError
@@ -149,13 +141,8 @@ def open_safetensors(path: Path, stack: ExitStack) -> Archive:
 
     Parameters
     ----------
-    path : Path
     stack : ExitStack
         Keeps the file open, mapped into memory, until it is closed.
-
-    Returns
-    -------
-    Archive
 
     Raises
     ------

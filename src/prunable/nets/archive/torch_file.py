@@ -53,7 +53,6 @@ def open_torch(path: Path, unpickle: bool) -> Archive:
 
     Parameters
     ----------
-    path : Path
     unpickle : bool
         Whether pickled objects may be loaded, which runs the code they name.
 

@@ -112,7 +112,6 @@ def check_same(
 
     Parameters
     ----------
-    found, expected : list of Tensor
     model : Module
         See `within_rounding`.
     name : str

@@ -71,7 +71,6 @@ def peak_bytes(model: nn.Module, example: Tensor) -> int:
     ----------
     model : Module
         Run once, without gradients, as it is.
-    example : Tensor
 
     Returns
     -------
