@@ -27,7 +27,7 @@ def specs():
     """Six networks, and two prunings of each."""
     noise = {"noise": "type2", "alpha": 1.7, "sigma": 0.1}
     trained = [
-        TrainSpec.create(dataset="digits", width=60, steps=700, eta=0.003, seed=s, **noise)
+        TrainSpec.create(dataset="digits", width=60, steps=700, lr=0.003, seed=s, **noise)
         for s in range(6)
     ]
     return [

@@ -78,7 +78,7 @@ def _datasets(spec):
     if isinstance(spec, dict):
         for key, value in spec.items():
             if key == "dataset":
-                yield value
+                yield value["name"]
             yield from _datasets(value)
     elif isinstance(spec, list):
         for value in spec:

@@ -66,7 +66,7 @@ def threads(spec, run):
 
 
 def training(seed=0, **changes):
-    fields = {"dataset": "digits", "width": 300, "steps": 1200, "eta": 1e-4, "seed": seed}
+    fields = {"dataset": "digits", "width": 300, "steps": 1200, "lr": 1e-4, "seed": seed}
     return TrainSpec.create(**(fields | changes))
 
 

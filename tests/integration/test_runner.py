@@ -16,7 +16,7 @@ from prunable.runs.store import Store
 
 
 def spec(seed=0, **changes):
-    fields = {"dataset": "digits", "width": 50, "steps": 20, "eta": 0.01, "seed": seed}
+    fields = {"dataset": "digits", "width": 50, "steps": 20, "lr": 0.01, "seed": seed}
     return TrainSpec.create(**(fields | changes))
 
 
@@ -68,7 +68,7 @@ def test_done_runs_are_not_repeated(tmp_path):
 
 
 def test_diverged_run_is_a_row_with_its_reason(tmp_path):
-    wild = {"eta": 1e30}
+    wild = {"lr": 1e30}
     trained, evaluated = run_all([spec(**wild), evaluation(**wild)], Store(tmp_path), workers=1)
     assert trained["status"] == evaluated["status"] == "diverged"
     assert "step" in evaluated["reason"]

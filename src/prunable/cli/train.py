@@ -47,8 +47,11 @@ def train(
     width: Annotated[
         int | None, typer.Option(help="Hidden units, channels; default: the architecture's own.")
     ] = None,
-    eta: Annotated[
-        float, typer.Option(help="Learning rate; of mean-field the learning rate is eta * width.")
+    lr: Annotated[
+        float,
+        typer.Option(
+            "--lr", "--eta", help="Step size; the learning rate of mean-field is lr * width."
+        ),
     ] = 3e-4,
     batch: Annotated[int, typer.Option(help="Examples a step.")] = 500,
     optimizer: Annotated[Literal["sgd", "adam"], typer.Option(help="Rule of the steps.")] = "sgd",
@@ -91,11 +94,10 @@ def train(
     n_train = len(load(data, split=split.value if split else None).x_train)
     steps = UNLIMITED if epochs is None else epochs * -(-n_train // batch)
     spec = TrainSpec.create(
-        dataset=data,
-        split=split.value if split else None,
+        dataset={"name": data, "split": split.value if split else None},
         net=net,
         width=NETS[net].width if width is None else width,
-        eta=eta,
+        lr=lr,
         batch_size=batch,
         steps=steps,
         optimizer=optimizer,

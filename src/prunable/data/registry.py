@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,6 +82,8 @@ class DataSet:
         Tried in this order; none if the user has to bring the files.
     n_train, n_test : int
         Examples of each part; equal for both splits.
+    shape : tuple of int
+        Of one example: (length,) or (channels, height, width).
     default_split : {"shuffled", "official"}
     class_names : tuple of str
     licence, provenance : str
@@ -93,10 +96,16 @@ class DataSet:
     sources: tuple[Source, ...]
     n_train: int
     n_test: int
+    shape: tuple[int, ...]
     default_split: SplitName
     class_names: tuple[str, ...]
     licence: str
     provenance: str
+
+    @property
+    def features(self) -> int:
+        """Numbers in one example."""
+        return math.prod(self.shape)
 
     @property
     def splits(self) -> tuple[SplitName, ...]:
@@ -149,6 +158,7 @@ _ECG5000 = DataSet(
     ),
     n_train=500,
     n_test=4500,
+    shape=(140,),
     default_split="shuffled",
     class_names=("normal", "R-on-T PVC", "PVC", "supraventricular or ectopic", "unclassified"),
     licence="none stated by the package; the record is public research data",
@@ -187,6 +197,7 @@ _MNIST = DataSet(
     ),
     n_train=60_000,
     n_test=10_000,
+    shape=(1, 28, 28),
     default_split="official",
     class_names=_DIGITS,
     licence="none stated by the packages; MNIST is commonly cited as CC BY-SA 3.0",
@@ -214,6 +225,7 @@ _FASHION_MNIST = DataSet(
     ),
     n_train=60_000,
     n_test=10_000,
+    shape=(1, 28, 28),
     default_split="official",
     class_names=(
         "T-shirt",
@@ -260,6 +272,7 @@ _CIFAR10 = DataSet(
     sources=(),
     n_train=50_000,
     n_test=10_000,
+    shape=(3, 32, 32),
     default_split="official",
     class_names=(
         "airplane",
@@ -284,6 +297,7 @@ _SKLEARN_DIGITS = DataSet(
     sources=(),
     n_train=1297,
     n_test=500,
+    shape=(1, 8, 8),
     default_split="shuffled",
     class_names=_DIGITS,
     licence="BSD-3-Clause (scikit-learn)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -35,6 +36,19 @@ class Frozen(BaseModel):
         """All settings as JSON has them."""
         return self.model_dump(mode="json")
 
+    def parts(self) -> Iterator[Frozen]:
+        """Settings among the settings, directly or in a tuple."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Frozen):
+                    yield part
+
+    def datasets(self) -> tuple[str, ...]:
+        """Registered data sets named anywhere in the settings."""
+        names = (name for part in self.parts() for name in part.datasets())
+        return tuple(dict.fromkeys(names))
+
 
 class Spec(Frozen):
     """Settings of one run: they name the stage that computes it, and their hash names the run."""
@@ -46,7 +60,7 @@ class Spec(Frozen):
     # Whether the stage wants to see inputs that diverged.
     tolerates_failed_inputs: ClassVar[bool] = False
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
 
     @property
     def run_id(self) -> str:
@@ -62,18 +76,8 @@ class Spec(Frozen):
 
     def inputs(self) -> tuple[Spec, ...]:
         """Runs whose results this one builds on: the specifications among its fields."""
-        found: dict[str, Spec] = {}
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, Spec):
-                    found.setdefault(part.run_id, part)
+        found = {part.run_id: part for part in self.parts() if isinstance(part, Spec)}
         return tuple(found.values())
-
-    def datasets(self) -> tuple[str, ...]:
-        """Registered data sets that the run itself reads."""
-        name = getattr(self, "dataset", None)
-        return () if name is None else (name,)
 
     def estimated_seconds(self) -> float:
         """Rough time of the run on one core of a laptop, without that of its inputs."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, spearmanr
 
-from prunable.experiments.train.standardized import StandardizedTrainSpec
+from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.barsbey2021 import ITEMS
 from prunable.papers.barsbey2021.correlation import rank_correlation
 from prunable.papers.barsbey2021.gathering import Network, networks, published
@@ -68,7 +68,7 @@ def test_the_released_settings_are_those_of_the_paper():
 @pytest.mark.parametrize("case", CASES)
 def test_laptop_rates_are_inside_the_printed_ranges(case):
     low, high = published()["tables"]["2"][case[1]][case[0]]
-    ratios = [spec.eta / spec.batch_size for spec in trainings(*case, "laptop").values()]
+    ratios = [spec.lr / spec.batch_size for spec in trainings(*case, "laptop").values()]
     assert ratios == sorted(ratios)
     assert low <= ratios[0]
     assert ratios[-1] <= high
@@ -189,7 +189,7 @@ def results_of(plan, *, reverse=False):
     """Results in which heavier tails come with all that the paper says, or the reverse."""
     found = {}
     for key, spec in plan.runs.items():
-        ratio = spec.train.eta / spec.train.batch_size
+        ratio = spec.train.lr / spec.train.batch_size
         heavy = min(ratio / 1e-2, 1.0)
         good = 1 - heavy if reverse else heavy
         found[key] = measured(
@@ -405,7 +405,7 @@ def test_norms_of_stable_vectors_hold_and_fail():
 
 
 def test_measurements_follow_their_training():
-    train = StandardizedTrainSpec.create(dataset="digits", net="fcn4", width=32)
+    train = TrainSpec.create(dataset="digits", net="fcn4", width=32)
     spec = MeasureSpec.create(train=train)
     assert spec.inputs() == (train,)
-    assert "standardized" in spec.model_dump()["train"]
+    assert spec.datasets() == ("digits",)

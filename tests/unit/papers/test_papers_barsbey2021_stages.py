@@ -8,7 +8,7 @@ import torch
 from scipy.stats import ks_2samp, kstest
 
 from prunable.data.loaders import load
-from prunable.experiments.train.standardized import StandardizedTrainSpec
+from prunable.experiments.train.specs import TrainSpec
 from prunable.nets.archive import load_tensors
 from prunable.nets.models import Architecture, build
 from prunable.nets.networks.views import views_of
@@ -32,18 +32,17 @@ from prunable.runs.execution import execute
 from prunable.runs.store import Run, Store
 
 WIDTH = 40
-TRAIN = StandardizedTrainSpec.create(
-    dataset="digits",
+TRAIN = TrainSpec.create(
+    dataset={"name": "digits", "train_size": 300, "inputs": "standardized"},
     net="fcn4",
     width=WIDTH,
-    eta=0.2,
+    lr=0.2,
     batch_size=20,
     steps=400,
     until_accuracy=0.9,
     extra_steps=20,
     average_last=10,
     evaluate_every=20,
-    train_size=300,
 )
 RATIOS = (0.0, 0.3, 0.65, 1.0)
 
@@ -237,16 +236,15 @@ def test_convolutional_layers_are_seen_as_the_authors_do():
 
 
 def test_laws_of_a_convolution(store):
-    train = StandardizedTrainSpec.create(
-        dataset="digits",
+    train = TrainSpec.create(
+        dataset={"name": "digits", "train_size": 60, "inputs": "standardized"},
         net="resnet20",
         width=2,
-        eta=0.1,
+        lr=0.1,
         batch_size=20,
         steps=20,
         until_accuracy=0.12,
         evaluate_every=10,
-        train_size=60,
     )
     r = execute(LayerLawSpec.create(train=train, bins=12), store)
     matrices = load_tensors(store.folder(train) / "model.safetensors")[0]

@@ -108,7 +108,7 @@ class TestPlans:
         assert isinstance(dense, TrainSpec)
         assert dense.optimizer == "adam"
         assert dense.augment
-        assert dense.train_size is None
+        assert dense.dataset.train_size is None
         assert dense.steps == 1600 * 391
 
     def test_linear_widths_keep_away_from_n(self) -> None:

@@ -212,7 +212,7 @@ DENSE = TrainSpec.create(
     net="two-layer",
     width=12,
     optimizer="adam",
-    eta=0.01,
+    lr=0.01,
     batch_size=64,
     steps=60,
     evaluate_every=60,
@@ -278,7 +278,7 @@ class TestPruneRetrain:
 
     def test_restarts_from_the_initial_weights(self, store: Store) -> None:
         """After one small step the kept weights are near the untrained, not the trained ones."""
-        tiny = DENSE.model_copy(update={"eta": 1e-6})
+        tiny = DENSE.model_copy(update={"lr": 1e-6})
         far = execute(DENSE, store)
         assert far["status"] == "done"
         spec, _ = pruned(store, train=tiny, retrain_steps=1, restart="initial")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from prunable.errors import InputError
 from prunable.experiments.reproduce.items import Plan
 from prunable.experiments.reproduce.run import reproduce
 from prunable.papers.guha2023 import ITEMS, training
@@ -33,11 +32,10 @@ CONVENTIONS = ("paper", "authors-code")
 
 def train_spec(**changes):
     fields = {
-        "dataset": "digits",
+        "dataset": {"name": "digits", "train_size": 600, "inputs": "signed"},
         "net": "mlp5",
         "width": 48,
-        "train_size": 600,
-        "eta": 5e-3,
+        "lr": 5e-3,
         "batch_size": 32,
         "steps": 228,
         "optimizer": "adam",
@@ -135,9 +133,9 @@ def test_paper_plan_is_the_papers_size():
     assert {t.width for t in trains.values()} == {500, 784, 1000, 1500, 2000, 2500}
     assert {t.seed for t in trains.values()} == {0, 1, 2}
     assert {t.steps for t in trains.values()} == {300 * math.ceil(48_000 / 256)}
-    assert {t.eta for t in trains.values()} == {0.02}
+    assert {t.lr for t in trains.values()} == {0.02}
     cifar = next(iter(BY_NAME["table2"].plan("paper", "paper").runs.values())).train
-    assert (cifar.dataset, cifar.width, cifar.train_size) == ("cifar10", 2000, 40_000)
+    assert (cifar.dataset.name, cifar.width, cifar.dataset.n_train) == ("cifar10", 2000, 40_000)
 
 
 def test_laptop_plan_fits_its_time():
@@ -156,8 +154,6 @@ def test_specs_name_what_is_wrong():
         MarginPruneSpec.create(train=train_spec(), epoch=2)
     assert train_spec().batch_key() is None
     assert train_spec().run_id.startswith("margintrain-")
-    with pytest.raises(InputError, match="train_size"):
-        training.signed_data("digits", None, 0, 10_000)
 
 
 # --- published numbers -----------------------------------------------------------------------
@@ -210,7 +206,7 @@ def test_training_reads_every_example_right_and_keeps_snapshots(store, pruned):
     spec = train_spec()
     found = execute(spec, store)
     assert found["refined"] > 0 or found["metrics"]["train_accuracy"] == 1
-    data = training.signed_data("digits", None, 0, 600)
+    data = train_spec().dataset.load()
     assert (data.x_train.min(), data.x_train.max()) == (-1, 1)
     assert len(data.x_train) == len(data.y_train) == 600
     scores = logits(numpy_network(store, spec), data.x_train.astype(float))
@@ -293,7 +289,7 @@ def test_rows_against_numpy(store, pruned):
 def test_strengths_against_numpy(store):
     spec = StrengthsSpec.create(train=train_spec(), strengths=(0.5, 4.0), protect_diagonal=False)
     found = execute(spec, store)
-    data = training.signed_data("digits", None, 0, 600)
+    data = train_spec().dataset.load()
     x, y = data.x_train.astype(float), data.y_train
     layers = numpy_network(store, train_spec())
     before = logits(layers, x)

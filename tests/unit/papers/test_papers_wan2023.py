@@ -192,11 +192,15 @@ class TestPlans:
 
     def test_the_papers_settings(self) -> None:
         setting = ecg_setting(5000, "paper")
-        assert (setting.eta, setting.steps, setting.seeds) == (1e-4, 1500, 5)
+        assert (setting.lr, setting.steps, setting.seeds) == (1e-4, 1500, 5)
         train = setting.train("type2", 1.8, 0.15, 3)
-        assert (train.batch_size, train.classes, train.split) == (500, "first-or-not", "official")
+        assert (train.batch_size, train.dataset.classes, train.dataset.split) == (
+            500,
+            "first-or-not",
+            "official",
+        )
         pictures = mnist_setting(10_000, "paper")
-        assert (pictures.eta, pictures.batch_size, pictures.until_accuracy) == (5e-3, 5000, 0.95)
+        assert (pictures.lr, pictures.batch_size, pictures.until_accuracy) == (5e-3, 5000, 0.95)
 
     def test_controls_build_on_the_noisy_networks(self) -> None:
         spec = alike_runs(5000, "laptop")["alike-1.75/1"]
@@ -207,14 +211,7 @@ class TestPlans:
         assert len(inputs) == 1 + mnist_setting(5000, "laptop").seeds
 
     def test_a_network_needs_an_index_with_noise_and_only_then(self) -> None:
-        fields = {
-            "dataset": "digits",
-            "split": "shuffled",
-            "width": 4,
-            "eta": 0.1,
-            "batch_size": 9,
-            "steps": 1,
-        }
+        fields = {"dataset": "digits", "width": 4, "lr": 0.1, "batch_size": 9, "steps": 1}
         for wrong in (
             {"alpha": 1.8},
             {"noise": "type1"},
@@ -398,9 +395,8 @@ def spec_of(**fields: Any) -> TwoLayerTrainSpec:
     return TwoLayerTrainSpec.create(
         **{
             "dataset": "digits",
-            "split": "shuffled",
             "width": 24,
-            "eta": 0.05,
+            "lr": 0.05,
             "batch_size": 5000,
             "steps": 1,
             "seed": 3,
@@ -466,7 +462,9 @@ class TestStages:
         np.testing.assert_allclose(less.numpy() * 2**0.5, full.numpy(), atol=1e-5)
 
     def test_first_class_against_the_others(self) -> None:
-        merged = dataset_of(spec_of(classes="first-or-not", train_size=100))
+        merged = dataset_of(
+            spec_of(dataset={"name": "digits", "classes": "first-or-not", "train_size": 100})
+        )
         whole = load("digits")
         np.testing.assert_array_equal(merged.y_train, (whole.y_train[:100] != 0).astype(int))
         np.testing.assert_array_equal(merged.y_test, (whole.y_test != 0).astype(int))

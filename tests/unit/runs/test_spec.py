@@ -20,7 +20,7 @@ def test_identity_is_the_content():
 
 def test_identity_survives_json():
     spec = EvaluateSpec.create(
-        train=TrainSpec.create(dataset="d", noise="type1", alpha=1.8, sigma=0.1),
+        train=TrainSpec.create(dataset="digits", noise="type1", alpha=1.8, sigma=0.1),
         eps=(0.1, 0.2),
         keep=(0.5,),
     )
@@ -37,10 +37,13 @@ def test_identity_survives_json():
         ({"alpha": 1.8}, "noise"),
         ({"noise": "type9"}, "`noise`.*type9"),
         ({"width": 0}, "`width`.*0"),
-        ({"eta": float("nan")}, "`eta`"),
+        ({"lr": float("nan")}, "`lr`"),
         ({"wdith": 7}, "`wdith`"),
+        ({"net": "vgg99"}, "`net`.*vgg99"),
+        ({"dataset": "mnits"}, "mnits"),
+        ({"dataset": {"name": "digits", "train_size": 1298}}, "train_size.*1297.*1298"),
     ],
 )
 def test_bad_fields_are_named(fields, message):
     with pytest.raises(SpecError, match=message):
-        TrainSpec.create(dataset="ecg5000", **fields)
+        TrainSpec.create(**{"dataset": "ecg5000"} | fields)

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 
-from prunable.data.loaders import load
 from prunable.data.partition import Parts, dirichlet_parts, iid_parts
 from prunable.errors import DataIntegrityError, InputError, RunsFailedError
 from prunable.experiments.federate.federated_specs import FederatedMethod, FederatedSpec
@@ -99,7 +98,7 @@ def federate(spec: FederatedSpec) -> Federation:
         If the data cannot be dealt out like that, or the network takes no such examples.
     """
     pictures = spec.net in NETS and NETS[spec.net].pictures
-    data = load(spec.dataset, flatten=not pictures)
+    data = spec.dataset.load(flatten=not pictures)
     x, y, x_test, y_test = as_tensors(data)
     generator = rng(spec.seed, "partition", spec.partition)
     if spec.partition == "iid":

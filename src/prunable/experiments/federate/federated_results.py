@@ -93,7 +93,10 @@ def federated_document(
     InputError
         If there is no run, or specs differ in more than the method.
     """
-    settings = [spec.model_dump(mode="json", exclude={"method"}) for spec in specs]
+    settings = [
+        spec.model_dump(mode="json", exclude={"method"}) | {"dataset": spec.dataset.name}
+        for spec in specs
+    ]
     if not specs or any(other != settings[0] for other in settings):
         raise InputError("`specs` of `federated_document` must differ in the method alone.")
     reference = _summary(runs[0])

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from prunable.errors import InputError
 from prunable.nets.federated import LocalTraining
 from prunable.nets.train.noise import HeavyTailedNoise
+from prunable.runs.data import DataSpec
 from prunable.runs.spec import Frozen, Spec
 
 
@@ -80,8 +81,7 @@ class FederatedSpec(Spec):
 
     Parameters
     ----------
-    dataset : str
-        Registered name.
+    dataset : DataSpec
     net : str
         Architecture, one of `prunable.nets.models.NETS`.
     width : int
@@ -98,7 +98,7 @@ class FederatedSpec(Spec):
     method : FederatedMethod
     """
 
-    dataset: str
+    dataset: DataSpec
     net: str = "two-layer"
     width: int = Field(default=200, ge=1)
     clients: int = Field(default=10, ge=1)

@@ -18,6 +18,7 @@ from prunable.experiments.reproduce.demo_settings import (
     Demonstration,
     DemoSettings,
 )
+from prunable.experiments.train.specs import TrainSpec
 
 Row = dict[str, Any]
 Rows = dict[tuple[str, int], Row]
@@ -75,13 +76,11 @@ def results_document(settings: DemoSettings, data: Dataset, results: Rows, contr
         "title": "Networks trained with heavy-tailed noise, measured and pruned",
         "spec_id": Demonstration.of(settings).run_id,
         "spec": {
-            **reference.train.model_dump(
-                mode="json", exclude={"noise", "alpha", "sigma", "seed", "schema_version"}
-            ),
+            **_training(reference.train),
             "sigma": settings.sigma,
             "seeds": list(seeds),
             "conditions": [c.key for c in settings.conditions],
-            "learning_rate": settings.eta * settings.width,
+            "learning_rate": settings.lr * settings.width,
         },
         "dataset": _dataset_document(data),
         "conditions": conditions,
@@ -104,6 +103,20 @@ def results_document(settings: DemoSettings, data: Dataset, results: Rows, contr
 
 def _done(*results: Row) -> bool:
     return all(result["status"] == "done" for result in results)
+
+
+def _training(spec: TrainSpec) -> Row:
+    """What all trainings share, under the names of the document."""
+    own = {"noise", "alpha", "sigma", "seed", "schema_version", "lr", "dataset"}
+    data = spec.dataset
+    return {
+        "dataset": data.name,
+        "split": data.split,
+        "split_seed": data.split_seed,
+        "train_size": data.train_size,
+        "eta": spec.lr,
+        **spec.model_dump(mode="json", exclude=own),
+    }
 
 
 def _dataset_document(data: Dataset) -> Row:

@@ -58,7 +58,7 @@ class DemoSettings:
         Full-batch steps.
     n_seeds : int
         Runs a condition, with the seeds 0, 1, ...
-    eta, sigma : float
+    lr, sigma : float
         Step size and noise level. The paper prints sigma = 0.5 for its type I tables;
         0.15 is what reproduces them (see docs/deviations.md).
     """
@@ -67,7 +67,7 @@ class DemoSettings:
     width: int = 2000
     steps: int = 600
     n_seeds: int = 5
-    eta: float = 3e-4
+    lr: float = 3e-4
     sigma: float = 0.15
 
     conditions = (
@@ -85,7 +85,7 @@ class DemoSettings:
             dataset=self.dataset,
             width=self.width,
             steps=self.steps,
-            eta=self.eta,
+            lr=self.lr,
             batch_size=registered(self.dataset).n_train,
             noise=condition.noise,
             alpha=condition.alpha,

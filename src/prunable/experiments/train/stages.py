@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from prunable.data.loaders import Dataset, load
-from prunable.errors import InputError
+from prunable.data.loaders import Dataset
 from prunable.experiments.prune.specs import EvaluateSpec, PruneSpec
+from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.specs import TrainSpec
-from prunable.experiments.train.standardized import StandardizedTrainSpec, standardized
 from prunable.files import atomic_write
 from prunable.nets.archive import load_tensors, save_tensors
-from prunable.nets.models import (
-    NETS,
-    Architecture,
-    MeanFieldNetwork,
-    build,
-    known_net,
-    mean_field_lr,
-)
+from prunable.nets.models import NETS, Architecture, MeanFieldNetwork, build
 from prunable.nets.networks.views import views_of
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Error, Keep, PruningPlan
 from prunable.nets.prune.strategies.node import NodePruning
+from prunable.nets.train.batched import Replica, train_together
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.nets.train.training import TrainingSettings, evaluate, train
 from prunable.numerics.randomness import child_seed, rng
@@ -83,7 +74,7 @@ def train_stage(spec: TrainSpec, run: Run) -> Result:
     """Train one network; see `train_into` for what it leaves in the run's folder."""
     data = dataset_of(spec)
     model = new_network(spec, data)
-    x, y = torch.from_numpy(data.x_train.copy()), torch.from_numpy(data.y_train.copy())
+    x, y, _, _ = as_tensors(data)
     outcome = train(
         model,
         x,
@@ -111,16 +102,33 @@ def train_stage(spec: TrainSpec, run: Run) -> Result:
     }
 
 
+def train_batch_stage(specs: Sequence[TrainSpec], runs: Sequence[Run]) -> list[Result]:
+    """Train the networks of one `batch_key` together.
+
+    Each run is ended by `train_stage`, which finds a checkpoint of the last step, or of the one
+    that diverges: its folder receives what that stage leaves, up to rounding.
+    """
+    data = dataset_of(specs[0])
+    replicas = [
+        Replica(
+            new_network(spec, data), training_settings(spec), run.folder / CHECKPOINT, run.on_step
+        )
+        for spec, run in zip(specs, runs, strict=True)
+    ]
+    train_together(replicas, *as_tensors(data)[:2])
+    return [train_stage(spec, run) for spec, run in zip(specs, runs, strict=True)]
+
+
 def training_settings(spec: TrainSpec) -> TrainingSettings:
     """Settings of the training loop that a specification stands for."""
-    mean_field = spec.net == "mean-field"
     noise = None
     if spec.noise != "none":
         assert spec.alpha is not None
-        scale = spec.width if mean_field else 1
-        noise = HeavyTailedNoise(spec.noise, spec.alpha, spec.sigma, lr_multiplier=scale)
+        noise = HeavyTailedNoise(
+            spec.noise, spec.alpha, spec.sigma, lr_multiplier=spec.lr_multiplier
+        )
     return TrainingSettings(
-        lr=mean_field_lr(spec.eta, spec.width) if mean_field else spec.eta,
+        lr=spec.lr * spec.lr_multiplier,
         steps=spec.steps,
         batch_size=spec.batch_size,
         seed=spec.seed,
@@ -246,30 +254,5 @@ def _pruned_metrics(
 
 
 def dataset_of(spec: TrainSpec) -> Dataset:
-    """Data of a training run, shaped for its network and cut to its size."""
-    known_net(spec.net)
-    flatten = not NETS[spec.net].pictures
-    standardize = isinstance(spec, StandardizedTrainSpec)
-    data = _load_once(spec.dataset, spec.split, spec.split_seed, flatten, standardize)
-    if spec.train_size is None:
-        return data
-    count = len(data.y_train)
-    if spec.train_size > count:
-        raise InputError.parameter(
-            "train_size", "TrainSpec", f"at most {count} for {spec.dataset}", spec.train_size
-        )
-    chosen = slice(spec.train_size)
-    return replace(data, x_train=data.x_train[chosen], y_train=data.y_train[chosen])
-
-
-@functools.lru_cache(maxsize=2)
-def _load_once(
-    name: str, split: str | None, split_seed: int, flatten: bool, standardize: bool
-) -> Dataset:
-    if not standardize:
-        return load(name, split=split, split_seed=split_seed, flatten=flatten)
-    data = standardized(load(name, split=split, split_seed=split_seed, flatten=False))
-    if not flatten:
-        return data
-    flat = {key: (x := getattr(data, key)).reshape(len(x), -1) for key in ("x_train", "x_test")}
-    return replace(data, **flat)
+    """Data of a training run, shaped for its network."""
+    return spec.dataset.load(flatten=not NETS[spec.net].pictures)

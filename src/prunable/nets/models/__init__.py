@@ -1,8 +1,8 @@
 """The network architectures of the papers, and those that pruning is measured on."""
 
-from prunable.nets.models.chains import fully_connected, mlp, vgg
+from prunable.nets.models.chains import mlp, vgg
 from prunable.nets.models.loading import network_of, read_weights
-from prunable.nets.models.mean_field import MeanFieldNetwork, mean_field_lr
+from prunable.nets.models.mean_field import MeanFieldNetwork
 from prunable.nets.models.registry import (
     ARCHITECTURE,
     NETS,
@@ -21,9 +21,7 @@ __all__ = [
     "MeanFieldNetwork",
     "ResidualNetwork",
     "build",
-    "fully_connected",
     "known_net",
-    "mean_field_lr",
     "mlp",
     "network_of",
     "read_weights",

@@ -58,27 +58,6 @@ def mlp(sizes: Sequence[int], *, generator: torch.Generator, bias: bool = True) 
     return nn.Sequential(*layers[:-1])
 
 
-def fully_connected(
-    n_inputs: int, n_outputs: int, *, depth: int, width: int, generator: torch.Generator
-) -> nn.Sequential:
-    """Build the FCN of Barsbey et al. (2021): equal hidden layers, no biases.
-
-    Parameters
-    ----------
-    n_inputs, n_outputs : int
-    depth : int
-        Hidden layers: 4 for FCN4, 6 for FCN6.
-    width : int
-        2,048 in the paper.
-    generator : torch.Generator
-
-    Returns
-    -------
-    torch.nn.Sequential
-    """
-    return mlp((n_inputs, *[width] * depth, n_outputs), generator=generator, bias=False)
-
-
 def vgg(
     shape: tuple[int, int, int], n_outputs: int, *, generator: torch.Generator, width: int = 64
 ) -> nn.Sequential:

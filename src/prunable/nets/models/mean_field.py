@@ -40,7 +40,7 @@ class MeanFieldNetwork(nn.Module):
     Notes
     -----
     Section 3 of Wan, Zaidi and Simsekli (2023). Because of the factor 1/n the step size of
-    the theory, eta, is the learning rate eta * n: see `mean_field_lr`.
+    the theory is the optimizer's learning rate divided by n.
     """
 
     def __init__(
@@ -70,16 +70,3 @@ class MeanFieldNetwork(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map inputs of shape (batch, n_inputs) to outputs of shape (batch, n_outputs)."""
         return self.output(torch.relu(self.hidden(x))) / self.width
-
-
-def mean_field_lr(eta: float, width: int) -> float:
-    """Learning rate eta * n that gives every unit the step size eta of the theory.
-
-    Raises
-    ------
-    InputError
-        If `eta` is not finite and positive.
-    """
-    if not (math.isfinite(eta) and eta > 0):
-        raise InputError.parameter("eta", "mean_field_lr", "finite and positive", eta)
-    return eta * width

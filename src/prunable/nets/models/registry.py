@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -10,7 +11,8 @@ import torch
 from torch import nn
 
 from prunable.errors import InputError
-from prunable.nets.models.chains import fully_connected, mlp, vgg
+from prunable.nets.catalogue import NETS, known_net
+from prunable.nets.models.chains import mlp, vgg
 from prunable.nets.models.mean_field import MeanFieldNetwork
 from prunable.nets.models.residual import resnet20
 
@@ -60,36 +62,22 @@ class Architecture:
         return {ARCHITECTURE: json.dumps(asdict(self))}
 
 
-@dataclass(frozen=True)
-class _Net:
-    """How to build a network of one name; `width` is its default."""
-
-    width: int
-    pictures: bool
-    build: Callable[[tuple[int, ...], int, int, torch.Generator], nn.Module]
+Builder = Callable[[tuple[int, ...], int, int, torch.Generator], nn.Module]
 
 
 def _mean_field(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
-    return MeanFieldNetwork(_features(shape), width, k, generator=g)
+    return MeanFieldNetwork(math.prod(shape), width, k, generator=g)
 
 
 def _lenet(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
-    return mlp((_features(shape), width, max(1, width // 3), k), generator=g)
+    return mlp((math.prod(shape), width, max(1, width // 3), k), generator=g)
 
 
-def _mlp5(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
-    return mlp((_features(shape), *[width] * 4, k), generator=g)
+def _chain(hidden: int, bias: bool = True) -> Builder:
+    def build(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
+        return mlp((math.prod(shape), *[width] * hidden, k), generator=g, bias=bias)
 
-
-def _two_layer(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
-    return mlp((_features(shape), width, k), generator=g)
-
-
-def _fcn(depth: int) -> Callable[[tuple[int, ...], int, int, torch.Generator], nn.Module]:
-    def build_fcn(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
-        return fully_connected(_features(shape), k, depth=depth, width=width, generator=g)
-
-    return build_fcn
+    return build
 
 
 def _vgg(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
@@ -100,22 +88,18 @@ def _resnet20(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) ->
     return resnet20(_picture(shape)[0], k, width=width, generator=g)
 
 
-NETS: Mapping[str, _Net] = {
-    "mean-field": _Net(2000, False, _mean_field),
-    "two-layer": _Net(1000, False, _two_layer),
-    "lenet-300-100": _Net(300, False, _lenet),
-    "mlp5": _Net(784, False, _mlp5),
-    "fcn4": _Net(2048, False, _fcn(4)),
-    "fcn6": _Net(2048, False, _fcn(6)),
-    "vgg": _Net(64, True, _vgg),
-    "resnet20": _Net(16, True, _resnet20),
+# By the names of `prunable.nets.catalogue.NETS`; the arguments are the shape of one example,
+# the number of outputs and the width.
+_BUILDERS: Mapping[str, Builder] = {
+    "mean-field": _mean_field,
+    "two-layer": _chain(1),
+    "lenet-300-100": _lenet,
+    "mlp5": _chain(4),
+    "fcn4": _chain(4, bias=False),
+    "fcn6": _chain(6, bias=False),
+    "vgg": _vgg,
+    "resnet20": _resnet20,
 }
-
-
-def known_net(name: str) -> None:
-    """Raise InputError unless an architecture of this name is registered."""
-    if name not in NETS:
-        raise InputError.parameter("net", "Architecture", f"one of {', '.join(NETS)}", name)
 
 
 def build(architecture: Architecture, *, generator: torch.Generator) -> nn.Module:
@@ -136,9 +120,9 @@ def build(architecture: Architecture, *, generator: torch.Generator) -> nn.Modul
     InputError
         If the architecture cannot take examples of such a shape.
     """
-    net = NETS[architecture.name]
-    width = net.width if architecture.width is None else architecture.width
-    return net.build(architecture.shape, architecture.n_outputs, width, generator)
+    width = architecture.width or NETS[architecture.name].width
+    make = _BUILDERS[architecture.name]
+    return make(architecture.shape, architecture.n_outputs, width, generator)
 
 
 def rebuild(
@@ -192,13 +176,6 @@ def stored_architecture(metadata: Mapping[str, str]) -> Architecture:
             "The file does not say which architecture its weights belong to. Name it, or prune "
             "the weights alone."
         ) from error
-
-
-def _features(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def _picture(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ from prunable.experiments.reproduce.items import (
     Scale,
     Table,
 )
-from prunable.experiments.train.standardized import StandardizedTrainSpec
+from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.barsbey2021.correlation import rank_correlation
 from prunable.papers.barsbey2021.settings import (
     AVERAGE_LAST,
@@ -62,9 +62,7 @@ def case_label(case: Case, scale: Scale) -> str:
     return f"{NET_LABELS[case[0]]}{stand_in}, {DATA_LABELS[chosen.dataset]}"
 
 
-def measurement(
-    train: StandardizedTrainSpec, case: Case, scale: Scale, convention: Convention
-) -> MeasureSpec:
+def measurement(train: TrainSpec, case: Case, scale: Scale, convention: Convention) -> MeasureSpec:
     """How a network of a case is measured."""
     if scale == "smoke":
         return MeasureSpec.create(
@@ -94,7 +92,7 @@ def network_plan(
     convention: Convention,
     *,
     nets: Iterable[str] = tuple(NET_LABELS),
-    spec_of: Callable[[StandardizedTrainSpec, Case, Scale, Convention], Spec] = measurement,
+    spec_of: Callable[[TrainSpec, Case, Scale, Convention], Spec] = measurement,
 ) -> Plan:
     """Plan one run for each network of each case.
 

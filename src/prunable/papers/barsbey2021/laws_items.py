@@ -24,7 +24,7 @@ from prunable.experiments.reproduce.items import (
     Series,
     Table,
 )
-from prunable.experiments.train.standardized import StandardizedTrainSpec
+from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.barsbey2021.correlation import rank_correlation
 from prunable.papers.barsbey2021.gathering import Case, falling, network_plan, networks, published
 from prunable.papers.barsbey2021.specs import LayerLawSpec, RhoSpec, StableVectorSpec, SyntheticSpec
@@ -41,9 +41,7 @@ LAWS = {
 }
 
 
-def _layer_law(
-    train: StandardizedTrainSpec, case: Case, scale: Scale, convention: Convention
-) -> LayerLawSpec:
+def _layer_law(train: TrainSpec, case: Case, scale: Scale, convention: Convention) -> LayerLawSpec:
     del case, scale, convention
     return LayerLawSpec.create(train=train)
 

@@ -53,7 +53,7 @@ def measure_stage(spec: MeasureSpec, run: Run) -> Result:
         pruned of all weights, and the accuracies then.
     """
     trained = run.result(spec.train)
-    ratio = spec.train.eta / spec.train.batch_size
+    ratio = spec.train.lr / spec.train.batch_size
     if not trained["stopped"]:
         return {"stopped": False, "eta_over_b": ratio, "reason": trained["reason"]}
     final = trained_network(run.folder_of(spec.train), spec.train)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunable.experiments.reproduce.items import Scale
-from prunable.experiments.train.standardized import StandardizedTrainSpec
+from prunable.experiments.train.specs import TrainSpec
 
 Rates = tuple[tuple[int, tuple[float, ...]], ...]
 
@@ -207,18 +207,18 @@ class Setting:
     train_size: int | None = None
     until_accuracy: float = 1.0
 
-    def trainings(self) -> dict[str, StandardizedTrainSpec]:
+    def trainings(self) -> dict[str, TrainSpec]:
         """Runs by keys such as `b=50 eta=0.1`, in the order of eta / b."""
         pairs = [(batch, eta) for batch, etas in self.rates for eta in etas]
         pairs.sort(key=lambda pair: (pair[1] / pair[0], pair[0]))
         return {f"b={batch} eta={eta:g}": self._training(batch, eta) for batch, eta in pairs}
 
-    def _training(self, batch: int, eta: float) -> StandardizedTrainSpec:
-        return StandardizedTrainSpec.create(
-            dataset=self.dataset,
+    def _training(self, batch: int, eta: float) -> TrainSpec:
+        return TrainSpec.create(
+            dataset={"name": self.dataset, "train_size": self.train_size, "inputs": "standardized"},
             net=self.net,
             width=self.width,
-            eta=eta,
+            lr=eta,
             batch_size=batch,
             steps=max(self.steps, round(self.horizon / eta)),
             until_accuracy=self.until_accuracy,
@@ -226,7 +226,6 @@ class Setting:
             extra_steps=self.extra_steps,
             average_last=self.average_last,
             evaluate_every=self.evaluate_every,
-            train_size=self.train_size,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -356,6 +355,6 @@ def setting(net: str, dataset: str, scale: Scale) -> Setting:
     )
 
 
-def trainings(net: str, dataset: str, scale: Scale) -> dict[str, StandardizedTrainSpec]:
+def trainings(net: str, dataset: str, scale: Scale) -> dict[str, TrainSpec]:
     """Training runs of a case; see `Setting.trainings`."""
     return setting(net, dataset, scale).trainings()

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from prunable.experiments.reproduce.items import Convention
-from prunable.experiments.train.standardized import StandardizedTrainSpec
+from prunable.experiments.train.specs import TrainSpec
 from prunable.runs.spec import Spec
 
 _STAGES = "prunable.papers.barsbey2021"
@@ -39,7 +39,7 @@ class MeasureSpec(Spec):
 
     Parameters
     ----------
-    train : StandardizedTrainSpec
+    train : TrainSpec
         The network.
     convention : {"paper", "authors-code"}
         "paper" prunes to 0, as the theorems do, and counts a singular triple with its value.
@@ -57,7 +57,7 @@ class MeasureSpec(Spec):
 
     stage: ClassVar[str] = f"{_STAGES}.measuring:measure_stage"
 
-    train: StandardizedTrainSpec
+    train: TrainSpec
     convention: Convention = "paper"
     magnitude_ratios: Ratios = MAGNITUDE_RATIOS
     spectral_ratios: Ratios = SPECTRAL_RATIOS
@@ -65,10 +65,6 @@ class MeasureSpec(Spec):
     tolerance: float = Field(default=0.1, gt=0, lt=1)
     test_examples: int | None = Field(default=None, ge=1)
     train_examples: int = Field(default=10_000, ge=0)
-
-    def datasets(self) -> tuple[str, ...]:
-        """Data that the accuracies are measured on."""
-        return (self.train.dataset,)
 
     def estimated_seconds(self) -> float:
         """Rough time: a forward pass for each ratio, and singular values."""
@@ -84,7 +80,7 @@ class LayerLawSpec(Spec):
 
     Parameters
     ----------
-    train : StandardizedTrainSpec
+    train : TrainSpec
         The network; its averaged weights count.
     seed : int
         Of the random partition and the stable draws.
@@ -95,7 +91,7 @@ class LayerLawSpec(Spec):
 
     stage: ClassVar[str] = f"{_STAGES}.measuring:layer_law_stage"
 
-    train: StandardizedTrainSpec
+    train: TrainSpec
     seed: int = Field(default=0, ge=0)
     bins: int = Field(default=60, ge=2)
     outside: float = Field(default=1e-3, gt=0, lt=1)

@@ -16,7 +16,7 @@ from prunable.experiments.reproduce.items import (
     Scale,
     Table,
 )
-from prunable.experiments.train.standardized import StandardizedTrainSpec
+from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.barsbey2021.gathering import (
     Case,
     case_label,
@@ -71,9 +71,7 @@ def _gather_counts(plan: Plan, results: Mapping[str, Result]) -> Findings:
     )
 
 
-def _training(
-    train: StandardizedTrainSpec, case: Case, scale: Scale, convention: Convention
-) -> StandardizedTrainSpec:
+def _training(train: TrainSpec, case: Case, scale: Scale, convention: Convention) -> TrainSpec:
     del case, scale, convention
     return train
 

@@ -41,17 +41,16 @@ def dense_spec(size: NetworkSize, width: int, seed: int) -> TrainSpec:
     """Training of the dense network of a width."""
     steps = size.steps(size.epochs)
     return TrainSpec.create(
-        dataset=size.dataset,
+        dataset={"name": size.dataset, "train_size": size.train_size},
         net=size.net,
         width=width,
-        eta=size.eta,
+        lr=size.lr,
         optimizer="adam",
         batch_size=size.batch_size,
         steps=steps,
         evaluate_every=steps,
         seed=seed,
         augment=size.augment,
-        train_size=size.train_size,
     )
 
 

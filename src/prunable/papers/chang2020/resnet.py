@@ -45,7 +45,7 @@ def settings_of(size: NetworkSize) -> dict[str, str | int | float | bool]:
         "base widths": ", ".join(map(str, size.bases)),
         "epochs": size.epochs,
         "epochs of retraining": size.retrain_epochs,
-        "optimizer": f"Adam, learning rate {size.eta:g}, batches of {size.batch_size}",
+        "optimizer": f"Adam, learning rate {size.lr:g}, batches of {size.batch_size}",
         "augmentation": size.augment,
         "seeds": len(size.seeds),
     }

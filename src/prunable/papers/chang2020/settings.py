@@ -83,7 +83,7 @@ class NetworkSize:
     n_train : int
         How many these are.
     batch_size, epochs, retrain_epochs : int
-    eta : float
+    lr : float
     augment : bool
     seeds : tuple of int
     restarts : bool
@@ -100,7 +100,7 @@ class NetworkSize:
     batch_size: int
     epochs: int
     retrain_epochs: int
-    eta: float
+    lr: float
     augment: bool
     seeds: tuple[int, ...]
     restarts: bool = False

@@ -149,13 +149,9 @@ class PruneRetrainSpec(Spec):
             )
         return self
 
-    def datasets(self) -> tuple[str, ...]:
-        """The data of the dense network."""
-        return (self.train.dataset,)
-
     def estimated_seconds(self) -> float:
         """Rough time on one core."""
         pictures = self.retrain_steps * self.train.batch_size
-        if self.train.dataset == "cifar10":
+        if self.train.dataset.name == "cifar10":
             return 30 + 0.002 * pictures * max(1.0, self.train.width / 8)
         return 0.5 + 0.0015 * self.retrain_steps

@@ -24,10 +24,12 @@ from prunable.certify.bounds.random_pruning import Draws, choose_strength
 from prunable.certify.bounds.sketched_network import needed_margin, sketched_bound
 from prunable.certify.bounds.spectral_perturbation import contraction
 from prunable.certify.network_bounds import bounds_of_model, facts_of_model, margins_of, with_layers
+from prunable.experiments.train.networks import as_tensors
+from prunable.experiments.train.stages import dataset_of
 from prunable.nets.train.training import predict
 from prunable.numerics.randomness import rng
 from prunable.papers.guha2023.specs import ComparedBoundsSpec, MarginPruneSpec, StrengthsSpec
-from prunable.papers.guha2023.training import network, signed_data
+from prunable.papers.guha2023.training import network
 from prunable.runs.store import Run
 
 Result = dict[str, Any]
@@ -182,23 +184,14 @@ class _Case:
     @classmethod
     def of(cls, spec: MarginPruneSpec | StrengthsSpec, run: Run) -> _Case:
         train = spec.train
-        data = signed_data(train.dataset, train.split, train.split_seed, train.train_size)
+        x, y, x_test, y_test = as_tensors(dataset_of(train))
         model = network(run.folder_of(train), train, spec.epoch)
-        x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train.copy())
         draws = Draws.of(
             [m.weight.detach().numpy() for m in model.modules() if isinstance(m, nn.Linear)],
             rng(train.seed, "masks"),
             protect_diagonal=spec.protect_diagonal,
         )
-        return cls(
-            model,
-            x,
-            y,
-            torch.from_numpy(data.x_test),
-            torch.from_numpy(data.y_test.copy()),
-            facts_of_model(model, x, y),
-            draws,
-        )
+        return cls(model, x, y, x_test, y_test, facts_of_model(model, x, y), draws)
 
     def pruned_facts(self, matrices: tuple[FloatArray, ...]) -> NetworkFacts:
         """Facts of the network after its layers became `matrices`."""

@@ -33,7 +33,7 @@ class Networks:
     seeds : tuple of int
     n_train : int
     epochs, batch_size : int
-    eta : float
+    lr : float
         Learning rate at the start.
     strengths : tuple of float
         Values of `d` of the curves.
@@ -51,7 +51,7 @@ class Networks:
     n_train: int
     epochs: int
     batch_size: int
-    eta: float
+    lr: float
     strengths: tuple[float, ...]
     snapshots: tuple[int, ...] = ()
     refine_epochs: int = 0
@@ -62,11 +62,10 @@ class Networks:
         """One training run; those of the reference width keep the snapshots."""
         per_epoch = -(-self.n_train // self.batch_size)
         return MarginTrainSpec.create(
-            dataset=self.dataset,
+            dataset={"name": self.dataset, "train_size": self.n_train, "inputs": "signed"},
             net="mlp5",
             width=width,
-            train_size=self.n_train,
-            eta=self.eta,
+            lr=self.lr,
             batch_size=self.batch_size,
             steps=self.epochs * per_epoch,
             optimizer="adam" if self.adam else "sgd",
@@ -184,7 +183,7 @@ def plan_of(
             "training examples": sizes.n_train,
             "epochs": sizes.epochs,
             "optimizer": f"{'Adam, cosine' if sizes.adam else 'SGD, weight decay 0.0001'}",
-            "learning rate": sizes.eta,
+            "learning rate": sizes.lr,
             "batch size": sizes.batch_size,
             "diagonal is protected": protect,
             "norm of Bartlett 2017": "l(1,2)" if protect else "Frobenius",
@@ -241,10 +240,10 @@ def _notes(sizes: Networks, data: Data, scale: Scale) -> tuple[str, ...]:
     if scale == "smoke":
         return (*notes, "Scikit-learn's digits and tiny networks stand for the paper's.")
     notes.append(
-        f"{sizes.epochs} epochs of Adam from {sizes.eta:g}, falling to 0 by a cosine, without "
+        f"{sizes.epochs} epochs of Adam from {sizes.lr:g}, falling to 0 by a cosine, without "
         "weight decay, in place of 300 epochs at 0.02, and training in bfloat16."
         if data == "mnist"
-        else f"{sizes.epochs} epochs of Adam from {sizes.eta:g}, falling to 0 by a cosine, batches "
+        else f"{sizes.epochs} epochs of Adam from {sizes.lr:g}, falling to 0 by a cosine, batches "
         f"of {sizes.batch_size}, in place of 300 epochs, and training in bfloat16."
     )
     notes.append(

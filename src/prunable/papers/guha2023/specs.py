@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from prunable.data.registry import registered
 from prunable.errors import InputError
 from prunable.experiments.train.specs import TrainSpec
 from prunable.runs.spec import Spec
@@ -50,14 +49,9 @@ class MarginTrainSpec(TrainSpec):
         return self
 
     @property
-    def examples(self) -> int:
-        """Training examples."""
-        return self.train_size or registered(self.dataset).n_train
-
-    @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch, the last one smaller."""
-        return -(-self.examples // self.batch_size)
+        return -(-self.dataset.n_train // self.batch_size)
 
     def batch_key(self) -> str | None:
         """None: refinement differs from network to network."""
@@ -69,14 +63,14 @@ class MarginTrainSpec(TrainSpec):
         operations = (
             6
             * self.weights
-            * (self.batch_size * self.steps + 1.5 * self.examples * self.refine_epochs / 3)
+            * (self.batch_size * self.steps + 1.5 * self.dataset.n_train * self.refine_epochs / 3)
         )
         return 1.0 + operations / rate + self.steps * (4e-4 + 4e-9 * self.weights)
 
     @property
     def weights(self) -> int:
         """Weights of the five layers, roughly."""
-        inputs = {"cifar10": 3072, "digits": 64}.get(self.dataset, 784)
+        inputs = self.dataset.registered.features
         return self.width * (inputs + (_LAYERS - 2) * self.width + 10)
 
 
@@ -98,13 +92,9 @@ class _OfNetworkSpec(Spec):
             )
         return self
 
-    def datasets(self) -> tuple[str, ...]:
-        """The network's data."""
-        return (self.train.dataset,)
-
     def _passes(self, count: float) -> float:
         """Seconds of so many passes over the training set."""
-        return count * 2 * self.train.weights * self.train.examples / 4e10
+        return count * 2 * self.train.weights * self.train.dataset.n_train / 4e10
 
 
 class MarginPruneSpec(_OfNetworkSpec):
@@ -145,10 +135,6 @@ class ComparedBoundsSpec(Spec):
     pruned: MarginPruneSpec
     delta: float = Field(default=0.05, gt=0, lt=1)
     stability_examples: int = Field(default=16, ge=1)
-
-    def datasets(self) -> tuple[str, ...]:
-        """The network's data."""
-        return self.pruned.datasets()
 
     def estimated_seconds(self) -> float:
         """Rough time on one core."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,11 @@ import numpy as np
 import torch
 
 from prunable.certify.network_bounds import margins_of
-from prunable.data.loaders import Dataset, load
-from prunable.errors import InputError
+from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.stages import (
     MODEL,
     architecture_of,
+    dataset_of,
     new_network,
     split_metrics,
     training_settings,
@@ -42,8 +40,8 @@ def train_stage(spec: MarginTrainSpec, run: Run) -> dict[str, Any]:
     dict
         status, reason, refined (epochs of refinement), metrics, log of the training.
     """
-    data = signed_data(spec.dataset, spec.split, spec.split_seed, spec.train_size)
-    x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train.copy())
+    data = dataset_of(spec)
+    x, y, _, _ = as_tensors(data)
     model = new_network(spec, data)
     metadata = {"run_id": spec.run_id, **architecture_of(spec, data).metadata()}
     due = {epoch * spec.steps_per_epoch: epoch for epoch in spec.snapshots}
@@ -109,7 +107,7 @@ def refine(
         chosen = torch.from_numpy(np.concatenate([np.arange(len(margins)), *[small] * REPEATS]))
         steps = -(-len(chosen) // spec.batch_size)
         settings = TrainingSettings(
-            lr=REFINE_SHARE * spec.eta * FALL**done,
+            lr=REFINE_SHARE * spec.lr * FALL**done,
             steps=steps,
             batch_size=spec.batch_size,
             seed=child_seed(spec.seed, "refine", done),
@@ -126,8 +124,7 @@ def refine(
 
 def network(folder: Path, spec: MarginTrainSpec, epoch: int | None = None) -> torch.nn.Module:
     """The network that a finished run left in its folder, or a snapshot of it."""
-    data = signed_data(spec.dataset, spec.split, spec.split_seed, spec.train_size)
-    model = new_network(spec, data)
+    model = new_network(spec, dataset_of(spec))
     name = MODEL if epoch is None else snapshot_name(epoch)
     model.load_state_dict(load_tensors(folder / name)[0])
     return model
@@ -136,27 +133,6 @@ def network(folder: Path, spec: MarginTrainSpec, epoch: int | None = None) -> to
 def snapshot_name(epoch: int) -> str:
     """File of the weights after an epoch."""
     return f"epoch-{epoch}.safetensors"
-
-
-@functools.lru_cache(maxsize=1)
-def signed_data(name: str, split: str | None, split_seed: int, train_size: int | None) -> Dataset:
-    """Load pictures as vectors in [-1, 1], the first so many of the training set.
-
-    Raises
-    ------
-    InputError
-        If there are fewer.
-    """
-    data = load(name, split=split, split_seed=split_seed)
-    count = len(data.y_train)
-    if train_size is not None and train_size > count:
-        raise InputError.parameter(
-            "train_size", "MarginTrainSpec", f"at most {count} for {name}", train_size
-        )
-    x_train = data.x_train[:train_size] * 2 - 1
-    return replace(
-        data, x_train=x_train, x_test=data.x_test * 2 - 1, y_train=data.y_train[:train_size]
-    )
 
 
 def _arithmetic(model: torch.nn.Module, spec: MarginTrainSpec) -> torch.nn.Module:

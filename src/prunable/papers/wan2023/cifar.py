@@ -49,7 +49,7 @@ def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
     if scale == "laptop":
         notes += (
             f"{setting.width} hidden units for 5,000, the first {setting.train_size:,} of 50,000 "
-            f"training pictures, step size {setting.eta:g}, batches of {setting.batch_size}: test "
+            f"training pictures, step size {setting.lr:g}, batches of {setting.batch_size}: test "
             "accuracies are far below the published ones.",
             f"Noise levels are {CIFAR_LAPTOP_FACTOR:g} times the printed ones: training ends much "
             "earlier, and the printed ones would move nothing.",
@@ -63,7 +63,7 @@ def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
             "data": setting.dataset,
             "training pictures": setting.train_size or "all",
             "hidden units": setting.width,
-            "step size": setting.eta,
+            "step size": setting.lr,
             "batch": setting.batch_size or 0,
             "until training accuracy": setting.until_accuracy or 0.0,
             "most steps": setting.steps,

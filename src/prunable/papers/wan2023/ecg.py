@@ -116,7 +116,7 @@ def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
         {
             "data": setting.dataset,
             "hidden units": setting.width,
-            "step size": setting.eta,
+            "step size": setting.lr,
             "full-batch steps": setting.steps,
             "noise level": round(ecg_sigma(noise, convention), 4),
             "seeds": setting.seeds,
@@ -132,10 +132,9 @@ def _mean_field_runs(width: int, scale: Scale) -> dict[str, Spec]:
     return {
         f"mean-field/{seed}": EvaluateSpec.create(
             train=TrainSpec.create(
-                dataset=setting.dataset,
-                split=None if smoke else "official",
+                dataset={"name": setting.dataset, "split": None if smoke else "official"},
                 width=setting.width,
-                eta=1e-3 if smoke else setting.eta,
+                lr=1e-3 if smoke else setting.lr,
                 steps=setting.steps,
                 batch_size=10**6 if smoke else 500,
                 seed=seed,

@@ -60,7 +60,7 @@ def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
         {
             "data": setting.dataset,
             "hidden units": setting.width,
-            "step size": setting.eta,
+            "step size": setting.lr,
             "batch": setting.batch_size or 0,
             "until training accuracy": setting.until_accuracy or 0.0,
             "most steps": setting.steps,
@@ -86,7 +86,7 @@ def _notes(width: int, scale: Scale) -> tuple[str, ...]:
     )
     return (
         BASE_NOTE,
-        f"Step size {setting.eta:g} for {eta:g}, batches of {setting.batch_size} for 5,000, a look "
+        f"Step size {setting.lr:g} for {eta:g}, batches of {setting.batch_size} for 5,000, a look "
         f"at the stop rule every {setting.evaluate_every} steps: the accumulated noise depends on "
         "its level and on the step size times the steps, which the stop rule decides.",
         f"{setting.width:,} hidden units for {width:,}{units}.",

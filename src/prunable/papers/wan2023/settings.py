@@ -46,7 +46,7 @@ class Setting:
         Registered name.
     width : int
         Hidden units n.
-    eta : float
+    lr : float
         Learning rate.
     steps : int
         Steps, or with `until_accuracy` the most steps.
@@ -62,7 +62,7 @@ class Setting:
 
     dataset: str
     width: int
-    eta: float
+    lr: float
     steps: int
     seeds: int
     batch_size: int | None = None
@@ -75,12 +75,14 @@ class Setting:
         """One training run; without an `alpha` it is the one without noise."""
         data = registered(self.dataset)
         return TwoLayerTrainSpec.create(
-            dataset=self.dataset,
-            split="official" if "official" in data.splits else "shuffled",
-            classes=self.classes,
-            train_size=self.train_size,
+            dataset={
+                "name": self.dataset,
+                "split": "official" if "official" in data.splits else "shuffled",
+                "classes": self.classes,
+                "train_size": self.train_size,
+            },
             width=self.width,
-            eta=self.eta,
+            lr=self.lr,
             batch_size=self.batch_size or data.n_train,
             steps=self.steps,
             until_accuracy=self.until_accuracy,

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prunable.data.registry import registered
 from prunable.errors import InputError
 from prunable.numerics.stable import check_alpha
+from prunable.runs.data import DataSpec
 from prunable.runs.spec import Spec
 
 _STAGES = "prunable.papers.wan2023.stages"
@@ -20,22 +20,16 @@ class TwoLayerTrainSpec(Spec):
     """Trains a network of one hidden layer with heavy-tailed noise on its hidden weights.
 
     The network is sum_i c_i relu(<theta_i, x>), both layers start as torch starts linear
-    layers and are trained with the learning rate eta. `TrainSpec` of net "mean-field" divides
-    by the width and multiplies eta by it instead.
+    layers and are trained with the learning rate lr. `TrainSpec` of net "mean-field" divides
+    by the width and multiplies lr by it instead.
 
     Parameters
     ----------
-    dataset : str
-        Registered name.
-    split : {"shuffled", "official"}
-    classes : {"all", "first-or-not"}
-        "first-or-not" tells the first class from all others: normal heartbeats from abnormal.
-    train_size : int, optional
-        Train on the first so many examples.
+    dataset : DataSpec
     width : int
         Hidden units n.
-    eta : float
-        Learning rate, also of the noise's scale sigma * eta^(1/alpha).
+    lr : float
+        Learning rate, also of the noise's scale sigma * lr^(1/alpha).
     batch_size, steps : int
     until_accuracy : float, optional
         Stop at this training accuracy.
@@ -50,12 +44,9 @@ class TwoLayerTrainSpec(Spec):
 
     stage: ClassVar[str] = f"{_STAGES}:train_stage"
 
-    dataset: str
-    split: Literal["shuffled", "official"]
-    classes: Literal["all", "first-or-not"] = "all"
-    train_size: int | None = Field(default=None, ge=1)
+    dataset: DataSpec
     width: int = Field(ge=1)
-    eta: float = Field(gt=0)
+    lr: float = Field(gt=0)
     batch_size: int = Field(ge=1)
     steps: int = Field(ge=1)
     until_accuracy: float | None = Field(default=None, gt=0, le=1)
@@ -81,19 +72,14 @@ class TwoLayerTrainSpec(Spec):
 
     def estimated_seconds(self) -> float:
         """Rough time on one core: the products of a step, the draws, the evaluations."""
-        data = registered(self.dataset)
-        features = _FEATURES.get(self.dataset, 1024)
-        examples = min(self.train_size or data.n_train, data.n_train)
-        weights = self.width * features
+        examples = self.dataset.n_train
+        weights = self.width * self.dataset.registered.features
         step = 2 * min(self.batch_size, examples) * weights * _PER_PRODUCT
         draws = {"none": 0, "type1": self.width, "type2": weights, "type3": weights // 2}
         look = examples * weights * _PER_PRODUCT / self.evaluate_every
         # Where a stop rule is met, it is met about half way.
         steps = self.steps * (1.0 if self.until_accuracy is None else 0.5)
         return 0.2 + steps * (step + draws[self.noise] * _PER_DRAW + look)
-
-
-_FEATURES = {"ecg5000": 140, "mnist": 784, "fashion-mnist": 784, "cifar10": 3072, "digits": 64}
 
 
 class TwoLayerPruneSpec(Spec):
@@ -122,9 +108,9 @@ class TwoLayerPruneSpec(Spec):
 
     def estimated_seconds(self) -> float:
         """Rough time on one core: three passes over all examples."""
-        data = registered(self.train.dataset)
+        data = self.train.dataset.registered
         products = (data.n_train + data.n_test) * self.train.width
-        return 0.2 + 3 * products * _FEATURES.get(self.train.dataset, 1024) * _PER_PRODUCT
+        return 0.2 + 3 * products * data.features * _PER_PRODUCT
 
 
 class PrunedAlikeSpec(Spec):

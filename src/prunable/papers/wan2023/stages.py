@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from prunable.data.loaders import Dataset, load
+from prunable.data.loaders import Dataset
 from prunable.experiments.train.stages import MODEL, split_metrics
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.models.initialisation import linear
@@ -89,18 +87,7 @@ def prune_alike_stage(spec: PrunedAlikeSpec, run: Run) -> Result:
 
 def dataset_of(spec: TwoLayerTrainSpec) -> Dataset:
     """Data of a run, its classes merged and its training set cut as the specification says."""
-    return _load_once(spec.dataset, spec.split, spec.classes, spec.train_size)
-
-
-@functools.lru_cache(maxsize=2)
-def _load_once(name: str, split: str, classes: str, train_size: int | None) -> Dataset:
-    data = load(name, split=split)
-    x, y, y_test = data.x_train[:train_size], data.y_train[:train_size], data.y_test
-    if classes == "first-or-not":
-        y, y_test = ((labels > 0).astype(np.int64) for labels in (y, y_test))
-        names = (data.class_names[0], f"not {data.class_names[0]}")
-        data = replace(data, class_names=names)
-    return replace(data, x_train=x, y_train=y, y_test=y_test)
+    return spec.dataset.load()
 
 
 def new_network(spec: TwoLayerTrainSpec, data: Dataset) -> nn.Sequential:
@@ -122,7 +109,7 @@ def training_settings(spec: TwoLayerTrainSpec) -> TrainingSettings:
     if spec.noise != "none" and spec.alpha is not None:
         noise = HeavyTailedNoise(spec.noise, spec.alpha, spec.sigma)
     return TrainingSettings(
-        lr=spec.eta,
+        lr=spec.lr,
         steps=spec.steps,
         batch_size=spec.batch_size,
         seed=spec.seed,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.nets.models import MeanFieldNetwork, mean_field_lr
+from prunable.nets.models import MeanFieldNetwork
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.train.augmentation import augmented
 from prunable.nets.train.noise import HeavyTailedNoise
@@ -292,7 +292,6 @@ def test_mean_field_network_is_the_formula():
     torch.testing.assert_close(model(x), by_hand)
     assert theta.abs().max() <= 1 / math.sqrt(5)
     assert c.abs().max() <= math.sqrt(40)
-    assert mean_field_lr(3e-4, 2000) == pytest.approx(0.6)
 
 
 def test_fixed_second_layer_does_not_move():
@@ -342,8 +341,6 @@ def test_bad_data_are_named():
         train(network(), problem()[0], y[:5], settings())
     with pytest.raises(InputError, match="width"):
         MeanFieldNetwork(5, 0, 2, generator=torch.Generator())
-    with pytest.raises(InputError, match="eta"):
-        mean_field_lr(-1.0, 3)
 
 
 @pytest.mark.parametrize(

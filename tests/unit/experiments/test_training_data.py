@@ -1,13 +1,15 @@
 """Training specifications on standardised and on cut data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from prunable.data.loaders import Dataset, load
-from prunable.errors import InputError
+from prunable.data.transforms import first_or_not, signed, standardized
+from prunable.errors import SpecError
 from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import train_stage
-from prunable.experiments.train.standardized import StandardizedTrainSpec, standardized
 from prunable.runs.store import Run, Store
 
 
@@ -33,7 +35,7 @@ def test_training_inputs_have_mean_0_and_deviation_1_by_channel(shape, axes):
     assert not found.x_test.flags.writeable
 
 
-FIELDS = {"dataset": "digits", "net": "two-layer", "width": 8, "eta": 0.1, "steps": 20}
+FIELDS = {"dataset": "digits", "net": "two-layer", "width": 8, "lr": 0.1, "steps": 20}
 
 
 def test_runs_see_cut_and_standardised_data(tmp_path, monkeypatch):
@@ -44,9 +46,9 @@ def test_runs_see_cut_and_standardised_data(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("prunable.experiments.train.stages.train", fake)
-    spec = StandardizedTrainSpec.create(
-        **FIELDS, train_size=50, until_loss=0.1, extra_steps=5, evaluate_every=300, augment=True
-    )
+    cut = {"name": "digits", "train_size": 50, "inputs": "standardized"}
+    options = {"until_loss": 0.1, "extra_steps": 5, "evaluate_every": 300, "augment": True}
+    spec = TrainSpec.create(**FIELDS | {"dataset": cut}, **options)
     with pytest.raises(KeyboardInterrupt):
         train_stage(spec, Run(Store(tmp_path), tmp_path))
     whole = load("digits")
@@ -59,8 +61,10 @@ def test_runs_see_cut_and_standardised_data(tmp_path, monkeypatch):
 
 
 def test_standardised_runs_are_others():
-    plain, other = TrainSpec.create(**FIELDS), StandardizedTrainSpec.create(**FIELDS)
+    plain = TrainSpec.create(**FIELDS)
+    other = TrainSpec.create(**FIELDS | {"dataset": {"name": "digits", "inputs": "standardized"}})
     assert plain.run_id != other.run_id
+    assert plain.batch_key() != other.batch_key()
 
 
 def test_a_run_says_whether_its_rule_was_met(tmp_path):
@@ -72,7 +76,15 @@ def test_a_run_says_whether_its_rule_was_met(tmp_path):
     assert found["stopped"]
 
 
-def test_too_large_cuts_are_named(tmp_path):
-    spec = TrainSpec.create(**FIELDS, train_size=1298)
-    with pytest.raises(InputError, match=r"train_size.*1297.*1298"):
-        train_stage(spec, Run(Store(tmp_path), tmp_path))
+def test_too_large_cuts_are_named():
+    with pytest.raises(SpecError, match=r"train_size.*1297.*1298"):
+        TrainSpec.create(**FIELDS | {"dataset": {"name": "digits", "train_size": 1298}})
+
+
+def test_other_forms_of_the_data():
+    given = replace(data((4,)), y_train=np.arange(30) % 3, class_names=("a", "b", "c"))
+    found = signed(first_or_not(given))
+    np.testing.assert_allclose(found.x_test, 2 * given.x_test - 1)
+    np.testing.assert_array_equal(found.y_train, np.arange(30) % 3 > 0)
+    assert found.class_names == ("a", "not a")
+    assert not found.x_train.flags.writeable
