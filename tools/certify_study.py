@@ -1,6 +1,6 @@
 """Certificates of pruned, quantised networks on MNIST and Fashion-MNIST, and the control.
 
-Run: python tools/certify_study.py OUT WORK [--seeds 3] [--data NAME ...] [--threads 1]
+Run: python tools/certify_study.py OUT WORK [--seeds 3] [--data NAME ...]
 
 WORK keeps one folder a run; a second call goes on where the first stopped. OUT receives
 certificates with their code files, results.json and table.md.
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from prunable.certify.certification import CERTIFICATE, CertifySpec, certify_into
+from prunable.certify.study import CERTIFICATE, CertifySpec
 from prunable.files import read_json, write_json, write_text
+from prunable.runs.backends import SerialBackend
+from prunable.runs.execution import EXECUTION
+from prunable.runs.runner import run_all
 from prunable.runs.store import Store
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ def specs(names: list[str], seeds: int) -> list[CertifySpec]:
     return true + controls
 
 
-def row(spec: CertifySpec, result: dict[str, Any], seconds: float | None) -> dict[str, Any]:
+def row(spec: CertifySpec, result: dict[str, Any], seconds: float) -> dict[str, Any]:
     """What the table shows of one run."""
     statement, notes = result["statement"], result["notes"]
     train, test = statement["train"], statement["test"]
@@ -96,28 +96,16 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
-    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
     store, rows = Store(given.work), []
-    for spec in specs(given.data, given.seeds):
+    runs = specs(given.data, given.seeds)
+    results = run_all(runs, store, backend=SerialBackend())
+    for spec, result in zip(runs, results, strict=True):
+        if result["status"] != "done":
+            print(f"{spec.run_id}: {result['reason']}", flush=True)
+            continue
         folder = store.folder(spec)
-        spent = read_json(folder / "seconds.json") if (folder / "seconds.json").exists() else 0.0
-        started = time.monotonic() - spent
-
-        def told(
-            epoch: int,
-            loss: float,
-            at: Path = folder,
-            since: float = started,
-            name: str = spec.run_id,
-        ) -> None:
-            write_json(at / "seconds.json", time.monotonic() - since)
-            print(f"{name} epoch {epoch} loss {loss:.4f}", flush=True)
-
-        result = certify_into(folder, spec, on_epoch=told)
-        rows.append(row(spec, result, read_json(folder / "seconds.json")))
-        print(table(rows[-1:]), flush=True)
+        rows.append(row(spec, result, read_json(folder / EXECUTION)["seconds"]))
         name = f"{spec.dataset}-{'random' if spec.random_labels else f'seed{spec.seed}'}"
         publish(folder, given.out / f"{name}.json")
     stem = "results" if len(given.data) == len(SETTINGS) else "-".join(given.data)

@@ -14,9 +14,12 @@ from typer.testing import CliRunner
 
 import prunable.verify_certificate as verifier
 from prunable.certify.certificate import read_certificate
-from prunable.certify.certification import CertifySpec, certify_into
+from prunable.certify.study import CertifySpec
 from prunable.cli.app import app
-from prunable.runs.store import read_result
+from prunable.runs.backends import SerialBackend
+from prunable.runs.execution import execute
+from prunable.runs.runner import run_all
+from prunable.runs.store import Store
 
 SPEC = CertifySpec.create(
     dataset="digits",
@@ -59,8 +62,8 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pipeline")
-    return folder, certify_into(folder, SPEC)
+    store = Store(tmp_path_factory.mktemp("pipeline"))
+    return store.folder(SPEC), execute(SPEC, store)
 
 
 @pytest.fixture(scope="module")
@@ -244,16 +247,30 @@ def test_independent_reader_finds_the_same_integers(pipeline):
 def test_finished_pipelines_are_not_repeated(pipeline):
     folder, result = pipeline
     before = (folder / "certificate.code").stat().st_mtime_ns
-    assert certify_into(folder, SPEC) == result == read_result(folder, SPEC)
+    assert execute(SPEC, Store(folder.parents[1])) == result
     assert (folder / "certificate.code").stat().st_mtime_ns == before
 
 
 def test_the_pipeline_is_seeded(pipeline, tmp_path):
     folder, _ = pipeline
-    certify_into(tmp_path, SPEC)
-    assert (tmp_path / "certificate.code").read_bytes() == (
-        folder / "certificate.code"
-    ).read_bytes()
+    store = Store(tmp_path)
+    run_all([SPEC], store, backend=SerialBackend())
+    again = store.folder(SPEC) / "certificate.code"
+    assert again.read_bytes() == (folder / "certificate.code").read_bytes()
+    assert not (store.folder(SPEC) / "checkpoint.safetensors").exists()
+
+
+def test_a_pipeline_that_diverges_is_a_row(tmp_path):
+    spec = CertifySpec.create(**{**SPEC.model_dump(), "lr": 1e30, "keep": 1.0})
+    (row,) = run_all([spec], Store(tmp_path), backend=SerialBackend())
+    assert row["status"] == "diverged"
+    assert "training diverged in epoch 1" in row["reason"]
+
+
+def test_fine_tuning_that_diverges_is_a_failed_run(trained):
+    done = run("certify", trained, "--data", "digits", "--lr", 1e30, "--epochs", 2)
+    assert done.exit_code == 5
+    assert "diverged in epoch" in done.stderr
 
 
 def test_network_of_the_pipeline_is_certified_as_it_is(pipeline):
@@ -278,9 +295,9 @@ def test_network_of_the_pipeline_is_certified_as_it_is(pipeline):
 
 def test_random_labels_give_a_vacuous_certificate(tmp_path):
     spec = CertifySpec.create(**{**SPEC.model_dump(), "random_labels": True})
-    result = certify_into(tmp_path, spec)
-    assert result["statement"]["vacuous"]
-    done = run("verify", tmp_path / "certificate.json")
+    store = Store(tmp_path)
+    assert execute(spec, store)["statement"]["vacuous"]
+    done = run("verify", store.folder(spec) / "certificate.json")
     assert done.exit_code == 0, done.stderr
     assert "no more than guessing" in done.stdout
 

@@ -21,10 +21,9 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-from prunable.errors import InputError, UnsupportedModelError
+from prunable.errors import InputError
 
 EPSILON = 1e-8  # of the mean square; part of the format
-_PICTURE_AXES = 4
 _PATTERN = re.compile(r"c(\d+)(?:s(\d+))?-(\d+)|m(\d+)|d(\d*)")
 NAMES = {
     "lenet-300-100": "d300,d100,d",
@@ -32,26 +31,20 @@ NAMES = {
     "small-conv": "c5s2-8,m2,c3-16,m2,d",
 }
 
+PictureShape = tuple[int, int, int]  # channels, height, width
+WeightShape = tuple[int, int, int, int]  # out, in, height, width
+
 
 @dataclass(frozen=True)
 class Op:
-    """One step of an architecture.
-
-    Attributes
-    ----------
-    kind : {"conv", "pool", "dense"}
-    units : int
-        Output channels or units; 0 for a pooling.
-    size, stride : int
-        Side of the window, and its step; a convolution pads size // 2 zeros on every side.
-    """
+    """One step of an architecture; a convolution pads size // 2 zeros on every side."""
 
     kind: Literal["conv", "pool", "dense"]
-    units: int = 0
-    size: int = 1
+    units: int = 0  # output channels or units; 0 for a pooling
+    size: int = 1  # side of the window
     stride: int = 1
 
-    def output(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    def output(self, shape: PictureShape) -> PictureShape:
         """(channels, height, width) that leave the step, of those that enter it."""
         if self.kind == "dense":
             return self.units, 1, 1
@@ -59,7 +52,7 @@ class Op:
         height, width = ((side + pad - self.size) // self.stride + 1 for side in shape[1:])
         return self.units or shape[0], height, width
 
-    def weights(self, shape: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    def weights(self, shape: PictureShape) -> WeightShape:
         """Shape (out, in, height, width) of the weights on inputs of a shape."""
         if self.kind == "dense":
             return self.units, *shape
@@ -67,68 +60,49 @@ class Op:
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A chain of layers on inputs of one shape.
+class CodedArchitecture:
+    """A chain of layers on inputs of one shape; see the module.
 
     Attributes
     ----------
     input_shape : tuple of int
         (channels, height, width); a series or a vector is (1, 1, features).
     classes : int
-        Units of the last layer, at least 2.
-    ops : tuple of Op
-        The last is dense.
-    normalised : bool
-        See the module.
-
-    Raises
-    ------
-    InputError
-        If the chain is empty, does not end in a dense layer, or leaves no picture.
+        Units of the last step, which is dense; at least 2.
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: PictureShape
     classes: int
     ops: tuple[Op, ...]
     normalised: bool = True
 
     def __post_init__(self) -> None:
+        where = "certify"
         if min(self.input_shape) < 1 or self.classes < 2:
             shown = f"inputs {self.input_shape}, {self.classes} classes"
-            raise InputError.parameter("input_shape", "Architecture", "of positive sides", shown)
+            raise InputError.parameter("input_shape", where, "of positive sides", shown)
         last = self.ops[-1] if self.ops else None
         if last is None or last.kind != "dense" or last.units != self.classes:
-            raise InputError.parameter(
-                "ops", "Architecture", f"a chain ending in {self.classes} dense units", self.text
-            )
+            ending = f"a chain ending in {self.classes} dense units"
+            raise InputError.parameter("ops", where, ending, self.text)
         for (channels, height, width), op in self.inputs():
             if min(channels, height, width, op.size, op.stride) < 1:
-                raise InputError.parameter(
-                    "ops",
-                    "Architecture",
-                    "a chain that leaves pictures of positive sides",
-                    self.text,
-                    "Drop a pooling or a stride.",
-                )
+                wanted = "a chain that leaves pictures of positive sides"
+                mend = "Drop a pooling or a stride."
+                raise InputError.parameter("ops", where, wanted, self.text, mend)
 
     @classmethod
     def parse(
         cls, text: str, input_shape: Sequence[int], classes: int, *, normalised: bool = True
-    ) -> Architecture:
-        """Read an architecture from its name or its text.
-
-        Raises
-        ------
-        InputError
-            If a step is not understood; says which.
-        """
+    ) -> CodedArchitecture:
+        """Read an architecture from its name or its text."""
         ops: list[Op] = []
         for step in NAMES.get(text, text).split(","):
             match = _PATTERN.fullmatch(step.strip())
             if match is None:
                 raise InputError.parameter(
                     "net",
-                    "Architecture",
+                    "certify",
                     f"one of {', '.join(NAMES)} or a chain like c5s2-8,m2,d",
                     repr(text),
                     f"The step {step!r} is not understood.",
@@ -157,7 +131,7 @@ class Architecture:
                 steps.append("d" if place == len(self.ops) else f"d{op.units}")
         return ",".join(steps)
 
-    def inputs(self) -> Iterator[tuple[tuple[int, int, int], Op]]:
+    def inputs(self) -> Iterator[tuple[PictureShape, Op]]:
         """Every step with the (channels, height, width) that enters it."""
         shape = self.input_shape
         for op in self.ops:
@@ -165,7 +139,7 @@ class Architecture:
             shape = op.output(shape)
 
     @property
-    def shapes(self) -> tuple[tuple[int, int, int, int], ...]:
+    def shapes(self) -> tuple[WeightShape, ...]:
         """Shape (out, in, height, width) of every layer with weights, input first."""
         return tuple(op.weights(shape) for shape, op in self.inputs() if op.kind != "pool")
 
@@ -178,22 +152,26 @@ class Architecture:
 Weights = Sequence[torch.Tensor]
 
 
+@dataclass(frozen=True, eq=False)
+class FloatNetwork:
+    """A chain with its tensors: weights of `architecture.shapes`, biases (out,)."""
+
+    architecture: CodedArchitecture
+    weights: list[torch.Tensor]
+    biases: list[torch.Tensor]
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits in float64 of inputs of shape (batch, channels, height, width)."""
+        weights, biases = ([t.double() for t in part] for part in (self.weights, self.biases))
+        return forward(self.architecture, x.double(), weights, biases)
+
+
 def forward(
-    architecture: Architecture, x: torch.Tensor, weights: Weights, biases: Weights
+    architecture: CodedArchitecture, x: torch.Tensor, weights: Weights, biases: Weights
 ) -> torch.Tensor:
-    """Logits of a network given by its tensors.
+    """Logits (batch, classes) of inputs (batch, channels, height, width).
 
-    Parameters
-    ----------
-    architecture : Architecture
-    x : Tensor, shape (batch, channels, height, width)
-    weights : sequence of Tensor
-        Of `architecture.shapes`.
-    biases : sequence of Tensor, shape (out,)
-
-    Returns
-    -------
-    Tensor, shape (batch, classes)
+    Weights have `architecture.shapes`, biases shape (out,).
     """
     layer, last = 0, len(weights) - 1
     pooled = False
@@ -221,70 +199,6 @@ def forward(
     return x.flatten(1)
 
 
-def chain_architecture(
-    tensors: dict[str, torch.Tensor], input_shape: Sequence[int]
-) -> tuple[Architecture, list[torch.Tensor], list[torch.Tensor]]:
-    """Recognise a plain chain of dense layers with ReLU in a checkpoint.
-
-    Parameters
-    ----------
-    tensors : dict of str to Tensor
-        Matrices (out, in), named in their order, each perhaps with a bias (out,).
-    input_shape : sequence of int
-        (channels, height, width) of the data.
-
-    Returns
-    -------
-    architecture, weights, biases
-        Weights of `architecture.shapes`; biases of zeros where the file has none.
-
-    Raises
-    ------
-    UnsupportedModelError
-        If the tensors are no such chain; says which one.
-    """
-    features = input_shape[0] * input_shape[1] * input_shape[2]
-    modules: dict[str, dict[int, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        parts = modules.setdefault(name.rpartition(".")[0] or name, {})
-        if tensor.ndim not in (1, 2) or tensor.ndim in parts:
-            raise UnsupportedModelError(
-                "`certify` knows chains of dense layers and networks of `tools/certify_study.py`; "
-                f"{name} of shape {tuple(tensor.shape)} fits neither."
-            )
-        parts[tensor.ndim] = tensor
-    matrices: list[torch.Tensor] = []
-    biases: list[torch.Tensor] = []
-    width = features
-    # "10.weight" is behind "2.weight", whatever the file's order
-    for name in sorted(modules, key=_numbers_as_numbers):
-        matrix, bias = modules[name].get(2), modules[name].get(1)
-        fits = matrix is not None and matrix.shape[1] == width
-        if matrix is None or not fits or (bias is not None and len(bias) != len(matrix)):
-            shapes = [tuple(tensor.shape) for tensor in modules[name].values()]
-            raise UnsupportedModelError(
-                f"`certify` needs a chain of dense layers on {features} inputs; {name} with "
-                f"tensors of shapes {shapes} follows {width} units."
-            )
-        width = len(matrix)
-        matrices.append(matrix)
-        biases.append(torch.zeros(width, dtype=matrix.dtype) if bias is None else bias)
-    if not matrices or len(matrices[-1]) < 2:
-        raise UnsupportedModelError("`certify` needs a classifier; the checkpoint holds no layers.")
-    architecture = Architecture(
-        (input_shape[0], input_shape[1], input_shape[2]),
-        len(matrices[-1]),
-        tuple(Op("dense", len(matrix)) for matrix in matrices),
-        normalised=False,
-    )
-    weights = [m.reshape(s) for m, s in zip(matrices, architecture.shapes, strict=True)]
-    return architecture, weights, biases
-
-
-def _numbers_as_numbers(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
 def count_errors(
     logits_of: Callable[[torch.Tensor], torch.Tensor],
     x: torch.Tensor,
@@ -295,32 +209,11 @@ def count_errors(
     """Count examples whose own class does not win by a clear margin.
 
     A tie, up to 1e-9 of the largest logit, is an error: rounding cannot turn it around.
-
-    Parameters
-    ----------
-    logits_of : callable
-        Inputs to logits; called with float64.
-    x : Tensor, shape (n, channels, height, width)
-    y : Tensor of int64, shape (n,)
-    batch : int
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    InputError
-        If there is no example or a logit is NaN or infinite.
+    `logits_of` is called with float64.
     """
     if not len(y):
-        raise InputError.parameter(
-            "x",
-            "count_errors",
-            "at least 1 example",
-            "none",
-            "An empty training set certifies nothing.",
-        )
+        mend = "An empty training set certifies nothing."
+        raise InputError.parameter("x", "count_errors", "at least 1 example", "none", mend)
     errors = 0
     with torch.no_grad():
         for start in range(0, len(y), batch):

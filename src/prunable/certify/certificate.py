@@ -14,88 +14,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from prunable.certify.architecture import count_errors
 from prunable.certify.bounds.base import BoundResult, check_delta
 from prunable.certify.bounds.held_out import held_out_bound
 from prunable.certify.bounds.occam import bits_allowed, examples_needed, occam_bound
 from prunable.certify.code_file import CodedNetwork, decode_network, encode_network
+from prunable.certify.examples import Examples
 from prunable.errors import DataIntegrityError, InputError
 from prunable.files import read_json, write_bytes, write_json
 
 FORMAT = "prunable certificate 1"
 PARTS = ("train", "test")
 CODED = "pruned and quantised network"
-Pictures = NDArray[np.float32]
-Labels = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Inputs with labels, as the verifier will see them.
-
-    Attributes
-    ----------
-    x : ndarray of float32, shape (n, channels, height, width)
-    y : ndarray of int64, shape (n,)
-
-    Raises
-    ------
-    InputError
-        If there is no example, an input is not finite, or the numbers differ.
-    """
-
-    x: Pictures
-    y: Labels
-
-    def __post_init__(self) -> None:
-        if not len(self.y) or len(self.x) != len(self.y) or self.x.ndim != 4:
-            raise InputError.parameter(
-                "x",
-                "Examples",
-                "at least 1 picture, and as many labels",
-                f"{self.x.shape} beside {self.y.shape}",
-                "An empty set certifies nothing.",
-            )
-        if not np.isfinite(self.x).all():
-            raise InputError.parameter("x", "Examples", "finite", "NaN or infinite inputs")
-
-    @property
-    def sha256(self) -> str:
-        """Digest of inputs (float32) and labels (int64), little-endian."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.x, "<f4").tobytes())
-        digest.update(np.ascontiguousarray(self.y, "<i8").tobytes())
-        return digest.hexdigest()
-
-    @property
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs and labels as tensors."""
-        return torch.from_numpy(np.array(self.x)), torch.from_numpy(np.array(self.y))
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """A certified network.
+    """A certified network: its code file, and its document without the name of that file.
 
-    Attributes
-    ----------
-    network : CodedNetwork
-    code : bytes
-        The code file.
-    document : dict
-        The JSON file, without the name of the code file.
-    bounds : tuple of BoundResult
-        Occam's bound, its form with permutations, its kl form, and the held-out bound if
-        there are held-out examples.
+    Bounds are Occam's, its form with permutations, its kl form, and the held-out bound if there
+    are held-out examples.
     """
 
     network: CodedNetwork
     code: bytes
     document: dict[str, Any]
     bounds: tuple[BoundResult, ...]
+
+    @property
+    def statement(self) -> dict[str, Any]:
+        """What the verifier finds again."""
+        found: dict[str, Any] = self.document["statement"]
+        return found
 
 
 def certify_network(
@@ -109,25 +59,12 @@ def certify_network(
 
     Parameters
     ----------
-    network : CodedNetwork
-    train : Examples
-        The examples it was trained on.
     test : Examples, optional
         Examples that served no choice at all.
     delta : float
         Probability that the bound fails, in (0, 1); of the held-out bound too.
     notes : dict, optional
         How the network was made; not part of the statement.
-
-    Returns
-    -------
-    Certificate
-
-    Raises
-    ------
-    InputError
-        If `delta` is outside (0, 1), an input or a logit is not finite, or labels are not
-        classes of the network.
     """
     check_delta(delta, "certify")
     classes = network.architecture.classes
@@ -184,13 +121,7 @@ def certify_network(
 
 
 def write_certificate(path: Path, certificate: Certificate) -> Path:
-    """Write the JSON file and, beside it, the code file.
-
-    Returns
-    -------
-    Path
-        The code file.
-    """
+    """Write the JSON file and, beside it, the code file, whose path is returned."""
     file = path.with_suffix(".code")
     if file == path:
         raise InputError.parameter("out", "certify", "a name that does not end in .code", path.name)
@@ -202,13 +133,7 @@ def write_certificate(path: Path, certificate: Certificate) -> Path:
 
 
 def read_certificate(path: Path) -> tuple[dict[str, Any], CodedNetwork]:
-    """Read a certificate and decode its network, without looking at data.
-
-    Raises
-    ------
-    DataIntegrityError
-        If a file is missing, truncated or altered; says what differs.
-    """
+    """Read a certificate and decode its network, without looking at data."""
     document = read_json(path)
     try:
         statement = document["statement"]
@@ -235,20 +160,8 @@ def read_certificate(path: Path) -> tuple[dict[str, Any], CodedNetwork]:
 
 
 def advice(certificate: Certificate, target: float) -> str:
-    """What would certify a risk: fewer bits, or more examples.
-
-    Parameters
-    ----------
-    certificate : Certificate
-    target : float
-        Risk in (0, 1).
-
-    Returns
-    -------
-    str
-        One sentence.
-    """
-    statement = certificate.document["statement"]
+    """What would certify a risk in (0, 1): fewer bits, or more examples; one sentence."""
+    statement = certificate.statement
     train, delta, bits = statement["train"], statement["delta"], statement["bits"]
     rate = train["errors"] / train["n"]
     if rate >= target:

@@ -30,17 +30,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunable.certify.architecture import Architecture, Op, forward
+from prunable.certify.architecture import CodedArchitecture, FloatNetwork, Op, WeightShape
 from prunable.certify.bounds.occam import permutation_saving
-from prunable.certify.coding import (
-    Coder,
-    Encoder,
-    code_levels,
-    code_positive,
-    code_uniform,
-    decode_exactly,
-)
-from prunable.certify.coding.arithmetic import HALF
+from prunable.certify.coding.arithmetic import HALF, Coder, Encoder, code_positive, code_uniform
+from prunable.certify.coding.levels import code_levels, decode_exactly
 from prunable.errors import DataIntegrityError, InputError
 
 Integers = NDArray[np.int64]
@@ -54,15 +47,10 @@ _MOST_PERMUTED = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
-    """Integers of one layer and their steps.
+class CodedLayer:
+    """Integers of one layer, (out, in, height, width) and (out,), and their steps.
 
-    Attributes
-    ----------
-    weights : ndarray of int64, shape (out, in, height, width)
-    biases : ndarray of int64, shape (out,)
-    step, bias_step : int
-        Places on the grid of steps; ignored where the layer has none.
+    Steps are places on the grid of steps, ignored where the layer has none.
     """
 
     weights: Integers
@@ -75,8 +63,8 @@ class Layer:
 class CodedNetwork:
     """A network as the code file tells it."""
 
-    architecture: Architecture
-    layers: tuple[Layer, ...]
+    architecture: CodedArchitecture
+    layers: tuple[CodedLayer, ...]
 
     @property
     def weights(self) -> list[NDArray[np.float64]]:
@@ -110,10 +98,8 @@ class CodedNetwork:
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """Logits in float64 of inputs of shape (batch, channels, height, width)."""
-        weights = [torch.from_numpy(w) for w in self.weights]
-        return forward(
-            self.architecture, x.double(), weights, [torch.from_numpy(b) for b in self.biases]
-        )
+        weights, biases = ([torch.from_numpy(t) for t in p] for p in (self.weights, self.biases))
+        return FloatNetwork(self.architecture, weights, biases).logits(x)
 
     @property
     def kept(self) -> int:
@@ -144,13 +130,7 @@ def step_value(place: int) -> float:
 
 
 def step_place(step: float) -> int:
-    """Nearest place on the grid.
-
-    Raises
-    ------
-    InputError
-        If `step` is not positive and finite.
-    """
+    """Nearest place on the grid of a positive step."""
     if not 0 < step < math.inf:
         raise InputError.parameter("step", "step_place", "positive and finite", step)
     places = range(1 << STEP_BITS)
@@ -158,18 +138,7 @@ def step_place(step: float) -> int:
 
 
 def encode_network(network: CodedNetwork) -> bytes:
-    """Write a network as its code file.
-
-    Returns
-    -------
-    bytes
-        `decode_network` returns the same integers.
-
-    Raises
-    ------
-    InputError
-        If shapes do not fit the architecture.
-    """
+    """Write a network as its code file; `decode_network` returns the same integers."""
     shapes = [layer.weights.shape for layer in network.layers]
     if shapes != list(network.architecture.shapes):
         raise InputError.parameter(
@@ -181,13 +150,7 @@ def encode_network(network: CodedNetwork) -> bytes:
 
 
 def decode_network(content: bytes) -> CodedNetwork:
-    """Read a code file.
-
-    Raises
-    ------
-    DataIntegrityError
-        If it is not exactly what the encoder writes.
-    """
+    """Read a code file; a DataIntegrityError unless it is exactly what the encoder writes."""
     try:
         return decode_exactly(content, lambda coder: _code(coder, None), encode_network)
     except InputError as error:
@@ -202,7 +165,7 @@ def _code(coder: Coder, network: CodedNetwork | None) -> CodedNetwork:
     normalised = bool(coder.code(int(given is not None and given.normalised), HALF))
     count = code_positive(coder, len(given.ops) if given else 1, most=1 << 10)
     ops: list[Op] = []
-    layers: list[Layer] = []
+    layers: list[CodedLayer] = []
     shape, n_weights = (channels, height, width), 0
     for place in range(count):
         op = _code_op(coder, given.ops[place] if given else None)
@@ -215,7 +178,7 @@ def _code(coder: Coder, network: CodedNetwork | None) -> CodedNetwork:
             has_step = not normalised and place < count - 1
             layers.append(_code_layer(coder, layer, op.weights(shape), has_step, normalised))
         shape = op.output(shape)
-    architecture = Architecture((channels, height, width), classes, tuple(ops), normalised)
+    architecture = CodedArchitecture((channels, height, width), classes, tuple(ops), normalised)
     return CodedNetwork(architecture, tuple(layers))
 
 
@@ -232,12 +195,8 @@ def _code_op(coder: Coder, given: Op | None) -> Op:
 
 
 def _code_layer(
-    coder: Coder,
-    given: Layer | None,
-    shape: tuple[int, int, int, int],
-    has_step: bool,
-    normalised: bool,
-) -> Layer:
+    coder: Coder, given: CodedLayer | None, shape: WeightShape, has_step: bool, normalised: bool
+) -> CodedLayer:
     largest = _code_largest(coder, given.weights if given else None)
     step = code_uniform(coder, given.step if given else 0, STEP_BITS) if has_step else 0
     weights = code_levels(coder, given.weights if given else None, shape, largest)
@@ -248,7 +207,7 @@ def _code_layer(
             bias_step = code_uniform(coder, given.bias_step if given else 0, STEP_BITS)
         column = given.biases.reshape(-1, 1, 1, 1) if given else None
         biases = code_levels(coder, column, (shape[0], 1, 1, 1), largest).ravel()
-    return Layer(weights, biases, step, bias_step)
+    return CodedLayer(weights, biases, step, bias_step)
 
 
 def _code_largest(coder: Coder, integers: Integers | None) -> int:
@@ -257,7 +216,7 @@ def _code_largest(coder: Coder, integers: Integers | None) -> int:
 
 
 def coded_from_levels(
-    architecture: Architecture,
+    architecture: CodedArchitecture,
     weights: Sequence[Integers],
     biases: Sequence[Integers],
     steps: Sequence[float],
@@ -272,5 +231,5 @@ def coded_from_levels(
         # the last layer's weights have step 1, so its biases are counted in that unit
         unit = bias_steps[place] / (steps[place] if last else 1.0)
         bias_step = 0 if normalised or not bias.any() else step_place(unit)
-        layers.append(Layer(weight, bias, step, bias_step))
+        layers.append(CodedLayer(weight, bias, step, bias_step))
     return CodedNetwork(architecture, tuple(layers))

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from prunable.errors import DataIntegrityError
+from prunable.report.tables import Column, table
+from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, emit, talk
 
 
 def certify(
-    model: Annotated[Path, typer.Argument(help="Checkpoint: dense layers, or the pipeline's.")],
+    model: Annotated[Path, typer.Argument(help="Checkpoint: dense layers, or the study's.")],
     data: Annotated[str, typer.Option(help="Data set it was trained on.")],
     held_out: Annotated[
         str, typer.Option(help="Examples it never met: test, none, or another data set.")
@@ -29,17 +30,15 @@ def certify(
     levels: Annotated[int, typer.Option(help="Largest magnitude of an integer.")] = 3,
     rate: Annotated[float, typer.Option(help="Price of a bit in the loss.")] = 1e-4,
     keep: Annotated[float, typer.Option(help="Share of weights to keep, pruned globally.")] = 1.0,
-    lr: Annotated[float, typer.Option(help="Learning rate of the fine-tuning.")] = 1e-3,
+    lr: Annotated[float, typer.Option(help="Step size of the fine-tuning.")] = 1e-3,
     draws: Annotated[int, typer.Option(help="Networks drawn for PAC-Bayes; 0 for none.")] = 3000,
-    seed: Annotated[int, typer.Option(help="Of fine-tuning and draws.")] = 0,
+    seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="Certificate to write, with a code file beside it.")
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw all bounds here, as SVG.")] = None,
-    unpickle: Annotated[
-        bool, typer.Option("--unpickle", help="Let a pickled model run its code.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout.")] = False,
+    figure: Figure = None,
+    unpickle: Unpickle = False,
+    as_json: AsJson = False,
 ) -> None:
     """Bound the true error of a network, by every bound there is, itemised.
 
@@ -49,51 +48,42 @@ def certify(
     Example: prunable certify model.safetensors --data mnist --out cert.json
     """
     from prunable.certify.certificate import write_certificate
+    from prunable.certify.figure import write_bounds_figure
     from prunable.certify.pipeline import certify_model
     from prunable.certify.quantization import QuantizationSettings
 
-    talk = Console(stderr=True)
-    settings = QuantizationSettings(
-        epochs=epochs,
-        float_epochs=0,
-        keep=keep,
-        prune_rounds=8,
-        levels=levels,
-        rate=rate,
-        lr=lr,
-        seed=seed,
-    )
-
-    def told(epoch: int, loss: float) -> None:
-        talk.print(f"epoch {epoch}: loss {loss:.4f}", highlight=False)
-
+    console = talk()
     certified = certify_model(
         model,
         data,
         held_out=held_out,
         delta=delta,
-        settings=settings,
+        settings=QuantizationSettings.create(
+            epochs=epochs,
+            float_epochs=0,
+            keep=keep,
+            prune_rounds=8,
+            levels=levels,
+            rate=rate,
+            lr=lr,
+            seed=seed,
+        ),
         draws=draws,
         unpickle=unpickle,
-        on_epoch=told,
+        on_epoch=lambda epoch, loss: console.print(f"epoch {epoch}: loss {loss:.4f}"),
     )
-    document = certified.to_dict(str(model))
+    document = certified.to_dict()
     if out is not None:
         code = write_certificate(out, certified.certificate)
         document |= {"certificate": str(out), "code": str(code)}
     if figure is not None:
-        from prunable.certify.figure import write_bounds_figure
-
         write_bounds_figure(document, figure)
-    if as_json:
-        typer.echo(json.dumps(document))
-    else:
-        _render(document)
+    emit(document, as_json, lambda console: _show(document, console))
 
 
 def verify(
     certificate: Annotated[Path, typer.Argument(metavar="CERT.json", help="Certificate.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compute a certificate anew from its code file and the data, in another process.
 
@@ -102,7 +92,7 @@ def verify(
     Example: prunable verify cert.json
     """
     from prunable.certify.certificate import read_certificate
-    from prunable.certify.certification import verifiable_data
+    from prunable.certify.examples import verifiable_data
 
     document, _ = read_certificate(certificate)
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,45 +110,41 @@ def verify(
         raise DataIntegrityError(f"the verifier failed on {certificate}: {last[0]}") from error
     if not answer["verified"]:
         raise DataIntegrityError(f"{certificate} is not confirmed: {answer['reason']}.")
-    if as_json:
-        typer.echo(json.dumps(answer))
-    else:
-        said = "no more than guessing" if answer["vacuous"] else "confirmed"
-        typer.echo(f"{certificate}: error at most {answer['bound']:.2%}, {said}.")
+    said = "no more than guessing" if answer["vacuous"] else "confirmed"
+    text = f"{certificate}: error at most {answer['bound']:.2%}, {said}."
+    emit(answer, as_json, lambda console: console.print(text, soft_wrap=True))
 
 
-def _render(document: dict[str, Any]) -> None:
-    console = Console()
-    title = f"{document['model']}: n = {document['n']:,}, delta = {document['delta']:g}"
-    table = Table("bound", "of", title=title)
-    for name in ("value", "says", "assumptions"):
-        table.add_column(name, justify="right")
-    for bound in document["bounds"]:
-        value = bound["value"]
-        log = bound["log_value"]
-        shown = "inf" if log is None and value is None else f"{value:.4g}" if value else "0"
-        if value is None and log is not None:
-            shown = f"e^{log:.0f}"
-        violated = sum(a["status"] == "violated" for a in bound["assumptions"])
-        says = "certifies" if bound["certifies"] else "vacuous"
-        if bound["quantity"] != "risk":
-            says = bound["quantity"]
-        table.add_row(
-            bound["name"], bound["about"], shown, says, f"{violated} violated" if violated else "ok"
-        )
-    console.print(table)
+def _show(document: dict[str, Any], console: Console) -> None:
+    best = document["best"]
+    table(
+        [*(Column(name, words=True) for name in ("bound", "of")), "value", "says", "assumptions"],
+        map(_row, document["bounds"]),
+        title=f"{document['model']}: n = {document['n']:,}, delta = {document['delta']:g}",
+    ).print(console)
     console.print(
         f"{document['network']}: {document['kept']:,} of {document['weights']:,} weights kept, "
-        f"{document['bits']:,} bits. Best: {document['best']['name']} "
-        f"({document['best']['about']}), {document['best']['value']:.2%}. {document['advice']}",
-        highlight=False,
+        f"{document['bits']:,} bits. Best: {best['name']} ({best['about']}), "
+        f"{best['value']:.2%}. {document['advice']}"
     )
     for skipped in document["skipped"]:
-        console.print(f"skipped {skipped['name']}: {skipped['reason']}", highlight=False)
-    if document.get("certificate"):
+        console.print(f"skipped {skipped['name']}: {skipped['reason']}")
+    if certificate := document.get("certificate"):
         console.print(
-            f"{document['certificate']} and {document['code']}; check them with "
-            f"`prunable verify {document['certificate']}`",
+            f"{certificate} and {document['code']}; check them with "
+            f"`prunable verify {certificate}`",
             soft_wrap=True,
-            highlight=False,
         )
+
+
+def _row(bound: dict[str, Any]) -> tuple[str, ...]:
+    value, log = bound["value"], bound["log_value"]
+    if value is None:
+        shown = "inf" if log is None else f"e^{log:.0f}"
+    else:
+        shown = f"{value:.4g}" if value else "0"
+    violated = sum(a["status"] == "violated" for a in bound["assumptions"])
+    says = "certifies" if bound["certifies"] else "vacuous"
+    if bound["quantity"] != "risk":
+        says = bound["quantity"]
+    return bound["name"], bound["about"], shown, says, f"{violated} violated" if violated else "ok"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from prunable.files import write_bytes
-from prunable.report.figures import PALETTE, PAPER, STYLE
+from prunable.report.figures import PALETTE, PAPER, STYLE, as_svg
 
 _ROW = 0.28  # inches a bound
 
@@ -19,15 +18,8 @@ _ROW = 0.28  # inches a bound
 def bounds_figure(document: dict[str, Any]) -> Figure:
     """Draw the bounds on risks of a document of `prunable certify --json`.
 
-    Parameters
-    ----------
-    document : dict
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A point for every bound; filled if it certifies more than guessing, hollow if it is
-        vacuous, with a cross if an assumption is violated.
+    A point for every bound; filled if it certifies more than guessing, hollow if it is vacuous,
+    with a cross if an assumption is violated.
     """
     rows = [b for b in document["bounds"] if b["quantity"] == "risk"]
     rows.sort(key=_log10, reverse=True)
@@ -45,8 +37,7 @@ def bounds_figure(document: dict[str, Any]) -> Figure:
                 markersize=6,
                 markerfacecolor=color if bound["certifies"] else "white",
             )
-        guessing = math.log10(document["guessing"])
-        axes.axvline(guessing, color=PALETTE[3], linewidth=1)
+        axes.axvline(math.log10(document["guessing"]), color=PALETTE[3], linewidth=1)
         axes.set_yticks(range(len(rows)), [_label(bound) for bound in rows], fontsize=8)
         axes.set(
             xlabel="log10 of the bound on the error; the line is guessing",
@@ -57,11 +48,7 @@ def bounds_figure(document: dict[str, Any]) -> Figure:
 
 def write_bounds_figure(document: dict[str, Any], path: Path) -> None:
     """Write `bounds_figure` as SVG, the same bytes for the same document."""
-
-    stream = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        bounds_figure(document).savefig(stream, format="svg", metadata={"Date": None})
-    write_bytes(path, stream.getvalue())
+    write_bytes(path, as_svg(bounds_figure(document)))
 
 
 def _log10(bound: dict[str, Any]) -> float:

@@ -10,13 +10,12 @@ examples estimates the posterior's training error; its limit is part of the boun
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from prunable.certify.architecture import Architecture, forward
+from prunable.certify.architecture import FloatNetwork, forward
 from prunable.certify.bounds.base import Assumption, BoundResult, check_delta
 from prunable.certify.bounds.pac_bayes import (
     catoni_grid_bound,
@@ -24,9 +23,9 @@ from prunable.certify.bounds.pac_bayes import (
     maurer_bound,
     monte_carlo_gibbs,
 )
-from prunable.certify.certificate import Examples
 from prunable.certify.code_file import STEP_BITS, step_place, step_value
-from prunable.certify.coding import ideal_bits
+from prunable.certify.coding.levels import ideal_bits
+from prunable.certify.examples import Examples
 from prunable.errors import InputError
 from prunable.numerics.randomness import child_seed
 
@@ -37,133 +36,86 @@ _MONTE_CARLO_SHARE = 0.2  # of delta
 
 @dataclass(frozen=True, eq=False)
 class GaussianPosterior:
-    """Widths of prior and posterior, and what they cost.
+    """Widths of prior and posterior around a network, and what they cost.
 
     Attributes
     ----------
     priors : tuple of float
         Prior standard deviation of each layer's weights and biases.
     share : float
-        Posterior over prior standard deviation.
+        Posterior over prior standard deviation, in (0, 1).
     divergence : float
         KL(Q || P) in nats, masks and widths included.
     """
 
+    network: FloatNetwork
     priors: tuple[float, ...]
     share: float
     divergence: float
 
+    @classmethod
+    def around(cls, network: FloatNetwork, share: float) -> GaussianPosterior:
+        """Choose prior widths for a network, whose zeros are pruned, and count the divergence."""
+        if not 0 < share < 1:
+            raise InputError.parameter("share", "gaussian_certificate", "in (0, 1)", share)
+        priors, nats = [], 0.0
+        for weight, bias in zip(network.weights, network.biases, strict=True):
+            mask = (weight != 0).to(torch.int64).numpy()
+            means = torch.cat([weight[weight != 0], bias]).double().numpy()
+            rms = float(np.sqrt(np.square(means).mean())) or 1.0
+            # at the best width p^2 = mean^2 + s^2 with s = share p
+            prior = step_value(step_place(rms / math.sqrt(1 - share**2)))
+            nats += gaussian_divergence(means, share * prior, prior)
+            nats += (ideal_bits(mask, 1) + STEP_BITS) * math.log(2)
+            priors.append(prior)
+        return cls(network, tuple(priors), share, nats)
 
-def gaussian_posterior(
-    weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor], share: float
-) -> GaussianPosterior:
-    """Choose prior widths for a posterior around a network, and count its divergence.
+    def risks(self, train: Examples, *, batches: int, seed: int) -> list[float]:
+        """Training errors of networks drawn from it, each on a batch of its own.
 
-    Parameters
-    ----------
-    weights : sequence of Tensor, shape (out, in, height, width)
-        Zeros are pruned.
-    biases : sequence of Tensor, shape (out,)
-    share : float
-        Posterior over prior standard deviation, in (0, 1).
+        Batches are drawn with replacement and have one size, so that the errors are independent
+        and each has the posterior's training error for mean.
+        """
+        generator = torch.Generator().manual_seed(child_seed(seed, "posterior"))
+        x, y = train.tensors
+        size = min(_BATCH, len(y))
+        masks = [weight != 0 for weight in self.network.weights]
+        all_kept = [torch.ones_like(b, dtype=torch.bool) for b in self.network.biases]
+        found: list[float] = []
+        while len(found) < batches:
+            chosen = torch.randint(len(y), (size,), generator=generator)
+            weights = self._drawn(self.network.weights, masks, generator)
+            biases = self._drawn(self.network.biases, all_kept, generator)
+            with torch.no_grad():
+                logits = forward(self.network.architecture, x[chosen].float(), weights, biases)
+            if not torch.isfinite(logits).all():
+                raise InputError(
+                    "a network of the posterior gives logits that are NaN or infinite."
+                )
+            found.append(float((logits.argmax(1) != y[chosen]).double().mean()))
+        return found
 
-    Returns
-    -------
-    GaussianPosterior
-    """
-    if not 0 < share < 1:
-        raise InputError.parameter("share", "gaussian_posterior", "in (0, 1)", share)
-    priors, nats = [], 0.0
-    for weight, bias in zip(weights, biases, strict=True):
-        mask = (weight != 0).to(torch.int64).numpy()
-        means = torch.cat([weight[weight != 0], bias]).double().numpy()
-        rms = float(np.sqrt(np.square(means).mean())) or 1.0
-        # at the best width p^2 = mean^2 + s^2 with s = share p
-        prior = step_value(step_place(rms / math.sqrt(1 - share**2)))
-        nats += gaussian_divergence(means, share * prior, prior)
-        nats += (ideal_bits(mask, 1) + STEP_BITS) * math.log(2)
-        priors.append(prior)
-    return GaussianPosterior(tuple(priors), share, nats)
-
-
-def posterior_risks(
-    architecture: Architecture,
-    weights: Sequence[torch.Tensor],
-    biases: Sequence[torch.Tensor],
-    posterior: GaussianPosterior,
-    train: Examples,
-    *,
-    batches: int,
-    seed: int,
-) -> list[float]:
-    """Training errors of networks drawn from a posterior, each on a batch of its own.
-
-    Batches are drawn with replacement and have one size, so that the errors are independent
-    and each has the posterior's training error for mean.
-
-    Parameters
-    ----------
-    architecture : Architecture
-    weights, biases : sequence of Tensor
-        Means.
-    posterior : GaussianPosterior
-    train : Examples
-    batches : int
-        Networks to draw.
-    seed : int
-
-    Returns
-    -------
-    list of float
-    """
-    generator = torch.Generator().manual_seed(child_seed(seed, "posterior"))
-    x, y = train.tensors
-    size = min(_BATCH, len(y))
-    risks: list[float] = []
-    while len(risks) < batches:
-        chosen = torch.randint(len(y), (size,), generator=generator)
-        drawn: list[list[torch.Tensor]] = [[], []]
-        for means, kind in ((weights, 0), (biases, 1)):
-            for mean, prior in zip(means, posterior.priors, strict=True):
-                noise = torch.randn(mean.shape, generator=generator) * (posterior.share * prior)
-                kept = (mean != 0) if kind == 0 else torch.ones_like(mean, dtype=torch.bool)
-                drawn[kind].append((mean + noise * kept).float())
-        with torch.no_grad():
-            logits = forward(architecture, x[chosen].float(), drawn[0], drawn[1])
-        if not torch.isfinite(logits).all():
-            raise InputError("a network of the posterior gives logits that are NaN or infinite.")
-        risks.append(float((logits.argmax(1) != y[chosen]).double().mean()))
-    return risks
+    def _drawn(
+        self, means: list[torch.Tensor], kept: list[torch.Tensor], generator: torch.Generator
+    ) -> list[torch.Tensor]:
+        drawn = []
+        for mean, mask, prior in zip(means, kept, self.priors, strict=True):
+            noise = torch.randn(mean.shape, generator=generator) * (self.share * prior)
+            drawn.append((mean + noise * mask).float())
+        return drawn
 
 
 def gaussian_certificate(
-    architecture: Architecture,
-    weights: Sequence[torch.Tensor],
-    biases: Sequence[torch.Tensor],
-    train: Examples,
-    delta: float,
-    *,
-    seed: int = 0,
-    draws: int = 3000,
+    network: FloatNetwork, train: Examples, delta: float, *, seed: int = 0, draws: int = 3000
 ) -> tuple[BoundResult, ...]:
     """Bound the average risk of the noisy pruned network by PAC-Bayes-kl and by Catoni.
 
     Parameters
     ----------
-    architecture : Architecture
-    weights, biases : sequence of Tensor
-        The pruned network.
-    train : Examples
     delta : float
         Probability that a bound fails, in (0, 1); a fifth of it is for the Monte Carlo part.
-    seed : int
-        Of the draws.
     draws : int
         Networks drawn for the bound; a tenth as many choose the posterior's width before.
-
-    Returns
-    -------
-    tuple of BoundResult
 
     Raises
     ------
@@ -174,28 +126,13 @@ def gaussian_certificate(
     n, spare = len(train.y), _MONTE_CARLO_SHARE * delta
 
     def trial(share: float) -> float:
-        posterior = gaussian_posterior(weights, biases, share)
-        risks = posterior_risks(
-            architecture,
-            weights,
-            biases,
-            posterior,
-            train,
-            batches=max(1, draws // 10),
-            seed=child_seed(seed, "choice"),
-        )
+        posterior = GaussianPosterior.around(network, share)
+        batches = max(1, draws // 10)
+        risks = posterior.risks(train, batches=batches, seed=child_seed(seed, "choice"))
         return maurer_bound(math.fsum(risks) / len(risks), posterior.divergence, n, delta).value
 
-    posterior = gaussian_posterior(weights, biases, min(SHARES, key=trial))
-    risks = posterior_risks(
-        architecture,
-        weights,
-        biases,
-        posterior,
-        train,
-        batches=draws,
-        seed=child_seed(seed, "bound"),
-    )
+    posterior = GaussianPosterior.around(network, min(SHARES, key=trial))
+    risks = posterior.risks(train, batches=draws, seed=child_seed(seed, "bound"))
     gibbs = monte_carlo_gibbs(risks, spare)
     drawn = Assumption(
         "r(Q) is not above its Monte Carlo limit",

@@ -25,30 +25,24 @@ from prunable.numerics.randomness import rng
 
 # Maps of norm at most 1 that do nothing to paths either.
 HARMLESS = (nn.ReLU, nn.Flatten, nn.Identity, nn.Dropout)
+LinearMap = nn.Linear | nn.Conv2d
 
 
 def chain_of(model: nn.Module) -> list[nn.Module]:
     """List the modules of a chain in the order of application.
 
-    Parameters
-    ----------
-    model : nn.Module
-        `nn.Sequential`, maybe nested, of linear layers, two-dimensional convolutions, ReLU,
-        flattening, dropout and pooling without overlap.
-
-    Returns
-    -------
-    list of nn.Module
-
-    Raises
-    ------
-    UnsupportedModelError
-        If the model is anything else, and the bounds would not speak of it.
+    A chain is an `nn.Sequential`, maybe nested, of linear layers, two-dimensional convolutions,
+    ReLU, flattening, dropout and pooling without overlap; the bounds speak of nothing else.
     """
     found = list(_flat(model, type(model).__name__))
-    if not any(isinstance(module, nn.Linear | nn.Conv2d) for module in found):
+    if not layers_of(found):
         raise UnsupportedModelError("The model has no linear layer or convolution to bound.")
     return found
+
+
+def layers_of(modules: list[nn.Module]) -> dict[int, LinearMap]:
+    """Linear layers and convolutions of a chain by their places."""
+    return {i: m for i, m in enumerate(modules) if isinstance(m, LinearMap)}
 
 
 def _flat(module: nn.Module, name: str) -> Iterator[nn.Module]:
@@ -61,7 +55,7 @@ def _flat(module: nn.Module, name: str) -> Iterator[nn.Module]:
         raise UnsupportedModelError(
             f"`{name}` ({module}) is no part of a chain that the bounds know: linear layers, "
             "convolutions with zero padding, ReLU, flattening, dropout, pooling without overlap. "
-            "Give the layers' matrices to `bounds_of_network` instead, if it is one."
+            "Give the layers' matrices to `network_facts` instead, if it is one."
         )
 
 
@@ -69,40 +63,24 @@ def _known(module: nn.Module) -> bool:
     if isinstance(module, nn.Conv2d):
         return module.padding_mode == "zeros" and not isinstance(module.padding, str)
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
-        return not _overlaps(module)
+        sides = zip(_pair(module.stride), _pair(module.kernel_size), strict=True)
+        apart = all(stride >= side for stride, side in sides)
+        plain = _pair(module.padding) == (0, 0) and _pair(getattr(module, "dilation", 1)) == (1, 1)
+        return apart and plain
     return isinstance(module, (*HARMLESS, nn.Linear))
 
 
-def _overlaps(pool: nn.MaxPool2d | nn.AvgPool2d) -> bool:
-    dilation = getattr(pool, "dilation", 1)
-    return (
-        any(s < k for s, k in zip(pair(pool.stride), pair(pool.kernel_size), strict=True))
-        or pair(pool.padding) != (0, 0)
-        or pair(dilation) != (1, 1)
-    )
-
-
-def pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
-    """Two sizes of what may be given as one."""
+def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
 @dataclass(frozen=True, eq=False)
 class LayerMap:
-    """A linear layer or convolution at its place in a chain, without its bias.
-
-    Attributes
-    ----------
-    name : str
-    module : nn.Module
-        `nn.Linear` or `nn.Conv2d`.
-    shape : tuple of int
-        Of one input, without the batch.
-    """
+    """A linear layer or convolution at its place in a chain, without its bias."""
 
     name: str
-    module: nn.Linear | nn.Conv2d
-    shape: tuple[int, ...]
+    module: LinearMap
+    shape: tuple[int, ...]  # of one input, without the batch
 
     @property
     def weight(self) -> torch.Tensor:
@@ -153,29 +131,9 @@ class LayerMap:
         operator: Any = LinearOperator(size, matvec=forward, rmatvec=backward, dtype=np.float64)
         return float(svds(operator, k=1, v0=start, return_singular_vectors=False)[0])
 
-    def path_step(self, paths: torch.Tensor, power: int) -> torch.Tensor:
-        """Sum over the map's edges of |w|^power times what arrives."""
-        return self.apply(paths, self.weight.abs() ** power)
-
 
 def facts_of(layer: LayerMap, pruned: LayerMap) -> LayerFacts:
-    """Measure a layer, and what pruning took from it.
-
-    Parameters
-    ----------
-    layer : LayerMap
-    pruned : LayerMap
-        The same layer after pruning, or itself.
-
-    Returns
-    -------
-    LayerFacts
-
-    Raises
-    ------
-    InputError
-        If weights are not finite or shapes differ.
-    """
+    """Measure a layer, and what pruning took from it; `pruned` may be the layer itself."""
     stored = layer_facts(layer.name, layer.matrix, pruned.matrix)
     if isinstance(layer.module, nn.Linear):
         return stored
@@ -202,29 +160,19 @@ def log_path_norms_of(
 ) -> tuple[float, float]:
     """Path norms of a chain: sums over paths of products of |w| and of w^2, as logarithms.
 
-    Parameters
-    ----------
-    modules : list of nn.Module
-        Of `chain_of`.
-    maps : dict of int to LayerMap
-        By place in the chain.
-    shape : tuple of int
-        Of one input.
-
-    Returns
-    -------
-    float, float
-        Of the largest output. A pooled maximum counts as the largest of its inputs.
+    Of the largest output; a pooled maximum counts as the largest of its inputs. `maps` are by
+    place in the chain, `shape` is that of one input.
     """
     logs = []
     for power in (1, 2):
         paths, scale = torch.ones((1, *shape), dtype=torch.float64), 0.0
         for place, module in enumerate(modules):
             if place in maps:
-                paths = maps[place].path_step(paths, power)
+                # sums over the edges of |w|^power times what arrives
+                paths = maps[place].apply(paths, maps[place].weight.abs() ** power)
             elif isinstance(module, nn.AvgPool2d):
                 share: Callable[[torch.Tensor], torch.Tensor] = module
-                taps = math.prod(pair(module.kernel_size))
+                taps = math.prod(_pair(module.kernel_size))
                 paths = share(paths) / taps ** (power - 1)
             elif isinstance(module, nn.MaxPool2d | nn.Flatten):
                 paths = module(paths)

@@ -9,17 +9,23 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import nn
 
-from prunable.certify.bounds.arora2018 import Stability, measure_stability
+from prunable.certify.bounds.arora2018 import measure_stability
 from prunable.certify.bounds.base import BoundResult
 from prunable.certify.bounds.facts import FloatArray, NetworkFacts, check_margins
 from prunable.certify.bounds.matrix_facts import check_matrix, fold_biases, network_facts
 from prunable.certify.bounds.of_network import all_bounds
 from prunable.certify.bounds.random_pruning import Draws, Strength, choose_strength
 from prunable.certify.bounds.sketched_network import Constants
-from prunable.certify.layer_maps import LayerMap, chain_of, facts_of, log_path_norms_of
+from prunable.certify.layer_maps import (
+    LayerMap,
+    LinearMap,
+    chain_of,
+    facts_of,
+    layers_of,
+    log_path_norms_of,
+)
 from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.networks.views import to_numpy
 from prunable.nets.train.training import EVALUATED_AT_ONCE, predict
@@ -29,91 +35,6 @@ from prunable.numerics.tails.ecf import fit_stable
 
 # Jacobians between all pairs of layers: seconds for so many examples at width 1,000.
 STABILITY_EXAMPLES = 32
-Layer = ArrayLike | torch.Tensor | nn.Linear
-
-
-def bounds_of_network(
-    layers: Sequence[Layer],
-    margins: ArrayLike | torch.Tensor,
-    input_norms: ArrayLike | torch.Tensor,
-    pruned_layers: Sequence[Layer] | None = None,
-    *,
-    n: int | None = None,
-    delta: float = 0.05,
-    gamma: float | None = None,
-    d: float | None = None,
-    pruned_margins: ArrayLike | torch.Tensor | None = None,
-    biases: Sequence[ArrayLike | torch.Tensor | None] | None = None,
-    fold: bool = False,
-    input_bound: float | None = None,
-    stability: Stability | None = None,
-    constants: Constants | None = None,
-) -> tuple[BoundResult, ...]:
-    """Evaluate every bound of a chain of dense layers with ReLU between them.
-
-    Parameters
-    ----------
-    layers : sequence of array_like, Tensor or nn.Linear
-        Matrices of shape (outputs, inputs) in the order of application; biases of `nn.Linear`
-        are seen unless `biases` are given.
-    margins : array_like, shape (n,)
-        Logit of the true class minus the largest other, on the training set.
-    input_norms : array_like, shape (n,) or (n, features)
-        Norms of the training inputs, or the inputs.
-    pruned_layers : sequence, optional
-        The layers after pruning.
-    n : int, optional
-        Training examples, if it is to be checked.
-    delta : float
-        Failure probability of each bound on its own.
-    gamma, d, constants
-        See `all_bounds`.
-    pruned_margins : array_like, optional
-        Of the pruned network on the training set.
-    biases : sequence of array_like or None, optional
-    fold : bool
-        Whether biases become weights of a constant input; see `network_facts`.
-    input_bound : float, optional
-        Norm that no possible input exceeds.
-    stability : Stability, optional
-        See `measure_stability`.
-
-    Returns
-    -------
-    tuple of BoundResult
-
-    Raises
-    ------
-    InputError
-        If the training set is empty, numbers are not finite, or sizes disagree.
-    """
-    where = "bounds_of_network"
-    checked = check_margins(_array(margins), where)
-    if n is not None and n != checked.size:
-        raise InputError.parameter("n", where, f"the number of margins, {checked.size}", n)
-    if biases is None and any(isinstance(layer, nn.Linear) for layer in layers):
-        biases = [layer.bias if isinstance(layer, nn.Linear) else None for layer in layers]
-    facts = network_facts(
-        [_array(layer) for layer in layers],
-        checked,
-        _array(input_norms),
-        pruned=None if pruned_layers is None else [_array(layer) for layer in pruned_layers],
-        biases=None if biases is None else [None if b is None else _array(b) for b in biases],
-        fold=fold,
-        input_bound=input_bound,
-    )
-    alphas, scales = stable_laws([_array(layer) for layer in layers])
-    return all_bounds(
-        facts,
-        delta=delta,
-        gamma=gamma,
-        d=d,
-        pruned_margins=None if pruned_margins is None else _array(pruned_margins),
-        stability=stability,
-        constants=constants,
-        alphas=alphas,
-        scales=scales,
-    )
 
 
 def bounds_of_model(
@@ -132,25 +53,27 @@ def bounds_of_model(
 ) -> tuple[BoundResult, ...]:
     """Evaluate every bound of a chain of linear layers and convolutions.
 
+    Matrices of other networks are bounded by `all_bounds` of their `network_facts`.
+
     Parameters
     ----------
     model : nn.Module
         See `chain_of`.
-    x : Tensor, shape (n, ...)
-        Training inputs.
-    y : Tensor, shape (n,), int64
-        Their classes.
+    x, y : (n, ...) and (n,) tensors
+        The training set.
     pruned : nn.Module, optional
         The model after pruning, of the same form.
-    delta, gamma, d, fold, input_bound, constants
-        See `bounds_of_network`; biases of convolutions cannot be folded.
+    delta : float
+        Failure probability of each bound on its own.
+    gamma, d, constants
+        See `all_bounds`.
+    fold : bool
+        Whether biases become weights of a constant input; not those of convolutions.
+    input_bound : float, optional
+        Norm that no possible input exceeds.
     stability_examples : int
         Examples on which noise stability is measured; 0 leaves that bound out, as do
         convolutions and biases that are not folded.
-
-    Returns
-    -------
-    tuple of BoundResult
 
     Raises
     ------
@@ -160,18 +83,19 @@ def bounds_of_model(
         If the model is no such chain.
     """
     facts = facts_of_model(model, x, y, pruned, fold=fold, input_bound=input_bound)
-    layers = list(layers_of(chain_of(model)).values())
-    matrices = [_array(layer).reshape(len(layer.weight), -1) for layer in layers]
+    modules = chain_of(model)
+    layers = list(layers_of(modules).values())
+    weights = [_array(layer.weight) for layer in layers]
     stability = None
     dense = all(isinstance(layer, nn.Linear) for layer in layers)
-    relus = sum(isinstance(module, nn.ReLU) for module in chain_of(model))
+    relus = sum(isinstance(module, nn.ReLU) for module in modules)
     if dense and relus == len(layers) - 1 and stability_examples > 0 and not facts.biases:
-        inputs = _array(x[:stability_examples]).reshape(min(len(x), stability_examples), -1)
+        matrices, inputs = weights, _array(x[:stability_examples].flatten(1))
         if any(layer.bias is not None for layer in layers):
             inputs = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
             matrices = fold_biases(matrices, [_bias(layer) for layer in layers])
         stability = measure_stability(matrices, inputs)
-    alphas, scales = stable_laws([_array(layer) for layer in layers])
+    alphas, scales = _stable_laws(weights)
     return all_bounds(
         facts,
         delta=delta,
@@ -194,30 +118,18 @@ def facts_of_model(
     fold: bool = False,
     input_bound: float | None = None,
 ) -> NetworkFacts:
-    """Measure what the bounds ask about a model; parameters as in `bounds_of_model`.
-
-    Returns
-    -------
-    NetworkFacts
-
-    Raises
-    ------
-    InputError
-        If the training set is empty or numbers are not finite.
-    UnsupportedModelError
-        If the model is no chain of linear layers and convolutions.
-    """
+    """Measure what the bounds ask about a model; parameters and errors as in `bounds_of_model`."""
     modules = chain_of(model)
     layers = layers_of(modules)
     places = list(layers)
     names = {i: f"layer {k}" for k, i in enumerate(places, 1)}
     for i, layer in layers.items():  # before their outputs are NaN too
-        check_matrix(names[i], _array(layer).reshape(len(layer.weight), -1))
+        check_matrix(names[i], _array(layer.weight.flatten(1)))
     margins = margins_of(model, x, y)
     gains, output_norm, shapes = _walk(modules, x, fold)
     maps = {i: LayerMap(names[i], layer, shapes[i]) for i, layer in layers.items()}
     others = maps if pruned is None else _as(maps, chain_of(pruned), len(modules))
-    flat = _array(x).reshape(len(x), -1)
+    flat = _array(x.flatten(1))
     biases = [_bias(layers[i]) for i in places]
     if all(isinstance(layer, nn.Linear) for layer in layers.values()):
         facts = network_facts(
@@ -259,27 +171,10 @@ def facts_of_model(
 
 
 def margins_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> FloatArray:
-    """Logit of the true class minus the largest other.
-
-    Parameters
-    ----------
-    model : nn.Module
-    x : Tensor, shape (n, ...)
-    y : Tensor, shape (n,), int64
-
-    Returns
-    -------
-    ndarray, shape (n,)
-
-    Raises
-    ------
-    InputError
-        If there are no examples, or outputs are not finite.
-    """
+    """Logit of the true class minus the largest other, (n,), of inputs (n, ...)."""
     if len(x) == 0 or len(x) != len(y):
-        raise InputError.parameter(
-            "x", "margins_of", "a non-empty training set as long as `y`", f"{len(x)} and {len(y)}"
-        )
+        wanted = "a non-empty training set as long as `y`"
+        raise InputError.parameter("x", "margins_of", wanted, f"{len(x)} and {len(y)}")
     logits = predict(model, x).double()
     chosen = y.view(-1, 1)
     true = logits.gather(1, chosen).ravel()
@@ -303,8 +198,6 @@ def choose_pruning(
     ----------
     model : nn.Module
         Chain of dense layers.
-    x, y : Tensor
-        Training set.
     seed : int
         Of the masks, which grow with the strength.
     protect_diagonal : bool
@@ -316,18 +209,11 @@ def choose_pruning(
     -------
     Strength, tuple of ndarray
         The strength, and the layers pruned at it.
-
-    Raises
-    ------
-    InputError
-        If the training set is empty or numbers are not finite.
-    UnsupportedModelError
-        If the model is no chain of dense layers.
     """
     facts = facts_of_model(model, x, y)
     if not all(layer.dense for layer in facts.layers):
         raise UnsupportedModelError("The choice of `d` knows dense layers, not convolutions.")
-    matrices = [_array(m) for m in chain_of(model) if isinstance(m, nn.Linear)]
+    matrices = [_array(layer.weight) for layer in layers_of(chain_of(model)).values()]
     draws = Draws.of(matrices, rng(seed, "masks"), protect_diagonal=protect_diagonal)
     strength = choose_strength(facts, draws, contractions=contractions, highest=highest)
     return strength, draws.pruned(strength.d)
@@ -337,8 +223,7 @@ def choose_pruning(
 def with_layers(model: nn.Module, matrices: Sequence[FloatArray]) -> nn.Module:
     """Copy a chain with other weights in its dense layers."""
     copied = copy.deepcopy(model)
-    layers = [m for m in chain_of(copied) if isinstance(m, nn.Linear)]
-    for layer, matrix in zip(layers, matrices, strict=True):
+    for layer, matrix in zip(layers_of(chain_of(copied)).values(), matrices, strict=True):
         layer.weight.copy_(torch.from_numpy(matrix))
     return copied
 
@@ -357,7 +242,7 @@ def _walk(
     for batch in x.split(EVALUATED_AT_ONCE):
         state = batch
         for i, module in enumerate(modules):
-            if isinstance(module, nn.Linear | nn.Conv2d):
+            if isinstance(module, LinearMap):
                 shapes[i] = tuple(state.shape[1:])
                 out = LayerMap("", module, shapes[i]).apply(state)
                 bias, plain = module.bias, out
@@ -396,29 +281,19 @@ def _as(maps: dict[int, LayerMap], modules: list[nn.Module], length: int) -> dic
     return {i: LayerMap(m.name, layers[i], m.shape) for i, m in maps.items()}
 
 
-def stable_laws(
-    matrices: Sequence[FloatArray],
+def _stable_laws(
+    weights: Sequence[FloatArray],
 ) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
     """Tail indices and scales of the layers, if all lie inside (1, 2) as the corollaries ask."""
-    fits = [fit_stable(matrix.ravel()) for matrix in matrices]
+    fits = [fit_stable(weight.ravel()) for weight in weights]
     if all(fit.estimate.status == Status.OK and 1 < fit.alpha < 2 for fit in fits):
         return tuple(fit.alpha for fit in fits), tuple(fit.scale for fit in fits)
     return None, None
 
 
-def layers_of(modules: Sequence[nn.Module]) -> dict[int, nn.Linear | nn.Conv2d]:
-    """Linear layers and convolutions of a chain by their places."""
-    return {i: m for i, m in enumerate(modules) if isinstance(m, nn.Linear | nn.Conv2d)}
+def _bias(layer: LinearMap) -> FloatArray | None:
+    return None if layer.bias is None else _array(layer.bias)
 
 
-def _bias(layer: nn.Module) -> FloatArray | None:
-    bias = getattr(layer, "bias", None)
-    return None if bias is None else _array(bias)
-
-
-def _array(value: Layer | nn.Module) -> FloatArray:
-    if isinstance(value, nn.Linear | nn.Conv2d):
-        value = value.weight
-    if isinstance(value, torch.Tensor):
-        value = to_numpy(value)
-    return np.asarray(value, dtype=np.float64)
+def _array(tensor: torch.Tensor) -> FloatArray:
+    return np.asarray(to_numpy(tensor), dtype=np.float64)

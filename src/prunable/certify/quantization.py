@@ -11,80 +11,73 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import torch
+from pydantic import Field, model_validator
+from torch import nn
 from torch.nn import functional
 
-from prunable.certify.architecture import Architecture, forward
-from prunable.errors import DataIntegrityError, InputError
-from prunable.files import atomic_write
+from prunable.certify.architecture import CodedArchitecture, FloatNetwork, forward
+from prunable.certify.code_file import CodedNetwork, coded_from_levels
+from prunable.errors import InputError, RunsFailedError
+from prunable.nets.train.checkpoint import TrainingState
 from prunable.numerics.randomness import child_seed
+from prunable.numerics.weights.selection import top_k_masks
+from prunable.runs.spec import Frozen
 
 BIAS_LEVELS = 8
 HIDDEN_BIAS_STEP = 0.25
 _HISTOGRAM_EVERY = 50
 _WARM_UP = 300
-Tensors = dict[str, torch.Tensor]
+OnEpoch = Callable[[int, float], None]  # told the epochs done and their mean loss
+Log = list[dict[str, float]]
 
 
-@dataclass(frozen=True)
-class QuantizationSettings:
+class DivergedError(RunsFailedError):
+    """Training left the finite numbers."""
+
+
+class QuantizationSettings(Frozen):
     """How to train, prune and quantise.
 
     Parameters
     ----------
-    epochs : int
-        All epochs; 0 rounds what is there.
-    float_epochs : int
-        First epochs, without rounding; pruning happens within the second half of them.
+    epochs, float_epochs : int
+        All epochs, where 0 rounds what is there; the first, without rounding, in whose second
+        half iterative global magnitude pruning happens.
     keep : float
-        Share of weights that iterative global magnitude pruning keeps, in (0, 1].
-    prune_rounds : int
-        Rounds of pruning, each followed by fine-tuning.
+        Share of weights that pruning keeps, in `prune_rounds` rounds, each with fine-tuning.
     levels : int
-        L, the largest magnitude of an integer, >= 1.
+        L, the largest magnitude of an integer.
     rate : float
-        Price of one bit of code in nats of the mean loss, >= 0.
+        Price of one bit of code in nats of the mean loss.
     lr : float
-        Largest rate of Adam; it rises over 300 steps, or a tenth of all, and falls by a
+        Largest step size of Adam; it rises over 300 steps, or a tenth of all, and falls by a
         cosine.
-    batch_size : int
-    seed : int
     smoothing : float
-        Label smoothing in [0, 1).
+        Of labels.
     """
 
-    epochs: int = 60
-    float_epochs: int = 4
-    keep: float = 0.9
-    prune_rounds: int = 2
-    levels: int = 2
-    rate: float = 1e-4
-    lr: float = 5e-3
-    batch_size: int = 128
-    seed: int = 0
-    smoothing: float = 0.0
+    epochs: int = Field(60, ge=0)
+    float_epochs: int = Field(4, ge=0)
+    prune_rounds: int = Field(2, ge=1)
+    levels: int = Field(2, ge=1)
+    batch_size: int = Field(128, ge=1)
+    keep: float = Field(0.9, gt=0, le=1)
+    rate: float = Field(1e-4, ge=0)
+    lr: float = Field(5e-3, gt=0)
+    smoothing: float = Field(0.0, ge=0, lt=1)
+    seed: int = Field(0, ge=0)
 
-    def __post_init__(self) -> None:
-        where = "QuantizationSettings"
-        for name, least in (("epochs", 0), ("levels", 1), ("batch_size", 1), ("prune_rounds", 1)):
-            if getattr(self, name) < least:
-                raise InputError.parameter(name, where, f"at least {least}", getattr(self, name))
-        if not 0 <= self.float_epochs <= self.epochs:
-            raise InputError.parameter(
-                "float_epochs", where, "between 0 and `epochs`", self.float_epochs
-            )
-        if not 0 < self.keep <= 1:
-            raise InputError.parameter("keep", where, "in (0, 1]", self.keep)
-        if not 0 <= self.smoothing < 1:
-            raise InputError.parameter("smoothing", where, "in [0, 1)", self.smoothing)
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise InputError.parameter("lr", where, "finite and positive", self.lr)
-        if not (math.isfinite(self.rate) and self.rate >= 0):
-            raise InputError.parameter("rate", where, "finite and at least 0", self.rate)
+    @model_validator(mode="after")
+    def _epochs_suffice(self) -> Self:
+        if self.float_epochs > self.epochs:
+            where, wanted = type(self).__name__, "between 0 and `epochs`"
+            raise InputError.parameter("float_epochs", where, wanted, self.float_epochs)
+        return self
 
 
 class _Round(torch.autograd.Function):
@@ -107,32 +100,38 @@ def round_straight_through(value: torch.Tensor) -> torch.Tensor:
     return rounded
 
 
-@dataclass
-class QuantizedNet:
+class QuantizedNet(nn.Module):
     """Trainable network whose weights round to integers times a step.
 
-    Attributes
-    ----------
-    architecture : Architecture
-    levels : int
-    weights, biases, steps : list of Tensor
-        Latent weights, biases, and one step a layer.
-    masks : list of Tensor
-        1 where a weight is kept.
-    temperature : Tensor
-        Logarithm of the factor of the logits in the loss; not part of the network.
+    Its parameters are latent weights, biases and one step a layer, and the temperature, the
+    logarithm of the factor of the logits in the loss, which is not part of the network. Exact
+    zeros of the given weights stay pruned.
     """
 
-    architecture: Architecture
-    levels: int
-    weights: list[torch.Tensor]
-    biases: list[torch.Tensor]
-    steps: list[torch.Tensor]
-    masks: list[torch.Tensor]
-    temperature: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    def __init__(
+        self,
+        architecture: CodedArchitecture,
+        levels: int,
+        weights: Sequence[torch.Tensor],
+        biases: Sequence[torch.Tensor],
+    ) -> None:
+        for tensor in (*weights, *biases):
+            if not torch.isfinite(tensor).all():
+                raise InputError("the network holds weights that are NaN or infinite.")
+        super().__init__()
+        self.architecture, self.levels = architecture, levels
+        for layer, weight in enumerate(weights):
+            mask = (weight != 0).float()
+            self.register_buffer(f"mask{layer}", mask if mask.mean() <= 0.999 else mask * 0 + 1)
+        self.weights = nn.ParameterList(w.clone().float() for w in weights)
+        self.biases = nn.ParameterList(b.clone().float() for b in biases)
+        steps = (_step_for(w, m, levels) for w, m in zip(weights, self.masks, strict=True))
+        self.steps = nn.ParameterList(steps)
+        self.temperature = nn.Parameter(torch.zeros(()))
+        self.requires_grad_(False)
 
     @classmethod
-    def fresh(cls, architecture: Architecture, levels: int, seed: int) -> QuantizedNet:
+    def fresh(cls, architecture: CodedArchitecture, levels: int, seed: int) -> QuantizedNet:
         """Draw a network (He et al. 2015)."""
         generator = torch.Generator().manual_seed(child_seed(seed, "certify", "weights"))
         weights = []
@@ -140,42 +139,22 @@ class QuantizedNet:
             gain = 1 if place == len(architecture.shapes) - 1 else 2
             scale = math.sqrt(gain / (shape[1] * shape[2] * shape[3]))
             weights.append(torch.randn(shape, generator=generator) * scale)
-        return cls.of(architecture, levels, weights, [torch.zeros(len(w)) for w in weights])
+        return cls(architecture, levels, weights, [torch.zeros(len(w)) for w in weights])
 
-    @classmethod
-    def of(
-        cls,
-        architecture: Architecture,
-        levels: int,
-        weights: Sequence[torch.Tensor],
-        biases: Sequence[torch.Tensor],
-    ) -> QuantizedNet:
-        """Start from given tensors; exact zeros stay pruned.
+    @property
+    def masks(self) -> list[torch.Tensor]:
+        """1 where a weight is kept, for each layer."""
+        return list(self.buffers())
 
-        Raises
-        ------
-        InputError
-            If a tensor holds NaN or infinite values.
-        """
-        for tensor in (*weights, *biases):
-            if not torch.isfinite(tensor).all():
-                raise InputError("the network holds weights that are NaN or infinite.")
-        kept = [(w != 0).float() for w in weights]
-        fixed = [torch.ones_like(m) if m.mean() > 0.999 else m for m in kept]
-        steps = [_step_for(w, m, levels) for w, m in zip(weights, fixed, strict=True)]
-        return cls(
-            architecture,
-            levels,
-            [w.clone().float() for w in weights],
-            [b.clone().float() for b in biases],
-            steps,
-            fixed,
-        )
+    def _step(self, layer: int) -> torch.Tensor:
+        return self.steps[layer].abs() + 1e-8
+
+    def _masked(self, layer: int) -> torch.Tensor:
+        return self.weights[layer] * self.get_buffer(f"mask{layer}")
 
     def integers(self, layer: int) -> torch.Tensor:
         """Rounded weights of a layer, with a gradient; shape of the layer."""
-        step = self.steps[layer].abs() + 1e-8
-        scaled = (self.weights[layer] * self.masks[layer]) / step
+        scaled = self._masked(layer) / self._step(layer)
         return round_straight_through(scaled.clamp(-self.levels, self.levels))
 
     def bias_integers(self, layer: int) -> torch.Tensor:
@@ -187,72 +166,87 @@ class QuantizedNet:
         """Step of the biases: a quarter behind a normalisation, else the step of the weights."""
         if self.architecture.normalised and layer < len(self.weights) - 1:
             return torch.tensor(HIDDEN_BIAS_STEP)
-        return self.steps[layer].detach().abs() + 1e-8
+        return self._step(layer).detach()
 
     def logits(self, x: torch.Tensor, *, rounded: bool) -> torch.Tensor:
         """Logits of shape (batch, classes), of the rounded or the latent network."""
-        weights, biases = [], []
-        for layer in range(len(self.weights)):
-            if rounded:
-                step = self.steps[layer].abs() + 1e-8
-                weights.append(self.integers(layer) * step)
-                biases.append(self.bias_integers(layer) * self.bias_step(layer))
-            else:
-                weights.append(self.weights[layer] * self.masks[layer])
-                biases.append(self.biases[layer])
+        layers = range(len(self.weights))
+        if rounded:
+            weights = [self.integers(layer) * self._step(layer) for layer in layers]
+            biases = [self.bias_integers(layer) * self.bias_step(layer) for layer in layers]
+        else:
+            weights, biases = [self._masked(layer) for layer in layers], list(self.biases)
         return forward(self.architecture, x, weights, biases)
 
     def code_cost(self, slopes: Sequence[torch.Tensor]) -> torch.Tensor:
         """Bits of all weights, interpolated between levels; without a constant."""
         total = torch.zeros(())
         for layer, slope in enumerate(slopes):
-            step = self.steps[layer].detach().abs() + 1e-8
-            size = (self.weights[layer] * self.masks[layer] / step).abs().clamp(max=self.levels)
+            size = (self._masked(layer) / self._step(layer).detach()).abs().clamp(max=self.levels)
             below = size.detach().floor().long().clamp(max=self.levels - 1)
             total = total + (slope[below] * size).sum()
         return total
 
+    @torch.no_grad()
     def slopes(self) -> list[torch.Tensor]:
         """For each layer, bits from one magnitude to the next, by the layer's histogram."""
         found = []
-        with torch.no_grad():
-            for layer in range(len(self.weights)):
-                sizes = self.integers(layer).abs().long().flatten()
-                counts = torch.bincount(sizes, minlength=self.levels + 1).float() + 0.5
-                lengths = -torch.log2(counts / counts.sum())
-                lengths[1:] += 1  # the sign
-                found.append((lengths[1:] - lengths[:-1]).clamp(min=0))
+        for layer in range(len(self.weights)):
+            sizes = self.integers(layer).abs().long().flatten()
+            counts = torch.bincount(sizes, minlength=self.levels + 1).float() + 0.5
+            lengths = -torch.log2(counts / counts.sum())
+            lengths[1:] += 1  # the sign
+            found.append((lengths[1:] - lengths[:-1]).clamp(min=0))
         return found
 
+    @torch.no_grad()
     def prune(self, keep: float) -> None:
-        """Keep a share of all weights, the largest of all layers.
+        """Keep a share of all weights, the largest of all layers; of ties the first.
 
         Where layers are normalised, and their scale means nothing, weights count in units of
         their layer's root mean square.
         """
-        scores = [(w.detach() * m).abs() for w, m in zip(self.weights, self.masks, strict=True)]
+        masks = self.masks
+        scores = [self._masked(layer).abs() for layer in range(len(masks))]
         if self.architecture.normalised:
             scores = [
                 score / score.square().sum().div(m.sum().clamp(min=1)).sqrt()
-                for score, m in zip(scores, self.masks, strict=True)
+                for score, m in zip(scores, masks, strict=True)
             ]
-        flat = torch.nan_to_num(torch.cat([s.flatten() for s in scores]))
-        kept = torch.zeros_like(flat)
-        kept[flat.argsort(descending=True, stable=True)[: max(1, round(keep * len(flat)))]] = 1
-        parts = kept.split([m.numel() for m in self.masks])
-        self.masks = [m * p.reshape(m.shape) for m, p in zip(self.masks, parts, strict=True)]
+        kept = max(1, round(keep * self.architecture.n_weights))
+        chosen = top_k_masks([torch.nan_to_num(score).numpy() for score in scores], kept)
+        for mask, its in zip(masks, chosen, strict=True):
+            mask *= torch.from_numpy(its)
 
+    @torch.no_grad()
     def fit_steps(self) -> None:
         """Set every step anew to suit the weights kept; after pruning much of a network."""
-        self.steps = [
-            _step_for(w.detach(), m, self.levels)
-            for w, m in zip(self.weights, self.masks, strict=True)
-        ]
+        for step, weight, mask in zip(self.steps, self.weights, self.masks, strict=True):
+            step.copy_(_step_for(weight, mask, self.levels))
 
     @property
     def kept(self) -> float:
         """Share of weights not pruned."""
         return float(sum(m.sum() for m in self.masks)) / self.architecture.n_weights
+
+    @torch.no_grad()
+    def coded(self) -> CodedNetwork:
+        """The integers of the network."""
+        layers = range(len(self.weights))
+        return coded_from_levels(
+            self.architecture,
+            [self.integers(layer).numpy().astype(np.int64) for layer in layers],
+            [self.bias_integers(layer).numpy().astype(np.int64) for layer in layers],
+            [float(step.abs()) + 1e-8 for step in self.steps],
+            [float(self.bias_step(layer)) for layer in layers],
+        )
+
+    @torch.no_grad()
+    def pruned(self) -> FloatNetwork:
+        """The latent network, where weights that round to zero are pruned too."""
+        layers = range(len(self.weights))
+        weights = [self._masked(layer) * (self.integers(layer) != 0) for layer in layers]
+        return FloatNetwork(self.architecture, weights, [b.detach() for b in self.biases])
 
 
 def _step_for(weight: torch.Tensor, mask: torch.Tensor, levels: int) -> torch.Tensor:
@@ -268,21 +262,17 @@ def fine_tune(
     settings: QuantizationSettings,
     *,
     checkpoint: Path | None = None,
-    on_epoch: Callable[[int, float], None] | None = None,
-) -> list[dict[str, float]]:
+    on_epoch: OnEpoch | None = None,
+) -> Log:
     """Train in place: float epochs, iterative pruning with fine-tuning, then with rounding.
 
     Parameters
     ----------
-    net : QuantizedNet
-    x : Tensor, shape (n, channels, height, width), float32
-    y : Tensor of int64, shape (n,)
-    settings : QuantizationSettings
+    x : (n, channels, height, width) tensor of float32
+    y : (n,) tensor of int64
     checkpoint : Path, optional
-        Written after every epoch and deleted at the end; training resumes from it and
-        ends with the same numbers as without interruption.
-    on_epoch : callable, optional
-        Told the epochs done and their mean loss.
+        Written after every epoch; training resumes from it and ends with the same numbers as
+        without interruption.
 
     Returns
     -------
@@ -291,34 +281,29 @@ def fine_tune(
 
     Raises
     ------
-    InputError
-        If there is no example, or the loss is not finite.
+    DivergedError
+        If the loss is not finite.
     DataIntegrityError
         If the checkpoint is of another network.
     """
     if not len(y):
-        raise InputError.parameter(
-            "x", "fine_tune", "at least 1 example", "none", "An empty training set teaches nothing."
-        )
-    parameters = [*net.weights, *net.biases, *net.steps, net.temperature]
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    groups = ((net.weights + net.biases, 1.0), (net.steps, 0.1), ([net.temperature], 3.0))
+        mend = "An empty training set teaches nothing."
+        raise InputError.parameter("x", "fine_tune", "at least 1 example", "none", mend)
+    net.requires_grad_(True)
+    groups = (((*net.weights, *net.biases), 1.0), (net.steps, 0.1), ((net.temperature,), 3.0))
     optimizer = torch.optim.Adam([{"params": list(p), "lr": settings.lr} for p, _ in groups])
-    log: list[dict[str, float]] = []
-    first = _resume(checkpoint, net, optimizer, parameters, log) if checkpoint else 0
+    state, log = TrainingState(net, optimizer), Log()
+    if checkpoint and checkpoint.exists():
+        log = state.load(checkpoint)["log"]
     batch = min(settings.batch_size, len(y))
     per_epoch = len(y) // batch
     total, warm = settings.epochs * per_epoch, settings.float_epochs * per_epoch
     rise = min(_WARM_UP, max(1, total // 10))
-    slopes: list[torch.Tensor] = []
-    for epoch in range(first, settings.epochs):
+    for epoch in range(len(log), settings.epochs):
         _prune_on_schedule(net, epoch, settings)
-        generator = torch.Generator().manual_seed(
-            child_seed(settings.seed, "certify", "batches", epoch)
-        )
-        order = torch.randperm(len(y), generator=generator)
-        mean_loss = 0.0
+        seed = child_seed(settings.seed, "certify", "batches", epoch)
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+        mean_loss, slopes = 0.0, list[torch.Tensor]()
         for place in range(per_epoch):
             step = epoch * per_epoch + place
             factor = min(1.0, (step + 1) / rise)
@@ -328,6 +313,7 @@ def fine_tune(
             chosen = order[place * batch : (place + 1) * batch]
             logits = net.logits(x[chosen], rounded=step >= warm) * net.temperature.exp()
             loss = functional.cross_entropy(logits, y[chosen], label_smoothing=settings.smoothing)
+            _check_finite(epoch, loss)
             mean_loss += float(loss.detach()) / per_epoch
             if settings.rate > 0 and 2 * step >= warm:
                 if not slopes or step % _HISTOGRAM_EVERY == 0:
@@ -337,71 +323,30 @@ def fine_tune(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        if not math.isfinite(mean_loss):
-            raise InputError(
-                f"training diverged in epoch {epoch + 1}: the loss is {mean_loss}. Lower `lr`, "
-                "or check the data for NaN."
-            )
+        _check_finite(epoch, *net.parameters())
         log.append({"epoch": epoch + 1, "loss": mean_loss, "kept": net.kept})
-        slopes = []
         if checkpoint:
-            _save(checkpoint, net, optimizer, parameters, log)
+            state.save(checkpoint, {"log": log})
         if on_epoch:
             on_epoch(epoch + 1, mean_loss)
-    for parameter in parameters:
-        parameter.requires_grad_(False)
+    net.requires_grad_(False)
     return log
+
+
+def _check_finite(epoch: int, *tensors: torch.Tensor) -> None:
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        raise DivergedError(
+            f"training diverged in epoch {epoch + 1}: loss or weights are NaN or infinite. Lower "
+            "`lr`, or check the data for NaN."
+        )
 
 
 def _prune_on_schedule(net: QuantizedNet, epoch: int, settings: QuantizationSettings) -> None:
     """Prune geometrically, in rounds spread over the second half of the float epochs."""
     if settings.keep >= 1:
         return
-    start = max(settings.float_epochs // 2, 0)
+    start = settings.float_epochs // 2
     gap = max(1, (settings.float_epochs - start) // settings.prune_rounds)
     round_, rest = divmod(epoch - start, gap)
     if epoch >= start and rest == 0 and round_ < settings.prune_rounds:
         net.prune(settings.keep ** ((round_ + 1) / settings.prune_rounds))
-
-
-def _save(
-    path: Path,
-    net: QuantizedNet,
-    optimizer: torch.optim.Optimizer,
-    parameters: Sequence[torch.Tensor],
-    log: list[dict[str, float]],
-) -> None:
-    state = {
-        "parameters": [p.detach() for p in parameters],
-        "masks": net.masks,
-        "optimizer": optimizer.state_dict(),
-        "log": log,
-    }
-    atomic_write(path, lambda temporary: torch.save(state, temporary))
-
-
-def _resume(
-    path: Path,
-    net: QuantizedNet,
-    optimizer: torch.optim.Optimizer,
-    parameters: Sequence[torch.Tensor],
-    log: list[dict[str, float]],
-) -> int:
-    if not path.exists():
-        return 0
-    try:
-        state = torch.load(path, weights_only=True)
-        stored = state["parameters"]
-        if [p.shape for p in stored] != [p.shape for p in parameters]:
-            raise ValueError("its tensors have other shapes")
-        with torch.no_grad():
-            for parameter, value in zip(parameters, stored, strict=True):
-                parameter.copy_(value)
-        net.masks = state["masks"]
-        optimizer.load_state_dict(state["optimizer"])
-        log.extend(state["log"])
-    except Exception as error:
-        raise DataIntegrityError(
-            f"{path} is not a checkpoint of this training ({error}). Delete it to start again."
-        ) from error
-    return len(log)

@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from prunable.certify.architecture import Architecture, chain_architecture, count_errors, forward
-from prunable.certify.certificate import Examples
+from prunable.certify.architecture import CodedArchitecture, count_errors, forward
+from prunable.certify.checkpoint import dense_chain
+from prunable.certify.examples import Examples
 from prunable.certify.gaussian_posterior import gaussian_certificate
 from prunable.certify.quantization import (
+    DivergedError,
     QuantizationSettings,
     QuantizedNet,
     fine_tune,
@@ -35,7 +37,7 @@ def problem():
     return x, y
 
 
-SMALL = Architecture.parse("c3-3,m2,d", (1, 4, 4), 2)
+SMALL = CodedArchitecture.parse("c3-3,m2,d", (1, 4, 4), 2)
 QUICK = QuantizationSettings(
     epochs=4, float_epochs=2, keep=0.6, prune_rounds=2, rate=1e-3, lr=2e-2, batch_size=50
 )
@@ -43,13 +45,13 @@ QUICK = QuantizationSettings(
 
 @pytest.mark.parametrize("text", ["d", "d300,d100,d", "c5s2-8,m2,c3-12,m2,d", "m2,c3-2,d7,d"])
 def test_text_comes_back(text):
-    assert Architecture.parse(text, (1, 28, 28), 10).text == text
+    assert CodedArchitecture.parse(text, (1, 28, 28), 10).text == text
 
 
 def test_names_and_shapes():
-    lenet = Architecture.parse("lenet-300-100", (1, 28, 28), 10)
+    lenet = CodedArchitecture.parse("lenet-300-100", (1, 28, 28), 10)
     assert lenet.n_weights == 266_200
-    conv = Architecture.parse("c5-8,m4,c3-12,m2,d", (1, 28, 28), 10)
+    conv = CodedArchitecture.parse("c5-8,m4,c3-12,m2,d", (1, 28, 28), 10)
     assert conv.shapes == ((8, 1, 5, 5), (12, 8, 3, 3), (10, 12, 3, 3))
     assert conv.n_weights == 2_144
 
@@ -67,11 +69,11 @@ def test_names_and_shapes():
 )
 def test_impossible_architectures_are_refused(text, message):
     with pytest.raises(InputError, match=message):
-        Architecture.parse(text, (1, 28, 28), 10)
+        CodedArchitecture.parse(text, (1, 28, 28), 10)
 
 
 def test_forward_is_that_of_torch_modules():
-    architecture = Architecture.parse("c5s2-3,m2,c3-4,d6,d", (2, 12, 12), 5, normalised=False)
+    architecture = CodedArchitecture.parse("c5s2-3,m2,c3-4,d6,d", (2, 12, 12), 5, normalised=False)
     model = nn.Sequential(
         nn.Conv2d(2, 3, 5, 2, 2),
         nn.ReLU(),
@@ -91,7 +93,7 @@ def test_forward_is_that_of_torch_modules():
 
 
 def test_normalised_networks_do_not_see_the_scale_of_hidden_weights():
-    architecture = Architecture.parse("c3-3,m2,d4,d", (1, 6, 6), 3)
+    architecture = CodedArchitecture.parse("c3-3,m2,d4,d", (1, 6, 6), 3)
     weights = [torch.randn(s, dtype=torch.float64) for s in architecture.shapes]
     biases = [torch.randn(s[0], dtype=torch.float64) for s in architecture.shapes]
     x = torch.randn(9, 1, 6, 6, dtype=torch.float64)
@@ -105,7 +107,7 @@ def test_normalised_networks_do_not_see_the_scale_of_hidden_weights():
 
 
 def test_pooling_before_the_activation_changes_nothing():
-    architecture = Architecture.parse("c3-3,m2,d", (1, 6, 6), 2)
+    architecture = CodedArchitecture.parse("c3-3,m2,d", (1, 6, 6), 2)
     weights = [torch.randn(s) for s in architecture.shapes]
     biases = [torch.randn(s[0]) for s in architecture.shapes]
     x = torch.randn(9, 1, 6, 6)
@@ -140,11 +142,11 @@ def test_dense_chains_are_recognised():
         "2.bias": torch.randn(5),
         "2.weight": torch.randn(5, 12),
     }
-    architecture, weights, biases = chain_architecture(tensors, (1, 3, 4))
-    assert architecture.text == "d5,d"
-    assert weights[0].shape == (5, 1, 3, 4)
-    assert torch.equal(biases[0], tensors["2.bias"])
-    assert not biases[1].any()
+    found = dense_chain(tensors, (1, 3, 4))
+    assert found.architecture.text == "d5,d"
+    assert found.weights[0].shape == (5, 1, 3, 4)
+    assert torch.equal(found.biases[0], tensors["2.bias"])
+    assert not found.biases[1].any()
     for wrong in (
         {"a": torch.randn(5, 11)},
         {"a": torch.randn(5, 12), "b": torch.randn(3, 4)},
@@ -153,7 +155,7 @@ def test_dense_chains_are_recognised():
         {"a": torch.randn(1, 12)},
     ):
         with pytest.raises(UnsupportedModelError):
-            chain_architecture(wrong, (1, 3, 4))
+            dense_chain(wrong, (1, 3, 4))
 
 
 def test_gradient_passes_the_rounding():
@@ -177,6 +179,18 @@ def test_integers_stay_in_range_and_pruned_weights_stay_zero(problem):
     assert errors < 30
 
 
+def test_pruning_keeps_the_largest_and_of_ties_the_first():
+    architecture = CodedArchitecture.parse("d2,d", (1, 1, 3), 2, normalised=False)
+    weights = [torch.tensor([[3.0, -1, 1], [1, 2, -1]]), torch.tensor([[1.0, -4], [1, 1]])]
+    shaped = [w.reshape(s) for w, s in zip(weights, architecture.shapes, strict=True)]
+    net = QuantizedNet(architecture, 2, shaped, [torch.zeros(2)] * 2)
+    net.prune(0.5)
+    kept = [mask.flatten().tolist() for mask in net.masks]
+    assert kept == [[1, 1, 1, 0, 1, 0], [0, 1, 0, 0]]
+    net.prune(0.01)
+    assert sum(mask.sum() for mask in net.masks) == 1
+
+
 def test_price_of_bits_shortens_the_code(problem):
     kept = []
     for rate in (0.0, 0.05):
@@ -196,7 +210,7 @@ def test_interrupted_training_ends_with_the_same_numbers(problem, tmp_path):
 
     whole = QuantizedNet.fresh(SMALL, 2, 0)
     fine_tune(whole, *problem, QUICK)
-    path = tmp_path / "checkpoint.pt"
+    path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(KeyboardInterrupt):
         fine_tune(QuantizedNet.fresh(SMALL, 2, 0), *problem, QUICK, checkpoint=path, on_epoch=stop)
     resumed = QuantizedNet.fresh(SMALL, 2, 0)
@@ -208,14 +222,15 @@ def test_interrupted_training_ends_with_the_same_numbers(problem, tmp_path):
 
 
 def test_foreign_checkpoints_are_refused(problem, tmp_path):
-    path = tmp_path / "checkpoint.pt"
-    for content in (b"nothing", None):
-        if content is None:
-            torch.save({"parameters": [torch.zeros(2)]}, path)
-        else:
-            path.write_bytes(content)
-        with pytest.raises(DataIntegrityError, match="Delete it"):
-            fine_tune(QuantizedNet.fresh(SMALL, 2, 0), *problem, QUICK, checkpoint=path)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"nothing")
+    with pytest.raises(DataIntegrityError, match=str(path)):
+        fine_tune(QuantizedNet.fresh(SMALL, 2, 0), *problem, QUICK, checkpoint=path)
+    path.unlink()
+    other = QuantizedNet.fresh(CodedArchitecture.parse("c3-2,m2,d", (1, 4, 4), 2), 2, 0)
+    fine_tune(other, *problem, QUICK, checkpoint=path)
+    with pytest.raises(DataIntegrityError, match="delete it"):
+        fine_tune(QuantizedNet.fresh(SMALL, 2, 0), *problem, QUICK, checkpoint=path)
 
 
 def test_bad_training_is_refused(problem):
@@ -223,10 +238,11 @@ def test_bad_training_is_refused(problem):
     net = QuantizedNet.fresh(SMALL, 2, 0)
     with pytest.raises(InputError, match="empty training set"):
         fine_tune(net, x[:0], y[:0], QUICK)
-    with pytest.raises(InputError, match="diverged in epoch 1"):
+    with pytest.raises(DivergedError, match="diverged in epoch 1") as caught:
         fine_tune(net, x * torch.nan, y, QUICK)
+    assert caught.value.exit_code == 5
     with pytest.raises(InputError, match="NaN or infinite"):
-        QuantizedNet.of(
+        QuantizedNet(
             SMALL, 2, [torch.full(s, torch.nan) for s in SMALL.shapes], [torch.zeros(3)] * 2
         )
 
@@ -248,19 +264,18 @@ def test_bad_training_is_refused(problem):
 )
 def test_bad_settings_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        QuantizationSettings(**wrong)
+        QuantizationSettings.create(**wrong)
 
 
 def test_noise_on_the_weights_is_certified(problem):
     x, y = problem
     net = QuantizedNet.fresh(SMALL, 2, 0)
     fine_tune(net, x, y, QUICK)
-    weights = [w * m for w, m in zip(net.weights, net.masks, strict=True)]
     repeats = Examples(np.tile(x.numpy(), (20, 1, 1, 1)), np.tile(y.numpy(), 20))
-    bounds = gaussian_certificate(SMALL, weights, net.biases, repeats, 0.05, draws=300)
+    bounds = gaussian_certificate(net.pruned(), repeats, 0.05, draws=300)
     assert len(bounds) == 2
     for bound in bounds:
         assert bound.delta == 0.05
         assert bound.term("r(Q)").value < bound.value < 0.5
-    again = gaussian_certificate(SMALL, weights, net.biases, repeats, 0.05, draws=300)
+    again = gaussian_certificate(net.pruned(), repeats, 0.05, draws=300)
     assert [b.value for b in again] == [b.value for b in bounds]

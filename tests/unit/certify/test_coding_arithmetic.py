@@ -5,8 +5,14 @@ import math
 
 import pytest
 
-from prunable.certify.coding import Decoder, Encoder, Meter, code_positive, code_uniform
-from prunable.certify.coding.arithmetic import ONE
+from prunable.certify.coding.arithmetic import (
+    ONE,
+    Decoder,
+    Encoder,
+    Meter,
+    code_positive,
+    code_uniform,
+)
 from prunable.errors import DataIntegrityError, InputError
 
 P = [ONE // 3, 1, ONE - 1, ONE // 2, ONE // 1000]

@@ -10,28 +10,24 @@ import numpy as np
 import pytest
 import torch
 
-from prunable.certify.architecture import Architecture
-from prunable.certify.certificate import (
-    Examples,
-    certify_network,
-    read_certificate,
-    write_certificate,
-)
+from prunable.certify.architecture import CodedArchitecture
+from prunable.certify.certificate import certify_network, read_certificate, write_certificate
 from prunable.certify.code_file import (
+    CodedLayer,
     CodedNetwork,
-    Layer,
     coded_from_levels,
     decode_network,
     encode_network,
     step_place,
     step_value,
 )
+from prunable.certify.examples import Examples
 from prunable.errors import DataIntegrityError, InputError
 from prunable.numerics.randomness import rng
 
 
 def network(text="c3-4,m2,d5,d", *, normalised=True, seed=0, density=0.5, biases=True):
-    architecture = Architecture.parse(text, (2, 6, 6), 3, normalised=normalised)
+    architecture = CodedArchitecture.parse(text, (2, 6, 6), 3, normalised=normalised)
     g = rng(seed, "network")
     layers = []
     for place, shape in enumerate(architecture.shapes):
@@ -39,7 +35,7 @@ def network(text="c3-4,m2,d5,d", *, normalised=True, seed=0, density=0.5, biases
         bias = g.integers(-4, 5, shape[0]) * int(biases)
         step = 0 if normalised or place == len(architecture.shapes) - 1 else 500 + 7 * place
         grid = 0 if normalised or not bias.any() else 560 + place
-        layers.append(Layer(weights, bias, step, grid))
+        layers.append(CodedLayer(weights, bias, step, grid))
     return CodedNetwork(architecture, tuple(layers))
 
 
@@ -103,8 +99,8 @@ def test_length_does_not_see_the_order_of_hidden_units():
     turned = CodedNetwork(
         given.architecture,
         (
-            Layer(first.weights[order], first.biases[order]),
-            Layer(second.weights[:, order], second.biases),
+            CodedLayer(first.weights[order], first.biases[order]),
+            CodedLayer(second.weights[:, order], second.biases),
             third,
         ),
     )
@@ -119,7 +115,7 @@ def test_equal_units_save_less():
     first, last = given.layers
     weights, biases = first.weights.copy(), first.biases.copy()
     weights[1], biases[1] = weights[0], biases[0]
-    equal = CodedNetwork(given.architecture, (Layer(weights, biases), last))
+    equal = CodedNetwork(given.architecture, (CodedLayer(weights, biases), last))
     assert equal.saving == pytest.approx(math.log2(24 / 2) - 1, abs=1e-9)
 
 
@@ -135,7 +131,7 @@ def test_steps_are_exact_and_near():
 
 
 def test_scale_of_the_last_layer_is_free():
-    architecture = Architecture.parse("d4,d", (1, 1, 7), 3, normalised=False)
+    architecture = CodedArchitecture.parse("d4,d", (1, 1, 7), 3, normalised=False)
     g = rng(6, "scale")
     weights = [g.integers(-2, 3, shape) for shape in architecture.shapes]
     biases = [g.integers(-3, 4, shape[0]) for shape in architecture.shapes]

@@ -38,19 +38,7 @@ class Encoder:
         self._shift = 0
 
     def code(self, bit: int, p_one: int) -> int:
-        """Encode one decision.
-
-        Parameters
-        ----------
-        bit : {0, 1}
-        p_one : int
-            Probability of a 1 in units of 2^-48, 0 < p_one < 2^48.
-
-        Returns
-        -------
-        int
-            `bit`.
-        """
+        """Encode one decision, whose probability of a 1 is p_one 2^-48, 0 < p_one < 2^48."""
         split = (self._width * p_one) >> PROBABILITY_BITS
         if bit:
             self._width = split
@@ -79,12 +67,7 @@ class Encoder:
 
 
 class Decoder:
-    """Turns bytes back into decisions; reads zeros beyond the end.
-
-    Parameters
-    ----------
-    content : bytes
-    """
+    """Turns bytes back into decisions; reads zeros beyond the end."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -92,19 +75,8 @@ class Decoder:
         self._rest = int.from_bytes(content[:8].ljust(8, b"\0"), "big")
         self._width = 1 << _WIDTH_BITS
 
-    @property
-    def overrun(self) -> bool:
-        """Whether decisions were read that no codeword of this length can hold."""
-        return self._position > 8 * len(self._content) + 2 * _WIDTH_BITS
-
     def code(self, bit: int, p_one: int) -> int:
-        """Decode one decision; `bit` is ignored.
-
-        Raises
-        ------
-        DataIntegrityError
-            If the content ended long ago.
-        """
+        """Decode one decision; `bit` is ignored. Content that ended long ago is refused."""
         del bit
         split = (self._width * p_one) >> PROBABILITY_BITS
         if self._rest < split:
@@ -117,7 +89,8 @@ class Decoder:
         if grow > 0:
             self._width <<= grow
             self._rest = self._rest << grow | self._bits(grow)
-            if self.overrun:
+            # no codeword of this length can hold what was read
+            if self._position > 8 * len(self._content) + 2 * _WIDTH_BITS:
                 raise DataIntegrityError(
                     f"the code ends too early: its {len(self._content)} bytes do not hold what "
                     "its header announces. It is truncated or altered."
@@ -145,13 +118,7 @@ class Meter:
 
 
 def code_uniform(coder: Coder, value: int, bits: int) -> int:
-    """Pass an integer in [0, 2^bits) with equal probabilities, highest bit first.
-
-    Raises
-    ------
-    InputError
-        If `value` does not fit.
-    """
+    """Pass an integer in [0, 2^bits) with equal probabilities, highest bit first."""
     if not 0 <= value < 1 << bits:
         raise InputError.parameter("value", "code_uniform", f"in [0, 2^{bits})", value)
     found = 0
@@ -163,20 +130,7 @@ def code_uniform(coder: Coder, value: int, bits: int) -> int:
 def code_positive(coder: Coder, value: int, *, most: int = 1 << 24) -> int:
     """Pass an integer >= 1 by the Elias gamma code: 2 floor(log2 value) + 1 bits.
 
-    Parameters
-    ----------
-    coder : Coder
-    value : int
-        1 <= value <= most; ignored by a decoder.
-    most : int
-        Largest value allowed; not part of the code.
-
-    Raises
-    ------
-    InputError
-        If `value` is out of range.
-    DataIntegrityError
-        If a decoder finds a larger one.
+    `most`, the largest value allowed, is not part of the code; a decoder ignores `value`.
     """
     if not 1 <= value <= most:
         raise InputError.parameter("value", "code_positive", f"in [1, {most}]", value)

@@ -21,12 +21,7 @@ class Mixture:
     The probability of a whole sequence is the average over the experts of what each would
     have given it. An expert gives equal probability to all orders of the same decisions, so
     the mixture does too (up to the rounding to 2^-48): the code does not depend on the order
-    in which hidden units stand.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Number of contexts of each expert.
+    in which hidden units stand. `sizes` are the numbers of contexts of the experts.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
@@ -36,21 +31,7 @@ class Mixture:
         self._all = [[1.0] * size for size in sizes]
 
     def code(self, coder: Coder, bit: int, contexts: Sequence[int]) -> int:
-        """Pass one decision and learn from it.
-
-        Parameters
-        ----------
-        coder : Coder
-        bit : {0, 1}
-            Ignored by a decoder.
-        contexts : sequence of int, as long as `sizes`
-            Where each expert finds its counts.
-
-        Returns
-        -------
-        int
-            The decision.
-        """
+        """Pass one decision and learn from it; `contexts` say where each expert counts it."""
         weights = self._weights
         guesses = [
             ones[context] / total[context]
