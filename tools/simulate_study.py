@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from prunable.experiments.simulate.dynamics import ALPHAS, DynamicsSettings, run_experiment
+from prunable.experiments.simulate.simulating import ALPHAS, DynamicsSettings, run_experiment
 from prunable.files import write_json, write_text
-from prunable.report.simulate.dynamics_figures import markdown, save_panels
+from prunable.report.simulate.dynamics import markdown, save_panels
 
 TITLES = {
     "chaos": "Propagation of chaos",

@@ -6,14 +6,17 @@ import pytest
 from typer.testing import CliRunner
 
 from prunable.cli.app import app
-from prunable.experiments.simulate import dynamics
-from prunable.experiments.simulate.dynamics import DynamicsSettings, run_experiment
+from prunable.errors import RunsFailedError
+from prunable.experiments.simulate import simulating, stages
+from prunable.experiments.simulate.simulating import DynamicsSettings, run_experiment
+from prunable.experiments.simulate.specs import EulerSpec
+from prunable.runs.backends import ProcessBackend, SerialBackend
 
 PARTICLES = ("chaos", "euler", "moments", "compression")
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["simulate", *[str(a) for a in arguments]])
+    return CliRunner().invoke(app, ["simulate", *[str(a) for a in arguments], "--workers", "1"])
 
 
 @pytest.mark.parametrize("experiment", PARTICLES)
@@ -84,28 +87,43 @@ def test_table_and_notes_for_people(tmp_path):
 )
 def test_other_noises_activations_and_losses(noise, activation, loss, tmp_path):
     settings = DynamicsSettings((1.8,), 2, noise, activation, loss, "smoke")
-    assert run_experiment("chaos", settings, tmp_path)["rates"]
+    assert run_experiment("chaos", settings, tmp_path, backend=SerialBackend())["rates"]
 
 
 def test_killed_run_goes_on_with_equal_numbers(tmp_path, monkeypatch):
-    settings = DynamicsSettings((1.6,), 3, scale="smoke")
-    whole = run_experiment("chaos", settings, tmp_path / "whole")
-    honest, computed = dynamics.execute_row, []
+    settings, serial = DynamicsSettings((1.6,), 3, scale="smoke"), SerialBackend()
+    whole = run_experiment("chaos", settings, tmp_path / "whole", backend=serial)
+    honest, computed = stages.row_stage, []
 
-    def fails_at_third(spec):
+    def fails_at_third(spec, run):
         computed.append(spec)
         if len(computed) == 3:
             raise KeyboardInterrupt
-        return honest(spec)
+        return honest(spec, run)
 
-    monkeypatch.setattr(dynamics, "execute_row", fails_at_third)
+    monkeypatch.setattr(stages, "row_stage", fails_at_third)
     with pytest.raises(KeyboardInterrupt):
-        run_experiment("chaos", settings, tmp_path / "cut")
-    monkeypatch.setattr(dynamics, "execute_row", lambda spec: computed.append(spec) or honest(spec))
-    again = run_experiment("chaos", settings, tmp_path / "cut")
+        run_experiment("chaos", settings, tmp_path / "cut", backend=serial)
+    again = run_experiment("chaos", settings, tmp_path / "cut", backend=serial)
     assert again == whole
     # two rows were stored before the kill: the third and fourth remained
     assert len(computed) == 3 + 2
+
+
+def test_workers_do_not_change_a_number(tmp_path):
+    settings = DynamicsSettings((1.6, 2.0), 2, scale="smoke")
+    serial, processes = (
+        run_experiment("moments", settings, tmp_path / name, backend=backend)
+        for name, backend in (("serial", SerialBackend()), ("processes", ProcessBackend(2)))
+    )
+    assert serial == processes
+
+
+def test_a_system_that_diverges_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(simulating.SMOKE, EulerSpec, simulating.SMOKE[EulerSpec] | {"horizon": 1e9})
+    settings = DynamicsSettings((1.6,), 2, activation="relu", scale="smoke")
+    with pytest.raises(RunsFailedError, match="diverged at step"):
+        run_experiment("euler", settings, tmp_path, backend=SerialBackend())
 
 
 @pytest.mark.parametrize(

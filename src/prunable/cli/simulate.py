@@ -2,197 +2,126 @@
 
 from __future__ import annotations
 
-import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from prunable.cli import simulate_federated
+from prunable.report import terminal
+from prunable.report.terminal import AsJson
 
 if TYPE_CHECKING:
-    from prunable.experiments.simulate.dynamics_specs import Experiment
+    from prunable.experiments.simulate.simulating import DynamicsSettings
+    from prunable.experiments.simulate.specs import Experiment
 
 app = typer.Typer(
     no_args_is_help=True, help="Simulate the dynamics behind the theorems; fit their rates."
 )
 app.command("federated")(simulate_federated.federated)
 
-
-class Noise(StrEnum):
-    """Types of stable noise."""
-
-    TYPE1 = "type1"
-    TYPE2 = "type2"
-    TYPE3 = "type3"
-
-
-class Activation(StrEnum):
-    """Activations."""
-
-    TANH = "tanh"
-    SIGMOID = "sigmoid"
-    RELU = "relu"
-
-
-class Loss(StrEnum):
-    """Losses."""
-
-    SQUARED = "squared"
-    LOGISTIC = "logistic"
-    CROSS_ENTROPY = "cross-entropy"
-
-
-class Scale(StrEnum):
-    """Sizes."""
-
-    SMOKE = "smoke"
-    LAPTOP = "laptop"
-
-
 Out = Annotated[Path, typer.Option("--out", help="Folder of rows, summary and figure.")]
-Alphas = Annotated[
-    list[float] | None, typer.Option("--alpha", help="Tail index, above 1; repeat for several.")
+Scale = Annotated[
+    Literal["smoke", "laptop"], typer.Option(help="Sizes: for results, or for a quick look.")
 ]
-Seeds = Annotated[int, typer.Option(help="Independent repetitions.")]
-NoiseOption = Annotated[Noise, typer.Option(help="One scalar a particle; entries; isotropic.")]
-ActivationOption = Annotated[Activation, typer.Option(help="Of the hidden units.")]
-LossOption = Annotated[Loss, typer.Option(help="Half squared error, logistic, softmax.")]
-ScaleOption = Annotated[Scale, typer.Option(help="Sizes: for results, or for a quick look.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes; the numbers do not depend on it.")
+]
+# name: what it measures, options of its example
+PARTICLES: dict[Experiment, tuple[str, str]] = {
+    "chaos": (
+        "Measure how fast particles approach the limit, and columns independence (theorem 4.2).",
+        "--alpha 1.5 --alpha 1.9",
+    ),
+    "euler": (
+        "Measure the error of finite steps against step and width (theorem 4.1).",
+        "--noise type2",
+    ),
+    "moments": (
+        "Measure how second moments and maxima grow (theorem 4.3, lemma B.1).",
+        "--alpha 1.75 --alpha 2",
+    ),
+    "compression": (
+        "Measure the error of pruning against size (theorem 3.1, compressibility laws).",
+        "--noise type1",
+    ),
+}
 
 
-@app.command("chaos")
-def chaos(
-    out: Out,
-    alpha: Alphas = None,
-    seeds: Seeds = 10,
-    noise: NoiseOption = Noise.TYPE3,
-    activation: ActivationOption = Activation.TANH,
-    loss: LossOption = Loss.SQUARED,
-    scale: ScaleOption = Scale.LAPTOP,
-    as_json: Json = False,
-) -> None:
-    """Measure how fast particles approach the limit, and columns independence (theorem 4.2).
+def _particles(experiment: Experiment) -> None:
+    """Register the command of one experiment on particle systems."""
+    summary, options = PARTICLES[experiment]
+    example = f"Example: prunable simulate {experiment} --out {experiment} {options}"
 
-    Example: prunable simulate chaos --out chaos --alpha 1.5 --alpha 1.9
-    """
-    _run("chaos", out, alpha, seeds, noise, activation, loss, scale, as_json=as_json)
+    @app.command(experiment, help=f"{summary}\n\n{example}")
+    def command(
+        out: Out,
+        alpha: Annotated[
+            list[float] | None,
+            typer.Option("--alpha", help="Tail index, above 1; repeat for several."),
+        ] = None,
+        seeds: Annotated[int, typer.Option(help="Independent repetitions.")] = 10,
+        noise: Annotated[
+            Literal["type1", "type2", "type3"],
+            typer.Option(help="One scalar a particle; entries; isotropic."),
+        ] = "type3",
+        activation: Annotated[
+            Literal["tanh", "sigmoid", "relu"], typer.Option(help="Of the hidden units.")
+        ] = "tanh",
+        loss: Annotated[
+            Literal["squared", "logistic", "cross-entropy"],
+            typer.Option(help="Half squared error, logistic, softmax."),
+        ] = "squared",
+        scale: Scale = "laptop",
+        workers: Workers = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from prunable.experiments.simulate.simulating import ALPHAS, DynamicsSettings
 
-
-@app.command("euler")
-def euler(
-    out: Out,
-    alpha: Alphas = None,
-    seeds: Seeds = 10,
-    noise: NoiseOption = Noise.TYPE3,
-    activation: ActivationOption = Activation.TANH,
-    loss: LossOption = Loss.SQUARED,
-    scale: ScaleOption = Scale.LAPTOP,
-    as_json: Json = False,
-) -> None:
-    """Measure the error of finite steps against step and width (theorem 4.1).
-
-    Example: prunable simulate euler --out euler --noise type2
-    """
-    _run("euler", out, alpha, seeds, noise, activation, loss, scale, as_json=as_json)
-
-
-@app.command("moments")
-def moments(
-    out: Out,
-    alpha: Alphas = None,
-    seeds: Seeds = 10,
-    noise: NoiseOption = Noise.TYPE3,
-    activation: ActivationOption = Activation.TANH,
-    loss: LossOption = Loss.SQUARED,
-    scale: ScaleOption = Scale.LAPTOP,
-    as_json: Json = False,
-) -> None:
-    """Measure how second moments and maxima grow (theorem 4.3, lemma B.1).
-
-    Example: prunable simulate moments --out moments --alpha 1.75 --alpha 2
-    """
-    _run("moments", out, alpha, seeds, noise, activation, loss, scale, as_json=as_json)
+        alphas = tuple(alpha or ALPHAS)
+        settings = DynamicsSettings(alphas, seeds, noise, activation, loss, scale)
+        _run(experiment, settings, out, workers, as_json)
 
 
-@app.command("compression")
-def compression(
-    out: Out,
-    alpha: Alphas = None,
-    seeds: Seeds = 10,
-    noise: NoiseOption = Noise.TYPE3,
-    activation: ActivationOption = Activation.TANH,
-    loss: LossOption = Loss.SQUARED,
-    scale: ScaleOption = Scale.LAPTOP,
-    as_json: Json = False,
-) -> None:
-    """Measure the error of pruning against size (theorem 3.1, compressibility laws).
-
-    Example: prunable simulate compression --out compression --noise type1
-    """
-    _run("compression", out, alpha, seeds, noise, activation, loss, scale, as_json=as_json)
+for _name in PARTICLES:
+    _particles(_name)
 
 
 @app.command("sgd-tail")
-def sgd_tail(out: Out, scale: ScaleOption = Scale.LAPTOP, as_json: Json = False) -> None:
+def sgd_tail(
+    out: Out, scale: Scale = "laptop", workers: Workers = None, as_json: AsJson = False
+) -> None:
     """Compare the exact tail index of SGD on a linear regression with simulation.
 
     Example: prunable simulate sgd-tail --out sgd-tail --json
     """
-    _run(
-        "sgd-tail",
-        out,
-        None,
-        10,
-        Noise.TYPE3,
-        Activation.TANH,
-        Loss.SQUARED,
-        scale,
-        as_json=as_json,
-    )
+    from prunable.experiments.simulate.simulating import DynamicsSettings
+
+    _run("sgd-tail", DynamicsSettings(scale=scale), out, workers, as_json)
 
 
 def _run(
     experiment: Experiment,
+    settings: DynamicsSettings,
     out: Path,
-    alphas: list[float] | None,
-    seeds: int,
-    noise: Noise,
-    activation: Activation,
-    loss: Loss,
-    scale: Scale,
-    *,
+    workers: int | None,
     as_json: bool,
 ) -> None:
-    from prunable.experiments.simulate.dynamics import ALPHAS, DynamicsSettings, run_experiment
-    from prunable.report.simulate.dynamics_figures import render, save_panels
+    from prunable.experiments.simulate.simulating import rows_of, run_experiment
+    from prunable.report.simulate.dynamics import render, save_panels
+    from prunable.runs.backends import ProcessBackend, SerialBackend
 
-    talk = Console(stderr=True)
-    settings = DynamicsSettings(
-        tuple(alphas or ALPHAS),
-        seeds,
-        noise.value,
-        activation.value,
-        loss.value,
-        "smoke" if scale == Scale.SMOKE else "laptop",
-    )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=talk, transient=True) as progress:
-        task = progress.add_task("simulating", total=None)
-        document = run_experiment(
-            experiment,
-            settings,
-            out,
-            on_row=lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    figure = out / f"{experiment}.svg"
-    save_panels(document, figure)
-    if as_json:
-        typer.echo(json.dumps(document, allow_nan=False))
-    else:
-        render(document, Console())
-    talk.print(f"rows, {experiment}.json and {experiment}.svg are in {out}", highlight=False)
+    total, done = len(rows_of(experiment, settings)), 0
+    with terminal.progress("simulating") as advance:
+
+        def told(*_: object) -> None:
+            nonlocal done
+            done += 1
+            advance(done, total, "")
+
+        processes = ProcessBackend() if workers is None else ProcessBackend(workers)
+        backend = SerialBackend() if workers == 1 else processes
+        document = run_experiment(experiment, settings, out, backend=backend, on_row=told)
+    save_panels(document, out / f"{experiment}.svg")
+    terminal.emit(document, as_json, lambda console: render(document, console))
+    terminal.talk().print(f"rows, {experiment}.json and {experiment}.svg are in {out}")

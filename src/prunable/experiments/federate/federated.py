@@ -50,7 +50,6 @@ class Federation:
     ----------
     model : torch.nn.Module
         Scratch network that takes any state.
-    x, y, x_test, y_test : Tensor
     parts : list of ndarray of int64
         Examples of each client.
     """
@@ -124,7 +123,6 @@ def answer(
 
     Parameters
     ----------
-    spec : FederatedSpec
     model : torch.nn.Module
         Overwritten.
     state : mapping of str to Tensor
@@ -185,8 +183,6 @@ def average_into(
 
     Parameters
     ----------
-    spec : FederatedSpec
-    state : mapping of str to Tensor
     messages : sequence of bytes
         In the order of the clients; at least one.
 
@@ -245,7 +241,6 @@ def run_federated(
 
     Parameters
     ----------
-    spec : FederatedSpec
     rounds : int
         How many in all, >= 1.
     folder : Path

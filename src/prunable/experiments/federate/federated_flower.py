@@ -32,10 +32,6 @@ MODEL, UPDATE, MEMORY = "model", "update", "memory"
 def client_app(spec: FederatedSpec) -> Any:
     """Build the Flower `ClientApp` of a run.
 
-    Parameters
-    ----------
-    spec : FederatedSpec
-
     Returns
     -------
     flwr.clientapp.ClientApp
@@ -81,17 +77,12 @@ def server_app(spec: FederatedSpec, rounds: int, rows: list[Row], on_round: OnRo
 
     Parameters
     ----------
-    spec : FederatedSpec
     rounds : int
         How many, >= 1.
     rows : list of dict
         Filled with a row a round, as by `run_federated`.
     on_round : callable, optional
         Told each row.
-
-    Returns
-    -------
-    flwr.serverapp.ServerApp
 
     Raises
     ------
@@ -144,7 +135,6 @@ def run_flower(
 
     Parameters
     ----------
-    spec : FederatedSpec
     rounds : int
         How many, >= 1.
     cpus : float

@@ -77,7 +77,6 @@ def federated_document(
         Differing in the method alone; the first is the reference.
     runs : sequence of sequence of dict
         Rows of `run_federated`, as many for each.
-    federation : Federation
 
     Returns
     -------

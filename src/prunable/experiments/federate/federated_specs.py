@@ -84,18 +84,13 @@ class FederatedSpec(Spec):
     dataset : DataSpec
     net : str
         Architecture, one of `prunable.nets.models.NETS`.
-    width : int
-    clients : int
     partition : {"iid", "dirichlet"}
     concentration : float
         Of the Dirichlet partition.
-    lr : float
     epochs : int
         Passes over a client's examples a round.
-    batch_size : int
     seed : int
         Of the partition, the initial weights, the batches and the noise.
-    method : FederatedMethod
     """
 
     dataset: DataSpec

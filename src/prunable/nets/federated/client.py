@@ -59,7 +59,6 @@ class LocalOutcome:
     Attributes
     ----------
     status : {"done", "diverged"}
-    reason : str
     state : dict of str to Tensor
         Floating-point entries of the trained state dict.
     loss : float, optional
@@ -91,7 +90,6 @@ def train_locally(
         The server's whole state dict.
     x : Tensor, shape (n, ...)
     y : Tensor, shape (n,), int64
-    training : LocalTraining
     seed : int
         Of batches and noise; another one for each client and round.
 

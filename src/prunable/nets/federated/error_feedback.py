@@ -51,13 +51,8 @@ def add_memory(update: State, memory: State | None) -> dict[str, torch.Tensor]:
 
     Parameters
     ----------
-    update : mapping of str to Tensor
     memory : mapping of str to Tensor, optional
         None in the first round.
-
-    Returns
-    -------
-    dict of str to Tensor
 
     Raises
     ------

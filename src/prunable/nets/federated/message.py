@@ -136,10 +136,6 @@ def decode(message: bytes, *, like: Mapping[str, torch.Tensor] | None = None) ->
         What the receiver expects, such as its own model: names and shapes must agree. Give it
         whenever a message comes from somewhere else, for it bounds what is allocated.
 
-    Returns
-    -------
-    Message
-
     Raises
     ------
     DataIntegrityError

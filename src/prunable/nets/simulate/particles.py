@@ -254,15 +254,12 @@ def initial_particles(
 
     Parameters
     ----------
-    problem : MeanFieldProblem
     replicas, width : int
         Systems and particles of each.
-    seed : int
     std : float
         Standard deviation of a weight.
     readout : float
         Magnitude of every readout; the signs are fair.
-    dtype : torch.dtype
 
     Returns
     -------
@@ -300,9 +297,6 @@ def simulate(
 
     Parameters
     ----------
-    problem : MeanFieldProblem
-    drive : StableDrive
-    systems : sequence of System
     theta, readout : torch.Tensor, shapes (r, n, p) and (r, n, l)
         Initial particles of r replicas; n is at least the largest width.
     eta : float

@@ -49,7 +49,6 @@ def simulated_errors(
         Order of the norm.
     draws : int
         Independent vectors.
-    rng : numpy.random.Generator
 
     Returns
     -------
@@ -143,10 +142,6 @@ def mean_limit_constant(alpha: float, kappa: float, p: float) -> float:
     p : float
         Order of the norm, above alpha.
 
-    Returns
-    -------
-    float
-
     Raises
     ------
     InputError
@@ -180,8 +175,6 @@ def largest_weights_limit(
         Weights kept, at least 1.
     p : float
         Order of the norm, above alpha.
-    draws : int
-    rng : numpy.random.Generator
     terms : int
         Terms of LePage's series that are drawn; the mean of the others is added.
 
@@ -213,11 +206,6 @@ def expected_maximum_limit(alpha: float, n: int) -> float:
     ----------
     alpha : float
         Tail index, 1 < alpha < 2.
-    n : int
-
-    Returns
-    -------
-    float
 
     Raises
     ------
@@ -241,11 +229,6 @@ def expected_maximum_bound(alpha: float, n: int) -> float:
     ----------
     alpha : float
         Tail index, 1 < alpha < 2.
-    n : int
-
-    Returns
-    -------
-    float
 
     Raises
     ------

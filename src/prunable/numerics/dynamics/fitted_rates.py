@@ -54,7 +54,6 @@ class FittedRate:
         Mean over seeds of the slope of log error against log size.
     low, high : float
         95 % Student interval over the seeds.
-    seeds : int
     local_slopes : tuple of float
         Slopes between neighbouring sizes, from the first to the last, means over seeds.
     local_stderr : tuple of float
@@ -134,7 +133,6 @@ def compare(rate: FittedRate, exponent: float, claim: Claim) -> Agreement:
 
     Parameters
     ----------
-    rate : FittedRate
     exponent : float
         The theorem's exponent of the size.
     claim : Claim
@@ -142,10 +140,6 @@ def compare(rate: FittedRate, exponent: float, claim: Claim) -> Agreement:
         sizes such as steps, positive exponents) is respected by a steeper decay; one for
         growing errors by a slower growth. The caller gives the exponent so that smaller
         exponents are the smaller errors: steps enter as 1/eta.
-
-    Returns
-    -------
-    Agreement
     """
     if rate.low <= exponent <= rate.high:
         return Agreement.AGREES

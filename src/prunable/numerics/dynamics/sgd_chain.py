@@ -26,7 +26,6 @@ class IndexEstimate:
 
     Attributes
     ----------
-    alpha : float
     stderr : float
         Standard error.
     n : int
@@ -39,16 +38,7 @@ class IndexEstimate:
 
 
 def stationary_steps(model: LinearRegressionSgd) -> int:
-    """Steps after which a chain is stationary for practical ends, at most 3,000.
-
-    Parameters
-    ----------
-    model : LinearRegressionSgd
-
-    Returns
-    -------
-    int
-    """
+    """Steps after which a chain is stationary for practical ends, at most 3,000."""
     growth = -lyapunov_exponent(model)
     if growth <= 0:
         raise InputError.parameter(
@@ -69,10 +59,8 @@ def simulate_norms(
 
     Parameters
     ----------
-    model : LinearRegressionSgd
     chains, steps : int
         Independent chains, all started at the solution, and steps of each.
-    rng : numpy.random.Generator
     label_noise : float
         Standard deviation of the labels around the linear model, positive.
 
@@ -151,10 +139,8 @@ def monte_carlo_index(
 
     Parameters
     ----------
-    model : LinearRegressionSgd
     draws : int
         Batches drawn, at least 100.
-    rng : numpy.random.Generator
 
     Returns
     -------

@@ -90,7 +90,6 @@ def log_moment_function(model: LinearRegressionSgd, r: float) -> float:
 
     Parameters
     ----------
-    model : LinearRegressionSgd
     r : float
         Order of the moment, 0 <= r <= 512.
 
@@ -119,10 +118,6 @@ def log_moment_function(model: LinearRegressionSgd, r: float) -> float:
 def lyapunov_exponent(model: LinearRegressionSgd) -> float:
     """E log||M e_1||: negative if and only if a stationary law exists.
 
-    Parameters
-    ----------
-    model : LinearRegressionSgd
-
     Returns
     -------
     float
@@ -133,10 +128,6 @@ def lyapunov_exponent(model: LinearRegressionSgd) -> float:
 
 def tail_index(model: LinearRegressionSgd) -> float:
     """Tail index of the stationary law: the positive root of h(alpha) = 1.
-
-    Parameters
-    ----------
-    model : LinearRegressionSgd
 
     Returns
     -------

@@ -23,7 +23,6 @@ def draw_bytes(axes: Axes, document: dict[str, Any]) -> None:
 
     Parameters
     ----------
-    axes : Axes
     document : dict
         Of `prunable simulate federated`.
     """
@@ -54,7 +53,6 @@ def draw_cost(axes: Axes, document: dict[str, Any]) -> None:
 
     Parameters
     ----------
-    axes : Axes
     document : dict
         As in `draw_bytes`.
     """
@@ -90,10 +88,6 @@ def federated_figure(documents: Sequence[dict[str, Any]]) -> Figure:
     ----------
     documents : sequence of dict
         One a partition.
-
-    Returns
-    -------
-    Figure
     """
     with mpl.rc_context(STYLE):
         size = (2 * SIZE[0], SIZE[1] * len(documents))

@@ -31,10 +31,6 @@ def federated_table(document: dict[str, Any]) -> Table:
     ----------
     document : dict
         Of `prunable simulate federated`.
-
-    Returns
-    -------
-    rich.table.Table
     """
     required = document["required"]
     table = Table(
@@ -56,10 +52,6 @@ def federated_markdown(document: dict[str, Any]) -> str:
     ----------
     document : dict
         As in `federated_table`.
-
-    Returns
-    -------
-    str
     """
     lines = [
         f"### {title_of(document)}, {document['rounds']} rounds",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field
@@ -11,6 +11,8 @@ from prunable.errors import InputError
 from prunable.nets.simulate.particles import Activation, Loss, MeanFieldProblem, NoiseType
 from prunable.numerics.randomness import rng
 from prunable.runs.spec import Spec
+
+_STAGE = "prunable.experiments.simulate.stages:row_stage"
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -37,6 +39,8 @@ class ParticleSpec(Spec):
     The data are `examples` Gaussian inputs of dimension `dim` and a tanh teacher, the same
     in all runs; the particles start as N(0, std^2), with readouts +-`readout`.
     """
+
+    stage: ClassVar[str] = _STAGE
 
     alpha: Alpha
     seed: Annotated[int, Field(ge=0)]
@@ -122,6 +126,8 @@ class CompressionSpec(ParticleSpec):
 
 class SgdTailSpec(Spec):
     """Tail index of constant-step stochastic gradient descent on a linear regression."""
+
+    stage: ClassVar[str] = _STAGE
 
     dim: PositiveInt
     batch: PositiveInt

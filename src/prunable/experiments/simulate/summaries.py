@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from prunable.experiments.simulate.dynamics_specs import IndependenceSpec
+from prunable.experiments.simulate.specs import IndependenceSpec
 from prunable.numerics.dynamics import (
     Claim,
     LinearRegressionSgd,

@@ -7,14 +7,12 @@ experiment goes on where it stopped, and ends with the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from prunable.errors import InputError
-from prunable.experiments.simulate.dynamics_rows import execute_row
-from prunable.experiments.simulate.dynamics_specs import (
+from prunable.errors import InputError, RunsFailedError
+from prunable.experiments.simulate.specs import (
     ChaosSpec,
     CompressionSpec,
     EulerSpec,
@@ -23,10 +21,13 @@ from prunable.experiments.simulate.dynamics_specs import (
     MomentsSpec,
     SgdTailSpec,
 )
-from prunable.experiments.simulate.dynamics_summary import SUMMARIES
+from prunable.experiments.simulate.summaries import SUMMARIES
 from prunable.files import write_json
+from prunable.nets.simulate.particles import Activation, Loss, NoiseType
+from prunable.runs.backends import Backend
+from prunable.runs.runner import OnDone, run_all
 from prunable.runs.spec import Spec
-from prunable.runs.store import Store, read_result, write_result
+from prunable.runs.store import Store
 
 Scale = Literal["smoke", "laptop"]
 Document = dict[str, Any]
@@ -36,6 +37,13 @@ ALPHAS = (1.5, 1.75, 1.9)
 SGD_GRID: dict[int, tuple[tuple[int, ...], tuple[float, ...]]] = {
     1: ((1, 2, 3), (0.75, 0.9, 1.05, 1.2)),
     10: ((8, 9, 10), (0.82, 0.84, 0.86, 0.88)),
+}
+KINDS: dict[Experiment, type[Spec]] = {
+    "chaos": ChaosSpec,
+    "euler": EulerSpec,
+    "moments": MomentsSpec,
+    "compression": CompressionSpec,
+    "sgd-tail": SgdTailSpec,
 }
 # What a quick look leaves out.
 SMOKE: dict[type[Spec], dict[str, Any]] = {
@@ -73,18 +81,15 @@ class DynamicsSettings:
         Tail indices of the noise, above 1 and at most 2; not used by sgd-tail.
     seeds : int
         Independent repetitions, at least 2; each gives one regression.
-    noise : {"type1", "type2", "type3"}
-    activation : {"tanh", "sigmoid", "relu"}
-    loss : {"squared", "logistic", "cross-entropy"}
     scale : {"laptop", "smoke"}
         Sizes for results, or for a quick look.
     """
 
     alphas: tuple[float, ...] = ALPHAS
     seeds: int = 10
-    noise: str = "type3"
-    activation: str = "tanh"
-    loss: str = "squared"
+    noise: NoiseType = "type3"
+    activation: Activation = "tanh"
+    loss: Loss = "squared"
     scale: Scale = "laptop"
 
     def __post_init__(self) -> None:
@@ -101,24 +106,13 @@ class DynamicsSettings:
 def rows_of(experiment: Experiment, settings: DynamicsSettings) -> list[Spec]:
     """Every row of an experiment.
 
-    Parameters
-    ----------
-    experiment : {"chaos", "euler", "moments", "compression", "sgd-tail"}
-    settings : DynamicsSettings
-
-    Returns
-    -------
-    list of Spec
-
     Raises
     ------
     InputError
         If a setting is out of range or the experiment is unknown.
     """
-    if experiment not in get_args(Experiment):
-        raise InputError.parameter(
-            "experiment", "simulate", f"one of {get_args(Experiment)}", experiment
-        )
+    if experiment not in KINDS:
+        raise InputError.parameter("experiment", "simulate", f"one of {tuple(KINDS)}", experiment)
     if experiment == "sgd-tail":
         return [
             _made(SgdTailSpec, settings, dim=dim, batch=batch, eta=eta)
@@ -126,17 +120,10 @@ def rows_of(experiment: Experiment, settings: DynamicsSettings) -> list[Spec]:
             for batch in batches
             for eta in etas
         ]
-    kinds: dict[str, list[type[Spec]]] = {
-        "chaos": [ChaosSpec],
-        "euler": [EulerSpec],
-        "moments": [MomentsSpec],
-        "compression": [CompressionSpec],
-    }
     shared = {"noise": settings.noise, "activation": settings.activation, "loss": settings.loss}
     alphas = list(dict.fromkeys(settings.alphas))
     rows = [
-        _made(kind, settings, alpha=alpha, seed=seed, **shared)
-        for kind in kinds[experiment]
+        _made(KINDS[experiment], settings, alpha=alpha, seed=seed, **shared)
         for alpha in alphas
         for seed in range(settings.seeds)
     ]
@@ -150,19 +137,19 @@ def run_experiment(
     settings: DynamicsSettings,
     out: Path,
     *,
-    on_row: Callable[[int, int], None] | None = None,
+    backend: Backend | None = None,
+    on_row: OnDone | None = None,
 ) -> Document:
     """Bring every row to a result, then summarise; what is stored is not computed again.
 
     Parameters
     ----------
-    experiment : str
-        As in `rows_of`.
-    settings : DynamicsSettings
     out : Path
         Folder: rows in `runs/`, the summary in `EXPERIMENT.json`.
+    backend : Backend, optional
+        Where rows are computed; processes of this machine by default.
     on_row : callable, optional
-        Told how many of how many rows are done.
+        Told each specification and its result.
 
     Returns
     -------
@@ -172,33 +159,27 @@ def run_experiment(
     Raises
     ------
     InputError
-        If a setting is out of range, the folder cannot be written, or a system diverges.
+        If a setting is out of range or the folder cannot be written.
+    RunsFailedError
+        If a system diverges.
     """
     rows = rows_of(experiment, settings)
-    store = Store(out)
-    results = []
-    with store.locked():
-        for done, spec in enumerate(rows):
-            result = read_result(store.folder(spec), spec)
-            if result is None:
-                result = write_result(store.folder(spec), spec, {"row": execute_row(spec)})
-            results.append(result["row"])
-            if on_row is not None:
-                on_row(done + 1, len(rows))
-        document: Document = {
-            "experiment": experiment,
-            "settings": asdict(settings) | {"rows": len(rows)},
-            **SUMMARIES[experiment](list(zip(rows, results, strict=True))),
-        }
-        write_json(out / f"{experiment}.json", document)
+    results = run_all(rows, Store(out), backend=backend, on_done=on_row)
+    lost = [result for result in results if result["status"] != "done"]
+    if lost:
+        raise RunsFailedError(
+            f"{len(lost)} of {len(rows)} rows failed, the others are kept; the first, "
+            f"{lost[0]['id']}: {lost[0]['reason']}"
+        )
+    document: Document = {
+        "experiment": experiment,
+        "settings": asdict(settings) | {"rows": len(rows)},
+        **SUMMARIES[experiment]([(s, r["row"]) for s, r in zip(rows, results, strict=True)]),
+    }
+    write_json(out / f"{experiment}.json", document)
     return document
 
 
 def _made(kind: type[Spec], settings: DynamicsSettings, **fields: Any) -> Spec:
     extra = SMOKE[kind] if settings.scale == "smoke" else {}
     return kind.create(**(extra | fields))
-
-
-def experiments() -> Sequence[str]:
-    """Names of the experiments."""
-    return get_args(Experiment)

@@ -1,4 +1,4 @@
-"""One row of each experiment on dynamics: a frozen specification to plain numbers."""
+"""Stages of the experiments on dynamics: one row each, from a specification to plain numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prunable.experiments.simulate.dynamics_specs import (
+from prunable.experiments.simulate.specs import (
     ChaosSpec,
     CompressionSpec,
     EulerSpec,
@@ -40,29 +40,21 @@ from prunable.numerics.stable import sample_symmetric
 from prunable.numerics.weights.compressibility import best_k_term_error
 from prunable.numerics.weights.selection import kept_count
 from prunable.runs.spec import Spec
+from prunable.runs.store import Run
 
 Row = dict[str, Any]
 
 
-def execute_row(spec: Spec) -> Row:
-    """Compute one row.
-
-    Parameters
-    ----------
-    spec : Spec
-        Of one of the experiments on dynamics.
-
-    Returns
-    -------
-    dict
-        Plain JSON values; equal specifications give equal rows.
+def row_stage(spec: Spec, run: Run) -> Row:
+    """Compute one row of an experiment: plain JSON values, equal for equal specifications.
 
     Raises
     ------
     InputError
         If the simulated system diverges.
     """
-    return _ROWS[type(spec)](spec)
+    del run
+    return {"row": _ROWS[type(spec)](spec)}
 
 
 def _chaos(spec: ChaosSpec) -> Row:
