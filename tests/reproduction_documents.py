@@ -104,12 +104,16 @@ def table_item():
             {
                 "statement": "Type I prunes more than no noise",
                 "holds": True,
+                "outcome": "holds",
+                "needs": "",
                 "evidence": "45.1 % against 11.4 %",
                 "essential": True,
             },
             {
                 "statement": "Accuracy falls by less than 2 points",
                 "holds": True,
+                "outcome": "holds",
+                "needs": "",
                 "evidence": "0.963 to 0.961",
                 "essential": False,
             },
@@ -119,6 +123,7 @@ def table_item():
             "why": "2 of 2 checks hold; 1 of 9 runs have no usable result",
         },
         "runs": runs,
+        "schema_version": 1,
     }
 
 
@@ -252,24 +257,31 @@ def figure_item():
             {
                 "statement": "Accuracy at 10 % falls with alpha",
                 "holds": True,
+                "outcome": "holds",
+                "needs": "",
                 "evidence": "rank correlation -0.94",
                 "essential": True,
             },
             {
                 "statement": "It does so after retraining",
                 "holds": False,
+                "outcome": "fails",
+                "needs": "",
                 "evidence": "rank correlation 0.12",
                 "essential": True,
             },
             {
                 "statement": "It does so for CIFAR-10",
                 "holds": None,
+                "outcome": "not applicable",
+                "needs": "",
                 "evidence": "no run finished",
                 "essential": True,
             },
         ],
         "verdict": {"status": "partly", "why": "1 of 3 checks hold"},
         "runs": runs,
+        "schema_version": 1,
     }
 
 
@@ -291,7 +303,16 @@ def smoke_item():
             document["panels"][0],
             document["panels"][1] | {"title": HOSTILE, "x_label": MARKUP},
         ],
-        "checks": [{"statement": MARKUP, "holds": True, "evidence": HOSTILE, "essential": True}],
+        "checks": [
+            {
+                "statement": MARKUP,
+                "holds": True,
+                "outcome": "holds",
+                "needs": "",
+                "evidence": HOSTILE,
+                "essential": True,
+            }
+        ],
         "verdict": {"status": "not judged", "why": "a smoke run says nothing about the paper"},
         "runs": [one | {"spec": {"name": HOSTILE}, "key": HOSTILE} for one in document["runs"]],
     }

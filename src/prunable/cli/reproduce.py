@@ -21,7 +21,6 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from prunable.experiments.reproduce.items import Item
     from prunable.experiments.reproduce.run import DryRun
     from prunable.runs.backends import Backend
 
@@ -86,6 +85,7 @@ def reproduce(
     # torch takes seconds to import; `--help` shall not wait for it
     from prunable.errors import RunsFailedError
     from prunable.experiments.reproduce import run
+    from prunable.experiments.reproduce.registry import items_named
     from prunable.report.reproduce.reproduction import load_documents, render_console, write_item
     from prunable.report.reproduce.reproduction_html import write_index
     from prunable.runs.runner import BATCH
@@ -94,7 +94,7 @@ def reproduce(
     if item == ["list"]:
         _list(as_json)
         return
-    items, store = _items(item), Store(out)
+    items, store = items_named(item), Store(out)
     if dry_run:
         _show(run.dry_run(items, scale.value, convention.value, store), as_json)
         return
@@ -122,34 +122,18 @@ def reproduce(
         )
     write_index(load_documents(out), out / "index.html")
     if as_json:
-        typer.echo(json.dumps(documents))
+        typer.echo(json.dumps([document.to_dict() for document in documents]))
     else:
         console = Console()
         for document in documents:
             render_console(document, console)
     talk.print(f"{time.monotonic() - started:.0f} s; the report is {out / 'index.html'}")
-    lost = [r for document in documents for r in document["runs"] if r["status"] == "failed"]
+    lost = [r for document in documents for r in document.runs if r.status == "failed"]
     if lost:
         raise RunsFailedError(
-            f"{len(lost)} run(s) failed, the others are kept; the first, {lost[0]['id']}: "
-            f"{lost[0]['reason']}"
+            f"{len(lost)} run(s) failed, the others are kept; the first, {lost[0].id}: "
+            f"{lost[0].reason}"
         )
-
-
-def _items(names: list[str]) -> list[Item]:
-    """Items by the names of items, papers or `all`, each once."""
-    from prunable.errors import InputError
-    from prunable.experiments.reproduce.registry import all_items, item_named, papers
-
-    found: dict[str, Item] = {}
-    for name in names:
-        if name == "list":
-            raise InputError("`list` stands alone; leave it out to compute the other items.")
-        if name == "all" or name in papers():
-            found |= {item.name: item for item in all_items() if name in ("all", item.paper)}
-        else:
-            found[name] = item_named(name)
-    return list(found.values())
 
 
 def _backend(where: Where, workers: int | None, address: str | None, gpus: float) -> Backend:
@@ -166,9 +150,9 @@ def _backend(where: Where, workers: int | None, address: str | None, gpus: float
 
 
 def _list(as_json: bool) -> None:
-    from prunable.experiments.reproduce.registry import all_items
+    from prunable.experiments.reproduce.registry import all_items, studies
 
-    items = all_items()
+    items = (*all_items(), *studies().values())
     if as_json:
         rows: list[dict[str, Any]] = [
             {

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm, spearmanr
 
+from prunable.experiments.reproduce.ranks import rank_correlation
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.barsbey2021 import ITEMS
-from prunable.papers.barsbey2021.correlation import rank_correlation
-from prunable.papers.barsbey2021.gathering import Network, networks, published
+from prunable.papers.barsbey2021.gathering import PUBLISHED, Network, networks
 from prunable.papers.barsbey2021.laws_items import gaussian_share
 from prunable.papers.barsbey2021.settings import CASES, PAPER_RATES, setting, trainings
 from prunable.papers.barsbey2021.specs import MeasureSpec, SyntheticSpec
@@ -54,7 +54,7 @@ def test_conventions_share_their_trainings_and_nothing_else():
 
 def test_the_released_settings_are_those_of_the_paper():
     counts = {case: sum(len(etas) for _, etas in rates) for case, rates in PAPER_RATES.items()}
-    assert sum(counts.values()) == published()["networks"]["trained"] == 215
+    assert sum(counts.values()) == PUBLISHED.stated["networks"]["trained"] == 215
     assert counts["fcn4", "cifar10"] == 35 + 12 + 1
     assert counts["vgg", "mnist"] == 18 + 12
     for case in CASES:
@@ -67,7 +67,9 @@ def test_the_released_settings_are_those_of_the_paper():
 
 @pytest.mark.parametrize("case", CASES)
 def test_laptop_rates_are_inside_the_printed_ranges(case):
-    low, high = published()["tables"]["2"][case[1]][case[0]]
+    low, high = (
+        PUBLISHED.items["table2"].cell("-".join(case), end).mean for end in ("low", "high")
+    )
     ratios = [spec.lr / spec.batch_size for spec in trainings(*case, "laptop").values()]
     assert ratios == sorted(ratios)
     assert low <= ratios[0]
@@ -333,9 +335,13 @@ def test_synthetic_laws_hold_and_fail():
 def test_counts_of_parameters_hold_and_fail():
     item = BY_NAME["table1"]
     plan = item.plan("paper", "paper")
-    table = published()["tables"]["1"]
+    table = PUBLISHED.items["table1"]
     results = {
-        f"{net}-{data}": {"status": "done", "reason": "", "n_parameters": table[data][net]}
+        f"{net}-{data}": {
+            "status": "done",
+            "reason": "",
+            "n_parameters": table.cell(data, net).mean,
+        }
         for net, data in CASES
     }
     (check,) = item.gather(plan, results).checks

@@ -103,7 +103,7 @@ class TestPlans:
         first = next(spec for spec in plan.runs.values() if isinstance(spec, RandomFeaturesSpec))
         assert (first.d, first.n, first.data_sets) == (10, 200, 10)
         parts = [s.layers for s in plan.runs.values() if getattr(s, "p", 0) == first.p]  # type: ignore[attr-defined]
-        assert sum(parts) == published("2")["stated"]["layers"] == 50
+        assert sum(parts) == published("2").stated["layers"] == 50
         dense = BY_NAME["chang2020-fig1"].plan("paper", "paper").runs["dense, width 5, seed 0"]
         assert isinstance(dense, TrainSpec)
         assert dense.optimizer == "adam"
@@ -122,11 +122,11 @@ class TestPlans:
     def test_published_facts(self) -> None:
         for i in range(1, 8):
             facts = published(str(i))
-            assert facts["caption"]
-            assert facts["section"]
-            assert facts["stated"]
-        targets = published("1")["stated"]["parameter_targets"]
-        widths = published("1")["inferred"]["base_widths"]
+            assert facts.caption
+            assert facts.place
+            assert facts.stated
+        targets = published("1").stated["parameter_targets"]
+        widths = published("1").inferred["base_widths"]
         # ResNet-20 with identity shortcuts: 1044 k^2 + 153 k + 10, a little below what is stated
         for k, stated in zip(widths, targets, strict=True):
             assert 0.95 < (1044 * k**2 + 153 * k + 10) / stated < 1
@@ -467,7 +467,8 @@ class TestNetworks:
 
 
 def test_smoke_runs_from_end_to_end(tmp_path: Path) -> None:
-    documents = reproduce(ITEMS, scale="smoke", store=Store(tmp_path), backend=SerialBackend())
+    found = reproduce(ITEMS, scale="smoke", store=Store(tmp_path), backend=SerialBackend())
+    documents = [document.to_dict() for document in found]
     for document in documents:
         assert {run["status"] for run in document["runs"]} == {"done"}
         assert document["verdict"]["status"] == "not judged"

@@ -23,6 +23,7 @@ from tests.reproduction_documents import (
 )
 
 from prunable.errors import DataIntegrityError
+from prunable.experiments.reproduce.document import Column
 from prunable.report.reproduce.reproduction import (
     as_document,
     in_order,
@@ -33,11 +34,10 @@ from prunable.report.reproduce.reproduction import (
     table_markdown,
     write_item,
 )
-from prunable.report.reproduce.reproduction_document import SMOKE, Column
 from prunable.report.reproduce.reproduction_figures import item_figure, item_svg
 from prunable.report.reproduce.reproduction_html import render_index, write_index
 from prunable.report.reproduce.reproduction_panels import item_views
-from prunable.report.reproduce.reproduction_tables import as_text, grid
+from prunable.report.reproduce.reproduction_tables import SMOKE, as_text, grid
 
 
 class Page(HTMLParser):
@@ -341,7 +341,7 @@ def test_of_many_panels_those_beside_the_papers_numbers_are_drawn():
         ([alone] * 12 + [beside], 1),
         ([alone] * 13, 13),
     ):
-        doc = as_document(table_item() | {"tables": [one.model_dump() for one in tables]})
+        doc = as_document(table_item() | {"tables": tables})
         assert len(item_views(doc)) == drawn
 
 

@@ -178,11 +178,11 @@ def _condition(settings: DemoSettings, condition: Condition, results: Sequence[R
 
 def _published(condition: Condition) -> Row | None:
     text = resources.files("prunable.papers").joinpath("wan2023.json").read_text()
-    for number, table in json.loads(text)["tables"].items():
-        row = table["rows"].get("none" if condition.alpha is None else f"{condition.alpha:g}")
-        if row is not None and condition.noise in (table["noise"], "none"):
+    for number, table in json.loads(text)["items"].items():
+        row = table["cells"].get("none" if condition.alpha is None else f"{condition.alpha:g}")
+        if row is not None and condition.noise in (table["stated"]["noise"], "none"):
             return {
-                "source": f"Wan et al. 2023, Table {number}",
+                "source": f"Wan et al. 2023, Table {number.removeprefix('table')}",
                 "values": {name: {"mean": m, "std": s} for name, (m, s) in row.items()},
             }
     return None

@@ -1,16 +1,67 @@
-"""What an item is: a plan of runs, and findings gathered from their results."""
+"""How to declare an item: a table or figure of a paper, or a study.
+
+1. **Plan**: `plan(scale, convention) -> Plan` names its runs "CONDITION/SEED" -> `Spec`. The
+   settings of each scale are data (a table of frozen settings), conditions a list; `runs_of`
+   makes the runs from both.
+2. **Frame**: results become one tidy frame (`frame.Found.frame`): condition, seed, metric, value;
+   a paper gives `measure` only where a result holds more than numbers under `metrics`.
+3. **Published numbers** stand in `papers/NAME.json` (`published.Published`): cells by row and
+   column, what text and axes state, what we inferred, slips of the print.
+4. **Tables** are `tables.TableSpec(title, columns, lines)`: a line names its condition and the
+   published row beside it, a column its metric, statistic and published column.
+5. **Claims** are functions of `Found` that give a `Check`, made by `checks`: `agrees`, `ordered`,
+   `exceeds`, `at_most`, ... Every comparison with a published number stays at every scale: at a
+   reduced size it is shown as such (`checks.at_reduced_size`), never dropped.
+6. **Gather** puts 2 to 5 together; an `Item` names a plan and a gather. Where a part depends on
+   the results beyond that, it is a function of `Found`.
+
+An item belongs to a `registry.Paper` (entry point group `prunable.papers`), or is a study (group
+`prunable.studies`, an `Item` or a tuple of them, with `paper=None` and `kind="study"`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
+from prunable.experiments.reproduce.document import (
+    Cell,
+    Check,
+    Column,
+    Convention,
+    Findings,
+    ItemDocument,
+    Kind,
+    Panel,
+    PaperInfo,
+    RunInfo,
+    Scale,
+    Series,
+    Table,
+    judge,
+)
+from prunable.experiments.reproduce.frame import Found, Measure, Result, numbers
+from prunable.experiments.reproduce.tables import TableSpec
 from prunable.runs.spec import Spec
 
-Scale = Literal["smoke", "laptop", "paper"]
-Convention = Literal["paper", "authors-code"]
-Result = dict[str, Any]
+__all__ = [
+    "Cell",
+    "Check",
+    "Column",
+    "Convention",
+    "Findings",
+    "Found",
+    "Gather",
+    "Item",
+    "Panel",
+    "Plan",
+    "Result",
+    "Scale",
+    "Series",
+    "Table",
+    "item_document",
+    "runs_of",
+]
 
 
 @dataclass(frozen=True)
@@ -19,10 +70,8 @@ class Plan:
 
     Parameters
     ----------
-    scale : {"smoke", "laptop", "paper"}
-    convention : {"paper", "authors-code"}
     runs : mapping of str to Spec
-        By a key of the item's choosing; what they build on comes by itself.
+        By "CONDITION/SEED"; what they build on comes by itself.
     settings : mapping
         Sizes, seeds, data: what a reader must know beside the numbers.
     notes : tuple of str
@@ -36,153 +85,118 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
+def runs_of(
+    conditions: Iterable[str], seeds: Iterable[object], spec: Callable[[str, int], Spec]
+) -> dict[str, Spec]:
+    """Runs of every condition with every seed, by "CONDITION/SEED"."""
+    places = list(enumerate(seeds))
+    return {f"{name}/{seed}": spec(name, place) for name in conditions for place, seed in places}
+
+
+Part = Callable[[Found], Iterable[str]]
+
+
 @dataclass(frozen=True)
-class Column:
-    """A column of a table; in the unit "%" values are shares, shown times 100."""
-
-    key: str
-    label: str
-    unit: str = ""
-    digits: int = 3
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Our number beside the paper's.
+class Gather:
+    """From a plan and its results to findings, by declarations.
 
     Parameters
     ----------
-    value : float or str, optional
-        None where there is none.
-    std : float, optional
-        Standard deviation over seeds.
-    published, published_std
-        The paper's.
-    runs : tuple of str
-        Ids of the runs behind the number.
+    tables : sequence of TableSpec or callable
+        A function of `Found` gives a table, or None where there is nothing to show.
+    panels : sequence of callable
+        Functions of `Found`, each one panel or several.
+    claims : sequence of callable
+        Functions of `Found`, each one check or several.
+    notes : sequence of callable
+        Functions of `Found`, each sentences; runs that are lost are named before.
     """
 
-    value: float | str | None = None
-    std: float | None = None
-    published: float | str | None = None
-    published_std: float | None = None
-    runs: tuple[str, ...] = ()
+    tables: tuple[TableSpec | Callable[[Found], Table | None], ...] = ()
+    panels: tuple[Callable[[Found], Panel | Iterable[Panel]], ...] = ()
+    claims: tuple[Callable[[Found], Check | Iterable[Check]], ...] = ()
+    notes: tuple[Part, ...] = ()
+    measure: Measure = numbers
 
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of cells under columns."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-@dataclass(frozen=True)
-class Series:
-    """One curve or set of points.
-
-    Parameters
-    ----------
-    label : str
-    x, y : tuple of float
-    y_std : tuple of float, optional
-        Half lengths of error bars.
-    style : {"line", "points", "line+points", "published", "bars"}
-        "published" marks the paper's own numbers.
-    colour_value : float, optional
-        Place on the panel's colour bar.
-    runs : tuple of str
-        Ids of the runs behind it.
-    labels : tuple of str, optional
-        Of the points.
-    """
-
-    label: str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    y_std: tuple[float, ...] | None = None
-    style: Literal["line", "points", "line+points", "published", "bars"] = "line"
-    colour_value: float | None = None
-    runs: tuple[str, ...] = ()
-    labels: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Axes with series."""
-
-    title: str
-    x_label: str
-    y_label: str
-    series: tuple[Series, ...]
-    x_log: bool = False
-    y_log: bool = False
-    colour_label: str | None = None
-
-
-@dataclass(frozen=True)
-class Check:
-    """A claim as a statement that the numbers decide.
-
-    Parameters
-    ----------
-    statement : str
-    holds : bool, optional
-        None where it cannot be judged.
-    evidence : str
-        The numbers that decide.
-    essential : bool
-        Whether the paper's point rests on it.
-    """
-
-    statement: str
-    holds: bool | None
-    evidence: str
-    essential: bool = True
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What an item's runs show."""
-
-    tables: tuple[Table, ...] = ()
-    panels: tuple[Panel, ...] = ()
-    checks: tuple[Check, ...] = ()
-    notes: tuple[str, ...] = ()
+    def __call__(self, plan: Plan, results: Mapping[str, Result]) -> Findings:
+        """Gather an item's findings; pure."""
+        found = Found(plan, results, self.measure)
+        tables = (part(found) for part in self.tables)
+        panels = (part(found) for part in self.panels)
+        claims = (part(found) for part in self.claims)
+        return Findings(
+            tuple(table for table in tables if table is not None),
+            tuple(p for made in panels for p in ((made,) if isinstance(made, Panel) else made)),
+            tuple(c for made in claims for c in ((made,) if isinstance(made, Check) else made)),
+            (*found.lost(), *(note for part in self.notes for note in part(found))),
+        )
 
 
 @dataclass(frozen=True)
 class Item:
-    """A table or figure of a paper.
+    """A table or figure of a paper, or a study.
 
     Parameters
     ----------
     name : str
-        Such as "wan2023-table1".
-    paper : str
-        Key of `prunable.papers.PAPERS`.
-    kind : {"table", "figure"}
+        Such as "wan2023-table1" or "study-phase".
+    paper : str or None
+        Key of the paper; None of a study.
     label : str
-        As the paper numbers it.
-    title : str
-        What it shows.
-    claim : str
-        The statement it makes.
+        As the paper numbers it; what a study is called.
+    title, claim : str
+        What it shows, and the statement it makes.
     plan : callable
         From scale and convention to the plan.
     gather : callable
-        From the plan and the results by its keys to the findings; pure.
+        From the plan and the results by its keys to the findings; pure. See `Gather`.
     conventions : tuple of str
         Those that it distinguishes.
     """
 
     name: str
-    paper: str
-    kind: Literal["table", "figure"]
+    paper: str | None
+    kind: Kind
     label: str
     title: str
     claim: str
     plan: Callable[[Scale, Convention], Plan]
     gather: Callable[[Plan, Mapping[str, Result]], Findings]
     conventions: tuple[Convention, ...] = ("paper",)
+
+
+def item_document(
+    item: Item, paper: PaperInfo | None, plan: Plan, results: Mapping[str, Result]
+) -> ItemDocument:
+    """An item's document from the results of its runs (stored, or rows of failed ones) by key."""
+    findings = item.gather(plan, results)
+    unfinished = sum(result["status"] != "done" for result in results.values())
+    return ItemDocument(
+        item=item.name,
+        paper=item.paper,
+        paper_info=paper,
+        kind=item.kind,
+        label=item.label,
+        title=item.title,
+        claim=item.claim,
+        scale=plan.scale,
+        convention=plan.convention,
+        settings=dict(plan.settings),
+        plan_notes=plan.notes,
+        notes=findings.notes,
+        tables=findings.tables,
+        panels=findings.panels,
+        checks=findings.checks,
+        verdict=judge(plan.scale, findings.checks, unfinished, len(results)),
+        runs=tuple(
+            RunInfo(
+                key=key,
+                id=spec.run_id,
+                kind=spec.kind(),
+                status=results[key]["status"],
+                reason=results[key]["reason"],
+                spec=spec.model_dump(mode="json"),
+            )
+            for key, spec in plan.runs.items()
+        ),
+    )

@@ -1,15 +1,17 @@
-"""The papers whose items can be reproduced: those of the package and of others installed beside."""
+"""The papers and studies that can be reproduced: the package's and those installed beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 
 from prunable.errors import InputError
+from prunable.experiments.reproduce.document import PaperInfo
 from prunable.experiments.reproduce.items import Item
 
-GROUP = "prunable.papers"
+PAPERS, STUDIES = "prunable.papers", "prunable.studies"
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Paper:
     year: int
     items: tuple[Item, ...] = field(repr=False)
 
-    def info(self) -> dict[str, str | int]:
+    def info(self) -> PaperInfo:
         """What a document says of the paper."""
-        return {name: getattr(self, name) for name in ("short", "title", "authors", "year")}
+        return PaperInfo(short=self.short, title=self.title, authors=self.authors, year=self.year)
 
 
 @cache
@@ -33,38 +35,49 @@ def papers() -> dict[str, Paper]:
 
     A paper is an entry point of the group `prunable.papers` that names a `Paper`.
 
-    Returns
-    -------
-    dict of str to Paper
-
     Examples
     --------
     >>> [paper.year for paper in papers().values()]
     [2021, 2020, 2023, 2023]
     """
-    found = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    found = sorted(entry_points(group=PAPERS), key=lambda point: point.name)
     return {point.name: point.load() for point in found}
 
 
-def all_items() -> tuple[Item, ...]:
-    """Every item, paper by paper.
+@cache
+def studies() -> dict[str, Item]:
+    """Every installed study by its name, in alphabetical order.
 
-    Returns
-    -------
-    tuple of Item
+    A study is an entry point of the group `prunable.studies` that names an `Item` of the kind
+    "study", or a tuple of them.
     """
+    found: dict[str, Item] = {}
+    for point in entry_points(group=STUDIES):
+        loaded = point.load()
+        for item in (loaded,) if isinstance(loaded, Item) else loaded:
+            found[item.name] = item
+    return dict(sorted(found.items()))
+
+
+def info_of(item: Item) -> PaperInfo | None:
+    """The paper of an item; None of a study."""
+    return None if item.paper is None else papers()[item.paper].info()
+
+
+def all_items() -> tuple[Item, ...]:
+    """Every item of a paper, paper by paper; studies are not among them."""
     return tuple(item for paper in papers().values() for item in paper.items)
 
 
 def item_named(name: str) -> Item:
-    """The item of a name.
+    """The item or study of a name.
 
     Raises
     ------
     InputError
         If there is none; names those that come near.
     """
-    known = {item.name: item for item in all_items()}
+    known = {item.name: item for item in all_items()} | studies()
     if name not in known:
         near = [other for other in known if other.split("-")[0] == name.split("-")[0]]
         raise InputError.parameter(
@@ -75,3 +88,22 @@ def item_named(name: str) -> Item:
             "See `prunable reproduce list`.",
         )
     return known[name]
+
+
+def items_named(names: Iterable[str]) -> list[Item]:
+    """Items by the names of items, studies, papers or `all`, each once.
+
+    Raises
+    ------
+    InputError
+        If a name is not known, or is `list`, which stands alone.
+    """
+    found: dict[str, Item] = {}
+    for name in names:
+        if name == "list":
+            raise InputError("`list` stands alone; leave it out to compute the other items.")
+        if name == "all" or name in papers():
+            found |= {item.name: item for item in all_items() if name in ("all", item.paper)}
+        else:
+            found[name] = item_named(name)
+    return list(found.values())

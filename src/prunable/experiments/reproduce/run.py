@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from prunable.data.registry import registered
 from prunable.data.store import locate
-from prunable.experiments.reproduce.documents import Document, item_document
-from prunable.experiments.reproduce.items import Convention, Item, Plan, Scale
+from prunable.experiments.reproduce.document import Convention, ItemDocument, Scale
+from prunable.experiments.reproduce.frame import Result
+from prunable.experiments.reproduce.items import Item, Plan, item_document
+from prunable.experiments.reproduce.registry import info_of
 from prunable.files import write_json
 from prunable.runs.backends import Backend
 from prunable.runs.runner import BATCH, missing_runs, run_all
 from prunable.runs.spec import Spec
 from prunable.runs.store import Store
 
-Result = dict[str, Any]
 OnDone = Callable[[Spec, Result], None]
-OnItem = Callable[[Document], None]
+OnItem = Callable[[ItemDocument], None]
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,10 @@ class DryRun:
 
 
 def dry_run(items: Sequence[Item], scale: Scale, convention: Convention, store: Store) -> DryRun:
-    """List what reproducing items would compute; computes and writes nothing.
-
-    Parameters
-    ----------
-    items : sequence of Item
-    scale : {"smoke", "laptop", "paper"}
-    convention : {"paper", "authors-code"}
-    store : Store
-
-    Returns
-    -------
-    DryRun
-    """
-    plans = [item.plan(scale, convention) for item in items]
-    wanted = {spec.run_id: spec for plan in plans for spec in plan.runs.values()}
+    """List what reproducing items would compute; computes and writes nothing."""
+    wanted = {
+        spec.run_id: spec for item in items for spec in item.plan(scale, convention).runs.values()
+    }
     missing = missing_runs(wanted.values(), store)
     names = sorted({name for spec in missing for name in spec.datasets()})
     return DryRun(
@@ -79,29 +68,21 @@ def reproduce(
     batch: int = BATCH,
     on_done: OnDone | None = None,
     on_item: OnItem | None = None,
-) -> list[Document]:
+) -> list[ItemDocument]:
     """Bring items to their documents, each as soon as its last run is done.
 
     Parameters
     ----------
-    items : sequence of Item
     scale : {"smoke", "laptop", "paper"}
         Part of every document, so that a smoke run is never taken for the paper's size.
-    convention : {"paper", "authors-code"}
     store : Store
         Documents go to `items/NAME--SCALE--CONVENTION.json` there.
-    backend : Backend
     batch : int
         Most runs of equal shape computed as one.
     on_done : callable, optional
         Told each run and its result as it finishes.
     on_item : callable, optional
         Told each document as it is written.
-
-    Returns
-    -------
-    list of dict
-        In the order of `items`; see `item_document`.
     """
     plans = {item.name: item.plan(scale, convention) for item in items}
     waiting = {
@@ -109,15 +90,15 @@ def reproduce(
     }
     by_name = {item.name: item for item in items}
     results: dict[str, Result] = {}
-    documents: dict[str, Document] = {}
+    documents: dict[str, ItemDocument] = {}
 
     def finish(name: str) -> None:
-        plan = plans[name]
+        plan, item = plans[name], by_name[name]
         found = {key: results[spec.run_id] for key, spec in plan.runs.items()}
-        documents[name] = item_document(by_name[name], plan, found)
-        write_json(store.root / "items" / document_name(documents[name]), documents[name])
+        document = documents[name] = item_document(item, info_of(item), plan, found)
+        write_json(store.root / "items" / f"{document.stem}.json", document.to_dict())
         if on_item is not None:
-            on_item(documents[name])
+            on_item(document)
 
     def take(spec: Spec, result: Result) -> None:
         results[spec.run_id] = result
@@ -133,11 +114,6 @@ def reproduce(
         finish(name)  # an item that needs no run
     run_all(_wanted(plans.values()), store, backend=backend, batch=batch, on_done=take)
     return [documents[item.name] for item in items]
-
-
-def document_name(document: Document) -> str:
-    """File name of an item's document."""
-    return f"{document['item']}--{document['scale']}--{document['convention']}.json"
 
 
 def _wanted(plans: Iterable[Plan]) -> list[Spec]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
 
 import numpy as np
 
@@ -21,8 +17,9 @@ from prunable.experiments.reproduce.items import (
     Scale,
     Table,
 )
+from prunable.experiments.reproduce.ranks import rank_correlation
 from prunable.experiments.train.specs import TrainSpec
-from prunable.papers.barsbey2021.correlation import rank_correlation
+from prunable.papers import published
 from prunable.papers.barsbey2021.settings import (
     AVERAGE_LAST,
     CASES,
@@ -40,12 +37,7 @@ SMOKE_CASES: tuple[Case, ...] = (("fcn4", "mnist"), ("vgg", "mnist"))
 SMOKE_RATIOS = (0.0, 0.5, 0.9)
 
 
-@cache
-def published() -> Mapping[str, Any]:
-    """The paper's numbers, from the data file beside the packages of the papers."""
-    text = files("prunable.papers").joinpath("barsbey2021.json").read_text("utf-8")
-    document: dict[str, Any] = json.loads(text)
-    return document
+PUBLISHED = published("barsbey2021")
 
 
 def cases(scale: Scale, nets: Iterable[str] = tuple(NET_LABELS)) -> tuple[Case, ...]:

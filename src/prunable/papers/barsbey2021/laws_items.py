@@ -24,9 +24,9 @@ from prunable.experiments.reproduce.items import (
     Series,
     Table,
 )
+from prunable.experiments.reproduce.ranks import rank_correlation
 from prunable.experiments.train.specs import TrainSpec
-from prunable.papers.barsbey2021.correlation import rank_correlation
-from prunable.papers.barsbey2021.gathering import Case, falling, network_plan, networks, published
+from prunable.papers.barsbey2021.gathering import PUBLISHED, Case, falling, network_plan, networks
 from prunable.papers.barsbey2021.specs import LayerLawSpec, RhoSpec, StableVectorSpec, SyntheticSpec
 
 CNN_MNIST: Case = ("vgg", "mnist")
@@ -56,7 +56,7 @@ def _plan_layer(scale: Scale, convention: Convention) -> Plan:
 
 def _gather_layer(plan: Plan, results: Mapping[str, Result]) -> Findings:
     found, notes = networks(plan, results, CNN_MNIST)
-    target = published()["figures"]["2"]["alpha"]
+    target = PUBLISHED.items["fig2"].stated["alpha"]
     statements = (
         "The first and the second half of the filters have one distribution (largest difference "
         f"of the distribution functions at most {VISIBLE})",
@@ -132,7 +132,7 @@ def _gather_layer(plan: Plan, results: Mapping[str, Result]) -> Findings:
 
 
 def _plan_synthetic(scale: Scale, convention: Convention) -> Plan:
-    facts = published()["figures"]["8"]
+    facts = PUBLISHED.items["fig8"].stated
     size, draws, each = (60, 12, 6) if scale == "smoke" else (facts["size"], facts["draws"], 25)
     low, high = facts["alpha"]
     runs = {
@@ -152,7 +152,7 @@ def _gather_synthetic(plan: Plan, results: Mapping[str, Result]) -> Findings:
         name: [value for _, r in done for value in r[name]] for name in ("alpha", *LAWS)
     }
     alphas = found["alpha"]
-    tolerance = published()["figures"]["8"]["tolerance"]
+    tolerance = PUBLISHED.items["fig8"].stated["tolerance"]
     panels = tuple(
         Panel(
             title,
@@ -286,7 +286,7 @@ def _gather_rho(plan: Plan, results: Mapping[str, Result]) -> Findings:
 
 
 def _plan_vector(scale: Scale, convention: Convention) -> Plan:
-    facts = published()["figures"]["12"]
+    facts = PUBLISHED.items["fig12"].stated
     spec = StableVectorSpec.create(alpha=facts["alpha"], size=facts["size"])
     settings = {"tail index": spec.alpha, "numbers": spec.size, "vectors": spec.draws}
     return Plan(scale, convention, {"vector": spec}, settings)

@@ -16,14 +16,15 @@ from prunable.experiments.reproduce.items import (
     Scale,
     Table,
 )
+from prunable.experiments.reproduce.published import PublishedItem
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.barsbey2021.gathering import (
+    PUBLISHED,
     Case,
     case_label,
     cases,
     network_plan,
     networks,
-    published,
 )
 from prunable.papers.barsbey2021.settings import (
     CASES,
@@ -49,14 +50,14 @@ def _plan_counts(scale: Scale, convention: Convention) -> Plan:
 
 
 def _gather_counts(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    table = published()["tables"]["1"]
+    table = PUBLISHED.items["table1"]
     columns = (Column("data", "Data"), *(Column(n, NET_LABELS[n], digits=0) for n in PAPER_WIDTHS))
     rows, differing, missing = [], [], []
     for dataset in SHAPES:
         row = [Cell(DATA_LABELS[dataset])]
         for net in PAPER_WIDTHS:
             key = f"{net}-{dataset}"
-            ours, paper = results[key].get("n_parameters"), table[dataset][net]
+            ours, paper = results[key].get("n_parameters"), table.cell(dataset, net).mean
             row.append(Cell(ours, published=paper, runs=(plan.runs[key].run_id,)))
             if ours is None:
                 missing.append(key)
@@ -67,7 +68,7 @@ def _gather_counts(plan: Plan, results: Mapping[str, Result]) -> Findings:
     evidence = "; ".join(differing) or (f"no result of {', '.join(missing)}" if missing else "all")
     holds = False if differing else None if missing else True
     return Findings(
-        (Table(table["caption"], columns, tuple(rows)),), (), (Check(statement, holds, evidence),)
+        (Table(table.caption, columns, tuple(rows)),), (), (Check(statement, holds, evidence),)
     )
 
 
@@ -81,7 +82,7 @@ def _plan_ranges(scale: Scale, convention: Convention) -> Plan:
 
 
 def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    table, totals = published()["tables"]["2"], published()["networks"]
+    table, totals = PUBLISHED.items["table2"], PUBLISHED.stated["networks"]
     columns = (
         Column("case", "Network, data"),
         Column("low", "Smallest eta / b", digits=6),
@@ -97,7 +98,7 @@ def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
         label = case_label(case, plan.scale)
         keys = [key for key in plan.runs if key.startswith(f"{case[0]}-{case[1]}/")]
         ratios = [_ratio(found_network.key) for found_network in found]
-        low, high = table[case[1]][case[0]]
+        low, high = _range(table, case)
         ids = tuple(plan.runs[key].run_id for key in keys)
         rows.append(
             (
@@ -136,7 +137,7 @@ def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
             essential=False,
         ),
     )
-    return Findings((Table(table["caption"], columns, tuple(rows)),), (), checks, tuple(notes))
+    return Findings((Table(table.caption, columns, tuple(rows)),), (), checks, tuple(notes))
 
 
 def _ratio(key: str) -> float:
@@ -145,11 +146,18 @@ def _ratio(key: str) -> float:
     return float(eta) / float(batch)
 
 
-def _differing(table: Mapping[str, Mapping[str, tuple[float, float]]]) -> list[str]:
+def _range(table: PublishedItem, case: Case) -> tuple[float, float]:
+    low, high = (table.cell("-".join(case), end).mean for end in ("low", "high"))
+    assert low is not None
+    assert high is not None
+    return low, high
+
+
+def _differing(table: PublishedItem) -> list[str]:
     found = []
     for net, dataset in CASES:
         ratios = [eta / batch for batch, etas in PAPER_RATES[net, dataset] for eta in etas]
-        ours, paper = (min(ratios), max(ratios)), table[dataset][net]
+        ours, paper = (min(ratios), max(ratios)), _range(table, (net, dataset))
         if any(abs(a - b) > 1e-6 * b for a, b in zip(ours, paper, strict=True)):
             found.append(f"{net}, {dataset}: {ours[0]:g} to {ours[1]:g}")
     return found

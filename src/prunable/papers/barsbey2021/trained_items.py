@@ -20,6 +20,7 @@ from prunable.experiments.reproduce.items import (
 )
 from prunable.papers.barsbey2021.gathering import (
     METHODS,
+    PUBLISHED,
     Network,
     case_label,
     cases,
@@ -27,7 +28,6 @@ from prunable.papers.barsbey2021.gathering import (
     network_plan,
     network_table,
     networks,
-    published,
 )
 
 Gather = Callable[[str, Sequence[Network]], tuple[Panel, list[Check]]]
@@ -226,7 +226,7 @@ TRAINED_ITEMS = (
         _prunability,
         notes=(
             "Pruning ratios that the paper's axis marks: "
-            f"{', '.join(map(str, published()['figures']['3']['pruning_ratio_ticks']))}.",
+            f"{', '.join(map(str, PUBLISHED.items['fig3'].stated['pruning_ratio_ticks']))}.",
         ),
     ),
     _item(
@@ -264,7 +264,7 @@ TRAINED_ITEMS = (
         partial(_curves, method="global"),
         notes=(
             "Tail indices on the paper's colour bar: {} to {}.".format(
-                *published()["figures"]["9"]["alpha_colour_bar"]
+                *PUBLISHED.items["fig9"].stated["alpha_colour_bar"]
             ),
         ),
     ),

@@ -121,7 +121,7 @@ def drawn(found: Found, lines: Sequence[str], markers: Sequence[str]) -> Panel:
         for name in markers
         if name in found.simulated
     ]
-    values = [y for one in series for y in one.y]
+    values = [y for one in series for y in one.y if y is not None]
     if values:
         series.append(Series("k = s", (float(found.s),) * 2, (min(values), max(values))))
     dense = zip(found.curve_at, found.curve.get("dense", ()), strict=False)

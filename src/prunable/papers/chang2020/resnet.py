@@ -254,7 +254,7 @@ def _targets(errors: Errors, bases: Sequence[int]) -> Table:
     """Parameters of the base networks beside those the paper states."""
     facts = published("1")
     stated = dict(
-        zip(facts["inferred"]["base_widths"], facts["stated"]["parameter_targets"], strict=True)
+        zip(facts.inferred["base_widths"], facts.stated["parameter_targets"], strict=True)
     )
     columns = (
         Column("base", "base width", digits=0),

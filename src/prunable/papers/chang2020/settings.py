@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from typing import Any
 
 from prunable.experiments.reproduce.items import Scale
+from prunable.experiments.reproduce.published import PublishedItem
+from prunable.papers import published as published_of
 
 PAPER = "chang2020"
 
@@ -259,25 +257,6 @@ TWO_LAYER: dict[Scale, NetworkSize] = {
 }
 
 
-@cache
-def _published() -> dict[str, Any]:
-    folder = resources.files("prunable.papers")
-    document: dict[str, Any] = json.loads(folder.joinpath(f"{PAPER}.json").read_text("utf-8"))
-    return document
-
-
-def published(figure: str) -> dict[str, Any]:
-    """What the paper states about a figure, and what we inferred.
-
-    Parameters
-    ----------
-    figure : str
-        Its number.
-
-    Returns
-    -------
-    dict
-        caption, section, `stated` and `inferred`.
-    """
-    found: dict[str, Any] = _published()["figures"][figure]
-    return found
+def published(figure: str) -> PublishedItem:
+    """What the paper states about a figure of a number, and what we inferred."""
+    return published_of(PAPER).items[f"fig{figure}"]

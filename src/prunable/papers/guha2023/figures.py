@@ -147,7 +147,7 @@ def _strength_panels(found: Found) -> tuple[Panel, ...]:
         return Series(label, at, values, style="line+points", runs=runs)
 
     counts = [curve("largest row", "row_count"), curve("3 d chi", "row_bound")]
-    stated = figure("repository")["inferred"]
+    stated = figure("repository").inferred
     if found.dataset in stated["row_count"]:
         d = (float(stated["at_d"]),)
         for label, name in (("largest row", "row_count"), ("3 d chi", "row_bound")):
@@ -178,7 +178,7 @@ def _strength_panels(found: Found) -> tuple[Panel, ...]:
 
 
 def _repository_notes(found: Found) -> tuple[str, ...]:
-    stated = figure("repository")["inferred"]
+    stated = figure("repository").inferred
     at_10 = [
         row
         for _, part in found.parts("strengths")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from typing import Any
 
 from prunable.certify.bounds.pruning_moments import pruned_share, strength_of
 from prunable.certify.bounds.spectral_perturbation import contraction
+from prunable.experiments.reproduce.published import PublishedItem
+from prunable.papers import published as published_of
 
 PAPER = "guha2023"
 DEPTH, CLASSES = 5, 10
@@ -97,27 +95,20 @@ class Published:
         return math.exp(log_excess)
 
 
-@cache
-def _document() -> dict[str, Any]:
-    folder = resources.files("prunable.papers")
-    document: dict[str, Any] = json.loads(folder.joinpath(f"{PAPER}.json").read_text("utf-8"))
-    return document
-
-
 def columns(dataset: str) -> tuple[Published, ...]:
     """Published columns of a data set, by width; none of one the paper does not have."""
     if dataset not in TABLES:
         return ()
-    table = _document()["tables"][TABLES[dataset]]
+    table = published_of(PAPER).items[f"table{TABLES[dataset]}"]
     return tuple(
         Published(
             dataset,
-            width,
-            table["inputs"],
-            table["inferred"]["n"],
-            {row: values[i] for row, values in table["stated"].items()},
+            int(width),
+            table.stated["inputs"],
+            table.inferred["n"],
+            {row: mean for row in table.cells if (mean := table.cell(row, width).mean) is not None},
         )
-        for i, width in enumerate(table["widths"])
+        for width in table.cells["ours"]
     )
 
 
@@ -132,13 +123,6 @@ def nearest(dataset: str, width: int) -> Published | None:
     return column(dataset, width) or (known[0] if len(known) == 1 else None)
 
 
-def figure(number: str) -> dict[str, Any]:
-    """What is known of a figure; "repository" is that of the released code.
-
-    Returns
-    -------
-    dict
-        caption, place, `stated` and `inferred`.
-    """
-    found: dict[str, Any] = _document()["figures"][number]
-    return found
+def figure(number: str) -> PublishedItem:
+    """What is known of a figure such as "fig1a"; "repository" is that of the released code."""
+    return published_of(PAPER).items[number]

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import functools
-import json
-from importlib import resources
-from typing import Any
+from prunable.experiments.reproduce.published import Printed, PublishedItem
+from prunable.papers import published as published_of
 
-Pair = tuple[float | None, float | None]
+PUBLISHED = published_of("wan2023").items
 
 
-@functools.cache
-def _document() -> dict[str, Any]:
-    text = resources.files("prunable.papers").joinpath("wan2023.json").read_text()
-    document: dict[str, Any] = json.loads(text)
-    return document
+def table_of(number: int) -> PublishedItem:
+    """What the paper prints in a table."""
+    return PUBLISHED[f"table{number}"]
 
 
-def published(table: int, row: str, metric: str) -> Pair:
-    """Mean and standard deviation of one entry, None where the paper gives none.
+def published(table: int, row: str, metric: str) -> Printed:
+    """Mean and standard deviation of one entry.
 
     Parameters
     ----------
-    table : int
     row : str
         "none", a tail index such as "1.8", or in table 20 a noise level such as "1e-05".
-    metric : str
     """
-    rows = _document()["tables"][str(table)]["rows"]
-    mean, deviation = rows.get(row, {}).get(metric, (None, None))
-    return mean, deviation
+    return table_of(table).cell(row, metric)
 
 
 def rows_of(table: int) -> tuple[str, ...]:
     """Rows that a table has."""
-    return tuple(_document()["tables"][str(table)]["rows"])
+    return tuple(table_of(table).cells)
 
 
 def slips(table: int) -> tuple[tuple[str, str], ...]:
     """Slips of a table's print: row and what is wrong with it."""
-    return tuple((s["row"], s["text"]) for s in _document()["slips"] if s["table"] == str(table))
+    return tuple((slip.row, slip.text) for slip in table_of(table).slips)
 
 
 def slip_notes(table: int) -> tuple[str, ...]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prunable.files import write_bytes, write_text
-from prunable.report.reproduce.reproduction_console import render_console
-from prunable.report.reproduce.reproduction_document import (
+from prunable.experiments.reproduce.document import (
     ItemDocument,
     as_document,
     in_order,
     load_documents,
 )
+from prunable.files import write_bytes, write_text
+from prunable.report.reproduce.reproduction_console import render_console
 from prunable.report.reproduce.reproduction_figures import item_svg
 from prunable.report.reproduce.reproduction_tables import (
     Document,

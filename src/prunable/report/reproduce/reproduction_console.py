@@ -7,9 +7,10 @@ from rich import table as rich_table
 from rich.console import Console
 from rich.text import Text
 
+from prunable.experiments.reproduce.document import Table, as_document
 from prunable.report.measure.measure_tables import printable
-from prunable.report.reproduce.reproduction_document import SMOKE, Table, as_document
 from prunable.report.reproduce.reproduction_tables import (
+    SMOKE,
     VERDICT_MARKS,
     Document,
     grid,
@@ -17,6 +18,7 @@ from prunable.report.reproduce.reproduction_tables import (
     losses,
     sentence,
     table_title,
+    with_needs,
 )
 
 VERDICT_STYLES = {
@@ -56,7 +58,7 @@ def render_console(document: Document, console: Console) -> None:
         style = "dim" if doc.smoke else {True: "green", False: "red", None: "dim"}[check.holds]
         extra = "" if check.essential else " (not essential)"
         statement = f": {sentence(check.statement)}{extra}. "
-        say("  ", (holds_word(check, doc), style), statement, (check.evidence, "dim"))
+        say("  ", (holds_word(check, doc), style), statement, (with_needs(check), "dim"))
     for table in doc.tables:
         _print_table(table_title(table, doc), table, console)
     for note in (*doc.plan_notes, *doc.notes, *losses(doc.lost)):

@@ -16,10 +16,11 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from prunable.experiments.reproduce.document import ItemDocument
 from prunable.report.figures import PALETTE, STYLE, as_svg
 from prunable.report.measure.measure_tables import printable
-from prunable.report.reproduce.reproduction_document import SMOKE, ItemDocument
 from prunable.report.reproduce.reproduction_panels import Drawn, Numbers, View, item_views
+from prunable.report.reproduce.reproduction_tables import SMOKE
 
 ACROSS = 3  # panels a row
 SIZE = (4.4, 3.5)

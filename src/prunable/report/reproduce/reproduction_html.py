@@ -10,23 +10,22 @@ from typing import Any
 
 from matplotlib.colors import to_hex
 
-from prunable.files import write_text
-from prunable.report import pages
-from prunable.report.figures import PALETTE
-from prunable.report.reproduce import reproduction_tables as tables
-from prunable.report.reproduce.reproduction_document import (
-    SMOKE,
-    SMOKE_WHY,
+from prunable.experiments.reproduce.document import (
     STATUSES,
     ItemDocument,
     Table,
     as_document,
     in_order,
 )
+from prunable.files import write_text
+from prunable.report import pages
+from prunable.report.figures import PALETTE
+from prunable.report.reproduce import reproduction_tables as tables
 from prunable.report.reproduce.reproduction_figures import SHADES, item_svg, left_out_words
 from prunable.report.reproduce.reproduction_panels import Drawn, View, item_views
 
 TITLE = "Tables and figures of the papers, reproduced"
+STUDIES = "studies"  # key of the group of items without a paper
 STEPS = 64  # of the colour bar
 
 
@@ -75,15 +74,17 @@ def render_index(documents: Iterable[tables.Document], title: str = TITLE) -> st
             _item(doc, drawn, docs, plotlyjs is None)
             for doc, drawn in zip(docs, views, strict=True)
         ],
-        papers={doc.paper: doc.paper_info for doc in docs},
+        papers={doc.paper or STUDIES: doc.paper_info for doc in docs},
+        studies=STUDIES,
         statuses=STATUSES,
         marks=tables.VERDICT_MARKS,
         counts=Counter(doc.verdict.status for doc in docs),
         n_smoke=sum(doc.smoke for doc in docs),
-        smoke=SMOKE,
-        smoke_why=SMOKE_WHY,
+        smoke=tables.SMOKE,
+        smoke_why=tables.SMOKE_WHY,
         holds_word=tables.holds_word,
         setting=tables.setting,
+        with_needs=tables.with_needs,
         data=pages.script_data(data),
         palette=PALETTE,
         plotlyjs=plotlyjs,

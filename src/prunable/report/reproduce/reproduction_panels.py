@@ -7,14 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from prunable.report.reproduce.reproduction_document import (
-    Cell,
-    ItemDocument,
-    Number,
-    Panel,
-    Series,
-    Table,
-)
+from prunable.experiments.reproduce.document import Cell, ItemDocument, Number, Panel, Series, Table
 from prunable.report.reproduce.reproduction_tables import as_text, heading, paired
 
 Numbers = tuple[Number, ...]

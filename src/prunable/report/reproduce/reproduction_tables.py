@@ -8,10 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from prunable.report.measure.measure_tables import printable
-from prunable.report.reproduce.reproduction_document import (
-    SMOKE,
-    SMOKE_WHY,
+from prunable.experiments.reproduce.document import (
     Cell,
     Check,
     Column,
@@ -22,8 +19,14 @@ from prunable.report.reproduce.reproduction_document import (
     as_document,
     in_order,
 )
+from prunable.report.measure.measure_tables import printable
 
 MISSING = "–"
+SMOKE = "Smoke run: says nothing about the paper"
+SMOKE_WHY = (
+    "Tiny data, tiny networks, few steps: it shows that the code of this item runs from end to "
+    "end. Its numbers are not to be compared with the paper's."
+)
 VERDICT_MARKS = {
     "reproduced": "✓",
     "partly": "◐",
@@ -132,9 +135,13 @@ def table_title(table: Table, doc: ItemDocument) -> str:
 
 def holds_word(check: Check, doc: ItemDocument) -> str:
     """Whether a check holds; a smoke run's says so, lest it be taken for a verdict."""
-    if check.holds is None:
-        return "cannot be judged"
-    return ("holds" if check.holds else "fails") + (" in the smoke run" if doc.smoke else "")
+    word = "cannot be judged" if check.outcome == "not applicable" else check.outcome
+    return f"{word} in the smoke run" if doc.smoke and check.holds is not None else word
+
+
+def with_needs(check: Check) -> str:
+    """The evidence of a check, and what could decide one that is underpowered."""
+    return f"{check.evidence}; it would take {check.needs}" if check.needs else check.evidence
 
 
 def losses(runs: Sequence[RunInfo]) -> list[str]:
@@ -175,7 +182,7 @@ def item_markdown(document: Document, figure: str | None = None) -> str:
     lines += [
         f"**{verdict.status}** ({_plain(doc.scale_words)}): {_plain(verdict.why)}.",
         "",
-        f"The paper's claim: {_plain(doc.claim)}",
+        f"{claim_word(doc)}: {_plain(doc.claim)}",
         "",
     ]
     if doc.checks:
@@ -184,7 +191,7 @@ def item_markdown(document: Document, figure: str | None = None) -> str:
             extra = "" if check.essential else " (not essential)"
             lines.append(
                 f"- **{holds_word(check, doc)}**: {_plain(sentence(check.statement))}{extra}. "
-                f"{_plain(check.evidence)}"
+                f"{_plain(with_needs(check))}"
             )
         lines.append("")
     if figure:
@@ -245,6 +252,11 @@ def evidence(doc: ItemDocument) -> str:
     if first is None:
         return doc.verdict.why
     return f"{doc.verdict.why}. {sentence(first.statement)}: {first.evidence}"
+
+
+def claim_word(doc: ItemDocument) -> str:
+    """What the claim of an item is called: a study asks its own question."""
+    return "The paper's claim" if doc.paper else "Question"
 
 
 def sentence(text: str) -> str:

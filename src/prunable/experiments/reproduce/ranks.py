@@ -13,6 +13,7 @@ from scipy.stats import rankdata, spearmanr, t
 LEVEL = 0.05
 # From here the t law is near enough, and permutations are too many.
 EXACT_UP_TO = 8
+LEAST_PAIRS = 4  # of fewer no order is improbable
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,10 @@ class RankCorrelation:
 
     Attributes
     ----------
-    rho : float
     low, high : float, optional
         95 % interval; None for fewer than 4 pairs and where all ranks agree.
     p_negative : float
         Chance of a coefficient so low if the order of one side were random.
-    n : int
-        Pairs.
     critical : float
         The weakest coefficient that so many pairs could show at the one-sided 5 % level.
     """
@@ -55,15 +53,8 @@ class RankCorrelation:
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation | None:
     """Correlate the ranks of pairs.
 
-    Parameters
-    ----------
-    x, y : sequence of float
-        Of one length; ties share their mean rank.
-
-    Returns
-    -------
-    RankCorrelation, optional
-        None for fewer than 4 pairs, of which no order is improbable, or if a side is constant.
+    Ties share their mean rank. None for fewer than 4 pairs, of which no order is improbable, or
+    if a side is constant.
 
     Notes
     -----
@@ -71,7 +62,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation 
     that of Bonett and Wright (2000): Fisher's z with variance (1 + rho^2 / 2) / (n - 3).
     """
     n = len(x)
-    if n < 4 or len(set(x)) == 1 or len(set(y)) == 1:
+    if n < LEAST_PAIRS or len(set(x)) == 1 or len(set(y)) == 1:
         return None
     ranks_x, ranks_y = rankdata(x) - (n + 1) / 2, rankdata(y) - (n + 1) / 2
     scale = math.sqrt(float(ranks_x @ ranks_x) * float(ranks_y @ ranks_y))
@@ -93,3 +84,12 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation 
     half = 1.959963984540054 * math.sqrt((1 + rho**2 / 2) / (n - 3))
     z = math.atanh(rho)
     return RankCorrelation(rho, math.tanh(z - half), math.tanh(z + half), p_negative, n, critical)
+
+
+def pairs_for(rho: float) -> int:
+    """Least number of pairs in which a coefficient as strong is significant (by the t law)."""
+    for n in range(LEAST_PAIRS + 1, 1000):
+        t_value = float(t.ppf(LEVEL, n - 2))
+        if abs(t_value) / math.sqrt(n - 2 + t_value**2) <= rho:
+            return n
+    return 1000

@@ -1,0 +1,408 @@
+"""The library of checks: claims that numbers decide, each with one of five outcomes.
+
+Where a claim rests on means over seeds it is decided by an interval: it holds if the interval
+lies on the claimed side, is contradicted if it lies on the other, and otherwise fails or is
+underpowered, by whether the design could have seen the effect that the paper reports.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from scipy import stats
+
+from prunable.experiments.reproduce.document import Check, Outcome
+from prunable.experiments.reproduce.frame import Frame
+from prunable.experiments.reproduce.published import Printed
+from prunable.experiments.reproduce.ranks import LEAST_PAIRS, pairs_for, rank_correlation
+
+MISSING = "runs are missing"
+LEVEL = 0.95
+STRONG = 0.7  # rank correlation that a claim of an order must at least be able to show
+MOST_SEEDS = 10_000
+# From the worst: what a claim about several things comes to.
+_WORST: tuple[Outcome, ...] = ("contradicted", "fails", "not applicable", "underpowered", "holds")
+
+Words = Callable[[float], str]
+T = TypeVar("T")
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A share in words."""
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def plain(value: float | None) -> str:
+    """A number in words."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def undecided(statement: str, why: str = MISSING, *, essential: bool = True) -> Check:
+    """A claim without the numbers that would decide it."""
+    return Check(statement, None, why, essential, "not applicable")
+
+
+def underpowered(statement: str, evidence: str, needs: str, *, essential: bool = True) -> Check:
+    """A claim that the design could not have seen; `needs` says what could."""
+    return Check(statement, None, evidence, essential, "underpowered", needs)
+
+
+def at_reduced_size(check: Check, how: str) -> Check:
+    """A comparison with the published number that a reduced size shows but cannot decide."""
+    evidence = f"at reduced size ({how}): {check.evidence}"
+    return Check(check.statement, None, evidence, False, "not applicable", check.needs)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one comparison comes to; `seeds` would have seen an underpowered one."""
+
+    outcome: Outcome
+    seeds: int = 0
+
+
+def judged(value: float, error: float | None, n: int, expected: float | None = None) -> Judged:
+    """Judge the claim that a difference is positive.
+
+    Parameters
+    ----------
+    value, error : float
+        Estimate and its standard error; None where a single run does not tell.
+    n : int
+        Seeds behind both.
+    expected : float, optional
+        Difference that the paper reports; by default one as large as the estimate.
+    """
+    if error is None:
+        return Judged("underpowered", 2)
+    half = error * (stats.t.ppf((1 + LEVEL) / 2, n - 1) if n > 1 else 0.0)
+    if value > half:
+        return Judged("holds")
+    if value < -half:
+        return Judged("contradicted")
+    effect = abs(value) if expected is None else expected
+    if half < effect or error == 0:
+        return Judged("holds" if value > 0 else "fails")
+    return Judged("underpowered", _seeds_for(effect, error * math.sqrt(n)))
+
+
+def _seeds_for(effect: float, std: float) -> int:
+    """Least number of seeds whose interval is narrower than an effect."""
+    for n in itertools.chain(range(2, 100), range(100, MOST_SEEDS, 100)):
+        if stats.t.ppf((1 + LEVEL) / 2, n - 1) * std / math.sqrt(n) < effect:
+            return n
+    return MOST_SEEDS
+
+
+def of_several(
+    statement: str, found: Sequence[Judged], evidence: str, *, essential: bool = True
+) -> Check:
+    """The claim that several differences are positive: the worst of their outcomes."""
+    worst = min((one.outcome for one in found), key=_WORST.index)
+    seeds = max(one.seeds for one in found)
+    needs = ""
+    if worst == "underpowered":
+        needs = f"about {seeds:,} seeds" if seeds < MOST_SEEDS else "another design: no effect"
+    holds = None if worst == "underpowered" else worst == "holds"
+    return Check(statement, holds, evidence, essential, worst, needs)
+
+
+def difference(high: Frame, low: Frame) -> tuple[float, float | None, int]:
+    """Difference of means, its standard error and the seeds behind it; by pairs of equal seeds."""
+    assert high.mean is not None
+    assert low.mean is not None
+    common = [seed for seed in high.seeds if seed in low.by_seed]
+    if len(common) == len(high) == len(low):
+        pairs = [high.by_seed[seed] - low.by_seed[seed] for seed in common]
+        error = float(np.std(pairs, ddof=1)) / math.sqrt(len(pairs)) if len(pairs) > 1 else None
+        return high.mean - low.mean, error, len(pairs)
+    if high.std is None or low.std is None:
+        return high.mean - low.mean, None, 1
+    error = math.hypot(high.std / math.sqrt(len(high)), low.std / math.sqrt(len(low)))
+    return high.mean - low.mean, error, min(len(high), len(low))
+
+
+def exceeds(
+    statement: str,
+    pairs: Sequence[tuple[Frame, Frame]],
+    evidence: str,
+    *,
+    expected: Sequence[float | None] = (),
+    essential: bool = True,
+) -> Check:
+    """The claim that in each pair the first mean exceeds the second.
+
+    Parameters
+    ----------
+    expected : sequence of float, optional
+        Differences that the paper reports.
+    """
+    if not pairs or any(not len(frame) for pair in pairs for frame in pair):
+        return undecided(statement, essential=essential)
+    effects = expected or [None] * len(pairs)
+    found = [
+        judged(*difference(high, low), effect)
+        for (high, low), effect in zip(pairs, effects, strict=True)
+    ]
+    return of_several(statement, found, evidence, essential=essential)
+
+
+def ordered(
+    statement: str,
+    groups: Mapping[str, Frame],
+    *,
+    words: Words = percent,
+    printed: Sequence[float | None] = (),
+    essential: bool = True,
+) -> Check:
+    """The claim that means rise from group to group.
+
+    Parameters
+    ----------
+    groups : mapping of str to Frame
+        By their labels, in the claimed order.
+    printed : sequence of float, optional
+        The paper's means.
+    """
+    frames = list(groups.values())
+    if any(not len(frame) for frame in frames):
+        return undecided(statement, essential=essential)
+    evidence = ", ".join(
+        f"{label}: {_words(frame.mean, words)} (median {_words(frame.median, words)}, "
+        f"{len(frame)} runs)"
+        for label, frame in groups.items()
+    )
+    pairs = [(high, low) for low, high in itertools.pairwise(frames)]
+    both = [
+        (high.by_seed[seed], low.by_seed[seed])
+        for high, low in pairs
+        for seed in high.by_seed.keys() & low.by_seed.keys()
+    ]
+    evidence += (
+        f"; rising in {sum(a > b for a, b in both)} of {len(both)} pairs of neighbouring rows "
+        "with the same seed"
+    )
+    return exceeds(statement, pairs, evidence, expected=steps_of(printed), essential=essential)
+
+
+def steps_of(printed: Sequence[float | None]) -> list[float | None]:
+    """Differences of neighbours; None where one is not printed or they do not rise."""
+    return [
+        None if low is None or high is None or high <= low else high - low
+        for low, high in itertools.pairwise(printed)
+    ]
+
+
+def compared(
+    statement: str, left: float | None, right: float | None, words: str, *, essential: bool = True
+) -> Check:
+    """The claim that one number exceeds another; `words` names both, with two places for them."""
+    if left is None or right is None:
+        return undecided(statement, essential=essential)
+    return Check(statement, left > right, words.format(left, right), essential)
+
+
+def at_most(
+    statement: str,
+    value: float | None,
+    limit: float,
+    evidence: str,
+    *,
+    error: float | None = None,
+    n: int = 0,
+    essential: bool = True,
+) -> Check:
+    """The claim that a number is at most a limit.
+
+    Parameters
+    ----------
+    error, n : float, int
+        Standard error over n seeds: a number above the limit contradicts the claim if its
+        interval is above it too, and merely fails otherwise. Without them the number decides.
+    """
+    if value is None:
+        return undecided(statement, essential=essential)
+    if value <= limit:
+        return Check(statement, True, evidence, essential)
+    half = math.inf
+    if error is not None and n > 1:
+        half = error * float(stats.t.ppf((1 + LEVEL) / 2, n - 1))
+    outcome: Outcome = "contradicted" if value - half > limit else "fails"
+    return Check(statement, False, evidence, essential, outcome)
+
+
+def at_least(
+    statement: str,
+    value: float | None,
+    limit: float,
+    evidence: str,
+    *,
+    error: float | None = None,
+    n: int = 0,
+    essential: bool = True,
+) -> Check:
+    """The claim that a number is at least a limit; see `at_most`."""
+    turned = None if value is None else -value
+    return at_most(statement, turned, -limit, evidence, error=error, n=n, essential=essential)
+
+
+def every(
+    statement: str,
+    rows: Iterable[tuple[str, T]],
+    holds: Callable[[T], bool],
+    said: Callable[[T], str],
+    *,
+    nothing: str = MISSING,
+    essential: bool = True,
+) -> Check:
+    """The claim that something is true of every row; each is named with what decides it."""
+    known = list(rows)
+    if not known:
+        return undecided(statement, nothing, essential=essential)
+    evidence = "; ".join(f"{key}: {said(row)}" for key, row in known)
+    return Check(statement, all(holds(row) for _, row in known), evidence, essential)
+
+
+def near(
+    statement: str,
+    rows: Iterable[tuple[str, float | None, float | None]],
+    limit: float,
+    *,
+    words: Words = lambda value: f"{value:.3f}",
+    essential: bool = True,
+) -> Check:
+    """The claim that numbers lie within a limit of the published ones: (name, ours, printed)."""
+    known = [(name, a, b) for name, a, b in rows if a is not None and b is not None]
+    if not known:
+        return undecided(statement, essential=essential)
+    worst = max(abs(ours - target) for _, ours, target in known)
+    evidence = "; ".join(f"{name}: {words(a)} against {words(b)}" for name, a, b in known)
+    return Check(statement, worst <= limit, evidence, essential)
+
+
+def interval_excludes(
+    statement: str, low: float, high: float, value: float, evidence: str, *, essential: bool = True
+) -> Check:
+    """The claim that a number is not a value, by an interval of that number."""
+    return Check(statement, not low <= value <= high, evidence, essential)
+
+
+def monotone(
+    statement: str,
+    x: Sequence[float],
+    y: Sequence[float],
+    *,
+    rising: bool = False,
+    expected: float = STRONG,
+    unit: str = "networks",
+    essential: bool = True,
+) -> Check:
+    """The claim that y falls (or rises) with x, by ranks.
+
+    Holds if a random order is refuted at the one-sided 5 % level, is contradicted if it is in
+    the other direction. Otherwise it fails, or is underpowered if so few pairs could not show
+    a rank correlation of `expected`.
+    """
+    sign = -1.0 if rising else 1.0
+    found = rank_correlation(x, y)
+    claimed, opposite = (
+        rank_correlation(x, [side * value for value in y]) for side in (sign, -sign)
+    )
+    if found is None or claimed is None or opposite is None:
+        few = len(x) < LEAST_PAIRS
+        why = f"{len(x)} {unit}" if few else f"one side is the same in all {unit}"
+        needs = f"at least {pairs_for(expected)} {unit}" if few else f"{unit} that differ"
+        return underpowered(statement, why, needs, essential=essential)
+    # Where one side hardly varies, no order could be seen.
+    spans = " against ".join(f"{min(side):.4g} to {max(side):.4g}" for side in (y, x))
+    evidence = f"Spearman's rho {found}; {spans}"
+    if claimed.is_negative:
+        return Check(statement, True, evidence, essential)
+    if opposite.is_negative:
+        return Check(statement, False, evidence, essential, "contradicted")
+    if -claimed.critical > expected:
+        needs = f"at least {pairs_for(expected)} {unit}"
+        return underpowered(statement, evidence, needs, essential=essential)
+    return Check(statement, False, evidence, essential)
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """The predicted law of one run's number, as many draws from it."""
+
+    draws: np.ndarray
+
+    def half_width(self, n: int, others: int) -> tuple[float, float]:
+        """Central 95 % interval of the difference of means of n and of other runs."""
+        rng = np.random.default_rng(0)
+        ours, theirs = (rng.choice(self.draws, (4000, count)).mean(axis=1) for count in (n, others))
+        low, high = np.quantile(ours - theirs, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Our runs of one row beside the printed mean and deviation of the paper's."""
+
+    name: str
+    ours: Frame
+    printed: Printed
+    law: Law | None = None
+
+
+def agrees(
+    statement: str,
+    rows: Iterable[Comparison],
+    *,
+    published_runs: int = 5,
+    words: Words = percent,
+    essential: bool = False,
+) -> Check:
+    """The claim that our means could have come out of the paper's runs, and the other way round.
+
+    Decided by the predicted law of the difference of both means where a row brings one, else by
+    the prediction interval of the published scatter (Student's t): a giant among our own seeds
+    widens neither. The distance in standard errors of both scatters is told beside it. Rows
+    without a printed deviation and without a law are left out.
+    """
+    texts, inside = [], 0
+    for row in rows:
+        target, scatter = row.printed
+        mean, n = row.ours.mean, len(row.ours)
+        if mean is None or target is None or (scatter is None and row.law is None):
+            continue
+        if row.law is not None:
+            low, high = row.law.half_width(n, published_runs)
+        else:
+            assert scatter is not None
+            t = float(stats.t.ppf((1 + LEVEL) / 2, published_runs - 1))
+            high = t * scatter * math.sqrt(1 / n + 1 / published_runs)
+            low = -high
+        gap = mean - target
+        inside += low <= gap <= high
+        own = scatter if n == 1 else row.ours.std
+        told = f"{row.name}: {words(mean)} ± {_words(row.ours.std, words)} against "
+        told += f"{words(target)} ± {_words(scatter, words)}"
+        if own and scatter:
+            error = math.hypot(own / math.sqrt(n), scatter / math.sqrt(published_runs))
+            told += f", {gap / error:+.1f} s.e."
+        kind = "law" if row.law is not None else "published scatter"
+        texts.append(f"{told} ({kind} allows {words(low)} to {words(high)})")
+    if not texts:
+        return undecided(statement, "no row has a published deviation", essential=essential)
+    evidence = f"{inside} of {len(texts)} ({'; '.join(texts)})"
+    return Check(statement, inside == len(texts), evidence, essential)
+
+
+def not_essential(check: Check) -> Check:
+    """The same beside the point."""
+    return replace(check, essential=False)
+
+
+def _words(value: float | None, words: Words) -> str:
+    return "-" if value is None else words(value)
