@@ -19,7 +19,8 @@ import torch
 from prunable.data.loaders import load
 from prunable.nets.train.batched import Replica, train_together
 from prunable.nets.models import MeanFieldNetwork, mean_field_lr
-from prunable.nets.train.training import TrainingSettings, train
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import train
 
 width, replicas, steps, repeats = map(int, sys.argv[1:])
 cores = len(os.sched_getaffinity(0))

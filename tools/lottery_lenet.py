@@ -32,7 +32,8 @@ from prunable.nets.prune.iterative import (
 )
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.strategies import MagnitudePruning
-from prunable.nets.train.training import TrainingSettings, evaluate, train
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import evaluate, train
 from prunable.numerics.randomness import child_seed, rng
 from prunable.report.figures import PALETTE, as_svg
 

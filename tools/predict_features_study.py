@@ -21,7 +21,8 @@ from rich.progress import track
 from prunable.data.loaders import load
 from prunable.files import read_json, write_json, write_text
 from prunable.nets.models import Architecture, build
-from prunable.nets.train.training import TrainingSettings, evaluate, train
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import evaluate, train
 from prunable.numerics.randomness import child_seed, rng
 from prunable.predict.features.equivalent import equivalent_problem
 from prunable.predict.features.extracting import extract_features

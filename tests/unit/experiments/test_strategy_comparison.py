@@ -18,7 +18,8 @@ from prunable.experiments.prune.strategy_comparison import (
 )
 from prunable.experiments.train.networks import as_tensors
 from prunable.nets.models import Architecture, build
-from prunable.nets.train.training import TrainingSettings, evaluate, train
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import evaluate, train
 from prunable.report.prune.strategy_comparison import (
     comparison_figure,
     comparison_markdown,

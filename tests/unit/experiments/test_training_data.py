@@ -68,12 +68,10 @@ def test_standardised_runs_are_others():
 
 
 def test_a_run_says_whether_its_rule_was_met(tmp_path):
-    folder = tmp_path / "run"
-    run = Run(Store(tmp_path), folder)
-    found = train_stage(TrainSpec.create(**FIELDS, until_accuracy=1.0, batch_size=30), run)
-    assert not found["stopped"]
-    found = train_stage(TrainSpec.create(**FIELDS, until_accuracy=0.01, batch_size=30), run)
-    assert found["stopped"]
+    for accuracy, stopped in ((1.0, False), (0.01, True)):
+        run = Run(Store(tmp_path), tmp_path / str(accuracy))
+        spec = TrainSpec.create(**FIELDS, until_accuracy=accuracy, batch_size=30)
+        assert train_stage(spec, run)["stopped"] == stopped
 
 
 def test_too_large_cuts_are_named():

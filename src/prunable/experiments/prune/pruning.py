@@ -30,7 +30,8 @@ from prunable.nets.shrink.sparse_layers import sparsify
 from prunable.nets.shrink.surgery import ShrinkResult, shrink
 from prunable.nets.shrink.torch_pruning_backend import StructuralResult, shrink_structurally
 from prunable.nets.train.noise import HeavyTailedNoise
-from prunable.nets.train.training import TrainingSettings, evaluate, train
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import evaluate, train
 from prunable.numerics.randomness import child_seed
 
 Storage = Literal["dense", "bitmask"]

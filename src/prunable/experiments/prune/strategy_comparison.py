@@ -29,7 +29,8 @@ from prunable.nets.prune.strategies import (
     SingularValuePruning,
     Strategy,
 )
-from prunable.nets.train.training import TrainingSettings, evaluate, train
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import evaluate, train
 from prunable.numerics.randomness import child_seed, rng
 
 KAPPAS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)

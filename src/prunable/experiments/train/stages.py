@@ -25,7 +25,8 @@ from prunable.nets.prune.plan import Error, Keep, PruningPlan
 from prunable.nets.prune.strategies.node import NodePruning
 from prunable.nets.train.batched import Replica, train_together
 from prunable.nets.train.noise import HeavyTailedNoise
-from prunable.nets.train.training import TrainingSettings, evaluate, train
+from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
+from prunable.nets.train.training import evaluate, train
 from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.tails import TailEstimate, log_moment, log_moment_vectors
 from prunable.numerics.weights.compressibility import Criterion, eps_from, kappa_curve
@@ -74,20 +75,40 @@ def train_stage(spec: TrainSpec, run: Run) -> Result:
     """Train one network; see `train_into` for what it leaves in the run's folder."""
     data = dataset_of(spec)
     model = new_network(spec, data)
-    x, y, _, _ = as_tensors(data)
     outcome = train(
         model,
-        x,
-        y,
+        *as_tensors(data)[:2],
         training_settings(spec),
         checkpoint=run.folder / CHECKPOINT,
         on_step=run.on_step,
     )
+    return _store(spec, run, model, data, outcome)
+
+
+def train_batch_stage(specs: Sequence[TrainSpec], runs: Sequence[Run]) -> list[Result]:
+    """Train the networks of one `batch_key` together; the same as `train_stage`, up to rounding."""
+    data = dataset_of(specs[0])
+    replicas = [
+        Replica(
+            new_network(spec, data), training_settings(spec), run.folder / CHECKPOINT, run.on_step
+        )
+        for spec, run in zip(specs, runs, strict=True)
+    ]
+    outcomes = train_together(replicas, *as_tensors(data)[:2])
+    return [
+        _store(spec, run, replica.model, data, outcome)
+        for spec, run, replica, outcome in zip(specs, runs, replicas, outcomes, strict=True)
+    ]
+
+
+def _store(
+    spec: TrainSpec, run: Run, model: torch.nn.Module, data: Dataset, outcome: TrainingOutcome
+) -> Result:
+    """Leave the network and the log of a training in the run's folder, and say how it ended."""
     metrics: dict[str, float] = {}
     if outcome.status == "done":
-        tensors = model.state_dict()
         metadata = {"run_id": spec.run_id, **architecture_of(spec, data).metadata()}
-        save_tensors(run.folder / MODEL, tensors, metadata)
+        save_tensors(run.folder / MODEL, model.state_dict(), metadata)
         if outcome.average is not None:
             save_tensors(run.folder / AVERAGE, outcome.average)
         metrics = split_metrics(model, data)
@@ -100,23 +121,6 @@ def train_stage(spec: TrainSpec, run: Run) -> Result:
         "steps": outcome.steps,
         "metrics": metrics,
     }
-
-
-def train_batch_stage(specs: Sequence[TrainSpec], runs: Sequence[Run]) -> list[Result]:
-    """Train the networks of one `batch_key` together.
-
-    Each run is ended by `train_stage`, which finds a checkpoint of the last step, or of the one
-    that diverges: its folder receives what that stage leaves, up to rounding.
-    """
-    data = dataset_of(specs[0])
-    replicas = [
-        Replica(
-            new_network(spec, data), training_settings(spec), run.folder / CHECKPOINT, run.on_step
-        )
-        for spec, run in zip(specs, runs, strict=True)
-    ]
-    train_together(replicas, *as_tensors(data)[:2])
-    return [train_stage(spec, run) for spec, run in zip(specs, runs, strict=True)]
 
 
 def training_settings(spec: TrainSpec) -> TrainingSettings:

@@ -10,7 +10,8 @@ import torch
 
 from prunable.errors import InputError
 from prunable.nets.train.noise import HeavyTailedNoise
-from prunable.nets.train.training import TrainingSettings, train
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import train
 
 
 @dataclass(frozen=True)

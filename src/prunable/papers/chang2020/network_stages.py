@@ -24,7 +24,8 @@ from prunable.nets.prune.plan import Keep, PruningPlan
 from prunable.nets.prune.pruning import prune
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.strategies import MagnitudePruning, RandomPruning, Strategy
-from prunable.nets.train.training import TrainingSettings, train
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import train
 from prunable.numerics.randomness import child_seed
 from prunable.papers.chang2020.specs import PruneRetrainSpec
 from prunable.runs.execution import CHECKPOINT

@@ -20,7 +20,8 @@ from prunable.experiments.train.stages import (
     training_settings,
 )
 from prunable.nets.archive import load_tensors, save_tensors
-from prunable.nets.train.training import TrainingSettings, train
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import train
 from prunable.numerics.randomness import child_seed
 from prunable.papers.guha2023.specs import MarginTrainSpec
 from prunable.runs.execution import CHECKPOINT

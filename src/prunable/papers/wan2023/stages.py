@@ -19,7 +19,7 @@ from prunable.nets.prune.plan import Error, Keep
 from prunable.nets.prune.strategies.node import NodePruning
 from prunable.nets.train.batched import Replica, train_together
 from prunable.nets.train.noise import HeavyTailedNoise
-from prunable.nets.train.training import TrainingSettings
+from prunable.nets.train.settings import TrainingSettings
 from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.weights.compressibility import Criterion, eps_from, kappa_curve
 from prunable.papers.wan2023.specs import PrunedAlikeSpec, TwoLayerPruneSpec, TwoLayerTrainSpec
