@@ -13,19 +13,14 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from prunable.numerics.randomness import rng
-from prunable.sketch.recovery import (
-    Entries,
-    Verdict,
-    decode_l1,
-    decode_linear_program,
-    decode_tagged,
-    delta_random,
-    peel,
-    sketch,
-    sketch_size,
-    tagged_sketch,
-)
-from prunable.sketch.recovery.sizes import VERIFICATION_DELTA, VERIFICATION_FACTOR
+from prunable.sketch.recovery.channels import decode_tagged, tagged_sketch
+from prunable.sketch.recovery.douglas_rachford import decode_l1
+from prunable.sketch.recovery.ensembles import delta_random
+from prunable.sketch.recovery.entries import Ending, Entries
+from prunable.sketch.recovery.linear_program import decode_linear_program
+from prunable.sketch.recovery.peeling import peel
+from prunable.sketch.recovery.sizes import VERIFICATION_DELTA, VERIFICATION_FACTOR, sketch_size
+from prunable.sketch.recovery.sketching import sketch
 
 ALLOWED = {2_000: 1.0, 10_000: 10.0}  # seconds
 
@@ -58,7 +53,7 @@ def test_recovery(benchmark, decoder, n):
         left, right = ensembles(entries, r, 1.6, 3)
         measured, decode = tagged_sketch(entries, left, right), decode_tagged
     decoded = benchmark.pedantic(lambda: decode(measured, left, right), rounds=3, warmup_rounds=1)
-    assert decoded.verdict == Verdict.RECOVERED
+    assert decoded.verdict == Ending.RECOVERED
     np.testing.assert_array_equal(decoded.entries.cols, entries.cols)
     if decoder == "peel":
         np.testing.assert_allclose(decoded.entries.values, entries.values, atol=1e-12)
@@ -82,7 +77,7 @@ def test_against_the_linear_programme(benchmark):
             started = time.perf_counter()
             decoded = decode(measured, left, right)
             times.append(time.perf_counter() - started)
-            assert decoded.verdict == Verdict.RECOVERED
+            assert decoded.verdict == Ending.RECOVERED
             np.testing.assert_allclose(decoded.entries.dense(), entries.dense(), atol=1e-5)
         return float(np.median(times))
 

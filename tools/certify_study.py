@@ -29,12 +29,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def specs(names: list[str], seeds: int) -> list[CertifySpec]:
     """Three seeds of each data set, then one control each on random labels."""
     true = [
-        CertifySpec.create(dataset=name, seed=seed, **SETTINGS[name])
+        CertifySpec.create(data=name, seed=seed, **SETTINGS[name])
         for seed in range(seeds)
         for name in names
     ]
     controls = [
-        CertifySpec.create(dataset=name, random_labels=True, **SETTINGS[name]) for name in names
+        CertifySpec.create(data=name, random_labels=True, **SETTINGS[name]) for name in names
     ]
     return true + controls
 
@@ -44,7 +44,7 @@ def row(spec: CertifySpec, result: dict[str, Any], seconds: float) -> dict[str, 
     statement, notes = result["statement"], result["notes"]
     train, test = statement["train"], statement["test"]
     return {
-        "dataset": spec.dataset,
+        "dataset": spec.data.name,
         "labels": "random" if spec.random_labels else "true",
         "seed": spec.seed,
         "net": notes["network"],
@@ -106,7 +106,7 @@ def main() -> None:
             continue
         folder = store.folder(spec)
         rows.append(row(spec, result, read_json(folder / EXECUTION)["seconds"]))
-        name = f"{spec.dataset}-{'random' if spec.random_labels else f'seed{spec.seed}'}"
+        name = f"{spec.data.name}-{'random' if spec.random_labels else f'seed{spec.seed}'}"
         publish(folder, given.out / f"{name}.json")
     stem = "results" if len(given.data) == len(SETTINGS) else "-".join(given.data)
     write_json(given.out / f"{stem}.json", rows)

@@ -12,52 +12,59 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from prunable.files import write_bytes, write_json, write_text
+from prunable.nets.archive import open_archive
 from prunable.numerics.randomness import rng
 from prunable.numerics.weights.selection import kept_count, top_k_masks
-from prunable.report.figures import as_svg
-from prunable.sketch.figures import phase_figure
-from prunable.sketch.recovery import (
-    Decoded,
-    Ensemble,
-    Entries,
+from prunable.report.figures import STYLE, as_svg
+from prunable.report.tables import Column, as_percent, table
+from prunable.sketch.recovery.channels import decode_tagged, tagged_sketch
+from prunable.sketch.recovery.douglas_rachford import decode_l1
+from prunable.sketch.recovery.ensembles import Ensemble, delta_random, identity
+from prunable.sketch.recovery.entries import Decoded, Entries
+from prunable.sketch.recovery.peeling import peel
+from prunable.sketch.recovery.sizes import (
+    VERIFICATION_DELTA,
+    VERIFICATION_FACTOR,
     SketchSize,
     compare_sizes,
-    decode_l1,
-    decode_tagged,
-    delta_random,
-    distributed_sparsity,
-    identity,
-    peel,
-    sketch,
     sketch_size,
-    sparsity_bound,
-    tagged_sketch,
 )
-from prunable.sketch.recovery.sizes import VERIFICATION_DELTA, VERIFICATION_FACTOR
+from prunable.sketch.recovery.sketching import sketch
+from prunable.sketch.recovery.sparsity import distributed_sparsity, sparsity_bound
 
 Generator = np.random.Generator
 
-DECODERS = {
+Decoder = Literal["tagged", "verification", "l1"]
+Setting = tuple[Decoder, tuple[int, int], int, str, str]
+
+DECODERS: dict[Decoder, str] = {
     "tagged": "Tagged bits, exact",
     "verification": "Real, verification and core",
     "l1": "Real, l1 (Douglas-Rachford)",
 }
-PHASE_N = {"tagged": 200, "verification": 200, "l1": 40}
-PHASE_J = {"tagged": [1, 2, 4, 8, 16, 32], "verification": [1, 2, 4, 8, 16, 32], "l1": [1, 2, 4, 8]}
-PHASE_DRAWS = {"tagged": 50, "verification": 30, "l1": 10}
+PHASE_N: dict[Decoder, int] = {"tagged": 200, "verification": 200, "l1": 40}
+PHASE_J: dict[Decoder, list[int]] = {
+    "tagged": [1, 2, 4, 8, 16, 32],
+    "verification": [1, 2, 4, 8, 16, 32],
+    "l1": [1, 2, 4, 8],
+}
+PHASE_DRAWS: dict[Decoder, int] = {"tagged": 50, "verification": 30, "l1": 10}
 FACTORS = [0.8, 1.0, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.2, 2.5, 2.8, 3.2]
 DRAWS = 200
 EXAMPLES = 60_000  # of the training set of MNIST
 # decoder, shape, entries a row, kind of values, kind of support
-SETTINGS = [
+SETTINGS: list[Setting] = [
     ("tagged", (60, 60), 4, "float32", "regular"),
     ("tagged", (200, 200), 8, "float32", "regular"),
     ("tagged", (200, 200), 8, "float32", "uniform"),
@@ -107,7 +114,7 @@ def ensembles(shape: tuple[int, int], size: SketchSize, r: Generator) -> tuple[E
     return left, right
 
 
-def decode(decoder: str, entries: Entries, left: Ensemble, right: Ensemble) -> Decoded:
+def decode(decoder: Decoder, entries: Entries, left: Ensemble, right: Ensemble) -> Decoded:
     """Sketch and decode."""
     if decoder == "tagged":
         return decode_tagged(tagged_sketch(entries, left, right), left, right)
@@ -135,14 +142,14 @@ def correct(entries: Entries, decoded: Decoded) -> bool:
     return bool(np.abs(found.values - wanted).max(initial=0) <= 1e-9 * np.abs(wanted).max())
 
 
-def chosen_size(decoder: str, entries: Entries) -> SketchSize:
+def chosen_size(decoder: Decoder, entries: Entries) -> SketchSize:
     """The documented size for a decoder."""
     if decoder == "tagged":
         return sketch_size(entries)
     return sketch_size(entries, factor=VERIFICATION_FACTOR, delta=VERIFICATION_DELTA)
 
 
-def phase(decoder: str) -> dict[str, Any]:
+def phase(decoder: Decoder) -> dict[str, Any]:
     """Shares of recovered n x n matrices over j and m = factor sqrt(n j)."""
     n, draws = PHASE_N[decoder], PHASE_DRAWS[decoder]
     delta = 3 if decoder == "tagged" else VERIFICATION_DELTA
@@ -188,7 +195,7 @@ def phase(decoder: str) -> dict[str, Any]:
     }
 
 
-def success(setting: tuple[str, tuple[int, int], int, str, str]) -> dict[str, Any]:
+def success(setting: Setting) -> dict[str, Any]:
     """Recoveries in 200 draws of matrix and ensembles at the documented size."""
     decoder, shape, j, values, kind = setting
     wins = mistaken = cores = 0
@@ -222,8 +229,6 @@ def success(setting: tuple[str, tuple[int, int], int, str, str]) -> dict[str, An
 
 def layers(checkpoint: Path) -> list[dict[str, Any]]:
     """Distributed sparsity and sizes of the layers of a checkpoint, pruned in several ways."""
-    from prunable.nets.archive import open_archive
-
     with open_archive(checkpoint) as archive:
         weights = {
             t.name: t.load().astype(np.float32) for t in archive.tensors if len(t.shape) == 2
@@ -275,105 +280,202 @@ def layer(
     }
 
 
+WIDTH, HEIGHT = 4.0, 4.2  # inches of one panel
+LINES = {"sketch_size": ("-", "chosen size"), "paper": (":", "(jn)^½ ln n")}
+
+
+def draw_phase(axes: Axes, panel: dict[str, Any]) -> Any:
+    """Draw the share of recovered matrices over j and m, and lines of sizes.
+
+    `panel` is one of `phase`: `share` has a list for each factor of the share recovered (None:
+    not measured) for each j at m = factor sqrt(n j), `lines` one m for each j.
+    """
+    j = np.asarray(panel["j"], dtype=np.float64)
+    factors = np.asarray(panel["factors"], dtype=np.float64)
+    edges_j, edges_f = _edges(np.log2(j)), _edges(np.log2(factors))
+    across = 2 ** np.broadcast_to(edges_j, (edges_f.size, edges_j.size))
+    up = 2 ** edges_f[:, None] * np.sqrt(panel["n"] * across)
+    share = np.asarray(panel["share"], dtype=np.float64)
+    mesh = axes.pcolormesh(across, up, share, cmap="cividis", vmin=0, vmax=1)
+    for name, (style, label) in LINES.items():
+        if name in panel["lines"]:
+            axes.plot(j, panel["lines"][name], style, color="#d55e00", label=label, linewidth=1.8)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set(
+        xlabel="j, entries a row and column",
+        ylabel="m",
+        title=panel["title"],
+        xlim=(2 ** edges_j[0], 2 ** edges_j[-1]),
+    )
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(visible=False)
+    if axes.lines:
+        axes.legend(fontsize=8, loc="upper left")
+    return mesh
+
+
+def phase_figure(panels: list[dict[str, Any]]) -> Figure:
+    """Draw several phase diagrams side by side, with one colour bar."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH * len(panels), HEIGHT), layout="constrained")
+        row = figure.subplots(1, len(panels), squeeze=False)[0]
+        meshes = [draw_phase(axes, panel) for axes, panel in zip(row, panels, strict=True)]
+        figure.colorbar(meshes[-1], ax=list(row), label="share recovered")
+    return figure
+
+
+def _edges(centres: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Borders half-way between centres; the outer cells are as wide as their neighbours."""
+    if centres.size == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
+
+
+def words(*titles: str) -> list[Column]:
+    """Columns that hold words."""
+    return [Column(title, words=True) for title in titles]
+
+
+def pair(sides: list[int]) -> str:
+    """Two sides, such as 60 x 60."""
+    return f"{sides[0]} x {sides[1]}"
+
+
 def page(document: dict[str, Any]) -> str:
     """The tables in Markdown."""
-    lines = [
-        "# Recovery of sparse matrix sketches, measured",
-        "",
-        "Written by `tools/sketch_phase.py`; method and reading in [sketch.md](../sketch.md).",
-        "",
-        "![phase diagram](phase.svg)",
-        "",
-        "m measurements a side against j entries a row and column. Draws a cell: "
-        + ", ".join(f"{p['draws']} ({p['decoder']})" for p in document["phase"])
-        + ".",
-        "",
-        f"## At the documented size, {DRAWS} draws of matrix, A and B",
-        "",
-        "| decoder | shape | j | values | support | m1 x m2 | recovered | at least (95 %) "
-        "| wrongly called recovered | cores solved |",
-        "|---" * 10 + "|",
-    ]
-    for s in document["success"]:
-        lines.append(
-            f"| {s['decoder']} | {s['shape'][0]} x {s['shape'][1]} | {s['j']} | {s['values']} "
-            f"| {s['support']} | {s['m'][0]} x {s['m'][1]} | {s['recovered']} of {s['draws']} "
-            f"| {100 * s['lower']:.1f} % | {s['wrongly_called_recovered']} | {s['cores']} |"
-        )
-    lines += [
-        "",
-        "Regular: j random permutations (repeated positions once). Uniform: j a row on",
-        "average, anywhere. 7 levels: 0 and six multiples of one step. m1 x m2 of the last draw.",
-        "",
-    ]
-    if document["layers"]:
-        lines += layer_tables(document["layers"])
-    return "\n".join(lines)
-
-
-def layer_tables(rows: list[dict[str, Any]]) -> list[str]:
-    """Tables on a real network's layers."""
-    lines = [
-        "## Layers of a trained LeNet-300-100 (MNIST)",
-        "",
-        "Fullest row j_r and column j_c beside the mean, Lemma 5.1's 3 chi max(d1, d2) at",
-        "lambda = 1 (chi: the law's for randomised pruning, else the share kept), and the union",
-        "of exact binomial tails, for independent weights.",
-        "",
-        "| pruning | layer | kept | j_r (mean) | j_c (mean) | Lemma 5.1 | within each | load large "
-        "enough for Lemma E.1 | binomial row, column |",
-        "|---" * 9 + "|",
-    ]
-    for r in rows:
-        lines.append(
-            f"| {r['pruning']} | {r['layer']} {r['shape'][0]} x {r['shape'][1]} | {r['kept']:,} "
-            f"| {r['j_r']} ({r['mean_row']:.1f}) | {r['j_c']} ({r['mean_col']:.1f}) "
-            f"| {r['bound']:.0f} | {'yes' if r['within'] else 'no'} "
-            f"| {'yes' if r['loads_suffice'] else 'no'} "
-            f"| {r['binomial'][0]}, {r['binomial'][1]} |"
-        )
-    lines += [
-        "",
-        "## Sketch, dense and entropy, all layers together",
-        "",
-        "Numbers: parameters of each description; the paper's is j p ln(p)^2 with constant 1, its",
-        "code's kept ln(p)^2, ours the measurements of a sketch that decodes. Bytes: float32.",
-        "",
-        "| pruning | kept | dense | our sketch | paper's sketch | its code | dense bytes "
-        "| our sketch, bytes | bitmask, bytes | entropy, bytes |",
-        "|---" * 10 + "|",
-    ]
-    keys = (
-        "kept",
-        "dense_count",
-        "sketch_count",
-        "theory_count",
-        "code_count",
-        "dense_bytes",
-        "sketch_bytes",
-        "bitmask_bytes",
-        "entropy_bytes",
+    draws = ", ".join(f"{p['draws']} ({p['decoder']})" for p in document["phase"])
+    recovered = table(
+        [
+            *words("decoder", "shape"),
+            "j",
+            *words("values", "support"),
+            "m1 x m2",
+            "recovered",
+            "at least (95 %)",
+            "wrongly called recovered",
+            "cores solved",
+        ],
+        [
+            (
+                s["decoder"],
+                pair(s["shape"]),
+                str(s["j"]),
+                s["values"],
+                s["support"],
+                pair(s["m"]),
+                f"{s['recovered']} of {s['draws']}",
+                f"{as_percent(s['lower'])} %",
+                str(s["wrongly_called_recovered"]),
+                str(s["cores"]),
+            )
+            for s in document["success"]
+        ],
     )
+    text = f"""# Recovery of sparse matrix sketches, measured
+
+Written by `tools/sketch_phase.py`; method and reading in [sketch.md](../sketch.md).
+
+![phase diagram](phase.svg)
+
+m measurements a side against j entries a row and column. Draws a cell: {draws}.
+
+## At the documented size, {DRAWS} draws of matrix, A and B
+
+{recovered.markdown()}
+Regular: j random permutations (repeated positions once). Uniform: j a row on
+average, anywhere. 7 levels: 0 and six multiples of one step. m1 x m2 of the last draw.
+"""
+    return text + (layer_tables(document["layers"]) if document["layers"] else "")
+
+
+def layer_tables(rows: list[dict[str, Any]]) -> str:
+    """Tables on a real network's layers."""
+    lemma = table(
+        [
+            *words("pruning", "layer"),
+            "kept",
+            "j_r (mean)",
+            "j_c (mean)",
+            "Lemma 5.1",
+            *words("within each", "load large enough for Lemma E.1"),
+            "binomial row, column",
+        ],
+        [
+            (
+                r["pruning"],
+                f"{r['layer']} {pair(r['shape'])}",
+                f"{r['kept']:,}",
+                f"{r['j_r']} ({r['mean_row']:.1f})",
+                f"{r['j_c']} ({r['mean_col']:.1f})",
+                f"{r['bound']:.0f}",
+                "yes" if r["within"] else "no",
+                "yes" if r["loads_suffice"] else "no",
+                f"{r['binomial'][0]}, {r['binomial'][1]}",
+            )
+            for r in rows
+        ],
+    )
+    titles = {
+        "kept": "kept",
+        "dense_count": "dense",
+        "sketch_count": "our sketch",
+        "theory_count": "paper's sketch",
+        "code_count": "its code",
+        "dense_bytes": "dense bytes",
+        "sketch_bytes": "our sketch, bytes",
+        "bitmask_bytes": "bitmask, bytes",
+        "entropy_bytes": "entropy, bytes",
+    }
     totals = {
-        how: {key: sum(r[key] for r in rows if r["pruning"] == how) for key in keys}
+        how: {key: sum(r[key] for r in rows if r["pruning"] == how) for key in titles}
         for how in dict.fromkeys(r["pruning"] for r in rows)
     }
-    for how, sums in totals.items():
-        lines.append(f"| {how} | " + " | ".join(f"{sums[key]:,.0f}" for key in keys) + " |")
-    lines += [
-        "",
-        f"The same as a term of generalization, sqrt(bits ln(2) / (2 n)) at n = {EXAMPLES:,},",
-        "with 32 bits for each parameter counted; above 1 it says nothing.",
-        "",
-        "| pruning | dense | paper's sketch | its code | our sketch | bitmask | entropy |",
-        "|---" * 7 + "|",
-    ]
-    for how, sums in totals.items():
-        bits = [32 * sums[key] for key in keys[1:2] + keys[3:5] + keys[2:3]]
-        bits += [8 * sums[key] for key in keys[7:]]
-        gaps = [math.sqrt(b * math.log(2) / (2 * EXAMPLES)) for b in bits]
-        lines.append(f"| {how} | " + " | ".join(f"{gap:.2f}" for gap in gaps) + " |")
-    return [*lines, ""]
+    sizes = table(
+        ["pruning", *titles.values()],
+        [(how, *(f"{sums[key]:,.0f}" for key in titles)) for how, sums in totals.items()],
+    )
+    bits = {
+        "dense": ("dense_count", 32),
+        "paper's sketch": ("theory_count", 32),
+        "its code": ("code_count", 32),
+        "our sketch": ("sketch_count", 32),
+        "bitmask": ("bitmask_bytes", 8),
+        "entropy": ("entropy_bytes", 8),
+    }
+    gaps = table(
+        ["pruning", *bits],
+        [
+            (
+                how,
+                *(
+                    f"{math.sqrt(each * sums[key] * math.log(2) / (2 * EXAMPLES)):.2f}"
+                    for key, each in bits.values()
+                ),
+            )
+            for how, sums in totals.items()
+        ],
+    )
+    return f"""
+## Layers of a trained LeNet-300-100 (MNIST)
+
+Fullest row j_r and column j_c beside the mean, Lemma 5.1's 3 chi max(d1, d2) at
+lambda = 1 (chi: the law's for randomised pruning, else the share kept), and the union
+of exact binomial tails, for independent weights.
+
+{lemma.markdown()}
+## Sketch, dense and entropy, all layers together
+
+Numbers: parameters of each description; the paper's is j p ln(p)^2 with constant 1, its
+code's kept ln(p)^2, ours the measurements of a sketch that decodes. Bytes: float32.
+
+{sizes.markdown()}
+The same as a term of generalization, sqrt(bits ln(2) / (2 n)) at n = {EXAMPLES:,},
+with 32 bits for each parameter counted; above 1 it says nothing.
+
+{gaps.markdown()}"""
 
 
 def main(folder: str, checkpoint: str | None = None) -> None:

@@ -22,7 +22,7 @@ from prunable.runs.runner import run_all
 from prunable.runs.store import Store
 
 SPEC = CertifySpec.create(
-    dataset="digits",
+    data="digits",
     net="d12,d",
     epochs=12,
     float_epochs=4,
@@ -300,6 +300,15 @@ def test_random_labels_give_a_vacuous_certificate(tmp_path):
     done = run("verify", store.folder(spec) / "certificate.json")
     assert done.exit_code == 0, done.stderr
     assert "no more than guessing" in done.stdout
+
+
+def test_a_cut_training_set_is_verified_as_it_was(tmp_path):
+    data = {"name": "digits", "train_size": 300, "split_seed": 4}
+    spec = CertifySpec.create(**{**SPEC.model_dump(), "data": data, "epochs": 4})
+    store = Store(tmp_path)
+    assert execute(spec, store)["statement"]["train"]["n"] == 300
+    done = run("verify", store.folder(spec) / "certificate.json")
+    assert done.exit_code == 0, done.stderr
 
 
 def test_verifier_is_short_and_stands_alone():

@@ -7,20 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from prunable.numerics.randomness import rng
-from prunable.sketch.recovery import (
-    Entries,
-    TaggedSketch,
-    Verdict,
-    decode_l1,
-    decode_tagged,
-    delta_random,
-    distributed_sparsity,
-    identity,
-    peel,
-    sketch,
-    sketch_size,
-    tagged_sketch,
-)
+from prunable.sketch.recovery.channels import TaggedSketch, decode_tagged, tagged_sketch
+from prunable.sketch.recovery.douglas_rachford import decode_l1
+from prunable.sketch.recovery.ensembles import delta_random, identity
+from prunable.sketch.recovery.entries import Ending, Entries
+from prunable.sketch.recovery.peeling import peel
+from prunable.sketch.recovery.sizes import sketch_size
+from prunable.sketch.recovery.sketching import sketch
+from prunable.sketch.recovery.sparsity import distributed_sparsity
 
 SIZES = st.integers(0, 24)
 SHAPES = st.one_of(
@@ -64,9 +58,9 @@ def test_decode_of_encode_is_the_identity(matrix, seed):
         size = sketch_size(entries, factor=1.6 * growth, line_factor=2.0 * growth)
         left, right = ensembles(entries.shape, size, rng(seed, attempt))
         decoded = decode_tagged(tagged_sketch(entries, left, right), left, right)
-        if decoded.verdict == Verdict.RECOVERED:
+        if decoded.verdict == Ending.RECOVERED:
             break
-    assert decoded.verdict == Verdict.RECOVERED
+    assert decoded.verdict == Ending.RECOVERED
     np.testing.assert_array_equal(decoded.entries.dense(), matrix)
     assert decoded.entries.values.dtype == matrix.dtype
 
@@ -96,15 +90,15 @@ def test_decoders_of_anything_end_with_a_true_verdict(noise, dtype, n, seed):
     tags = rng(seed, "tags").integers(0, 2**32, noise.shape, dtype=np.uint64) * (noise % 2)
     decoded = decode_tagged(TaggedSketch(values, tags.astype(np.uint64)), left, right)
     explained = np.array_equal(sketch(decoded.entries, left, right), values)
-    assert explained or decoded.verdict != Verdict.RECOVERED
+    assert explained or decoded.verdict != Ending.RECOVERED
     for found in (
         peel(values, left, right),
         peel(noise.astype(np.float64), left, right),
         decode_l1(noise.astype(np.float64), left, right, max_iterations=50),
     ):
-        assert found.verdict in Verdict
+        assert found.verdict in Ending
         again = sketch(found.entries, left, right)
-        if found.verdict == Verdict.RECOVERED:
+        if found.verdict == Ending.RECOVERED:
             np.testing.assert_allclose(again, noise, atol=1e-8)
 
 
@@ -126,5 +120,5 @@ def test_real_sketches_of_few_values_are_peeled(shape, count, seed):
     entries = Entries(shape, keys // shape[1], keys % shape[1], values)
     left, right = ensembles(shape, sketch_size(entries, factor=4.0, delta=4, line_factor=4.0), r)
     decoded = peel(sketch(entries, left, right), left, right)
-    assert decoded.verdict == Verdict.RECOVERED
+    assert decoded.verdict == Ending.RECOVERED
     np.testing.assert_allclose(decoded.entries.dense(), entries.dense(), atol=1e-13)

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunable.data.loaders import Dataset, load
+from prunable.data.loaders import Dataset
 from prunable.data.store import fetch
 from prunable.errors import DataIntegrityError, InputError
+from prunable.runs.data import DataSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +77,15 @@ def verifiable_data(document: dict[str, Any], scratch: Path) -> Path:
         If the certificate does not name its data, or the set is not on this machine.
     """
     try:
-        name, seed = document["notes"]["dataset"], document["notes"]["random_labels"]
-    except (KeyError, TypeError) as error:
+        notes = document["notes"]
+        plain, seed = DataSpec.create(name=notes["dataset"]), notes["random_labels"]
+        data = DataSpec.create(**notes.get("settings", {}).get("data", {"name": plain.name}))
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataIntegrityError(f"the certificate does not name its data ({error!r}).") from error
-    located = fetch(name)
-    if seed is None and located.form.format == "idx":
+    located = fetch(data.name)
+    if seed is None and data == plain and located.form.format == "idx":
         return located.folder
-    train, test = examples_of(load(name, flatten=False), seed)
+    train, test = examples_of(data.load(flatten=False), seed)
     path = scratch / "data.npz"
     np.savez(path, x_train=train.x, y_train=train.y, x_test=test.x, y_test=test.y)
     return path

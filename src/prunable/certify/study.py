@@ -16,8 +16,8 @@ from prunable.certify.quantization import (
     QuantizedNet,
     fine_tune,
 )
-from prunable.data.loaders import load
 from prunable.numerics.randomness import child_seed
+from prunable.runs.data import DataSpec
 from prunable.runs.execution import CHECKPOINT
 from prunable.runs.spec import Spec
 from prunable.runs.store import Run
@@ -38,7 +38,7 @@ class CertifySpec(QuantizationSettings, Spec):
 
     stage: ClassVar[str] = "prunable.certify.study:certify_stage"
 
-    dataset: str
+    data: DataSpec
     random_labels: bool = False
     net: str = "c5-8,m4,c3-12,m2,d"
     delta: float = Field(0.05, gt=0, lt=1)
@@ -59,7 +59,7 @@ class CertifySpec(QuantizationSettings, Spec):
 
 def certify_stage(spec: CertifySpec, run: Run) -> dict[str, Any]:
     """Certify one network; leaves certificate.json, certificate.code and model.safetensors."""
-    data = load(spec.dataset, flatten=False)
+    data = spec.data.load(flatten=False)
     train, test = examples_of(data, spec.label_seed)
     architecture = CodedArchitecture.parse(spec.net, train.x.shape[1:], len(data.class_names))
     net = QuantizedNet.fresh(architecture, spec.levels, spec.seed)
@@ -73,7 +73,11 @@ def certify_stage(spec: CertifySpec, run: Run) -> dict[str, Any]:
         )
     except DivergedError as error:
         return {"status": "diverged", "reason": str(error)}
-    notes = {"dataset": spec.dataset, "random_labels": spec.label_seed, "settings": spec.to_dict()}
+    notes = {
+        "dataset": spec.data.name,
+        "random_labels": spec.label_seed,
+        "settings": spec.to_dict(),
+    }
     certificate = certify_network(net.coded(), train, test, spec.delta, notes)
     write_certificate(run.folder / CERTIFICATE, certificate)
     save_network(run.folder / "model.safetensors", certificate.network)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from prunable.errors import InputError, UnsupportedModelError
+from prunable.report.tables import MISSING, as_percent, table
+from prunable.report.terminal import AsJson, Seed, Unpickle, emit
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +20,7 @@ app = typer.Typer(
     help="Sparse matrix sketches: encode a pruned checkpoint, decode it bit for bit.",
     no_args_is_help=True,
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout.")]
+TITLES = ("tensor", "nonzero, %", "sketch", "stored", "plain", "bitmask", "entropy")
 
 
 @app.command("encode")
@@ -32,11 +31,9 @@ def encode(
         list[str] | None,
         typer.Option(help="Sketch these tensors, however large; patterns with * and ?."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random matrices A and B.")] = 0,
-    unpickle: Annotated[
-        bool, typer.Option("--unpickle", help="Let a pickled model run its code.")
-    ] = False,
-    as_json: Json = False,
+    seed: Seed = 0,
+    unpickle: Unpickle = False,
+    as_json: AsJson = False,
 ) -> None:
     """Sketch the sparse tensors of a checkpoint, where that is smaller; keep the others.
 
@@ -67,17 +64,14 @@ def encode(
         "n_sketched": sum(r.stored == "sketch" for r in reports),
         "tensors": [r.to_dict() for r in reports],
     }
-    if as_json:
-        typer.echo(json.dumps(document))
-    else:
-        _render(document)
+    emit(document, as_json, lambda console: _show(document, console))
 
 
 @app.command("decode")
 def decode(
     file: Annotated[Path, typer.Argument(help="File of `prunable sketch encode`.")],
     out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Decode a file of sketches to the checkpoint it was made from, bit for bit.
 
@@ -95,14 +89,8 @@ def decode(
         "n_tensors": len(tensors),
         "n": sum(t.numel() for t in tensors.values()),
     }
-    if as_json:
-        typer.echo(json.dumps(document))
-    else:
-        Console().print(
-            f"{out}: {document['n_tensors']} tensors, every digest agrees",
-            soft_wrap=True,
-            highlight=False,
-        )
+    said = f"{out}: {len(tensors)} tensors, every digest agrees"
+    emit(document, as_json, lambda console: console.print(said, soft_wrap=True))
 
 
 def _read(file: Path, unpickle: bool) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -126,32 +114,27 @@ def _read(file: Path, unpickle: bool) -> tuple[dict[str, torch.Tensor], dict[str
         }, {}
 
 
-def _render(document: dict[str, Any]) -> None:
-    console = Console()
-    table = Table(title="Sparse matrix sketch: bytes of each tensor, and of other ways")
-    table.add_column("tensor", overflow="fold")
-    for title in ("not 0, %", "sketch", "stored", "as it is", "bitmask", "entropy"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for t in document["tensors"]:
-        sizes = (t["bytes"], t["bytes_dense"], t["bytes_bitmask"], t["bytes_entropy"])
-        table.add_row(
-            t["name"],
-            f"{100 * t['n_nonzero'] / max(t['n'], 1):.2f}",
-            f"{t['m'][0]} x {t['m'][1]}" if t["m"] else "-",
-            *("-" if size is None else f"{size:,.0f}" for size in sizes),
-        )
-    console.print(table)
-    negative = sum(t["n_negative_zeros"] for t in document["tensors"])
-    if negative:
-        console.print(
+def _show(document: dict[str, Any], console: Console) -> None:
+    tensors = document["tensors"]
+    notes = [
+        f"{document['out']}: {document['bytes']:,} bytes, {document['n_sketched']} of "
+        f"{len(tensors)} tensors sketched."
+    ]
+    if negative := sum(t["n_negative_zeros"] for t in tensors):
+        notes = [
             f"{negative:,} entries are -0, which masks leave; keeping their signs costs a bit "
             "a weight.",
-            soft_wrap=True,
-            highlight=False,
-        )
-    console.print(
-        f"{document['out']}: {document['bytes']:,} bytes, {document['n_sketched']} of "
-        f"{len(document['tensors'])} tensors sketched.",
-        soft_wrap=True,
-        highlight=False,
+            *notes,
+        ]
+    title = "Sparse matrix sketch: bytes of each tensor, and of other ways"
+    table(TITLES, map(_row, tensors), title=title, notes=notes).print(console)
+
+
+def _row(tensor: dict[str, Any]) -> tuple[str, ...]:
+    ways = ("bytes", "bytes_dense", "bytes_bitmask", "bytes_entropy")
+    return (
+        tensor["name"],
+        as_percent(tensor["n_nonzero"] / max(tensor["n"], 1), 2),
+        " x ".join(map(str, tensor["m"])) if tensor["m"] else MISSING,
+        *(MISSING if tensor[way] is None else f"{tensor[way]:,.0f}" for way in ways),
     )

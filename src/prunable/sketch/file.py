@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,16 @@ from numpy.typing import NDArray
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.numerics.randomness import child_seed
-from prunable.sketch.recovery import (
-    Ensemble,
-    Entries,
+from prunable.sketch.recovery.channels import TaggedSketch, TagLayout, decode_tagged, tagged_sketch
+from prunable.sketch.recovery.ensembles import Ensemble, delta_random, identity
+from prunable.sketch.recovery.entries import Ending, Entries
+from prunable.sketch.recovery.sizes import (
+    LINE_FACTOR,
+    TAGGED_FACTOR,
     SketchSize,
-    TaggedSketch,
-    Verdict,
     compare_sizes,
-    decode_tagged,
-    delta_random,
-    distributed_sparsity,
-    identity,
     sketch_size,
-    tagged_sketch,
 )
-from prunable.sketch.recovery.channels import TagLayout
-from prunable.sketch.recovery.sizes import LINE_FACTOR, TAGGED_FACTOR
 
 FORMAT = "sketch-1"
 PLAIN, VALUES, TAGS, SIGNS = "plain::", "values::", "tags::", "signs::"
@@ -44,53 +38,47 @@ SIGNED: dict[int, Any] = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
 RARE = 200
 TOO_LARGE = "a sketch would be larger"
 
-Bytes = NDArray[np.uint8]
+Tensors = dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TensorReport:
     """How one tensor was stored, and what else it could have been.
 
     Attributes
     ----------
-    name, dtype, shape
-        Of the tensor.
-    stored : str
-        "sketch" or "plain".
-    reason : str
-        Why it is plain; empty for a sketch.
+    stored, reason : str
+        "sketch", or "plain" and why.
     n, n_nonzero, n_negative_zeros : int
         Entries, those that are not 0 or -0, and those that are -0.
     j_r, j_c : int
         Entries in the fullest row and column of the tensor as a matrix (first axis, rest); None
         of tensors too dense to sketch.
-    m : tuple of (int, int) or None
+    m : (int, int)
         Sizes of the sketch.
     attempts : int
         Draws of A and B until the sketch decoded; 0 if it was not tried.
-    bytes : int
-        Of what is stored.
-    bytes_dense, bytes_bitmask, bytes_entropy : float
-        As it is; a bit a position and the rest; by the entropy of positions and values (None
-        like `j_r`).
+    bytes, bytes_dense, bytes_bitmask, bytes_entropy
+        Of what is stored; as it is; a bit a position and the rest; by the entropy of positions
+        and values (None like `j_r`).
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    stored: str
-    reason: str
+    stored: str = "plain"
+    reason: str = ""
     n: int
     n_nonzero: int
-    n_negative_zeros: int
-    j_r: int | None
-    j_c: int | None
-    m: tuple[int, int] | None
-    attempts: int
+    n_negative_zeros: int = 0
+    j_r: int | None = None
+    j_c: int | None = None
+    m: tuple[int, int] | None = None
+    attempts: int = 0
     bytes: int
     bytes_dense: float
     bytes_bitmask: float
-    bytes_entropy: float | None
+    bytes_entropy: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -104,7 +92,6 @@ def save_sketches(
     *,
     asked: Callable[[str], bool] | None = None,
     seed: int = 0,
-    on_tensor: Callable[[TensorReport], None] | None = None,
 ) -> list[TensorReport]:
     """Write a checkpoint with its sparse tensors sketched, atomically.
 
@@ -113,10 +100,6 @@ def save_sketches(
 
     Parameters
     ----------
-    path : Path
-        Destination.
-    tensors : mapping of str to Tensor
-        Any dtype.
     metadata : mapping of str to str, optional
         Text of the original's header, restored with it.
     asked : callable, optional
@@ -124,20 +107,13 @@ def save_sketches(
         as they are. Without it, tensors are sketched where that is smaller.
     seed : int
         Root of the seeds of A and B.
-    on_tensor : callable, optional
-        Is told of each tensor when it is done.
-
-    Returns
-    -------
-    list of TensorReport
-        In the order of `tensors`.
 
     Raises
     ------
     InputError
         If the file cannot be written, or an asked tensor cannot be sketched.
     """
-    stored: dict[str, torch.Tensor] = {}
+    stored: Tensors = {}
     records: dict[str, Any] = {}
     reports = []
     for name, tensor in tensors.items():
@@ -145,24 +121,13 @@ def save_sketches(
         stored |= parts
         records[name] = record
         reports.append(report)
-        if on_tensor:
-            on_tensor(report)
     text = json.dumps({"metadata": dict(metadata or {}), "tensors": records}, ensure_ascii=False)
     save_tensors(path, stored, {"format": FORMAT, "sketch": text, "digest": _digest(text.encode())})
     return reports
 
 
-def load_sketches(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read a file of `save_sketches`, decode it, and check every tensor's digest.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    tuple of (dict of str to Tensor, dict of str to str)
-        Tensors, bit for bit what was saved, and the original's metadata.
+def load_sketches(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Read a file of `save_sketches`: tensors, bit for bit, and the original's metadata.
 
     Raises
     ------
@@ -177,18 +142,18 @@ def load_sketches(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         )
     if _digest(text.encode()) != header.get("digest"):
         raise DataIntegrityError(f"the header of {path} was altered; encode the checkpoint again.")
-    tensors = {}
     try:
         document = json.loads(text)
-        for name, record in document["tensors"].items():
-            tensors[name] = _decode(path, name, record, stored)
+        tensors = {
+            name: _decode(f"tensor {name!r} of {path}", name, record, stored)
+            for name, record in document["tensors"].items()
+        }
         metadata = {str(key): str(value) for key, value in document["metadata"].items()}
     except (
-        KeyError,
+        LookupError,
         ValueError,
         TypeError,
         AttributeError,
-        IndexError,
         RuntimeError,
         MemoryError,
         OverflowError,
@@ -200,122 +165,112 @@ def load_sketches(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Chosen:
-    """A sketch that decodes, or None, with the number of draws and the reason."""
+class _Drawn:
+    """A sketch that decodes, and the seed of its A and B."""
 
-    size: SketchSize | None
-    measured: TaggedSketch | None
+    size: SketchSize
     seed: int
-    attempts: int
-    reason: str
+    measured: TaggedSketch
 
 
 def _encode(
     name: str, tensor: torch.Tensor, asked: bool | None, seed: int
-) -> tuple[dict[str, torch.Tensor], dict[str, Any], TensorReport]:
+) -> tuple[Tensors, dict[str, Any], TensorReport]:
     """Parts to store, record of the header, and report of one tensor."""
     content = _bytes(tensor)
-    width, shape = tensor.dtype.itemsize, tuple(tensor.shape)
+    width, shape, n = tensor.dtype.itemsize, tuple(tensor.shape), tensor.numel()
     dtype, matrix_shape = str(tensor.dtype).removeprefix("torch."), _matrix_shape(shape)
-    record: dict[str, Any] = {
-        "shape": list(shape),
-        "dtype": dtype,
-        "digest": _digest(content.tobytes()),
-    }
+    digest = _digest(content.tobytes())
+    record: dict[str, Any] = {"shape": list(shape), "dtype": dtype, "digest": digest}
     parts = {PLAIN + name: tensor}
-    facts: dict[str, Any] = {
-        "name": name,
-        "dtype": dtype,
-        "shape": shape,
-        "stored": "plain",
-        "n": math.prod(shape),
-        "n_nonzero": math.prod(shape),
-        "n_negative_zeros": 0,
-        "j_r": None,
-        "j_c": None,
-        "m": None,
-        "attempts": 0,
-        "bytes": content.size,
-        "bytes_dense": content.size,
-        "bytes_bitmask": content.size,
-        "bytes_entropy": None,
-    }
+    report = TensorReport(
+        name=name,
+        dtype=dtype,
+        shape=shape,
+        n=n,
+        n_nonzero=n,
+        bytes=content.size,
+        bytes_dense=content.size,
+        bytes_bitmask=content.size,
+    )
     if width not in UNSIGNED or matrix_shape is None:
         if asked:
             raise InputError(
                 f"tensor {name!r} ({dtype}, shape {shape}) cannot be sketched; leave it out."
             )
-        return parts, record, TensorReport(**facts, reason="empty, or of a type of another width")
-    bits, signs = content.view(UNSIGNED[width]), dict[str, torch.Tensor]()
+        return parts, record, replace(report, reason="empty, or of a type of another width")
+    bits, signs, n_negative = content.view(UNSIGNED[width]), Tensors(), 0
     if tensor.dtype.is_floating_point:
         negative = bits == _sign_bit(width)
-        facts["n_negative_zeros"] = int(np.count_nonzero(negative))
-        if facts["n_negative_zeros"] * RARE > bits.size:
+        n_negative = int(np.count_nonzero(negative))
+        if n_negative * RARE > n:
             bits = np.where(negative, UNSIGNED[width](0), bits)
             signs[SIGNS + name] = torch.from_numpy(np.packbits(negative))
-    count, most = int(np.count_nonzero(bits)), content.size / (TAGGED_FACTOR**2 * (width + 3))
-    if not asked and count > most:
+    count = int(np.count_nonzero(bits))
+    report = replace(
+        report,
+        n_nonzero=count if signs else count - n_negative,
+        n_negative_zeros=n_negative,
+        bytes_bitmask=n / 8 + count * width,
+    )
+    if not asked and count > content.size / (TAGGED_FACTOR**2 * (width + 3)):
         # too dense even for the smallest sketch: spare the memory of its entries
-        facts |= {
-            "n_nonzero": count if signs else count - facts["n_negative_zeros"],
-            "bytes_bitmask": bits.size / 8 + count * width,
-            "bytes_entropy": None,
-        }
         reason = "not asked for" if asked is False else TOO_LARGE
-        return parts, record, TensorReport(**facts, reason=reason)
+        return parts, record, replace(report, reason=reason)
     entries = Entries.of(bits.reshape(matrix_shape))
     extra = sum(part.numel() for part in signs.values())
-    spread, sizes = distributed_sparsity(entries), compare_sizes(entries, sketch_size(entries))
-    facts |= {
-        "n_nonzero": entries.count if signs else entries.count - facts["n_negative_zeros"],
-        "j_r": spread.j_r,
-        "j_c": spread.j_c,
-        "bytes_bitmask": sizes.bitmask + extra,
-        "bytes_entropy": sizes.entropy + extra,
-    }
-    chosen = _search(name, entries, asked, content.size - extra, seed)
-    if chosen.size is not None and chosen.measured is not None:
-        size = chosen.size
-        parts = signs | _parts(name, chosen.measured, TagLayout.of(matrix_shape).size)
-        record |= {
-            "m": [size.m1, size.m2],
-            "delta": [size.delta1, size.delta2],
-            "seed": chosen.seed,
-        }
-        facts |= {
-            "stored": "sketch",
-            "m": (size.m1, size.m2),
-            "bytes": sum(part.numel() * part.dtype.itemsize for part in parts.values()),
-        }
-    facts["attempts"] = chosen.attempts
-    return parts, record, TensorReport(**facts, reason=chosen.reason)
+    sizes, (j_r, j_c) = compare_sizes(entries, sketch_size(entries)), entries.fullest
+    drawn, attempts, reason = _search(name, entries, asked, content.size - extra, seed)
+    report = replace(
+        report,
+        reason=reason,
+        j_r=j_r,
+        j_c=j_c,
+        attempts=attempts,
+        bytes_bitmask=sizes.bitmask + extra,
+        bytes_entropy=sizes.entropy + extra,
+    )
+    if drawn is not None:
+        size = drawn.size
+        parts = signs | _parts(name, drawn.measured, TagLayout.of(matrix_shape).size)
+        sides = {"m": [size.m1, size.m2], "delta": [size.delta1, size.delta2]}
+        record |= {**sides, "seed": drawn.seed}
+        total = sum(part.numel() * part.dtype.itemsize for part in parts.values())
+        report = replace(report, stored="sketch", m=(size.m1, size.m2), bytes=total)
+    return parts, record, report
 
 
-def _search(name: str, entries: Entries, asked: bool | None, room: int, seed: int) -> _Chosen:
-    """Draw sketches, each a little larger, until one decodes; unless asked, within `room` bytes."""
+def _search(
+    name: str, entries: Entries, asked: bool | None, room: int, seed: int
+) -> tuple[_Drawn | None, int, str]:
+    """Draw sketches, each a little larger, until one decodes; unless asked, within `room` bytes.
+
+    Returns also the number of draws, and the reason where there is no sketch.
+    """
     if asked is False:
-        return _Chosen(None, None, 0, 0, "not asked for")
+        return None, 0, "not asked for"
     width = entries.values.dtype.itemsize + TagLayout.of(entries.shape).size
     for attempt in range(1, ATTEMPTS + 1):
         growth = 1.1 ** (attempt - 1)
         size = sketch_size(entries, factor=TAGGED_FACTOR * growth, line_factor=LINE_FACTOR * growth)
         if not asked and size.measurements * width >= room:
-            return _Chosen(None, None, 0, attempt - 1, TOO_LARGE)
+            return None, attempt - 1, TOO_LARGE
         its_seed = child_seed(seed, "sketch", name, attempt)
-        measured = _verified(entries, size, its_seed)
-        if measured is not None:
-            return _Chosen(size, measured, its_seed, attempt, "")
+        left, right = _ensembles(entries.shape, size, its_seed)
+        measured = tagged_sketch(entries, left, right)
+        decoded = decode_tagged(measured, left, right)
+        if decoded.verdict == Ending.RECOVERED and decoded.entries.equals(entries):
+            return _Drawn(size, its_seed, measured), attempt, ""
     reason = f"no sketch decoded in {ATTEMPTS} draws"
     if asked:
         raise InputError(f"tensor {name!r}: {reason}; leave it out.")
-    return _Chosen(None, None, 0, ATTEMPTS, reason)
+    return None, ATTEMPTS, reason
 
 
 def _decode(
-    path: Path, name: str, record: Mapping[str, Any], stored: Mapping[str, torch.Tensor]
+    where: str, name: str, record: Mapping[str, Any], stored: Mapping[str, torch.Tensor]
 ) -> torch.Tensor:
     """One tensor as it was."""
-    where = f"tensor {name!r} of {path}"
     dtype: torch.dtype = getattr(torch, record["dtype"])
     if "m" not in record:
         tensor = stored[PLAIN + name]
@@ -335,7 +290,7 @@ def _decode(
             values.reshape(size.m1, size.m2), tags.view("<u8").reshape(size.m1, size.m2)
         )
         decoded = decode_tagged(measured, left, right)
-        if decoded.verdict != Verdict.RECOVERED:
+        if decoded.verdict != Ending.RECOVERED:
             raise DataIntegrityError(
                 f"{where} does not decode ({decoded.verdict}): the file was altered; "
                 "encode the checkpoint again."
@@ -350,18 +305,6 @@ def _decode(
             f"{where} differs from its digest: the file was altered; encode the checkpoint again."
         )
     return tensor
-
-
-def _verified(entries: Entries, size: SketchSize, seed: int) -> TaggedSketch | None:
-    """A sketch that decodes to the same entries, or None."""
-    left, right = _ensembles(entries.shape, size, seed)
-    measured = tagged_sketch(entries, left, right)
-    decoded = decode_tagged(measured, left, right)
-    same = decoded.verdict == Verdict.RECOVERED and all(
-        np.array_equal(getattr(decoded.entries, part), getattr(entries, part))
-        for part in ("rows", "cols", "values")
-    )
-    return measured if same else None
 
 
 def _ensembles(shape: tuple[int, int], size: SketchSize, seed: int) -> tuple[Ensemble, Ensemble]:
@@ -379,7 +322,7 @@ def _ensembles(shape: tuple[int, int], size: SketchSize, seed: int) -> tuple[Ens
     )
 
 
-def _parts(name: str, measured: TaggedSketch, width: int) -> dict[str, torch.Tensor]:
+def _parts(name: str, measured: TaggedSketch, width: int) -> Tensors:
     """The two channels as torch tensors; a tag as its lowest bytes, little-endian."""
     values = np.ascontiguousarray(measured.values)
     tags = np.ascontiguousarray(measured.tags.astype("<u8")).view(np.uint8).reshape(-1, 8)
@@ -402,7 +345,7 @@ def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int] | None:
     return (1, total) if len(shape) < 2 else (shape[0], total // shape[0])
 
 
-def _bytes(tensor: torch.Tensor) -> Bytes:
+def _bytes(tensor: torch.Tensor) -> NDArray[np.uint8]:
     """The bytes of a tensor in C order."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     if not flat.numel():

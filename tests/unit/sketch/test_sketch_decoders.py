@@ -5,25 +5,20 @@ import pytest
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.sketch.recovery import (
-    Ensemble,
-    Entries,
-    SketchSize,
-    TaggedSketch,
-    Verdict,
-    decode_l1,
-    decode_linear_program,
-    decode_tagged,
-    delta_random,
-    identity,
-    peel,
-    sketch,
-    sketch_size,
-    tagged_sketch,
-)
-from prunable.sketch.recovery.channels import TagLayout
+from prunable.sketch.recovery.channels import TaggedSketch, TagLayout, decode_tagged, tagged_sketch
 from prunable.sketch.recovery.core import solve_modular
-from prunable.sketch.recovery.sizes import VERIFICATION_DELTA, VERIFICATION_FACTOR
+from prunable.sketch.recovery.douglas_rachford import decode_l1
+from prunable.sketch.recovery.ensembles import Ensemble, delta_random, identity
+from prunable.sketch.recovery.entries import Ending, Entries
+from prunable.sketch.recovery.linear_program import decode_linear_program
+from prunable.sketch.recovery.peeling import peel
+from prunable.sketch.recovery.sizes import (
+    VERIFICATION_DELTA,
+    VERIFICATION_FACTOR,
+    SketchSize,
+    sketch_size,
+)
+from prunable.sketch.recovery.sketching import sketch
 
 UNSIGNED = [np.uint8, np.uint16, np.uint32, np.uint64]
 
@@ -89,7 +84,7 @@ def test_real_decoders_find_the_matrix(shape, count):
     measured = sketch(entries, left, right)
     for decoder in (peel, decode_l1):
         decoded = decoder(measured, left, right)
-        assert decoded.verdict == Verdict.RECOVERED
+        assert decoded.verdict == Ending.RECOVERED
         assert_same(decoded.entries, entries, rtol=0, atol=1e-11)
         assert decoded.residual < 1e-11
 
@@ -98,7 +93,7 @@ def test_linear_programme_finds_the_same():
     entries, left, right = real_case((24, 20), 40, "lp")
     measured = sketch(entries, left, right)
     decoded = decode_linear_program(measured, left, right)
-    assert decoded.verdict == Verdict.RECOVERED
+    assert decoded.verdict == Ending.RECOVERED
     assert_same(decoded.entries, entries, rtol=0, atol=1e-6)
     other = decode_l1(measured, left, right)
     assert_same(other.entries, decoded.entries, rtol=0, atol=1e-6)
@@ -110,7 +105,7 @@ def test_values_of_any_size_are_peeled():
     values = r.choice([-1.0, 1.0], 800) * 10 ** r.uniform(-6, 6, 800)
     entries, left, right = real_case((200, 200), 800, "decades", values)
     decoded = peel(sketch(entries, left, right), left, right)
-    assert decoded.verdict == Verdict.RECOVERED
+    assert decoded.verdict == Ending.RECOVERED
     assert_same(decoded.entries, entries, rtol=1e-3, atol=1e-8)
 
 
@@ -126,7 +121,7 @@ def test_tagged_sketch_finds_every_bit(dtype, levels):
     entries = sparse((150, 180), 700, r, values)
     left, right = ensembles(entries.shape, sketch_size(entries, factor=1.8), r)
     decoded = decode_tagged(tagged_sketch(entries, left, right), left, right)
-    assert decoded.verdict == Verdict.RECOVERED
+    assert decoded.verdict == Ending.RECOVERED
     assert decoded.residual == 0
     assert_same(decoded.entries, entries)
 
@@ -138,7 +133,7 @@ def test_verification_decodes_distinct_integers_exactly():
     size = sketch_size(entries, factor=VERIFICATION_FACTOR, delta=VERIFICATION_DELTA)
     left, right = ensembles(entries.shape, size, r)
     decoded = peel(sketch(entries, left, right), left, right)
-    assert decoded.verdict == Verdict.RECOVERED
+    assert decoded.verdict == Ending.RECOVERED
     assert_same(decoded.entries, entries)
 
 
@@ -147,7 +142,7 @@ def test_verification_cannot_decode_quantised_weights_and_says_so():
     values = 0.07 * r.choice([-3, -2, -1, 1, 2, 3], 1600)
     entries, left, right = real_case((200, 200), 1600, "quantised", values)
     decoded = peel(sketch(entries, left, right), left, right)
-    assert decoded.verdict == Verdict.STUCK
+    assert decoded.verdict == Ending.STUCK
     assert decoded.residual > 0.1
 
 
@@ -157,11 +152,11 @@ def test_too_few_measurements_are_reported_not_looped_over():
     left, right = delta_random(100, 20, 3, r), delta_random(100, 20, 3, r)
     measured = sketch(entries, left, right)
     for decoded in (peel(measured, left, right), decode_l1(measured, left, right)):
-        assert decoded.verdict in (Verdict.STUCK, Verdict.CAPPED)
+        assert decoded.verdict in (Ending.STUCK, Ending.CAPPED)
         assert decoded.residual > 0
     bits = Entries(entries.shape, entries.rows, entries.cols, entries.values.view(np.uint64))
     decoded = decode_tagged(tagged_sketch(bits, left, right), left, right)
-    assert decoded.verdict == Verdict.STUCK
+    assert decoded.verdict == Ending.STUCK
     assert decoded.residual > 0.5
 
 
@@ -169,15 +164,15 @@ def test_caps_are_kept_and_reported():
     entries, left, right = real_case((60, 60), 240, "cap")
     measured = sketch(entries, left, right)
     decoded = peel(measured, left, right, max_rounds=1)
-    assert (decoded.verdict, decoded.rounds) == (Verdict.CAPPED, 1)
+    assert (decoded.verdict, decoded.rounds) == (Ending.CAPPED, 1)
     decoded = decode_l1(measured, left, right, max_iterations=3)
-    assert (decoded.verdict, decoded.rounds) == (Verdict.CAPPED, 3)
+    assert (decoded.verdict, decoded.rounds) == (Ending.CAPPED, 3)
     assert decoded.residual > 0
     bits = Entries(entries.shape, entries.rows, entries.cols, entries.values.view(np.uint64))
     size = sketch_size(bits)
     left, right = ensembles(bits.shape, size, rng(0, "cap-tagged"))
     decoded = decode_tagged(tagged_sketch(bits, left, right), left, right, max_rounds=1)
-    assert (decoded.verdict, decoded.rounds) == (Verdict.CAPPED, 1)
+    assert (decoded.verdict, decoded.rounds) == (Ending.CAPPED, 1)
 
 
 def closed_core():
@@ -191,9 +186,9 @@ def test_core_is_solved_exactly_modulo_powers_of_two():
     values = np.array([2**32 - 1, 7, 7, 2**31], dtype=np.uint32)
     entries = Entries((1, 4), np.zeros(4, dtype=np.int64), np.arange(4), values)
     measured = tagged_sketch(entries, left, right)
-    assert decode_tagged(measured, left, right, core=False).verdict == Verdict.STUCK
+    assert decode_tagged(measured, left, right, core=False).verdict == Ending.STUCK
     decoded = decode_tagged(measured, left, right)
-    assert (decoded.verdict, decoded.core) == (Verdict.RECOVERED, 4)
+    assert (decoded.verdict, decoded.core) == (Ending.RECOVERED, 4)
     assert_same(decoded.entries, entries)
 
 
@@ -202,9 +197,9 @@ def test_core_of_reals_is_solved_by_least_squares():
     values = np.array([1.5, -2.25, 0.3, 4.0])
     entries = Entries((1, 4), np.zeros(4, dtype=np.int64), np.arange(4), values)
     measured = sketch(entries, left, right)
-    assert peel(measured, left, right, core=False).verdict == Verdict.STUCK
+    assert peel(measured, left, right, core=False).verdict == Ending.STUCK
     decoded = peel(measured, left, right)
-    assert (decoded.verdict, decoded.core) == (Verdict.RECOVERED, 4)
+    assert (decoded.verdict, decoded.core) == (Ending.RECOVERED, 4)
     assert_same(decoded.entries, entries, rtol=1e-12)
 
 
@@ -213,11 +208,11 @@ def test_a_core_with_two_solutions_is_called_ambiguous():
     left, right = identity(1), Ensemble(3, np.array([[0, 1], [0, 1], [1, 2]]))
     entries = Entries((1, 3), np.zeros(2, np.int64), np.array([0, 1]), np.array([1.0, 2.0]))
     decoded = peel(sketch(entries, left, right), left, right)
-    assert decoded.verdict == Verdict.AMBIGUOUS
+    assert decoded.verdict == Ending.AMBIGUOUS
     assert decoded.residual < 1e-12
     assert decoded.entries.values.sum() == pytest.approx(3.0)
     bits = Entries((1, 3), entries.rows, entries.cols, np.array([1, 2], dtype=np.uint8))
-    assert decode_tagged(tagged_sketch(bits, left, right), left, right).verdict == Verdict.STUCK
+    assert decode_tagged(tagged_sketch(bits, left, right), left, right).verdict == Ending.STUCK
 
 
 def test_one_full_row_defeats_a_small_sketch():
@@ -230,7 +225,7 @@ def test_one_full_row_defeats_a_small_sketch():
         left, right = ensembles((30, 30), SketchSize(18, 18, 4, 4), r)
         for name, matrix in (("spread", entries), ("full", full)):
             decoded = peel(sketch(matrix, left, right), left, right)
-            recovered[name] += decoded.verdict == Verdict.RECOVERED
+            recovered[name] += decoded.verdict == Ending.RECOVERED
     assert recovered == {"spread": 10, "full": 0}
 
 

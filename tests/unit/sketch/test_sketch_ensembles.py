@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from prunable.errors import InputError
-from prunable.sketch.recovery import delta_random, identity
+from prunable.sketch.recovery.ensembles import delta_random, identity
 
 
 def generator(seed):

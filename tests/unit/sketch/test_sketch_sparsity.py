@@ -9,14 +9,9 @@ from scipy import stats
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.sketch.recovery import (
-    Entries,
-    SketchSize,
-    compare_sizes,
-    distributed_sparsity,
-    sketch_size,
-    sparsity_bound,
-)
+from prunable.sketch.recovery.entries import Entries
+from prunable.sketch.recovery.sizes import SketchSize, compare_sizes, sketch_size
+from prunable.sketch.recovery.sparsity import distributed_sparsity, sparsity_bound
 
 
 def test_definition():

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from prunable.errors import InputError
 from prunable.sketch.recovery.core import modular_core
 from prunable.sketch.recovery.ensembles import Ensemble
-from prunable.sketch.recovery.entries import Decoded, Entries, IntArray, Values, Verdict
+from prunable.sketch.recovery.entries import Decoded, Ending, Entries, IntArray, Triples, Values
 from prunable.sketch.recovery.sketching import buckets, check_shapes, check_sketch, sketch
 
 WORD = np.uint64
@@ -42,23 +42,13 @@ class TagLayout:
 
     @classmethod
     def of(cls, shape: tuple[int, int]) -> TagLayout:
-        """Choose the layout for a matrix: whole bytes, at least 20 bits of checksum.
-
-        Raises
-        ------
-        InputError
-            If the indices leave no room for a checksum in 64 bits.
-        """
+        """Choose the layout for a matrix: whole bytes, at least 20 bits of checksum."""
         row_bits, col_bits = (max(size - 1, 0).bit_length() for size in shape)
         size = -(-(row_bits + col_bits + CHECK_BITS) // 8)
         if size > 8:
-            raise InputError.parameter(
-                "shape",
-                "TagLayout.of",
-                f"indexed by at most {64 - CHECK_BITS} bits",
-                shape,
-                "Sketch the matrix in blocks.",
-            )
+            wanted = f"indexed by at most {64 - CHECK_BITS} bits"
+            mend = "Sketch the matrix in blocks."
+            raise InputError.parameter("shape", "TagLayout.of", wanted, shape, mend)
         return cls(row_bits, col_bits, 8 * size - row_bits - col_bits)
 
     @property
@@ -86,47 +76,18 @@ class TagLayout:
 
 @dataclass(frozen=True, eq=False)
 class TaggedSketch:
-    """Two sketches by the same A and B, of shape (m1, m2).
+    """Two sketches by the same A and B, of shape (m1, m2)."""
 
-    Attributes
-    ----------
-    values : ndarray of an unsigned type of b bits
-        Sketch of the bit patterns modulo 2^b.
-    tags : ndarray of uint64
-        Sketch of the tags modulo 2^(8 size), size as in `TagLayout`.
-    """
-
-    values: Values
-    tags: Words
+    values: Values  # of the bit patterns modulo 2^b, of an unsigned type of b bits
+    tags: Words  # of the tags modulo 2^(8 size), size as in `TagLayout`
 
 
 def tagged_sketch(entries: Entries, left: Ensemble, right: Ensemble) -> TaggedSketch:
-    """Sketch bit patterns together with their addresses.
-
-    Parameters
-    ----------
-    entries : Entries
-        Values of an unsigned type: view floats as integers of their size.
-    left, right : Ensemble
-        A, shape (m1, p1), and B, shape (m2, p2).
-
-    Returns
-    -------
-    TaggedSketch
-
-    Raises
-    ------
-    InputError
-        If the values are no unsigned integers, or shapes do not fit.
-    """
+    """Sketch bit patterns, values of an unsigned type, together with their addresses."""
     if entries.values.dtype.kind != "u":
-        raise InputError.parameter(
-            "entries",
-            "tagged_sketch",
-            "unsigned integers",
-            entries.values.dtype.name,
-            "Give the bit patterns: `matrix.view(numpy.uint32)` for float32.",
-        )
+        mend = "Give the bit patterns: `matrix.view(numpy.uint32)` for float32."
+        found = entries.values.dtype.name
+        raise InputError.parameter("entries", "tagged_sketch", "unsigned integers", found, mend)
     layout = TagLayout.of(entries.shape)
     tags = layout.tags(entries.rows, entries.cols, entries.values.astype(WORD))
     tagged = Entries(entries.shape, entries.rows, entries.cols, tags)
@@ -146,9 +107,6 @@ def decode_tagged(
 
     Parameters
     ----------
-    measured : TaggedSketch
-    left, right : Ensemble
-        Those of the sketch.
     core : bool
         Whether a small rest that peeling cannot enter is solved as a linear system.
     max_rounds : int
@@ -158,11 +116,6 @@ def decode_tagged(
     -------
     Decoded
         RECOVERED means that both sketches are explained exactly.
-
-    Raises
-    ------
-    InputError
-        If shapes or types do not fit.
     """
     for part in (measured.values, measured.tags):
         check_sketch(part, left, right, "decode_tagged")
@@ -173,7 +126,7 @@ def decode_tagged(
     layout = TagLayout.of(shape)
     values = measured.values.ravel().copy()
     tags = measured.tags.ravel() & layout.mask
-    found: list[tuple[IntArray, IntArray, Values]] = []
+    found: list[Triples] = []
 
     def subtract(rows: IntArray, cols: IntArray, chosen: Values, their: Words) -> IntArray:
         places = buckets(left, right, rows, cols)
@@ -202,10 +155,10 @@ def decode_tagged(
                 solved = rows.size
                 subtract(rows, cols, chosen, their)
     wrong = int(np.count_nonzero((values != 0) | (tags != 0)))
-    verdict = Verdict.CAPPED if rounds >= max_rounds else Verdict.STUCK
+    verdict = Ending.CAPPED if rounds >= max_rounds else Ending.STUCK
     return Decoded(
-        _collected(shape, found, values.dtype),
-        Verdict.RECOVERED if wrong == 0 else verdict,
+        Entries.gather(shape, found, values.dtype),
+        Ending.RECOVERED if wrong == 0 else verdict,
         wrong / max(values.size, 1),
         rounds,
         solved,
@@ -230,18 +183,6 @@ def _singles(
     rows, cols, where = rows[fits], cols[fits], where[fits]
     _, first = np.unique(rows * right.n + cols, return_index=True)
     return rows[first], cols[first], where[first]
-
-
-def _collected(
-    shape: tuple[int, int],
-    found: list[tuple[IntArray, IntArray, Values]],
-    dtype: np.dtype[np.unsignedinteger],
-) -> Entries:
-    if not found:
-        none = np.empty(0, dtype=np.int64)
-        return Entries(shape, none, none, np.empty(0, dtype))
-    rows, cols, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Entries.gather(shape, rows, cols, values)
 
 
 def _mixed(rows: IntArray, cols: IntArray, values: Words) -> Words:

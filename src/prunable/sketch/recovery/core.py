@@ -29,18 +29,10 @@ Core = tuple[IntArray, IntArray, Values, Values]
 def candidates(
     alive: NDArray[np.bool_], left: Ensemble, right: Ensemble
 ) -> tuple[IntArray, IntArray] | None:
-    """List the positions none of whose measurements is explained yet.
+    """List the positions, rows and columns, none of whose measurements is explained yet.
 
-    Parameters
-    ----------
-    alive : ndarray of bool, shape (m1 * m2,)
-        Measurements whose residual is not 0.
-    left, right : Ensemble
-
-    Returns
-    -------
-    tuple of ndarray of int64, shape (K,), or None
-        Rows and columns; None if there are more than `MOST_CANDIDATES`.
+    `alive` are the (m1 * m2,) measurements whose residual is not 0. None if the positions are
+    more than `MOST_CANDIDATES`.
     """
     grid = alive.reshape(left.m, right.m)
     in_rows, in_cols = np.asarray(grid.any(axis=1)), np.asarray(grid.any(axis=0))
@@ -62,9 +54,8 @@ def modular_core(values: Values, tags: Values, left: Ensemble, right: Ensemble) 
 
     Parameters
     ----------
-    values, tags : ndarray of unsigned types, shape (m1 * m2,)
+    values, tags : (m1 * m2,) arrays of unsigned types
         Residuals of the two sketches.
-    left, right : Ensemble
 
     Returns
     -------
@@ -87,21 +78,10 @@ def modular_core(values: Values, tags: Values, left: Ensemble, right: Ensemble) 
 
 
 def solve_modular(matrix: NDArray[np.uint64], right: NDArray[np.uint64]) -> Values | None:
-    """Solve M x = y modulo 2^64 where elimination finds an odd pivot for every unknown.
+    """Solve M x = y modulo 2^64, (R, K) by (R, C), if elimination finds an odd pivot everywhere.
 
-    Parameters
-    ----------
-    matrix : ndarray of uint64, shape (R, K)
-    right : ndarray of uint64, shape (R, C)
-
-    Returns
-    -------
-    ndarray of uint64, shape (K, C), or None
-        The only solution; None if a pivot is missing or the system contradicts itself.
-
-    Notes
-    -----
-    A solution modulo 2^64 is one modulo every smaller power, so both channels share one matrix.
+    The only solution, (K, C); None if a pivot is missing or the system contradicts itself. A
+    solution modulo 2^64 is one modulo every smaller power, so both channels share one matrix.
     """
     size = matrix.shape[1]
     work = np.concatenate([matrix, right], axis=1)
@@ -126,9 +106,8 @@ def real_core(
 
     Parameters
     ----------
-    residual, tolerance : ndarray, shape (m1 * m2,)
+    residual, tolerance : (m1 * m2,) arrays
         What is left of the sketch, and up to which size it counts as 0.
-    left, right : Ensemble
 
     Returns
     -------

@@ -14,7 +14,7 @@ from scipy.sparse.linalg import lsqr
 
 from prunable.errors import InputError
 from prunable.sketch.recovery.ensembles import Ensemble
-from prunable.sketch.recovery.entries import Decoded, Entries, Verdict
+from prunable.sketch.recovery.entries import Decoded, Ending, Entries
 from prunable.sketch.recovery.sketching import buckets, check_sketch
 
 MOST_ITERATIONS = 2_000
@@ -34,14 +34,10 @@ def decode_l1(
     max_iterations: int = MOST_ITERATIONS,
     step: float = 0.03,
 ) -> Decoded:
-    """Decode Y = A X B^T by Douglas-Rachford iterations on the l1 problem.
+    """Decode Y = A X B^T, (m1, m2), by Douglas-Rachford iterations on the l1 problem.
 
     Parameters
     ----------
-    measured : ndarray of float64, shape (m1, m2)
-        Y.
-    left, right : Ensemble
-        A and B.
     max_iterations : int
         Cap, >= 1.
     step : float
@@ -53,11 +49,6 @@ def decode_l1(
         Every 50 iterations the support found so far is refitted by least squares; RECOVERED
         means that this explains Y to a relative residual of 1e-11 with fewer entries than half
         the measurements.
-
-    Raises
-    ------
-    InputError
-        If shapes or types do not fit, or the sketch is not finite.
 
     Notes
     -----
@@ -75,7 +66,7 @@ def decode_l1(
     threshold = step * float(np.abs(z).max(initial=0.0))
     best = _refit(np.zeros_like(z), measured, left, right, 0)
     for iteration in range(1, max_iterations + 1):
-        if best.verdict == Verdict.RECOVERED:
+        if best.verdict == Ending.RECOVERED:
             break
         shrunk = np.sign(z) * np.maximum(np.abs(z) - threshold, 0.0)
         reflected = 2 * shrunk - z
@@ -114,7 +105,7 @@ def _refit(
     residual = rest / whole if whole > 0 else 0.0
     kept = np.abs(values) > EXPLAINED * np.abs(values).max(initial=0.0)
     entries = Entries(matrix.shape, rows[kept], cols[kept], values[kept])
-    verdict = Verdict.CAPPED
+    verdict = Ending.CAPPED
     if residual <= EXPLAINED and sparse_enough:
-        verdict = Verdict.RECOVERED if unique else Verdict.AMBIGUOUS
+        verdict = Ending.RECOVERED if unique else Ending.AMBIGUOUS
     return Decoded(entries, verdict, residual, iteration)

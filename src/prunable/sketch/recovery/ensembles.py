@@ -18,18 +18,10 @@ MOST_REDRAWS = 100
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """A 0/1 matrix of shape (m, n) with the same number of ones in every column.
-
-    Attributes
-    ----------
-    m : int
-        Rows: measurements.
-    neighbours : ndarray of int64, shape (n, delta)
-        Rows of the ones of each column, increasing.
-    """
+    """A 0/1 matrix of shape (m, n) with the same number of ones in every column."""
 
     m: int
-    neighbours: IntArray
+    neighbours: IntArray  # (n, delta): rows of the ones of each column, increasing
 
     @property
     def n(self) -> int:
@@ -64,30 +56,16 @@ class Ensemble:
 
 
 def delta_random(n: int, m: int, delta: int, generator: np.random.Generator) -> Ensemble:
-    """Draw a delta-random bipartite ensemble: each column gets `delta` rows uniformly.
+    """Draw a delta-random bipartite ensemble: each of n columns gets `delta` of m rows uniformly.
+
+    No two columns are equal: a column that repeats an earlier one is drawn anew, since entries
+    of one row in equal columns have the same sketch and nothing can part them.
 
     Parameters
     ----------
-    n : int
-        Columns, >= 0.
-    m : int
-        Rows, so many that n columns can differ.
-    delta : int
-        Ones in a column, 1 <= delta <= m.
     generator : numpy.random.Generator
         Its raw 64-bit words are used, so the same bit generator gives the same ensemble under
         every version of NumPy.
-
-    Returns
-    -------
-    Ensemble
-        No two columns are equal: a column that repeats an earlier one is drawn anew, since
-        entries of one row in equal columns have the same sketch and nothing can part them.
-
-    Raises
-    ------
-    InputError
-        If the sizes do not fit.
 
     Notes
     -----
@@ -98,17 +76,11 @@ def delta_random(n: int, m: int, delta: int, generator: np.random.Generator) -> 
     if n < 0:
         raise InputError.parameter("n", "delta_random", ">= 0", n)
     if not 1 <= delta <= m:
-        raise InputError.parameter(
-            "delta", "delta_random", f"between 1 and m = {m}", delta, "Take more measurements."
-        )
+        wanted = f"between 1 and m = {m}"
+        raise InputError.parameter("delta", "delta_random", wanted, delta, "Measure more.")
     if math.comb(m, delta) < n:
-        raise InputError.parameter(
-            "m",
-            "delta_random",
-            f"so large that {n} columns of {delta} ones can differ",
-            m,
-            "Take more measurements, or another delta.",
-        )
+        wanted, mend = f"{n} columns of {delta} ones can differ", "Measure more, or another delta."
+        raise InputError.parameter("m", "delta_random", f"so large that {wanted}", m, mend)
     neighbours = _subsets(n, m, delta, generator)
     for _ in range(MOST_REDRAWS):
         _, first = np.unique(neighbours, axis=0, return_index=True)
@@ -116,27 +88,12 @@ def delta_random(n: int, m: int, delta: int, generator: np.random.Generator) -> 
             return Ensemble(m, neighbours)
         again = np.setdiff1d(np.arange(n), first)
         neighbours[again] = _subsets(again.size, m, delta, generator)
-    raise InputError.parameter(
-        "m",
-        "delta_random",
-        f"so large that {n} random columns of {delta} ones differ",
-        m,
-        "Take more measurements.",
-    )
+    wanted = f"so large that {n} random columns of {delta} ones differ"
+    raise InputError.parameter("m", "delta_random", wanted, m, "Measure more.")
 
 
 def identity(n: int) -> Ensemble:
-    """Return the identity as an ensemble: a dimension that is not sketched.
-
-    Parameters
-    ----------
-    n : int
-
-    Returns
-    -------
-    Ensemble
-        m = n, delta = 1.
-    """
+    """Return the identity as an ensemble: a dimension that is not sketched."""
     return Ensemble(n, np.arange(n, dtype=np.int64)[:, None])
 
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from prunable.errors import InputError
 
 IntArray = NDArray[np.int64]
 # float64 for the paper's sketch of real numbers; an unsigned type for exact sketches of bits
 Values = NDArray[Any]
+Triples = tuple[IntArray, IntArray, Values]
 
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """The nonzero entries of a matrix, in C order, no position twice.
+    """The nonzero entries of a (p1, p2) matrix, in C order, no position twice.
 
-    Attributes
-    ----------
-    shape : tuple of (int, int)
-        p1 rows and p2 columns.
-    rows, cols : ndarray of int64, shape (S,)
-    values : ndarray, shape (S,)
-        float64, or an unsigned integer type.
+    Values are float64, or of an unsigned integer type.
     """
 
     shape: tuple[int, int]
@@ -38,19 +34,7 @@ class Entries:
     def of(cls, matrix: NDArray[Any]) -> Entries:
         """Gather the entries of a dense matrix that are not 0.
 
-        Parameters
-        ----------
-        matrix : ndarray, shape (p1, p2)
-            Real numbers, which become float64, or unsigned integers, which stay as they are.
-
-        Returns
-        -------
-        Entries
-
-        Raises
-        ------
-        InputError
-            If it is no matrix, or holds NaN or infinities.
+        Real numbers, which must be finite, become float64; unsigned integers stay as they are.
         """
         matrix = np.asarray(matrix)
         if matrix.ndim != 2:
@@ -58,33 +42,22 @@ class Entries:
         if matrix.dtype.kind != "u":
             matrix = matrix.astype(np.float64)
             if not np.isfinite(matrix).all():
-                raise InputError.parameter(
-                    "matrix",
-                    "Entries.of",
-                    "finite",
-                    "NaN or infinity",
-                    "Sketch the bit patterns (an unsigned view) instead; they may be anything.",
-                )
+                mend = "Sketch the bit patterns (an unsigned view) instead; they may be anything."
+                found = "NaN or infinity"
+                raise InputError.parameter("matrix", "Entries.of", "finite", found, mend)
         rows, cols = np.nonzero(matrix)
         shape = (int(matrix.shape[0]), int(matrix.shape[1]))
         return cls(shape, rows.astype(np.int64), cols.astype(np.int64), matrix[rows, cols])
 
     @classmethod
     def gather(
-        cls, shape: tuple[int, int], rows: IntArray, cols: IntArray, values: Values
+        cls, shape: tuple[int, int], parts: Sequence[Triples], dtype: DTypeLike = np.float64
     ) -> Entries:
-        """Sort entries into C order; equal positions are added up, zeros left out.
-
-        Parameters
-        ----------
-        shape : tuple of (int, int)
-        rows, cols : ndarray of int64, shape (K,)
-        values : ndarray, shape (K,)
-
-        Returns
-        -------
-        Entries
-        """
+        """Sort parts of entries into C order; equal positions are added up, zeros left out."""
+        if not parts:
+            none = np.empty(0, dtype=np.int64)
+            return cls(shape, none, none, np.empty(0, dtype))
+        rows, cols, values = (np.concatenate(part) for part in zip(*parts, strict=True))
         keys, place = np.unique(rows * shape[1] + cols, return_inverse=True)
         total = np.zeros(keys.size, values.dtype)
         np.add.at(total, place, values)
@@ -96,14 +69,27 @@ class Entries:
         """Entries that are not 0."""
         return int(self.rows.size)
 
+    @property
+    def fullest(self) -> tuple[int, int]:
+        """Entries in the fullest row, and in the fullest column."""
+        rows, cols = (int(np.bincount(lines).max(initial=0)) for lines in (self.rows, self.cols))
+        return rows, cols
+
     def dense(self) -> Values:
         """Return the whole matrix, shape (p1, p2)."""
         matrix = np.zeros(self.shape, self.values.dtype)
         matrix[self.rows, self.cols] = self.values
         return matrix
 
+    def equals(self, other: Entries) -> bool:
+        """Whether both are the same matrix, value for value."""
+        return all(
+            np.array_equal(getattr(self, part), getattr(other, part))
+            for part in ("rows", "cols", "values")
+        )
 
-class Verdict(StrEnum):
+
+class Ending(StrEnum):
     """How a decoder ended."""
 
     # the decoded matrix has the given sketch: exactly for integers, to rounding for reals
@@ -123,9 +109,8 @@ class Decoded:
     Attributes
     ----------
     entries : Entries
-        Best account of the matrix; the truth only under `Verdict.RECOVERED`, and then up to the
+        Best account of the matrix; the truth only under `Ending.RECOVERED`, and then up to the
         chance that another sparse matrix has the same sketch.
-    verdict : Verdict
     residual : float
         ||Y - A X B^T|| / ||Y|| in Frobenius norm, 0 for a sketch of zeros; for integers, which
         have no size modulo a power of 2, the share of measurements that differ.
@@ -136,7 +121,7 @@ class Decoded:
     """
 
     entries: Entries
-    verdict: Verdict
+    verdict: Ending
     residual: float
     rounds: int
     core: int = 0

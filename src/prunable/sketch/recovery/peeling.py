@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from prunable.errors import InputError
 from prunable.sketch.recovery.core import real_core
 from prunable.sketch.recovery.ensembles import Ensemble
-from prunable.sketch.recovery.entries import Decoded, Entries, IntArray, Values, Verdict
+from prunable.sketch.recovery.entries import Decoded, Ending, Entries, IntArray, Triples, Values
 from prunable.sketch.recovery.sketching import buckets, check_sketch
 
 MOST_ROUNDS = 1_000
@@ -40,10 +40,8 @@ def peel(
 
     Parameters
     ----------
-    measured : ndarray, shape (m1, m2)
+    measured : (m1, m2) array
         Y: float64, or unsigned integers, which are decoded modulo their power of 2.
-    left, right : Ensemble
-        A and B.
     core : bool
         Whether a small rest that peeling cannot enter is solved by least squares or l1; real
         numbers only.
@@ -56,11 +54,6 @@ def peel(
         RECOVERED means that the sketch is explained: exactly for integers; for real numbers up
         to the rounding of the additions and subtractions, which is followed measurement by
         measurement. Integers are exact bit for bit, real numbers carry that rounding.
-
-    Raises
-    ------
-    InputError
-        If shapes or types do not fit, or the sketch is not finite.
     """
     check_sketch(measured, left, right, "peel")
     if max_rounds < 1:
@@ -70,7 +63,7 @@ def peel(
     size = np.abs(rest) if real else rest
     # how far each measurement may be from exact arithmetic
     slack = ROUNDING * size if real else np.zeros(rest.size)
-    found: list[tuple[IntArray, IntArray, Values]] = []
+    found: list[Triples] = []
 
     def subtract(rows: IntArray, cols: IntArray, values: Values, doubt: FloatArray) -> None:
         places = buckets(left, right, rows, cols)
@@ -105,12 +98,11 @@ def peel(
     else:
         residual = np.count_nonzero(wrong) / max(wrong.size, 1)
     if explained:
-        verdict = Verdict.RECOVERED if unique else Verdict.AMBIGUOUS
+        verdict = Ending.RECOVERED if unique else Ending.AMBIGUOUS
     else:
-        verdict = Verdict.CAPPED if rounds >= max_rounds else Verdict.STUCK
-    return Decoded(
-        _collected((left.n, right.n), found, rest.dtype), verdict, residual, rounds, solved
-    )
+        verdict = Ending.CAPPED if rounds >= max_rounds else Ending.STUCK
+    entries = Entries.gather((left.n, right.n), found, rest.dtype)
+    return Decoded(entries, verdict, residual, rounds, solved)
 
 
 def _singles(
@@ -196,15 +188,3 @@ def _expanded(counts: IntArray) -> tuple[IntArray, IntArray]:
     """Owner and rank of each of sum(counts) items: (0, 0), (0, 1), ..., (1, 0), ..."""
     owner = np.repeat(np.arange(counts.size), counts)
     return owner, np.arange(owner.size) - (np.cumsum(counts) - counts)[owner]
-
-
-def _collected(
-    shape: tuple[int, int],
-    found: list[tuple[IntArray, IntArray, Values]],
-    dtype: np.dtype[np.generic],
-) -> Entries:
-    if not found:
-        none = np.empty(0, dtype=np.int64)
-        return Entries(shape, none, none, np.empty(0, dtype))
-    rows, cols, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Entries.gather(shape, rows, cols, values)

@@ -47,12 +47,10 @@ def sketch_size(
     delta: int = TAGGED_DELTA,
     line_factor: float = LINE_FACTOR,
 ) -> SketchSize:
-    """Choose the size of a sketch that peeling decodes.
+    """Choose the size of a sketch that peeling decodes, of a matrix of S entries, (p1, p2).
 
     Parameters
     ----------
-    entries : Entries
-        The S entries of X, shape (p1, p2).
     factor : float
         About factor^2 S measurements: (m1, m2) = factor sqrt(S) (sqrt(p1/p2), sqrt(p2/p1)), so
         that m = factor sqrt(n j) for n x n matrices of j entries a row.
@@ -61,15 +59,6 @@ def sketch_size(
     line_factor : float
         Measurements m2 (m1) for each entry of the fullest row (column), at least: the entries
         of one row meet the same rows of Y, and only B keeps them apart.
-
-    Returns
-    -------
-    SketchSize
-
-    Raises
-    ------
-    InputError
-        If a factor is not positive or `delta` is below 2.
     """
     if not (0 < factor < math.inf and 0 < line_factor < math.inf):
         raise InputError.parameter(
@@ -78,8 +67,7 @@ def sketch_size(
     if delta < 2:
         raise InputError.parameter("delta", "sketch_size", ">= 2", delta)
     p1, p2 = entries.shape
-    fullest_row = int(np.bincount(entries.rows).max(initial=0))
-    fullest_col = int(np.bincount(entries.cols).max(initial=0))
+    fullest_row, fullest_col = entries.fullest
     total = factor**2 * entries.count
 
     def side(n: int, wanted: float, fullest: int) -> tuple[int, int]:
@@ -107,19 +95,15 @@ class Sizes:
 
     Attributes
     ----------
-    dense : float
-        p1 p2 numbers as they are, bytes.
-    bitmask : float
-        A bit for each position and the values that are not 0, bytes.
+    dense, bitmask : float
+        p1 p2 numbers as they are; a bit for each position and the values that are not 0.
     entropy : float
         log2 C(p1 p2, S) bits for the positions, and for the values the fewer of their own bits
-        and an adaptive code of their alphabet, bytes.
+        and an adaptive code of their alphabet.
     sketch : float
-        Values and tags of a decodable sketch, bytes.
-    dense_count, nonzero_count : int
-        p1 p2 and S.
-    sketch_count : int
-        Measurements of the same sketch: real parameters of the reduced description.
+        Values and tags of a decodable sketch.
+    dense_count, nonzero_count, sketch_count : int
+        p1 p2, S, and the measurements of the sketch: real parameters of the reduced description.
     theory_count : float
         (j p) ln(p)^2, the paper's number with constant 1: j the fullest line, p the larger
         side.
@@ -139,21 +123,8 @@ class Sizes:
 
 
 def compare_sizes(entries: Entries, size: SketchSize) -> Sizes:
-    """Compare a sketch with plainer descriptions of the same matrix.
+    """Compare a sketch that decodes with plainer descriptions of the same bit patterns.
 
-    Parameters
-    ----------
-    entries : Entries
-        Bit patterns, of an unsigned type.
-    size : SketchSize
-        Of a sketch that decodes.
-
-    Returns
-    -------
-    Sizes
-
-    Notes
-    -----
     `theory_count` is Theorem 5.1 and the count below Theorem 5.2 of the 2023 paper.
     """
     p1, p2 = entries.shape
@@ -162,9 +133,6 @@ def compare_sizes(entries: Entries, size: SketchSize) -> Sizes:
     positions = (positions - float(gammaln(total - entries.count + 1))) / math.log(2)
     values = min(8.0 * width * entries.count, _alphabet_bits(entries.values))
     p = max(p1, p2)
-    fullest = max(
-        int(np.bincount(entries.rows).max(initial=0)), int(np.bincount(entries.cols).max(initial=0))
-    )
     logs = math.log(p) ** 2 if p else 0.0
     return Sizes(
         dense=total * width,
@@ -174,7 +142,7 @@ def compare_sizes(entries: Entries, size: SketchSize) -> Sizes:
         dense_count=total,
         nonzero_count=entries.count,
         sketch_count=size.measurements,
-        theory_count=fullest * p * logs,
+        theory_count=max(entries.fullest) * p * logs,
         code_count=entries.count * logs,
     )
 

@@ -13,25 +13,10 @@ CHUNK = 1 << 18
 
 
 def sketch(entries: Entries, left: Ensemble, right: Ensemble) -> Values:
-    """Sketch a sparse matrix: Y = A X B^T.
+    """Sketch a sparse matrix X, (p1, p2), by A, (m1, p1), and B, (m2, p2): Y = A X B^T.
 
-    Parameters
-    ----------
-    entries : Entries
-        X, shape (p1, p2). Real numbers are added in float64; unsigned integers of b bits modulo
-        2^b, which loses nothing.
-    left, right : Ensemble
-        A, shape (m1, p1), and B, shape (m2, p2); they may be the same.
-
-    Returns
-    -------
-    ndarray, shape (m1, m2)
-        Y, of the type of the values. Each entry is added to delta_A delta_B measurements.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit.
+    Real numbers are added in float64; unsigned integers of b bits modulo 2^b, which loses
+    nothing. Each entry is added to delta_A delta_B measurements.
     """
     check_shapes(entries.shape, left, right, "sketch")
     result = np.zeros(left.m * right.m, entries.values.dtype)
@@ -43,17 +28,9 @@ def sketch(entries: Entries, left: Ensemble, right: Ensemble) -> Values:
 
 
 def buckets(left: Ensemble, right: Ensemble, rows: IntArray, cols: IntArray) -> IntArray:
-    """List the measurements that entries take part in.
+    """List the measurements that K entries take part in, as indices into the flattened sketch.
 
-    Parameters
-    ----------
-    left, right : Ensemble
-    rows, cols : ndarray of int64, shape (K,)
-
-    Returns
-    -------
-    ndarray of int64, shape (K, delta_A * delta_B)
-        Indices into the flattened sketch.
+    The shape is (K, delta_A * delta_B).
     """
     above = left.neighbours[rows] * right.m
     both = above[:, :, None] + right.neighbours[cols][:, None, :]
@@ -61,48 +38,19 @@ def buckets(left: Ensemble, right: Ensemble, rows: IntArray, cols: IntArray) -> 
 
 
 def check_shapes(shape: tuple[int, ...], left: Ensemble, right: Ensemble, where: str) -> None:
-    """Refuse ensembles that do not fit a matrix.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of X.
-    left, right : Ensemble
-    where : str
-        Function to name.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse ensembles that do not fit a matrix."""
     if shape != (left.n, right.n):
-        raise InputError.parameter(
-            "left, right", where, f"ensembles of {shape} columns", (left.n, right.n)
-        )
+        wanted = f"ensembles of {shape} columns"
+        raise InputError.parameter("left, right", where, wanted, (left.n, right.n))
 
 
 def check_sketch(measured: Values, left: Ensemble, right: Ensemble, where: str) -> None:
-    """Refuse a sketch that does not fit its ensembles, or is not finite.
-
-    Parameters
-    ----------
-    measured : ndarray
-        Y.
-    left, right : Ensemble
-    where : str
-        Function to name.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a sketch that does not fit its ensembles, or is not finite."""
     if measured.shape != (left.m, right.m):
-        raise InputError.parameter(
-            "measured", where, f"of shape {(left.m, right.m)}, as the ensembles say", measured.shape
-        )
+        wanted = f"of shape {(left.m, right.m)}, as the ensembles say"
+        raise InputError.parameter("measured", where, wanted, measured.shape)
     if measured.dtype.kind not in "fu":
-        raise InputError.parameter(
-            "measured", where, "float64 or unsigned integers", measured.dtype.name
-        )
+        wanted = "float64 or unsigned integers"
+        raise InputError.parameter("measured", where, wanted, measured.dtype.name)
     if measured.dtype.kind == "f" and not np.isfinite(measured).all():
         raise InputError.parameter("measured", where, "finite", "NaN or infinity")

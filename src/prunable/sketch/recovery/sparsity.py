@@ -19,16 +19,9 @@ CHERNOFF = math.log(27) - 2
 class DistributedSparsity:
     """The smallest (j_r, j_c) for which a matrix is (j_r, j_c)-distributed sparse.
 
-    Attributes
-    ----------
-    j_r, j_c : int
-        Entries that are not 0 in the fullest row, and in the fullest column.
-    mean_row, mean_col : float
-        The same, on average.
-    share : float
-        S / (p1 p2): the share kept.
-    diagonal : bool
-        Whether no diagonal entry is 0, which Definition 5.1 asks for and recovery does not need.
+    j_r and j_c are the entries that are not 0 in the fullest row and column, `share` is
+    S / (p1 p2), and `diagonal` says whether no diagonal entry is 0, which Definition 5.1 asks
+    for and recovery does not need.
     """
 
     j_r: int
@@ -42,24 +35,13 @@ class DistributedSparsity:
 def distributed_sparsity(entries: Entries) -> DistributedSparsity:
     """Measure how evenly the entries of a matrix are spread.
 
-    Parameters
-    ----------
-    entries : Entries
-        Of shape (p1, p2).
-
-    Returns
-    -------
-    DistributedSparsity
-
-    Notes
-    -----
     Definition 5.1 of "Generalization Bounds for MBP via Sparse Matrix Sketching" (2023).
     """
     p1, p2 = entries.shape
-    total = p1 * p2
+    total, (j_r, j_c) = p1 * p2, entries.fullest
     return DistributedSparsity(
-        j_r=int(np.bincount(entries.rows).max(initial=0)),
-        j_c=int(np.bincount(entries.cols).max(initial=0)),
+        j_r=j_r,
+        j_c=j_c,
         mean_row=entries.count / p1 if p1 else 0.0,
         mean_col=entries.count / p2 if p2 else 0.0,
         share=entries.count / total if total else 0.0,
@@ -112,15 +94,6 @@ def sparsity_bound(shape: tuple[int, int], chi: float, slack: float) -> Sparsity
         randomised magnitude pruning of strength d on Gaussian weights (Lemma 4.1).
     slack : float
         lambda >= 1: factor of Markov's inequality on the number kept.
-
-    Returns
-    -------
-    SparsityBound
-
-    Raises
-    ------
-    InputError
-        If an argument is out of its range.
 
     Notes
     -----
