@@ -20,18 +20,16 @@ from rich.progress import track
 from prunable.data.loaders import load
 from prunable.files import write_bytes, write_json, write_text
 from prunable.nets.models import Architecture, build
-from prunable.nets.prune.iterative import (
-    Rewind,
-    Round,
+from prunable.nets.prune.iterative import Rewind, Round, iterate
+from prunable.nets.prune.retraining import hold_masks
+from prunable.nets.prune.strategies import MagnitudePruning
+from prunable.nets.prune.tickets import (
     Ticket,
     apply_ticket_,
-    iterate,
     random_ticket,
     save_ticket,
     shuffle_masks,
 )
-from prunable.nets.prune.retraining import hold_masks
-from prunable.nets.prune.strategies import MagnitudePruning
 from prunable.nets.train.settings import TrainingSettings
 from prunable.nets.train.training import evaluate, train
 from prunable.numerics.randomness import child_seed, rng

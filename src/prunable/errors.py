@@ -6,6 +6,8 @@ Every class carries the exit status that the command line returns for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class PrunableError(Exception):
     """Base class of every error this package raises on purpose."""
@@ -60,3 +62,22 @@ class RunsFailedError(PrunableError):
     """Some runs of an experiment failed; the finished ones are kept."""
 
     exit_code = 5
+
+
+def check_one_of(value: object, choices: Iterable[object], param: str, where: str) -> None:
+    """Raise the standard InputError unless a value is one of the choices."""
+    known = tuple(choices)
+    if value not in known:
+        raise InputError.parameter(param, where, f"one of {known}", value)
+
+
+def check_between(value: float, low: float, high: float, param: str, where: str) -> None:
+    """Raise the standard InputError unless low <= value <= high; NaN is neither."""
+    if not low <= value <= high:
+        raise InputError.parameter(param, where, f"between {low:g} and {high:g}", value)
+
+
+def check_at_least(value: float, least: float, param: str, where: str) -> None:
+    """Raise the standard InputError unless value >= least."""
+    if not value >= least:
+        raise InputError.parameter(param, where, f"at least {least:g}", value)

@@ -283,7 +283,6 @@ def _budget(
 
 def _strategy(method: Method, allocation: Divided, center: Literal["zero", "median"]) -> Strategy:
     from prunable.nets.prune.strategies import (
-        Allocation,
         MagnitudePruning,
         MedianCentred,
         NodePruning,
@@ -293,7 +292,7 @@ def _strategy(method: Method, allocation: Divided, center: Literal["zero", "medi
     )
 
     strategies: dict[Method, Any] = {
-        Method.MAGNITUDE: MagnitudePruning(allocation=Allocation(allocation.value)),
+        Method.MAGNITUDE: MagnitudePruning(allocation=allocation.value),
         Method.UNIT: NodePruning(axis="unit"),
         Method.NODE: NodePruning(axis="input"),
         Method.KERNEL: NodePruning(axis="kernel"),

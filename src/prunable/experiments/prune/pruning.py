@@ -17,7 +17,6 @@ from prunable.errors import InputError, PrunableError, UnsupportedModelError
 from prunable.experiments.train.networks import as_tensors
 from prunable.nets.archive import save_tensors
 from prunable.nets.models import ARCHITECTURE, NETS, network_of, read_weights, stored_architecture
-from prunable.nets.prune.footprint import compare
 from prunable.nets.prune.masks import mask_of
 from prunable.nets.prune.plan import Budget, PruningPlan
 from prunable.nets.prune.pruning import PruningResult, prune
@@ -26,6 +25,7 @@ from prunable.nets.prune.sparse_file import save_sparse
 from prunable.nets.prune.strategies import Strategy
 from prunable.nets.shrink.export import save_exported, save_onnx
 from prunable.nets.shrink.factoring import factor
+from prunable.nets.shrink.footprint import compare
 from prunable.nets.shrink.sparse_layers import sparsify
 from prunable.nets.shrink.surgery import ShrinkResult, shrink
 from prunable.nets.shrink.torch_pruning_backend import StructuralResult, shrink_structurally

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -20,12 +20,12 @@ from prunable.nets.prune.plan import Keep, PruningPlan, Scope
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.saliency import fisher_saliency, gradient_saliency
 from prunable.nets.prune.strategies import (
-    Allocation,
     MagnitudePruning,
     NodePruning,
     RandomizedMagnitudePruning,
     RandomPruning,
     SaliencyPruning,
+    ShareRule,
     SingularValuePruning,
     Strategy,
 )
@@ -65,8 +65,8 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("magnitude, layer-wise", "layer", _plain(MagnitudePruning())),
     *(
         Contender(f"magnitude, {a}", "global", _plain(MagnitudePruning(allocation=a)))
-        for a in Allocation
-        if a != Allocation.THRESHOLD
+        for a in get_args(ShareRule)
+        if a != "threshold"
     ),
     Contender(
         "hessian",

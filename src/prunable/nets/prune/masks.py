@@ -13,18 +13,8 @@ from prunable.nets.prune.plan import LayerPlan, PruningPlan
 def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: PruningPlan) -> None:
     """Set what a plan prunes to 0, or to the plan's own fill, in place.
 
-    Singular values are pruned in the product that they make up.
-
-    Parameters
-    ----------
-    named_parameters : iterable of (str, Tensor)
-        Such as `model.named_parameters()`; may hold more than the plan names.
-    plan : PruningPlan
-
-    Raises
-    ------
-    InputError
-        If a planned parameter is missing or has another shape; then nothing is changed.
+    Singular values are pruned in the product that they make up. `named_parameters` may hold more
+    than the plan names; an InputError, if one is missing or of another shape, changes nothing.
     """
     parameters = dict(named_parameters)
     problems = list(_problems(parameters, plan))
@@ -58,19 +48,9 @@ def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iter
 
 
 def mask_of(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
-    """Expand what a plan keeps to the weights of a parameter.
+    """What a plan keeps, not of singular values, as bools in the shape (out, in, ...) of a weight.
 
-    Parameters
-    ----------
-    layer : LayerPlan
-        Of any axis but singular values.
-    shape : torch.Size
-        Shape of the parameter, (out, in, ...).
-
-    Returns
-    -------
-    Tensor of bool
-        In that shape, on the CPU; memory may be shared between entries.
+    On the CPU; memory may be shared between entries.
     """
     out, width = layer.shape
     inputs = width // layer.taps
@@ -83,6 +63,14 @@ def mask_of(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
     # the plan's array is read-only, which torch does not know
     kept = torch.from_numpy(layer.kept.copy()).reshape(sizes)
     return kept.expand(out, inputs, layer.taps).reshape(shape)
+
+
+def masks_of(
+    plan: PruningPlan, named_parameters: Iterable[tuple[str, torch.Tensor]]
+) -> dict[str, torch.Tensor]:
+    """The masks of all layers of a plan that has any, by parameter; see `hold_masks`."""
+    named = dict(named_parameters)
+    return {layer.name: mask_of(layer, named[layer.name].shape) for layer in plan.layers}
 
 
 def fill_of(layer: LayerPlan, weights: torch.Tensor) -> torch.Tensor:

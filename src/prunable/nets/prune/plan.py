@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, InputError, check_between, check_one_of
+from prunable.results import Result
 
 Scope = Literal["layer", "global"]
 Axis = Literal["weight", "unit", "input", "kernel", "singular_value"]
@@ -19,75 +21,39 @@ Axis = Literal["weight", "unit", "input", "kernel", "singular_value"]
 
 @dataclass(frozen=True)
 class Keep:
-    """Keep a share of the candidates.
-
-    Parameters
-    ----------
-    kappa : float
-        Kept share in [0, 1].
-    scope : {"layer", "global"}
-        The share of each layer, or of all layers together with one threshold.
-
-    Raises
-    ------
-    InputError
-        If a value is out of range.
-    """
+    """Keep a share kappa of the candidates: of each layer, or of all layers with one threshold."""
 
     kappa: float
     scope: Scope = "layer"
 
     def __post_init__(self) -> None:
-        _check_share(self.kappa, "kappa", "Keep")
-        if self.scope not in get_args(Scope):
-            raise InputError.parameter("scope", "Keep", f"one of {get_args(Scope)}", self.scope)
+        check_between(self.kappa, 0, 1, "kappa", "Keep")
+        check_one_of(self.scope, get_args(Scope), "scope", "Keep")
 
 
 @dataclass(frozen=True)
 class Error:
-    """Keep as little of each layer as a relative compression error allows.
-
-    Parameters
-    ----------
-    eps : float
-        Largest ||w_hat - w||_p / ||w||_p of each layer, in [0, 1].
-    p : float
-        Order of the norm, positive and finite.
-
-    Raises
-    ------
-    InputError
-        If a value is out of range.
-    """
+    """Keep as little of each layer as a relative error eps = ||w_hat - w||_p / ||w||_p allows."""
 
     eps: float
     p: float = 2.0
 
     def __post_init__(self) -> None:
-        _check_share(self.eps, "eps", "Error")
+        check_between(self.eps, 0, 1, "eps", "Error")
         check_order(self.p, "Error")
 
 
 @dataclass(frozen=True)
 class Energy:
-    """Keep as little of each layer as retains a share of its squared norm.
+    """Keep as little of each layer as retains a share ||w_hat||_2^2 / ||w||_2^2.
 
-    Parameters
-    ----------
-    share : float
-        Least ||w_hat||_2^2 / ||w||_2^2 of each layer, in [0, 1]. The squared criterion with
-        tolerance 0.1 is `Energy(0.9)`.
-
-    Raises
-    ------
-    InputError
-        If `share` is out of range.
+    The squared criterion with tolerance 0.1 is `Energy(0.9)`.
     """
 
     share: float
 
     def __post_init__(self) -> None:
-        _check_share(self.share, "share", "Energy")
+        check_between(self.share, 0, 1, "share", "Energy")
 
     @property
     def eps(self) -> float:
@@ -102,11 +68,6 @@ class Energy:
 
 
 Budget = Keep | Error | Energy
-_BUDGETS: dict[str, type[Keep] | type[Error] | type[Energy]] = {
-    "keep": Keep,
-    "error": Error,
-    "energy": Energy,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,32 +76,22 @@ class LayerPlan:
 
     Attributes
     ----------
-    name : str
-        Name of the parameter.
     shape : tuple of int
-        Shape (out, in) of the layer's `WeightView`.
-    axis : {"weight", "unit", "input", "kernel", "singular_value"}
+        Shape (out, in * taps) of the layer's `WeightView`.
+    axis
         What is pruned: single weights; rows (hidden units, filters); the columns of one input
         (input nodes, channels); the taps of one (output, input) pair; or singular values.
-    kept : ndarray of bool, shape (n_total,)
-        Which of them are kept, in C order, singular values from the largest; stored as a
-        read-only copy.
-    eps : float
-        Realised relative l_p error.
-    p : float
-        Its order.
-    kappa_asked : float, optional
+    kept : (n_total,) array of bool
+        Which of them are kept, in C order, singular values from the largest; read-only.
+    eps, p
+        Realised relative l_p error, and its order.
+    kappa_asked
         Share the budget asked of this layer; None if it asked for something else.
-    taps : int
+    taps
         Entries of a convolution's kernel; 1 for other layers.
-    fill : ndarray, shape (out or 1, inputs or 1, taps or 1), optional
+    fill : array of shape (out or 1, inputs or 1, taps or 1), optional
         What pruned weights are set to; None is 0. Singular values are those of the weights less
         this.
-
-    Raises
-    ------
-    InputError
-        If `axis` is unknown or `kept` does not fit `shape`.
     """
 
     name: str
@@ -154,7 +105,7 @@ class LayerPlan:
     fill: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        check_axis(self.axis, "LayerPlan")
+        check_one_of(self.axis, get_args(Axis), "axis", "LayerPlan")
         # what nobody can write need not be copied
         kept = np.array(self.kept, copy=np.asarray(self.kept).flags.writeable or None)
         expected = (candidates(self.shape, self.taps, self.axis),)
@@ -170,7 +121,7 @@ class LayerPlan:
 
     @property
     def n_total(self) -> int:
-        """Number of candidates: weights, units, input nodes or kernels."""
+        """Number of candidates: weights, units, input nodes, kernels or singular values."""
         return self.kept.size
 
     @property
@@ -199,25 +150,24 @@ class LayerPlan:
             return self.n_kept * (sum(self.shape) + 1)
         return self.n_kept * (self.n_parameters // self.n_total)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Counts, shares and errors, without the mask."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "axis": self.axis,
+            "n_total": self.n_total,
+            "n_kept": self.n_kept,
+            "kappa_asked": self.kappa_asked,
+            "kappa": self.kappa,
+            "eps": self.eps,
+            "p": self.p,
+        }
+
 
 @dataclass(frozen=True, eq=False)
-class PruningPlan:
-    """What is kept of the planned layers of a network; others are not counted.
-
-    Attributes
-    ----------
-    method : str
-        Name of the strategy.
-    budget : Keep, Error or Energy
-        What was asked.
-    layers : tuple of LayerPlan
-        One per layer, at least one, with different names.
-
-    Raises
-    ------
-    InputError
-        If there is no layer, or two share a name.
-    """
+class PruningPlan(Result):
+    """What is kept of the planned layers of a network, named differently; others do not count."""
 
     method: str
     budget: Budget
@@ -253,35 +203,17 @@ class PruningPlan:
             "kappa": self.kappa,
             "n_parameters": self.n_parameters,
             "n_parameters_kept": self.n_parameters_kept,
-            "layers": [
-                {
-                    "name": layer.name,
-                    "shape": list(layer.shape),
-                    "axis": layer.axis,
-                    "n_total": layer.n_total,
-                    "n_kept": layer.n_kept,
-                    "kappa_asked": layer.kappa_asked,
-                    "kappa": layer.kappa,
-                    "eps": layer.eps,
-                    "p": layer.p,
-                }
-                for layer in self.layers
-            ],
+            "layers": self._rows(),
         }
+
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        return [layer.to_dict() for layer in self.layers]
 
 
 def plan_to_json(plan: PruningPlan) -> str:
-    """Write a whole plan, masks included, as JSON text.
+    """Write a whole plan as JSON text: `PruningPlan.to_dict`, the masks, `taps` and `fill`.
 
-    Parameters
-    ----------
-    plan : PruningPlan
-
-    Returns
-    -------
-    str
-        What `PruningPlan.to_dict` says; each layer's `kept` as base64 of its bits, the first in
-        the highest bit, and `taps` and `fill`.
+    Each layer's `kept` is base64 of its bits, the first in the highest bit.
     """
     document = plan.to_dict()
     for entry, layer in zip(document["layers"], plan.layers, strict=True):
@@ -293,26 +225,12 @@ def plan_to_json(plan: PruningPlan) -> str:
 
 
 def plan_from_json(text: str) -> PruningPlan:
-    """Read what `plan_to_json` wrote.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    PruningPlan
-        Equal in every mask and number.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the text is not that of a plan.
-    """
+    """Read what `plan_to_json` wrote, equal in every mask and number; else DataIntegrityError."""
+    budgets = {"keep": Keep, "error": Error, "energy": Energy}
     try:
         document = json.loads(text)
         fields = dict(document["budget"])
-        budget = _BUDGETS[fields.pop("kind")](**fields)
+        budget = budgets[fields.pop("kind")](**fields)
         layers = tuple(_layer_from(entry) for entry in document["layers"])
         return PruningPlan(document["method"], budget, layers)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -353,18 +271,7 @@ def candidates(shape: tuple[int, int], taps: int, axis: Axis) -> int:
     }[axis]
 
 
-def check_axis(axis: str, where: str) -> None:
-    """Raise InputError unless `axis` names what can be pruned."""
-    if axis not in get_args(Axis):
-        raise InputError.parameter("axis", where, f"one of {get_args(Axis)}", axis)
-
-
 def check_order(p: float, where: str) -> None:
     """Raise InputError unless `p` is the order of a (quasi-)norm: positive and finite."""
     if not 0 < p < math.inf:
         raise InputError.parameter("p", where, "positive and finite", p)
-
-
-def _check_share(share: float, param: str, where: str) -> None:
-    if not 0 <= share <= 1:
-        raise InputError.parameter(param, where, "between 0 and 1", share)

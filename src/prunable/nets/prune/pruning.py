@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,34 +17,22 @@ from prunable.nets.prune.plan import Budget, PruningPlan
 from prunable.nets.prune.strategies import Strategy
 from prunable.numerics.parallel import each
 from prunable.numerics.randomness import rng
+from prunable.results import Result
 
 
 @dataclass(frozen=True)
-class PruningResult:
-    """What was pruned.
+class PruningResult(Result):
+    """What was pruned, in the model itself: its numbers, and those that are not zero."""
 
-    Attributes
-    ----------
-    plan : PruningPlan
-    n_parameters : int
-        Numbers in the whole network, planned or not.
-    n_nonzero_before, n_nonzero : int
-        Those that are not zero, before and after.
-    """
+    copied: ClassVar[bool] = False
 
     plan: PruningPlan
-    n_parameters: int
+    n_parameters: int  # of the whole network, planned or not
     n_nonzero_before: int
     n_nonzero: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Summarise as plain JSON values, without the masks."""
-        return {
-            "plan": self.plan.to_dict(),
-            "n_parameters": self.n_parameters,
-            "n_nonzero_before": self.n_nonzero_before,
-            "n_nonzero": self.n_nonzero,
-        }
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        return [layer.to_dict() for layer in self.plan.layers]
 
 
 def prune(
@@ -58,27 +46,21 @@ def prune(
     force: bool = False,
     dry_run: bool = False,
 ) -> PruningResult:
-    """Prune a model in place.
+    """Prune a model in place, without a copy.
 
     Parameters
     ----------
-    model : Module or mapping of str to Tensor
+    model
         Tied parameters of a module are pruned once.
-    strategy : Strategy
-    budget : Keep, Error or Energy
-    only, exclude : sequence of str
+    only, exclude
         Names of parameters, or patterns with * and ?; exclusion wins. A strategy that removes
         units leaves the last matrix alone, whose units are the outputs, unless its name is given.
-    seed : int
+    seed
         Of strategies that draw.
-    force : bool
+    force
         Whether a layer may be pruned to nothing.
-    dry_run : bool
+    dry_run
         Whether to plan only.
-
-    Returns
-    -------
-    PruningResult
 
     Raises
     ------
@@ -93,17 +75,22 @@ def prune(
         inner = tuple(view for view in views if view.role != "output" or view.name in only)
         views = inner or views
     plan = strategy.plan(views, budget, rng=rng(seed, "prune"))
-    gone = [layer.name for layer in plan.layers if layer.n_kept == 0]
-    if gone and not force:
-        raise InputError(
-            f"The budget leaves nothing of {', '.join(gone)}. Keep more, exclude "
-            f"{'it' if len(gone) == 1 else 'them'}, or force it."
-        )
+    if not force:
+        check_not_emptied([x.name for x in plan.layers if x.n_kept == 0], "The budget")
     before = _nonzero(named)
     if not dry_run:
         apply_plan_(named.items(), plan)
     after = before - _lost(named, plan) if dry_run else _nonzero(named)
     return PruningResult(plan, sum(p.numel() for p in named.values()), before, after)
+
+
+def check_not_emptied(gone: Sequence[str], what: str) -> None:
+    """Raise InputError if there are layers of which `what` leaves nothing."""
+    if gone:
+        raise InputError(
+            f"{what} leaves nothing of {', '.join(gone)}. Keep more, exclude "
+            f"{'it' if len(gone) == 1 else 'them'}, or force it."
+        )
 
 
 def _selected(

@@ -23,18 +23,12 @@ def hold_masks(
 
     Parameters
     ----------
-    optimizer : torch.optim.Optimizer
-        Any, with any parameter groups. What it remembers of pruned weights, such as momentum,
-        is zeroed too.
-    named_parameters : iterable of (str, Parameter)
+    optimizer
+        What it remembers of pruned weights, such as momentum, is zeroed too.
+    named_parameters
         As `model.named_parameters()`; may hold more than the masks name.
     masks : mapping of str to bool Tensor
         What is kept of each parameter, in its shape; parameters without a mask train freely.
-
-    Returns
-    -------
-    MaskHandle
-        Can be removed.
 
     Raises
     ------
@@ -57,13 +51,7 @@ def hold_masks(
 
 
 class MaskHandle:
-    """Live connection between an optimizer and the masks it must respect.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The parameters that have a mask.
-    """
+    """Live connection between an optimizer and the masks, of parameters `names`, to respect."""
 
     def __init__(
         self,

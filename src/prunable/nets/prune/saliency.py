@@ -1,4 +1,4 @@
-"""Saliencies of a network's weights, from data."""
+"""Saliencies of a network's weights, from data; `SaliencyPruning` prunes by them."""
 
 from __future__ import annotations
 
@@ -26,24 +26,19 @@ def fisher_saliency(
 
     Parameters
     ----------
-    model : Module
+    model
         Left as it is; evaluated in its present mode, which should be `eval`.
-    x : Tensor, shape (n, ...)
-    y : Tensor, shape (n, ...)
-    loss : callable
+    loss
         Loss of a batch of one, in nats for a likelihood.
-    chunk : int
+    chunk
         Examples whose gradients are held at a time.
 
     Returns
     -------
     dict of str to ndarray
         w^2 E[g^2] / 2 of each parameter, g the gradient of one example: what the loss grows by
-        if the weight goes, to second order, with the Fisher information for the Hessian.
-
-    Notes
-    -----
-    LeCun, Denker and Solla (1990).
+        if the weight goes, to second order, with the Fisher information for the Hessian
+        (LeCun, Denker and Solla 1990).
     """
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     buffers = dict(model.named_buffers())
@@ -74,25 +69,10 @@ def gradient_saliency(
     loss: Loss = functional.cross_entropy,
     chunk: int = 1024,
 ) -> Saliencies:
-    """Magnitude times gradient of the mean loss.
+    """Magnitude times gradient of the mean loss of a batch, `chunk` examples at a time.
 
-    Parameters
-    ----------
-    model, x, y
-        As in `fisher_saliency`.
-    loss : callable
-        Mean loss of a batch.
-    chunk : int
-        Examples passed through the model at a time.
-
-    Returns
-    -------
-    dict of str to ndarray
-        |w g| of each parameter: what the loss changes by if the weight goes, to first order.
-
-    Notes
-    -----
-    Mozer and Smolensky (1989).
+    |w g| of each parameter is what the loss changes by if the weight goes, to first order
+    (Mozer and Smolensky 1989).
     """
     parameters = dict(model.named_parameters())
     sums = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in parameters.items()}

@@ -15,22 +15,16 @@ from prunable.nets.archive import load_tensors, save_tensors
 
 FORMAT = "bitmask-1"
 MASK, VALUES = "::mask", "::values"
+# What reading a header and tensors that do not belong together raises.
+DAMAGE = (KeyError, ValueError, RuntimeError, IndexError, TypeError, AttributeError)
+
+Tensors = dict[str, torch.Tensor]
 
 
 def save_sparse(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write tensors with zeros compactly to a safetensors file, atomically.
+    """Write tensors of any dtype with zeros compactly to a safetensors file, atomically.
 
-    Parameters
-    ----------
-    path : Path
-        Destination.
-    tensors : mapping of str to Tensor
-        Any dtype. A tensor that a bitmask does not make smaller is stored whole.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
+    A tensor that a bitmask does not make smaller is stored whole.
 
     Notes
     -----
@@ -38,67 +32,60 @@ def save_sparse(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     the first entry in the highest bit, and `NAME::values`, the entries that are not 0. The
     header's `shapes` maps NAME to its shape.
     """
-    stored: dict[str, torch.Tensor] = {}
-    shapes: dict[str, list[int]] = {}
-    for name, tensor in tensors.items():
-        packed = pack(tensor)
-        if packed is None:
-            stored[name] = tensor
-        else:
-            stored[name + MASK], stored[name + VALUES] = packed
-            shapes[name] = list(tensor.shape)
-    metadata = {"format": FORMAT, "shapes": json.dumps(shapes)}
-    save_tensors(path, stored, metadata)
+    stored, header = packed(tensors)
+    save_tensors(path, stored, header)
 
 
-def load_sparse(path: Path) -> dict[str, torch.Tensor]:
-    """Read a file of `save_sparse`; files of plain tensors are read as they are.
+def load_sparse(path: Path) -> Tensors:
+    """Read a file of `save_sparse`, or one of plain tensors, bit for bit except that -0 is 0.
 
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    dict of str to Tensor
-        Bit for bit what was saved, except that -0 became 0.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the file is damaged, or its parts do not fit.
+    A DataIntegrityError names a file that is damaged, or whose parts do not fit.
     """
     stored, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         return stored
     try:
-        shapes: dict[str, list[int]] = json.loads(metadata["shapes"])
-        whole = {}
-        for name, shape in shapes.items():
-            whole[name] = unpack(stored, name, shape)
-            del stored[name + MASK], stored[name + VALUES]
-    except (KeyError, ValueError, RuntimeError, IndexError, TypeError, AttributeError) as error:
+        return unpacked(stored, metadata)
+    except DAMAGE as error:
         raise DataIntegrityError(
             f"{path} is no whole file of pruned weights ({error}); write it again."
         ) from error
-    return stored | whole
 
 
-def pack(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Bits and values of a tensor, on the CPU; None where they are no smaller."""
-    flat = tensor.detach().cpu().contiguous().flatten()
-    used = flat != 0
-    size = -(-flat.numel() // 8) + int(used.sum()) * flat.element_size()
-    if size >= flat.numel() * flat.element_size():
-        return None
-    return torch.from_numpy(np.packbits(used.numpy())), flat[used]
+def packed(tensors: Mapping[str, torch.Tensor]) -> tuple[Tensors, dict[str, str]]:
+    """What a file holds of tensors, and its header, whose `shapes` are of those in bitmasks."""
+    stored: Tensors = {}
+    shapes: dict[str, list[int]] = {}
+    for name, tensor in tensors.items():
+        flat = tensor.detach().cpu().contiguous().flatten()
+        used = flat != 0
+        size = -(-flat.numel() // 8) + int(used.sum()) * flat.element_size()
+        if size >= flat.numel() * flat.element_size():
+            stored[name] = tensor
+            continue
+        stored[name + MASK] = torch.from_numpy(np.packbits(used.numpy()))
+        stored[name + VALUES] = flat[used]
+        shapes[name] = list(tensor.shape)
+    return stored, {"format": FORMAT, "shapes": json.dumps(shapes)}
 
 
-def unpack(stored: Mapping[str, torch.Tensor], name: str, shape: Sequence[int]) -> torch.Tensor:
-    """The tensor whose bits and values are stored under a name; KeyError if they are not."""
-    bits, values = stored[name + MASK], stored[name + VALUES]
-    size = math.prod(shape)
-    used = torch.from_numpy(np.unpackbits(bits.numpy())[:size].astype(np.bool_))
-    whole = torch.zeros(size, dtype=values.dtype)
+def unpacked(stored: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> Tensors:
+    """The tensors that `packed` was given; one of `DAMAGE` is raised if parts are missing."""
+    shapes: dict[str, list[int]] = json.loads(header["shapes"])
+    whole = {name: _unpacked(stored, name, shape) for name, shape in shapes.items()}
+    parts = {name + part for name in shapes for part in (MASK, VALUES)}
+    return {name: tensor for name, tensor in stored.items() if name not in parts} | whole
+
+
+def _unpacked(stored: Mapping[str, torch.Tensor], name: str, shape: Sequence[int]) -> torch.Tensor:
+    values = stored[name + VALUES]
+    used = unpacked_bits(stored[name + MASK], shape).flatten()
+    whole = torch.zeros(used.numel(), dtype=values.dtype)
     whole[used] = values
     return whole.reshape(tuple(shape))
+
+
+def unpacked_bits(bits: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """The bools whose bytes of 8, the first in the highest bit, these are, in a shape."""
+    flat = np.unpackbits(bits.numpy())[: math.prod(shape)]
+    return torch.from_numpy(flat.astype(np.bool_)).reshape(tuple(shape))

@@ -15,45 +15,27 @@ from torch import Tensor, nn
 
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
 from prunable.nets.archive import load_tensors, save_tensors
-from prunable.nets.prune.sparse_file import FORMAT, MASK, VALUES, pack, unpack
+from prunable.nets.prune.sparse_file import DAMAGE, VALUES, packed, unpacked
+from prunable.nets.shrink.modules import has_hooks, swap_
 from prunable.nets.shrink.onnx_export import OnnxResult, save_onnx
 from prunable.nets.shrink.sparse_layers import SparseLinear
+from prunable.results import Result
 
 __all__ = ["ExportResult", "OnnxResult", "load_exported", "save_exported", "save_onnx"]
 
 MANIFEST = "manifest"
-_DAMAGE = (KeyError, ValueError, RuntimeError, IndexError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
-class ExportResult:
-    """What an exported file holds.
-
-    Attributes
-    ----------
-    path : Path
-    bytes : int
-        Size of the file.
-    rebuilt_from_nothing : bool
-        Whether a loader needs no instance of the model's class.
-    n_bitmask : int
-        Tensors stored as a bitmask and values.
-    tied : mapping of str to str
-        Names that share the memory of another, by name.
-    sparse : tuple of str
-        Layers in compressed rows.
-    """
+class ExportResult(Result):
+    """What an exported file holds."""
 
     path: Path
     bytes: int
-    rebuilt_from_nothing: bool
-    n_bitmask: int
-    tied: Mapping[str, str]
-    sparse: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Summarise as plain JSON values."""
-        return vars(self) | {"path": str(self.path), "tied": dict(self.tied)}
+    rebuilt_from_nothing: bool  # whether a loader needs no instance of the model's class
+    n_bitmask: int  # tensors stored as a bitmask and values
+    tied: Mapping[str, str]  # names that share the memory of another, by name
+    sparse: tuple[str, ...]  # layers in compressed rows
 
 
 def save_exported(
@@ -63,17 +45,11 @@ def save_exported(
 
     Parameters
     ----------
-    path : Path
-        Destination.
-    model : Module
+    model
         Left untouched; stored in its own precision. Nested `nn.Sequential` of torch's layers are
         rebuilt from nothing; other classes need an instance, whose layers are then replaced.
-    metadata : mapping of str to str, optional
+    metadata
         Further text for the header.
-
-    Returns
-    -------
-    ExportResult
 
     Raises
     ------
@@ -93,15 +69,7 @@ def save_exported(
     """
     modules, sparse = _modules(model)
     state, tied = _state(model, sparse)
-    stored: dict[str, Tensor] = {}
-    shapes: dict[str, list[int]] = {}
-    for name, tensor in state.items():
-        packed = pack(tensor)
-        if packed is None:
-            stored[name] = tensor
-        else:
-            stored[name + MASK], stored[name + VALUES] = packed
-            shapes[name] = list(tensor.shape)
+    stored, header = packed(state)
     kind = type(model)
     manifest = {
         "class": f"{kind.__module__}.{kind.__qualname__}",
@@ -109,7 +77,7 @@ def save_exported(
         "tied": tied,
         "csr": sparse,
     }
-    header = {"format": FORMAT, "shapes": json.dumps(shapes), MANIFEST: json.dumps(manifest)}
+    header[MANIFEST] = json.dumps(manifest)
     try:
         save_tensors(path, stored, dict(metadata or {}) | header)
     except SafetensorError as error:  # the library's own writing meets the full disk
@@ -118,25 +86,22 @@ def save_exported(
             "What was there is unchanged."
         ) from error
     from_nothing = any(name == "" for name, _, _ in modules)
-    return ExportResult(path, path.stat().st_size, from_nothing, len(shapes), tied, tuple(sparse))
+    n_bitmask = sum(name.endswith(VALUES) for name in stored.keys() - state.keys())
+    return ExportResult(path, path.stat().st_size, from_nothing, n_bitmask, tied, tuple(sparse))
 
 
 def load_exported(path: Path, model: nn.Module | None = None, *, sparse: bool = True) -> nn.Module:
     """Rebuild a model from a file of `save_exported`.
 
+    The model is in evaluation mode, on the CPU, in the precision of the file.
+
     Parameters
     ----------
-    path : Path
-    model : Module, optional
+    model
         An instance of the class that was exported; changed in place. Needed unless the file
         rebuilds its model from nothing.
-    sparse : bool
+    sparse
         Whether layers that were exported in compressed rows run in them here.
-
-    Returns
-    -------
-    Module
-        In evaluation mode, on the CPU, in the precision of the file.
 
     Raises
     ------
@@ -147,17 +112,14 @@ def load_exported(path: Path, model: nn.Module | None = None, *, sparse: bool = 
     """
     stored, header = load_tensors(path)
     try:
-        shapes: dict[str, list[int]] = json.loads(header["shapes"])
+        state = unpacked(stored, header)
         manifest = json.loads(header[MANIFEST])
-        state = stored | {name: unpack(stored, name, shape) for name, shape in shapes.items()}
-        for name in shapes:
-            del state[name + MASK], state[name + VALUES]
         tied: dict[str, str] = manifest["tied"]
         state |= {name: state[first] for name, first in tied.items()}
         modules = [(name, _built(kind, options)) for name, kind, options in manifest["modules"]]
         compressed: list[str] = manifest["csr"]
         kind = manifest["class"]
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataIntegrityError(
             f"{path} is no whole exported model ({error!r}); write it again."
         ) from error
@@ -169,14 +131,14 @@ def load_exported(path: Path, model: nn.Module | None = None, *, sparse: bool = 
         for name, module in modules:
             if name:
                 assert model is not None
-                owner, _, own = name.rpartition(".")
-                setattr(model.get_submodule(owner), own, module)
+                _place(model, name, module)
             else:
                 model = module
         assert model is not None
         model.load_state_dict(state, assign=True)
         for name, first in tied.items():
-            _tie(model, name, first)
+            other, _, its = first.rpartition(".")
+            _place(model, name, getattr(model.get_submodule(other), its))
         model = _compressed(model, compressed if sparse else [])
     except (RuntimeError, AttributeError) as error:
         raise InputError(
@@ -194,7 +156,7 @@ def _modules(model: nn.Module) -> tuple[list[tuple[str, str, dict[str, Any]]], l
     found: list[tuple[str, str, dict[str, Any]]] = []
     sparse: list[str] = []
     for name, module in model.named_modules(remove_duplicate=False):
-        if module._forward_hooks or module._forward_pre_hooks:
+        if has_hooks(module):
             raise UnsupportedModelError(
                 f"`{name or type(module).__name__}` cannot be exported: it has hooks, which no "
                 "file holds. Remove them; masks of torch.nn.utils.prune by its `remove`."
@@ -224,7 +186,7 @@ def _options(module: nn.Module) -> dict[str, Any] | None:
     try:
         again = _built(kind.__name__, json.loads(json.dumps(options)))
         same = json.dumps(_arguments(again)) == json.dumps(options)
-    except (*_DAMAGE, NotImplementedError):
+    except (*DAMAGE, NotImplementedError):
         return None
     state, other = module.state_dict(), again.state_dict()
     shapes = {name: tensor.shape for name, tensor in state.items()}
@@ -285,23 +247,20 @@ def _built(kind: str, options: dict[str, Any]) -> nn.Module:
     return module
 
 
-def _tie(model: nn.Module, name: str, first: str) -> None:
-    """Make one parameter or buffer the same object as another."""
+def _place(model: nn.Module, name: str, part: object) -> None:
+    """Put a module, parameter or buffer under a dotted name."""
     owner, _, own = name.rpartition(".")
-    other, _, its = first.rpartition(".")
-    setattr(model.get_submodule(owner), own, getattr(model.get_submodule(other), its))
+    setattr(model.get_submodule(owner), own, part)
 
 
 def _compressed(model: nn.Module, names: list[str]) -> nn.Module:
     """Put compressed rows in place of linear layers; layers of the same numbers become one."""
     made: dict[tuple[int, int], SparseLinear] = {}
-    for name in names:
-        layer: Any = model.get_submodule(name)
+
+    def compressed(_: str, layer: Any) -> SparseLinear:
         numbers = (id(layer.weight), id(layer.bias))
         if numbers not in made:
             made[numbers] = SparseLinear.from_linear(layer)
-        if not name:
-            return made[numbers]
-        owner, _, own = name.rpartition(".")
-        setattr(model.get_submodule(owner), own, made[numbers])
-    return model
+        return made[numbers]
+
+    return swap_(model, names, compressed)

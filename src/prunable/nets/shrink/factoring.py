@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,83 +13,40 @@ from torch import Tensor, nn
 from prunable.nets.networks.equality import check_same, exact_outputs, expected_outputs
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import LayerPlan, PruningPlan
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+from prunable.nets.shrink.modules import CONVOLUTIONS, SmallerModel, count_parameters, shared, swap_
 
 
 @dataclass(frozen=True)
 class FactoredLayer:
-    """What became of one layer.
-
-    Attributes
-    ----------
-    name : str
-        Name of the parameter.
-    factored : bool
-        Whether the layer is now two.
-    reason : str
-        Why, in words.
-    rank : int
-        Kept singular values.
-    n_parameters_before, n_parameters : int
-        Weights of the layer, without its bias.
-    """
+    """What became of one layer, a parameter's `name`: whether it is now two, why, and its size."""
 
     name: str
     factored: bool
     reason: str
-    rank: int
-    n_parameters_before: int
+    rank: int  # kept singular values
+    n_parameters_before: int  # weights, without the bias
     n_parameters: int
 
 
 @dataclass(frozen=True, eq=False)
-class FactoredResult:
-    """A model with factored layers and the check that it computes the same.
+class FactoredResult(SmallerModel):
+    """A model with factored layers; `layers` are those whose singular values the plan prunes."""
 
-    Attributes
-    ----------
-    model : Module
-        A copy; in the training mode, precision and device of the given model.
-    max_difference : float
-        Largest |factored(example) - masked(example)|, in evaluation mode and float64.
-    layers : tuple of FactoredLayer
-        Those whose singular values the plan prunes.
-    n_parameters_before, n_parameters : int
-        Numbers in the given model and in the result, tied ones once.
-    """
-
-    model: nn.Module
-    max_difference: float
     layers: tuple[FactoredLayer, ...]
-    n_parameters_before: int
-    n_parameters: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Summarise as plain JSON values."""
-        return {
-            "max_difference": self.max_difference,
-            "n_parameters_before": self.n_parameters_before,
-            "n_parameters": self.n_parameters,
-            "layers": [vars(layer) for layer in self.layers],
-        }
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        return [vars(layer) for layer in self.layers]
 
 
 def factor(model: nn.Module, plan: PruningPlan, example: Any) -> FactoredResult:
-    """Replace layers of few singular values by two smaller ones.
+    """Replace layers of few singular values by two smaller ones, in a copy of the model.
 
     Parameters
     ----------
-    model : Module
-        Left untouched.
-    plan : PruningPlan
+    plan
         Applied whole; only layers whose singular values it prunes can become two.
     example : Tensor or tuple of Tensor
         Input of the check.
-
-    Returns
-    -------
-    FactoredResult
 
     Raises
     ------
@@ -118,7 +75,7 @@ def factor(model: nn.Module, plan: PruningPlan, example: Any) -> FactoredResult:
     for layer in spectral:
         reason = _obstacle(masked, layer)
         if reason is None:
-            module: Any = masked.get_submodule(layer.name.rpartition(".")[0])
+            module = masked.get_submodule(_owner(layer.name))
             factors[layer.name] = _factors(module, weights[layer.name], layer)
         else:
             reasons[layer.name] = reason
@@ -132,14 +89,17 @@ def factor(model: nn.Module, plan: PruningPlan, example: Any) -> FactoredResult:
                 del factors[name]
         result = _replaced(masked, factors)
         found = exact_outputs(result, example)
-    difference = check_same(found, expected, result, type(model).__name__, "factored")
     return FactoredResult(
         result,
-        difference,
+        check_same(found, expected, result, type(model).__name__, "factored"),
+        count_parameters(model),
+        count_parameters(result),
         tuple(_summary(layer, reasons.get(layer.name)) for layer in spectral),
-        sum(p.numel() for p in model.parameters()),
-        sum(p.numel() for p in result.parameters()),
     )
+
+
+def _owner(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _size(layer: LayerPlan) -> int:
@@ -158,8 +118,8 @@ def _summary(layer: LayerPlan, obstacle: str | None) -> FactoredLayer:
 
 def _obstacle(model: nn.Module, layer: LayerPlan) -> str | None:
     """Why a layer stays one matrix; None if it need not."""
-    owner, _, own = layer.name.rpartition(".")
-    module: Any = model.get_submodule(owner)
+    module: Any = model.get_submodule(_owner(layer.name))
+    own = layer.name.rpartition(".")[2]
     if type(module) not in (nn.Linear, *CONVOLUTIONS) or own != "weight":
         return f"{type(module).__name__} has no factored form here"
     if _size(layer) >= layer.n_parameters:
@@ -169,12 +129,7 @@ def _obstacle(model: nn.Module, layer: LayerPlan) -> str | None:
         return f"it has {module.groups} groups"
     if layer.fill is not None and layer.fill.any():
         return "it is filled with medians, which are no part of the factors"
-    owners = [m for m in model.modules() for p in m._parameters.values() if p is module.weight]
-    if len(owners) > 1:
-        return "its weights are tied to another layer's"
-    if module._forward_hooks or module._forward_pre_hooks:
-        return "it has hooks"
-    return None
+    return shared(model, module)
 
 
 def _factors(module: Any, weight: Tensor, layer: LayerPlan) -> nn.Sequential:
@@ -205,26 +160,23 @@ def _factors(module: Any, weight: Tensor, layer: LayerPlan) -> nn.Sequential:
             device="meta",
         )
         second = kind(rank, out, 1, bias=False, device="meta")
-    grad = weight.requires_grad
-    first.weight = nn.Parameter(inner.to(weight.dtype).contiguous(), requires_grad=grad)
-    second.weight = nn.Parameter(outer.to(weight.dtype).contiguous(), requires_grad=grad)
+    for made, values in ((first, inner), (second, outer)):
+        numbers = values.to(weight.dtype).contiguous()
+        made.weight = nn.Parameter(numbers, requires_grad=weight.requires_grad)
     return nn.Sequential(first, second).train(module.training)
 
 
 def _replaced(model: nn.Module, factors: Mapping[str, nn.Sequential]) -> nn.Module:
-    """Copy a model, with two layers where one was, under every name that it has."""
-    result = copy.deepcopy(model)
-    for name, factored in factors.items():
-        old: Any = result.get_submodule(name.rpartition(".")[0])
-        pair = copy.deepcopy(factored)
+    """Copy a model, with two layers where one was."""
+    pairs = {_owner(name): pair for name, pair in factors.items()}
+
+    def make(name: str, old: Any) -> nn.Module:
+        pair: Any = copy.deepcopy(pairs[name])
         pair[1].bias = old.bias  # the same parameter, so that ties last
-        if old is result:
-            return pair
-        for parent in list(result.modules()):
-            for own, child in list(parent._modules.items()):
-                if child is old:
-                    setattr(parent, own, pair)
-    return result
+        made: nn.Module = pair
+        return made
+
+    return swap_(copy.deepcopy(model), pairs, make)
 
 
 def _outputs(model: nn.Module, example: Any) -> list[Tensor] | str:

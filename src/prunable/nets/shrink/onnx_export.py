@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -20,40 +19,32 @@ import torch
 from torch import Tensor, nn
 
 from prunable.errors import InputError, UnsupportedModelError
+from prunable.extras import extra
 from prunable.files import atomic_write
 from prunable.nets.networks.equality import largest_difference, tensors_in, within_rounding
+from prunable.nets.shrink.modules import swap_
 from prunable.nets.shrink.sparse_layers import SparseLinear
+from prunable.results import Result
 
 LARGEST = 2**31 - 2**20  # bytes; what a protocol buffer holds, less the graph
 LOUDEST = 3  # onnxruntime's errors
 
+Exporter = Literal["dynamo", "torchscript"]  # which of torch's two exporters
+
 
 @dataclass(frozen=True)
-class OnnxResult:
+class OnnxResult(Result):
     """An ONNX file and its check.
 
-    Attributes
-    ----------
-    path : Path
-    bytes : int
-        Size of the file.
-    opset : int
-        Version of the standard's operators.
-    exporter : {"dynamo", "torchscript"}
-        Which of torch's two exporters wrote it.
-    max_difference : float
-        Largest |onnxruntime(x) - model(x)|, over the example and a batch of another size.
+    `max_difference` is the largest |onnxruntime(x) - model(x)|, over the example and a batch of
+    another size.
     """
 
     path: Path
     bytes: int
     opset: int
-    exporter: Literal["dynamo", "torchscript"]
+    exporter: Exporter
     max_difference: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Summarise as plain JSON values."""
-        return vars(self) | {"path": str(self.path)}
 
 
 def save_onnx(
@@ -63,20 +54,14 @@ def save_onnx(
 
     Parameters
     ----------
-    path : Path
-        Destination, one file.
-    model : Module
+    model
         Exported in evaluation mode and in its own precision; left untouched. Layers in
         compressed rows become whole matrices, for the format has no such product.
-    example : Tensor, shape (batch, ...)
+    example : (batch, ...) Tensor
         Input. The batch dimension of the file, named `batch`, is free; `input` and `output`
         are the names of what goes in and comes out.
-    opset : int, optional
+    opset
         Version of the operators; by default the newest that torch's exporter recommends.
-
-    Returns
-    -------
-    OnnxResult
 
     Raises
     ------
@@ -87,7 +72,7 @@ def save_onnx(
         If the model cannot be exported or run, is larger than 2 GB, or onnxruntime computes
         something else.
     """
-    onnx, runtime = _needed("onnx"), _needed("onnxruntime")
+    onnx, runtime = (extra(name, "save_onnx", "onnx") for name in ("onnx", "onnxruntime"))
     if example.ndim < 1 or example.numel() == 0:
         raise InputError.parameter(
             "example", "save_onnx", "a batch that is not empty", f"shape {tuple(example.shape)}"
@@ -111,9 +96,7 @@ def save_onnx(
             raise InputError(
                 f"`example` of shape {tuple(example.shape)} does not fit the model: {error}"
             ) from error
-    exporter: Literal["dynamo", "torchscript"] = (
-        "dynamo" if find_spec("onnxscript") else "torchscript"
-    )
+    exporter: Exporter = "dynamo" if find_spec("onnxscript") else "torchscript"
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "model.onnx"
         try:
@@ -140,55 +123,31 @@ def save_onnx(
     return OnnxResult(path, path.stat().st_size, versions[""], exporter, difference)
 
 
-def _needed(package: str) -> Any:
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise InputError(
-            f"`save_onnx` needs {package}, which is not installed. Install 'prunable[onnx]'."
-        ) from error
-
-
 def _dense(model: nn.Module) -> nn.Module:
     """Put whole matrices in place of compressed rows, in place."""
-    if isinstance(model, SparseLinear):
-        return model.to_linear()
-    for module in list(model.modules()):
-        for name, child in list(module._modules.items()):
-            if isinstance(child, SparseLinear):
-                setattr(module, name, child.to_linear())
-    return model
+    sparse = [name for name, module in model.named_modules() if isinstance(module, SparseLinear)]
+    return swap_(model, sparse, lambda _, old: old.to_linear())
 
 
 def _export(
-    model: nn.Module, example: Tensor, path: Path, exporter: str, opset: int | None
+    model: nn.Module, example: Tensor, path: Path, exporter: Exporter, opset: int | None
 ) -> None:
-    names: dict[str, Any] = {"input_names": ["input"], "output_names": ["output"]}
+    settings: dict[str, Any] = {
+        "input_names": ["input"],
+        "output_names": ["output"],
+        "opset_version": opset,
+        "verbose": False,
+    }
     if exporter == "dynamo":
         batch = torch.export.Dim("batch")
         program = torch.onnx.export(
-            model,
-            (example,),
-            dynamo=True,
-            dynamic_shapes=({0: batch},),
-            opset_version=opset,
-            verbose=False,
-            **names,
+            model, (example,), dynamo=True, dynamic_shapes=({0: batch},), **settings
         )
         assert program is not None
         program.save(path)
         return
     axes = {"input": {0: "batch"}, "output": {0: "batch"}}
-    torch.onnx.export(
-        model,
-        (example,),
-        path,
-        dynamo=False,
-        dynamic_axes=axes,
-        opset_version=opset,
-        verbose=False,
-        **names,
-    )
+    torch.onnx.export(model, (example,), path, dynamo=False, dynamic_axes=axes, **settings)
 
 
 def _run(runtime: Any, path: Path, batches: list[Tensor]) -> list[list[Tensor]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Literal
 
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from prunable.errors import InputError
 from prunable.nets.networks.equality import largest_difference, tensors_in
 from prunable.nets.networks.timing import interleaved_seconds
+from prunable.nets.shrink.modules import CONVOLUTIONS, has_hooks, shared, swap_
+from prunable.results import Result
 
 DENSEST = 0.5  # share of non-zeros from which compressed rows hold more bytes than the matrix
 GAIN = 0.95  # a layer changes if its time falls below this share, beyond the noise of the probe
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @cache
@@ -36,21 +37,12 @@ def _warned() -> None:
 class SparseLinear(nn.Module):
     """Apply a linear layer whose matrix is stored in compressed rows, with 32-bit indices.
 
-    Parameters
-    ----------
-    in_features, out_features : int
-    bias : bool
-        Whether there is one; zero at first.
-    device, dtype
-        As of `torch.nn.Linear`. torch multiplies compressed rows on the CPU in float32 and
-        float64.
-
-    Notes
-    -----
-    For inference: the values are not trained. A state dict holds `crow_indices`,
-    `col_indices`, `values` and `bias`; loading one adopts its number of non-zeros. The product
-    is that of the matrix and the transposed activations, whose columns stay adjacent from one
-    such layer to the next; `F.linear` with compressed rows is several times slower.
+    Made with zeros, and the arguments of `torch.nn.Linear`; torch multiplies compressed rows on
+    the CPU in float32 and float64. For inference: the values are not trained. A state dict holds
+    `crow_indices`, `col_indices`, `values` and `bias`; loading one adopts its number of
+    non-zeros. The product is that of the matrix and the transposed activations, whose columns
+    stay adjacent from one such layer to the next; `F.linear` with compressed rows is several
+    times slower.
     """
 
     crow_indices: Tensor
@@ -80,13 +72,7 @@ class SparseLinear(nn.Module):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear) -> SparseLinear:
-        """Compress a linear layer; the bias is the same parameter, not a copy.
-
-        Raises
-        ------
-        InputError
-            If there are 2^31 non-zeros or more.
-        """
+        """Compress a layer of less than 2^31 non-zeros; the bias is the same parameter."""
         weight = linear.weight.detach()
         used = weight != 0
         count = int(used.sum())
@@ -169,41 +155,29 @@ class SparseLinear(nn.Module):
 
 @dataclass(frozen=True)
 class LayerLayout:
-    """How one layer is stored after the probe.
-
-    Attributes
-    ----------
-    name : str
-        Name of the layer.
-    layout : {"csr", "dense"}
-    reason : str
-        Why, in words.
-    density : float
-        Share of weights that are not zero.
-    times : mapping of int to float
-        By batch size, median time of compressed rows relative to the dense layer's; empty if
-        the layer was not tried.
-    """
+    """How one layer is stored after the probe, and why."""
 
     name: str
     layout: Literal["csr", "dense"]
     reason: str
-    density: float
+    density: float  # share of weights that are not zero
+    # By batch size, median time of compressed rows relative to the dense layer's; empty if the
+    # layer was not tried.
     times: Mapping[int, float]
 
 
 @dataclass(frozen=True)
-class SparsifyReport:
+class SparsifyReport(Result):
     """What the probe found.
 
     Attributes
     ----------
-    layers : tuple of LayerLayout
+    layers
         Linear layers and convolutions.
-    times : mapping of int to float
+    times
         By batch size, median time of the returned model relative to the given one; 1 where
         nothing changed.
-    max_difference : float
+    max_difference
         Largest difference of the two models' outputs, in the model's own precision.
     """
 
@@ -216,36 +190,23 @@ class SparsifyReport:
         """Number of layers in compressed rows."""
         return sum(layer.layout == "csr" for layer in self.layers)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Summarise as plain JSON values."""
-        return {
-            "layers": [
-                vars(layer) | {"times": {str(b): t for b, t in layer.times.items()}}
-                for layer in self.layers
-            ],
-            "times": {str(b): t for b, t in self.times.items()},
-            "max_difference": self.max_difference,
-        }
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        return [vars(layer) for layer in self.layers]
 
 
 def sparsify(
     model: nn.Module, example_batches: Sequence[Tensor], *, repeats: int = 15
 ) -> tuple[nn.Module, SparsifyReport]:
-    """Store linear layers in compressed rows where that is faster on this machine.
+    """Copy a model, with linear layers in compressed rows where that is faster on this machine.
 
     Parameters
     ----------
-    model : Module
-        Left untouched.
-    example_batches : sequence of Tensor
+    model
+        Left untouched; the copy is in its training mode, precision and device.
+    example_batches
         Inputs of the batch sizes that count, one of each.
-    repeats : int
+    repeats
         Rounds of the probe, which times both layouts in turn.
-
-    Returns
-    -------
-    tuple of (Module, SparsifyReport)
-        A copy, in the training mode, precision and device of the given model.
 
     Raises
     ------
@@ -273,18 +234,18 @@ def sparsify(
                 decided[name] = _decide(dense, name, module, seen.get(name, []), batches, repeats)
         chosen = [name for name, layer in decided.items() if layer.layout == "csr"]
         trial = _with_sparse(dense, chosen)
-        times = {len(batch): 1.0 for batch in batches}
+        unchanged = {len(batch): 1.0 for batch in batches}
+        times = unchanged
         if chosen:
-            times = _relative_times(trial, dense, batches, repeats)
+            candidates = {"model": trial, "reference": dense}
+            times = _relative_times(candidates, batches, batches, repeats)
         slow = [size for size, ratio in times.items() if ratio > 1]
         if slow:
             # the sizes at which the whole loses, though each layer alone gains
             reason = f"the whole model is slower in compressed rows at batch size {slow[0]}"
             for name in chosen:
-                old = decided[name]
-                decided[name] = LayerLayout(name, "dense", reason, old.density, old.times)
-            chosen, times = [], {len(batch): 1.0 for batch in batches}
-            trial = dense
+                decided[name] = replace(decided[name], layout="dense", reason=reason)
+            chosen, times, trial = [], unchanged, dense
         difference = max(
             largest_difference(tensors_in(trial(batch)), tensors_in(dense(batch)))
             for batch in batches
@@ -345,12 +306,7 @@ def _decide(
         _with_sparse(model, [name])(batches[0])
     except (RuntimeError, AttributeError, NotImplementedError, InputError) as error:
         return LayerLayout(name, "dense", f"compressed rows fail here: {error}", density, {})
-    times = {}
-    for batch, x in zip(batches, inputs, strict=True):
-        found = interleaved_seconds(
-            {"csr": partial(sparse, x), "dense": partial(module, x)}, repeats=repeats
-        )
-        times[len(batch)] = float(np.median(found["csr"]) / np.median(found["dense"]))
+    times = _relative_times({"csr": sparse, "dense": module}, inputs, batches, repeats)
     worst = max(times, key=lambda size: times[size])
     share = f"{times[worst]:.2f} times the dense time at batch size {worst}"
     if times[worst] < GAIN:
@@ -364,39 +320,26 @@ def _obstacle(model: nn.Module, module: Any, density: float) -> str | None:
         return "convolution: torch has no sparse kernel for it"
     if type(module) is not nn.Linear:
         return f"{type(module).__name__} is more than a linear layer"
-    if module._forward_hooks or module._forward_pre_hooks:
-        return "it has hooks"
-    if density > DENSEST:
+    if density > DENSEST and not has_hooks(module):
         return f"{density:.0%} of its weights are not zero"
-    owners = [m for m in model.modules() for p in m._parameters.values() if p is module.weight]
-    if len(owners) > 1:
-        return "its weights are tied to another layer's"
-    return None
+    return shared(model, module)
 
 
 def _with_sparse(model: nn.Module, names: Sequence[str]) -> nn.Module:
     """Copy a model, with some linear layers in compressed rows."""
-    result = copy.deepcopy(model)
-    for name in names:
-        old: Any = result.get_submodule(name)
-        new = SparseLinear.from_linear(old)
-        if old is result:
-            return new
-        for parent in list(result.modules()):
-            for own, child in list(parent._modules.items()):
-                if child is old:
-                    setattr(parent, own, new)
-    return result
+    return swap_(copy.deepcopy(model), names, lambda _, old: SparseLinear.from_linear(old))
 
 
 def _relative_times(
-    model: nn.Module, reference: nn.Module, batches: Sequence[Tensor], repeats: int
+    pair: Mapping[str, Callable[[Tensor], object]],
+    inputs: Sequence[Tensor],
+    batches: Sequence[Tensor],
+    repeats: int,
 ) -> dict[int, float]:
+    """Median time of the first of a pair relative to that of the second, by batch size."""
     times = {}
-    for batch in batches:
-        found = interleaved_seconds(
-            {"model": partial(model, batch), "reference": partial(reference, batch)},
-            repeats=repeats,
-        )
-        times[len(batch)] = float(np.median(found["model"]) / np.median(found["reference"]))
+    for batch, x in zip(batches, inputs, strict=True):
+        calls = {name: partial(call, x) for name, call in pair.items()}
+        first, second = interleaved_seconds(calls, repeats=repeats).values()
+        times[len(batch)] = float(np.median(first) / np.median(second))
     return times

@@ -6,13 +6,13 @@ import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from prunable.errors import InputError, UnsupportedModelError
+from prunable.extras import extra
 from prunable.nets.networks.equality import (
     check_same,
     exact_inputs,
@@ -21,58 +21,36 @@ from prunable.nets.networks.equality import (
 )
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import PruningPlan
+from prunable.nets.shrink.modules import CONVOLUTIONS, ShrinkResult, count_parameters
+from prunable.nets.shrink.surgery.operations import pads_with_zeros
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+LAYERS = (nn.Linear, *CONVOLUTIONS)
 # what acts on channels one by one, and so hands constants on
 CHANNELWISE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.PReLU)
 CONSTANT = 1e-12  # spread of a constant channel, relative to its size
 
 
 @dataclass(frozen=True, eq=False)
-class StructuralResult:
-    """A smaller model and the check that it computes the same.
+class StructuralResult(ShrinkResult):
+    """A model whose pruned units Torch-Pruning cut out, checked on the example and another input.
 
-    Attributes
-    ----------
-    model : Module
-        The smaller copy, of the same classes; in the training mode, precision and device of the
-        given model.
-    max_difference : float
-        Largest |smaller(x) - masked(x)|, in evaluation mode and float64, over the example and
-        another input.
-    n_parameters_before, n_parameters : int
-        Numbers in the given model and in the smaller one, including added biases.
-    kept : mapping of str to (int, int)
-        Units and inputs left of each linear or convolutional layer, by its name.
-    removed, left : mapping of str to int
-        Units of each planned layer that were cut out, and those that stayed as zeros because
-        something else still needs their place.
+    `removed` and `left` count the units of each planned layer that were cut out, and those that
+    stayed as zeros because something else still needs their place.
     """
 
-    model: nn.Module
-    max_difference: float
-    n_parameters_before: int
-    n_parameters: int
-    kept: Mapping[str, tuple[int, int]]
     removed: Mapping[str, int]
     left: Mapping[str, int]
 
 
 def shrink_structurally(model: nn.Module, plan: PruningPlan, example: Any) -> StructuralResult:
-    """Cut the units that a plan prunes out of any graph that autograd can trace.
+    """Copy a model without the units that a plan prunes, of any graph that autograd can trace.
 
     Parameters
     ----------
-    model : Module
-        Left untouched.
-    plan : PruningPlan
+    plan
         Of units. Units that were zero before count as well.
     example : Tensor or tuple of Tensor
         Input or inputs; the dependencies are found by running them through the model.
-
-    Returns
-    -------
-    StructuralResult
 
     Raises
     ------
@@ -91,13 +69,7 @@ def shrink_structurally(model: nn.Module, plan: PruningPlan, example: Any) -> St
     that layer's bias, for Torch-Pruning itself would drop it. After each planned layer the model
     is compared with the masked one.
     """
-    try:
-        pruning: Any = import_module("torch_pruning")
-    except ImportError as error:
-        raise InputError(
-            "`shrink_structurally` needs torch-pruning, which is not installed. Install "
-            "'prunable[structural]'."
-        ) from error
+    pruning = extra("torch_pruning", "shrink_structurally", "structural")
     other = [layer.name for layer in plan.layers if layer.axis != "unit"]
     if other:
         raise InputError.parameter(
@@ -136,8 +108,8 @@ def shrink_structurally(model: nn.Module, plan: PruningPlan, example: Any) -> St
     return StructuralResult(
         small,
         difference,
-        sum(p.numel() for p in model.parameters()),
-        sum(p.numel() for p in small.parameters()),
+        count_parameters(model),
+        count_parameters(small),
         {
             name: (module.weight.shape[0], module.weight.shape[1])
             for name, module in small.named_modules()
@@ -298,12 +270,7 @@ def _shift(module: Any, own: str, seen: list[Tensor], places: list[int], name: s
     if not (high - low <= CONSTANT * (1 + high.abs())).all():
         _refuse(name, f"its pruned units are no constants at `{own}`, which reads them")
     value = values[:, 0]
-    padded = (
-        not isinstance(module, nn.Linear)
-        and module.padding_mode == "zeros"
-        and (module.padding == "same" if isinstance(module.padding, str) else any(module.padding))
-    )
-    if padded and value.any():
+    if pads_with_zeros(module) and value.any():
         _refuse(
             name,
             f"its pruned units have biases, which the zero padding of `{own}` cuts off at the "

@@ -1,6 +1,7 @@
 """One share divided among layers: against the rules written out."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import pytest
 from prunable.errors import InputError
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.plan import Keep
-from prunable.nets.prune.strategies import Allocation, MagnitudePruning
-from prunable.nets.prune.strategies.allocation import erk_counts
+from prunable.nets.prune.strategies import MagnitudePruning, ShareRule
+from prunable.nets.prune.strategies.sharing import erk_counts
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
 from prunable.numerics.weights.allocation import allocate
@@ -33,7 +34,7 @@ def masks(kappa, allocation, given=None):
     return [layer.kept for layer in plan.layers], plan
 
 
-@pytest.mark.parametrize("allocation", Allocation)
+@pytest.mark.parametrize("allocation", get_args(ShareRule))
 @pytest.mark.parametrize("kappa", [0.0, 0.01, 0.3, 0.77, 1.0])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_count_is_exact_and_each_layer_keeps_its_largest(allocation, kappa, dtype):
@@ -47,7 +48,7 @@ def test_count_is_exact_and_each_layer_keeps_its_largest(allocation, kappa, dtyp
             assert magnitudes[mask].min() >= magnitudes[~mask].max()
 
 
-@pytest.mark.parametrize("allocation", Allocation)
+@pytest.mark.parametrize("allocation", get_args(ShareRule))
 def test_ties_and_zeros(allocation):
     given = [WeightView("ones", np.ones((4, 5))), WeightView("zeros", np.zeros((3, 3)))]
     kept, plan = masks(0.5, allocation, given)
@@ -58,16 +59,16 @@ def test_ties_and_zeros(allocation):
 
 def test_relative_is_the_optimal_allocation():
     given = views()
-    kept, plan = masks(0.3, Allocation.RELATIVE)
+    kept, plan = masks(0.3, "relative")
     spent = sum(layer.eps**2 for layer in plan.layers)
     best = allocate([Magnitudes.of(v.matrix) for v in given], [spent])[0]
     assert list(best.kept) == [m.sum() for m in kept]
-    for other in Allocation:
+    for other in get_args(ShareRule):
         assert sum(layer.eps**2 for layer in masks(0.3, other)[1].layers) >= spent - 1e-12
 
 
 def test_common_eps_is_common():
-    _, plan = masks(0.3, Allocation.COMMON_EPS)
+    _, plan = masks(0.3, "common-eps")
     errors = [layer.eps for layer in plan.layers]
     # one weight of the smallest layer moves its error by a few percent
     assert max(errors) - min(errors) < 0.05
@@ -85,9 +86,9 @@ def test_lamp_is_its_definition():
     k = math.ceil(0.2 * pooled.size)
     expected = np.zeros(pooled.size, bool)
     expected[np.argsort(-pooled, kind="stable")[:k]] = True
-    np.testing.assert_array_equal(np.concatenate(masks(0.2, Allocation.LAMP)[0]), expected)
+    np.testing.assert_array_equal(np.concatenate(masks(0.2, "lamp")[0]), expected)
     # the largest weight of each layer scores 1: no layer dies while k is at least their number
-    assert all(m.any() for m in masks(0.002, Allocation.LAMP)[0])
+    assert all(m.any() for m in masks(0.002, "lamp")[0])
 
 
 def test_erk_is_its_definition():
@@ -119,7 +120,7 @@ def test_heavier_tails_keep_less_and_equal_tails_the_same_share():
         "large": 1e3 * r.standard_normal((200, 200)),
     }
     given = [WeightView(name, matrix) for name, matrix in matrices.items()]
-    kept, plan = masks(0.4, Allocation.TAIL, given)
+    kept, plan = masks(0.4, "tail", given)
     heavy, small, large = (layer.kappa for layer in plan.layers)
     assert heavy < 0.5 * small
     assert small == pytest.approx(large, rel=0.1)
@@ -127,5 +128,5 @@ def test_heavier_tails_keep_less_and_equal_tails_the_same_share():
     errors = [layer.eps for layer in plan.layers]
     assert errors[1] == pytest.approx(errors[2], rel=0.1)
     scaled = [WeightView(name, 3.0 * matrix) for name, matrix in matrices.items()]
-    for mask, other in zip(kept, masks(0.4, Allocation.TAIL, scaled)[0], strict=True):
+    for mask, other in zip(kept, masks(0.4, "tail", scaled)[0], strict=True):
         np.testing.assert_array_equal(mask, other)

@@ -11,18 +11,17 @@ from torch.nn import functional
 
 from prunable.errors import DataIntegrityError, InputError, PrunableError
 from prunable.nets.archive import load_tensors, save_tensors
-from prunable.nets.prune.iterative import (
+from prunable.nets.prune.iterative import iterate, kept_shares
+from prunable.nets.prune.retraining import hold_masks
+from prunable.nets.prune.strategies import MagnitudePruning, NodePruning, RandomPruning
+from prunable.nets.prune.tickets import (
     Ticket,
     apply_ticket_,
-    iterate,
-    kept_shares,
     load_ticket,
     random_ticket,
     save_ticket,
     shuffle_masks,
 )
-from prunable.nets.prune.retraining import hold_masks
-from prunable.nets.prune.strategies import MagnitudePruning, NodePruning, RandomPruning
 from prunable.nets.train.noise import HeavyTailedNoise, attach_noise
 
 

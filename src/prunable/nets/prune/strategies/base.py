@@ -1,49 +1,95 @@
-"""What every pruning strategy is."""
+"""What every pruning strategy is, and the way from scores and a budget to a plan."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from prunable.errors import InputError
 from prunable.nets.networks.views import WeightView
-from prunable.nets.prune.plan import Axis, Budget, PruningPlan
+from prunable.nets.prune.plan import Axis, Budget, Energy, Error, Keep, LayerPlan, PruningPlan
+from prunable.numerics.parallel import each
+from prunable.numerics.weights.compressibility import kept_counts, relative_error
+from prunable.numerics.weights.selection import Rounding, kept_count, top_k_masks
+
+Scores = NDArray[np.floating[Any]]
+Masks = list[NDArray[np.bool_]]
 
 
 class Strategy(Protocol):
-    """A way to choose what is pruned; it sees weights and never a model.
-
-    Attributes
-    ----------
-    axis : str
-        What is pruned; see `LayerPlan`.
-    """
+    """A way to choose what is pruned; it sees weights and never a model."""
 
     @property
     def axis(self) -> Axis:
-        """What is pruned."""
+        """What is pruned; see `LayerPlan`."""
 
     def plan(
         self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
     ) -> PruningPlan:
-        """Choose what to keep.
+        """Choose what to keep of exactly these layers, whatever their role.
 
-        Parameters
-        ----------
-        views : sequence of WeightView
-            Exactly the layers to prune, whatever their role; at least one.
-        budget : Keep, Error or Energy
-        rng : numpy.random.Generator
-            Source of randomness; deterministic strategies leave it untouched.
-
-        Returns
-        -------
-        PruningPlan
-            One layer plan per view, in the same order.
-
-        Raises
-        ------
-        InputError
-            If there is no view, or the strategy cannot meet such a budget.
+        The plan has one layer a view, in their order; strategies that draw nothing leave `rng`
+        untouched. An InputError says that there is no view, or that the budget does not suit.
         """
+
+
+def select(
+    scores: Sequence[Scores], budget: Budget, *, p: float, rounding: Rounding, where: str
+) -> Masks:
+    """Mark, of each layer's (n,) scores, those of largest absolute value that a budget keeps.
+
+    Parameters
+    ----------
+    p
+        Order of the scores' norm that is the norm of the weights; budgets of error must have the
+        same, or an InputError names it.
+    rounding
+        How `Keep` turns a share into a count.
+    where
+        Name of the strategy, for messages.
+    """
+    if isinstance(budget, Keep):
+        if budget.scope == "global":
+            total = sum(x.size for x in scores)
+            return top_k_masks(scores, kept_count(budget.kappa, total, rounding))
+        return top_of_each(scores, [kept_count(budget.kappa, x.size, rounding) for x in scores])
+    if not isinstance(budget, Error | Energy):
+        raise InputError.parameter("budget", f"{where}.plan", "Keep, Error or Energy", budget)
+    if budget.p != p:
+        raise InputError.parameter("p", where, f"the budget's order, {budget.p:g}", p)
+    return top_of_each(scores, [int(kept_counts(x, budget.eps, p)) for x in scores])
+
+
+def top_of_each(scores: Sequence[Scores], counts: Sequence[int]) -> Masks:
+    """Mark so many of the largest magnitudes of each layer."""
+    return [top_k_masks([x], n)[0] for x, n in zip(scores, counts, strict=True)]
+
+
+def plan_of(
+    method: str,
+    views: Sequence[WeightView],
+    budget: Budget,
+    axis: Axis,
+    masks: Masks,
+    norms: Sequence[Scores],
+    p: float,
+) -> PruningPlan:
+    """Put masks together into a plan; the l_p norms of the candidates give its errors."""
+    asked = budget.kappa if isinstance(budget, Keep) and budget.scope == "layer" else None
+    for kept in masks:
+        kept.flags.writeable = False
+    errors = each(lambda i: relative_error(norms[i], masks[i], p), range(len(masks)))
+    layers = (
+        LayerPlan(view.name, view.matrix.shape, axis, kept, eps, p, asked, view.taps)
+        for view, kept, eps in zip(views, masks, errors, strict=True)
+    )
+    return PruningPlan(method, budget, tuple(layers))
+
+
+def check_views(views: Sequence[WeightView], where: str) -> None:
+    """Raise InputError unless there is a view."""
+    if not views:
+        raise InputError.parameter("views", f"{where}.plan", "at least one view", "none")

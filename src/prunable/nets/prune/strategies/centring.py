@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.plan import Axis, Budget, PruningPlan
-from prunable.nets.prune.strategies.base import Strategy
-from prunable.nets.prune.strategies.budgets import check_views
+from prunable.nets.prune.strategies.base import Strategy, check_views
 
 CENTRED_OVER: dict[Axis, tuple[int, ...]] = {
     "weight": (0, 1, 2),
@@ -26,10 +25,7 @@ CENTRED_OVER: dict[Axis, tuple[int, ...]] = {
 class MedianCentred:
     """Any strategy, on weights less their medians; what it prunes becomes the median.
 
-    Parameters
-    ----------
-    strategy : Strategy
-        Sees the centred weights; errors, asked and realised, are relative to those.
+    The strategy sees the centred weights; errors, asked and realised, are relative to those.
 
     Notes
     -----

@@ -8,11 +8,11 @@ from typing import ClassVar, get_args
 
 import numpy as np
 
-from prunable.errors import InputError
+from prunable.errors import check_one_of
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.plan import Axis, Budget, Keep, PruningPlan, check_order
-from prunable.nets.prune.strategies.allocation import Allocation, allocate_masks
-from prunable.nets.prune.strategies.budgets import check_views, plan_of, select
+from prunable.nets.prune.strategies.base import check_views, plan_of, select
+from prunable.nets.prune.strategies.sharing import ShareRule, shared_masks
 from prunable.numerics.weights.selection import Rounding, kept_count
 
 
@@ -22,18 +22,13 @@ class MagnitudePruning:
 
     Parameters
     ----------
-    p : float
+    p
         Order in which plans report errors, and of error budgets; positive and finite. The kept
         weights do not depend on it.
-    rounding : {"ceil", "floor"}
+    rounding
         How `Keep` turns a share into a count; ceil as in the 2021 paper's definition.
-    allocation : Allocation
+    allocation
         How a share of all layers together is divided among them.
-
-    Raises
-    ------
-    InputError
-        If a value is out of range.
 
     Notes
     -----
@@ -44,34 +39,25 @@ class MagnitudePruning:
 
     p: float = 2.0
     rounding: Rounding = "ceil"
-    allocation: Allocation = Allocation.THRESHOLD
+    allocation: ShareRule = "threshold"
 
     def __post_init__(self) -> None:
-        check_order(self.p, "MagnitudePruning")
-        if self.rounding not in get_args(Rounding):
-            raise InputError.parameter(
-                "rounding", "MagnitudePruning", f"one of {get_args(Rounding)}", self.rounding
-            )
-        if self.allocation not in tuple(Allocation):
-            raise InputError.parameter(
-                "allocation",
-                "MagnitudePruning",
-                f"one of {[str(a) for a in Allocation]}",
-                self.allocation,
-            )
+        where = "MagnitudePruning"
+        check_order(self.p, where)
+        check_one_of(self.rounding, get_args(Rounding), "rounding", where)
+        check_one_of(self.allocation, get_args(ShareRule), "allocation", where)
 
     def plan(
         self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
     ) -> PruningPlan:
         """Choose the weights to keep; see `Strategy.plan`. The choice is not random."""
         del rng
-        check_views(views, "MagnitudePruning")
+        where = "MagnitudePruning"
+        check_views(views, where)
         weights = [view.matrix.ravel() for view in views]
         if isinstance(budget, Keep) and budget.scope == "global":
             count = kept_count(budget.kappa, sum(w.size for w in weights), self.rounding)
-            masks = allocate_masks(views, count, self.allocation)
+            masks = shared_masks(views, count, self.allocation)
         else:
-            masks = select(
-                weights, budget, p=self.p, rounding=self.rounding, where="MagnitudePruning"
-            )
+            masks = select(weights, budget, p=self.p, rounding=self.rounding, where=where)
         return plan_of("magnitude", views, budget, "weight", masks, weights, self.p)

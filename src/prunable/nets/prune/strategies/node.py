@@ -9,10 +9,10 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import check_one_of
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.plan import Axis, Budget, PruningPlan, check_order
-from prunable.nets.prune.strategies.budgets import check_views, plan_of, select
+from prunable.nets.prune.strategies.base import check_views, plan_of, select
 from prunable.numerics.weights.selection import Rounding
 
 NODE_AXES = ("unit", "input", "kernel")
@@ -24,22 +24,17 @@ class NodePruning:
 
     Parameters
     ----------
-    axis : {"unit", "input", "kernel"}
+    axis
         Nodes are the rows of the (out, in * taps) matrix, a hidden unit's incoming weights or
         a filter (the columns theta^i of Wan, Zaidi and Simsekli 2023, section 3); the
         columns of one input, an input node's or channel's outgoing weights (theorem 4 of
         Barsbey et al. 2021); or the kernels of a convolution (their code for networks with
         convolutions).
-    p : float
+    p
         Order of the norm, positive and finite. Error budgets must have the same order, since
         only then are the largest nodes the best to keep.
-    rounding : {"ceil", "floor"}
+    rounding
         How `Keep` turns a share into a count.
-
-    Raises
-    ------
-    InputError
-        If a value is out of range.
     """
 
     axis: Axis = "unit"
@@ -47,13 +42,9 @@ class NodePruning:
     rounding: Rounding = "ceil"
 
     def __post_init__(self) -> None:
-        if self.axis not in NODE_AXES:
-            raise InputError.parameter("axis", "NodePruning", f"one of {NODE_AXES}", self.axis)
+        check_one_of(self.axis, NODE_AXES, "axis", "NodePruning")
         check_order(self.p, "NodePruning")
-        if self.rounding not in get_args(Rounding):
-            raise InputError.parameter(
-                "rounding", "NodePruning", f"one of {get_args(Rounding)}", self.rounding
-            )
+        check_one_of(self.rounding, get_args(Rounding), "rounding", "NodePruning")
 
     def plan(
         self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator

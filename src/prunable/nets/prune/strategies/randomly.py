@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.plan import Axis, Budget, Keep, PruningPlan
-from prunable.nets.prune.strategies.budgets import check_views, plan_of
+from prunable.nets.prune.strategies.base import check_views, plan_of
 from prunable.numerics.weights.selection import kept_count
 
 
@@ -27,13 +27,7 @@ class RandomPruning:
     def plan(
         self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
     ) -> PruningPlan:
-        """Choose the weights to keep; see `Strategy.plan`.
-
-        Raises
-        ------
-        InputError
-            If the budget is not `Keep`: chance keeps no promise about errors.
-        """
+        """Choose the weights to keep; the budget is a `Keep`, for chance promises no error."""
         check_views(views, "RandomPruning")
         if not isinstance(budget, Keep):
             raise InputError.parameter("budget", "RandomPruning.plan", "Keep", budget)
@@ -53,17 +47,12 @@ class RandomizedMagnitudePruning:
 
     Parameters
     ----------
-    d : float, optional
+    d
         Strength of the compression, >= 0: 0 prunes nothing, infinity everything. If None, each
         layer's strength is solved for the share of the budget.
-    keep_diagonal : bool
+    keep_diagonal
         Whether weights at (i, i) are never pruned, as in the paper; its authors' code prunes
         them too.
-
-    Raises
-    ------
-    InputError
-        If `d` is negative or NaN.
 
     Notes
     -----
@@ -78,8 +67,7 @@ class RandomizedMagnitudePruning:
     keep_diagonal: bool = True
 
     def __post_init__(self) -> None:
-        if self.d is not None and not self.d >= 0:
-            raise InputError.parameter("d", "RandomizedMagnitudePruning", ">= 0", self.d)
+        check_at_least(self.d or 0.0, 0, "d", "RandomizedMagnitudePruning")
 
     def plan(
         self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
@@ -87,12 +75,8 @@ class RandomizedMagnitudePruning:
         """Draw the weights to keep; see `Strategy.plan`.
 
         With a `d` of its own the strategy keeps what chance leaves, and the budget only stands
-        in the plan. Otherwise the *expected* share of each layer is the budget's.
-
-        Raises
-        ------
-        InputError
-            If `d` is None and the budget is not a share of each layer.
+        in the plan. Otherwise the *expected* share of each layer is the budget's, which must
+        then be one.
         """
         where = "RandomizedMagnitudePruning"
         check_views(views, where)

@@ -10,7 +10,7 @@ import numpy as np
 
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.plan import Axis, Budget, PruningPlan, check_order
-from prunable.nets.prune.strategies.budgets import check_views, plan_of, select
+from prunable.nets.prune.strategies.base import check_views, plan_of, select
 from prunable.numerics.measure.spectrum import singular_values
 
 
@@ -18,16 +18,8 @@ from prunable.numerics.measure.spectrum import singular_values
 class SingularValuePruning:
     """Keep the largest singular values of each (out, in * taps) matrix.
 
-    Parameters
-    ----------
-    p : float
-        Order of the norm of the vector of singular values, positive and finite; for p = 2 the
-        error is that of the weights in the Frobenius norm.
-
-    Raises
-    ------
-    InputError
-        If `p` is out of range.
+    `p`, positive and finite, is the order of the norm of the vector of singular values; for
+    p = 2 the error is that of the weights in the Frobenius norm.
 
     Notes
     -----

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, NoReturn
@@ -13,76 +13,22 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from prunable.errors import UnsupportedModelError
-
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
-NORMS: dict[type[nn.Module], tuple[int, ...]] = {nn.BatchNorm1d: (2, 3), nn.BatchNorm2d: (4,)}
-ACTIVATIONS = (
-    nn.ReLU,
-    nn.ReLU6,
-    nn.LeakyReLU,
-    nn.GELU,
-    nn.Tanh,
-    nn.Sigmoid,
-    nn.SiLU,
-    nn.ELU,
-    nn.SELU,
-    nn.CELU,
-    nn.Mish,
-    nn.Softplus,
-    nn.Softsign,
-    nn.Hardtanh,
-    nn.Hardswish,
-    nn.Hardsigmoid,
-    nn.LogSigmoid,
+from prunable.nets.shrink.surgery.operations import (
+    ACTIVATIONS,
+    DROPOUT_FUNCTIONS,
+    DROPOUTS,
+    ELEMENTWISE,
+    LAYERS,
+    NORMS,
+    OF_INPUT,
+    PAIRWISE,
+    POOL_FUNCTIONS,
+    POOLS,
+    RESHAPES,
+    call_node,
+    function_name,
+    pads_with_zeros,
 )
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-POOLS = (
-    nn.MaxPool1d,
-    nn.MaxPool2d,
-    nn.AvgPool1d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveMaxPool1d,
-    nn.AdaptiveMaxPool2d,
-)
-# Functions and methods, by name; a trailing underscore is the form in place.
-ELEMENTWISE = {
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "gelu",
-    "tanh",
-    "sigmoid",
-    "silu",
-    "elu",
-    "selu",
-    "celu",
-    "mish",
-    "softplus",
-    "softsign",
-    "hardtanh",
-    "hardswish",
-    "hardsigmoid",
-    "logsigmoid",
-    "neg",
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "truediv",
-    "iadd",
-    "isub",
-    "imul",
-    "itruediv",
-}
-PAIRWISE = {"add", "sub", "mul", "iadd", "isub", "imul"}
-POOL_FUNCTIONS = {
-    f"{kind}_pool{d}d" for kind in ("max", "avg", "adaptive_avg", "adaptive_max") for d in (1, 2)
-}
-RESHAPES = {"view", "reshape"}
-# Safe for what derives from the model's input alone, whose size never changes.
-OF_INPUT = {"permute", "transpose", "unsqueeze", "squeeze", *RESHAPES}
 
 
 class Mark(Enum):
@@ -107,7 +53,7 @@ class Value:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class TracedLayer:
     """A linear or convolutional layer between two groups of channels.
 
     `needs`, shape (out, in), tells which outputs vary with which inputs, `shift` what each
@@ -130,7 +76,7 @@ class Channels:
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         self.model = model
-        self.layers: list[Layer] = []
+        self.layers: list[TracedLayer] = []
         self.norms: list[tuple[str, int, int]] = []
         self._parents: list[int] = []
         self._sizes: list[int] = []
@@ -142,15 +88,9 @@ class Channels:
             traced = fx.symbolic_trace(model)
             self.output = ShapeProp(traced).propagate(example.clone())
         except Exception as error:  # tracing runs the model's own code
-            raise UnsupportedModelError(
-                f"`{type(model).__name__}` cannot be shrunk: its graph cannot be followed "
-                f"({error}). Leave the zeros in place."
-            ) from error
+            raise _refusal(model, f"its graph cannot be followed ({error})") from error
         if sum(node.op == "placeholder" for node in traced.graph.nodes) != 1:
-            raise UnsupportedModelError(
-                f"`{type(model).__name__}` cannot be shrunk: it takes more than one input. "
-                "Leave the zeros in place."
-            )
+            raise _refusal(model, "it takes more than one input")
         for node in traced.graph.nodes:
             self._values[node] = self._visit(node)
 
@@ -221,7 +161,7 @@ class Channels:
             return self._layer(node, module, x)
         if kind in NORMS:
             return self._norm(node, module, x)
-        if kind in ACTIVATIONS:
+        if kind in ACTIVATIONS.values():
             if getattr(module, "inplace", False):
                 self._write(node)
             return self._mapped(x, module)
@@ -236,7 +176,7 @@ class Channels:
         return self._refuse(node, "this kind of layer is not supported")
 
     def _operation(self, node: fx.Node) -> Value | Mark:
-        name = _function_name(node)
+        name = function_name(node)
         if not node.args or not isinstance(node.args[0], fx.Node):
             operands = node.all_input_nodes
             if name not in ELEMENTWISE or len(operands) != 1:
@@ -253,7 +193,7 @@ class Channels:
         if any(isinstance(self._values[n], Value) for n in node.all_input_nodes[1:]):
             self._refuse(node, "this operation is not supported")
         if name in POOL_FUNCTIONS:
-            return self._pool(node, x, name, lambda t: _call(node, t))
+            return self._pool(node, x, name, lambda t: call_node(node, t))
         if name == "flatten":
             bounds = dict(zip(("start_dim", "end_dim"), arguments, strict=False)) | node.kwargs
             return self._flatten(node, x, bounds.get("start_dim", 0), bounds.get("end_dim", -1))
@@ -272,7 +212,7 @@ class Channels:
             return self._mean(node, x)
         if name == "contiguous":
             return self._alias(node, x)
-        if name in ("dropout", "dropout1d", "dropout2d", "alpha_dropout"):
+        if name in DROPOUT_FUNCTIONS:
             settings = dict(zip(("p", "training"), arguments, strict=False)) | node.kwargs
             default = name != "alpha_dropout"
             if settings.get("training", settings.get("train", default)) is not False:
@@ -336,16 +276,15 @@ class Channels:
             constant = weight.new_full((weight.shape[1], 1), math.nan)
         matrix = weight.reshape(len(weight), len(constant), -1)
         known = constant.isfinite().all(1)
-        if _pads_with_zeros(module):
+        if pads_with_zeros(module):
             known &= (constant == 0).all(1)
         shift = (matrix * constant.where(known[:, None], 0.0)).sum(-1)
         needs = (matrix != 0).any(-1) & ~known
         bias = 0.0 if module.bias is None else module.bias
         outputs = (shift.sum(1) + bias).masked_fill(needs.any(1), math.nan)
         made = Value(self._new_group(len(weight)), dim, outputs[:, None])
-        self.layers.append(
-            Layer(str(node.target), group, made.group, needs, shift, constant.shape[1])
-        )
+        name, block = str(node.target), constant.shape[1]
+        self.layers.append(TracedLayer(name, group, made.group, needs, shift, block))
         return made
 
     def _norm(self, node: fx.Node, module: Any, x: Value | Mark) -> Value | Mark:
@@ -374,7 +313,7 @@ class Channels:
         if not values:
             return Mark.WHOLE
         if len(operands) == 1:
-            return self._mapped(values[0], lambda t: _call(node, t))
+            return self._mapped(values[0], lambda t: call_node(node, t))
         if base not in PAIRWISE or len(operands) != 2:
             self._refuse(node, "this operation of several tensors is not supported")
         if any(self._shape(n) != self._shape(node) for n in node.all_input_nodes):
@@ -387,7 +326,7 @@ class Channels:
         if first.dim != second.dim or first.constant.shape != second.constant.shape:
             self._refuse(node, "its operands hold their channels in different places")
         self._parents[self.find(second.group)] = self.find(first.group)
-        return Value(first.group, first.dim, _call(node, first.constant, second.constant))
+        return Value(first.group, first.dim, call_node(node, first.constant, second.constant))
 
     def _mapped(self, x: Value | Mark, function: Callable[[Tensor], Tensor]) -> Value | Mark:
         if isinstance(x, Mark):
@@ -475,7 +414,7 @@ class Channels:
         elif node.op in ("get_attr", "output"):
             name = f"`{node.target}`"
         else:
-            name = f"`{_function_name(node)}`"
+            name = f"`{function_name(node)}`"
             path = [p for p, _ in node.meta.get("nn_module_stack", {}).values()]
             if path and path[-1]:
                 name += f" in `{path[-1]}`"
@@ -484,33 +423,7 @@ class Channels:
         )
 
 
-def _call(node: fx.Node, *tensors: Tensor) -> Tensor:
-    """Carry out the operation of a node on other tensors."""
-    given: Iterator[tuple[fx.Node, Tensor]] = zip(node.all_input_nodes, tensors, strict=True)
-    new = {old: tensor.clone() for old, tensor in given}
-    arguments: Any = fx.node.map_arg(node.args, lambda n: new[n])
-    options: Any = fx.node.map_arg(node.kwargs, lambda n: new[n])
-    if isinstance(node.target, str):
-        done = getattr(arguments[0], node.target)(*arguments[1:], **options)
-    else:
-        done = node.target(*arguments, **options)
-    assert isinstance(done, Tensor)
-    return done
-
-
-def _function_name(node: fx.Node) -> str:
-    """Name of a function or method, qualified if it is not torch's or Python's own."""
-    if isinstance(node.target, str):
-        return node.target
-    module = getattr(node.target, "__module__", None) or "torch"
-    name = getattr(node.target, "__name__", str(node.target))
-    known = module.split(".")[0] in ("torch", "_operator", "builtins")
-    return name if known else f"{module}.{name}"
-
-
-def _pads_with_zeros(module: Any) -> bool:
-    if isinstance(module, nn.Linear) or module.padding_mode != "zeros":
-        return False
-    if module.padding == "same":
-        return any(size > 1 for size in module.kernel_size)
-    return module.padding != "valid" and any(module.padding)
+def _refusal(model: nn.Module, reason: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"`{type(model).__name__}` cannot be shrunk: {reason}. Leave the zeros in place."
+    )

@@ -5,67 +5,38 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from prunable.errors import InputError, UnsupportedModelError
+from prunable.errors import InputError, UnsupportedModelError, check_at_least
+from prunable.nets.networks.equality import check_same, exact_outputs, expected_outputs
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import PruningPlan
-from prunable.nets.shrink.surgery.channels import Channels, Layer
-
-TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True, eq=False)
-class ShrinkResult:
-    """A smaller model and the check that it computes the same.
-
-    Attributes
-    ----------
-    model : torch.nn.Module
-        The smaller copy, of the same classes; in the training mode of the given model.
-    max_difference : float
-        Largest |shrunk(example) - masked(example)|, in evaluation mode and float64.
-    n_parameters_before, n_parameters : int
-        Numbers in the given model and in the smaller one, including added biases.
-    kept : mapping of str to (int, int)
-        Units (filters) and inputs (channels) left in each linear or convolutional layer, by the
-        layer's name.
-    """
-
-    model: nn.Module
-    max_difference: float
-    n_parameters_before: int
-    n_parameters: int
-    kept: Mapping[str, tuple[int, int]]
+from prunable.nets.shrink.modules import ShrinkResult, count_parameters, has_hooks
+from prunable.nets.shrink.surgery.channels import Channels, TracedLayer
 
 
 def shrink(
     model: nn.Module, plan: PruningPlan, example: Tensor, *, round_to: int = 1
 ) -> ShrinkResult:
-    """Turn a plan into a really smaller model that equals the masked one in evaluation mode.
+    """Copy a model without what a plan prunes: it equals the masked one in evaluation mode.
 
     Parameters
     ----------
-    model : torch.nn.Module
+    model
         Linear layers, convolutions and what acts on their channels one by one: activations,
         batch normalisation, dropout, pooling, flattening and additions. Left untouched.
-    plan : PruningPlan
+    plan
         Whatever it zeroes is cut where whole units or inputs become superfluous; zeros that the
         model held before count as well.
-    example : Tensor, shape (batch, ...)
+    example : (batch, ...) Tensor
         Floating-point input; its shape is followed through the model, its values only serve
         the check.
-    round_to : int
+    round_to
         Channel counts are rounded up to a multiple, by zero units, and never beyond the
         original.
-
-    Returns
-    -------
-    ShrinkResult
 
     Raises
     ------
@@ -81,8 +52,7 @@ def shrink(
     the unit stays. A unit whose outgoing weights are all zero goes with its producer. Units
     that additions tie together go together. Every layer keeps at least one unit.
     """
-    if round_to < 1:
-        raise InputError.parameter("round_to", "shrink", "at least 1", round_to)
+    check_at_least(round_to, 1, "round_to", "shrink")
     if not example.is_floating_point() or example.numel() == 0:
         raise InputError.parameter(
             "example",
@@ -93,35 +63,24 @@ def shrink(
     small = copy.deepcopy(model)
     apply_plan_(small.named_parameters(), plan)
     _check_ownership(small)
+    expected = expected_outputs(small, example)
     # double precision: the constants are exact and the check sees only real differences
     masked = copy.deepcopy(small).cpu().double().eval()
-    inputs = example.detach().cpu().double()
+    name = type(model).__name__
     with torch.no_grad():
-        try:
-            expected = masked(inputs.clone())
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise InputError(
-                f"`example` of shape {tuple(example.shape)} does not fit the model: {error}"
-            ) from error
-        trace = Channels(masked, inputs)
+        trace = Channels(masked, example.detach().cpu().double())
         # the graph is that of one path through the model's code: it must be the one taken
-        _checked_difference(trace.output, expected, masked)
+        check_same([trace.output], expected, masked, name, "shrunk")
         needed = trace.needed()
         chosen = {group: _rounded(mask, round_to) for group, mask in needed.items()}
         kept = {
             layer.name: _cut_layer(layer, small, needed, chosen, trace.find)
             for layer in trace.layers
         }
-        for name, group, block in trace.norms:
-            _cut_norm(small.get_submodule(name), chosen[trace.find(group)], block)
-        found = copy.deepcopy(small).cpu().double().eval()(inputs.clone())
-    return ShrinkResult(
-        small,
-        _checked_difference(found, expected, small),
-        _n_parameters(model),
-        _n_parameters(small),
-        kept,
-    )
+        for norm, group, block in trace.norms:
+            _cut_norm(small.get_submodule(norm), chosen[trace.find(group)], block)
+    difference = check_same(exact_outputs(small, example), expected, small, name, "shrunk")
+    return ShrinkResult(small, difference, count_parameters(model), count_parameters(small), kept)
 
 
 def _check_ownership(model: nn.Module) -> None:
@@ -135,7 +94,7 @@ def _check_ownership(model: nn.Module) -> None:
                 f"`{name}` cannot be shrunk: it is tied to `{first}`. Leave the zeros in place."
             )
     for name, module in model.named_modules():
-        if module._forward_hooks or module._forward_pre_hooks:
+        if has_hooks(module):
             raise UnsupportedModelError(
                 f"`{name or type(module).__name__}` cannot be shrunk: it has hooks. Remove them."
             )
@@ -151,7 +110,7 @@ def _rounded(needed: Tensor, round_to: int) -> Tensor:
 
 
 def _cut_layer(
-    layer: Layer,
+    layer: TracedLayer,
     model: nn.Module,
     needed: Mapping[int, Tensor],
     chosen: Mapping[int, Tensor],
@@ -201,22 +160,3 @@ def _cut_norm(module: Any, chosen: Tensor, block: int) -> None:
     module.running_mean = module.running_mean[features]
     module.running_var = module.running_var[features]
     module.num_features = int(features.sum())
-
-
-def _checked_difference(found: Tensor, expected: Tensor, model: nn.Module) -> float:
-    """Largest difference of two outputs; raise UnsupportedModelError if it is no rounding."""
-    difference = float((found - expected).abs().max())
-    scale = float(expected.abs().max()) or 1.0
-    # folded constants are rounded to the precision of the biases
-    precisions = [torch.finfo(p.dtype).eps for p in model.parameters() if p.is_floating_point()]
-    if not difference <= max(TOLERANCE, *(8 * eps for eps in precisions)) * scale:
-        raise UnsupportedModelError(
-            f"`{type(model).__name__}` cannot be shrunk: the smaller model's output differs by "
-            f"{difference:.3g} from the masked one's, of scale {scale:.3g}. Leave the zeros in "
-            "place."
-        )
-    return difference
-
-
-def _n_parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.strategies.base import Masks, top_of_each
 from prunable.numerics.stable.functions import isf
 from prunable.numerics.tails import log_moment
 from prunable.numerics.weights.selection import top_k_masks
@@ -19,77 +19,35 @@ FloatArray = NDArray[np.float64]
 Weights = NDArray[np.floating[Any]]
 
 
-class Allocation(StrEnum):
-    """Rules for `Keep(kappa, scope="global")`.
-
-    THRESHOLD: one threshold on |w|. RELATIVE: one threshold on |w| / ||w_l||, which keeps the
-    summed squared relative errors of the layers smallest. COMMON_EPS: the same relative l_2
-    error in every layer. LAMP: one threshold on w^2 over the sum of squares of the weights of
-    the layer that are at least as large (Lee, Park, Mo, Ahn and Shin 2021). ERK: shares of
-    layers proportional to the sum over the product of their dimensions (Evci, Gale, Menick,
-    Castro and Elsen 2020). TAIL: shares at which independent stable weights of each layer's
-    estimated tail index would all have the same relative l_2 error, so that heavier tails keep
-    less; it looks at the weights only through that index.
-    """
-
-    THRESHOLD = "threshold"
-    RELATIVE = "relative"
-    COMMON_EPS = "common-eps"
-    LAMP = "lamp"
-    ERK = "erk"
-    TAIL = "tail"
+# Rules for `Keep(kappa, scope="global")`, by what the layers have in common:
+# threshold: one threshold on |w|. relative: one threshold on |w| / ||w_l||, which keeps the
+# summed squared relative errors of the layers smallest. common-eps: the same relative l_2 error
+# in every layer. lamp: one threshold on w^2 over the sum of squares of the weights of the layer
+# that are at least as large (Lee, Park, Mo, Ahn and Shin 2021). erk: shares of layers
+# proportional to the sum over the product of their dimensions (Evci, Gale, Menick, Castro and
+# Elsen 2020). tail: shares at which independent stable weights of each layer's estimated tail
+# index would all have the same relative l_2 error, so that heavier tails keep less; it looks at
+# the weights only through that index.
+ShareRule = Literal["threshold", "relative", "common-eps", "lamp", "erk", "tail"]
 
 
-def allocate_masks(
-    views: Sequence[WeightView], k: int, allocation: Allocation
-) -> list[NDArray[np.bool_]]:
-    """Keep k weights in all, the largest of each layer.
-
-    Parameters
-    ----------
-    views : sequence of WeightView
-        At least one.
-    k : int
-        Weights to keep, between 0 and their number.
-    allocation : Allocation
-
-    Returns
-    -------
-    list of ndarray of bool
-        Flat, in C order; k times True in all.
-    """
+def shared_masks(views: Sequence[WeightView], k: int, rule: ShareRule) -> Masks:
+    """Keep k weights in all, the largest of each layer; flat masks, k times True in all."""
     weights = [view.matrix.ravel() for view in views]
-    if allocation == Allocation.ERK:
-        counts = erk_counts([view.shape for view in views], k)
-        return [top_k_masks([w], n)[0] for w, n in zip(weights, counts, strict=True)]
-    if allocation == Allocation.TAIL:
-        counts = tail_counts(weights, k)
-        return [top_k_masks([w], n)[0] for w, n in zip(weights, counts, strict=True)]
-    if allocation == Allocation.THRESHOLD:
+    if rule == "erk":
+        return top_of_each(weights, erk_counts([view.shape for view in views], k))
+    if rule == "tail":
+        return top_of_each(weights, tail_counts(weights, k))
+    if rule == "threshold":
         return top_k_masks(weights, k)
-    score = {
-        Allocation.RELATIVE: _relative,
-        Allocation.COMMON_EPS: _pruned_at_error,
-        Allocation.LAMP: _lamp,
-    }[allocation]
+    score = {"relative": _relative, "common-eps": _pruned_at_error, "lamp": _lamp}[rule]
     return top_k_masks([score(w) for w in weights], k)
 
 
 def erk_counts(shapes: Sequence[tuple[int, ...]], k: int) -> list[int]:
-    """Divide k weights by the Erdős-Rényi-kernel rule.
+    """Divide k weights, at most all, by the Erdős-Rényi-kernel rule into counts of sum k.
 
-    Parameters
-    ----------
-    shapes : sequence of tuple of int
-        Shapes of the layers.
-    k : int
-        Weights in all, at most as many as there are.
-
-    Returns
-    -------
-    list of int
-        Their sum is k. Layers whose share would exceed 1 stay whole, and the others share what
-        is left.
+    Layers whose share would exceed 1 stay whole, and the others share what is left.
     """
     sizes = np.array([math.prod(shape) for shape in shapes])
     raw = np.array([sum(shape) for shape in shapes], dtype=np.float64)
@@ -105,18 +63,9 @@ def erk_counts(shapes: Sequence[tuple[int, ...]], k: int) -> list[int]:
 
 
 def tail_counts(weights: Sequence[Weights], k: int) -> list[int]:
-    """Divide k weights by the layers' tail indices.
+    """Divide k weights, at most all, by the layers' tail indices into counts of sum k.
 
-    Parameters
-    ----------
-    weights : sequence of ndarray, shape (n,)
-    k : int
-        Weights in all, at most as many as there are.
-
-    Returns
-    -------
-    list of int
-        Their sum is k. A layer without an estimate counts as Gaussian.
+    A layer without an estimate counts as Gaussian.
     """
     sizes = np.array([w.size for w in weights])
     shares = [_ideal_errors(_tail_index(w), w.size) for w in weights]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,73 +21,40 @@ from prunable.nets.networks.memory import peak_bytes
 from prunable.nets.networks.timing import interleaved_seconds
 from prunable.nets.prune.plan import PruningPlan
 from prunable.nets.shrink.sparse_layers import SparseLinear
+from prunable.results import Result
+
+# What a model raises that is given something of the wrong shape or type.
+MISFITS = (RuntimeError, ValueError, TypeError, IndexError)
 
 
 @dataclass(frozen=True)
 class Milliseconds:
-    """Time of a forward pass.
-
-    Attributes
-    ----------
-    median : float
-        Of the interleaved repeats, in milliseconds a batch.
-    spread : float
-        Their interquartile range.
-    """
+    """Time of a forward pass of a batch: median of the interleaved repeats, interquartile range."""
 
     median: float
     spread: float
 
 
 @dataclass(frozen=True)
-class Footprint:
-    """What one model costs.
+class Footprint(Result):
+    """What one model costs."""
 
-    Attributes
-    ----------
-    parameters : int
-        Numbers in parameters, tied ones once; of a `SparseLinear`, its values.
-    nonzeros : int
-        Those that are not zero.
-    disk_bytes : int
-        Size of the model's file where one was given, else of its state as a plain safetensors
-        file, tied tensors once.
-    macs : int
-        Multiplications with additions of one example's forward pass, in matrix products and
-        convolutions; zeros count where they are multiplied.
-    peak_bytes : int
-        Parameters, buffers and the activations alive at one time, at most, in a forward pass at
-        the largest batch size; without the work space of single operations.
-    milliseconds : mapping of int to Milliseconds
-        By batch size.
-    accuracy : float, optional
-    """
-
-    parameters: int
+    parameters: int  # numbers in parameters, tied ones once; of a `SparseLinear`, its values
     nonzeros: int
-    disk_bytes: int
+    disk_bytes: int  # of its file, else of its state as a plain safetensors file, tied ones once
+    # Multiplications with additions of one example's forward pass, in matrix products and
+    # convolutions; zeros count where they are multiplied.
     macs: int
+    # Parameters, buffers and the activations alive at one time, at most, in a forward pass at the
+    # largest batch size; without the work space of single operations.
     peak_bytes: int
-    milliseconds: Mapping[int, Milliseconds]
+    milliseconds: Mapping[int, Milliseconds]  # by batch size
     accuracy: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Summarise as plain JSON values."""
-        times = {str(size): asdict(time) for size, time in self.milliseconds.items()}
-        return vars(self) | {"milliseconds": times}
 
 
 @dataclass(frozen=True)
 class LayerFootprint:
-    """What one layer costs in one model.
-
-    Attributes
-    ----------
-    shapes : tuple of tuple of int
-        Shapes of its weights: one, or two if it is factored.
-    parameters, nonzeros, macs : int
-        As of `Footprint`, of this layer with its bias.
-    """
+    """What one layer costs in one model, with its bias; two shapes if it is factored."""
 
     shapes: tuple[tuple[int, ...], ...]
     parameters: int
@@ -96,18 +63,8 @@ class LayerFootprint:
 
 
 @dataclass(frozen=True)
-class LayerRow:
-    """One layer in all models.
-
-    Attributes
-    ----------
-    name : str
-        Name of the layer in the first model.
-    kappa_asked, kappa : float, optional
-        Kept share that the budget asked of it and that the plan realises, if there is a plan.
-    models : mapping of str to LayerFootprint
-        By model; one without a layer of this name is missing.
-    """
+class ComparedLayer:
+    """One layer of the first model in all that have it, and its shares if there is a plan."""
 
     name: str
     kappa_asked: float | None
@@ -116,41 +73,22 @@ class LayerRow:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Models side by side.
+class Comparison(Result):
+    """Models side by side, in the given order.
 
-    Attributes
-    ----------
-    models : mapping of str to Footprint
-        In the given order.
-    layers : tuple of LayerRow
-        Layers of the first model that have a weight matrix.
-    kappa : float, optional
-        Kept share of the planned weights, if there is a plan.
+    `layers` are those of the first model that have a weight matrix; `kappa` is the kept share of
+    the planned weights, if there is a plan.
     """
 
     models: Mapping[str, Footprint]
-    layers: tuple[LayerRow, ...]
+    layers: tuple[ComparedLayer, ...]
     kappa: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Summarise as plain JSON values."""
-        return {
-            "models": {name: found.to_dict() for name, found in self.models.items()},
-            "kappa": self.kappa,
-            "layers": [
-                {
-                    "name": row.name,
-                    "kappa_asked": row.kappa_asked,
-                    "kappa": row.kappa,
-                    "models": {
-                        name: vars(layer) | {"shapes": [list(s) for s in layer.shapes]}
-                        for name, layer in row.models.items()
-                    },
-                }
-                for row in self.layers
-            ],
-        }
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        return [
+            {"model": name} | {k: v for k, v in found.to_dict().items() if k != "milliseconds"}
+            for name, found in self.models.items()
+        ]
 
 
 def compare(
@@ -163,29 +101,23 @@ def compare(
     files: Mapping[str, Path] | None = None,
     repeats: int = 15,
 ) -> Comparison:
-    """Measure models side by side.
+    """Measure models side by side, such as dense, masked and exported.
 
     Parameters
     ----------
-    models : mapping of str to Module
-        Such as dense, masked and exported; measured in evaluation mode, as they are, on their
-        devices and in their precision, and left untouched.
-    example : Tensor, shape (batch, ...)
+    models
+        Measured in evaluation mode, as they are, on their devices and in their precision, and
+        left untouched.
+    example : (batch, ...) Tensor
         Input, repeated or cut to each batch size.
-    batch_sizes : sequence of int
-        At which to time.
-    plan : PruningPlan, optional
+    plan
         Gives asked and realised kappa.
-    accuracy : callable, optional
+    accuracy
         Computes the accuracy of a model, called once for each.
-    files : mapping of str to Path, optional
+    files
         The models' files, whose sizes are then reported.
-    repeats : int
+    repeats
         Rounds of timing, in each of which the models take turns.
-
-    Returns
-    -------
-    Comparison
 
     Raises
     ------
@@ -215,8 +147,7 @@ def compare(
                 times[name][size] = Milliseconds(float(middle), float(high - low))
     measured = {
         name: Footprint(
-            parameters=sum(p.numel() for p in model.parameters()),
-            nonzeros=sum(int(torch.count_nonzero(p)) for p in model.parameters()),
+            *_numbers(model),
             disk_bytes=_file_size((files or {}).get(name), model),
             macs=counted[name][""],
             peak_bytes=peaks[name],
@@ -225,8 +156,8 @@ def compare(
         )
         for name, model in models.items()
     }
-    rows = tuple(_rows(models, counted, plan))
-    return Comparison(measured, rows, None if plan is None else plan.kappa)
+    layers = tuple(_layers(models, counted, plan))
+    return Comparison(measured, layers, None if plan is None else plan.kappa)
 
 
 @contextmanager
@@ -245,24 +176,28 @@ def _batch(example: Tensor, size: int) -> Tensor:
     return example.detach()[torch.arange(size, device=example.device) % len(example)]
 
 
+def _numbers(model: nn.Module) -> tuple[int, int]:
+    """How many numbers are in the parameters, and how many are not zero."""
+    parameters = list(model.parameters())
+    nonzeros = sum(int(torch.count_nonzero(p)) for p in parameters)
+    return sum(p.numel() for p in parameters), nonzeros
+
+
 def _macs(label: str, model: nn.Module, example: Tensor) -> dict[str, int]:
     """MACs of one example by layer; of the whole model under the empty name."""
     counter = FlopCounterMode(display=False)
     try:
         with counter:
             model(example)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except MISFITS as error:
         raise InputError(
             f"`example` of shape {tuple(example.shape)} does not fit the model {label!r}: {error}"
         ) from error
-    root = type(model).__name__
-    by_module = {
-        name: sum(found.values()) // 2 for name, found in counter.get_flop_counts().items()
-    }
+    root = f"{type(model).__name__}."
     counts = {
-        name.removeprefix(f"{root}."): count
-        for name, count in by_module.items()
-        if name.startswith(f"{root}.")
+        name.removeprefix(root): sum(found.values()) // 2
+        for name, found in counter.get_flop_counts().items()
+        if name.startswith(root)
     }
     counts[""] = counter.get_total_flops() // 2
     # the counter takes compressed rows for a whole matrix
@@ -293,14 +228,14 @@ def _file_size(path: Path | None, model: nn.Module) -> int:
         return target.stat().st_size
 
 
-def _rows(
+def _layers(
     models: Mapping[str, nn.Module],
     counted: Mapping[str, Mapping[str, int]],
     plan: PruningPlan | None,
-) -> Iterator[LayerRow]:
+) -> Iterator[ComparedLayer]:
     planned = {} if plan is None else {layer.name: layer for layer in plan.layers}
-    first = next(iter(models.values()))
-    for name, module in first.named_modules():
+    modules = {label: dict(model.named_modules()) for label, model in models.items()}
+    for name, module in next(iter(modules.values())).items():
         own = [n for n, p in module.named_parameters(recurse=False) if p.ndim >= 2]
         if isinstance(module, SparseLinear):
             own = ["weight"]
@@ -310,39 +245,23 @@ def _rows(
         asked = found[0].kappa_asked if len(found) == 1 else None
         kappa = None
         if found:
-            total = sum(layer.n_total for layer in found)
-            kappa = sum(layer.n_kept for layer in found) / total
-        yield LayerRow(
-            name,
-            asked,
-            kappa,
-            {
-                label: _layer(model.get_submodule(name), counted[label].get(name, 0))
-                for label, model in models.items()
-                if _has(model, name)
-            },
-        )
+            kappa = sum(layer.n_kept for layer in found) / sum(layer.n_total for layer in found)
+        costs = {
+            label: LayerFootprint(
+                _shapes(named[name]), *_numbers(named[name]), counted[label].get(name, 0)
+            )
+            for label, named in modules.items()
+            if name in named
+        }
+        yield ComparedLayer(name, asked, kappa, costs)
 
 
-def _has(model: nn.Module, name: str) -> bool:
-    try:
-        model.get_submodule(name)
-    except AttributeError:
-        return False
-    return True
-
-
-def _layer(module: nn.Module, macs: int) -> LayerFootprint:
+def _shapes(module: nn.Module) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the weights: one, or two of a factored layer."""
     shapes: list[tuple[int, ...]] = []
     for part in module.modules():
         if isinstance(part, SparseLinear):
             shapes.append((part.out_features, part.in_features))
         else:
             shapes += [tuple(p.shape) for p in part.parameters(recurse=False) if p.ndim >= 2]
-    parameters = list(module.parameters())
-    return LayerFootprint(
-        tuple(shapes),
-        sum(p.numel() for p in parameters),
-        sum(int(torch.count_nonzero(p)) for p in parameters),
-        macs,
-    )
+    return tuple(shapes)

@@ -12,19 +12,15 @@ from numpy.typing import NDArray
 from prunable.errors import InputError
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.plan import Axis, Budget, Keep, PruningPlan
-from prunable.nets.prune.strategies.budgets import check_views, plan_of, select
+from prunable.nets.prune.strategies.base import check_views, plan_of, select
 
 
 @dataclass(frozen=True, eq=False)
 class SaliencyPruning:
     """Keep the weights of largest saliency.
 
-    Parameters
-    ----------
-    saliencies : mapping of str to ndarray
-        Saliency of each weight, >= 0, in the shape of the parameter, by its name.
-    method : str
-        What they are, such as "hessian"; names the plan.
+    `saliencies` holds that of each weight, >= 0, in the shape of the parameter, by its name;
+    `method` says what they are, such as "hessian", and names the plan.
 
     Notes
     -----
@@ -43,11 +39,8 @@ class SaliencyPruning:
     ) -> PruningPlan:
         """Choose the weights to keep; see `Strategy.plan`. The choice is not random.
 
-        Raises
-        ------
-        InputError
-            If the budget is not `Keep`, or a saliency is missing, negative, not finite or of
-            another shape than its weights.
+        An InputError names a budget that is not `Keep`, and saliencies that are missing,
+        negative, not finite or of another shape than their weights.
         """
         del rng
         where = "SaliencyPruning"

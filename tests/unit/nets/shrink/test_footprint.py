@@ -20,11 +20,11 @@ from prunable.nets.networks.equality import (
 )
 from prunable.nets.networks.memory import peak_bytes, stored_bytes
 from prunable.nets.networks.timing import interleaved_seconds
-from prunable.nets.prune.footprint import compare
 from prunable.nets.prune.plan import Keep
 from prunable.nets.prune.pruning import prune
 from prunable.nets.prune.strategies import MagnitudePruning, NodePruning, SingularValuePruning
 from prunable.nets.shrink.factoring import factor
+from prunable.nets.shrink.footprint import compare
 from prunable.nets.shrink.sparse_layers import SparseLinear
 from prunable.nets.shrink.surgery import shrink
 
@@ -256,7 +256,7 @@ def test_short_calls_are_repeated_within_a_sample(monkeypatch):
 def test_times_are_medians_and_ranges(monkeypatch):
     seconds = np.array([1.0, 2.0, 3.0, 4.0, 100.0])
     monkeypatch.setattr(
-        "prunable.nets.prune.footprint.interleaved_seconds",
+        "prunable.nets.shrink.footprint.interleaved_seconds",
         lambda calls, *, repeats: dict.fromkeys(calls, seconds[:repeats]),
     )
     found = compare({"a": chain()}, torch.randn(1, 30), repeats=5).models["a"].milliseconds[1]
