@@ -1,6 +1,7 @@
 """`prunable simulate federated` as users call it."""
 
 import json
+import sys
 
 import pytest
 import typer
@@ -16,7 +17,7 @@ SMALL = ("--data", "digits", "--clients", "3", "--width", "16", "--batch", "100"
 
 
 def call(*arguments):
-    return CliRunner().invoke(app, ["federated", *map(str, arguments)])
+    return CliRunner().invoke(app, ["federated", *map(str, arguments), "--workers", "1"])
 
 
 @pytest.mark.parametrize("partition", ["iid", "dirichlet"])
@@ -59,3 +60,16 @@ def test_bad_input_is_one_message(arguments, message, tmp_path):
     assert found.exit_code == 2
     assert message in found.output
     assert "Traceback" not in found.output
+
+
+def test_flower_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "flwr", None)
+    monkeypatch.setitem(sys.modules, "flwr.simulation", None)
+    arguments = ["federated", *SMALL, "--out", str(tmp_path), "--engine", "flower"]
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 2
+    assert "Install 'prunable[flower]'" in " ".join(found.output.split())
+    both = CliRunner().invoke(app, [*arguments, "--workers", "1"])
+    assert both.exit_code == 2
+    assert "--workers" in both.output
+    assert not list(tmp_path.iterdir())

@@ -109,19 +109,12 @@ def _run(
 ) -> None:
     from prunable.experiments.simulate.simulating import rows_of, run_experiment
     from prunable.report.simulate.dynamics import render, save_panels
-    from prunable.runs.backends import ProcessBackend, SerialBackend
+    from prunable.runs.backends import backend_of
 
-    total, done = len(rows_of(experiment, settings)), 0
-    with terminal.progress("simulating") as advance:
-
-        def told(*_: object) -> None:
-            nonlocal done
-            done += 1
-            advance(done, total, "")
-
-        processes = ProcessBackend() if workers is None else ProcessBackend(workers)
-        backend = SerialBackend() if workers == 1 else processes
-        document = run_experiment(experiment, settings, out, backend=backend, on_row=told)
+    with terminal.counted("rows", len(rows_of(experiment, settings))) as done:
+        document = run_experiment(
+            experiment, settings, out, backend=backend_of(workers), on_row=done
+        )
     save_panels(document, out / f"{experiment}.svg")
     terminal.emit(document, as_json, lambda console: render(document, console))
     terminal.talk().print(f"rows, {experiment}.json and {experiment}.svg are in {out}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from prunable.report import terminal
+from prunable.report.terminal import AsJson
 
 
 def federated(
@@ -37,9 +37,14 @@ def federated(
     epochs: Annotated[int, typer.Option(help="Passes over a client's examples a round.")] = 1,
     batch: Annotated[int, typer.Option(help="Examples a step.")] = 50,
     seed: Annotated[int, typer.Option(help="Of partition, weights, batches and noise.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print federated.json on stdout.")
-    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; the numbers do not depend on it.")
+    ] = None,
+    engine: Annotated[
+        Literal["runner", "flower"],
+        typer.Option(help="Who carries messages; under Flower nothing is kept for a resumption."),
+    ] = "runner",
+    as_json: AsJson = False,
 ) -> None:
     """Let clients train and send pruned updates; compare bytes and accuracy with dense FedAvg.
 
@@ -48,15 +53,14 @@ def federated(
 
     Example: prunable simulate federated --data mnist --partition dirichlet --out federated
     """
-    from prunable.experiments.federate.federated_results import compare_methods
-    from prunable.experiments.federate.federated_specs import FederatedSpec, standard_methods
-    from prunable.files import write_json
-    from prunable.nets.models import known_net
-    from prunable.report.simulate.federated_figures import save_federated_figure
-    from prunable.report.simulate.federated_tables import federated_table
-    from prunable.runs.store import Store
+    from prunable.errors import InputError
+    from prunable.experiments.federate.comparing import compare_methods, compare_under_flower
+    from prunable.experiments.federate.specs import FederatedSpec, standard_methods
+    from prunable.report.simulate.federated import federated_table, save_federated_figure
+    from prunable.runs.backends import backend_of
 
-    known_net(net)
+    if engine == "flower" and workers is not None:
+        raise InputError("`--workers` belongs to `--engine runner`; Flower has its own.")
     methods = standard_methods(
         kappa=kappa, noise=noise, alpha=alpha, sigma=sigma, precision=precision
     )
@@ -72,28 +76,15 @@ def federated(
             epochs=epochs,
             batch_size=batch,
             seed=seed,
+            rounds=rounds,
             method=method,
         )
         for method in methods
     ]
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    talk = Console(stderr=True)
-    with Store(out).locked(), Progress(*columns, console=talk) as progress:
-        task = progress.add_task("rounds", total=len(specs) * rounds)
-
-        def told(spec: FederatedSpec, row: dict[str, Any]) -> None:
-            del row
-            progress.update(task, advance=1, description=spec.method.label)
-
-        document = compare_methods(specs, rounds, out, on_round=told)
-        write_json(out / "federated.json", document)
-        save_federated_figure([document], out / "federated.svg")
-    if as_json:
-        typer.echo(json.dumps(document))
-    else:
-        Console().print(federated_table(document))
+    with terminal.counted("methods", len(specs)) as done:
+        if engine == "flower":
+            document = compare_under_flower(specs, out, on_done=done)
+        else:
+            document = compare_methods(specs, out, backend=backend_of(workers), on_done=done)
+    save_federated_figure([document], out / "federated.svg")
+    terminal.emit(document, as_json, federated_table(document).print)

@@ -55,3 +55,18 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
             shown.update(task, completed=done, total=total, description=f"{what} {name}".rstrip())
 
         yield advance
+
+
+@contextmanager
+def counted(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """A bar that moves by one whenever the function given is called, with anything."""
+    with progress(what) as advance:
+        done = 0
+
+        def one_more(*_: object) -> None:
+            nonlocal done
+            done += 1
+            advance(done, total, "")
+
+        advance(0, total, "")
+        yield one_more

@@ -5,4 +5,11 @@ from prunable.runs.backends.process import ProcessBackend
 from prunable.runs.backends.ray import RayBackend
 from prunable.runs.backends.serial import SerialBackend
 
-__all__ = ["Backend", "Pool", "ProcessBackend", "RayBackend", "SerialBackend", "Task"]
+__all__ = ["Backend", "Pool", "ProcessBackend", "RayBackend", "SerialBackend", "Task", "backend_of"]
+
+
+def backend_of(workers: int | None = None) -> Backend:
+    """So many processes of this machine, as many as it has cores by default; 1 is this process."""
+    if workers == 1:
+        return SerialBackend()
+    return ProcessBackend() if workers is None else ProcessBackend(workers)

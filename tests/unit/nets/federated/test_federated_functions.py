@@ -146,21 +146,29 @@ def test_local_training_learns_and_is_a_function_of_its_seed():
     assert not all(torch.equal(one.state[name], other.state[name]) for name in one.state)
 
 
-def test_heavy_tailed_clients_add_the_stated_noise_to_hidden_units_alone():
-    """One full-batch step: the difference to plain SGD is sigma lr^(1/alpha) Z, a row each."""
+@pytest.mark.parametrize("alpha", [1.2, 1.7, 2.0])
+def test_heavy_tailed_clients_add_the_stated_noise_to_hidden_units_alone(alpha):
+    """One full-batch step: the difference to plain SGD is sigma lr^(1/alpha) Z, a row each.
+
+    Z depends on the seed alone, so the power of the step size is that between two steps.
+    """
     x, y = blobs()
-    lr, sigma, alpha = 0.1, 0.5, 1.7
-    noise = HeavyTailedNoise("type1", alpha, sigma)
-    plain, heavy = (
-        train_locally(network(), state(0), x, y, LocalTraining(lr, 1, 100, law), seed=5).state
-        for law in (None, noise)
-    )
-    names = list(plain)
-    weight = next(name for name in names if plain[name].ndim == 2)
-    difference = heavy[weight] - plain[weight]
-    assert difference.abs().min() > 0
-    torch.testing.assert_close(difference, difference[:, :1].expand_as(difference))
-    assert all(torch.equal(heavy[name], plain[name]) for name in names if name != weight)
+    sigma = 0.5
+
+    def added(lr):
+        plain, heavy = (
+            train_locally(network(), state(0), x, y, LocalTraining(lr, 1, 100, law), seed=5).state
+            for law in (None, HeavyTailedNoise("type1", alpha, sigma))
+        )
+        weight = next(name for name in plain if plain[name].ndim == 2)
+        assert all(torch.equal(heavy[name], plain[name]) for name in plain if name != weight)
+        return (heavy[weight] - plain[weight]).double()
+
+    large, small = added(0.1), added(0.025)
+    assert large.abs().min() > 0
+    torch.testing.assert_close(large, large[:, :1].expand_as(large), rtol=1e-4, atol=1e-6)
+    ratio = (large.sum(dim=1) / small.sum(dim=1)).numpy()
+    np.testing.assert_allclose(ratio, 4 ** (1 / alpha), rtol=2e-3)
 
 
 def test_a_diverging_client_is_reported():

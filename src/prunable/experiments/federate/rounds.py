@@ -1,7 +1,7 @@
 """Rounds of federated learning: clients train, prune and send; the server averages.
 
 The two halves of a round, `answer` and `average_into`, are plain functions that exchange
-bytes; `federated_flower` runs the same ones under Flower.
+bytes; `flower` runs the same ones under Flower.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from filelock import FileLock
 
 from prunable.data.partition import Parts, dirichlet_parts, iid_parts
-from prunable.errors import DataIntegrityError, InputError, RunsFailedError
-from prunable.experiments.federate.federated_specs import FederatedMethod, FederatedSpec
+from prunable.errors import DataIntegrityError, RunsFailedError
+from prunable.experiments.federate.specs import FederatedMethod, FederatedSpec
 from prunable.experiments.train.networks import as_tensors
+from prunable.files import os_errors_named
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.federated import (
     add_memory,
@@ -33,11 +35,11 @@ from prunable.nets.federated import (
 from prunable.nets.models import NETS, Architecture, build
 from prunable.nets.train.training import evaluate
 from prunable.numerics.randomness import child_seed, rng
+from prunable.runs.store import Run
 
 State = dict[str, torch.Tensor]
 Row = dict[str, Any]
 OnRound = Callable[[Row], None]
-STATE_FILE = "state.safetensors"
 MEASURED_KAPPA = 0.1
 _SERVER, _MEMORY = "server:", "memory:"
 
@@ -229,24 +231,29 @@ def compressibility(update: State, model: State) -> Row:
     return errors
 
 
-def run_federated(
-    spec: FederatedSpec,
-    rounds: int,
-    folder: Path,
-    *,
-    federation: Federation | None = None,
-    on_round: OnRound | None = None,
-) -> list[Row]:
-    """Run rounds, going on where an interrupted run stopped.
+def federated_stage(spec: FederatedSpec, run: Run) -> Row:
+    """Run the rounds of a specification: `{"rows": ...}` as `run_rounds` returns them.
+
+    The state lies beside the runs, so that a run of more rounds goes on from it.
+    """
+    path = run.store.root / "states" / f"{spec.of_one_round().run_id}.safetensors"
+    with os_errors_named("write in", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire()
+    try:
+        return {"rows": run_rounds(spec, path)}
+    finally:
+        lock.release()
+
+
+def run_rounds(spec: FederatedSpec, path: Path, *, on_round: OnRound | None = None) -> list[Row]:
+    """Run rounds, going on where an interrupted or shorter run stopped.
 
     Parameters
     ----------
-    rounds : int
-        How many in all, >= 1.
-    folder : Path
-        Of this run alone; holds the state after the last finished round.
-    federation : Federation, optional
-        What `federate(spec)` gives, if it is there already.
+    path : Path
+        File of the state after the last finished round.
     on_round : callable, optional
         Told each row once its round is stored; finished ones first.
 
@@ -265,20 +272,16 @@ def run_federated(
     DataIntegrityError
         If the stored state is damaged.
     """
-    if rounds < 1:
-        raise InputError.parameter("rounds", "run_federated", "at least 1", rounds)
-    federation = federate(spec) if federation is None else federation
-    path = folder / STATE_FILE
+    federation = federate(spec)
     memories: dict[int, State | None] = {}
     rows: list[Row] = []
     if path.exists():
         state, memories, rows = _load(path)
     else:
-        state = initial_state(spec, federation)
-    for row in rows[:rounds]:
-        if on_round is not None:
-            on_round(row)
-    for round_ in range(len(rows), rounds):
+        state = initial_state(federation)
+    for row in rows[: spec.rounds] if on_round is not None else ():
+        on_round(row)
+    for round_ in range(len(rows), spec.rounds):
         answers = [
             answer(
                 spec,
@@ -300,12 +303,11 @@ def run_federated(
         _save(path, state, memories, rows)
         if on_round is not None:
             on_round(row)
-    return rows[:rounds]
+    return rows[: spec.rounds]
 
 
-def initial_state(spec: FederatedSpec, federation: Federation) -> State:
+def initial_state(federation: Federation) -> State:
     """The server's state before the first round; a function of the seed alone."""
-    del spec
     return {name: t.detach().clone() for name, t in federation.model.state_dict().items()}
 
 
@@ -324,12 +326,7 @@ def finish_round(
     round_: int,
     bytes_down: int,
 ) -> tuple[State, Row]:
-    """Average the messages of a round, evaluate, and write the row.
-
-    Returns
-    -------
-    tuple of (dict of str to Tensor, dict)
-        The server's next state, and the row as described at `run_federated`.
+    """Average the messages of a round, evaluate, and write the row of `run_rounds`.
 
     Raises
     ------

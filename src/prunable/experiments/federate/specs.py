@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from prunable.errors import InputError
+from prunable.nets.catalogue import known_net
 from prunable.nets.federated import LocalTraining
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.runs.data import DataSpec
@@ -77,21 +78,21 @@ class FederatedMethod(Frozen):
 
 
 class FederatedSpec(Spec):
-    """One federated run; how many rounds it has is no part of what it is.
+    """One federated run: so many rounds of clients that train, prune and send.
 
     Parameters
     ----------
-    dataset : DataSpec
-    net : str
-        Architecture, one of `prunable.nets.models.NETS`.
-    partition : {"iid", "dirichlet"}
     concentration : float
         Of the Dirichlet partition.
     epochs : int
         Passes over a client's examples a round.
     seed : int
         Of the partition, the initial weights, the batches and the noise.
+    rounds : int
+        A longer run goes on from the state that a shorter one of the same settings left.
     """
+
+    stage: ClassVar[str] = "prunable.experiments.federate.rounds:federated_stage"
 
     dataset: DataSpec
     net: str = "two-layer"
@@ -103,7 +104,18 @@ class FederatedSpec(Spec):
     epochs: int = Field(default=1, ge=1)
     batch_size: int = Field(default=50, ge=1)
     seed: int = Field(default=0, ge=0)
+    rounds: int = Field(default=20, ge=1)
     method: FederatedMethod
+
+    @field_validator("net")
+    @classmethod
+    def _net_is_known(cls, net: str) -> str:
+        known_net(net, cls.__name__)
+        return net
+
+    def of_one_round(self) -> FederatedSpec:
+        """The shortest run of the same settings, whose name the common state bears."""
+        return self.model_copy(update={"rounds": 1})
 
     def training(self) -> LocalTraining:
         """How every client trains."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from prunable.data.partition import class_counts
-from prunable.errors import InputError
-from prunable.experiments.federate.federated import Federation, Row, federate, run_federated
-from prunable.experiments.federate.federated_specs import FederatedSpec
+from prunable.errors import InputError, RunsFailedError
+from prunable.experiments.federate.flower import run_flower
+from prunable.experiments.federate.rounds import Federation, Row, federate
+from prunable.experiments.federate.specs import FederatedSpec
+from prunable.files import write_json
+from prunable.runs.backends import Backend
+from prunable.runs.runner import OnDone, run_all
 from prunable.runs.store import Store
 
 LAST = 3  # rounds whose accuracies are averaged, to be rid of the noise of a single one
@@ -19,51 +23,56 @@ FEWER_BYTES, POINTS = 4.0, 1.0
 
 def compare_methods(
     specs: Sequence[FederatedSpec],
-    rounds: int,
     out: Path,
     *,
-    on_round: Callable[[FederatedSpec, Row], None] | None = None,
+    backend: Backend | None = None,
+    on_done: OnDone | None = None,
 ) -> Row:
-    """Run methods on the same clients, going on where an interrupted run stopped.
+    """Run methods on the same clients, and write `federated.json`, see `federated_document`.
 
     Parameters
     ----------
     specs : sequence of FederatedSpec
         Differing in the method alone; the first is the reference, dense FedAvg.
-    rounds : int
-        >= 1.
     out : Path
-        Folder of a `Store`.
-    on_round : callable, optional
-        Told each spec and row.
-
-    Returns
-    -------
-    dict
-        See `federated_document`.
+        Folder of a `Store`; what an interrupted or shorter run left there is gone on from.
 
     Raises
     ------
     InputError
         If there is no spec, or they differ in more than the method.
+    RunsFailedError
+        If all clients of a run diverge.
     """
-    store = Store(out)
-    federation: Federation | None = None
+    _shared_settings(specs)
+    results = run_all(specs, Store(out), backend=backend, on_done=on_done)
+    for result in results:
+        if result["status"] != "done":
+            raise RunsFailedError(f"{result['id']}: {result['reason']}")
+    document = federated_document(specs, [result["rows"] for result in results], federate(specs[0]))
+    write_json(out / "federated.json", document)
+    return document
+
+
+def compare_under_flower(
+    specs: Sequence[FederatedSpec], out: Path, *, on_done: OnDone | None = None
+) -> Row:
+    """Do as `compare_methods` with Flower carrying the messages; nothing else is stored.
+
+    Raises
+    ------
+    InputError
+        If Flower is not installed.
+    """
+    _shared_settings(specs)
     runs = []
     for spec in specs:
-        # every run starts from the same fresh weights
-        federation = federate(spec)
-
-        def told(row: Row, spec: FederatedSpec = spec) -> None:
-            if on_round is not None:
-                on_round(spec, row)
-
-        runs.append(
-            run_federated(spec, rounds, store.folder(spec), federation=federation, on_round=told)
-        )
-    if federation is None:
-        raise InputError("`specs` of `compare_methods` must not be empty; name a method.")
-    return federated_document(specs, runs, federation)
+        runs.append(run_flower(spec))
+        if on_done is not None:
+            on_done(spec, {"rows": runs[-1]})
+    document = federated_document(specs, runs, federate(specs[0]))
+    write_json(out / "federated.json", document)
+    return document
 
 
 def federated_document(
@@ -76,7 +85,7 @@ def federated_document(
     specs : sequence of FederatedSpec
         Differing in the method alone; the first is the reference.
     runs : sequence of sequence of dict
-        Rows of `run_federated`, as many for each.
+        Rows of `run_rounds`, as many for each.
 
     Returns
     -------
@@ -92,12 +101,7 @@ def federated_document(
     InputError
         If there is no run, or specs differ in more than the method.
     """
-    settings = [
-        spec.model_dump(mode="json", exclude={"method"}) | {"dataset": spec.dataset.name}
-        for spec in specs
-    ]
-    if not specs or any(other != settings[0] for other in settings):
-        raise InputError("`specs` of `federated_document` must differ in the method alone.")
+    settings = _shared_settings(specs)
     reference = _summary(runs[0])
     documents = []
     for spec, rows in zip(specs, runs, strict=True):
@@ -120,12 +124,20 @@ def federated_document(
     return {
         "schema_version": 1,
         "experiment": "federated",
-        "settings": settings[0],
+        "settings": settings,
         "rounds": len(runs[0]),
         "required": {"fewer_bytes": FEWER_BYTES, "points": POINTS},
         "clients": class_counts(federation.y.numpy(), federation.parts).tolist(),
         "runs": documents,
     }
+
+
+def _shared_settings(specs: Sequence[FederatedSpec]) -> dict[str, Any]:
+    settings = [spec.model_dump(mode="json", exclude={"method", "rounds"}) for spec in specs]
+    same = settings and all(other == settings[0] for other in settings)
+    if not same or len({spec.rounds for spec in specs}) > 1:
+        raise InputError("Federated runs that are compared must differ in the method alone.")
+    return settings[0]
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, Any]:

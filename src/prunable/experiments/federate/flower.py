@@ -1,19 +1,17 @@
 """The same federated rounds as a Flower app: messages travel through its grid as bytes.
 
 Flower brings processes, scheduling and transport; training, pruning, messages and averaging
-are those of `federated`, so both give the same rows.
+are those of `rounds`, so both give the same rows.
 """
 
 from __future__ import annotations
 
 import os
 from functools import lru_cache
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
-from prunable.errors import InputError, RunsFailedError
-from prunable.experiments.federate.federated import (
+from prunable.errors import RunsFailedError
+from prunable.experiments.federate.rounds import (
     Federation,
     OnRound,
     Row,
@@ -23,7 +21,8 @@ from prunable.experiments.federate.federated import (
     finish_round,
     initial_state,
 )
-from prunable.experiments.federate.federated_specs import FederatedSpec
+from prunable.experiments.federate.specs import FederatedSpec
+from prunable.extras import extra
 from prunable.nets.federated import decode, encode
 
 MODEL, UPDATE, MEMORY = "model", "update", "memory"
@@ -72,15 +71,13 @@ def client_app(spec: FederatedSpec) -> Any:
     return app
 
 
-def server_app(spec: FederatedSpec, rounds: int, rows: list[Row], on_round: OnRound | None) -> Any:
+def server_app(spec: FederatedSpec, rows: list[Row], on_round: OnRound | None = None) -> Any:
     """Build the Flower `ServerApp` of a run.
 
     Parameters
     ----------
-    rounds : int
-        How many, >= 1.
     rows : list of dict
-        Filled with a row a round, as by `run_federated`.
+        Filled with a row a round, as by `run_rounds`.
     on_round : callable, optional
         Told each row.
 
@@ -96,8 +93,8 @@ def server_app(spec: FederatedSpec, rounds: int, rows: list[Row], on_round: OnRo
     def main(grid: Any, context: Any) -> None:
         del context
         federation = federate(spec)
-        state = initial_state(spec, federation)
-        for round_ in range(rounds):
+        state = initial_state(federation)
+        for round_ in range(spec.rounds):
             model = encode_state(state)
             record = flower.ConfigRecord({"message": model, "round": round_})
             requests = [
@@ -129,14 +126,12 @@ def server_app(spec: FederatedSpec, rounds: int, rows: list[Row], on_round: OnRo
 
 
 def run_flower(
-    spec: FederatedSpec, rounds: int, *, cpus: float = 1, on_round: OnRound | None = None
+    spec: FederatedSpec, *, cpus: float = 1, on_round: OnRound | None = None
 ) -> list[Row]:
     """Run rounds on Flower's simulation engine.
 
     Parameters
     ----------
-    rounds : int
-        How many, >= 1.
     cpus : float
         Processor cores of one client; Ray runs as many clients at once as there are cores for.
     on_round : callable, optional
@@ -145,7 +140,7 @@ def run_flower(
     Returns
     -------
     list of dict
-        As of `run_federated`, bit for bit. Nothing is stored; an interrupted run starts anew.
+        As of `run_rounds`, bit for bit. Nothing is stored; an interrupted run starts anew.
 
     Raises
     ------
@@ -154,23 +149,22 @@ def run_flower(
     RunsFailedError
         If a client fails, or the training of all diverges.
     """
-    if rounds < 1:
-        raise InputError.parameter("rounds", "run_flower", "at least 1", rounds)
     rows: list[Row] = []
     simulation = _flower("flwr.simulation")
     _flower("ray")
     try:
         simulation.run_simulation(
-            server_app=server_app(spec, rounds, rows, on_round),
+            server_app=server_app(spec, rows, on_round),
             client_app=client_app(spec),
             num_supernodes=spec.clients,
             backend_config={"client_resources": {"num_cpus": cpus, "num_gpus": 0.0}},
         )
     except RuntimeError as error:
         raise RunsFailedError(f"the Flower simulation failed ({error}).") from error
-    if len(rows) < rounds:
+    if len(rows) < spec.rounds:
         raise RunsFailedError(
-            f"the Flower simulation ended after {len(rows)} of {rounds} rounds; its log says why."
+            f"the Flower simulation ended after {len(rows)} of {spec.rounds} rounds; "
+            "its log says why."
         )
     return rows
 
@@ -204,13 +198,7 @@ def _unpacked(record: Any) -> Row:
     return info
 
 
-def _flower(name: str) -> ModuleType:
+def _flower(name: str) -> Any:
     # it reports its use over the network otherwise
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise InputError(
-            f"Flower's simulation needs `{error.name or name}`; "
-            "install it by `pip install prunable[flower]`."
-        ) from error
+    return extra(name, "simulate federated --engine flower", "flower")

@@ -1,4 +1,4 @@
-"""Accuracy against bytes of federated runs, drawn from stored results."""
+"""Federated runs from stored results: accuracy against bytes, drawn and in tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prunable.files import write_bytes
-from prunable.report.figures import PALETTE, SIZE, STYLE, as_svg
+from prunable.report.figures import PALETTE, PAPER, SIZE, STYLE, as_svg
+from prunable.report.tables import Column, Table, as_percent, table
 
 MEGA = 1e6
 MARKERS = "osD^vPX"
@@ -68,8 +69,8 @@ def draw_cost(axes: Axes, document: dict[str, Any]) -> None:
             ms=6,
             label=run["method"]["label"],
         )
-    axes.axvline(required["fewer_bytes"], color="#8a8a8a", linestyle=":", linewidth=1)
-    axes.axhline(-required["points"], color="#8a8a8a", linestyle=":", linewidth=1)
+    axes.axvline(required["fewer_bytes"], color=PAPER, linestyle=":", linewidth=1)
+    axes.axhline(-required["points"], color=PAPER, linestyle=":", linewidth=1)
     axes.set(
         xscale="log",
         xlabel="fewer bytes uploaded a round than dense FedAvg, times",
@@ -118,4 +119,65 @@ def title_of(document: dict[str, Any]) -> str:
         if settings["partition"] == "iid"
         else f"Dirichlet({settings['concentration']:g}) classes"
     )
-    return f"{settings['dataset']}, {settings['clients']} clients, {shares}"
+    return f"{settings['dataset']['name']}, {settings['clients']} clients, {shares}"
+
+
+def federated_table(document: dict[str, Any]) -> Table:
+    """Accuracy and bytes of every method beside dense FedAvg."""
+    required = document["required"]
+    rows = [
+        (
+            run["method"]["label"],
+            as_percent(run["summary"]["accuracy"], 2),
+            f"{run['summary']['points_below']:+.2f}",
+            f"{run['summary']['bytes_up_round']:,.0f}",
+            f"{run['summary']['fewer_bytes']:.2f}",
+            "yes" if run["summary"]["holds"] else "no",
+        )
+        for run in document["runs"]
+    ]
+    return table(
+        (
+            "clients send",
+            "accuracy, %",
+            "points below",
+            "bytes a round",
+            "fewer bytes",
+            Column("holds", words=True),
+        ),
+        rows,
+        title=f"{title_of(document)}, {document['rounds']} rounds",
+        notes=(
+            f"holds: at least {required['fewer_bytes']:g} times fewer bytes uploaded, "
+            f"at most {required['points']:g} point below dense FedAvg",
+        ),
+    )
+
+
+def compressibility_table(document: dict[str, Any]) -> Table:
+    """Errors of keeping a tenth of the first client's update and model, means over rounds."""
+    names = ("update_weights", "update_units", "model_weights", "model_units")
+    rows = []
+    for run in document["runs"]:
+        found = [row["compressibility"] for row in run["rows"] if row["compressibility"]]
+        means = []
+        for name in names:
+            values = [row[name] for row in found if row[name] is not None]
+            means.append(f"{sum(values) / len(values):.3f}" if values else "")
+        rows.append((run["method"]["label"], *means))
+    titles = [" of the ".join(reversed(name.split("_"))) for name in names]
+    return table(("clients send", *titles), rows)
+
+
+def federated_markdown(document: dict[str, Any]) -> str:
+    """Both tables and the clients' classes in Markdown."""
+    shown = federated_table(document)
+    width = max(len(str(count)) for row in document["clients"] for count in row) + 1
+    counts = ["".join(f"{count:>{width}}" for count in row) for row in document["clients"]]
+    return (
+        f"### {shown.title}\n\n{shown.markdown()}\n"
+        "Relative l2 error of keeping a tenth, mean over rounds, of the first client:\n\n"
+        f"{compressibility_table(document).markdown()}\n"
+        "Examples of each class (columns) at each client (rows):\n\n"
+        + "\n".join(["```", *counts, "```", ""])
+    )
