@@ -1,0 +1,91 @@
+"""The study of certificates at its smallest: its runs, its findings, and what is published."""
+
+import json
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+import prunable.verify_certificate as verifier
+from prunable.certify.certificate import read_certificate
+from prunable.certify.examples import verifiable_data
+from prunable.certify.study import CERTIFICATES
+from prunable.experiments.reproduce.run import reproduce
+from prunable.runs.backends import SerialBackend
+from prunable.runs.store import Store
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("study"))
+    (document,) = reproduce(
+        [CERTIFICATES], scale="smoke", convention="paper", store=store, backend=SerialBackend()
+    )
+    return store, document
+
+
+@pytest.fixture
+def tool():
+    path = ROOT / "tools" / "publish_certificates.py"
+    found = spec_from_file_location("publish_certificates", path)
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_true_labels_are_certified_and_random_ones_are_not(reproduced):
+    _, document = reproduced
+    assert [check.holds for check in document.checks] == [True, True, True]
+    (table,) = document.tables
+    keys = [column.key for column in table.columns]
+    true, control = ({k: c.value for k, c in zip(keys, r, strict=True)} for r in table.rows)
+    assert true["run"] == "digits, seed 0"
+    assert true["test_error"] < true["held_out_bound"] < true["bound"] < true["guessing"]
+    assert true["bound_with_permutations"] <= true["bound"]
+    assert control["bound"] > control["guessing"]
+
+
+def test_larger_scales_have_three_seeds_and_a_control_of_each_set():
+    runs = CERTIFICATES.plan("paper", "paper").runs
+    assert len(runs) == len({spec.run_id for spec in runs.values()}) == 8
+    assert {spec.data.name for spec in runs.values()} == {"mnist", "fashion-mnist"}
+    assert sum(spec.random_labels for spec in runs.values()) == 2
+    assert len(CERTIFICATES.plan("laptop", "paper").runs) == 4
+
+
+def test_published_certificates_are_confirmed_under_their_new_names(reproduced, tool, tmp_path):
+    store, document = reproduced
+    tool.publish(store.root, tmp_path, "smoke")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "digits-random.code",
+        "digits-random.json",
+        "digits-seed0.code",
+        "digits-seed0.json",
+        "results.json",
+        "results.md",
+    }
+    for name in ("digits-seed0", "digits-random"):
+        path = tmp_path / f"{name}.json"
+        found, _ = read_certificate(path)
+        assert verifier.verify(path, verifiable_data(found, tmp_path))["verified"]
+    first, control = json.loads((tmp_path / "results.json").read_text())
+    committed = json.loads((ROOT / "docs/certify/results.json").read_text())
+    assert first.keys() == control.keys() == committed[0].keys()
+    assert first["bound"] in {cell.value for row in document.tables[0].rows for cell in row}
+    assert control["vacuous"]
+
+
+def test_the_summary_of_the_committed_numbers_is_the_committed_one(tool):
+    rows = json.loads((ROOT / "docs/certify/results.json").read_text())
+    assert tool.summary(rows).markdown() == (ROOT / "docs/certify/results.md").read_text()
+
+
+def test_committed_certificates_are_read_and_decode():
+    paths = [p for p in sorted((ROOT / "docs/certify").glob("*.json")) if p.stem != "results"]
+    assert len(paths) == 8
+    for path in paths:
+        document, network = read_certificate(path)
+        assert network.architecture.text == document["notes"]["network"]
+        assert network.kept == document["notes"]["kept"]

@@ -1,0 +1,104 @@
+"""Put the certificates of `prunable reproduce study-certificates` into the documentation.
+
+    prunable reproduce study-certificates --scale paper --out study
+    python tools/publish_certificates.py study docs/certify [SCALE]
+
+OUT receives certificates with their code files, results.json and results.md; runs that are not
+done are left out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+from prunable.certify.study import CERTIFICATE, CERTIFICATES, CertifySpec, measure
+from prunable.experiments.reproduce.document import Scale
+from prunable.files import read_json, write_json, write_text
+from prunable.report.tables import Column, Table, as_percent, table
+from prunable.runs.execution import EXECUTION
+from prunable.runs.store import Store, read_result
+
+SHARES = {
+    "train_error": "train error",
+    "test_error": "test error",
+    "bound": "certified",
+    "bound_with_permutations": "with permutations",
+    "held_out_bound": "by test set",
+}
+
+
+def publish(source: Path, target: Path, scale: Scale = "paper") -> None:
+    """Copy certificates and code files under the names of their runs, and sum them up."""
+    store, rows = Store(source), []
+    for spec in CERTIFICATES.plan(scale, "paper").runs.values():
+        assert isinstance(spec, CertifySpec)
+        folder = store.folder(spec)
+        result = read_result(folder, spec)
+        if result is None or result["status"] != "done":
+            continue
+        rows.append(row(spec, result, read_json(folder / EXECUTION)["seconds"]))
+        label = "random" if spec.random_labels else f"seed{spec.seed}"
+        path = target / f"{spec.data.name}-{label}.json"
+        document = read_json(folder / CERTIFICATE)
+        document["statement"]["file"] = path.with_suffix(".code").name
+        write_json(path, document)
+        code = (folder / CERTIFICATE).with_suffix(".code")
+        shutil.copyfile(code, path.with_suffix(".code"))
+    write_json(target / "results.json", rows)
+    write_text(target / "results.md", summary(rows).markdown())
+
+
+def row(spec: CertifySpec, result: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """What the table shows of one run."""
+    found = dict(measure(spec, result))
+    del found["guessing"]
+    return {
+        "dataset": spec.data.name,
+        "labels": "random" if spec.random_labels else "true",
+        "seed": spec.seed,
+        "net": result["notes"]["network"],
+        **found,
+        "vacuous": result["statement"]["vacuous"],
+        "minutes": seconds / 60,
+    }
+
+
+def summary(rows: list[dict[str, Any]]) -> Table:
+    """One line a run."""
+    words = [Column(name, words=True) for name in ("data", "labels")]
+    net = Column("net (weights)", words=True)
+    return table(
+        [*words, "seed", net, "kept", "bits", *SHARES.values(), "vacuous", "minutes"],
+        [
+            (
+                r["dataset"],
+                r["labels"],
+                str(r["seed"]),
+                f"{r['net']} ({r['weights']:,})",
+                f"{r['kept']:,}",
+                f"{r['bits']:,}",
+                *(f"{as_percent(r[key], 2)} %" for key in SHARES),
+                "yes" if r["vacuous"] else "no",
+                f"{r['minutes']:.1f}",
+            )
+            for r in rows
+        ],
+    )
+
+
+def main(source: str, target: str, scale: str = "paper") -> None:
+    """Publish, or say how to call."""
+    for known in get_args(Scale):
+        if scale == known:
+            publish(Path(source), Path(target), known)
+            return
+    sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
