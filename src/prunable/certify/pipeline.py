@@ -150,7 +150,7 @@ def certify_model(
     try:
         # the bounds of the papers and their baselines, where they know the network
         bounds += bounds_of_model(
-            as_modules(dense), *train.tensors, as_modules(pruned), delta=delta
+            as_modules(dense), *train.tensors, as_modules(pruned), delta=delta, tickets=True
         )
     except (UnsupportedModelError, InputError) as error:
         skipped.append(("bounds of norms and margins", str(error)))
