@@ -180,7 +180,7 @@ def margins_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> FloatArray
     chosen = y.view(-1, 1)
     true = logits.gather(1, chosen).ravel()
     others = logits.scatter(1, chosen, -math.inf).max(dim=1).values
-    return check_margins((true - others).numpy(), "margins_of")
+    return check_margins((true - others).cpu().numpy(), "margins_of")
 
 
 def choose_pruning(

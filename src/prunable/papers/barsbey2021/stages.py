@@ -51,9 +51,9 @@ def measure_stage(spec: specs.MeasureSpec, run: Run) -> Result:
     if not trained["stopped"]:
         return {"stopped": False, "eta_over_b": ratio, "reason": trained["reason"]}
     final = trained_network(run.folder_of(spec.train), spec.train)
-    model = averaged_network(spec.train, run)
+    model = averaged_network(spec.train, run).to(run.device)
     layers = list(_layers(spec, model, final))
-    accuracy = _Accuracy(spec, dataset_of(spec.train))
+    accuracy = _Accuracy(spec, dataset_of(spec.train), run.device)
     return {
         "stopped": True,
         "eta_over_b": ratio,
@@ -174,9 +174,9 @@ def _kept(plan: PruningPlan, spec: specs.MeasureSpec) -> int:
 class _Accuracy:
     """Accuracies on the examples that a specification asks for."""
 
-    def __init__(self, spec: specs.MeasureSpec, data: Dataset) -> None:
+    def __init__(self, spec: specs.MeasureSpec, data: Dataset, device: torch.device) -> None:
         self._splits = {
-            split: (torch.from_numpy(x[:count].copy()), torch.from_numpy(y[:count].copy()))
+            split: tuple(torch.from_numpy(part[:count].copy()).to(device) for part in (x, y))
             for split, x, y, count in (
                 ("test", data.x_test, data.y_test, spec.test_examples),
                 ("train", data.x_train, data.y_train, spec.train_examples),

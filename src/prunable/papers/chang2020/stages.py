@@ -10,6 +10,7 @@ import torch
 
 from prunable.errors import InputError
 from prunable.experiments.train import stages as training
+from prunable.experiments.train.networks import as_tensors
 from prunable.nets.archive import save_tensors
 from prunable.nets.models import build
 from prunable.nets.prune.masks import mask_of
@@ -152,7 +153,7 @@ def prune_retrain(spec: specs.PruneRetrainSpec, run: Run) -> dict[str, Any]:
         names, and with "_pruned" those before retraining. The folder receives the network.
     """
     data = training.dataset_of(spec.train)
-    model = training.trained_network(run.folder_of(spec.train), spec.train)
+    model = training.trained_network(run.folder_of(spec.train), spec.train).to(run.device)
     n_parameters, kept = _count(model), base_size(spec)
     plan = _prune(model, kept, spec)
     metrics = training.split_metrics(model, data, "_pruned")
@@ -164,8 +165,7 @@ def prune_retrain(spec: specs.PruneRetrainSpec, run: Run) -> dict[str, Any]:
             model.load_state_dict(training.new_network(spec.train, data).state_dict())
         outcome = train(
             model,
-            torch.from_numpy(data.x_train.copy()),
-            torch.from_numpy(data.y_train.copy()),
+            *as_tensors(data, run.device)[:2],
             _retraining_settings(spec),
             checkpoint=run.folder / CHECKPOINT,
             on_step=run.on_step,

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from prunable.data.loaders import Dataset
+from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.stages import MODEL, split_metrics
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.models.initialisation import linear
@@ -35,8 +36,8 @@ TOP = 0.01
 def train_stage(spec: TwoLayerTrainSpec, run: Run) -> Result:
     """Train one network; leaves its weights in the run's folder."""
     data = dataset_of(spec)
-    model = new_network(spec, data)
-    x, y = torch.from_numpy(data.x_train.copy()), torch.from_numpy(data.y_train.copy())
+    model = new_network(spec, data).to(run.device)
+    x, y, _, _ = as_tensors(data, run.device)
     replica = Replica(model, training_settings(spec), run.folder / CHECKPOINT, run.on_step)
     (outcome,) = train_together([replica], x, y, threads=1)
     metrics: dict[str, float] = {}
