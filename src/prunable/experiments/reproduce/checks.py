@@ -198,6 +198,42 @@ def steps_of(printed: Sequence[float | None]) -> list[float | None]:
     ]
 
 
+def scatters_more(
+    statement: str,
+    high: Frame,
+    low: Frame,
+    words: str,
+    *,
+    expected: float | None = None,
+    essential: bool = True,
+) -> Check:
+    """The claim that one condition scatters more than another over seeds, by the F law.
+
+    `expected` is the quotient of deviations that the paper reports; `words` has two places for
+    ours.
+    """
+    if high.std is None or low.std is None:
+        return undecided(statement, essential=essential)
+    evidence = words.format(high.std, low.std)
+    if not high.std or not low.std:
+        return Check(statement, high.std > low.std, evidence, essential)
+    ratio, n = math.log(high.std / low.std), min(len(high), len(low))
+    half = _ratio_interval(n)
+    if abs(ratio) > half:
+        outcome: Outcome = "holds" if ratio > 0 else "contradicted"
+        return Check(statement, ratio > 0, evidence, essential, outcome)
+    effect = abs(ratio) if expected is None else abs(math.log(expected))
+    if half < effect:
+        return Check(statement, ratio > 0, evidence, essential)
+    seeds = next((k for k in range(n, MOST_SEEDS, 5) if _ratio_interval(k) < effect), MOST_SEEDS)
+    return underpowered(statement, evidence, f"about {seeds:,} seeds", essential=essential)
+
+
+def _ratio_interval(n: int) -> float:
+    """Half of the interval of the logarithm of a quotient of deviations over n seeds each."""
+    return math.log(float(stats.f.ppf((1 + LEVEL) / 2, n - 1, n - 1))) / 2
+
+
 def compared(
     statement: str, left: float | None, right: float | None, words: str, *, essential: bool = True
 ) -> Check:
