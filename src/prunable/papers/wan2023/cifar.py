@@ -96,7 +96,7 @@ def _by_level(found: Found, metric: str, statement: str, *, falling: bool = Fals
     return checks.ordered(
         statement,
         {row: found.of(condition, metric) for row, condition in rows.items()},
-        printed=[printed.cell(row, metric).mean for row in rows],
+        printed=[printed.cell(row, metric) for row in rows],
     )
 
 
@@ -107,7 +107,8 @@ def _strongest_loses(found: Found) -> Check:
         losses.append(None if before is None or after is None else before - after)
     return checks.compared(
         "The strongest noise loses more test accuracy through pruning than the weakest",
-        *losses,
+        losses[0],
+        losses[1],
         "{:.4f} against {:.4f}",
         essential=False,
     )

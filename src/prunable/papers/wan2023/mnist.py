@@ -105,7 +105,7 @@ def _falls(number: int, found: Found) -> Check:
     return checks.ordered(
         "Without noise, test accuracy falls as more is pruned",
         {row: found.of(condition, ALIKE_TEST) for row, condition in alike.noisy.items()},
-        printed=[alike.target(row, ALIKE_TEST) for row in alike.noisy],
+        printed=[alike.printed.cell(row, ALIKE_TEST) for row in alike.noisy],
         essential=number != LAST,
     )
 
