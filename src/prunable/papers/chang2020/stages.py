@@ -28,9 +28,8 @@ from prunable.predict.features.random_features import (
     predict_random_features,
     simulate_random_features,
 )
-from prunable.predict.linear.curve import Wanted
-from prunable.predict.linear.curves import width_curve
-from prunable.predict.linear.methods import Method
+from prunable.predict.linear.curves import Variable, Wanted, sweep_curve
+from prunable.predict.linear.names import Method
 from prunable.predict.linear.presets import Preset, preset
 from prunable.predict.linear.simulate import simulate_replica, summarise
 from prunable.runs.execution import CHECKPOINT
@@ -62,7 +61,8 @@ def predict_curve(spec: specs.LinearCurveSpec, run: Run) -> dict[str, Any]:
     same_data = RETRAINED_AFTER if spec.same_data else ()
     wanted = Wanted(retrain_by=RETRAINED_AFTER, same_data_by=same_data)
     generator = rng(spec.seed, "chang2020", "curve", spec.panel)
-    curve = width_curve(panel.problem, panel.n, panel.s, spec.widths, wanted, rng=generator)
+    setting = (panel.problem, panel.n, panel.s)
+    curve = sweep_curve(Variable.WIDTH, *setting, spec.widths, wanted, rng=generator)
     found = curve.to_dict()
     return {"risk": found["risk"], "stderr": found["standard_error"]}
 
