@@ -4,6 +4,21 @@ import copy
 
 import numpy as np
 
+from prunable.numerics.measure.layer import MeasuredLayer
+from prunable.numerics.measure.network import (
+    Checkpoint,
+    CheckpointLayer,
+    Comparison,
+    LayerDifference,
+    Measurement,
+    Ordering,
+    Overall,
+    SharedBudget,
+    Skipped,
+    Trajectory,
+)
+from prunable.numerics.measure.options import Options
+
 EPS = ["0.05", "0.1", "0.2"]
 HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>"
 MARKUP = "[red]x[/red]|`y`\x1b[31m{{7*7}}"
@@ -147,8 +162,7 @@ def measurement_document(n_layers=None, against=False):
     document = {
         "schema_version": 1,
         "model": "runs/<net>.safetensors",
-        "made_by": "a later version",
-        "settings": {"p": 2.0, "eps": [float(eps) for eps in EPS], "seed": 0, "note": "<i>"},
+        "settings": {"p": 2.0, "eps": [float(eps) for eps in EPS], "seed": 0},
         "layers": layers,
         "overall": {
             "n": sum(layer["n"] for layer in layers),
@@ -163,6 +177,7 @@ def measurement_document(n_layers=None, against=False):
             "allocation": {
                 eps: {
                     "budget": len(layers) * float(eps) ** 2,
+                    "spent": len(layers) * float(eps) ** 2,
                     **shares,
                     "layers": {layer["name"]: shares for layer in layers},
                 }
@@ -185,6 +200,7 @@ def measurement_document(n_layers=None, against=False):
     if against:
         document["comparison"] = {
             "against": "runs/other<b>.safetensors",
+            "estimator": "ecf_regression",
             "layers": [_pair(layer, rng) for layer in layers],
             "only_in_model": ["only<here>"],
             "only_in_against": [],
@@ -221,6 +237,7 @@ def trajectory_document(n_steps=5, n_layers=None):
 
     return {
         "schema_version": 1,
+        "estimator": "ecf_regression",
         "trajectory": [
             {
                 "model": f"step<{step}>.safetensors",
@@ -237,3 +254,31 @@ def trajectory_document(n_steps=5, n_layers=None):
             for step in range(n_steps)
         ],
     }
+
+
+def measurement_of(document):
+    """The measurement that has this document; parts that are only handed on stay dictionaries."""
+    overall, found = document["overall"], document.get("comparison")
+    allocation = {eps: SharedBudget(**at) for eps, at in overall["allocation"].items()}
+    ordering = overall["ordering"] and Ordering(**overall["ordering"])
+    return Measurement(
+        document["model"],
+        Options(**document["settings"]),
+        tuple(MeasuredLayer(**layer) for layer in document["layers"]),
+        Overall(**overall | {"allocation": allocation, "ordering": ordering}),
+        tuple(Skipped(**skipped) for skipped in document["skipped"]),
+        found
+        and Comparison(**found | {"layers": tuple(LayerDifference(**x) for x in found["layers"])}),
+    )
+
+
+def trajectory_of(document):
+    """The trajectory that has this document."""
+    points = [
+        Checkpoint(
+            **point
+            | {"layers": {name: CheckpointLayer(**x) for name, x in point["layers"].items()}}
+        )
+        for point in document["trajectory"]
+    ]
+    return Trajectory(document["estimator"], tuple(points))

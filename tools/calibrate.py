@@ -1,6 +1,6 @@
 """Write the tables of `prunable.numerics.weights.calibration`; about ten minutes on one core.
 
-Usage: python tools/calibrate.py src/prunable/numerics/calibration.json [REPLICATES]
+Usage: python tools/calibrate.py src/prunable/numerics/weights/calibration.json [REPLICATES]
 
 `log_ratio`: quantiles 0.9 and 0.5 of |X|, from the exact quantile function.
 `stable`, `gaussian`: quantiles of the Anderson-Darling statistic when the law is right and

@@ -28,8 +28,7 @@ from prunable.files import write_bytes, write_json, write_text
 from prunable.nets.measure.measuring import measure
 from prunable.numerics.measure.network import compare
 from prunable.report.figures import PALETTE, STYLE, as_svg
-from prunable.report.measure.measure_tables import to_markdown
-from prunable.report.measure.measurement import MeasurementDocument
+from prunable.report.measure.tables import layer_table
 
 
 @dataclass(frozen=True)
@@ -208,21 +207,20 @@ def main(folder: str, packages: str | None = None) -> None:
         measured = {}
         for network in NETWORKS:
             measured[network.key] = measure(fetch(network, place), authors=True)
-            print(network.key, measured[network.key].n, flush=True)
+            print(network.key, measured[network.key].overall.n, flush=True)
     documents = {key: m.to_dict(curves=False) for key, m in measured.items()}
     rows = []
     for network in NETWORKS:
         document = documents[network.key]
         document["model"] = f"{network.package}: {network.member}"
         write_json(out / f"{network.key}.json", document)
-        page = MeasurementDocument.model_validate(measured[network.key].to_dict())
         lines = [
             f"# {network.label}",
             "",
             f"`{network.member}` of {network.package}. Shares kept in percent, at each relative",
             "error eps.",
             "",
-            to_markdown(page),
+            layer_table(measured[network.key]).markdown(),
             "",
             "## Verdicts",
             "",
@@ -233,9 +231,9 @@ def main(folder: str, packages: str | None = None) -> None:
         rows.append(row(network, document))
     difference = compare(measured["lenet5"], measured["lenet5-adversarial"])
     changes = [
-        f"| {r['name']} | {r['alpha'][0]:.3f} | {r['alpha'][1]:.3f} | {r['z']:.1f} "
-        f"| {100 * r['kappa_weight'][EPS][0]:.1f} | {100 * r['kappa_weight'][EPS][1]:.1f} |"
-        for r in difference["layers"]
+        f"| {r.name} | {r.alpha[0]:.3f} | {r.alpha[1]:.3f} | {r.z:.1f} "
+        f"| {100 * r.kappa_weight[EPS][0]:.1f} | {100 * r.kappa_weight[EPS][1]:.1f} |"
+        for r in difference.layers
     ]
     write_text(out / "networks.md", "\n".join([*HEAD, *rows, *MIDDLE, *changes, ""]))
     labels = {network.label: documents[network.key] for network in NETWORKS}

@@ -23,7 +23,8 @@ from threadpoolctl import threadpool_limits
 
 from prunable.files import write_bytes, write_json, write_text
 from prunable.numerics.measure.dependence import Regime, dependence
-from prunable.numerics.measure.layer import Options, measure_layer
+from prunable.numerics.measure.layer import measure_layer
+from prunable.numerics.measure.options import Options
 from prunable.numerics.measure.verdict import Kind
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
@@ -85,7 +86,7 @@ def verdict_of(task: tuple[str, tuple[int, int], int]) -> str:
     name, shape, i = task
     w = KINDS[name][0](rng(0, "verdict", name, shape[0], i), shape).astype(np.float32)
     with threadpool_limits(1):
-        return str(measure_layer(w, Options(spectrum="none"), rng(i)).verdict.kind)
+        return str(measure_layer(w, Options(spectrum="none"), rng(i))[0].verdict)
 
 
 def scores_of(task: tuple[float, int]) -> dict[str, float]:
@@ -125,7 +126,7 @@ def regime_of(i: int) -> list[dict[str, float | str]]:
     for name, w in matrices.items():
         found = dependence(w, r)
         with threadpool_limits(1):
-            verdict = measure_layer(w, Options(spectrum="none"), r).verdict.kind
+            verdict = measure_layer(w, Options(spectrum="none"), r)[0].verdict
         assert found.columns is not None
         rows.append(
             {

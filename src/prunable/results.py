@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -69,10 +70,12 @@ class Result:
 def as_plain(value: Any) -> Any:
     """Turn a value into what JSON can hold; arrays become lists, objects their `to_dict`.
 
+    Numbers that are not finite become None.
+
     Examples
     --------
-    >>> as_plain({"path": Path("a"), "sizes": (1, 2)})
-    {'path': 'a', 'sizes': [1, 2]}
+    >>> as_plain({"path": Path("a"), "sizes": (1, float("nan"))})
+    {'path': 'a', 'sizes': [1, None]}
     """
     if isinstance(value, Result):
         return value.to_dict()
@@ -87,7 +90,9 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):  # arrays and tensors, and their scalars
-        return value.tolist()
+        return as_plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value
 
 

@@ -3,11 +3,16 @@
 import json
 
 import pytest
-from tests.measurement_document import HOSTILE, measurement_document, trajectory_document
+from tests.measurement_document import (
+    HOSTILE,
+    measurement_document,
+    measurement_of,
+    trajectory_document,
+    trajectory_of,
+)
 
-from prunable.report.measure.measure_html import METHODS, write_measurement
-from prunable.report.measure.measure_tables import overall_table
-from prunable.report.measure.measurement import MeasurementDocument, TrajectoryDocument
+from prunable.report.measure.html import METHODS, write_measurement
+from prunable.report.measure.tables import overall_table
 
 pytestmark = pytest.mark.browser
 
@@ -21,9 +26,9 @@ def show(browser, tmp_path):
     """Write the page of a document, and open it from its file."""
 
     def opened(document):
-        model = TrajectoryDocument if "trajectory" in document else MeasurementDocument
+        make = trajectory_of if "trajectory" in document else measurement_of
         path = tmp_path / "measure.html"
-        write_measurement(model.model_validate(document), path)
+        write_measurement(make(document), path)
         browser.set_window_size(1280, 900)
         for log in ("browser", "performance"):
             browser.get_log(log)
@@ -137,9 +142,10 @@ def test_shaded_plateau_lies_where_the_document_says(document, run):
 
 
 def test_tables_show_the_document(document, texts):
-    titles, rows = overall_table(MeasurementDocument.model_validate(document))
-    assert texts("#overall-table thead th") == titles
-    assert texts("#overall-table tbody td") == [cell for row in rows for cell in row[1:]]
+    overall = overall_table(measurement_of(document))
+    assert texts("#overall-table thead th") == [column.title for column in overall.columns]
+    cells = [cell for row in overall.rows for cell in row.cells]
+    assert texts("#overall-table tbody td") == cells
     assert texts("#layer-table tbody th") == [layer["name"] for layer in document["layers"]]
     assert texts("#layer-table tbody .badge") == [layer["verdict"] for layer in document["layers"]]
     assert "1.65 ± 0.04" in texts("#layer-table tbody tr:first-child td")

@@ -12,14 +12,12 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from prunable.nets.measure.measuring import measure
 from prunable.numerics.randomness import rng
-from prunable.report.measure.measurement import MeasurementDocument
 
 SHAPES = array_shapes(min_dims=2, max_dims=4, max_side=6)
 
 
 def check(found):
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    MeasurementDocument.model_validate(document)
     for layer in document["layers"]:
         for shares in layer["kappa"].values():
             assert all(0 <= share <= 1 for share in shares.values())
@@ -88,8 +86,8 @@ def test_anything_large(kind, dtype):
     assert torch.isfinite(w).all()
     found = measure({"w": w, "ordinary": torch.ones(20, 20)})
     check(found)
-    measured = found.layers[0].measured
+    measured = found.layers[0]
     if kind in ("all tiny", "all huge") and dtype == torch.float64:
-        assert measured.verdict.kind == "gaussian-like"
+        assert measured.verdict == "gaussian-like"
     if kind in ("two values", "one weight", "equal"):
-        assert math.isnan(measured.verdict.alpha)
+        assert math.isnan(measured.alpha)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from prunable.numerics.measure.layer import Options, draw_sample, measure_layer
+from prunable.numerics.measure.layer import draw_sample, measure_layer
+from prunable.numerics.measure.options import Options
 from prunable.numerics.measure.verdict import Kind
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
@@ -37,21 +38,23 @@ KINDS = {
 }
 
 
+def layer_of(w, options=None, seed=0):
+    return measure_layer(w, options or Options(), rng(seed))[0]
+
+
 @pytest.mark.parametrize("name", list(KINDS))
 def test_verdict(name):
     """At most one of twelve wrong: at 1 % each, two or more have probability 0.6 %; seeds fixed."""
     make, kind = KINDS[name]
-    verdicts = [
-        measure_layer(
-            make(rng(i, name)).astype(np.float32), Options(spectrum="none"), rng(i)
-        ).verdict
+    layers = [
+        layer_of(make(rng(i, name)).astype(np.float32), Options(spectrum="none"), i)
         for i in range(LAYERS)
     ]
-    assert sum(v.kind != kind for v in verdicts) <= 1, [v.reason for v in verdicts]
-    for verdict in verdicts:
-        has_alpha = verdict.kind in (Kind.STABLE, Kind.GAUSSIAN)
-        assert has_alpha <= np.isfinite(verdict.alpha)
-        assert verdict.reason.endswith(".")
+    assert sum(layer.verdict != kind for layer in layers) <= 1, [x.reason for x in layers]
+    for layer in layers:
+        has_alpha = layer.verdict in (Kind.STABLE, Kind.GAUSSIAN)
+        assert has_alpha <= np.isfinite(layer.alpha)
+        assert layer.reason.endswith(".")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -61,7 +64,7 @@ def test_default_initialisation_of_torch(seed):
     torch.manual_seed(seed)
     uniform = torch.nn.Linear(300, 200).weight.detach().numpy()
     normal = torch.nn.init.normal_(torch.empty(200, 300), std=0.02).numpy()
-    kinds = [measure_layer(w, Options(), rng(seed)).verdict.kind for w in (uniform, normal)]
+    kinds = [layer_of(w, seed=seed).verdict for w in (uniform, normal)]
     assert kinds == [Kind.LIGHT, Kind.GAUSSIAN]
 
 
@@ -69,18 +72,18 @@ def test_default_initialisation_of_torch(seed):
     "w", [np.zeros((40, 40)), np.ones((3, 4)), np.eye(30), np.array([[1.0]]), np.zeros((1, 1))]
 )
 def test_too_few_weights_get_no_verdict_and_no_number(w):
-    found = measure_layer(w, Options(), rng(0))
-    assert found.verdict.kind is Kind.TOO_FEW
-    assert np.isnan(found.verdict.alpha)
-    assert all(e.status is not Status.OK for e in found.estimates.values()) or w.shape == (30, 30)
+    found = layer_of(w)
+    assert found.verdict is Kind.TOO_FEW
+    assert np.isnan(found.alpha)
+    assert all(e.status is not Status.OK for e in found.estimators.values()) or w.shape == (30, 30)
     assert set(found.kappa) == {"weight", "node", "unit", "singular_value"}
     assert found.stable_fit is None
 
 
 def test_equal_weights_get_no_number():
-    found = measure_layer(np.full((40, 40), 0.5), Options(), rng(0))
-    assert found.verdict.kind is Kind.TOO_FEW
-    assert np.isnan(found.verdict.alpha)
+    found = layer_of(np.full((40, 40), 0.5))
+    assert found.verdict is Kind.TOO_FEW
+    assert np.isnan(found.alpha)
 
 
 def test_samples_are_centred_unless_pruned():
@@ -104,7 +107,7 @@ def test_a_stable_body_with_a_light_tail_is_no_stable_law():
     """Up to three standard deviations a logistic-Gaussian mixture looks like alpha = 1.97."""
     r = rng(0, "peaked")
     w = r.standard_normal((384, 384)) * np.exp(0.1 * r.standard_normal((384, 384)))
-    verdict = measure_layer(w, Options(spectrum="none"), rng(0)).verdict
-    assert verdict.kind is Kind.LIGHT
-    assert np.isnan(verdict.alpha)
-    assert "its tail holds" in verdict.reason
+    layer = layer_of(w, Options(spectrum="none"))
+    assert layer.verdict is Kind.LIGHT
+    assert np.isnan(layer.alpha)
+    assert "its tail holds" in layer.reason

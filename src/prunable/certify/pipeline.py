@@ -29,10 +29,20 @@ DENSE = "network as given"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CertifiedModel(Result):
-    """Every bound of a network: those of its certificate, then the others.
+    """Every bound of a network.
 
-    The certificate is of the pruned and quantised network; `skipped` names bounds that cannot be
-    evaluated here, and why; `advice` says what would certify more.
+    Attributes
+    ----------
+    model : str
+        The checkpoint.
+    certificate : Certificate
+        Of the pruned and quantised network.
+    bounds : tuple of BoundResult
+        The certificate's, then the others.
+    skipped : tuple of (str, str)
+        Bounds that cannot be evaluated here, and why.
+    advice : str
+        What would certify more.
     """
 
     model: str
@@ -140,7 +150,7 @@ def certify_model(
     try:
         # the bounds of the papers and their baselines, where they know the network
         bounds += bounds_of_model(
-            as_modules(dense), *train.tensors, as_modules(pruned), delta=delta, tickets=True
+            as_modules(dense), *train.tensors, as_modules(pruned), delta=delta
         )
     except (UnsupportedModelError, InputError) as error:
         skipped.append(("bounds of norms and margins", str(error)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -80,9 +80,24 @@ class QuantizationSettings(Frozen):
         return self
 
 
+class _Round(torch.autograd.Function):
+    """Rounding with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+        del ctx
+        return value.round()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        del ctx
+        return gradient
+
+
 def round_straight_through(value: torch.Tensor) -> torch.Tensor:
     """Round half to even; the gradient passes unchanged."""
-    return value.round().detach() + (value - value.detach())
+    rounded: torch.Tensor = _Round.apply(value)
+    return rounded
 
 
 class QuantizedNet(nn.Module):
@@ -253,7 +268,8 @@ def fine_tune(
 
     Parameters
     ----------
-    x, y : tensors (n, channels, height, width) of float32, and (n,) of int64
+    x : (n, channels, height, width) tensor of float32
+    y : (n,) tensor of int64
     checkpoint : Path, optional
         Written after every epoch; training resumes from it and ends with the same numbers as
         without interruption.
@@ -266,7 +282,9 @@ def fine_tune(
     Raises
     ------
     DivergedError
-        If loss or weights do not stay finite.
+        If the loss is not finite.
+    DataIntegrityError
+        If the checkpoint is of another network.
     """
     if not len(y):
         mend = "An empty training set teaches nothing."

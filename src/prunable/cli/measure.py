@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from prunable.errors import InputError
+from prunable.numerics.measure.options import SpectrumMode
+from prunable.report.terminal import AsJson, Seed, Unpickle, emit, progress, talk
 
 if TYPE_CHECKING:
-    from prunable.numerics.measure.network import Measurement
+    from prunable.numerics.measure.network import Measurement, Trajectory
 
 
 def measure(
@@ -35,18 +36,15 @@ def measure(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
     spectrum: Annotated[
-        Literal["auto", "exact", "none"],
+        SpectrumMode,
         typer.Option(help="Singular values; auto estimates those of very large matrices."),
     ] = "auto",
     authors: Annotated[
         bool, typer.Option("--authors", help="Add the 2021 paper's own tail index.")
     ] = False,
-    unpickle: Annotated[
-        bool,
-        typer.Option("--unpickle", help="Let a pickled model run its code; only if you trust it."),
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Of subsamples.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout.")] = False,
+    unpickle: Unpickle = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Measure how prunable a trained network is, layer by layer; needs no data.
 
@@ -55,11 +53,12 @@ def measure(
 
     Example: prunable measure model.safetensors --eps 0.1 --report model.html
     """
-    from prunable.numerics.measure.network import compare, trajectory
+    from prunable.numerics.measure.network import Measurement, compare, trajectory
+    from prunable.report.measure.html import write_measurement
+    from prunable.report.measure.tables import print_result
 
     if against is not None and len(models) > 1:
         raise InputError("`--against` of `measure` compares one model with another; give one.")
-    talk = Console(stderr=True)
     options = {
         "eps": tuple(eps),
         "p": p,
@@ -68,40 +67,24 @@ def measure(
         "authors": authors,
         "unpickle": unpickle,
     }
-    measured = [_measure(path, options, talk) for path in models]
-    if len(measured) > 1:
-        document = trajectory(measured, _steps(models))
-        shown = document
-    else:
-        document, shown = (measured[0].to_dict(curves=c) for c in (True, False))
-        if against is not None:
-            difference = compare(measured[0], _measure(against, options, talk))
-            document["comparison"] = shown["comparison"] = difference
-    _render(document, report)
-    if as_json:
-        typer.echo(json.dumps(shown))
-    else:
-        _print(document)
-    if report:
-        talk.print(f"the report is {report}")
+    measured = [_measure(path, options) for path in models]
+    result: Measurement | Trajectory = (
+        measured[0] if len(models) == 1 else trajectory(measured, _steps(models))
+    )
+    if against is not None:
+        result = replace(measured[0], comparison=compare(measured[0], _measure(against, options)))
+    if report is not None:
+        write_measurement(result, report)
+    document = result.to_dict(curves=False) if isinstance(result, Measurement) else result.to_dict()
+    emit(document, as_json, partial(print_result, result))
+    if report is not None:
+        talk().print(f"the report is {report}")
 
 
-def _measure(path: Path, options: dict[str, Any], talk: Console) -> Measurement:
+def _measure(path: Path, options: dict[str, Any]) -> Measurement:
     from prunable.nets.measure.measuring import measure as measure_network
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=talk, transient=True) as progress:
-        task = progress.add_task(path.name, total=None)
-
-        def advance(done: int, total: int, name: str) -> None:
-            del name
-            progress.update(task, completed=done, total=total)
-
+    with progress(path.name) as advance:
         return measure_network(path, on_layer=advance, **options)
 
 
@@ -114,23 +97,3 @@ def _steps(models: list[Path]) -> list[float]:
         if len(set(steps)) == len(models) and all(numbers)
         else list(map(float, range(len(models))))
     )
-
-
-def _render(document: dict[str, Any], report: Path | None) -> None:
-    if report is None:
-        return
-    from prunable.report.measure.measure_html import write_measurement
-    from prunable.report.measure.measurement import MeasurementDocument, TrajectoryDocument
-
-    kind = TrajectoryDocument if "trajectory" in document else MeasurementDocument
-    write_measurement(kind.model_validate(document), report)
-
-
-def _print(document: dict[str, Any]) -> None:
-    from prunable.report.measure.measure_tables import render_console, render_trajectory_console
-    from prunable.report.measure.measurement import MeasurementDocument, TrajectoryDocument
-
-    if "trajectory" in document:
-        render_trajectory_console(TrajectoryDocument.model_validate(document), Console())
-    else:
-        render_console(MeasurementDocument.model_validate(document), Console())

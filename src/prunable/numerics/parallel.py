@@ -12,22 +12,6 @@ R = TypeVar("R")
 
 
 def each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Apply a function to every item on threads, results in the items' order.
-
-    Parameters
-    ----------
-    function : callable
-        Pure, and busy in NumPy for long enough.
-    items : iterable
-
-    Returns
-    -------
-    list
-
-    Raises
-    ------
-    Exception
-        The first that an item raises.
-    """
+    """Apply a pure function, busy in NumPy, to every item on threads; results in their order."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(function, items))

@@ -17,25 +17,10 @@ SEED_BITS = 63
 
 
 def child_seed(root: int, *path: str | int) -> int:
-    """Derive a seed from a root seed and a path.
+    """Derive a seed in [0, 2**63) from a root seed in that range and a path.
 
-    Parameters
-    ----------
-    root : int
-        Root seed, 0 <= root < 2**63.
-    *path : str or int
-        Names that say what the seed is for, such as ``("noise", "hidden.weight", 17)``.
-        The types count: ``1`` and ``"1"`` give different seeds.
-
-    Returns
-    -------
-    int
-        Seed in [0, 2**63), uniform as far as BLAKE2b is.
-
-    Raises
-    ------
-    InputError
-        If `root` is outside [0, 2**63).
+    The path says what the seed is for, such as ``("noise", "hidden.weight", 17)``. The types
+    count: ``1`` and ``"1"`` give different seeds.
     """
     if not 0 <= root < 2**SEED_BITS:
         raise InputError.parameter(
@@ -50,18 +35,5 @@ def child_seed(root: int, *path: str | int) -> int:
 
 
 def rng(seed: int, *path: str | int) -> np.random.Generator:
-    """Make a NumPy generator for one purpose.
-
-    Parameters
-    ----------
-    seed : int
-        Root seed, 0 <= seed < 2**63.
-    *path : str or int
-        What the numbers are for, as in `child_seed`.
-
-    Returns
-    -------
-    numpy.random.Generator
-        A fresh PCG64 generator; equal arguments give equal streams.
-    """
+    """Make a fresh PCG64 generator for one purpose; equal arguments give equal streams."""
     return np.random.default_rng(child_seed(seed, *path))

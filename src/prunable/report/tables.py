@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -172,17 +173,17 @@ def as_code(text: str) -> str:
 
 def as_percent(value: float | None, digits: int = 1) -> str:
     """A share in percent, without the sign: 44.7."""
-    return MISSING if value is None else f"{100 * value:.{digits}f}"
+    return _written(value, lambda known: f"{100 * known:.{digits}f}")
 
 
 def as_share(value: float | None) -> str:
     """A share in percent to three digits, without the sign: 44.7, 3.08, 0.0412."""
-    return MISSING if value is None else f"{100 * value:#.3g}".rstrip(".")
+    return _written(value, lambda known: f"{100 * known:#.3g}".rstrip("."))
 
 
 def as_number(value: float | None, digits: int = 3) -> str:
     """A number to a few significant digits."""
-    return MISSING if value is None else f"{value:.{digits}g}"
+    return _written(value, lambda known: f"{known:.{digits}g}")
 
 
 def as_count(value: int) -> str:
@@ -195,9 +196,13 @@ def as_count(value: int) -> str:
 
 def spread(number: Callable[[float], str], mean: float | None, std: float | None) -> str:
     """A mean and its standard deviation or error, in one notation everywhere: 1.81 ± 0.02."""
-    if mean is None:
-        return MISSING
-    return number(mean) if std is None else f"{number(mean)} ± {number(std)}"
+    shown, error = _written(mean, number), _written(std, number)
+    return shown if MISSING in (shown, error) else f"{shown} ± {error}"
+
+
+def _written(value: float | None, write: Callable[[float], str]) -> str:
+    """None and NaN both stand for a number that is not there."""
+    return MISSING if value is None or math.isnan(value) else write(value)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -66,6 +66,41 @@ def test_unit_of_the_weights_does_not_matter(estimator):
 
 
 @pytest.mark.parametrize("estimator", ALL)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ratio", [1e20, 1e35, 1e60, 1e130, 1e300])
+def test_no_ratio_of_weights_is_too_large(estimator, dtype, ratio):
+    """A weight may be larger than the typical one by more than the type can hold."""
+    x = draws(1.6, 500) * (1e-30 if dtype == np.float32 else 1e-150)
+    x[::100] = 1e-30 * min(ratio, 1e60) if dtype == np.float32 else 1e-150 * ratio
+    found = estimator(x.astype(dtype))
+    assert math.isfinite(found.alpha) or found.status is not Status.OK
+
+
+def test_a_weight_beyond_every_phase_counts_as_any_other_far_one():
+    """35 values of 4e-30 and one of 1e10: the float32 angle of the last would be infinite."""
+    x = np.array([4.0571159e-30] * 35 + [1.0986188e10], dtype=np.float32)
+    assert ecf_regression(x).status is not Status.DEGENERATE
+    x = draws(1.6, 5000).astype(np.float32)
+    x[7] = 1e27
+    near, far = ecf_regression(x), ecf_regression(np.where(x == x[7], 1e300, x.astype(np.float64)))
+    assert far.alpha == pytest.approx(near.alpha, abs=0.01)
+    single = (1e-20 * x).astype(np.float32)
+    single[7] = 1e27
+    assert ecf_regression(single).alpha == pytest.approx(near.alpha, abs=0.01)
+
+
+def test_the_mean_of_many_large_weights_is_finite():
+    x = np.full(200_000, 3e33, dtype=np.float32)
+    x[::2] = 4e33
+    assert log_variance(x, center="mean").status is Status.NOT_STABLE
+
+
+def test_extreme_value_index_of_ratios_beyond_the_doubles():
+    x = np.sort(np.r_[np.full(50, 1e-300), np.geomspace(1e-200, 1e200, 10)])
+    assert math.isfinite(extreme_value_index(x, 20).extreme_value_index)
+
+
+@pytest.mark.parametrize("estimator", ALL)
 def test_zeros_are_left_out_and_reported(estimator):
     x = draws(1.6, 5000)
     found = estimator(np.concatenate([x, np.zeros(15_000)]))
@@ -191,14 +226,14 @@ def test_hill_knows_that_it_saw_only_the_largest():
 def test_extreme_value_index(law, index):
     x = np.sort(np.abs(law.rvs(size=100_000, random_state=0)))
     found = extreme_value_index(x, 2000)
-    assert abs(found.value - index) < 5 * found.stderr
+    assert abs(found.extreme_value_index - index) < 5 * found.stderr
     log = np.log(x[-2000:] / x[-2001])
     m1, m2 = log.mean(), (log**2).mean()
-    assert found.value == pytest.approx(m1 + 1 - 0.5 / (1 - m1**2 / m2))
+    assert found.extreme_value_index == pytest.approx(m1 + 1 - 0.5 / (1 - m1**2 / m2))
 
 
 def test_extreme_value_index_without_answer():
-    assert math.isnan(extreme_value_index(np.ones(100)).value)
+    assert math.isnan(extreme_value_index(np.ones(100)).extreme_value_index)
     with pytest.raises(InputError, match="`k`"):
         extreme_value_index(np.ones(100), 100)
 

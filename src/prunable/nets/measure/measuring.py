@@ -21,8 +21,9 @@ from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.archive import open_archive
 from prunable.nets.networks.interop import MASK, masked_names
 from prunable.nets.networks.views import Role, WeightView, see, to_numpy
-from prunable.numerics.measure.layer import Options, SpectrumMode, measure_layer
-from prunable.numerics.measure.network import Layer, Measurement, Skipped
+from prunable.numerics.measure.layer import LayerSketch, MeasuredLayer, measure_layer
+from prunable.numerics.measure.network import Measurement, Skipped, sum_up
+from prunable.numerics.measure.options import Options, SpectrumMode
 from prunable.numerics.randomness import rng
 from prunable.numerics.weights.allocation import Rule, bracket, settle
 from prunable.numerics.weights.magnitudes import Magnitudes
@@ -30,6 +31,7 @@ from prunable.numerics.weights.magnitudes import Magnitudes
 Source = torch.nn.Module | Mapping[str, torch.Tensor] | str | Path
 Load = Callable[[], NDArray[Any]]
 Progress = Callable[[int, int, str], None]
+Measured = tuple[MeasuredLayer, LayerSketch]
 
 # Matrices with more entries are measured one at a time, which bounds the memory.
 LARGE = 2**22
@@ -64,30 +66,17 @@ def measure(
 
     Parameters
     ----------
-    model_or_path : Module, mapping of str to Tensor, str or Path
+    model_or_path
         A model, a state dict, or a checkpoint: safetensors, torch, ONNX, or a folder with
         one. Checkpoints are read tensor by tensor; the model is never built.
-    eps : tuple of float
-        Relative errors at which kept shares are reported, each in (0, 1].
-    p : float
-        Order of the norm of the errors, positive and finite.
-    seed : int
-        Of subsamples; the same seed gives the same numbers.
-    spectrum : {"auto", "exact", "none"}
-        Singular values: computed, except that "auto" estimates the distribution of those of
-        matrices with both sides above 2048.
-    authors : bool
-        Whether to add the tail index by the 2021 paper's own procedure.
-    unpickle : bool
+    eps, p, seed, spectrum, authors
+        As in `Options`; the same seed gives the same numbers.
+    unpickle
         Whether pickled models may run their code; only for files that you trust.
-    workers : int, optional
+    workers
         Threads; all cores if None. The numbers do not depend on it.
-    on_layer : callable, optional
+    on_layer
         Told (tensors done, tensors in all, name of the next).
-
-    Returns
-    -------
-    Measurement
 
     Raises
     ------
@@ -114,31 +103,35 @@ def measure(
                 used.append(tensor)
                 yield from ((view, tensor.dtype) for view in found)
 
-        layers = _layers(views(), options, workers or os.cpu_count() or 1)
-        if not layers:
+        measured = _layers(views(), options, workers or os.cpu_count() or 1)
+        if not measured:
             reasons = "; ".join(f"{s.name}: {s.reason}" for s in passed[:3]) or "it is empty"
             raise DataIntegrityError(f"{label} holds no weight matrix to measure ({reasons}).")
         if on_layer:
             on_layer(len(tensors), len(tensors), "")
-        sketches = [layer.measured.bins for layer in layers]
-        occupied = sum(sketch is not None for sketch in sketches)
+        layers, sketches = zip(*measured, strict=True)
+        bins = [sketch.bins for sketch in sketches]
+        occupied = sum(found is not None for found in bins)
         questions = [
             (rule, occupied * e * e)
             for rule in (Rule.BEST, Rule.GLOBAL_THRESHOLD)
             for e in options.eps
         ]
-        allocations = settle(sketches, bracket(sketches, questions), _again(used))
-    return Measurement(label, options, tuple(layers), tuple(allocations), tuple(passed))
+        kept = settle(bins, bracket(bins, questions), _again(used))
+    overall = sum_up(layers, sketches, kept, options)
+    return Measurement(label, options, layers, overall, tuple(passed))
 
 
-def _layers(views: Iterator[tuple[WeightView, str]], options: Options, workers: int) -> list[Layer]:
+def _layers(
+    views: Iterator[tuple[WeightView, str]], options: Options, workers: int
+) -> list[Measured]:
     """Measure small matrices side by side, large ones alone with all threads of BLAS.
 
     Threads of BLAS cost more than they bring in small matrices, and wait for each other
     where other programs run.
     """
-    measured: list[Layer] = []
-    pending: deque[Future[Layer]] = deque()
+    measured: list[Measured] = []
+    pending: deque[Future[Measured]] = deque()
     blas = ThreadpoolController().select(user_api="blas")
     all_threads = max((pool["num_threads"] for pool in blas.info()), default=1)
 
@@ -163,10 +156,13 @@ def _layers(views: Iterator[tuple[WeightView, str]], options: Options, workers: 
     return measured
 
 
-def _layer(view: WeightView, dtype: str, options: Options) -> Layer:
+def _layer(view: WeightView, dtype: str, options: Options) -> Measured:
     generator = rng(options.seed, "measure", view.name)
-    measured = measure_layer(view.matrix, options, generator, taps=view.taps)
-    return Layer(view.name, view.shape, view.role, view.kind, dtype, measured)
+    layer, sketch = measure_layer(view.matrix, options, generator, taps=view.taps)
+    named = replace(
+        layer, name=view.name, shape=view.shape, role=view.role, kind=view.kind, dtype=dtype
+    )
+    return named, sketch
 
 
 def _see(tensor: _Tensor) -> tuple[WeightView, ...] | str:

@@ -37,18 +37,22 @@ class Regime(StrEnum):
     UNKNOWN = "unknown"
 
 
+# Whether rows, and whether columns, share a scale.
+REGIMES = {
+    (False, False): Regime.INDEPENDENT,
+    (True, False): Regime.ROWS,
+    (False, True): Regime.COLUMNS,
+    (True, True): Regime.BOTH,
+}
+
+
 @dataclass(frozen=True)
 class SharedScale:
     """Analysis of variance of log|w| between lines (rows or columns) of a matrix.
 
-    Attributes
-    ----------
-    intraclass_correlation : float
-        Share of the variance of log|w| that lies between lines; about 0 if independent.
-    f : float
-        Variance ratio; about 1 if independent.
-    p_value : float
-        Of a larger variance ratio for independent entries.
+    `intraclass_correlation` is the share of the variance that lies between lines, about 0 if
+    the entries are independent; `f` the variance ratio, about 1 then; `p_value` that of a larger
+    ratio for independent entries.
     """
 
     intraclass_correlation: float
@@ -58,15 +62,7 @@ class SharedScale:
 
 @dataclass(frozen=True)
 class Split:
-    """Two-sample comparison of the two parts of a matrix.
-
-    Attributes
-    ----------
-    ks : float
-        Kolmogorov-Smirnov distance of the entries of both parts.
-    p_value : float
-        Of a larger distance for independent entries of one law.
-    """
+    """Kolmogorov-Smirnov distance of two parts of a matrix, and the p-value of a larger one."""
 
     ks: float
     p_value: float
@@ -76,15 +72,10 @@ class Split:
 class Dependence:
     """What speaks against independent, identically distributed weights.
 
-    Attributes
-    ----------
-    regime : Regime
-        The lines whose shared scale is beyond chance and explains at least one percent of the
-        variance of log|w|; UNKNOWN for matrices too small.
-    rows, columns : SharedScale or None
-    splits : dict of str to Split
-        "random": a random partition of the entries, which has equal laws whatever the
-        weights; "rows" and "columns": alternate rows, or columns.
+    `regime` names the lines whose shared scale is beyond chance and explains at least one percent
+    of the variance of log|w|; UNKNOWN for matrices too small. `splits`: "random", a random
+    partition of the entries, which has equal laws whatever the weights; "rows" and "columns",
+    alternate rows, or columns.
     """
 
     regime: Regime
@@ -94,18 +85,9 @@ class Dependence:
 
 
 def dependence(matrix: Matrix, rng: np.random.Generator) -> Dependence:
-    """Measure what rows and columns of a matrix share.
+    """Measure what rows and columns of a matrix of finite weights share; zeros are left out.
 
-    Parameters
-    ----------
-    matrix : ndarray, shape (m, n)
-        Finite weights; zeros are left out.
-    rng : numpy.random.Generator
-        Chooses rows and columns of large matrices, and the random partition.
-
-    Returns
-    -------
-    Dependence
+    `rng` chooses rows and columns of large matrices, and the random partition.
 
     Notes
     -----
@@ -122,16 +104,9 @@ def dependence(matrix: Matrix, rng: np.random.Generator) -> Dependence:
     logs[~kept] = 0.0
     rows = _shared_scale(logs.sum(axis=1), kept.sum(axis=1), float((logs**2).sum()))
     columns = _shared_scale(logs.sum(axis=0), kept.sum(axis=0), float((logs**2).sum()))
-    found = _matters(rows), _matters(columns)
+    regime = REGIMES[_matters(rows), _matters(columns)]
     if rows is None and columns is None:
         regime = Regime.UNKNOWN
-    else:
-        regime = {
-            (False, False): Regime.INDEPENDENT,
-            (True, False): Regime.ROWS,
-            (False, True): Regime.COLUMNS,
-            (True, True): Regime.BOTH,
-        }[found]
     order = rng.permutation(part.size)
     flat = part.ravel()
     splits = {
@@ -184,11 +159,10 @@ def _split(a: Matrix, b: Matrix, rng: np.random.Generator) -> Split | None:
     a, b = a[a != 0], b[b != 0]
     if min(a.size, b.size) < 8:
         return None
-    if a.size > SPLIT_SIZE:
-        a = rng.choice(a, SPLIT_SIZE, replace=False)
-    if b.size > SPLIT_SIZE:
-        b = rng.choice(b, SPLIT_SIZE, replace=False)
-    a, b = np.sort(a), np.sort(b)
+    a, b = (
+        np.sort(rng.choice(part, SPLIT_SIZE, replace=False) if part.size > SPLIT_SIZE else part)
+        for part in (a, b)
+    )
     both = np.concatenate([a, b])
     below_a = np.searchsorted(a, both, side="right") / a.size
     below_b = np.searchsorted(b, both, side="right") / b.size

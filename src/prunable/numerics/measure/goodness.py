@@ -26,23 +26,12 @@ FAR_SHARES, FAR_COUNT = (1e-3, 1e-4, 0.0), 30
 
 @dataclass(frozen=True)
 class Goodness:
-    """A fitted law and how far the magnitudes are from it.
+    """A fitted symmetric law and how far the magnitudes of n observations are from it.
 
-    Attributes
-    ----------
-    alpha : float
-        Tail index of the law; 2 for a Gaussian.
-    scale : float
-        Scale c of exp(-|c t|^alpha), in the unit of the sample: for a Gaussian law its
-        standard deviation over the square root of 2.
-    ks : float
-        Kolmogorov-Smirnov distance: largest difference of distribution functions.
-    anderson_darling : float
-        Anderson-Darling statistic.
-    p_value : float
-        Probability of a larger Anderson-Darling statistic if the law is right.
-    n : int
-        Observations tested.
+    `scale` is the c of exp(-|c t|^alpha), in the unit of the sample: for a Gaussian law,
+    alpha = 2, its standard deviation over the square root of 2. `ks` is the Kolmogorov-Smirnov
+    distance, `p_value` the probability of a larger Anderson-Darling statistic if the law is
+    right.
     """
 
     alpha: float
@@ -54,22 +43,11 @@ class Goodness:
 
 
 def stable_goodness(sample: NDArray[np.floating[Any]]) -> Goodness | None:
-    """Test the magnitudes of a sample against the stable law fitted to it.
+    """Test the magnitudes of a sample against the stable law fitted to it, if one can be.
 
-    Parameters
-    ----------
-    sample : ndarray, shape (n,)
-        Finite, centred, without zeros; not checked.
-
-    Returns
-    -------
-    Goodness or None
-        None if no stable law can be fitted.
-
-    Notes
-    -----
-    The null law of the statistic, tail index and scale being estimated from the same sample
-    by `fit_stable`, is tabulated by simulation.
+    The sample, (n,), is finite, centred, without zeros; not checked. The null law of the
+    statistic, tail index and scale being estimated from the same sample by `fit_stable`, is
+    tabulated by simulation.
     """
     fit = fit_stable(sample)
     if math.isnan(fit.scale) or fit.alpha < float(calibration.load().law_alpha[0]):
@@ -82,17 +60,7 @@ def stable_goodness(sample: NDArray[np.floating[Any]]) -> Goodness | None:
 
 
 def gaussian_goodness(sample: NDArray[np.floating[Any]]) -> Goodness:
-    """Test the magnitudes of a sample against the Gaussian law of the same mean square.
-
-    Parameters
-    ----------
-    sample : ndarray, shape (n,)
-        As in `stable_goodness`.
-
-    Returns
-    -------
-    Goodness
-    """
+    """Test the magnitudes of such a sample against the Gaussian law of the same mean square."""
     ascending = np.sort(np.abs(sample.astype(np.float64)))
     deviation = math.sqrt(float(np.mean(ascending**2)))
     standard = ascending / (math.sqrt(2) * deviation)
@@ -104,20 +72,9 @@ def gaussian_goodness(sample: NDArray[np.floating[Any]]) -> Goodness:
 def anderson_darling(lower: FloatArray, upper: FloatArray) -> tuple[float, float]:
     """Compare probabilities of sorted observations with the uniform law.
 
-    Parameters
-    ----------
-    lower, upper : ndarray, shape (n,)
-        P(X <= x) increasing and P(X > x) decreasing at the sorted observations. Both, so
-        that neither end loses its digits.
-
-    Returns
-    -------
-    tuple of (float, float)
-        The Anderson-Darling statistic and the Kolmogorov-Smirnov distance.
-
-    Notes
-    -----
-    Anderson and Darling (1954).
+    `lower` and `upper` are P(X <= x) increasing and P(X > x) decreasing at the observations:
+    both, so that neither end loses its digits. Returns the Anderson-Darling statistic and the
+    Kolmogorov-Smirnov distance. Anderson and Darling (1954).
     """
     n = lower.size
     ranks = np.arange(1, n + 1)
@@ -133,17 +90,12 @@ def far_p_value(largest: NDArray[np.floating[Any]], deviation: float, n: int) ->
 
     Parameters
     ----------
-    largest : ndarray
+    largest : array
         The largest magnitudes in increasing order, enough to reach into the body.
     deviation : float
         Standard deviation of the fitted Gaussian law.
     n : int
         Number of all magnitudes.
-
-    Returns
-    -------
-    float
-        Poisson probability of at least the count found.
     """
     count = largest.size - int(np.searchsorted(largest, FAR * deviation, side="right"))
     expected = n * math.erfc(FAR / math.sqrt(2))
@@ -155,10 +107,8 @@ def stable_tail(largest: NDArray[np.floating[Any]], fit: StableFit, n: int) -> t
 
     Parameters
     ----------
-    largest : ndarray
+    largest : array
         The largest magnitudes in increasing order: at least a thousandth of all, and 30.
-    fit : StableFit
-        The law, with the standard error of its tail index.
     n : int
         Number of all magnitudes.
 

@@ -5,46 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erfc
 
-from prunable.errors import InputError
+from prunable.numerics import tails
+from prunable.numerics.measure import goodness
 from prunable.numerics.measure.dependence import Dependence, dependence
-from prunable.numerics.measure.goodness import (
-    TEST_SIZE,
-    Goodness,
-    far_p_value,
-    gaussian_goodness,
-    stable_goodness,
-    stable_tail,
-)
+from prunable.numerics.measure.goodness import TEST_SIZE, Goodness
+from prunable.numerics.measure.options import Options, eps_key
 from prunable.numerics.measure.spectrum import (
-    SpectralAlpha,
+    SpectralFit,
     Spectrum,
     exact_spectrum,
+    fit_spectrum,
     lanczos_spectrum,
-    spectral_alpha,
 )
-from prunable.numerics.measure.verdict import MIN_WEIGHTS, Verdict, judge
+from prunable.numerics.measure.verdict import MIN_WEIGHTS, Kind, judge
 from prunable.numerics.stable.half_line import COARSE, half_line
-from prunable.numerics.tails import (
-    ExtremeValueIndex,
-    HillPlot,
-    StableFit,
-    Status,
-    TailEstimate,
-    authors_procedure,
-    ecf_two_point,
-    extreme_value_index,
-    fit_stable,
-    log_moment,
-    log_moment_vectors,
-    log_variance,
-    quantile,
-)
+from prunable.numerics.tails import HillPlot, StableFit, Status, TailEstimate, TailShape
+from prunable.numerics.tails.base import Sample
 from prunable.numerics.tails.hill import (
     LARGEST_MOMENT_K,
     LARGEST_SHARE,
@@ -53,12 +35,13 @@ from prunable.numerics.tails.hill import (
 )
 from prunable.numerics.weights.allocation import LayerBins
 from prunable.numerics.weights.compressibility import kappa_curve
-from prunable.numerics.weights.kappa_theory import KappaBand, gaussian_kappa, stable_kappa
+from prunable.numerics.weights.kappa_theory import gaussian_kappa, stable_kappa
 from prunable.numerics.weights.magnitudes import Magnitudes
+from prunable.results import Result
 
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.floating[Any]]
-SpectrumMode = Literal["auto", "exact", "none"]
+ByEps = Mapping[str, float]
 
 # Weights that the estimators see; standard errors are then a few thousandths.
 SAMPLE_SIZE = 2**20
@@ -74,62 +57,14 @@ EXACT_SIDE = 2048
 SMALL, LARGE = 1e-25, 1e25
 CURVE_EPS = np.geomspace(0.01, 0.99, 48)
 TAIL_POINTS = 64
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to measure.
-
-    Attributes
-    ----------
-    eps : tuple of float
-        Relative errors at which kept shares are reported, each in (0, 1].
-    p : float
-        Order of the norm, positive and finite.
-    seed : int
-        Of subsamples and of the random numbers of estimators.
-    spectrum : {"auto", "exact", "none"}
-        Whether singular values of matrices with both sides above 2048 are estimated ("auto")
-        or computed, and whether there is a spectrum at all.
-    authors : bool
-        Whether to add the 2021 paper's own procedure.
-
-    Raises
-    ------
-    InputError
-        If a value is out of range.
-    """
-
-    eps: tuple[float, ...] = (0.05, 0.1, 0.2)
-    p: float = 2.0
-    seed: int = 0
-    spectrum: SpectrumMode = "auto"
-    authors: bool = False
-
-    def __post_init__(self) -> None:
-        where = "measure"
-        if not self.eps or not all(0 < eps <= 1 for eps in self.eps):
-            raise InputError.parameter("eps", where, "relative errors in (0, 1]", self.eps)
-        if not 0 < self.p < math.inf:
-            raise InputError.parameter("p", where, "positive and finite", self.p)
-        if self.spectrum not in ("auto", "exact", "none"):
-            raise InputError.parameter("spectrum", where, "auto, exact or none", self.spectrum)
-        object.__setattr__(self, "eps", tuple(sorted(set(map(float, self.eps)))))
+# Differences between checkpoints, and means over layers, are taken with one estimator
+# whatever the verdict: a change needs the same ruler at both ends.
+RULER = "ecf_regression"
 
 
 @dataclass(frozen=True, eq=False)
 class TailPlot:
-    """Survival of the magnitudes beside fitted laws.
-
-    Attributes
-    ----------
-    x : ndarray
-        Magnitudes, increasing.
-    survival : ndarray
-        Share of the weights that are not zero with at least this magnitude.
-    stable, gaussian : ndarray or None
-        The same under the fitted laws.
-    """
+    """Share of the weights that are not zero with at least magnitude x, also under fitted laws."""
 
     x: FloatArray
     survival: FloatArray
@@ -137,179 +72,172 @@ class TailPlot:
     gaussian: FloatArray | None
 
 
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """Kept shares against relative errors.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MeasuredLayer(Result):
+    """How prunable one weight matrix is, and why.
 
     Attributes
     ----------
-    eps : ndarray
-    measured : dict of str to ndarray
-        By granularity: weight, node, unit, kernel, singular_value.
-    gaussian : ndarray
-        Of infinitely many independent Gaussian weights.
-    stable : KappaBand or None
-        Of independent weights of the fitted stable law, as many as the layer has.
-    """
-
-    eps: FloatArray
-    measured: Mapping[str, FloatArray]
-    gaussian: FloatArray
-    stable: KappaBand | None
-
-
-@dataclass(frozen=True, eq=False)
-class LayerMeasurement:
-    """How prunable one matrix is, and why.
-
-    Attributes
-    ----------
-    n : int
-        Weights.
-    zeros_share : float
-        Share of exact zeros.
-    verdict : Verdict
-    estimates : dict of str to TailEstimate
-        By method.
-    stable_fit, gaussian_fit : Goodness or None
+    shape, dtype
+        As stored.
+    role
+        "hidden" or "output".
+    kind
+        "dense", "convolution", "embedding", "attention" or "recurrent".
+    n
+        Weights, of which `zeros_share` are exactly zero.
+    verdict, alpha, alpha_stderr, reason
+        As in `LayerVerdict`.
+    estimators
+        Tail indices by method.
+    stable_fit, gaussian_fit
         Fitted laws with their distance from at most 32,768 of the weights.
-    tail : ExtremeValueIndex or None
-    hill_plot : HillPlot or None
-    dependence : Dependence or None
-    spectrum : SpectralAlpha or None
-    spectrum_exact : bool or None
-        Whether singular values were computed (True) or estimated (False); None for none.
-    kappa : dict of str to ndarray
+    kappa
         Kept share at each eps asked for, by granularity: "weight"; "node", the columns of
         one input; "unit", the rows of one output; "kernel", of convolutions;
         "singular_value".
-    kappa_2 : ndarray
-        Kept share of weights at each eps for p = 2, which the allocation is compared with.
-    kappa_1 : ndarray
-        Kept share of the sampled weights at each eps for p = 1, below every tail index that
-        proposition 8 of Barsbey et al. (2021) orders.
-    curves : Curves
-    tail_plot : TailPlot or None
-    bins : LayerBins or None
-        For the allocation among layers; None if all weights are zero.
+    curves
+        Kept shares against "eps": measured, by granularity; "gaussian", of infinitely many
+        independent Gaussian weights; "stable_low", "stable_median" and "stable_high", a
+        `KappaBand` of independent weights of the fitted stable law.
     """
 
+    name: str = ""
+    shape: tuple[int, ...] = ()
+    role: str = "hidden"
+    kind: str = "dense"
+    dtype: str = ""
     n: int
     zeros_share: float
-    verdict: Verdict
-    estimates: Mapping[str, TailEstimate]
+    verdict: Kind
+    alpha: float
+    alpha_stderr: float
+    reason: str
+    estimators: Mapping[str, TailEstimate]
     stable_fit: Goodness | None
     gaussian_fit: Goodness | None
-    tail: ExtremeValueIndex | None
-    hill_plot: HillPlot | None
+    tail: TailShape | None
     dependence: Dependence | None
-    spectrum: SpectralAlpha | None
-    spectrum_exact: bool | None
-    kappa: Mapping[str, FloatArray]
-    kappa_2: FloatArray
-    kappa_1: FloatArray
-    curves: Curves
+    spectrum: SpectralFit | None
+    kappa: Mapping[str, ByEps]
+    hill_plot: HillPlot | None
+    curves: Mapping[str, FloatArray | None]
     tail_plot: TailPlot | None
+
+    def __repr__(self) -> str:
+        return f"MeasuredLayer({self.name!r}, {self.n:,} weights, {self.verdict})"
+
+    @property
+    def ruler(self) -> TailEstimate:
+        """The estimate used for comparisons, whatever the verdict."""
+        return self.estimators[RULER]
+
+    def kept(self, granularity: str, eps: float) -> float | None:
+        """kappa at one error; None where it is missing."""
+        return (self.kappa.get(granularity) or {}).get(eps_key(eps))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The layer as `prunable measure --json` holds it; what is no number becomes None."""
+        document = super().to_dict()
+        for found in document["estimators"].values():
+            for key in ("method", "source", "zeros_share"):
+                found.pop(key, None)
+        return document
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSketch:
+    """What numbers of the whole network need of a layer.
+
+    `kappa_2` are the kept shares of weights at each eps for p = 2, which the allocation is
+    compared with; `kappa_1` those of the sampled weights for p = 1, below every tail index that
+    proposition 8 of Barsbey et al. (2021) orders. `bins` is None if all weights are zero.
+    """
+
+    kappa_1: FloatArray
+    kappa_2: FloatArray
     bins: LayerBins | None
 
 
 def measure_layer(
     matrix: Matrix, options: Options, rng: np.random.Generator, *, taps: int = 1
-) -> LayerMeasurement:
-    """Measure one weight matrix.
+) -> tuple[MeasuredLayer, LayerSketch]:
+    """Measure one matrix, (out, in * taps), of at least one weight, all finite.
 
-    Parameters
-    ----------
-    matrix : ndarray, shape (out, in * taps)
-        Finite weights, float32 or float64; at least one.
-    options : Options
-    rng : numpy.random.Generator
-        Source of subsamples.
-    taps : int
-        Entries of a convolution's kernel; columns of one input are adjacent.
-
-    Returns
-    -------
-    LayerMeasurement
+    `taps` are the entries of a convolution's kernel; columns of one input are adjacent. `rng`
+    draws the subsamples.
     """
     magnitudes = Magnitudes.of(matrix, where="measure_layer")
     bins = LayerBins.of(magnitudes)
+    exponent = 0
     if magnitudes.top > 0 and not SMALL < magnitudes.top < LARGE:
         # a power of two changes no digit, and squares stay doubles
         exponent = -math.frexp(magnitudes.top)[1]
-        scaled = np.ldexp(matrix.astype(np.float64), exponent)
-        return _rescaled(measure_layer(scaled, options, rng, taps=taps), -exponent, bins)
+        matrix = np.ldexp(matrix.astype(np.float64), exponent)
+        magnitudes = Magnitudes.of(matrix)
     nonzero = magnitudes.size - magnitudes.zeros
     zeros_share = magnitudes.zeros / magnitudes.size
     sample = draw_sample(magnitudes, rng)
     estimates, fit = _estimate(sample, zeros_share)
     if options.authors:
-        estimates["authors"] = authors_procedure(kernels_or_rows(matrix, taps), rng=rng)
-    enough = sample.size >= MIN_WEIGHTS
-    gaussian = stable = tail = plot = shared = None
+        estimates["authors"] = tails.authors_procedure(kernels_or_rows(matrix, taps), rng=rng)
+    gaussian = stable = tail = hill_plot = shared = tail_plot = None
     far, far_stable = 1.0, (1.0, 1.0)
-    if enough:
+    if sample.size >= MIN_WEIGHTS:
         estimates |= _vector_estimates(matrix, taps, rng)
         part = sample[:TEST_SIZE]
-        gaussian, stable = gaussian_goodness(part), stable_goodness(part)
+        gaussian, stable = goodness.gaussian_goodness(part), goodness.stable_goodness(part)
         largest = magnitudes.largest(min(int(nonzero * LARGEST_SHARE) + 1, LARGEST_TAIL))
-        deviation = gaussian.scale * math.sqrt(2)
-        far = far_p_value(largest, deviation, nonzero)
+        far = goodness.far_p_value(largest, gaussian.scale * math.sqrt(2), nonzero)
         if stable is not None and fit is not None:
-            far_stable = stable_tail(largest, fit, nonzero)
-        tail = extreme_value_index(largest, _tail_size(nonzero, largest.size))
-        estimates["hill"], plot = hill_of_sorted(largest, zeros_share, total=nonzero)
+            far_stable = goodness.stable_tail(largest, fit, nonzero)
+        tail = tails.extreme_value_index(largest, _tail_size(nonzero, largest.size))
+        estimates["hill"], hill_plot = hill_of_sorted(largest, zeros_share, total=nonzero)
         shared = dependence(matrix, rng)
+        tail_plot = _tail_plot(magnitudes, gaussian, stable)
     verdict = judge(sample.size, estimates, gaussian, far, stable, tail, far_stable)
-    granular = _granularities(matrix, taps, options.p)
     eps = np.concatenate([np.array(options.eps), CURVE_EPS])
     exact = magnitudes.kept_counts(options.eps, options.p) / magnitudes.size
     shares = {"weight": np.append(exact, magnitudes.kept_shares(CURVE_EPS, options.p))}
-    shares |= {name: kappa_curve(norms, eps, options.p) for name, norms in granular.items()}
-    spectrum, index = _spectrum(matrix, options, rng)
+    for name, norms in _granularities(matrix, taps, options.p).items():
+        shares[name] = kappa_curve(norms, eps, options.p)
+    spectrum = _spectrum(matrix, options, rng)
     if spectrum is not None:
         shares["singular_value"] = spectrum.kept_shares(eps, options.p)
     asked = len(options.eps)
-    band = None
+    curves: dict[str, FloatArray | None] = {"eps": CURVE_EPS}
+    curves |= {name: found[asked:] for name, found in shares.items()}
+    curves["gaussian"] = gaussian_kappa(CURVE_EPS, options.p)
+    curves |= dict.fromkeys(("stable_low", "stable_median", "stable_high"))
     if stable is not None:
         band = stable_kappa(stable.alpha, nonzero, CURVE_EPS, options.p, rng=rng)
-    curves = Curves(
-        CURVE_EPS,
-        {name: values[asked:] for name, values in shares.items()},
-        gaussian_kappa(CURVE_EPS, options.p),
-        band,
-    )
-    return LayerMeasurement(
+        curves |= {"stable_low": band.low, "stable_median": band.median, "stable_high": band.high}
+    layer = MeasuredLayer(
         n=magnitudes.size,
         zeros_share=zeros_share,
-        verdict=verdict,
-        estimates=estimates,
-        stable_fit=stable and replace(stable, scale=fit.scale if fit else stable.scale),
-        gaussian_fit=gaussian,
+        verdict=verdict.kind,
+        alpha=verdict.alpha,
+        alpha_stderr=verdict.stderr,
+        reason=verdict.reason,
+        estimators=estimates,
+        stable_fit=stable and _in_unit(stable, fit.scale if fit else stable.scale, exponent),
+        gaussian_fit=gaussian and _in_unit(gaussian, gaussian.scale, exponent),
         tail=tail,
-        hill_plot=plot,
         dependence=shared,
-        spectrum=index,
-        spectrum_exact=None if spectrum is None else spectrum.exact,
-        kappa={name: values[:asked] for name, values in shares.items()},
-        kappa_2=magnitudes.kept_counts(options.eps) / magnitudes.size if options.p != 2 else exact,
-        kappa_1=kappa_curve(sample, options.eps, 1.0) if sample.size else np.zeros(asked),
+        spectrum=None if spectrum is None else fit_spectrum(spectrum, estimates[RULER].alpha),
+        kappa={name: options.by_eps(found[:asked]) for name, found in shares.items()},
+        hill_plot=hill_plot,
         curves=curves,
-        tail_plot=_tail_plot(magnitudes, gaussian, stable) if enough else None,
-        bins=bins,
+        tail_plot=tail_plot and replace(tail_plot, x=_times(tail_plot.x, -exponent)),
     )
+    kappa_2 = exact if options.p == 2 else magnitudes.kept_counts(options.eps) / magnitudes.size
+    kappa_1 = kappa_curve(sample, options.eps, 1.0) if sample.size else np.zeros(asked)
+    return layer, LayerSketch(kappa_1, kappa_2, bins)
 
 
-def _rescaled(m: LayerMeasurement, exponent: int, bins: LayerBins | None) -> LayerMeasurement:
-    """Undo a change of unit by a power of two."""
-
-    def fit(found: Goodness | None) -> Goodness | None:
-        return found and replace(found, scale=_times(found.scale, exponent))
-
-    plot = m.tail_plot and replace(m.tail_plot, x=_times(m.tail_plot.x, exponent))
-    return replace(
-        m, stable_fit=fit(m.stable_fit), gaussian_fit=fit(m.gaussian_fit), tail_plot=plot, bins=bins
-    )
+def _in_unit(fit: Goodness, scale: float, exponent: int) -> Goodness:
+    """A fit of scaled weights, in the unit of the weights."""
+    return replace(fit, scale=float(_times(scale, -exponent)))
 
 
 def _times(value: Any, exponent: int) -> Any:
@@ -318,18 +246,10 @@ def _times(value: Any, exponent: int) -> Any:
 
 
 def draw_sample(magnitudes: Magnitudes, rng: np.random.Generator) -> Matrix:
-    """Draw weights that are not zero, in random order, centred by their median.
+    """Draw at most `SAMPLE_SIZE` weights that are not zero, in random order, less their median.
 
-    Parameters
-    ----------
-    magnitudes : Magnitudes
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray
-        At most `SAMPLE_SIZE`. A layer with more than one percent of zeros is not centred:
-        pruning by magnitude leaves a gap, and the median at one of its edges.
+    A layer with more than one percent of zeros is not centred: pruning by magnitude leaves a
+    gap, and the median at one of its edges.
     """
     values = magnitudes.values
     pruned = magnitudes.zeros > PRUNED_SHARE * magnitudes.size
@@ -356,31 +276,18 @@ def kernels_or_rows(matrix: Matrix, taps: int) -> Matrix:
 def _estimate(
     sample: Matrix, zeros_share: float
 ) -> tuple[dict[str, TailEstimate], StableFit | None]:
+    """Estimates by method; that by Hill waits for the largest weights."""
+    names = ("log_moment", "log_variance", "quantile", "ecf_two_point", RULER, "hill")
+    found = {name: Sample(sample, zeros_share, name, "").refuse(Status.TOO_FEW) for name in names}
     if sample.size == 0:
-        failed = {
-            method: TailEstimate.failed(
-                Status.TOO_FEW, n=0, method=method, source="", zeros_share=zeros_share
-            )
-            for method in (
-                "log_moment",
-                "log_variance",
-                "quantile",
-                "ecf_two_point",
-                "ecf_regression",
-                "hill",
-            )
-        }
-        return failed, None
-    fit = fit_stable(sample)
-    found = {
-        "log_moment": log_moment(sample),
-        "log_variance": log_variance(sample),
-        "quantile": quantile(sample),
-        "ecf_two_point": ecf_two_point(sample),
-        "ecf_regression": fit.estimate,
-        "hill": TailEstimate.failed(
-            Status.TOO_FEW, n=sample.size, method="hill", source="", zeros_share=zeros_share
-        ),
+        return found, None
+    fit = tails.fit_stable(sample)
+    found |= {
+        "log_moment": tails.log_moment(sample),
+        "log_variance": tails.log_variance(sample),
+        "quantile": tails.quantile(sample),
+        "ecf_two_point": tails.ecf_two_point(sample),
+        RULER: fit.estimate,
     }
     return found, fit if math.isfinite(fit.scale) else None
 
@@ -391,9 +298,9 @@ def _vector_estimates(
     """Multivariate log-moment of rows, columns and kernels."""
     vectors = {"log_moment_rows": matrix, "log_moment_columns": matrix.T}
     if taps > 1:
-        vectors["log_moment_kernels"] = matrix.reshape(-1, taps)
+        vectors["log_moment_kernels"] = kernels_or_rows(matrix, taps)
     return {
-        method: log_moment_vectors(_some(rows, rng), center="median")
+        method: tails.log_moment_vectors(_some(rows, rng), center="median")
         for method, rows in vectors.items()
         if len(rows) > 1
     }
@@ -436,23 +343,17 @@ def _granularities(matrix: Matrix, taps: int, p: float) -> dict[str, FloatArray]
     return {name: top * sums ** (1 / p) for name, sums in found.items()}
 
 
-def _spectrum(
-    matrix: Matrix, options: Options, rng: np.random.Generator
-) -> tuple[Spectrum | None, SpectralAlpha | None]:
+def _spectrum(matrix: Matrix, options: Options, rng: np.random.Generator) -> Spectrum | None:
     if options.spectrum == "none":
-        return None, None
+        return None
     large = min(matrix.shape) > EXACT_SIDE and options.spectrum == "auto"
-    spectrum = lanczos_spectrum(matrix, rng) if large else exact_spectrum(matrix)
-    return spectrum, spectral_alpha(spectrum)
+    return lanczos_spectrum(matrix, rng) if large else exact_spectrum(matrix)
 
 
-def _tail_plot(
-    magnitudes: Magnitudes, gaussian: Goodness | None, stable: Goodness | None
-) -> TailPlot:
+def _tail_plot(magnitudes: Magnitudes, gaussian: Goodness, stable: Goodness | None) -> TailPlot:
     x, above = magnitudes.survival(TAIL_POINTS)
-    survival = above / (magnitudes.size - magnitudes.zeros)
-    normal = None if gaussian is None else np.asarray(erfc(x / (2 * gaussian.scale)))
     heavy = None
     if stable is not None:
         heavy = 2 * half_line(stable.alpha, COARSE).sf(x / stable.scale)
-    return TailPlot(x, survival, heavy, normal)
+    normal = np.asarray(erfc(x / (2 * gaussian.scale)))
+    return TailPlot(x, above / (magnitudes.size - magnitudes.zeros), heavy, normal)

@@ -34,19 +34,10 @@ LIKELIER = 2.0
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Singular values with multiplicities.
+    """Singular values in increasing order, each standing for `weights` of the `count` of a matrix.
 
-    Attributes
-    ----------
-    values : ndarray, shape (k,)
-        Singular values in increasing order.
-    weights : ndarray, shape (k,)
-        How many singular values each stands for; they add up to `count`.
-    count : int
-        Singular values of the matrix: its shorter side.
-    exact : bool
-        Whether every singular value was computed; else the values are the nodes of a Lanczos
-        quadrature.
+    `count` is its shorter side, which the weights add up to. Unless `exact`, the values are the
+    nodes of a Lanczos quadrature.
     """
 
     values: FloatArray
@@ -57,17 +48,7 @@ class Spectrum:
     def kept_shares(self, eps: FloatArray, p: float) -> FloatArray:
         """Smallest shares of singular values whose relative l_p error is at most each `eps`.
 
-        Parameters
-        ----------
-        eps : ndarray
-            Relative errors, >= 0.
-        p : float
-            Order of the norm of the vector of singular values.
-
-        Returns
-        -------
-        ndarray
-            Shares in [0, 1], shape of `eps`; an exact spectrum gives whole counts.
+        An exact spectrum gives whole counts.
         """
         top = self.values[-1]
         if top == 0:
@@ -82,56 +63,33 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
-class SpectralAlpha:
-    """Power law of the density of eigenvalues of W^T W.
+class SpectralFit:
+    """Power law x^-spectral_alpha of the density of eigenvalues of W^T W.
 
-    Attributes
-    ----------
-    alpha : float
-        Exponent of the density x^-alpha; NaN unless `status` is OK. Not the tail index of
-        the weights: for independent heavy-tailed weights it is 1 + tail index / 2.
-    stderr : float
-    xmin : float
-        Smallest eigenvalue of the power law, relative to the largest eigenvalue.
-    n_tail : float
-        Eigenvalues from `xmin` on.
-    ks : float
-        Kolmogorov-Smirnov distance of these from the power law.
-    status : Status
-        NOT_POWER_LAW if an exponential tail fits better or the exponent is 6 or more.
+    The exponent is not the tail index of the weights: for independent heavy-tailed weights it
+    is about 1 + tail index / 2, `expected_if_iid`. It is NaN, as is its standard error, unless
+    `status` is OK: NOT_POWER_LAW if an exponential tail fits better or the exponent is 6 or
+    more. The `n_tail` eigenvalues from `xmin` on, relative to the largest, follow the law up
+    to the Kolmogorov-Smirnov distance `ks`. `exact` as in `Spectrum`.
     """
 
-    alpha: float
+    spectral_alpha: float
     stderr: float
-    xmin: float
-    n_tail: float
+    expected_if_iid: float
     ks: float
+    n_tail: float
     status: Status
+    exact: bool
+    xmin: float
 
 
 def singular_values(matrix: Matrix) -> FloatArray:
-    """Compute all singular values from the Gram matrix of the shorter side in float64.
+    """All singular values of a matrix of finite weights, increasing, from its Gram matrix.
 
-    Parameters
-    ----------
-    matrix : ndarray, shape (m, n)
-        Finite weights of any float dtype.
-
-    Returns
-    -------
-    ndarray of float64, shape (min(m, n),)
-        In increasing order. Relative to the largest the absolute error is about 1e-8; those
-        above 1e-3 of the largest have relative errors below 1e-9.
-
-    Raises
-    ------
-    InputError
-        If `matrix` is empty or not 2-d.
-
-    Notes
-    -----
-    Squaring costs half of the digits of float64, which leaves more than float32 has. Extra
-    memory: the Gram matrix and a block of 1024 rows.
+    Relative to the largest the absolute error is about 1e-8; those above 1e-3 of the largest
+    have relative errors below 1e-9: squaring costs half of the digits of float64, which leaves
+    more than float32 has. Extra memory: the Gram matrix of the shorter side, in float64, and a
+    block of 1024 rows.
     """
     tall = _tall(matrix, "singular_values")
     n = tall.shape[1]
@@ -159,27 +117,9 @@ def exact_spectrum(matrix: Matrix) -> Spectrum:
 def lanczos_spectrum(matrix: Matrix, rng: np.random.Generator) -> Spectrum:
     """Estimate the distribution of singular values without computing them.
 
-    Parameters
-    ----------
-    matrix : ndarray, shape (m, n)
-        Finite weights of any float dtype.
-    rng : numpy.random.Generator
-        Source of the random starting vectors.
-
-    Returns
-    -------
-    Spectrum
-        Of 2 x 40 nodes; shares kept are right to a few thousandths at n = 4096.
-
-    Raises
-    ------
-    InputError
-        If `matrix` is empty or not 2-d.
-
-    Notes
-    -----
-    Stochastic Lanczos quadrature: Golub and Meurant (1994), Ubaru, Chen and Saad (2017). The
-    cost is that of reading the matrix 40 times, in the precision of the weights.
+    2 x 40 nodes; shares kept are right to a few thousandths at n = 4096. Stochastic Lanczos
+    quadrature: Golub and Meurant (1994), Ubaru, Chen and Saad (2017). The cost is that of reading
+    the matrix 40 times, in the precision of the weights; `rng` draws the starting vectors.
     """
     tall = _tall(matrix, "lanczos_spectrum")
     if tall.dtype not in (np.float32, np.float64):
@@ -220,33 +160,36 @@ def _apply_gram(tall: Matrix, vectors: Matrix) -> Matrix:
     return np.stack(images, axis=1)
 
 
-def spectral_alpha(spectrum: Spectrum) -> SpectralAlpha:
+def fit_spectrum(spectrum: Spectrum, alpha: float = math.nan) -> SpectralFit:
     """Fit a power law to the upper tail of the eigenvalues of W^T W.
 
-    Parameters
-    ----------
-    spectrum : Spectrum
-
-    Returns
-    -------
-    SpectralAlpha
-
-    Notes
-    -----
-    Maximum likelihood, with the threshold of smallest Kolmogorov-Smirnov distance (Clauset,
-    Shalizi and Newman 2009), as in the spectral analyses of Martin and Mahoney; unlike
-    there it refuses where an exponential tail is at least `LIKELIER` nats likelier.
+    `alpha` is the tail index of the weights, for comparison. Maximum likelihood, with the
+    threshold of smallest Kolmogorov-Smirnov distance (Clauset, Shalizi and Newman 2009), as in
+    the spectral analyses of Martin and Mahoney; unlike there it refuses where an exponential
+    tail is at least `LIKELIER` nats likelier.
     """
-    positive = spectrum.values > 0
-    x = spectrum.values[positive] ** 2
+
+    def found(
+        n_tail: float,
+        status: Status,
+        *,
+        exponent: float = math.nan,
+        ks: float = math.nan,
+        xmin: float = math.nan,
+    ) -> SpectralFit:
+        stderr = (exponent - 1) / math.sqrt(n_tail) if n_tail else math.nan
+        expected = 1 + min(alpha, 2.0) / 2
+        return SpectralFit(exponent, stderr, expected, ks, n_tail, status, spectrum.exact, xmin)
+
+    squares = spectrum.values**2
+    positive = squares > 0
+    x = squares[positive]
     weights = spectrum.weights[positive]
     # multiplicities of the eigenvalues from each one on
     above = np.cumsum(weights[::-1])[::-1]
     starts = np.flatnonzero(above >= MIN_TAIL)
-    nan = math.nan
     if starts.size == 0 or x[0] == x[-1]:
-        n = float(above[0]) if above.size else 0.0
-        return SpectralAlpha(nan, nan, nan, n, nan, Status.TOO_FEW)
+        return found(float(above[0]) if above.size else 0.0, Status.TOO_FEW)
     x = x / x[-1]
     logs = np.log(x)
     if starts.size > CANDIDATES:
@@ -258,24 +201,23 @@ def spectral_alpha(spectrum: Spectrum) -> SpectralAlpha:
         excess = float(w @ (logs[start:] - logs[start]))
         if excess <= 0:
             continue
-        alpha = 1 + total / excess
-        expected = -np.expm1((1 - alpha) * (logs[start:] - logs[start]))
+        exponent = 1 + total / excess
+        expected = -np.expm1((1 - exponent) * (logs[start:] - logs[start]))
         upper = np.cumsum(w) / total
         distance = max(float((upper - expected).max()), float((expected - upper + w / total).max()))
         if best is None or distance < best[0]:
-            best = distance, alpha, start
+            best = distance, exponent, start
     if best is None:
-        return SpectralAlpha(nan, nan, nan, float(above[starts[0]]), nan, Status.DEGENERATE)
-    distance, alpha, start = best
-    total = float(above[start])
-    stderr = (alpha - 1) / math.sqrt(total)
-    mean = float(weights[start:] @ (x[start:] - x[start])) / total
-    power = math.log((alpha - 1) / x[start]) - alpha / (alpha - 1)
+        return found(float(above[starts[0]]), Status.DEGENERATE)
+    distance, exponent, start = best
+    total, xmin = float(above[start]), float(x[start])
+    mean = float(weights[start:] @ (x[start:] - xmin)) / total
+    power = math.log((exponent - 1) / xmin) - exponent / (exponent - 1)
     exponential = -math.log(mean) - 1
     unlikely = total * (exponential - power) > LIKELIER
-    if unlikely or alpha >= LARGEST_SPECTRAL_ALPHA:
-        return SpectralAlpha(nan, nan, float(x[start]), total, distance, Status.NOT_POWER_LAW)
-    return SpectralAlpha(alpha, stderr, float(x[start]), total, distance, Status.OK)
+    if unlikely or exponent >= LARGEST_SPECTRAL_ALPHA:
+        return found(total, Status.NOT_POWER_LAW, ks=distance, xmin=xmin)
+    return found(total, Status.OK, exponent=exponent, ks=distance, xmin=xmin)
 
 
 def _tall(matrix: Matrix, where: str) -> Matrix:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from prunable.numerics.measure.goodness import Goodness
 from prunable.numerics.tails.base import Status, TailEstimate
-from prunable.numerics.tails.hill import ExtremeValueIndex
+from prunable.numerics.tails.hill import TailShape
 
 MIN_WEIGHTS = 256
 # A right law is refused with this probability.
@@ -42,17 +42,11 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A verdict and its reason.
+class LayerVerdict:
+    """A verdict, its reason in one sentence, and the tail index that goes with it.
 
-    Attributes
-    ----------
-    kind : Kind
-    alpha, stderr : float
-        Tail index that goes with the verdict: of the stable or Gaussian law, or of the Pareto
-        tail of a heavy one; NaN where the verdict supports none.
-    reason : str
-        One sentence.
+    That of the stable or Gaussian law, or of the Pareto tail of a heavy one; NaN where the
+    verdict supports none.
     """
 
     kind: Kind
@@ -67,28 +61,23 @@ def judge(
     gaussian: Goodness | None,
     far_p_value: float,
     stable: Goodness | None,
-    tail: ExtremeValueIndex | None,
+    tail: TailShape | None,
     stable_tail: tuple[float, float] = (1.0, 1.0),
-) -> Verdict:
+) -> LayerVerdict:
     """Weigh the tests and estimates of one layer.
 
     Parameters
     ----------
     n : int
         Weights looked at, none of them zero.
-    estimates : mapping of str to TailEstimate
+    estimates
         By method; those of `STABLE_METHODS` and "hill" are looked at.
-    gaussian, stable : Goodness or None
+    gaussian, stable
         Tests of fitted laws; None if there was no fit.
     far_p_value : float
         Probability that a Gaussian has as many weights far out.
-    tail : ExtremeValueIndex or None
     stable_tail : tuple of (float, float)
         Probability and ratio of the weights in the tail of the stable law.
-
-    Returns
-    -------
-    Verdict
 
     Notes
     -----
@@ -103,7 +92,7 @@ def judge(
     ecf = estimates["ecf_regression"]
     if gaussian.p_value >= LEVEL and far_p_value >= FAR_LEVEL:
         reason = f"A Gaussian law fits (p = {gaussian.p_value:.2g}, n = {gaussian.n:,})."
-        return Verdict(Kind.GAUSSIAN, ecf.alpha, ecf.stderr, reason)
+        return LayerVerdict(Kind.GAUSSIAN, ecf.alpha, ecf.stderr, reason)
     stray = _stray(estimates)
     tail_fits = stable_tail[0] >= TAIL_LEVEL
     body_fits = stable is not None and stable.p_value >= LEVEL and ecf.alpha < 2
@@ -112,7 +101,7 @@ def judge(
             f"A stable law fits (p = {stable.p_value:.2g}, n = {stable.n:,}) "
             "and all estimators agree."
         )
-        return Verdict(Kind.STABLE, ecf.alpha, ecf.stderr, reason)
+        return LayerVerdict(Kind.STABLE, ecf.alpha, ecf.stderr, reason)
     if stable is None:
         why = "No stable law can be fitted"
     elif stable.p_value < LEVEL:
@@ -126,18 +115,19 @@ def judge(
         why = f"Estimators of one stable law disagree ({', '.join(stray)})"
     else:
         why = "No Gaussian law fits, and the fitted stable law is Gaussian"
-    index = f"extreme value index {tail.value:.2f} ± {tail.stderr:.2f}"
-    if math.isnan(tail.value) or abs(tail.value - HEAVY_FROM) < tail.stderr:
+    found = tail.extreme_value_index
+    index = f"extreme value index {found:.2f} ± {tail.stderr:.2f}"
+    if math.isnan(found) or abs(found - HEAVY_FROM) < tail.stderr:
         return _without_alpha(Kind.INCONCLUSIVE, f"{why}; {index} decides nothing.")
-    if tail.value > HEAVY_FROM:
+    if found > HEAVY_FROM:
         hill = estimates["hill"]
         reason = f"{why}; {index} means a power law."
-        return Verdict(Kind.HEAVY, hill.alpha, hill.stderr, reason)
+        return LayerVerdict(Kind.HEAVY, hill.alpha, hill.stderr, reason)
     return _without_alpha(Kind.LIGHT, f"{why}; {index} means exponential tails or lighter.")
 
 
-def _without_alpha(kind: Kind, reason: str) -> Verdict:
-    return Verdict(kind, math.nan, math.nan, reason)
+def _without_alpha(kind: Kind, reason: str) -> LayerVerdict:
+    return LayerVerdict(kind, math.nan, math.nan, reason)
 
 
 def _stray(estimates: Mapping[str, TailEstimate]) -> list[str]:

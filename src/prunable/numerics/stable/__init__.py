@@ -1,9 +1,9 @@
 """Symmetric alpha-stable laws: values, quantiles and draws; no torch."""
 
+from prunable.numerics.checks import check_alpha, check_scale
 from prunable.numerics.stable.functions import cdf, isf, pdf, ppf, sf
 from prunable.numerics.stable.law import StableLaw
 from prunable.numerics.stable.moments import absolute_moment, continued_moment, truncated_moment
-from prunable.numerics.stable.parameters import check_alpha, check_scale
 from prunable.numerics.stable.sampling import (
     positive_transform,
     sample_isotropic,

@@ -5,6 +5,11 @@ alpha = 2 the Gaussian law of variance 2. Relative errors are below 1e-11 in the
 in both tails, for every alpha in [0.01, 2]. The first call for a tail index makes a table
 (about 30 ms; 1 s at alpha = 0.01); later calls take about 0.4 s per million points, those
 for quantiles 1.5 s.
+
+Points `x` have any shape and may be infinite, probabilities `q` lie in [0, 1]; results have
+the same shape, and are NumPy scalars for scalars. What is out of range, or NaN, is an
+InputError. Source: Nolan, *Univariate Stable Distributions* (2020), chapter 3; the numerical
+method is that of `half_line`.
 """
 
 from __future__ import annotations
@@ -13,131 +18,48 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError
+from prunable.numerics.checks import check_alpha, check_reals
 from prunable.numerics.stable.half_line import SMALLEST_ALPHA, HalfLine, half_line
-from prunable.numerics.stable.parameters import check_alpha, check_reals
 
 FloatArray = NDArray[np.float64]
 
 
 def pdf(x: ArrayLike, alpha: float) -> FloatArray:
-    """Density.
-
-    Parameters
-    ----------
-    x : array_like
-        Points of any shape; infinities are allowed.
-    alpha : float
-        Tail index, 0.01 <= alpha <= 2.
-
-    Returns
-    -------
-    numpy.ndarray
-        Density at each point, same shape; a NumPy scalar for a scalar.
-
-    Raises
-    ------
-    InputError
-        If `alpha` is out of range or `x` holds NaN.
-
-    Notes
-    -----
-    Nolan, *Univariate Stable Distributions* (2020), chapter 3; the numerical method is that
-    of `half_line.contour_integrals` and `half_line.series_coefficients`.
-    """
+    """Density."""
     law, points = _prepare(x, "x", alpha, "pdf")
     with np.errstate(over="ignore"):
         return law.pdf(np.abs(points))[()]
 
 
 def sf(x: ArrayLike, alpha: float) -> FloatArray:
-    """Survival function P(X > x), relatively accurate in the upper tail.
-
-    Parameters
-    ----------
-    x, alpha
-        As in `pdf`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Probability at each point, same shape; a NumPy scalar for a scalar.
-
-    Raises
-    ------
-    InputError
-        As in `pdf`.
-    """
+    """Survival function P(X > x), relatively accurate in the upper tail."""
     law, points = _prepare(x, "x", alpha, "sf")
-    upper = law.sf(np.abs(points))
-    return np.where(points < 0, 1 - upper, upper)[()]
+    return _beyond(law, points)
 
 
 def cdf(x: ArrayLike, alpha: float) -> FloatArray:
-    """Distribution function P(X <= x), relatively accurate in the lower tail.
-
-    Parameters
-    ----------
-    x, alpha
-        As in `pdf`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Probability at each point, same shape; a NumPy scalar for a scalar.
-
-    Raises
-    ------
-    InputError
-        As in `pdf`.
-    """
+    """Distribution function P(X <= x), relatively accurate in the lower tail."""
     law, points = _prepare(x, "x", alpha, "cdf")
-    upper = law.sf(np.abs(points))
-    return np.where(points > 0, 1 - upper, upper)[()]
+    return _beyond(law, -points)
 
 
 def isf(q: ArrayLike, alpha: float) -> FloatArray:
-    """Upper quantile: the x with P(X > x) = q.
+    """Upper quantile: the x with P(X > x) = q; 0 gives infinity, 1 minus infinity.
 
-    Parameters
-    ----------
-    q : array_like
-        Probabilities in [0, 1], of any shape; 0 gives infinity, 1 minus infinity.
-    alpha : float
-        Tail index, 0.01 <= alpha <= 2.
-
-    Returns
-    -------
-    numpy.ndarray
-        Quantiles, same shape; a NumPy scalar for a scalar. A quantile beyond the largest
-        double (possible for alpha < 1) is infinite.
-
-    Raises
-    ------
-    InputError
-        If `alpha` or a probability is out of range.
+    A quantile beyond the largest double (possible for alpha < 1) is infinite.
     """
     return _quantile(q, alpha, "isf")[()]
 
 
 def ppf(q: ArrayLike, alpha: float) -> FloatArray:
-    """Lower quantile: the x with P(X <= x) = q.
-
-    Parameters
-    ----------
-    q, alpha
-        As in `isf`; here 0 gives minus infinity, 1 infinity.
-
-    Returns
-    -------
-    numpy.ndarray
-        Quantiles, as in `isf`.
-
-    Raises
-    ------
-    InputError
-        As in `isf`.
-    """
+    """Lower quantile: the x with P(X <= x) = q; see `isf`."""
     return -_quantile(q, alpha, "ppf")[()]
+
+
+def _beyond(law: HalfLine, points: FloatArray) -> FloatArray:
+    """P(X > point) on both sides of 0."""
+    upper = law.sf(np.abs(points))
+    return np.where(points < 0, 1 - upper, upper)[()]
 
 
 def _quantile(q: ArrayLike, alpha: float, where: str) -> FloatArray:

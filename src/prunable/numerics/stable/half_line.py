@@ -58,15 +58,11 @@ def half_line(alpha: float, grid_points: int = GRID_POINTS) -> HalfLine:
     Parameters
     ----------
     alpha : float
-        Tail index, `SMALLEST_ALPHA` <= alpha <= 2; not checked.
+        `SMALLEST_ALPHA` <= alpha <= 2; not checked.
     grid_points : int
         Points of the table. The default gives a relative accuracy of 1e-12 of `sf` and `pdf`,
         measured against 30-digit quadrature; `COARSE` gives 1e-9 for alpha >= 0.5, in a
         tenth of the time.
-
-    Returns
-    -------
-    HalfLine
     """
     if alpha == 1:
         return _Cauchy()
@@ -76,22 +72,8 @@ def half_line(alpha: float, grid_points: int = GRID_POINTS) -> HalfLine:
 
 
 def contour_integrals(x: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
-    """Integrate the characteristic function along a ray of the complex plane.
+    """P(X > x) and density at 0 <= x <= `TAIL_START`, alpha < 2, along a ray of the complex plane.
 
-    Parameters
-    ----------
-    x : numpy.ndarray, shape (n,)
-        Points, 0 <= x <= `TAIL_START`.
-    alpha : float
-        Tail index, 0.01 <= alpha < 2.
-
-    Returns
-    -------
-    sf, pdf : numpy.ndarray, shape (n,)
-        P(X > x) and the density.
-
-    Notes
-    -----
     With t on the ray of angle psi, so that both factors decay,
 
         sf(x) = 1/2 - psi/pi - (1/pi) Im int exp(ixt - t^alpha) dt/t,
@@ -125,22 +107,11 @@ def contour_integrals(x: FloatArray, alpha: float) -> tuple[FloatArray, FloatArr
 
 
 def series_coefficients(alpha: float) -> FloatArray:
-    """Coefficients of the tail series sf(x) = sum_k c_k x^(-k alpha).
+    """Coefficients c_0, ..., c_SERIES_TERMS of the tail series sf(x) = sum_k c_k x^(-k alpha).
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index, 0 < alpha <= 2.
-
-    Returns
-    -------
-    numpy.ndarray, shape (SERIES_TERMS + 1,)
-        c_0 = 0, and c_k = Gamma(k alpha)/(pi k!) sin(k pi (2 - alpha)/2).
-
-    Notes
-    -----
-    Bergström (1952); the series converges for alpha < 1 and is asymptotic for alpha > 1.
-    The sine is (-1)^(k+1) sin(k pi alpha/2), free of cancellation at alpha = 2.
+    c_0 = 0, and c_k = Gamma(k alpha)/(pi k!) sin(k pi (2 - alpha)/2). Bergström (1952); the
+    series converges for alpha < 1 and is asymptotic for alpha > 1. The sine is
+    (-1)^(k+1) sin(k pi alpha/2), free of cancellation at alpha = 2.
     """
     k = np.arange(1, SERIES_TERMS + 1)
     sizes = np.exp(gammaln(k * alpha) - gammaln(k + 1)) / np.pi

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prunable.numerics.checks import check_alpha, check_reals, check_scale
 from prunable.numerics.stable import functions
-from prunable.numerics.stable.parameters import check_alpha, check_reals, check_scale
 from prunable.numerics.stable.sampling import sample_isotropic, sample_symmetric
 
 FloatArray = NDArray[np.float64]
@@ -25,12 +25,7 @@ class StableLaw:
         Tail index, 0 < alpha <= 2; 1 is the Cauchy law, 2 the Gaussian law of variance
         2 scale^2. Densities, probabilities and quantiles need alpha >= 0.01.
     scale : float
-        Scale, positive and finite, in the units of the variable.
-
-    Raises
-    ------
-    InputError
-        If a parameter is out of range.
+        Positive and finite, in the units of the variable.
     """
 
     alpha: float
@@ -51,23 +46,7 @@ class StableLaw:
         return 2 / math.pi * math.gamma(self.alpha) * sine * math.pow(self.scale, self.alpha)
 
     def cf(self, t: ArrayLike) -> FloatArray:
-        """Characteristic function E exp(itX), real because the law is symmetric.
-
-        Parameters
-        ----------
-        t : array_like
-            Frequencies, in the inverse units of the variable.
-
-        Returns
-        -------
-        numpy.ndarray
-            Values in [0, 1], same shape; a NumPy scalar for a scalar.
-
-        Raises
-        ------
-        InputError
-            If `t` holds NaN.
-        """
+        """Characteristic function E exp(itX), real because the law is symmetric."""
         frequencies = check_reals(t, "t", "StableLaw.cf")
         with np.errstate(over="ignore"):
             return np.exp(-(np.abs(self.scale * frequencies) ** self.alpha))[()]

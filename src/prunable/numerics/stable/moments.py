@@ -8,35 +8,16 @@ import numpy as np
 from scipy.special import rgamma
 
 from prunable.errors import InputError
+from prunable.numerics.checks import check_alpha, check_order
 from prunable.numerics.stable.functions import isf
-from prunable.numerics.stable.parameters import check_alpha
 
 NODES = 200
 
 
 def absolute_moment(alpha: float, p: float) -> float:
-    """E |X|^p of the standard law.
+    """E |X|^p of the standard law, p > 0; infinite, and refused, from p = alpha < 2 on.
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index in (0, 2].
-    p : float
-        Order, positive; below alpha unless that is 2.
-
-    Returns
-    -------
-    float
-        At alpha = 2 that of N(0, 2).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, or the moment infinite.
-
-    Notes
-    -----
-    Samorodnitsky and Taqqu (1994), property 1.2.17.
+    Samorodnitsky and Taqqu (1994), property 1.2.17; at alpha = 2 that of N(0, 2).
     """
     alpha = check_alpha(alpha, "absolute_moment")
     if not 0 < p < (math.inf if alpha == 2 else alpha):
@@ -49,23 +30,8 @@ def absolute_moment(alpha: float, p: float) -> float:
 def continued_moment(alpha: float, p: float) -> float:
     """The formula of `absolute_moment` beyond p = alpha: its analytic continuation.
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index in (0, 2].
-    p : float
-        Order, positive; where alpha < 2 no multiple of alpha, at which there are poles.
-
-    Returns
-    -------
-    float
-        The second term of sums of |X|^p, alpha < p < 2 alpha, beside their stable limit; may be
-        negative.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, or at a pole.
+    It is the second term of sums of |X|^p, alpha < p < 2 alpha, beside their stable limit, and
+    may be negative. Where alpha < 2 it has poles at the multiples of alpha, which are refused.
     """
     alpha = check_alpha(alpha, "continued_moment")
     if not 0 < p < math.inf or (alpha < 2 and (p / alpha).is_integer()):
@@ -77,32 +43,14 @@ def continued_moment(alpha: float, p: float) -> float:
 
 
 def truncated_moment(alpha: float, p: float, kappa: float) -> float:
-    """E |X|^p over the standard stable magnitudes outside the largest share kappa.
+    """E |X|^p over the standard stable magnitudes outside the largest share 0 < kappa < 1.
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index, 0.1 <= alpha <= 2.
-    p : float
-        Order, positive and finite.
-    kappa : float
-        Share, 0 < kappa < 1.
-
-    Returns
-    -------
-    float
-        Finite for every p.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    Finite for every p; for 0.1 <= alpha <= 2.
     """
     alpha = check_alpha(alpha, "truncated_moment")
     if not 0 < kappa < 1:
         raise InputError.parameter("kappa", "truncated_moment", "between 0 and 1", kappa)
-    if not 0 < p < math.inf:
-        raise InputError.parameter("p", "truncated_moment", "positive and finite", p)
+    check_order(p, "truncated_moment")
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     # u = exp(v) is the probability of a larger magnitude; the integrand is smooth in v
     v = (nodes - 1) / 2 * -math.log(kappa)

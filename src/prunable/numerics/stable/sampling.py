@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import InputError
-from prunable.numerics.stable.parameters import check_alpha, check_scale
+from prunable.numerics.checks import check_alpha, check_scale
 
 FloatArray = NDArray[np.float64]
 
@@ -25,29 +25,21 @@ LARGEST_EXPONENT = math.log(np.finfo(np.float64).max) - 1e-3
 
 
 def symmetric_transform(t: FloatArray, w: FloatArray, alpha: float) -> FloatArray:
-    """Turn uniforms into symmetric alpha-stable draws.
+    """Turn uniforms into symmetric alpha-stable draws: E exp(iuX) = exp(-|u|^alpha).
 
     Parameters
     ----------
-    t : numpy.ndarray
+    t : array
         Distances of the angle to the pole, in (0, 1] and not subnormal; the angle is
         (pi/2) (1 - t).
-    w : numpy.ndarray
-        In [-1, 1] without 0, same shape. Its sign is the sign of the draw, and |w| gives
-        the exponential variable: -log|w| if alpha >= 1, -log(1 - |w|) if alpha < 1.
-    alpha : float
-        Tail index, 0 < alpha <= 2.
+    w : array, shape of t
+        In [-1, 1] without 0. Its sign is the sign of the draw, and |w| gives the exponential
+        variable: -log|w| if alpha >= 1, -log(1 - |w|) if alpha < 1.
 
     Returns
     -------
-    numpy.ndarray
-        Draws with characteristic function exp(-|u|^alpha), same shape; never NaN or
-        infinite.
-
-    Raises
-    ------
-    InputError
-        If `alpha` is out of range.
+    array, shape of t
+        Never NaN or infinite.
 
     Notes
     -----
@@ -73,27 +65,20 @@ def symmetric_transform(t: FloatArray, w: FloatArray, alpha: float) -> FloatArra
 
 
 def positive_transform(t: FloatArray, w: FloatArray, a: float) -> FloatArray:
-    """Turn uniforms into positive a-stable draws.
+    """Turn uniforms into positive a-stable draws, 0 < a <= 1: E exp(-sX) = exp(-s^a).
 
     Parameters
     ----------
-    t : numpy.ndarray
+    t : array
         Distances of the angle to the pole, in (0, 1]; the angle is pi (1 - t).
-    w : numpy.ndarray
-        In [-1, 1] without 0, same shape. The exponential variable is -log(1 - |w|), whose
-        small values make the large draws; the sign is not used.
-    a : float
-        Index, 0 < a <= 1; a = 1 gives the constant 1.
+    w : array, shape of t
+        In [-1, 1] without 0. The exponential variable is -log(1 - |w|), whose small values
+        make the large draws; the sign is not used.
 
     Returns
     -------
-    numpy.ndarray
-        Draws with Laplace transform exp(-s^a), same shape; never NaN or infinite.
-
-    Raises
-    ------
-    InputError
-        If `a` is outside (0, 1].
+    array, shape of t
+        Never NaN or infinite; 1 where a = 1.
 
     Notes
     -----
@@ -111,29 +96,7 @@ def positive_transform(t: FloatArray, w: FloatArray, a: float) -> FloatArray:
 def sample_symmetric(
     size: int | tuple[int, ...], alpha: float, rng: np.random.Generator, scale: float = 1.0
 ) -> FloatArray:
-    """Draw independent symmetric alpha-stable numbers.
-
-    Parameters
-    ----------
-    size : int or tuple of int
-        Shape of the result.
-    alpha : float
-        Tail index, 0 < alpha <= 2.
-    rng : numpy.random.Generator
-        Source of the uniforms; advanced by two per draw.
-    scale : float
-        Scale c in the characteristic function exp(-|c u|^alpha).
-
-    Returns
-    -------
-    numpy.ndarray
-        Draws of shape `size`.
-
-    Raises
-    ------
-    InputError
-        If `alpha` or `scale` is out of range.
-    """
+    """Draw independent numbers with E exp(iuX) = exp(-|scale u|^alpha); two uniforms a draw."""
     alpha = check_alpha(alpha, "sample_symmetric")
     scale = check_scale(scale, "sample_symmetric")
     out = np.empty(size)
@@ -150,31 +113,8 @@ def sample_symmetric(
 def sample_isotropic(
     n: int, dim: int, alpha: float, rng: np.random.Generator, scale: float = 1.0
 ) -> FloatArray:
-    """Draw rotation-invariant alpha-stable vectors.
+    """Draw n rotation-invariant vectors, one a row, with E exp(i<u, X>) = exp(-||scale u||^alpha).
 
-    Parameters
-    ----------
-    n, dim : int
-        Number of vectors and their dimension.
-    alpha : float
-        Tail index, 0 < alpha <= 2.
-    rng : numpy.random.Generator
-        Source of the normal numbers and uniforms.
-    scale : float
-        Scale c in the characteristic function exp(-||c u||^alpha).
-
-    Returns
-    -------
-    numpy.ndarray, shape (n, dim)
-        One vector a row.
-
-    Raises
-    ------
-    InputError
-        If `alpha` or `scale` is out of range.
-
-    Notes
-    -----
     X = sqrt(2 A) G with A positive (alpha/2)-stable and G standard normal, since
     E exp(i<u, X>) = E exp(-A ||u||^2) = exp(-||u||^alpha); Samorodnitsky and Taqqu (1994),
     proposition 2.5.2.

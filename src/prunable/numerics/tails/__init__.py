@@ -3,7 +3,7 @@
 from prunable.numerics.tails.authors import authors_procedure
 from prunable.numerics.tails.base import Center, Estimator, Status, TailEstimate
 from prunable.numerics.tails.ecf import StableFit, ecf_regression, ecf_two_point, fit_stable
-from prunable.numerics.tails.hill import ExtremeValueIndex, HillPlot, extreme_value_index, hill
+from prunable.numerics.tails.hill import HillPlot, TailShape, extreme_value_index, hill
 from prunable.numerics.tails.log_moment import log_moment, log_moment_vectors
 from prunable.numerics.tails.log_variance import log_variance
 from prunable.numerics.tails.quantiles import quantile
@@ -11,11 +11,11 @@ from prunable.numerics.tails.quantiles import quantile
 __all__ = [
     "Center",
     "Estimator",
-    "ExtremeValueIndex",
     "HillPlot",
     "StableFit",
     "Status",
     "TailEstimate",
+    "TailShape",
     "authors_procedure",
     "ecf_regression",
     "ecf_two_point",

@@ -7,7 +7,13 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.numerics.tails.base import MIN_OBSERVATIONS, Status, TailEstimate, check_sample
+from prunable.numerics.tails.base import (
+    MIN_OBSERVATIONS,
+    Sample,
+    Status,
+    TailEstimate,
+    check_sample,
+)
 
 SOURCE = "released code of Barsbey, Sefidgaran, Erdogdu, Richard and Simsekli (2021)"
 BLOCK_SIZES = (2, 5, 10, 20, 50, 100, 500, 1000)
@@ -21,79 +27,44 @@ FloatArray = NDArray[np.float64]
 
 
 def authors_procedure(x: ArrayLike, *, rng: np.random.Generator) -> TailEstimate:
-    """Estimate the tail index of row vectors by the authors' released procedure.
+    """Estimate the tail index of the rows of `x`, (N, d), by the authors' released procedure.
 
-    Parameters
-    ----------
-    x : array_like, shape (N, d)
-        One vector a row: rows of a weight matrix, kernels of a convolution, or single
-        weights (d = 1).
-    rng : numpy.random.Generator
-        Source of the row permutations.
-
-    Returns
-    -------
-    TailEstimate
-        `alpha` is capped at 2. The standard error is that of the uncapped value by the
-        jackknife over ten groups of rows; the authors give none. Zero rows count.
-
-    Raises
-    ------
-    InputError
-        If `x` is empty, not 2-d or not finite.
-
-    Notes
-    -----
+    Rows are rows of a weight matrix, kernels of a convolution, or single weights (d = 1).
     Each coordinate is centred by its median. Block sizes are 2, 5, 10, 20, 50, 100, 500 and
     1000 up to N/2, each lowered to the next divisor of N, and the largest divisor up to the
     root of N. The estimate is the median over block sizes, and over five row permutations
-    the median of these.
+    the median of these, capped at 2. The standard error is that of the uncapped value by the
+    jackknife over ten groups of rows; the authors give none. Zero rows count.
     """
-    vectors = check_sample(x, 2, "authors_procedure")
+    vectors = check_sample(x, 2, "authors_procedure").astype(np.float64)
     top = float(np.abs(vectors).max())
     vectors = vectors / top if top > 0 else vectors
     vectors = vectors - np.median(vectors, axis=0)
     n = len(vectors)
     zeros_share = 1 - np.count_nonzero(vectors.any(axis=1)) / n
-
-    def failed(status: Status) -> TailEstimate:
-        return TailEstimate.failed(
-            status, n=n, method="authors", source=SOURCE, zeros_share=zeros_share
-        )
-
+    sample = Sample(vectors, zeros_share, "authors", SOURCE)
     if n < MIN_OBSERVATIONS:
-        return failed(Status.TOO_FEW)
+        return sample.refuse(Status.TOO_FEW)
     if not vectors.any():
-        return failed(Status.DEGENERATE)
+        return sample.refuse(Status.DEGENERATE)
     orders = [rng.permutation(n) for _ in range(PERMUTATIONS)]
     alpha = _median_estimate(vectors, orders)
     if not 0 < alpha < math.inf:
-        return failed(Status.NOT_STABLE)
+        return sample.refuse(Status.NOT_STABLE)
     groups = rng.permutation(n) % JACKKNIFE_GROUPS
     without: list[float] = []
     for group in range(JACKKNIFE_GROUPS):
         rest = vectors[groups != group]
         without.append(_median_estimate(rest, [rng.permutation(len(rest)) for _ in orders]))
     if not np.isfinite(without).all():
-        return failed(Status.NOT_CONVERGED)
+        return sample.refuse(Status.NOT_CONVERGED)
     spread = float(np.square(np.array(without) - np.mean(without)).sum())
     stderr = math.sqrt((JACKKNIFE_GROUPS - 1) / JACKKNIFE_GROUPS * spread)
-    return TailEstimate(min(alpha, CAP), stderr, n, "authors", Status.OK, SOURCE, zeros_share)
+    return sample.estimate(min(alpha, CAP), stderr)
 
 
 def block_sizes(n: int) -> tuple[int, ...]:
-    """Block sizes that the procedure tries.
-
-    Parameters
-    ----------
-    n : int
-        Number of vectors, at least 4.
-
-    Returns
-    -------
-    tuple of int
-        Divisors of `n`, in increasing order.
-    """
+    """Block sizes that the procedure tries for n >= 4 vectors: divisors of n, increasing."""
     sizes = {_divisor_at_most(n, size) for size in BLOCK_SIZES if 2 * size <= n}
     sizes.add(_divisor_at_most(n, math.isqrt(n)))
     return tuple(sorted(sizes - {1}))

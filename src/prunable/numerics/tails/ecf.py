@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.numerics.tails.base import CHUNK, Center, Sample, Status, TailEstimate, scalar_sample
+from prunable.numerics.tails.base import CHUNK, Center, Status, TailEstimate, Values, scalar_sample
 
 TWO_POINT_SOURCE = "Press (1972): two points of the empirical characteristic function"
 REGRESSION_SOURCE = "Koutrouvelis (1980): regression on the empirical characteristic function"
@@ -18,6 +19,8 @@ REGRESSION_POINTS = tuple(range(1, 11))
 TWO_POINTS = (2, 8)
 # Any unit near the scale serves; the median of so many is near.
 UNIT_SAMPLE = 2**14
+# The phase of an angle of this size is arbitrary, and larger ones are no better.
+LARGEST_ANGLE = 1e300
 
 FloatArray = NDArray[np.float64]
 
@@ -26,13 +29,8 @@ FloatArray = NDArray[np.float64]
 class StableFit:
     """A symmetric stable law fitted to a sample.
 
-    Attributes
-    ----------
-    estimate : TailEstimate
-    alpha : float
-        Tail index of the law: the estimate, or 2 where that is larger; NaN if it failed.
-    scale : float
-        Scale of the law in the unit of the sample; NaN if the estimate failed.
+    `alpha` is the tail index of the law: the estimate, or 2 where that is larger. `scale` is in
+    the unit of the sample. Both are NaN if the estimate failed.
     """
 
     estimate: TailEstimate
@@ -41,116 +39,67 @@ class StableFit:
 
 
 def ecf_two_point(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
-    """Estimate the tail index from two points of the characteristic function.
+    """Estimate the tail index from two points of the characteristic function; see `Estimator`.
 
-    Parameters
-    ----------
-    x, center
-        As in `log_moment`.
-
-    Returns
-    -------
-    TailEstimate
-        `alpha` may exceed 2. Its status is NOT_CONVERGED if the empirical function leaves
-        (0, 1) at one of the points.
-
-    Raises
-    ------
-    InputError
-        If `x` is empty, not 1-d or not finite, or `center` is unknown.
-
-    Notes
-    -----
     log(-log phi(t)) = alpha log t + alpha log c is linear in log t. The standard error
-    comes from the covariance of the empirical function, without assuming a law.
+    comes from the covariance of the empirical function, without assuming a law. `alpha` may
+    exceed 2; NOT_CONVERGED if the empirical function leaves (0, 1) at one of the points.
     Press (1972).
     """
     return _fit(x, center, TWO_POINTS, "ecf_two_point", TWO_POINT_SOURCE).estimate
 
 
 def ecf_regression(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
-    """Estimate the tail index by regression on ten points of the characteristic function.
+    """Estimate it by regression on ten points of the characteristic function.
 
-    Parameters
-    ----------
-    x, center
-        As in `ecf_two_point`.
-
-    Returns
-    -------
-    TailEstimate
-        As in `ecf_two_point`.
-
-    Raises
-    ------
-    InputError
-        As in `ecf_two_point`.
-
-    Notes
-    -----
     Koutrouvelis (1980), with the median of |X| as the initial scale and frequencies
-    k pi/25, k = 1, ..., 10.
+    k pi/25, k = 1, ..., 10; else as `ecf_two_point`.
     """
     return fit_stable(x, center=center).estimate
 
 
 def fit_stable(x: ArrayLike, *, center: Center | None = None) -> StableFit:
-    """Fit a symmetric stable law: tail index and scale of `ecf_regression`.
-
-    Parameters
-    ----------
-    x, center
-        As in `ecf_two_point`.
-
-    Returns
-    -------
-    StableFit
-
-    Raises
-    ------
-    InputError
-        As in `ecf_two_point`.
-    """
+    """Fit a symmetric stable law: tail index and scale of `ecf_regression`."""
     return _fit(x, center, REGRESSION_POINTS, "ecf_regression", REGRESSION_SOURCE)
 
 
 def _fit(
     x: ArrayLike, center: Center | None, points: tuple[int, ...], method: str, source: str
 ) -> StableFit:
-    sample = scalar_sample(x, center, method)
-    problem = sample.problem
-    if problem == Status.OK:
-        unit = float(np.median(np.abs(sample.values[:UNIT_SAMPLE])))
-        phi = _empirical(sample, unit, 2 * max(points))
-        k = np.array(points)
-        inside = bool(((phi[k] > 0) & (phi[k] < 1)).all())
-        problem = Status.OK if inside else Status.NOT_CONVERGED
-    if problem != Status.OK:
-        return StableFit(sample.refuse(problem, method, source), math.nan, math.nan)
+    sample = scalar_sample(x, center, method, source)
+
+    def refused(status: Status) -> StableFit:
+        return StableFit(sample.refuse(status), math.nan, math.nan)
+
+    if sample.problem:
+        return refused(sample.problem)
+    unit = float(np.median(np.abs(sample.values[:UNIT_SAMPLE])))
+    phi = _empirical(sample.values, unit, 2 * max(points))
+    k = np.array(points)
+    if not ((phi[k] > 0) & (phi[k] < 1)).all():
+        return refused(Status.NOT_CONVERGED)
     log_t, minus_log = np.log(k * STEP), -np.log(phi[k])
     y = np.log(minus_log)
     weights = log_t - log_t.mean()
     weights /= weights @ log_t
     alpha = float(weights @ y)
     if alpha <= 0:
-        return StableFit(sample.refuse(Status.NOT_STABLE, method, source), math.nan, math.nan)
+        return refused(Status.NOT_STABLE)
     # Cov(cos jX, cos kX) = (phi(j+k) + phi(j-k))/2 - phi(j) phi(k)
     covariance = (phi[np.add.outer(k, k)] + phi[np.abs(np.subtract.outer(k, k))]) / 2
     covariance -= np.multiply.outer(phi[k], phi[k])
     gradient = weights / (phi[k] * minus_log)
     stderr = math.sqrt(max(float(gradient @ covariance @ gradient), 0.0) / sample.values.size)
     law = min(alpha, 2.0)
-    scale = unit * math.exp(float(y.mean()) / law - float(log_t.mean()))
-    return StableFit(sample.estimate(alpha, stderr, method, source), law, scale)
+    # a law of tiny alpha may have a scale beyond the doubles
+    scale = unit * math.exp(min(float(y.mean()) / law - float(log_t.mean()), 700.0))
+    return StableFit(sample.estimate(alpha, stderr), law, scale)
 
 
-def _empirical(sample: Sample, unit: float, highest: int) -> FloatArray:
+def _empirical(values: Values, unit: float, highest: int) -> FloatArray:
     """Means of cos(k STEP x / unit) for k = 0, ..., highest."""
     sums = np.zeros(highest + 1)
-    values = sample.values
-    factor = values.dtype.type(STEP / unit)
-    for start in range(0, values.size, CHUNK):
-        angle = values[start : start + CHUNK] * factor
+    for angle in _angles(values, unit):
         cosine = np.cos(angle)
         # cos kx = 2 cos x cos (k-1)x - cos (k-2)x: one cosine serves all multiples
         twice, before, now = 2 * cosine, np.ones_like(cosine), cosine
@@ -160,3 +109,17 @@ def _empirical(sample: Sample, unit: float, highest: int) -> FloatArray:
             before, now = now, twice * now - before
             sums[k] += now.sum(dtype=np.float64)
     return sums / values.size
+
+
+def _angles(values: Values, unit: float) -> Iterator[Values]:
+    """STEP x / unit chunk by chunk, in the precision of the values if that can hold them."""
+    top = max(float(values.max()), -float(values.min()))
+    fits = max(top, 1.0) * (STEP / unit) < float(np.finfo(values.dtype).max)
+    for start in range(0, values.size, CHUNK):
+        chunk = values[start : start + CHUNK]
+        if fits:
+            yield chunk * values.dtype.type(STEP / unit)
+        else:
+            with np.errstate(over="ignore"):
+                angle = chunk.astype(np.float64) / unit * STEP
+            yield np.clip(angle, -LARGEST_ANGLE, LARGEST_ANGLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -35,29 +36,13 @@ FloatArray = NDArray[np.float64]
 def log_moment(
     x: ArrayLike, *, block_size: int | None = None, center: Center | None = None
 ) -> TailEstimate:
-    """Estimate the tail index of independent symmetric stable numbers.
+    """Estimate the tail index of independent symmetric stable numbers; see `Estimator`.
 
     Parameters
     ----------
-    x : array_like, shape (N,)
-        Observations of any real dtype and unit. Exact zeros are left out.
-    block_size : int, optional
+    block_size
         Observations K1 in a sum, at least 2. If None, about the square root of their
         number, and at most an eighth of it. An incomplete last block is left out.
-    center : {"median", "mean"}, optional
-        What to subtract first, if anything.
-
-    Returns
-    -------
-    TailEstimate
-        `alpha` may exceed 2: for Gaussian numbers it is 2 up to its standard error. Its
-        status is TOO_FEW below 32 observations or 8 blocks, DEGENERATE if all are equal,
-        NOT_STABLE if sums are not larger than their terms.
-
-    Raises
-    ------
-    InputError
-        If `x` is empty, not 1-d or not finite, or another argument is out of range.
 
     Notes
     -----
@@ -65,14 +50,16 @@ def log_moment(
     i) / log K1 has mean 1/alpha. Blocks are independent: their standard deviation over the
     root of their number is the standard error of 1/alpha, and alpha^2 times it is that of
     alpha; at 50 blocks it is up to 8 % too small, at 400 up to 2 %. A block that sums to
-    exactly zero is left out, as is an observation equal to the center.
+    exactly zero is left out, as is an observation equal to the center. `alpha` may exceed 2:
+    for Gaussian numbers it is 2 up to its standard error. TOO_FEW below 8 blocks, NOT_STABLE
+    if sums are not larger than their terms.
     Mohammadi, Mohammadpour and Ogata (2015), corollary 2.2.
     """
     method = "log_moment"
     _check_block_size(block_size, method)
-    sample = scalar_sample(x, center, method)
-    if sample.problem != Status.OK:
-        return sample.refuse(sample.problem, method, SOURCE)
+    sample = scalar_sample(x, center, method, SOURCE)
+    if sample.problem:
+        return sample.refuse(sample.problem)
     n = sample.values.size
     k1 = block_size or _default_block_size(n)
     blocks = sample.values[: n // k1 * k1].reshape(-1, k1)
@@ -84,79 +71,54 @@ def log_moment(
         term_logs[part] = np.log(np.abs(blocks[part])).mean(axis=1, dtype=np.float64)
     summed = sums != 0
     growth = (np.log(np.abs(sums[summed])) - term_logs[summed]) / math.log(k1)
-    return _from_growth(growth, k1, sample, method)
+    return _from_growth(growth, k1, sample)
 
 
 def log_moment_vectors(
     x: ArrayLike, *, block_size: int | None = None, center: Center | None = None
 ) -> TailEstimate:
-    """Estimate the common tail index of independent symmetric stable vectors.
+    """Estimate the common tail index of independent symmetric stable vectors, (N, d).
 
-    Parameters
-    ----------
-    x : array_like, shape (N, d)
-        One vector a row. Zero vectors are left out.
-    block_size, center
-        As in `log_moment`; each coordinate is centred on its own.
-
-    Returns
-    -------
-    TailEstimate
-        As in `log_moment`, with Euclidean norms for absolute values.
-
-    Raises
-    ------
-    InputError
-        If `x` is empty, not 2-d or not finite, or another argument is out of range.
-
-    Notes
-    -----
-    Appendix A.1 of Barsbey et al. (2021), who also cap at 2 and take the median over block
-    sizes and row permutations: `authors_procedure`.
+    As `log_moment`, with Euclidean norms for absolute values; each coordinate is centred on
+    its own, and zero vectors are left out. Appendix A.1 of Barsbey et al. (2021), who also cap
+    at 2 and take the median over block sizes and row permutations: `authors_procedure`.
     """
     method = "log_moment_vectors"
     check_center(center, method)
     _check_block_size(block_size, method)
-    given = check_sample(x, 2, method)
+    given = check_sample(x, 2, method).astype(np.float64)
     top = np.abs(given).max()
     # Relative to the largest coordinate nothing overflows, neither means nor sums.
     nonzero = _without_zero_rows(given / top if top > 0 else given)
-    sample = Sample(nonzero, 1 - len(nonzero) / len(given), Status.OK)
+    sample = Sample(nonzero, 1 - len(nonzero) / len(given), method, SOURCE)
     if len(given) < MIN_OBSERVATIONS:
-        return _refuse_vectors(Status.TOO_FEW, sample, method)
+        return sample.refuse(Status.TOO_FEW)
     if (nonzero == nonzero[:1]).all():
-        return _refuse_vectors(Status.DEGENERATE, sample, method)
+        return sample.refuse(Status.DEGENERATE)
     used = _without_zero_rows(np.asarray(center_sample(nonzero, center), dtype=np.float64))
-    sample = Sample(used, sample.zeros_share, Status.OK)
+    sample = replace(sample, values=used)
     n = len(used)
+    if n < MIN_OBSERVATIONS:
+        return sample.refuse(Status.TOO_FEW)
     k1 = block_size or _default_block_size(n)
-    if n < MIN_OBSERVATIONS or n // k1 < MIN_BLOCKS:
-        return _refuse_vectors(Status.TOO_FEW, sample, method)
     blocks = used[: n // k1 * k1].reshape(-1, k1, used.shape[1])
     sums = blocks.sum(axis=1)
     summed = sums.any(axis=1)
     term_logs = _log_norms(blocks.reshape(-1, used.shape[1])).reshape(-1, k1).mean(axis=1)
     growth = (_log_norms(sums[summed]) - term_logs[summed]) / math.log(k1)
-    return _from_growth(growth, k1, sample, method)
+    return _from_growth(growth, k1, sample)
 
 
-def _from_growth(growth: FloatArray, k1: int, sample: Sample, method: str) -> TailEstimate:
+def _from_growth(growth: FloatArray, k1: int, sample: Sample) -> TailEstimate:
     """Turn the blocks' growth, of mean 1/alpha, into an estimate."""
     if growth.size < MIN_BLOCKS:
-        return _refuse_vectors(Status.TOO_FEW, sample, method)
+        return sample.refuse(Status.TOO_FEW)
     inverse = float(growth.mean())
     if inverse <= 0:
-        return _refuse_vectors(Status.NOT_STABLE, sample, method)
+        return sample.refuse(Status.NOT_STABLE)
     alpha = 1 / inverse
     stderr = alpha**2 * float(growth.std(ddof=1)) / math.sqrt(growth.size)
-    n = k1 * growth.size
-    return TailEstimate(alpha, stderr, n, method, Status.OK, SOURCE, sample.zeros_share)
-
-
-def _refuse_vectors(status: Status, sample: Sample, method: str) -> TailEstimate:
-    return TailEstimate.failed(
-        status, n=len(sample.values), method=method, source=SOURCE, zeros_share=sample.zeros_share
-    )
+    return sample.estimate(alpha, stderr, k1 * growth.size)
 
 
 def _check_block_size(block_size: Any, method: str) -> None:

@@ -13,33 +13,15 @@ SOURCE = "variance of log|X|: Zolotarev, One-dimensional Stable Distributions (1
 
 
 def log_variance(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
-    """Estimate the tail index from Var log|X|.
+    """Estimate the tail index from Var log|X|; see `Estimator`.
 
-    Parameters
-    ----------
-    x, center
-        As in `log_moment`.
-
-    Returns
-    -------
-    TailEstimate
-        `alpha` may exceed 2. Its status is NOT_STABLE if log|X| varies less than under any
-        law with Var log|X| > pi^2/12, the limit of the formula.
-
-    Raises
-    ------
-    InputError
-        If `x` is empty, not 1-d or not finite, or `center` is unknown.
-
-    Notes
-    -----
     For symmetric stable laws Var log|X| = (pi^2/6) (1/alpha^2 + 1/2). The standard error
-    comes from the fourth central moment of log|X| by the delta method.
+    comes from the fourth central moment of log|X| by the delta method. `alpha` may exceed 2;
+    NOT_STABLE if log|X| varies less than pi^2/12, the limit of the formula.
     """
-    method = "log_variance"
-    sample = scalar_sample(x, center, method)
-    if sample.problem != Status.OK:
-        return sample.refuse(sample.problem, method, SOURCE)
+    sample = scalar_sample(x, center, "log_variance", SOURCE)
+    if sample.problem:
+        return sample.refuse(sample.problem)
     values = sample.values
     n = values.size
     pivot = float(np.log(np.abs(values[:CHUNK])).mean(dtype=np.float64))
@@ -54,7 +36,7 @@ def log_variance(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
     fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
     inverse_square = 6 * variance / math.pi**2 - 0.5
     if inverse_square <= 0:
-        return sample.refuse(Status.NOT_STABLE, method, SOURCE)
+        return sample.refuse(Status.NOT_STABLE)
     alpha = inverse_square**-0.5
     stderr_of_variance = math.sqrt(max(fourth - variance**2, 0.0) / n)
-    return sample.estimate(alpha, 3 / math.pi**2 * alpha**3 * stderr_of_variance, method, SOURCE)
+    return sample.estimate(alpha, 3 / math.pi**2 * alpha**3 * stderr_of_variance)

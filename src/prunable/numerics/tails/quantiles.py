@@ -15,41 +15,23 @@ WIDE, NARROW = 0.9, 0.5
 
 
 def quantile(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
-    """Estimate the tail index from the ratio of two quantiles of |X|.
+    """Estimate the tail index from the ratio of two quantiles of |X|; see `Estimator`.
 
-    Parameters
-    ----------
-    x, center
-        As in `log_moment`.
-
-    Returns
-    -------
-    TailEstimate
-        `alpha` may exceed 2, where the relation is continued by its tangent. Its status is
-        NOT_STABLE if the ratio belongs to an alpha below 0.5 or above 4.
-
-    Raises
-    ------
-    InputError
-        If `x` is empty, not 1-d or not finite, or `center` is unknown.
-
-    Notes
-    -----
     McCulloch's (q95 - q05) / (q75 - q25) for a law symmetric about 0 is the ratio of the
     quantiles 0.9 and 0.5 of |X|, inverted with quantiles that are exact instead of the
     published table. The standard error is that of sample quantiles under the fitted law.
+    `alpha` may exceed 2, where the relation is continued by its tangent; NOT_STABLE if the
+    ratio belongs to an alpha below 0.5 or above 4.
     """
-    method = "quantile"
-    sample = scalar_sample(x, center, method)
-    if sample.problem != Status.OK:
-        return sample.refuse(sample.problem, method, SOURCE)
+    sample = scalar_sample(x, center, "quantile", SOURCE)
+    if sample.problem:
+        return sample.refuse(sample.problem)
     magnitudes = np.abs(sample.values)
     ranks = [math.ceil(share * magnitudes.size) - 1 for share in (NARROW, WIDE)]
     magnitudes.partition(ranks)
     narrow, wide = (float(magnitudes[rank]) for rank in ranks)
     alpha, slope = calibration.alpha_of_quantile_ratio(wide / narrow)
     if math.isnan(alpha):
-        return sample.refuse(Status.NOT_STABLE, method, SOURCE)
+        return sample.refuse(Status.NOT_STABLE)
     spread = calibration.log_ratio_deviation(alpha)
-    stderr = spread / (abs(slope) * math.sqrt(magnitudes.size))
-    return sample.estimate(alpha, stderr, method, SOURCE)
+    return sample.estimate(alpha, spread / (abs(slope) * math.sqrt(magnitudes.size)))

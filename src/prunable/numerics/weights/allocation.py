@@ -38,21 +38,12 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class LayerBins:
-    """What one layer's first pass leaves: its occupied bins.
+    """What one layer's first pass leaves: its occupied bins, by increasing number.
 
-    Attributes
-    ----------
-    n : int
-        Weights.
-    norm : float
-        Euclidean norm, positive.
-    bins : ndarray of int64
-        Numbers of occupied bins, increasing.
-    counts, squares : ndarray
-        Weights below and up to the end of each of these bins, and their sum of squares over
-        the squared norm; shape (len(bins) + 1,), from 0.
-    low, high : ndarray
-        Smallest and largest magnitude that each bin can hold.
+    `n` weights of positive Euclidean norm `norm`. `counts` and `squares` are the weights below
+    and up to the end of each bin, and their sum of squares over the squared norm; shape
+    (len(bins) + 1,), from 0. `low` and `high` are the smallest and largest magnitude that each
+    bin can hold.
     """
 
     n: int
@@ -102,18 +93,10 @@ class Bracket:
 
 
 @dataclass(frozen=True, eq=False)
-class Allocation:
-    """Weights kept in each layer.
+class KeptWeights:
+    """Weights kept in each layer under a bound of the sum of squared relative errors.
 
-    Attributes
-    ----------
-    rule : Rule
-    budget : float
-        Bound of the sum of squared relative errors.
-    spent : float
-        The sum realised.
-    kept : ndarray of int64
-        Weights kept, one number a layer.
+    `spent` is the sum realised, `kept` one number a layer.
     """
 
     rule: Rule
@@ -124,27 +107,11 @@ class Allocation:
 
 def allocate(
     layers: Sequence[Magnitudes], budgets: Sequence[float], rule: Rule = Rule.BEST
-) -> list[Allocation]:
-    """Keep the fewest weights under bounds on the sum of squared relative errors.
+) -> list[KeptWeights]:
+    """Keep the fewest weights under each bound of sum_l ||w_l - w_hat_l||^2 / ||w_l||^2.
 
-    Parameters
-    ----------
-    layers : sequence of Magnitudes
-        Those of each layer; layers that are all zero keep nothing.
-    budgets : sequence of float
-        Bounds of sum_l ||w_l - w_hat_l||^2 / ||w_l||^2, each >= 0.
-    rule : Rule
-        BEST is optimal; GLOBAL_THRESHOLD is the common practice.
-
-    Returns
-    -------
-    list of Allocation
-        One a budget.
-
-    Raises
-    ------
-    InputError
-        If a budget is negative or not finite.
+    Layers that are all zero keep nothing. `Rule.BEST` is optimal, GLOBAL_THRESHOLD the common
+    practice.
     """
     sketches = [LayerBins.of(layer) for layer in layers]
     brackets = bracket(sketches, [(rule, budget) for budget in budgets])
@@ -154,24 +121,7 @@ def allocate(
 def bracket(
     sketches: Sequence[LayerBins | None], questions: Sequence[tuple[Rule, float]]
 ) -> list[Bracket]:
-    """Find the bins in which the thresholds lie.
-
-    Parameters
-    ----------
-    sketches : sequence of LayerBins or None
-        First pass over each layer.
-    questions : sequence of (Rule, float)
-        Rules and budgets.
-
-    Returns
-    -------
-    list of Bracket
-
-    Raises
-    ------
-    InputError
-        If a budget is negative or not finite.
-    """
+    """Find the bins in which the thresholds of rules and budgets lie, from the first passes."""
     found = []
     for rule, budget in questions:
         if not 0 <= budget < math.inf:
@@ -185,20 +135,10 @@ def bracket(
 
 def settle(
     sketches: Sequence[LayerBins | None], brackets: Sequence[Bracket], layers: Iterable[Magnitudes]
-) -> list[Allocation]:
-    """Decide inside the brackets, with a second pass over the layers.
+) -> list[KeptWeights]:
+    """Decide inside the brackets, with a second pass over the layers in the same order.
 
-    Parameters
-    ----------
-    sketches : sequence of LayerBins or None
-    brackets : sequence of Bracket
-    layers : iterable of Magnitudes
-        The layers again, in the same order; one is held at a time.
-
-    Returns
-    -------
-    list of Allocation
-        One a bracket.
+    One of `layers` is held at a time.
     """
     keys: list[list[FloatArray]] = [[] for _ in brackets]
     costs: list[list[FloatArray]] = [[] for _ in brackets]
@@ -231,7 +171,7 @@ def _settle_one(
     keys: list[FloatArray],
     costs: list[FloatArray],
     owners: list[Counts],
-) -> Allocation:
+) -> KeptWeights:
     pruned = np.array([s.counts[b.sure[i]] if s else 0 for i, s in enumerate(sketches)])
     spent = sum(float(s.squares[b.sure[i]]) for i, s in enumerate(sketches) if s)
     if keys:
@@ -245,7 +185,7 @@ def _settle_one(
         gone = np.concatenate(owners)[order[:more]]
         pruned = pruned + np.bincount(gone, minlength=len(sketches))
     sizes = np.array([s.n if s else 0 for s in sketches])
-    return Allocation(b.rule, b.budget, spent, sizes - pruned)
+    return KeptWeights(b.rule, b.budget, spent, sizes - pruned)
 
 
 def _threshold(

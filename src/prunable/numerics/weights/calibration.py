@@ -23,20 +23,11 @@ LARGEST_ALPHA = 4.0
 class Calibration:
     """The tables.
 
-    Attributes
-    ----------
-    ratio_alpha, log_ratio : ndarray
-        Logarithm of the ratio of the quantiles 0.9 and 0.5 of |X| against the tail index.
-    log_ratio_deviation : ndarray
-        Standard deviation of sqrt(n) times that logarithm for a sample of n.
-    levels : ndarray
-        Probabilities at which the null laws of the test statistic are tabulated.
-    law_alpha : ndarray
-        Tail indices of the rows of `stable`.
-    stable : ndarray, shape (len(law_alpha), len(levels))
-        Quantiles of the Anderson-Darling statistic of a fitted stable law.
-    gaussian : ndarray, shape (len(levels),)
-        The same for a fitted Gaussian law.
+    `log_ratio`: logarithm of the ratio of the quantiles 0.9 and 0.5 of |X| at each tail index
+    `ratio_alpha`; `log_ratio_deviation`: standard deviation of sqrt(n) times it in a sample of
+    n. `levels`: probabilities at which the null laws of the Anderson-Darling statistic are
+    tabulated: rows of `stable` for a fitted stable law of tail index `law_alpha`, `gaussian` for
+    a fitted Gaussian law.
     """
 
     ratio_alpha: FloatArray
@@ -64,18 +55,10 @@ def _log_ratio() -> CubicSpline:
 
 
 def alpha_of_quantile_ratio(ratio: float) -> tuple[float, float]:
-    """Invert the ratio of quantiles 0.9 and 0.5 of |X| for symmetric stable laws.
+    """Invert the ratio, above 1, of quantiles 0.9 and 0.5 of |X| for symmetric stable laws.
 
-    Parameters
-    ----------
-    ratio : float
-        Quantile ratio, above 1.
-
-    Returns
-    -------
-    tuple of (float, float)
-        The tail index in [0.5, 4] (above 2 on the tangent), and the derivative of the
-        logarithm of the ratio with respect to it. NaN if no such index has the ratio.
+    Returns the tail index in [0.5, 4] (above 2 on the tangent), and the derivative of the
+    logarithm of the ratio with respect to it. NaN if no such index has the ratio.
     """
     spline, (first, last) = _log_ratio(), load().ratio_alpha[[0, -1]]
     target = math.log(ratio)
@@ -91,13 +74,7 @@ def alpha_of_quantile_ratio(ratio: float) -> tuple[float, float]:
 
 
 def log_ratio_deviation(alpha: float) -> float:
-    """Standard deviation of sqrt(n) times the logarithm of the ratio in a sample of n.
-
-    Parameters
-    ----------
-    alpha : float
-        Tail index; beyond the table its ends stand.
-    """
+    """Standard deviation of sqrt(n) times the log ratio; beyond the table its ends stand."""
     tables = load()
     return float(np.interp(alpha, tables.ratio_alpha, tables.log_ratio_deviation))
 

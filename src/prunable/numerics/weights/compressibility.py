@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError
+from prunable.numerics.checks import check_count
 from prunable.numerics.weights.magnitudes import Magnitudes, PowerSums
-from prunable.numerics.weights.selection import check_count
 
 FloatArray = NDArray[np.float64]
 
@@ -36,24 +36,7 @@ class Criterion(StrEnum):
 
 
 def eps_from(criterion: Criterion, tolerance: float) -> float:
-    """Largest relative l_2 error that a criterion allows.
-
-    Parameters
-    ----------
-    criterion : Criterion
-    tolerance : float
-        Bound of the error or of its square, in [0, 1].
-
-    Returns
-    -------
-    float
-        eps: `tolerance`, or its square root for SQUARED.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-    """
+    """Largest relative l_2 error that a criterion allows: its tolerance in [0, 1], or the root."""
     if criterion not in tuple(Criterion):
         raise InputError.parameter(
             "criterion", "eps_from", f"one of {[str(c) for c in Criterion]}", criterion
@@ -66,24 +49,8 @@ def eps_from(criterion: Criterion, tolerance: float) -> float:
 def relative_error(w: ArrayLike, kept: ArrayLike, p: float = 2.0) -> float:
     """Relative l_p error ||w_hat - w||_p / ||w||_p of zeroing what is not kept.
 
-    Parameters
-    ----------
-    w : array_like
-        Weights, or l_p norms of nodes; any shape and unit.
-    kept : array_like of bool
-        What is kept; same shape.
-    p : float
-        Order of the norm, positive and finite; below 1 it is a quasi-norm.
-
-    Returns
-    -------
-    float
-        eps in [0, 1]; 0 for an all-zero vector.
-
-    Raises
-    ------
-    InputError
-        If `w` is empty or not finite, shapes differ, or `p` is out of range.
+    `w` are weights, or l_p norms of nodes, of any shape and unit; `kept` is a bool array of
+    their shape. Below p = 1 the norm is a quasi-norm. In [0, 1]; 0 for an all-zero vector.
     """
     array, mask = np.asarray(w), np.asarray(kept)
     if mask.dtype != np.bool_ or mask.shape != array.shape:
@@ -103,30 +70,9 @@ def relative_error(w: ArrayLike, kept: ArrayLike, p: float = 2.0) -> float:
 
 
 def best_k_term_error(w: ArrayLike, k: int, p: float = 2.0) -> float:
-    """Relative l_p error of keeping the k largest magnitudes.
+    """Relative l_p error of keeping the k largest magnitudes: the smallest of all k-sets.
 
-    Parameters
-    ----------
-    w : array_like
-        Weights or norms; any shape and unit.
-    k : int
-        How many are kept, 0 <= k <= size.
-    p : float
-        Order of the norm, positive and finite.
-
-    Returns
-    -------
-    float
-        eps in [0, 1], the smallest of all sets of k entries; 0 for an all-zero vector.
-
-    Raises
-    ------
-    InputError
-        If `w` is empty or not finite, or another argument is out of range.
-
-    Notes
-    -----
-    ||x^(k) - x||_p / ||x||_p of section 2 of Barsbey et al. (2021).
+    ||x^(k) - x||_p / ||x||_p of section 2 of Barsbey et al. (2021); 0 for an all-zero vector.
     """
     magnitudes = Magnitudes.of(w, where="best_k_term_error")
     pruned = magnitudes.size - check_count(k, magnitudes.size, "k", "best_k_term_error")
@@ -134,73 +80,19 @@ def best_k_term_error(w: ArrayLike, k: int, p: float = 2.0) -> float:
 
 
 def kappa_p(w: ArrayLike, eps: float, p: float = 2.0) -> float:
-    """Smallest kept share whose relative l_p error is at most `eps`.
+    """Smallest kept share whose relative l_p error is at most `eps`, finite and >= 0.
 
-    Parameters
-    ----------
-    w : array_like
-        Weights or norms; any shape and unit.
-    eps : float
-        Largest relative error, >= 0 and finite.
-    p : float
-        Order of the norm, positive and finite.
-
-    Returns
-    -------
-    float
-        kappa = kept / size in [0, 1]; 0 for an all-zero vector.
-
-    Raises
-    ------
-    InputError
-        If `w` is empty or not finite, or another argument is out of range.
-
-    Notes
-    -----
-    kappa_p(w, eps) of proposition 8 of Barsbey et al. (2021).
+    kappa_p(w, eps) of proposition 8 of Barsbey et al. (2021), for weights or norms of any shape
+    and unit; 0 for an all-zero vector.
     """
     return float(kappa_curve(w, eps, p))
 
 
 def kappa_curve(w: ArrayLike, eps: ArrayLike, p: float = 2.0) -> FloatArray:
-    """Kept shares kappa_p(w, eps) for many relative errors with one sort.
-
-    Parameters
-    ----------
-    w, p
-        As in `kappa_p`.
-    eps : array_like
-        Relative errors of any shape, each >= 0 and finite.
-
-    Returns
-    -------
-    numpy.ndarray
-        Kept shares in [0, 1], shape of `eps`.
-
-    Raises
-    ------
-    InputError
-        As `kappa_p`.
-    """
+    """Kept shares kappa_p(w, eps) for relative errors of any shape with one sort."""
     return np.asarray(kept_counts(w, eps, p) / np.size(w), dtype=np.float64)
 
 
 def kept_counts(w: ArrayLike, eps: ArrayLike, p: float = 2.0) -> NDArray[np.int64]:
-    """Smallest numbers of kept entries whose relative l_p error is at most each `eps`.
-
-    Parameters
-    ----------
-    w, eps, p
-        As in `kappa_curve`.
-
-    Returns
-    -------
-    numpy.ndarray of int64
-        Counts between 0 and the size of `w`, shape of `eps`; 0 for an all-zero vector.
-
-    Raises
-    ------
-    InputError
-        As `kappa_p`.
-    """
+    """Smallest numbers of kept entries whose relative l_p error is at most each `eps`."""
     return Magnitudes.of(w, where="kept_counts").kept_counts(eps, p)

@@ -11,9 +11,9 @@ from scipy.optimize import brentq
 from scipy.special import erfc, gammaincinv
 
 from prunable.errors import InputError
+from prunable.numerics.checks import check_alpha, check_order
 from prunable.numerics.stable.half_line import COARSE, half_line
 from prunable.numerics.stable.moments import absolute_moment, truncated_moment
-from prunable.numerics.stable.parameters import check_alpha
 
 FloatArray = NDArray[np.float64]
 
@@ -26,13 +26,7 @@ BAND = (0.05, 0.5, 0.95)
 
 @dataclass(frozen=True, eq=False)
 class KappaBand:
-    """Kept shares of independent stable weights, by relative error.
-
-    Attributes
-    ----------
-    low, median, high : ndarray
-        Quantiles 0.05, 0.5 and 0.95 over draws of a layer of this size.
-    """
+    """Quantiles 0.05, 0.5 and 0.95 of kept shares over draws of a layer, by relative error."""
 
     low: FloatArray
     median: FloatArray
@@ -40,32 +34,13 @@ class KappaBand:
 
 
 def gaussian_kappa(eps: ArrayLike, p: float = 2.0) -> FloatArray:
-    """Kept share of infinitely many independent Gaussian weights.
+    """Kept share of infinitely many independent Gaussian weights at relative l_p errors >= 0.
 
-    Parameters
-    ----------
-    eps : array_like
-        Relative l_p errors, >= 0.
-    p : float
-        Order of the norm, positive and finite.
-
-    Returns
-    -------
-    ndarray
-        kappa in [0, 1], shape of `eps`; 0 from eps = 1 on.
-
-    Raises
-    ------
-    InputError
-        If `p` is out of range.
-
-    Notes
-    -----
     With z = |x|/sqrt(2), the share of E|x|^p below a threshold is the regularised incomplete
-    gamma function P((p + 1)/2, z^2), and the share of weights above it erfc(z).
+    gamma function P((p + 1)/2, z^2), and the share of weights above it erfc(z). 0 from
+    eps = 1 on.
     """
-    if not 0 < p < math.inf:
-        raise InputError.parameter("p", "gaussian_kappa", "positive and finite", p)
+    check_order(p, "gaussian_kappa")
     share = np.minimum(np.asarray(eps, dtype=np.float64), 1.0) ** p
     return np.asarray(erfc(np.sqrt(gammaincinv((p + 1) / 2, share))))
 
@@ -73,32 +48,10 @@ def gaussian_kappa(eps: ArrayLike, p: float = 2.0) -> FloatArray:
 def stable_kappa(
     alpha: float, n: int, eps: ArrayLike, p: float = 2.0, *, rng: np.random.Generator
 ) -> KappaBand:
-    """Kept shares of n independent symmetric stable weights.
+    """Kept shares of n >= 2 independent symmetric stable weights, 0.1 <= alpha <= 2.
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index, 0.1 <= alpha <= 2.
-    n : int
-        Weights, at least 2.
-    eps : array_like
-        Relative l_p errors, in increasing order.
-    p : float
-        Order of the norm, positive and finite.
-    rng : numpy.random.Generator
-        Source of the largest magnitudes.
+    `eps` are relative l_p errors in increasing order.
 
-    Returns
-    -------
-    KappaBand
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-
-    Notes
-    -----
     Order statistics: the largest magnitudes are quantiles at Gamma_i / n with Gamma_i the
     arrival times of a Poisson process, drawn 64 times; below them quantiles at the middle
     of cells stand for their neighbours. For p >= alpha the largest decide, and kappa tends
@@ -107,8 +60,7 @@ def stable_kappa(
     alpha = check_alpha(alpha, "stable_kappa")
     if n < 2:
         raise InputError.parameter("n", "stable_kappa", "at least 2", n)
-    if not 0 < p < math.inf:
-        raise InputError.parameter("p", "stable_kappa", "positive and finite", p)
+    check_order(p, "stable_kappa")
     wanted = np.asarray(eps, dtype=np.float64)
     drawn = min(DRAWN, n // 2)
     ranks = np.concatenate(
@@ -136,33 +88,15 @@ def stable_kappa(
 
 
 def stable_kappa_limit(alpha: float, eps: float, p: float) -> float:
-    """Kept share of infinitely many independent stable weights.
+    """Kept share of infinitely many independent stable weights, 0.1 <= alpha <= 2.
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index, 0.1 <= alpha <= 2.
-    eps : float
-        Relative l_p error, 0 <= eps.
-    p : float
-        Order of the norm, positive and finite.
-
-    Returns
-    -------
-    float
-        0 if p >= alpha and alpha < 2, where the largest weight outweighs all others. For
-        p < alpha it falls with alpha: proposition 8 of Barsbey et al. (2021).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    0 if p >= alpha and alpha < 2, where the largest weight outweighs all others. For
+    p < alpha it falls with alpha: proposition 8 of Barsbey et al. (2021).
     """
     alpha = check_alpha(alpha, "stable_kappa_limit")
     if alpha == 2:
         return float(gaussian_kappa(eps, p))
-    if not 0 < p < math.inf:
-        raise InputError.parameter("p", "stable_kappa_limit", "positive and finite", p)
+    check_order(p, "stable_kappa_limit")
     if eps >= 1 or p >= alpha:
         return 0.0
     if eps <= 0:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError
+from prunable.numerics.checks import check_order
 
 FloatArray = NDArray[np.float64]
 # Magnitudes keep the precision of the weights.
@@ -38,12 +39,8 @@ LARGEST_SAFE_P = 4.0
 class Magnitudes:
     """Absolute values of an array, ready for questions about their order.
 
-    Attributes
-    ----------
-    values : ndarray, shape (n,)
-        The entries with their signs, float32 or float64; shared with the array.
-    top : float
-        Largest magnitude.
+    `values` are the entries with their signs, shape (n,), float32 or float64, shared with the
+    array; `top` is the largest magnitude.
     """
 
     values: Values
@@ -51,24 +48,7 @@ class Magnitudes:
 
     @classmethod
     def of(cls, w: ArrayLike, *, where: str = "Magnitudes.of") -> Magnitudes:
-        """Check an array.
-
-        Parameters
-        ----------
-        w : array_like
-            Weights or norms of any shape and unit.
-        where : str
-            Name of the caller, for the message.
-
-        Returns
-        -------
-        Magnitudes
-
-        Raises
-        ------
-        InputError
-            If `w` is empty, not real or not finite.
-        """
+        """Check an array of real, finite weights or norms, of any shape and unit, not empty."""
         array = np.asarray(w)
         if array.dtype.kind not in "iuf" or array.size == 0:
             found = f"{array.dtype} of shape {array.shape}"
@@ -112,16 +92,8 @@ class Magnitudes:
     def survival(self, points: int) -> tuple[FloatArray, NDArray[np.int64]]:
         """Count the entries of at least some magnitudes.
 
-        Parameters
-        ----------
-        points : int
-            About how many magnitudes to take, evenly spread in the logarithm of the count.
-
-        Returns
-        -------
-        tuple of ndarray
-            Positive magnitudes in increasing order, and the exact numbers of entries at least
-            as large.
+        Returns about `points` positive magnitudes in increasing order, evenly spread in the
+        logarithm of the count, and the exact numbers of entries at least as large.
         """
         if self.size <= SORTED_SIZE:
             positive = self._sorted[self.zeros :]
@@ -140,31 +112,12 @@ class Magnitudes:
         return edges[places], above[places].astype(np.int64)
 
     def kept_counts(self, eps: ArrayLike, p: float = 2.0) -> NDArray[np.int64]:
-        """Count the entries to keep for many relative errors.
-
-        Parameters
-        ----------
-        eps : array_like
-            Relative l_p errors of any shape, each >= 0 and finite.
-        p : float
-            Order of the norm, positive and finite.
-
-        Returns
-        -------
-        numpy.ndarray of int64
-            Smallest counts whose relative error is at most each `eps`; same shape.
-
-        Raises
-        ------
-        InputError
-            If an argument is out of range.
-        """
+        """Smallest numbers of entries to keep for relative l_p errors >= 0 of any shape."""
         bounds = np.asarray(eps, dtype=np.float64)
         # max() hands on a NaN, which fails the comparison
         if bounds.size and not (bounds.min() >= 0 and bounds.max() < math.inf):
             raise InputError.parameter("eps", "kept_counts", "finite and not negative", eps)
-        if not 0 < p < math.inf:
-            raise InputError.parameter("p", "kept_counts", "positive and finite", p)
+        check_order(p, "kept_counts")
         if not self.many(p):
             errors = self.errors(p)
             # errors[j] belongs to j pruned entries, and errors[0] = 0 is always allowed
@@ -177,20 +130,7 @@ class Magnitudes:
     def kept_shares(self, eps: ArrayLike, p: float = 2.0) -> FloatArray:
         """Shares to keep, to about 1e-5: for curves of many points.
 
-        Parameters
-        ----------
-        eps, p
-            As in `kept_counts`.
-
-        Returns
-        -------
-        numpy.ndarray
-            Of many entries interpolated inside bins, of few exact; same shape.
-
-        Raises
-        ------
-        InputError
-            If an argument is out of range.
+        Of many entries interpolated inside bins, of few exact; else as `kept_counts`.
         """
         if p != 2 or not self.many(p):
             return np.asarray(self.kept_counts(eps, p) / self.size)
@@ -228,17 +168,7 @@ class Magnitudes:
         return sums.errors(prefixes, prefixes[-1])
 
     def gather(self, asked: NDArray[np.bool_]) -> Values:
-        """Collect the magnitudes of some bins, in their order in the array.
-
-        Parameters
-        ----------
-        asked : ndarray of bool, shape (BINS,)
-            Which bins.
-
-        Returns
-        -------
-        ndarray
-        """
+        """Collect the magnitudes of the bins asked, (BINS,) bool, in their order in the array."""
         return np.concatenate([np.abs(chunk[asked[bins]]) for chunk, bins in self.binned()])
 
     def binned(self) -> Iterator[tuple[Values, NDArray[np.intp]]]:
@@ -287,16 +217,10 @@ class Magnitudes:
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Counts and sums of p-th powers of magnitudes by their leading bits.
+    """Counts and sums of p-th powers of magnitudes by their leading bits, each of shape (BINS,).
 
-    Attributes
-    ----------
-    p : float
-    counts : ndarray of int64, shape (BINS,)
-    sums : ndarray of float64, shape (BINS,)
-        In p-th powers of `unit`; what is 1e-150 times smaller than it counts as nothing.
-    unit : float
-        1, or the largest magnitude where powers in other units would leave the doubles.
+    Sums are in p-th powers of `unit`, and what is 1e-150 times smaller counts as nothing; `unit`
+    is 1, or the largest magnitude where powers in other units would leave the doubles.
     """
 
     p: float
@@ -335,19 +259,10 @@ def _integers(dtype: np.dtype[Any]) -> tuple[Any, int]:
 
 @dataclass(frozen=True)
 class PowerSums:
-    """Sums of |w|^p relative to the largest |w|, or their logarithms.
+    """Sums of |w|^p relative to the largest |w|, `top`, or their logarithms.
 
     Logarithms only where powers would underflow (p = 2 and magnitudes 1e-154 apart, or a
     very large p), since they cost exactness in cases such as 3-4-5.
-
-    Attributes
-    ----------
-    top : float
-        Largest magnitude, the unit.
-    p : float
-        Order of the norm.
-    logs : bool
-        Whether sums are logarithms.
     """
 
     top: float
@@ -356,23 +271,8 @@ class PowerSums:
 
     @classmethod
     def of(cls, ascending: Values, p: float, where: str = "PowerSums.of") -> PowerSums:
-        """Choose the form for magnitudes in increasing order.
-
-        Parameters
-        ----------
-        ascending : ndarray, shape (n,)
-        p : float
-            Order of the norm, positive and finite.
-        where : str
-            Name of the caller, for the message.
-
-        Raises
-        ------
-        InputError
-            If `p` is out of range.
-        """
-        if not 0 < p < math.inf:
-            raise InputError.parameter("p", where, "positive and finite", p)
+        """Choose the form for magnitudes in increasing order."""
+        check_order(p, where)
         top = float(ascending[-1])
         first = np.searchsorted(ascending, 0, side="right")
         smallest = float(ascending[first]) / top if top > 0 else 1.0

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError
+from prunable.numerics.checks import check_count, real_array
 from prunable.numerics.parallel import each
 from prunable.numerics.weights.magnitudes import BINS, CHUNK, Magnitudes
 
@@ -22,31 +22,12 @@ _KAPPA_NOISE = 4 * float(np.finfo(np.float64).eps)
 
 
 def top_k_mask(scores: ArrayLike, k: int) -> NDArray[np.bool_]:
-    """Mark the k largest scores in linear time.
+    """Mark the k largest scores in linear time; exactly k times True.
 
-    Parameters
-    ----------
-    scores : array_like
-        Real numbers of any shape and dtype; infinities are ordered as usual.
-    k : int
-        How many to mark, 0 <= k <= number of scores.
-
-    Returns
-    -------
-    numpy.ndarray of bool
-        Same shape, exactly k times True. Of equal scores the one of lower index (in C
-        order) comes first.
-
-    Raises
-    ------
-    InputError
-        If a score is NaN or no real number, or `k` is out of range.
+    `scores` are real numbers of any shape and dtype, free of NaN; infinities are ordered as
+    usual. Of equal scores the one of lower index (in C order) comes first.
     """
-    array = np.asarray(scores)
-    if array.dtype.kind not in "iuf":
-        raise InputError.parameter(
-            "scores", "top_k_mask", "real numbers", f"the type {array.dtype}"
-        )
+    array = real_array(scores, "scores", "top_k_mask")
     flat = array.ravel()
     k = check_count(k, flat.size, "k", "top_k_mask")
     # max() hands on a NaN and needs no temporary array
@@ -65,26 +46,9 @@ def top_k_mask(scores: ArrayLike, k: int) -> NDArray[np.bool_]:
 def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
     """Mark the k largest magnitudes of several arrays together, without joining them.
 
-    Parameters
-    ----------
-    scores : sequence of array_like
-        Finite real numbers, whose absolute values compete; any shapes.
-    k : int
-        How many to mark, 0 <= k <= number of scores.
+    The absolute values of finite real numbers compete. In all exactly k are True; of equal
+    magnitudes the one of the earlier array, then of the lower index (in C order), comes first.
 
-    Returns
-    -------
-    list of numpy.ndarray of bool
-        Shape of each array, in all exactly k times True. Of equal magnitudes the one of the
-        earlier array, then of the lower index (in C order), comes first.
-
-    Raises
-    ------
-    InputError
-        If a score is not finite, or `k` is out of range.
-
-    Notes
-    -----
     A histogram of leading bits finds the bin of the threshold, and only that bin is sorted:
     two passes over the scores and one over the masks.
     """
@@ -150,28 +114,15 @@ def _mark_ties(part: Magnitudes, threshold: float, ties: int, mask: NDArray[np.b
 
 
 def kept_count(kappa: float, total: int, rounding: Rounding = "ceil") -> int:
-    """Turn a kept share into a count.
+    """Turn a kept share in [0, 1] into a count of `total`.
 
     Parameters
     ----------
-    kappa : float
-        Kept share, 0 <= kappa <= 1.
-    total : int
-        How many there are, >= 0.
-    rounding : {"ceil", "floor"}
+    rounding
         What to do with a fraction: ceil as in the 2021 paper's best k-term approximation,
-        floor as in section 3 of Wan, Zaidi and Simsekli (2023).
-
-    Returns
-    -------
-    int
-        Between 0 and `total`. A product that is whole up to the rounding error of `kappa`
-        counts as whole: 0.1 of 30 is 3, although 0.1 * 30 > 3 in floating point.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+        floor as in section 3 of Wan, Zaidi and Simsekli (2023). A product that is whole up to
+        the rounding error of `kappa` counts as whole: 0.1 of 30 is 3, although 0.1 * 30 > 3 in
+        floating point.
     """
     where = "kept_count"
     if not 0 <= kappa <= 1:
@@ -185,33 +136,3 @@ def kept_count(kappa: float, total: int, rounding: Rounding = "ceil") -> int:
     if abs(product - nearest) <= _KAPPA_NOISE * total:
         return nearest
     return math.ceil(product) if rounding == "ceil" else math.floor(product)
-
-
-def check_count(count: Any, total: int, param: str, where: str) -> int:
-    """Check that `count` is a whole number from 0 to `total`.
-
-    Parameters
-    ----------
-    count : int
-        Python or NumPy integer.
-    total : int
-        Largest value allowed.
-    param, where : str
-        Names of the argument and of the caller, for the message.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    InputError
-        If it is not.
-    """
-    try:
-        checked = operator.index(count)
-    except TypeError:
-        checked = -1
-    if not 0 <= checked <= total:
-        raise InputError.parameter(param, where, f"an integer between 0 and {total}", count)
-    return checked

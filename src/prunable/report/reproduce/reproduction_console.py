@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.text import Text
 
 from prunable.experiments.reproduce.document import Table, as_document
-from prunable.report.measure.measure_tables import printable
 from prunable.report.reproduce.reproduction_tables import (
     SMOKE,
     VERDICT_MARKS,
@@ -20,6 +19,7 @@ from prunable.report.reproduce.reproduction_tables import (
     table_title,
     with_needs,
 )
+from prunable.report.tables import printable
 
 VERDICT_STYLES = {
     "reproduced": "green",

@@ -18,9 +18,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from prunable.experiments.reproduce.document import ItemDocument
 from prunable.report.figures import PALETTE, STYLE, as_svg
-from prunable.report.measure.measure_tables import printable
 from prunable.report.reproduce.reproduction_panels import Drawn, Numbers, View, item_views
 from prunable.report.reproduce.reproduction_tables import SMOKE
+from prunable.report.tables import printable
 
 ACROSS = 3  # panels a row
 SIZE = (4.4, 3.5)

@@ -19,7 +19,7 @@ from prunable.experiments.reproduce.document import (
     as_document,
     in_order,
 )
-from prunable.report.measure.measure_tables import printable
+from prunable.report.tables import printable
 
 MISSING = "–"
 SMOKE = "Smoke run: says nothing about the paper"

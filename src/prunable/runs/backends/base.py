@@ -28,15 +28,12 @@ class Task:
         One, or several of equal `batch_key`.
     store : Store
         A folder that every worker sees under the same path.
-    device : str
-        Where they are computed, as the worker names it.
     threads : int
         Of torch and of NumPy's and SciPy's linear algebra, for the computation.
     """
 
     specs: tuple[Spec, ...]
     store: Store
-    device: str = "cpu"
     threads: int = 1
 
 
@@ -57,9 +54,6 @@ class Pool(Protocol):
 class Backend(Protocol):
     """A place to compute."""
 
-    def devices(self, name: str) -> tuple[str, ...]:
-        """Devices that runs are spread over; see `prunable.runs.devices.devices_of`."""
-
     def open(self) -> AbstractContextManager[Pool]:
         """Start the workers; leaving the context stops them, whatever they do."""
 
@@ -73,7 +67,7 @@ def compute(task: Task) -> list[Result]:
     torch.set_num_threads(task.threads)
     try:
         with threadpool_limits(task.threads):  # torch's setting does not reach NumPy's
-            return execute_batch(task.specs, task.store, device=task.device)
+            return execute_batch(task.specs, task.store)
     except PrunableError as error:
         reason = str(error)
     except Exception as error:  # one broken run shall not end a sweep of hundreds

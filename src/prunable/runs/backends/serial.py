@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prunable.runs.backends.base import Result, Task, compute
-from prunable.runs.devices import devices_of
 
 
 class _Serial:
@@ -26,10 +25,6 @@ class _Serial:
 
 class SerialBackend:
     """Compute in this process; the easiest to debug."""
-
-    def devices(self, name: str) -> tuple[str, ...]:
-        """Those of this machine."""
-        return devices_of(name)
 
     @contextmanager
     def open(self) -> Iterator[_Serial]:

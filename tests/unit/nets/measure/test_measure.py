@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,7 @@ import prunable
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.measure.measuring import measure
 from prunable.nets.networks.views import kind_of, see
-from prunable.numerics.measure.network import compare, plain, trajectory
-from prunable.report.measure.measurement import MeasurementDocument, TrajectoryDocument
+from prunable.numerics.measure.network import compare, trajectory
 
 
 class Net(torch.nn.Module):
@@ -52,14 +52,14 @@ def test_every_matrix_is_measured_and_the_rest_has_a_reason(measured):
     passed = {s.name for s in measured.skipped}
     assert {"conv.bias", "norm.weight", "out.bias"} <= passed
     assert all("one dimension" in s.reason for s in measured.skipped)
-    assert measured.n == sum(p.numel() for p in Net().parameters() if p.ndim > 1)
+    assert measured.overall.n == sum(p.numel() for p in Net().parameters() if p.ndim > 1)
 
 
 def test_granularities(measured):
     by_name = {layer.name: layer for layer in measured.layers}
     conv = by_name["conv.weight"]
-    assert set(conv.measured.kappa) == {"weight", "node", "unit", "kernel", "singular_value"}
-    assert set(by_name["out.weight"].measured.kappa) == {"weight", "node", "unit", "singular_value"}
+    assert set(conv.kappa) == {"weight", "node", "unit", "kernel", "singular_value"}
+    assert set(by_name["out.weight"].kappa) == {"weight", "node", "unit", "singular_value"}
     assert conv.shape == (8, 4, 3, 3)
     w = Net().conv.weight.detach().numpy().astype(np.float64)
     for name, norms in {
@@ -70,16 +70,16 @@ def test_granularities(measured):
         "weight": w.ravel(),
     }.items():
         shares = prunable.numerics.weights.compressibility.kappa_curve(norms, (0.05, 0.1, 0.2))
-        np.testing.assert_allclose(conv.measured.kappa[name], shares)
+        np.testing.assert_allclose(list(conv.kappa[name].values()), shares)
 
 
 @pytest.mark.parametrize("p", [1.0, 3.0])
 def test_other_norms(p):
     w = torch.randn(30, 20, generator=torch.Generator().manual_seed(0))
-    found = measure({"w": w}, p=p, eps=(0.3,)).layers[0].measured.kappa
+    found = measure({"w": w}, p=p, eps=(0.3,)).layers[0].kappa
     norms = (np.abs(w.numpy().astype(np.float64)) ** p).sum(axis=0) ** (1 / p)
     expected = prunable.numerics.weights.compressibility.kappa_curve(norms, [0.3], p)
-    np.testing.assert_allclose(found["node"], expected)
+    np.testing.assert_allclose([found["node"]["0.3"]], expected)
 
 
 def test_model_state_dict_and_file_agree(measured, tmp_path):
@@ -99,46 +99,79 @@ def test_numbers_do_not_depend_on_workers(measured):
     assert measure(Net(), seed=1).to_dict() != measured.to_dict()
 
 
+KEYS = {
+    "": "schema_version model settings layers overall skipped",
+    "settings": "eps p seed spectrum authors",
+    "overall": "n n_layers verdicts alpha_mean alpha_median kappa allocation ordering",
+    "overall.kappa": "common_eps global_threshold",
+    "overall.allocation.0.1": "budget spent best common_eps global_threshold layers",
+    "overall.allocation.0.1.layers.out.weight": "best common_eps global_threshold",
+    "overall.ordering": "p eps kendall_tau p_value n_layers",
+    "layer": "name shape role kind dtype n zeros_share alpha alpha_stderr verdict reason "
+    "estimators stable_fit gaussian_fit tail dependence spectrum kappa hill_plot curves tail_plot",
+    "layer.estimators": "log_moment log_moment_rows log_moment_columns log_variance quantile "
+    "ecf_two_point ecf_regression hill",
+    "layer.estimators.hill": "alpha stderr n status",
+    "layer.stable_fit": "alpha scale ks anderson_darling p_value n",
+    "layer.gaussian_fit": "alpha scale ks anderson_darling p_value n",
+    "layer.tail": "extreme_value_index stderr k",
+    "layer.dependence": "regime rows columns splits",
+    "layer.dependence.rows": "intraclass_correlation f p_value",
+    "layer.dependence.splits": "random rows columns",
+    "layer.dependence.splits.rows": "ks p_value",
+    "layer.spectrum": "spectral_alpha stderr expected_if_iid ks n_tail status exact xmin",
+    "layer.kappa": "weight node unit singular_value",
+    "layer.kappa.weight": "0.05 0.1 0.2",
+    "layer.hill_plot": "k alpha plateau",
+    "layer.curves": "eps weight node unit singular_value gaussian stable_low stable_median "
+    "stable_high",
+    "layer.tail_plot": "x survival stable gaussian",
+    "skipped": "name reason",
+}
+
+
+def at(document, path):
+    """The part of a document at a dotted path; names of layers and errors hold dots themselves."""
+    while path:
+        key = max((key for key in document if f"{path}.".startswith(f"{key}.")), key=len)
+        document, path = document[key], path[len(key) + 1 :]
+    return document
+
+
 def test_document_keeps_the_contract(measured):
-    document = json.loads(json.dumps(measured.to_dict(curves=False), allow_nan=False))
-    assert {"model", "layers", "overall", "skipped"} <= set(document)
-    layer = document["layers"][0]
-    assert {
-        "name",
-        "shape",
-        "role",
-        "n",
-        "zeros_share",
-        "alpha",
-        "alpha_stderr",
-        "verdict",
-        "estimators",
-        "stable_fit",
-        "kappa",
-    } <= set(layer)
-    for found in layer["estimators"].values():
-        assert {"alpha", "stderr", "status"} <= set(found)
-    assert set(layer["kappa"]["weight"]) == {"0.05", "0.1", "0.2"}
-    assert set(document["skipped"][0]) == {"name", "reason"}
-    assert "curves" not in layer
-    MeasurementDocument.model_validate(measured.to_dict())
+    document = json.loads(json.dumps(measured.to_dict(), allow_nan=False))
+    whole = document | {"layer": document["layers"][-1], "skipped": document["skipped"][0]}
+    for path, keys in KEYS.items():
+        found = set(at(whole, path)) - ({"layer"} if not path else set())
+        assert found == set(keys.split()), path
+    short = measured.to_dict(curves=False)["layers"][-1]
+    assert set(whole["layer"]) - set(short) == {"hill_plot", "curves", "tail_plot"}
+    assert document["layers"][-1] | short == document["layers"][-1]
+
+
+def test_what_a_notebook_shows_is_short(measured):
+    assert repr(measured).startswith("Measurement('Net', 6,992 weights in layers: ")
+    assert repr(measured.layers[0]) == "MeasuredLayer('embed.weight', 1,200 weights, gaussian-like)"
+    compared, followed = compare(measured, measured), trajectory([measured] * 2, [1, 2])
+    assert repr(compared) == "Comparison(against='Net', 9 layers)"
+    assert repr(followed) == "Trajectory(2 checkpoints, 9 layers)"
+    for shown, rows in ((measured, 9), (compared, 9), (followed, 2)):
+        assert shown._repr_html_().count("<tr>") == rows + 1
 
 
 def test_overall_shares(measured):
     overall = measured.to_dict()["overall"]
-    for i, eps in enumerate((0.05, 0.1, 0.2)):
-        kept = sum(
-            layer.measured.kappa["weight"][i] * layer.measured.n for layer in measured.layers
+    for eps in (0.05, 0.1, 0.2):
+        kept = sum(layer.kappa["weight"][f"{eps:g}"] * layer.n for layer in measured.layers)
+        assert overall["kappa"]["common_eps"][f"{eps:g}"] == pytest.approx(
+            kept / measured.overall.n
         )
-        assert overall["kappa"]["common_eps"][f"{eps:g}"] == pytest.approx(kept / measured.n)
         found = overall["allocation"][f"{eps:g}"]
         assert found["budget"] == pytest.approx(len(measured.layers) * eps**2)
         assert found["best"] <= found["common_eps"] + 1e-12
         assert found["best"] <= found["global_threshold"] + 1e-12
-        shares = [
-            found["layers"][layer.name]["best"] * layer.measured.n for layer in measured.layers
-        ]
-        assert sum(shares) / measured.n == pytest.approx(found["best"])
+        shares = [found["layers"][layer.name]["best"] * layer.n for layer in measured.layers]
+        assert sum(shares) / measured.overall.n == pytest.approx(found["best"])
     assert overall["n_layers"] == 9
     assert sum(overall["verdicts"].values()) == 9
     assert -1 <= overall["ordering"]["kendall_tau"] <= 1
@@ -147,9 +180,10 @@ def test_overall_shares(measured):
 def test_to_pandas(measured):
     frame = measured.to_pandas()
     assert list(frame.index) == [layer.name for layer in measured.layers]
-    first = measured.layers[0].measured
-    assert frame.loc["embed.weight", "kappa_weight_0.1"] == first.kappa["weight"][1]
-    assert frame.loc["embed.weight", "verdict"] == str(first.verdict.kind)
+    first = measured.layers[0]
+    assert frame.loc["embed.weight", "kappa_weight_0.1"] == first.kappa["weight"]["0.1"]
+    assert frame.loc["embed.weight", "verdict"] == str(first.verdict)
+    assert math.isnan(frame.loc["embed.weight", "kappa_kernel_0.1"])
     assert frame["alpha_log_moment"].dtype == float
 
 
@@ -175,7 +209,7 @@ def test_half_precision_and_other_types():
     assert "int64" in reasons["index"]
     assert "single number" in reasons["number"]
     assert "empty" in reasons["empty"]
-    kappa = [layer.measured.kappa["weight"][1] for layer in found.layers]
+    kappa = [layer.kappa["weight"]["0.1"] for layer in found.layers]
     assert kappa[0] == pytest.approx(kappa[2], abs=1e-3)
     assert kappa[1] == pytest.approx(kappa[2], abs=5e-3)
 
@@ -220,7 +254,7 @@ def test_ten_thousand_tiny_tensors():
     started = time.monotonic()
     found = measure(state)
     assert len(found.layers) == 10_000
-    assert all(layer.measured.verdict.kind == "too few" for layer in found.layers)
+    assert all(layer.verdict == "too few" for layer in found.layers)
     # a hang shows, a slow machine does not
     assert time.monotonic() - started < 600
 
@@ -228,26 +262,40 @@ def test_ten_thousand_tiny_tensors():
 def test_comparison(measured):
     other = measure(Net(1))
     found = compare(measured, other)
-    assert len(found["layers"]) == 9
-    assert found["only_in_model"] == found["only_in_against"] == []
-    row = found["layers"][0]
-    a, b = (m.layers[0].measured.estimates["ecf_regression"] for m in (measured, other))
-    assert row["alpha_difference"] == pytest.approx(a.alpha - b.alpha)
-    assert row["stderr"] == pytest.approx(math.hypot(a.stderr, b.stderr))
+    assert len(found.layers) == 9
+    assert found.only_in_model == found.only_in_against == ()
+    row = found.layers[0]
+    a, b = (m.layers[0].estimators["ecf_regression"] for m in (measured, other))
+    assert row.alpha_difference == pytest.approx(a.alpha - b.alpha)
+    assert row.stderr == pytest.approx(math.hypot(a.stderr, b.stderr))
     # equal laws: within five standard errors
-    assert all(r["z"] is None or abs(r["z"]) < 5 for r in found["layers"])
-    document = measured.to_dict() | {"comparison": found}
-    MeasurementDocument.model_validate(document)
-    assert compare(measured, measure({"x": torch.ones(3, 3)}))["only_in_against"] == ["x"]
+    assert all(not abs(r.z) >= 5 for r in found.layers)
+    document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert set(document) == {"against", "estimator", "layers", "only_in_model", "only_in_against"}
+    assert set(document["layers"][0]) == {
+        "name",
+        "alpha",
+        "alpha_difference",
+        "stderr",
+        "z",
+        "verdict",
+        "kappa_weight",
+    }
+    assert replace(measured, comparison=found).to_dict()["comparison"] == found.to_dict()
+    assert compare(measured, measure({"x": torch.ones(3, 3)})).only_in_against == ("x",)
     with pytest.raises(InputError, match="equal options"):
         compare(measured, measure(Net(), p=1))
 
 
 def test_trajectory(measured):
-    found = trajectory([measured, measured], [10, 20])
+    found = json.loads(json.dumps(trajectory([measured, measured], [10, 20]).to_dict()))
+    assert set(found) == {"schema_version", "estimator", "trajectory"}
+    first = found["trajectory"][0]
     assert [row["step"] for row in found["trajectory"]] == [10, 20]
-    assert found["trajectory"][0]["alpha_mean"] == measured.alpha_mean
-    TrajectoryDocument.model_validate(found)
+    assert first["alpha_mean"] == measured.overall.alpha_mean
+    assert set(first) == {"model", "step", "alpha_mean", "alpha_median", "kappa", "layers"}
+    layer = first["layers"]["out.weight"]
+    assert set(layer) == {"alpha", "alpha_stderr", "verdict", "kappa_weight"}
     with pytest.raises(InputError, match="`steps`"):
         trajectory([measured], [1, 2])
 
@@ -260,15 +308,15 @@ def test_progress_is_told():
 
 def test_authors_option():
     state = {"w": torch.randn(256, 64, generator=torch.Generator().manual_seed(0))}
-    found = measure(state, authors=True).layers[0].measured.estimates
+    found = measure(state, authors=True).layers[0].estimators
     assert found["authors"].alpha <= 2
-    assert "authors" not in measure(state).layers[0].measured.estimates
+    assert "authors" not in measure(state).layers[0].estimators
 
 
 def test_spectrum_option():
     state = {"w": torch.randn(40, 30, generator=torch.Generator().manual_seed(0))}
-    assert "singular_value" not in measure(state, spectrum="none").layers[0].measured.kappa
-    assert measure(state, spectrum="exact").layers[0].measured.spectrum_exact
+    assert "singular_value" not in measure(state, spectrum="none").layers[0].kappa
+    assert measure(state, spectrum="exact").layers[0].spectrum.exact
 
 
 @pytest.mark.parametrize(
@@ -300,10 +348,3 @@ def test_orientation():
     assert "Add" in see("bias", np.zeros((1, 8)), consumer="Add")
     (view,) = see("conv", np.zeros((6, 5, 3, 3)))
     assert (view.taps, view.matrix.shape) == (9, (6, 45))
-
-
-def test_plain_values():
-    assert plain({"a": np.array([1.0, np.nan]), 2: (np.int64(3), np.bool_(True), math.inf)}) == {
-        "a": [1.0, None],
-        "2": [3, True, None],
-    }

@@ -1,0 +1,184 @@
+"""One self-contained HTML page, with interactive charts, out of a measurement."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any
+
+from prunable.errors import InputError
+from prunable.files import write_text
+from prunable.numerics.measure.layer import MeasuredLayer
+from prunable.numerics.measure.network import Comparison, Measurement, Trajectory
+from prunable.numerics.measure.options import eps_key
+from prunable.report import pages
+from prunable.report.figures import PALETTE
+from prunable.report.measure import tables
+from prunable.report.tables import Table, as_share
+from prunable.results import as_plain
+
+METHODS = {
+    "log_moment": "log-moment",
+    "log_moment_rows": "log-moment, rows",
+    "log_moment_columns": "log-moment, columns",
+    "log_moment_kernels": "log-moment, kernels",
+    "log_variance": "log-variance",
+    "quantile": "quantiles",
+    "ecf_two_point": "char. function, 2 points",
+    "ecf_regression": "char. function, regression",
+    "hill": "Hill",
+    "authors": "paper authors' code",
+}
+RULES = {
+    "best": "best allocation",
+    "common_eps": "one common eps",
+    "global_threshold": "one global threshold",
+}
+# Points of one curve on a page of few layers, and of all layers' curves together.
+CURVE_POINTS = 200
+PAGE_POINTS = 100_000
+
+
+def render_measurement(doc: Measurement) -> str:
+    """Render the page of one network; it loads nothing from elsewhere, and needs plotly.
+
+    Whatever comes from the document is escaped.
+    """
+    points = max(24, min(CURVE_POINTS, PAGE_POINTS // max(1, len(doc.layers))))
+    settings = doc.settings
+    data = {
+        "eps": [eps_key(eps) for eps in settings.eps],
+        "middle": settings.eps.index(settings.middle_eps),
+        "methods": METHODS,
+        "granularities": tables.GRANULARITIES,
+        "rules": RULES,
+        "layers": [_layer(layer, doc, points) for layer in doc.layers],
+        "comparison": doc.comparison and _comparison(doc.comparison, doc),
+    }
+    return _render(
+        doc,
+        data,
+        title=f"How prunable is {PurePath(doc.model).name or doc.model}",
+        overall=tables.overall_table(doc),
+        lines=tables.overall_lines(doc),
+        middle=eps_key(settings.middle_eps),
+        kept=doc.overall.allocation.get(eps_key(settings.middle_eps)),
+        reasons=Counter(skipped.reason for skipped in doc.skipped).most_common(),
+        points=points,
+        settings=as_plain(settings),
+    )
+
+
+def render_trajectory(doc: Trajectory) -> str:
+    """Render the page of several checkpoints; see `render_measurement`."""
+    eps = doc.eps
+    data = {
+        "eps": eps,
+        "middle": len(eps) // 2,
+        "steps": [point.step for point in doc.trajectory],
+        "alpha_mean": [point.alpha_mean for point in doc.trajectory],
+        "kappa": [[point.kappa.get(key) for point in doc.trajectory] for key in eps],
+        "layers": [_history(name, doc) for name in doc.layer_names],
+    }
+    return _render(
+        doc,
+        data,
+        title="How prunability changes along the training",
+        overall=tables.trajectory_table(doc),
+        middle=eps[len(eps) // 2] if eps else "",
+    )
+
+
+def write_measurement(doc: Measurement | Trajectory, path: Path) -> None:
+    """Write the page of either result atomically; see `render_measurement`."""
+    write_text(
+        path, render_trajectory(doc) if isinstance(doc, Trajectory) else render_measurement(doc)
+    )
+
+
+def _render(doc: Measurement | Trajectory, data: Any, *, overall: Table, **shown: Any) -> str:
+    plotlyjs = pages.plotly_script()
+    if plotlyjs is None:
+        raise InputError(
+            "the HTML page needs plotly, which is not installed. "
+            "Install it: pip install 'prunable[html]'."
+        )
+    return pages.render(
+        "measure.html.j2",
+        doc=doc,
+        trajectory=isinstance(doc, Trajectory),
+        data=pages.script_data(_rounded(as_plain(data))),
+        plotlyjs=plotlyjs,
+        palette=PALETTE,
+        overall=replace(overall, title=""),
+        share=as_share,
+        index=tables.as_alpha,
+        **shown,
+    )
+
+
+def _rounded(value: Any) -> Any:
+    """The same data with fractions to five digits, more than a screen can show."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return value
+
+
+def _layer(layer: MeasuredLayer, doc: Measurement, points: int) -> dict[str, Any]:
+    """What the page knows of a layer: kept shares listed in the order of eps."""
+    eps = doc.settings.eps
+    data = {key: value for key, value in layer.to_dict().items() if value is not None}
+    for name in ("curves", "hill_plot", "tail_plot"):
+        if name in data:
+            series = {key: values for key, values in data[name].items() if values is not None}
+            data[name] = _thinned(series, points)
+    data["kappa"] = {
+        granularity: [layer.kept(granularity, value) for value in eps]
+        for granularity in tables.GRANULARITIES
+        if layer.kappa.get(granularity)
+    }
+    found = [doc.overall.allocation.get(eps_key(value)) for value in eps]
+    shares = [at and at.layers.get(layer.name) for at in found]
+    if any(shares):
+        data["allocation"] = {rule: [at and at.get(rule) for at in shares] for rule in RULES}
+    return data
+
+
+def _thinned(series: dict[str, Any], points: int) -> dict[str, Any]:
+    """The series with at most so many points, evenly chosen, both ends among them."""
+    length = max(map(len, series.values()))
+    if length <= points:
+        return series
+    chosen = [round(place * (length - 1) / (points - 1)) for place in range(points)]
+    return {
+        key: [values[place] for place in chosen] if len(values) == length else values
+        for key, values in series.items()
+    }
+
+
+def _comparison(comparison: Comparison, doc: Measurement) -> dict[str, Any]:
+    keys = [eps_key(eps) for eps in doc.settings.eps]
+    return {
+        "against": comparison.against,
+        "layers": [
+            as_plain(layer) | {"kappa_weight": [layer.kappa_weight.get(key) for key in keys]}
+            for layer in comparison.layers
+        ],
+    }
+
+
+def _history(name: str, doc: Trajectory) -> dict[str, Any]:
+    """One layer along the checkpoints; None where a checkpoint lacks it."""
+    found = [point.layers.get(name) for point in doc.trajectory]
+    return {
+        "name": name,
+        "alpha": [layer and layer.alpha for layer in found],
+        "alpha_stderr": [layer and layer.alpha_stderr for layer in found],
+        "verdict": [layer and layer.verdict for layer in found],
+        "kappa": [[layer and layer.kappa_weight.get(key) for layer in found] for key in doc.eps],
+    }

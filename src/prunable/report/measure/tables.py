@@ -1,0 +1,195 @@
+"""The tables of `prunable measure`, for the terminal, for Markdown and for its page."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from rich.console import Console
+from rich.text import Text
+
+from prunable.numerics.measure.network import Comparison, Measurement, Trajectory
+from prunable.numerics.measure.options import eps_key
+from prunable.report.tables import (
+    NARROW,
+    Column,
+    Table,
+    as_count,
+    as_number,
+    as_share,
+    printable,
+    spread,
+    table,
+)
+
+GRANULARITIES = {
+    "weight": "weights",
+    "node": "nodes",
+    "unit": "units",
+    "kernel": "kernels",
+    "singular_value": "singular values",
+}
+BROKEN = {"weights": "wei-\nghts", "kernels": "ker-\nnels", "singular values": "sing.\nval."}
+LAYER = Column("layer", words=True, code=True)
+MODEL = Column("model", words=True, code=True)
+VERDICT = Column("verdict", words=True)
+
+
+def as_alpha(alpha: float | None, stderr: float | None = None) -> str:
+    """A tail index with its standard error, such as 1.81 ± 0.02."""
+    return spread(lambda value: f"{value:.2f}", alpha, stderr)
+
+
+def as_sum(value: float, error: float | None = None) -> str:
+    """A signed difference, such as -0.12 or -0.12 ± 0.05."""
+    signed = spread(lambda found: f"{found:+.2f}", value, None)
+    return signed if error is None or math.isnan(value) else f"{signed} ± {error:.2f}"
+
+
+def layer_table(doc: Measurement, *, short: bool = False) -> Table:
+    """One row a layer, shares kept in percent; groups of weights at the middle eps.
+
+    `short` writes the numbers of weights as 24.6M.
+    """
+    middle = doc.settings.middle_eps
+    groups = [
+        name
+        for name in GRANULARITIES
+        if name != "weight" and any(layer.kept(name, middle) is not None for layer in doc.layers)
+    ]
+    pieces = [("weight", eps) for eps in doc.settings.eps] + [(name, middle) for name in groups]
+    return table(
+        [LAYER, _number("n"), VERDICT, _number("alpha")]
+        + [_number(f"{GRANULARITIES[name]} {eps_key(eps)}") for name, eps in pieces],
+        [
+            [
+                layer.name,
+                as_count(layer.n) if short else f"{layer.n:,}",
+                layer.verdict,
+                as_alpha(layer.alpha, layer.alpha_stderr),
+                *(as_share(layer.kept(name, eps)) for name, eps in pieces),
+            ]
+            for layer in doc.layers
+        ],
+        title=f"{doc.model}: share kept in %, at each eps",
+    )
+
+
+def overall_table(doc: Measurement) -> Table:
+    """The whole network, one row an eps; below it, what was skipped."""
+    rows = []
+    for key in map(eps_key, doc.settings.eps):
+        same = doc.overall.allocation.get(key)
+        spent = (same.best, same.common_eps, same.global_threshold) if same else (None,) * 3
+        rows.append(
+            [
+                key,
+                *(
+                    as_share(doc.overall.kappa[rule].get(key))
+                    for rule in ("common_eps", "global_threshold")
+                ),
+                as_number(same.budget if same else None),
+                *map(as_share, spent),
+            ]
+        )
+    titles = ["eps", "kept, common eps", "kept, one threshold", "summed sq. error"]
+    return table(
+        [_number(title) for title in (*titles, "best allocation", "common eps", "one threshold")],
+        rows,
+        title="The whole network, kept weights in %",
+        notes=[skipped_line(doc)] if doc.skipped else [],
+    )
+
+
+def overall_lines(doc: Measurement) -> list[str]:
+    """What there is to say about the network as a whole, a sentence a line."""
+    overall, found = doc.overall, doc.overall.ordering
+    verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in overall.verdicts.items())
+    lines = [
+        f"{overall.n:,} weights in {overall.n_layers:,} layers"
+        + (f": {verdicts}." if verdicts else ".")
+    ]
+    if not math.isnan(overall.alpha_mean):
+        mean, median = as_alpha(overall.alpha_mean), as_alpha(overall.alpha_median)
+        lines.append(f"alpha: mean {mean}, median {median}.")
+    if found is not None:
+        lines.append(
+            f"Layers ordered by alpha and by kappa (p = {as_number(found.p)}, "
+            f"eps = {as_number(found.eps)}): Kendall's tau {as_number(found.kendall_tau)}, "
+            f"p-value {as_number(found.p_value)}, {found.n_layers:,} layers."
+        )
+    return lines
+
+
+def skipped_line(doc: Measurement) -> str:
+    """How many tensors were left out, by reason."""
+    reasons = Counter(skipped.reason for skipped in doc.skipped)
+    listed = "; ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+    plural = "s" if len(doc.skipped) > 1 else ""
+    return f"{len(doc.skipped):,} tensor{plural} skipped: {listed}."
+
+
+def comparison_table(comparison: Comparison, eps: float) -> Table:
+    """The two networks side by side, one row a shared layer."""
+    numbers = ("alpha", "alpha against", "difference", "z")
+    rows = []
+    for layer in comparison.layers:
+        kept = layer.kappa_weight.get(eps_key(eps), (None, None))
+        rows.append(
+            [
+                layer.name,
+                *map(as_alpha, layer.alpha),
+                as_sum(layer.alpha_difference, layer.stderr),
+                as_sum(layer.z),
+                " / ".join(dict.fromkeys(layer.verdict)),
+                *map(as_share, kept),
+            ]
+        )
+    only = {"this network": comparison.only_in_model, "the other": comparison.only_in_against}
+    return table(
+        [LAYER, *map(_number, numbers), VERDICT, _number("weights"), _number("against")],
+        rows,
+        title=f"Against {comparison.against}, eps {eps_key(eps)}",
+        notes=[f"Only in {where}: {', '.join(names)}." for where, names in only.items() if names],
+    )
+
+
+def trajectory_table(doc: Trajectory) -> Table:
+    """One row a checkpoint."""
+    titles = ["layers", "alpha mean", "alpha median", *(f"kept {eps}" for eps in doc.eps)]
+    return table(
+        [_number("step"), MODEL, *map(_number, titles)],
+        [
+            [
+                f"{point.step:g}" if point.step % 1 else f"{point.step:,.0f}",
+                point.model,
+                f"{len(point.layers):,}",
+                as_alpha(point.alpha_mean),
+                as_alpha(point.alpha_median),
+                *(as_share(point.kappa.get(eps)) for eps in doc.eps),
+            ]
+            for point in doc.trajectory
+        ],
+        title="Along the training; kept weights in %, at each eps",
+    )
+
+
+def print_result(doc: Measurement | Trajectory, console: Console) -> None:
+    """Print the layers, the network as a whole, what was skipped, and the comparison."""
+    if isinstance(doc, Trajectory):
+        trajectory_table(doc).print(console)
+        return
+    layer_table(doc, short=console.width < NARROW).print(console)
+    for line in overall_lines(doc):
+        console.print(Text(printable(line)))
+    overall_table(doc).print(console)
+    if doc.comparison is not None:
+        comparison_table(doc.comparison, doc.settings.middle_eps).print(console)
+
+
+def _number(title: str) -> Column:
+    """A column of numbers, its heading broken where the terminal is narrow."""
+    short = title
+    for words, parts in BROKEN.items():
+        short = short.replace(words, parts)
+    return Column(title, short.replace(" ", "\n"))
