@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from prunable import predict
 from prunable.numerics.randomness import rng
-from prunable.predict.linear.curves import width_curve
+from prunable.predict.linear.curves import sweep_curve
 from prunable.predict.linear.law import predict_law
-from prunable.predict.linear.methods import Method
+from prunable.predict.linear.names import Method
 from prunable.predict.linear.problem import LinearGaussianProblem
-from prunable.predict.linear.pruning_risk import pruned_risk
+from prunable.predict.linear.pruning import pruned_risk
 
 WIDTHS = list(range(10, 1001, 10))
 REPLICAS = 30
@@ -39,7 +39,9 @@ def test_curve(benchmark, kind):
         predict.simulate(problem, panel.n, panel.s, TIMED, widths=WIDTHS, retrain_by=())
         simulated = (time.perf_counter() - started) * REPLICAS / TIMED
         benchmark.pedantic(
-            lambda: width_curve(problem, panel.n, panel.s, WIDTHS), rounds=9, warmup_rounds=1
+            lambda: sweep_curve("width", problem, panel.n, panel.s, WIDTHS),
+            rounds=9,
+            warmup_rounds=1,
         )
     seconds = benchmark.stats.stats.median
     benchmark.extra_info.update(

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from predict_features_page import save_figures, to_markdown
 from rich.progress import track
 
 from prunable.data.loaders import load
@@ -24,21 +26,12 @@ from prunable.nets.models import Architecture, build
 from prunable.nets.train.settings import TrainingSettings
 from prunable.nets.train.training import evaluate, train
 from prunable.numerics.randomness import child_seed, rng
-from prunable.predict.features.equivalent import equivalent_problem
+from prunable.predict.features import random_features as rf
 from prunable.predict.features.extracting import extract_features
-from prunable.predict.features.feature_prediction import predict_features
-from prunable.predict.features.figures import save_feature_figures
-from prunable.predict.features.random_features import (
-    LayerRisks,
-    RandomFeatures,
-    compare,
-    predict_random_features,
-    simulate_random_features,
-)
-from prunable.predict.features.tables import to_markdown
-from prunable.predict.linear import validity
-from prunable.predict.linear.simulate import draw_data
-from prunable.predict.linear.train_prune import Model, Sample, train_prune
+from prunable.predict.features.moments import equivalent_problem
+from prunable.predict.features.prediction import predict_features
+from prunable.predict.linear.names import Model
+from prunable.predict.linear.simulate import draw_data, train_prune
 
 SEED = 0
 INPUTS = (5, 10, 20, 50, 100)
@@ -58,7 +51,9 @@ OTHERS = (
     ("tanh", "tanh"),
     ("erf", "cubic"),
 )
-CURVE = {"d": 10, "n": 200, "widths": (30, 60, 100, 140, 170, 230, 300, 400, 600, 1000)}
+CURVE = {"d": 10, "n": 200}
+CURVE_WIDTHS = (30, 60, 100, 140, 170, 230, 300, 400, 600, 1000)
+PACKAGED = Path(rf.__file__).with_name(rf.TABLE)
 
 Row = dict[str, Any]
 
@@ -72,10 +67,22 @@ def kept_out(path: Path, make: Callable[[], Row]) -> Row:
     """A part of the study, read if it is finished."""
     if not path.exists():
         write_json(path, make())
-    return read_json(path)
+    found: Row = read_json(path)
+    return found
 
 
-def summary(predicted: LayerRisks, simulated: LayerRisks, place: int) -> Row:
+def both(
+    features: rf.RandomFeatures, n: int, p: int, kept: list[int]
+) -> tuple[rf.LayerRisks, rf.LayerRisks]:
+    """Risks predicted and simulated on the same first layers."""
+    predicted = rf.predict_random_features(features, n, p, kept, draws=draws(n), seed=SEED)
+    simulated = rf.simulate_random_features(
+        features, n, p, kept, draws=draws(n), repeats=REPEATS, seed=SEED
+    )
+    return predicted, simulated
+
+
+def summary(predicted: rf.LayerRisks, simulated: rf.LayerRisks, place: int) -> Row:
     """Means, standard errors and errors in percent, by model, for one number kept."""
     row: Row = {
         "predicted": {},
@@ -85,7 +92,7 @@ def summary(predicted: LayerRisks, simulated: LayerRisks, place: int) -> Row:
         "stderr_percent": {},
     }
     for model in Model:
-        found = compare(predicted, simulated, model)
+        found = rf.compare(predicted, simulated, model)
         values = (
             predicted.mean(model),
             simulated.mean(model),
@@ -102,11 +109,8 @@ def cells(d: int, n: int, ratio: float) -> Row:
     """Errors for ReLU features of quadratic targets."""
     p = round(ratio * n)
     kept = [s for s in (round(share * n) for share in KEPT) if s < p]
-    features = RandomFeatures(d)
-    predicted = predict_random_features(features, n, p, kept, draws=draws(n), seed=SEED)
-    simulated = simulate_random_features(
-        features, n, p, kept, draws=draws(n), repeats=REPEATS, seed=SEED
-    )
+    features = rf.RandomFeatures(d)
+    predicted, simulated = both(features, n, p, kept)
     return {
         "cells": [
             {
@@ -123,12 +127,9 @@ def cells(d: int, n: int, ratio: float) -> Row:
 
 def other(activation: str, link: str) -> Row:
     """Errors for another nonlinearity or target."""
-    features = RandomFeatures(20, activation, link, weight_scale=20**-0.5)
+    features = rf.RandomFeatures(20, activation, link, weight_scale=20**-0.5)
     n, p, kept = 100, 300, [30]
-    predicted = predict_random_features(features, n, p, kept, draws=draws(n), seed=SEED)
-    simulated = simulate_random_features(
-        features, n, p, kept, draws=draws(n), repeats=REPEATS, seed=SEED
-    )
+    predicted, simulated = both(features, n, p, kept)
     return {"activation": activation, "link": link, **summary(predicted, simulated, 0)}
 
 
@@ -136,11 +137,8 @@ def curve(width: int) -> Row:
     """One width of the paper's Fig. 2 (d = 10, n = 200, s / n = 0.1, 0.3, 0.5, 0.7)."""
     d, n = CURVE["d"], CURVE["n"]
     kept = [min(round(share * n), width) for share in KEPT]
-    features = RandomFeatures(d)
-    predicted = predict_random_features(features, n, width, kept, draws=draws(n), seed=SEED)
-    simulated = simulate_random_features(
-        features, n, width, kept, draws=draws(n), repeats=REPEATS, seed=SEED
-    )
+    features = rf.RandomFeatures(d)
+    predicted, simulated = both(features, n, width, kept)
     return {
         "p": width,
         "points": [
@@ -151,22 +149,18 @@ def curve(width: int) -> Row:
 
 def causes(d: int) -> Row:
     """Split the error at n = 100, p = 300: the law's, and the Gaussian features'."""
-    features, n, p, kept = RandomFeatures(d), 100, 300, [10, 30, 70]
-    predicted = predict_random_features(features, n, p, kept, draws=draws(n), seed=SEED)
-    simulated = simulate_random_features(
-        features, n, p, kept, draws=draws(n), repeats=REPEATS, seed=SEED
-    )
+    features, n, p, kept = rf.RandomFeatures(d), 100, 300, [10, 30, 70]
+    predicted, simulated = both(features, n, p, kept)
     gaussian = {model: np.zeros((draws(n), len(kept))) for model in Model}
     for draw in range(draws(n)):
         layer = features.layer(p, rng(SEED, "layer", p, draw))
         problem = equivalent_problem(features.moments(layer)).problem
-        saliency = problem.variances * problem.coefficients**2
         generator = rng(SEED, "gaussian", d, draw)
         for _ in range(REPEATS):
-            data, fresh = (Sample(*draw_data(problem, n, generator)) for _ in range(2))
-            for model, weights in train_prune(data, kept, saliency, fresh=fresh).items():
+            data, fresh = (draw_data(problem, n, generator) for _ in range(2))
+            for model, weights in train_prune(data, kept, problem.saliencies, fresh=fresh).items():
                 gaussian[model][draw] += problem.risk_of(weights) / REPEATS
-    twin = LayerRisks(n, p, tuple(kept), gaussian)
+    twin = rf.LayerRisks(n, p, tuple(kept), gaussian)
     return {
         "d": d,
         "n": n,
@@ -183,7 +177,7 @@ def causes(d: int) -> Row:
     }
 
 
-def relu_features(name: str, p: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def relu_features(name: str, p: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Random ReLU features of a data set, and its classes, in random order."""
     data = load(name)
     inputs = np.concatenate([data.x_train, data.x_test]).astype(np.float64)
@@ -195,7 +189,7 @@ def relu_features(name: str, p: int, count: int) -> tuple[np.ndarray, np.ndarray
     return np.maximum(inputs @ layer.T, 0), labels
 
 
-def network_features(name: str, width: int) -> tuple[np.ndarray, np.ndarray, Row]:
+def network_features(name: str, width: int) -> tuple[NDArray[np.float64], NDArray[np.int64], Row]:
     """Penultimate features on test examples of a network trained on the training examples."""
     data = load(name)
     x, y, x_test, y_test = (
@@ -212,7 +206,9 @@ def network_features(name: str, width: int) -> tuple[np.ndarray, np.ndarray, Row
     return extract_features(model, x_test), y_test.numpy(), {"test_accuracy": accuracy}
 
 
-def real(label: str, x: np.ndarray, labels: np.ndarray, n: int, **options: Any) -> Row:
+def real(
+    label: str, x: NDArray[np.float64], labels: NDArray[np.int64], n: int, **options: Any
+) -> Row:
     """Predictions and truth for one-against-rest regression."""
     y = (labels[:, None] == np.unique(labels)).astype(np.float64)
     found = predict_features(x, y, n, repeats=12, draws=32, seed=SEED, **options)
@@ -235,7 +231,9 @@ def real(label: str, x: np.ndarray, labels: np.ndarray, n: int, **options: Any) 
 def real_parts() -> dict[str, Callable[[], Row]]:
     """The studies on real data, by name."""
 
-    def random_layer(name: str, label: str, p: int, count: int, n: int, **options: Any):
+    def random_layer(
+        name: str, label: str, p: int, count: int, n: int, **options: Any
+    ) -> Callable[[], Row]:
         def make() -> Row:
             x, labels = relu_features(name, p, count)
             kept = options.pop("kept", [n // 10, 3 * n // 10, 7 * n // 10])
@@ -243,7 +241,7 @@ def real_parts() -> dict[str, Callable[[], Row]]:
 
         return make
 
-    def network(name: str, label: str, width: int, n: int):
+    def network(name: str, label: str, width: int, n: int) -> Callable[[], Row]:
         def make() -> Row:
             x, labels, about = network_features(name, width)
             kept = [width // 16, width // 4, width // 2]
@@ -292,7 +290,7 @@ def real_parts() -> dict[str, Callable[[], Row]]:
     return parts
 
 
-def main(out: Path, work: Path) -> None:
+def main(out: Path, work: Path, packaged: Path = PACKAGED) -> None:
     """Run what is missing, and write the results."""
     grid = [(d, n, r) for n in EXAMPLES for d in INPUTS for r in WIDTHS]
     found = [
@@ -300,8 +298,7 @@ def main(out: Path, work: Path) -> None:
         for d, n, r in track(grid, "grid")
     ]
     table = [cell for part in found for cell in part["cells"]]
-    packaged = Path(validity.__file__).with_name(validity.TABLE)
-    axes = (*validity.AXES, "error_percent", "stderr_percent")
+    axes = (*rf.AXES, "error_percent", "stderr_percent")
     write_json(
         packaged,
         {
@@ -317,9 +314,10 @@ def main(out: Path, work: Path) -> None:
         "cells": table,
         "curve": {
             **CURVE,
+            "widths": CURVE_WIDTHS,
             "rows": [
                 kept_out(work / f"curve-{w}.json", lambda w=w: curve(w))
-                for w in track(CURVE["widths"], "curve")
+                for w in track(CURVE_WIDTHS, "curve")
             ],
         },
         "others": [
@@ -337,7 +335,7 @@ def main(out: Path, work: Path) -> None:
     }
     write_json(out / "features.json", document)
     write_text(out / "features.md", to_markdown(document))
-    save_feature_figures(document, out)
+    save_figures(document, out)
 
 
 if __name__ == "__main__":

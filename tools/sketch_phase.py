@@ -30,7 +30,7 @@ from prunable.report.figures import STYLE, as_svg
 from prunable.report.tables import Column, as_percent, table
 from prunable.sketch.recovery.channels import decode_tagged, tagged_sketch
 from prunable.sketch.recovery.douglas_rachford import decode_l1
-from prunable.sketch.recovery.ensembles import Ensemble, delta_random, identity
+from prunable.sketch.recovery.ensembles import Ensemble
 from prunable.sketch.recovery.entries import Decoded, Entries
 from prunable.sketch.recovery.peeling import peel
 from prunable.sketch.recovery.sizes import (
@@ -107,13 +107,6 @@ def matrix(shape: tuple[int, int], j: int, values: str, kind: str, r: Generator)
     return Entries(shape, rows, cols, weights.view(np.uint32))
 
 
-def ensembles(shape: tuple[int, int], size: SketchSize, r: Generator) -> tuple[Ensemble, Ensemble]:
-    """A and B of a size."""
-    sides = (shape[0], size.m1, size.delta1), (shape[1], size.m2, size.delta2)
-    left, right = (identity(n) if d == 1 else delta_random(n, m, d, r) for n, m, d in sides)
-    return left, right
-
-
 def decode(decoder: Decoder, entries: Entries, left: Ensemble, right: Ensemble) -> Decoded:
     """Sketch and decode."""
     if decoder == "tagged":
@@ -168,7 +161,7 @@ def phase(decoder: Decoder) -> dict[str, Any]:
             for draw in range(draws):
                 r = rng(0, "phase", decoder, j, m, draw)
                 entries = matrix((n, n), j, values, "regular", r)
-                left, right = ensembles((n, n), SketchSize(m, m, delta, delta), r)
+                left, right = SketchSize(m, m, delta, delta).ensembles((n, n), r)
                 wins += correct(entries, decode(decoder, entries, left, right))
             row.append(wins / draws)
             numbers.append(wins)
@@ -204,7 +197,7 @@ def success(setting: Setting) -> dict[str, Any]:
         r = rng(1, "success", decoder, str(shape), j, values, kind, draw)
         entries = matrix(shape, j, values, kind, r)
         size = chosen_size(decoder, entries)
-        left, right = ensembles(shape, size, r)
+        left, right = size.ensembles(shape, r)
         decoded = decode(decoder, entries, left, right)
         found = correct(entries, decoded)
         wins += found

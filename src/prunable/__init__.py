@@ -22,7 +22,7 @@ _HOMES = {
     "shrink": "prunable.nets.shrink.surgery",
     "factor": "prunable.nets.shrink.factoring",
     "sparsify": "prunable.nets.shrink.sparse_layers",
-    "predict_features": "prunable.predict.features.feature_prediction",
+    "predict_features": "prunable.predict.features.prediction",
     "extract_features": "prunable.predict.features.extracting",
     "certify": "prunable.certify.pipeline:certify_model",
     "save_exported": "prunable.nets.shrink.export",

@@ -169,7 +169,7 @@ def test_features_of_a_network(model):
         (("rf", "--n", 30, "--p", 15, "--s", 20), "p = 15"),
         (("rf", "--n", 2, "--p", 15, "--s", 2), "`n`"),
         (("rf", "--n", 30, "--p", 15, "--s", 2, "--noise", "nan"), "`noise`"),
-        (("rf", "--n", 30, "--p", 15, "--s", 2, "--activation", "swish"), "`activation`"),
+        (("rf", "--n", 30, "--p", 15, "--s", 2, "--activation", "swish"), "--activation"),
         (("rf", "--n", 30, "--p", 15, "--s", 2, "--simulate", -1), "`simulate`"),
         (("rf", "--n", 30, "--p", 15, "--p", 1, "--s", 2), "`p`"),
         (("features", "--n", 30, "--s", 2), "either FILE.npz"),

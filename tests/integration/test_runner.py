@@ -127,6 +127,7 @@ def test_result_file_says_everything(tmp_path):
     assert 0 < stored["metrics"]["test_accuracy"] <= 1
     assert {p.name for p in tmp_path.iterdir()} == {
         "result.json",
+        "execution.json",
         "metrics.parquet",
         "model.safetensors",
         "average.safetensors",

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunable.predict.linear.curve import Wanted
-from prunable.predict.linear.curves import predict_risks
-from prunable.predict.linear.law import Regime, predict_law
-from prunable.predict.linear.methods import Method
+from prunable.predict.linear.curves import Wanted, predict_risks
+from prunable.predict.linear.law import predict_law
 from prunable.predict.linear.mixture import Mixture
+from prunable.predict.linear.names import Method
 from prunable.predict.linear.problem import LinearGaussianProblem
-from prunable.predict.linear.pruning_risk import pruned_risk, survival
+from prunable.predict.linear.pruning import pruned_risk, survival
+from prunable.predict.linear.solution import Regime
 
 SCALES = st.floats(-6, 6).map(lambda e: 10.0**e)
 VARIANCES = st.one_of(st.just(0.0), SCALES)

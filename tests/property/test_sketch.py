@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from prunable.numerics.randomness import rng
 from prunable.sketch.recovery.channels import TaggedSketch, decode_tagged, tagged_sketch
 from prunable.sketch.recovery.douglas_rachford import decode_l1
-from prunable.sketch.recovery.ensembles import delta_random, identity
+from prunable.sketch.recovery.ensembles import delta_random
 from prunable.sketch.recovery.entries import Ending, Entries
 from prunable.sketch.recovery.peeling import peel
 from prunable.sketch.recovery.sizes import sketch_size
@@ -38,11 +38,6 @@ def matrices(draw):
     return values * (rng(draw(SEEDS), "mask").random(shape) < share).astype(dtype)
 
 
-def ensembles(shape, size, r):
-    sides = (shape[0], size.m1, size.delta1), (shape[1], size.m2, size.delta2)
-    return tuple(identity(n) if d == 1 else delta_random(n, m, d, r) for n, m, d in sides)
-
-
 @given(matrices(), SEEDS)
 @example(np.zeros((7, 9), dtype=np.uint32), 0)  # empty
 @example(np.full((12, 15), 3, dtype=np.uint8), 0)  # full, one value
@@ -56,7 +51,7 @@ def test_decode_of_encode_is_the_identity(matrix, seed):
     for attempt in range(6):
         growth = 1.1**attempt
         size = sketch_size(entries, factor=1.6 * growth, line_factor=2.0 * growth)
-        left, right = ensembles(entries.shape, size, rng(seed, attempt))
+        left, right = size.ensembles(entries.shape, rng(seed, attempt))
         decoded = decode_tagged(tagged_sketch(entries, left, right), left, right)
         if decoded.verdict == Ending.RECOVERED:
             break
@@ -118,7 +113,7 @@ def test_real_sketches_of_few_values_are_peeled(shape, count, seed):
     keys = np.sort(r.choice(shape[0] * shape[1], count, replace=False))
     values = r.standard_normal(count)
     entries = Entries(shape, keys // shape[1], keys % shape[1], values)
-    left, right = ensembles(shape, sketch_size(entries, factor=4.0, delta=4, line_factor=4.0), r)
+    left, right = sketch_size(entries, factor=4.0, delta=4, line_factor=4.0).ensembles(shape, r)
     decoded = peel(sketch(entries, left, right), left, right)
     assert decoded.verdict == Ending.RECOVERED
     np.testing.assert_allclose(decoded.entries.dense(), entries.dense(), atol=1e-13)

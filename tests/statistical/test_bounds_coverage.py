@@ -14,9 +14,8 @@ from prunable.certify.bounds.counting import counting_bound
 from prunable.certify.bounds.distributed_sparsity import line_counts, max_load
 from prunable.certify.bounds.matrix_facts import network_facts
 from prunable.certify.bounds.naive_counting import most_kept
-from prunable.certify.bounds.neyshabur2015 import frobenius_bound
+from prunable.certify.bounds.of_network import COVER, FROBENIUS
 from prunable.certify.bounds.pruning_moments import layer_error
-from prunable.certify.bounds.spectral_covering import spectral_cover_bound
 
 pytestmark = pytest.mark.statistical
 DRAWS = 10_000
@@ -119,10 +118,10 @@ def test_trained_classifiers():
         risk = norm.cdf(-2 * v[0] / np.linalg.norm(v))
         facts = network_facts([weights], margins, x, input_bound=20.0)
         gamma = 0.5
-        cover = spectral_cover_bound(facts, gamma=gamma, delta=delta).value
+        cover = COVER.bound(facts, gamma=gamma, delta=delta).value
         informative += cover < 1
         failures["spectral"] += risk > cover
-        failures["frobenius"] += risk > frobenius_bound(facts, gamma=gamma, delta=delta).value
+        failures["frobenius"] += risk > FROBENIUS.bound(facts, gamma=gamma, delta=delta).value
     assert informative == draws
     for count in failures.values():
         assert count / draws <= delta

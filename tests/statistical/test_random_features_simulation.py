@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from prunable.numerics.randomness import rng
-from prunable.predict.features.feature_prediction import predict_features
 from prunable.predict.features.kernels import activation_function, link_function
+from prunable.predict.features.prediction import predict_features
 from prunable.predict.features.random_features import (
     RandomFeatures,
     compare,
     predict_random_features,
     simulate_random_features,
 )
-from prunable.predict.linear.train_prune import Model
+from prunable.predict.linear.names import Model
 
 pytestmark = pytest.mark.statistical
 

@@ -18,6 +18,7 @@ from prunable.certify.bounds.matrix_facts import check_matrix, fold_biases, netw
 from prunable.certify.bounds.of_network import all_bounds
 from prunable.certify.bounds.random_pruning import Draws, Strength, choose_strength
 from prunable.certify.bounds.sketched_network import Constants
+from prunable.certify.bounds.stable_weights import StableLaws
 from prunable.certify.layer_maps import (
     LayerMap,
     LinearMap,
@@ -50,6 +51,7 @@ def bounds_of_model(
     input_bound: float | None = None,
     stability_examples: int = STABILITY_EXAMPLES,
     constants: Constants | None = None,
+    tickets: bool = False,
 ) -> tuple[BoundResult, ...]:
     """Evaluate every bound of a chain of linear layers and convolutions.
 
@@ -65,7 +67,7 @@ def bounds_of_model(
         The model after pruning, of the same form.
     delta : float
         Failure probability of each bound on its own.
-    gamma, d, constants
+    gamma, d, constants, tickets
         See `all_bounds`.
     fold : bool
         Whether biases become weights of a constant input; not those of convolutions.
@@ -95,7 +97,6 @@ def bounds_of_model(
             inputs = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
             matrices = fold_biases(matrices, [_bias(layer) for layer in layers])
         stability = measure_stability(matrices, inputs)
-    alphas, scales = _stable_laws(weights)
     return all_bounds(
         facts,
         delta=delta,
@@ -104,8 +105,8 @@ def bounds_of_model(
         pruned_margins=None if pruned is None else margins_of(pruned, x, y),
         stability=stability,
         constants=constants,
-        alphas=alphas,
-        scales=scales,
+        laws=_stable_laws(weights),
+        tickets=tickets,
     )
 
 
@@ -179,7 +180,7 @@ def margins_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> FloatArray
     chosen = y.view(-1, 1)
     true = logits.gather(1, chosen).ravel()
     others = logits.scatter(1, chosen, -math.inf).max(dim=1).values
-    return check_margins((true - others).numpy(), "margins_of")
+    return check_margins((true - others).cpu().numpy(), "margins_of")
 
 
 def choose_pruning(
@@ -281,14 +282,12 @@ def _as(maps: dict[int, LayerMap], modules: list[nn.Module], length: int) -> dic
     return {i: LayerMap(m.name, layers[i], m.shape) for i, m in maps.items()}
 
 
-def _stable_laws(
-    weights: Sequence[FloatArray],
-) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+def _stable_laws(weights: Sequence[FloatArray]) -> StableLaws | None:
     """Tail indices and scales of the layers, if all lie inside (1, 2) as the corollaries ask."""
     fits = [fit_stable(weight.ravel()) for weight in weights]
     if all(fit.estimate.status == Status.OK and 1 < fit.alpha < 2 for fit in fits):
-        return tuple(fit.alpha for fit in fits), tuple(fit.scale for fit in fits)
-    return None, None
+        return StableLaws(tuple(fit.alpha for fit in fits), tuple(fit.scale for fit in fits))
+    return None
 
 
 def _bias(layer: LinearMap) -> FloatArray | None:

@@ -29,20 +29,10 @@ DENSE = "network as given"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CertifiedModel(Result):
-    """Every bound of a network.
+    """Every bound of a network: those of its certificate, then the others.
 
-    Attributes
-    ----------
-    model : str
-        The checkpoint.
-    certificate : Certificate
-        Of the pruned and quantised network.
-    bounds : tuple of BoundResult
-        The certificate's, then the others.
-    skipped : tuple of (str, str)
-        Bounds that cannot be evaluated here, and why.
-    advice : str
-        What would certify more.
+    The certificate is of the pruned and quantised network; `skipped` names bounds that cannot be
+    evaluated here, and why; `advice` says what would certify more.
     """
 
     model: str
@@ -150,7 +140,7 @@ def certify_model(
     try:
         # the bounds of the papers and their baselines, where they know the network
         bounds += bounds_of_model(
-            as_modules(dense), *train.tensors, as_modules(pruned), delta=delta
+            as_modules(dense), *train.tensors, as_modules(pruned), delta=delta, tickets=True
         )
     except (UnsupportedModelError, InputError) as error:
         skipped.append(("bounds of norms and margins", str(error)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -80,24 +80,9 @@ class QuantizationSettings(Frozen):
         return self
 
 
-class _Round(torch.autograd.Function):
-    """Rounding with the gradient of the identity."""
-
-    @staticmethod
-    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
-        del ctx
-        return value.round()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        del ctx
-        return gradient
-
-
 def round_straight_through(value: torch.Tensor) -> torch.Tensor:
     """Round half to even; the gradient passes unchanged."""
-    rounded: torch.Tensor = _Round.apply(value)
-    return rounded
+    return value.round().detach() + (value - value.detach())
 
 
 class QuantizedNet(nn.Module):
@@ -268,8 +253,7 @@ def fine_tune(
 
     Parameters
     ----------
-    x : (n, channels, height, width) tensor of float32
-    y : (n,) tensor of int64
+    x, y : tensors (n, channels, height, width) of float32, and (n,) of int64
     checkpoint : Path, optional
         Written after every epoch; training resumes from it and ends with the same numbers as
         without interruption.
@@ -282,9 +266,7 @@ def fine_tune(
     Raises
     ------
     DivergedError
-        If the loss is not finite.
-    DataIntegrityError
-        If the checkpoint is of another network.
+        If loss or weights do not stay finite.
     """
     if not len(y):
         mend = "An empty training set teaches nothing."

@@ -88,7 +88,6 @@ def reproduce(
     from prunable.experiments.reproduce.registry import items_named
     from prunable.report.reproduce.reproduction import load_documents, render_console, write_item
     from prunable.report.reproduce.reproduction_html import write_index
-    from prunable.runs.runner import BATCH
     from prunable.runs.store import Store
 
     if item == ["list"]:
@@ -116,7 +115,7 @@ def reproduce(
             convention=convention.value,
             store=store,
             backend=_backend(backend, workers, address, gpus),
-            batch=batch or BATCH,
+            batch=batch,
             on_done=lambda *_: progress.advance(task),
             on_item=lambda document: write_item(document, out / "items"),
         )

@@ -8,25 +8,25 @@ import platform
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from prunable.files import write_json
+from prunable.runs.devices import described, devices_of
 from prunable.runs.spec import Spec
 from prunable.runs.store import Run, Store, read_result, write_result
 
 # Where long stages keep what they need to go on after being killed.
 CHECKPOINT = "checkpoint.safetensors"
-# How a run was computed: time, versions. It differs between machines; results do not.
+# How a run was computed: time, device, versions. It differs between machines; results do not.
 EXECUTION = "execution.json"
 
 Result = dict[str, Any]
 
 
-def execute(spec: Spec, store: Store) -> Result:
+def execute(spec: Spec, store: Store, *, device: str = "auto") -> Result:
     """Bring one run, and the runs it builds on, to its stored result.
 
     Parameters
@@ -35,6 +35,8 @@ def execute(spec: Spec, store: Store) -> Result:
         Its class names the stage that computes it.
     store : Store
         Other runners may share it: each run is computed by one of them.
+    device : str
+        "auto", or a name of torch's; recorded, but no part of the run's identity.
 
     Returns
     -------
@@ -42,29 +44,17 @@ def execute(spec: Spec, store: Store) -> Result:
         The stored result: id, spec, status ("done" or "diverged"), reason, and what the
         stage found. A run that is done is read, not repeated.
     """
-    return execute_batch([spec], store)[0]
+    return execute_batch([spec], store, device=device)[0]
 
 
-def execute_batch(specs: Sequence[Spec], store: Store) -> list[Result]:
-    """Bring several runs of one `batch_key` to their stored results, together where they can.
-
-    Parameters
-    ----------
-    specs : sequence of Spec
-        One run, or several whose class has a `batch_stage`.
-    store : Store
-
-    Returns
-    -------
-    list of dict
-        As `execute`, in the order of `specs`.
-    """
+def execute_batch(specs: Sequence[Spec], store: Store, *, device: str = "auto") -> list[Result]:
+    """As `execute`: one run, or several of one `batch_key`, computed together."""
     missing = [spec for spec in specs if stored(spec, store) is None]
     inputs = {part.run_id: part for spec in missing for part in spec.inputs()}
     broken = {
         run_id: result
         for run_id, part in inputs.items()
-        if (result := execute(part, store))["status"] != "done"
+        if (result := execute(part, store, device=device))["status"] != "done"
     }
     with ExitStack() as held:
         # In one order everywhere, so that two runners cannot wait for each other.
@@ -80,44 +70,36 @@ def execute_batch(specs: Sequence[Spec], store: Store) -> list[Result]:
                 write_result(store.folder(spec), spec, cause)
             else:
                 ready.append(spec)
-        _compute(ready, store)
+        if ready:
+            place = torch.device(devices_of(device)[0])
+            compute_runs(ready, [Run(store, store.folder(spec), place) for spec in ready])
     return [Run(store, store.folder(spec)).result(spec) for spec in specs]
 
 
-def _compute(specs: Sequence[Spec], store: Store) -> None:
+def compute_runs(specs: Sequence[Spec], runs: Sequence[Run]) -> list[Result]:
+    """Call the stage, together where the runs have a `batch_key`, and store what it finds."""
     started = time.monotonic()
-    runs = [Run(store, store.folder(spec)) for spec in specs]
-    found = compute_stages(specs, runs)
-    seconds = time.monotonic() - started
-    for spec, run, row in zip(specs, runs, found, strict=True):
-        write_json(run.folder / EXECUTION, execution(seconds, len(specs)))
-        finished(run.folder, spec, row)
-
-
-def compute_stages(specs: Sequence[Spec], runs: Sequence[Run]) -> list[Result]:
-    """What the stages of runs find, together where the runs have a `batch_key`."""
-    if specs and specs[0].batch_key() is not None:
+    if specs[0].batch_key() is not None:
         # Also for one: what a run finds shall not depend on its company.
         rows: list[Result] = pkgutil.resolve_name(specs[0].batch_stage)(specs, runs)
-        return rows
-    return [
-        pkgutil.resolve_name(spec.stage)(spec, run) for spec, run in zip(specs, runs, strict=True)
-    ]
+    else:
+        pairs = zip(specs, runs, strict=True)
+        rows = [pkgutil.resolve_name(spec.stage)(spec, run) for spec, run in pairs]
+    seconds = time.monotonic() - started
+    results = []
+    for spec, run, row in zip(specs, runs, rows, strict=True):
+        write_json(run.folder / EXECUTION, _execution(seconds, len(specs), run.device))
+        results.append(write_result(run.folder, spec, {"status": "done", "reason": "", **row}))
+        (run.folder / CHECKPOINT).unlink(missing_ok=True)
+    return results
 
 
-def execution(seconds: float, together: int) -> dict[str, Any]:
-    """How a run was computed; not part of its identity, nor of its result.
-
-    Parameters
-    ----------
-    seconds : float
-        Wall time, since the last interruption.
-    together : int
-        Runs computed as one.
-    """
+def _execution(seconds: float, together: int, device: torch.device) -> dict[str, Any]:
+    """How runs were computed; `seconds` of wall time since the last interruption."""
     return {
         "seconds": round(seconds, 2),
         "runs_together": together,
+        "device": described(device),
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
         "torch": torch.__version__,
@@ -133,11 +115,4 @@ def stored(spec: Spec, store: Store) -> Result | None:
     if result is not None:
         with suppress(OSError):  # the store may be read only
             (folder / CHECKPOINT).unlink(missing_ok=True)
-    return result
-
-
-def finished(folder: Path, spec: Spec, found: Result) -> Result:
-    """Store what a stage found as the run's result; the checkpoint is no longer needed."""
-    result = write_result(folder, spec, {"status": "done", "reason": "", **found})
-    (folder / CHECKPOINT).unlink(missing_ok=True)
     return result

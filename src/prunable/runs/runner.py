@@ -7,32 +7,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import torch
-
 from prunable.runs.backends import Backend, Pool, ProcessBackend, Task
 from prunable.runs.backends.base import failed
+from prunable.runs.devices import is_accelerator
 from prunable.runs.execution import stored
 from prunable.runs.spec import Spec
 from prunable.runs.store import Store
 
 Result = dict[str, Any]
 OnDone = Callable[[Spec, Result], None]
-# On processors a wide network fills a core; an accelerator wants many at once.
-BATCH = 16 if torch.cuda.is_available() else 1
+TOGETHER = 16  # runs of equal `batch_key` computed as one on an accelerator
 
 
 def missing_runs(specs: Iterable[Spec], store: Store) -> list[Spec]:
-    """Runs without a result, inputs before what builds on them.
+    """Runs without a result, each once, inputs before what builds on them.
 
-    Parameters
-    ----------
-    specs : iterable of Spec
-    store : Store
-
-    Returns
-    -------
-    list of Spec
-        Each once. The inputs of a finished run are not needed.
+    The inputs of a finished run are not needed.
     """
     order: dict[str, Spec] = {}
     seen: set[str] = set()
@@ -57,7 +47,8 @@ def run_all(
     *,
     workers: int | None = None,
     backend: Backend | None = None,
-    batch: int = BATCH,
+    device: str = "auto",
+    batch: int | None = None,
     on_done: OnDone | None = None,
 ) -> list[Result]:
     """Bring every specification to a result, in parallel, skipping what is done.
@@ -67,14 +58,15 @@ def run_all(
 
     Parameters
     ----------
-    specs : sequence of Spec
-    store : Store
     workers : int, optional
         Processes, in place of `backend`.
     backend : Backend, optional
         Processes of this machine by default.
-    batch : int
-        Most runs of equal `batch_key` computed together; 1 for one by one.
+    device : str
+        "auto" and "cuda" spread the runs over all GPUs; without one, "auto" is the processor.
+    batch : int, optional
+        Most runs of equal `batch_key` computed together; by default 16 on a GPU, and one by one
+        on processors.
     on_done : callable, optional
         Told each specification and its result as it finishes, also those it finds done;
         of the runs that others build on, only those computed now.
@@ -87,6 +79,7 @@ def run_all(
     """
     if backend is None:
         backend = ProcessBackend() if workers is None else ProcessBackend(workers)
+    devices = backend.devices(device)
     results: dict[str, Result] = {}
 
     def take(spec: Spec, result: Result) -> None:
@@ -103,15 +96,24 @@ def run_all(
             take(spec, found)
     if missing:
         with backend.open() as pool:
-            _Schedule(missing, store, batch, take).run(pool)
+            schedule = _Schedule(missing, store, devices, batch, take)
+            schedule.run(pool)
     return [results[spec.run_id] for spec in specs]
 
 
 class _Schedule:
-    """Which runs wait for which, and which can be handed out."""
+    """Which runs wait for which, which can be handed out, and where to."""
 
-    def __init__(self, missing: Sequence[Spec], store: Store, batch: int, take: OnDone) -> None:
+    def __init__(
+        self,
+        missing: Sequence[Spec],
+        store: Store,
+        devices: Sequence[str],
+        batch: int | None,
+        take: OnDone,
+    ) -> None:
         self._store, self._batch, self._take = store, batch, take
+        self._busy = dict.fromkeys(devices, 0)  # tasks under way
         self._specs = {spec.run_id: spec for spec in missing}
         self._waits_for = {
             spec.run_id: {part.run_id for part in spec.inputs()} & self._specs.keys()
@@ -132,19 +134,24 @@ class _Schedule:
                 under_way += 1
             task, rows = pool.next_done()
             under_way -= 1
+            self._busy[task.device] -= 1
             for spec, row in zip(task.specs, rows, strict=True):
                 self._finish(spec, row)
 
     def _next_task(self, free: int) -> Task:
+        device = min(self._busy, key=lambda name: self._busy[name])
+        self._busy[device] += 1
+        most = self._batch or (TOGETHER if is_accelerator(device) else 1)
         first = self._specs[self._ready.popleft()]
         key = first.batch_key()
         alike = [] if key is None else [i for i in self._ready if self._specs[i].batch_key() == key]
         # Free workers share what is alike before any takes a full batch.
-        share = min(self._batch, math.ceil((1 + len(alike)) / free)) - 1
+        share = min(most, math.ceil((1 + len(alike)) / free)) - 1
         others = alike[: max(0, share)]
         for run_id in others:
             self._ready.remove(run_id)
-        return Task((first, *(self._specs[run_id] for run_id in others)), self._store)
+        specs = (first, *(self._specs[run_id] for run_id in others))
+        return Task(specs, self._store, device)
 
     def _finish(self, spec: Spec, row: Result) -> None:
         self._take(spec, row)

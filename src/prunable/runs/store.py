@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from prunable.errors import DataIntegrityError, InputError, SpecError
@@ -15,16 +16,12 @@ from prunable.files import os_errors_named, read_json, remove_leftovers, write_j
 from prunable.runs.spec import Spec
 
 RESULT = "result.json"
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Store:
-    """Folder that holds runs under `root/runs/RUN_ID`.
-
-    Parameters
-    ----------
-    root : Path
-    """
+    """Folder that holds runs under `root/runs/RUN_ID`."""
 
     root: Path
 
@@ -38,11 +35,6 @@ class Store:
 
         Several runners share a store this way: each run is computed by one of them. The lock
         is released even by a killed holder.
-
-        Raises
-        ------
-        InputError
-            If the store cannot be written.
         """
         folder = self.root / ".locks"
         with os_errors_named("write in", self.root):
@@ -59,12 +51,7 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Hold the store against a second process, and clear what a killed one left half-written.
 
-        The lock is released even by a killed holder.
-
-        Raises
-        ------
-        InputError
-            If another process holds it, or the folder cannot be written.
+        The lock is released even by a killed holder. InputError if another process holds it.
         """
         with os_errors_named("write in", self.root):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -94,15 +81,17 @@ class Run:
 
     Parameters
     ----------
-    store : Store
     folder : Path
         Of the run; artefacts and checkpoints go there.
+    device : torch.device
+        Where networks and their data shall lie.
     on_step : callable
         To be told the number of steps done, of a run that has steps.
     """
 
     store: Store
     folder: Path
+    device: torch.device = CPU
     on_step: Callable[[int], None] = _unheard
 
     def folder_of(self, spec: Spec) -> Path:
@@ -110,13 +99,7 @@ class Run:
         return self.store.folder(spec)
 
     def result(self, spec: Spec) -> dict[str, Any]:
-        """Stored result of an input.
-
-        Raises
-        ------
-        DataIntegrityError
-            If the input is not done.
-        """
+        """Stored result of an input; DataIntegrityError if it is not done."""
         result = read_result(self.store.folder(spec), spec)
         if result is None:
             raise DataIntegrityError(
@@ -126,13 +109,7 @@ class Run:
 
 
 def read_result(folder: Path, spec: Spec) -> dict[str, Any] | None:
-    """The stored result of a run, or None if it is not done.
-
-    Raises
-    ------
-    SpecError
-        If the folder holds the result of another specification.
-    """
+    """The stored result of a run, or None; SpecError if the folder holds another run."""
     path = folder / RESULT
     if not path.exists():
         return None

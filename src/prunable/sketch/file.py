@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.numerics.randomness import child_seed
+from prunable.results import Result
 from prunable.sketch.recovery.channels import TaggedSketch, TagLayout, decode_tagged, tagged_sketch
-from prunable.sketch.recovery.ensembles import Ensemble, delta_random, identity
+from prunable.sketch.recovery.ensembles import Ensemble
 from prunable.sketch.recovery.entries import Ending, Entries
 from prunable.sketch.recovery.sizes import (
     LINE_FACTOR,
@@ -42,20 +43,18 @@ Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TensorReport:
+class TensorReport(Result):
     """How one tensor was stored, and what else it could have been.
 
     Attributes
     ----------
     stored, reason : str
         "sketch", or "plain" and why.
-    n, n_nonzero, n_negative_zeros : int
-        Entries, those that are not 0 or -0, and those that are -0.
+    n_nonzero : int
+        Entries that are not 0 or -0.
     j_r, j_c : int
         Entries in the fullest row and column of the tensor as a matrix (first axis, rest); None
         of tensors too dense to sketch.
-    m : (int, int)
-        Sizes of the sketch.
     attempts : int
         Draws of A and B until the sketch decoded; 0 if it was not tried.
     bytes, bytes_dense, bytes_bitmask, bytes_entropy
@@ -79,10 +78,6 @@ class TensorReport:
     bytes_dense: float
     bytes_bitmask: float
     bytes_entropy: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        return asdict(self)
 
 
 def save_sketches(
@@ -309,17 +304,9 @@ def _decode(
 
 def _ensembles(shape: tuple[int, int], size: SketchSize, seed: int) -> tuple[Ensemble, Ensemble]:
     """A and B of a seed; the bit generator is named, so that it never changes."""
-
-    def one(n: int, m: int, delta: int, side: str) -> Ensemble:
-        if delta == 1 and m == n:
-            return identity(n)
-        bits = np.random.PCG64(child_seed(seed, side))
-        return delta_random(n, m, delta, np.random.Generator(bits))
-
-    return (
-        one(shape[0], size.m1, size.delta1, "left"),
-        one(shape[1], size.m2, size.delta2, "right"),
-    )
+    bits = (np.random.PCG64(child_seed(seed, side)) for side in ("left", "right"))
+    left, right = map(np.random.Generator, bits)
+    return size.ensembles(shape, left, right)
 
 
 def _parts(name: str, measured: TaggedSketch, width: int) -> Tensors:

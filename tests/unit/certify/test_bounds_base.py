@@ -8,7 +8,6 @@ import pytest
 
 from prunable.certify.bounds.base import (
     MAXIMUM,
-    MINIMUM,
     PRODUCT,
     SUM,
     Assumption,
@@ -36,7 +35,6 @@ def terms(*values):
         (SUM, 2 + 3 + 0.5),
         (PRODUCT, 2 * 3 * 0.5),
         (MAXIMUM, 3),
-        (MINIMUM, 0.5),
         (powers(1, 0.5, -2), 2 * math.sqrt(3) / 0.25),
     ],
 )
@@ -55,7 +53,7 @@ def test_zero_and_infinity():
 
 
 def test_value_is_what_the_terms_make():
-    huge = Term.made("h", PRODUCT, [Term("a", "", 800.0), Term("b", "", 900.0)], "huge")
+    huge = Term.made("h", PRODUCT, "huge", Term("a", "", 800.0), Term("b", "", 900.0))
     result = BoundResult("x", (huge, *terms(1.0)), SUM, (), "source", n=3, delta=0.1)
     assert huge.log_value == 1700
     assert result.log_value == combine(result.terms, result.rule)

@@ -7,25 +7,21 @@ import numpy as np
 import pytest
 
 from prunable.certify.bounds import grid
-from prunable.certify.bounds.arora2018 import measure_stability, stability_bound, stability_capacity
-from prunable.certify.bounds.bartlett2017 import covering_bound, covering_capacity
+from prunable.certify.bounds.arora2018 import NoiseStability, measure_stability
 from prunable.certify.bounds.comparison import like_with_like
 from prunable.certify.bounds.facts import margin_loss
 from prunable.certify.bounds.matrix_facts import layer_facts, log_path_norms, network_facts
-from prunable.certify.bounds.neyshabur2015 import (
-    frobenius_bound,
-    frobenius_capacity,
-    path_bound,
-    path_capacity,
+from prunable.certify.bounds.of_network import (
+    BOUNDS,
+    COVER,
+    COVERING,
+    FROBENIUS,
+    PATHS,
+    SPECTRAL,
+    all_bounds,
 )
-from prunable.certify.bounds.neyshabur2017 import spectral_bound, spectral_capacity
-from prunable.certify.bounds.of_network import all_bounds
 from prunable.certify.bounds.parameter_counting import parameter_count, weights_bound
 from prunable.certify.bounds.pruning_moments import kept_share
-from prunable.certify.bounds.spectral_covering import (
-    spectral_cover_bound,
-    spectral_product_capacity,
-)
 from prunable.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -83,22 +79,22 @@ def test_capacities_directly():
     columns = [np.linalg.norm(np.abs(m).sum(axis=0)) for m in MATRICES]
     ratio = [(f / s) ** 2 for f, s in zip(frob, spec, strict=True)]
     expected = {
-        frobenius_capacity(FACTS): np.prod(frob) ** 2,
-        spectral_capacity(FACTS): product
+        FROBENIUS.capacity(FACTS): np.prod(frob) ** 2,
+        SPECTRAL.capacity(FACTS): product
         * sum(m.shape[1] * r for m, r in zip(MATRICES, ratio, strict=True)),
-        spectral_capacity(FACTS, variant="paper"): (3 * np.linalg.norm(X, axis=1).max()) ** 2
+        SPECTRAL.capacity(FACTS, variant="paper"): (3 * np.linalg.norm(X, axis=1).max()) ** 2
         * 8
         * math.log(24)
         * product
         * sum(ratio),
-        covering_capacity(FACTS, variant="authors-code"): product * sum(ratio),
-        covering_capacity(FACTS, variant="authors-intended"): product
+        COVERING.capacity(FACTS, variant="authors-code"): product * sum(ratio),
+        COVERING.capacity(FACTS, variant="authors-intended"): product
         * sum((c / s) ** 2 for c, s in zip(columns, spec, strict=True)),
-        covering_capacity(FACTS): product
+        COVERING.capacity(FACTS): product
         * sum((r / s) ** (2 / 3) for r, s in zip(rows, spec, strict=True)) ** 3,
-        spectral_product_capacity(FACTS): product,
-        path_capacity(FACTS, 1): math.exp(2 * FACTS.path_l1),
-        path_capacity(FACTS, 2): math.exp(FACTS.path_l2_squared),
+        COVER.capacity(FACTS): product,
+        PATHS[0].capacity(FACTS): math.exp(2 * FACTS.path_l1),
+        PATHS[1].capacity(FACTS): math.exp(FACTS.path_l2_squared),
     }
     for result, value in expected.items():
         assert result.value == pytest.approx(value / margin**2, rel=1e-10), result
@@ -107,8 +103,8 @@ def test_capacities_directly():
     # with one input dimension everywhere the released code's two rows differ by its logarithm
     square = network_facts([np.eye(9)] * 4, np.ones(5), np.ones((5, 9)))
     gap = (
-        spectral_capacity(square).log_value
-        - covering_capacity(square, variant="authors-code").log_value
+        SPECTRAL.capacity(square).log_value
+        - COVERING.capacity(square, variant="authors-code").log_value
     )
     assert gap == pytest.approx(math.log(9), rel=1e-12)
 
@@ -127,24 +123,24 @@ def test_normalised_bounds_directly():
 
     p, s = grid.up(FACTS.log_frobenius_product)
     expected = loss + 4 * 3 * 4 * math.exp(p) * rms / math.sqrt(N) / g + tail(s)
-    found = frobenius_bound(FACTS, gamma=gamma, delta=delta)
+    found = FROBENIUS.bound(FACTS, gamma=gamma, delta=delta)
     assert found.value == pytest.approx(expected, rel=1e-12)
 
     p, s = grid.up(FACTS.path_l1)
     inputs = top * math.sqrt(2 * math.log(12) / N)
     expected = loss + 4 * 3 * 4 * math.exp(p) * inputs / g + tail(s)
-    assert path_bound(FACTS, 1, gamma=gamma).value == pytest.approx(expected, rel=1e-12)
+    assert PATHS[0].bound(FACTS, gamma=gamma).value == pytest.approx(expected, rel=1e-12)
 
     p, s = grid.up(FACTS.path_l2_squared / 2)
     expected = loss + 4 * 3 * 4 * 8 * math.exp(p) * rms / math.sqrt(N) / g + tail(s)
-    assert path_bound(FACTS, 2, gamma=gamma).value == pytest.approx(expected, rel=1e-12)
+    assert PATHS[1].bound(FACTS, gamma=gamma).value == pytest.approx(expected, rel=1e-12)
 
     p, s = grid.up(FACTS.log_spectral_product)
     ratios = [grid.up(math.log(np.linalg.norm(m, axis=1).sum() / spectral(m))) for m in MATRICES]
     rate = 72 * math.sqrt(math.log(128)) * math.log(N) * rms / math.sqrt(N) / g * math.exp(p)
     rate *= sum(math.exp(2 * r / 3) for r, _ in ratios) ** 1.5
     expected = loss + 8 / N**1.5 + rate + tail(s, *[t for _, t in ratios])
-    assert covering_bound(FACTS, gamma=gamma).value == pytest.approx(expected, rel=1e-12)
+    assert COVERING.bound(FACTS, gamma=gamma).value == pytest.approx(expected, rel=1e-12)
 
     b = np.linalg.norm(X, axis=1).max()
     kl = (42 * math.e) ** 2 / 2 * b**2 * 9 * 8 * math.log(96)
@@ -152,20 +148,20 @@ def test_normalised_bounds_directly():
     kl *= sum((np.linalg.norm(m) / spectral(m)) ** 2 for m in MATRICES)
     nats = math.log(6 * N / delta * 3 * N ** (1 / 6)) - share
     expected = loss + 4 * math.sqrt((kl + nats) / (N - 1))
-    assert spectral_bound(FACTS, gamma=gamma).value == pytest.approx(expected, rel=1e-12)
+    assert SPECTRAL.bound(FACTS, gamma=gamma).value == pytest.approx(expected, rel=1e-12)
 
     p, s = grid.up(FACTS.log_spectral_product)
     distance = min(g / (2 * math.sqrt(2) * math.e * b * 3 * math.exp(p)), math.exp(-0.1) / 3)
     nats = FACTS.weights * math.log(1 + 2 / distance) - math.log(delta) - share - s
     expected = loss + math.sqrt(nats / (2 * N))
-    assert spectral_cover_bound(FACTS, gamma=gamma).value == pytest.approx(expected, rel=1e-12)
+    assert COVER.bound(FACTS, gamma=gamma).value == pytest.approx(expected, rel=1e-12)
 
 
 def test_cover_moves_margins_by_half_a_margin_at_most():
     """Networks at the cover's relative distance change every margin by less than gamma / 2."""
     rng = np.random.default_rng(1)
     gamma = 0.5
-    found = spectral_cover_bound(FACTS, gamma=gamma)
+    found = COVER.bound(FACTS, gamma=gamma)
     nats = found.term("ln(1+2/b)").value
     distance = 2 / (math.exp(nats) - 1)
 
@@ -217,7 +213,7 @@ def test_rademacher_complexity_of_linear_predictors_stays_below_its_term():
     w = rng.standard_normal((3, 3))
     w /= np.linalg.norm(w)
     facts = network_facts([w], np.full(40, 1.0), x)
-    found = frobenius_bound(facts, gamma=gamma)
+    found = FROBENIUS.bound(facts, gamma=gamma)
     assert 2 * np.mean(best) < found.term("complexity").value
 
 
@@ -239,7 +235,7 @@ def test_counting_of_weights():
     assert dense.value == pytest.approx(expected, rel=1e-13)
     pruned = [np.where(np.abs(m) > 1, m, 0) for m in MATRICES]
     facts = network_facts(MATRICES, MARGINS, X, pruned=pruned)
-    kept = weights_bound(facts, bits=8, kept_only=True, delta=0.1, pruned_margins=MARGINS - 1)
+    kept = weights_bound(facts, bits=8, delta=0.1, pruned_margins=MARGINS - 1)
     nats = sum(
         math.log(math.comb(m.size, np.count_nonzero(m)) * (m.size + 1))
         + np.count_nonzero(m) * 8 * math.log(2)
@@ -254,8 +250,6 @@ def test_counting_of_weights():
     )
     with pytest.raises(InputError, match="`what`"):
         parameter_count(FACTS, "sketch")
-    with pytest.raises(InputError, match="`pruned_margins`"):
-        weights_bound(FACTS, kept_only=True)
 
 
 def test_noise_stability_by_brute_force():
@@ -298,11 +292,11 @@ def test_noise_stability_by_brute_force():
     assert found.cushions == pytest.approx(cushions, rel=1e-9)
     assert found.interlayer == pytest.approx(inter, rel=1e-6)
     assert found.activation == pytest.approx(c, rel=1e-9)
-    capacity = stability_capacity(FACTS, found)
+    capacity = NoiseStability(found).capacity(FACTS)
     total = sum(1 / (a * b) ** 2 for a, b in zip(cushions, inter, strict=True))
     expected = (c * 3 * found.output_norm) ** 2 * total / MARGINS.min() ** 2
     assert capacity.value == pytest.approx(expected, rel=1e-5)
-    result = stability_bound(FACTS, found, gamma=1.0, delta=0.1, bits=16)
+    result = NoiseStability(found, bits=16).bound(FACTS, gamma=1.0, delta=0.1)
     low, share = grid.down(0.0)
     count = 2 * 72 * (c * 3 * found.output_norm) ** 2 * total * math.log(N * 3 * 8 / 0.1)
     nats = count * 16 * math.log(2) - math.log(0.1) - share
@@ -314,25 +308,25 @@ def test_noise_stability_by_brute_force():
 
 def test_margins_at_most_zero_make_capacities_infinite():
     wrong = network_facts(MATRICES, np.array([2.0, -0.25, 1.0]), X[:3])
-    for result in (frobenius_capacity(wrong), covering_capacity(wrong)):
+    for result in (FROBENIUS.capacity(wrong), COVERING.capacity(wrong)):
         assert result.value == math.inf
         assert result.violated[0].by == "by 0.25"
         assert result.to_dict()["value"] is None
     # bounds fall back to a positive quantile of the margins
-    assert frobenius_bound(wrong).term("R^_gamma").value == pytest.approx(2 / 3)
+    assert FROBENIUS.bound(wrong).term("R^_gamma").value == pytest.approx(2 / 3)
     hopeless = network_facts(MATRICES, np.array([-2.0, -0.25, -1.0]), X[:3])
-    for bound in (frobenius_bound, covering_bound, spectral_bound, spectral_cover_bound):
-        result = bound(hopeless)
+    for method in BOUNDS:
+        result = method.bound(hopeless)
         assert result.vacuous
         assert result.violated[0].by == "by 0"
 
 
 def test_input_bound_is_checked():
     tight = network_facts(MATRICES, MARGINS, X, input_bound=100.0)
-    assert spectral_bound(tight).term("B^2").value == pytest.approx(1e4)
+    assert SPECTRAL.bound(tight).term("B^2").value == pytest.approx(1e4)
     wrong = network_facts(MATRICES, MARGINS, X, input_bound=1.0)
     factor = np.linalg.norm(X, axis=1).max()
-    missed = [a for a in spectral_bound(wrong).violated if "norm B" in a.name]
+    missed = [a for a in SPECTRAL.bound(wrong).violated if "norm B" in a.name]
     assert math.exp(missed[0].excess) == pytest.approx(factor)
 
 
@@ -404,9 +398,13 @@ def test_bad_input_is_named(change, message):
 
 
 def test_bad_delta_is_named():
-    for bound in (frobenius_bound, covering_bound, spectral_bound, spectral_cover_bound):
+    for method in BOUNDS:
         for delta in (0.0, 1.0, math.nan):
             with pytest.raises(InputError, match="`delta`"):
-                bound(FACTS, delta=delta)
+                method.bound(FACTS, delta=delta)
+    with pytest.raises(
+        InputError, match=r"`variant` of `Bartlett 2017` must be one of authors-code"
+    ):
+        COVERING.capacity(FACTS, variant="other")
     with pytest.raises(InputError, match="`delta`"):
         all_bounds(FACTS, delta=2.0)

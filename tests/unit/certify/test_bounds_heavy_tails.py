@@ -6,19 +6,20 @@ import mpmath
 import numpy as np
 import pytest
 
+from prunable.certify.bounds.base import log_expm1
 from prunable.certify.bounds.compressed_network import extra_share, pruned_network_bound
-from prunable.certify.bounds.compression import Compression, default_tau
-from prunable.certify.bounds.entropy import binary_entropy, log_expm1
+from prunable.certify.bounds.compression import Compression, NormBound, Observed
+from prunable.certify.bounds.facts import default_tau
 from prunable.certify.bounds.frobenius_perturbation import (
     loss_perturbation,
     perturbation_by_distance,
     perturbation_by_ratio,
     uniform_perturbation,
 )
-from prunable.certify.bounds.rho import rho, rho_limit, rho_peak, rho_upper
+from prunable.certify.bounds.rho import binary_entropy, rho, rho_limit, rho_peak, rho_upper
 from prunable.certify.bounds.stable_weights import (
+    StableLaws,
     log_norm_quantile,
-    mean_scale,
     scaled_network_bound,
     stable_network_bound,
     unit_scale,
@@ -29,6 +30,10 @@ from prunable.numerics.stable import StableLaw
 
 MARGINS = np.random.default_rng(5).normal(3, 1.5, 4000)
 COMPRESSION = Compression((600, 400, 50), (60, 40, 10), (0.1, 0.2, 0.15))
+
+
+def seen(margins=MARGINS, compression=COMPRESSION, *, input_norm=1.3, tau=None):
+    return Observed(margins, compression, input_norm=input_norm, tau=tau)
 
 
 def output(matrices, x):
@@ -130,7 +135,7 @@ def direct_theorem5(margins, kappa, d, layers, b, radius, tau, eps, n):
 
 @pytest.mark.parametrize(("norm", "tau"), [(1.5, 0.5), (0.01, 2.0), (30.0, 0.1)])
 def test_theorem_5_against_direct_space(norm, tau):
-    result = pruned_network_bound(MARGINS, COMPRESSION, input_norm=1.3, norm=norm, tau=tau)
+    result = pruned_network_bound(seen(tau=tau), NormBound(norm))
     expected, _ = direct_theorem5(MARGINS, 110 / 1050, 1050, 3, 1.3, norm, tau, 0.2, len(MARGINS))
     assert result.value == pytest.approx(float(expected), rel=1e-12)
     assert result.delta == pytest.approx(0.05 + 2 * math.exp(-110 / 2), rel=1e-12)
@@ -139,7 +144,7 @@ def test_theorem_5_against_direct_space(norm, tau):
 
 def test_theorem_5_in_log_space_beyond_doubles():
     deep = Compression((10,) * 60, (5,) * 60, (0.5,) * 60)
-    result = pruned_network_bound(MARGINS, deep, input_norm=1e5, norm=1e8, tau=1e-3)
+    result = pruned_network_bound(seen(MARGINS, deep, input_norm=1e5, tau=1e-3), NormBound(1e8))
     assert result.value == math.inf
     with mpmath.workdps(40):
         expected, _ = direct_theorem5(MARGINS, 0.5, 600, 60, 1e5, mpmath.mpf(1e8), 1e-3, 0.5, 4000)
@@ -148,21 +153,18 @@ def test_theorem_5_in_log_space_beyond_doubles():
 
 def test_hypothesis_violated_by_how_much():
     claimed = Compression((600,), (60,), (0.3,), epsilon=0.1)
-    result = pruned_network_bound(MARGINS, claimed, input_norm=1.0, norm=1.0, tau=1.0)
+    result = pruned_network_bound(seen(MARGINS, claimed, tau=1.0), NormBound(1.0))
     assert [a.by for a in result.violated] == ["by a factor of 3"]
-    small = pruned_network_bound(MARGINS[:15], claimed, input_norm=1.0, norm=1.0, tau=1.0)
+    small = pruned_network_bound(seen(MARGINS[:15], claimed, tau=1.0), NormBound(1.0))
     names = {a.name for a in small.violated}
     assert {"n/log(n) > 10 L", "n >= 16"} <= names
-    outside = pruned_network_bound(
-        MARGINS, claimed, input_norm=1.0, norm=4.0, norm_bound=2.0, tau=1.0
-    )
+    outside = pruned_network_bound(seen(MARGINS, claimed, tau=1.0), NormBound(4.0, known=2.0))
     assert "by a factor of 2" in [a.by for a in outside.violated]
 
 
 def test_a_posteriori_needs_no_promise_about_the_norm():
-    options = {"input_norm": 1.3, "norm": 1.5}
-    paper = pruned_network_bound(MARGINS, COMPRESSION, **options)
-    later = pruned_network_bound(MARGINS, COMPRESSION, variant="a posteriori", **options)
+    paper = pruned_network_bound(seen(), NormBound(1.5))
+    later = pruned_network_bound(seen(), NormBound(1.5), variant="a posteriori")
     assert "tau was chosen before the data" in {a.name for a in paper.violated}
     assert not later.violated
     assert later.delta < 1e-10
@@ -171,23 +173,22 @@ def test_a_posteriori_needs_no_promise_about_the_norm():
     assert later.value == pytest.approx(float(expected), rel=1e-12)
     # 40 kept weights are paid for as 100, since their own statement would fail too often
     few = Compression((600, 400, 50), (20, 10, 10), (0.1, 0.2, 0.15))
-    result = pruned_network_bound(MARGINS, few, variant="a posteriori", **options)
+    result = pruned_network_bound(seen(compression=few), NormBound(1.5), variant="a posteriori")
     assert result.term("kappa").value == pytest.approx(100 / 1050)
     assert result.delta == later.delta
 
 
 def test_corollaries_are_theorem_5_at_their_norm():
     """With lemma 5's R(delta) theorem 5 gives corollary 2, and (4.4) turns it into corollary 1."""
-    alphas, scales, delta = (1.7, 1.8, 1.9), (0.01, 0.02, 0.03), 0.05
-    sigma = mean_scale(COMPRESSION.sizes, scales, alphas)
+    laws, delta = StableLaws((1.7, 1.8, 1.9), (0.01, 0.02, 0.03)), 0.05
+    sigma = laws.sigma(COMPRESSION.sizes)
     d = COMPRESSION.d
-    options = {"input_norm": 1.3, "alphas": alphas, "scales": scales, "tau": 0.5}
-    two = stable_network_bound(MARGINS, COMPRESSION, delta=delta, **options)
+    two = stable_network_bound(seen(tau=0.5), laws, delta=delta)
     # delta = d^-beta of theorem 5 is a third of the corollary's 3 d^-beta
     radius = math.exp(log_norm_quantile(sigma, d, 1.7, delta / 3))
     expected, _ = direct_theorem5(MARGINS, COMPRESSION.kappa, d, 3, 1.3, radius, 0.5, 0.2, 4000)
     assert two.value == pytest.approx(float(expected), rel=1e-10)
-    one = scaled_network_bound(MARGINS, COMPRESSION, **options)
+    one = scaled_network_bound(seen(tau=0.5), laws)
     radius = math.exp(log_norm_quantile(sigma, d, 1.7, d ** (-1.7 / 6)))
     expected, _ = direct_theorem5(MARGINS, COMPRESSION.kappa, d, 3, 1.3, radius, 0.5, 0.2, 4000)
     assert one.value == pytest.approx(float(expected), rel=1e-10)
@@ -212,13 +213,13 @@ def test_unit_scale_gives_the_tail(alpha):
 
 
 def test_theorem_7():
-    result = dense_network_bound(MARGINS, COMPRESSION, input_norm=1.3, norm=1.5, tau=0.5)
+    result = dense_network_bound(seen(tau=0.5), NormBound(1.5))
     n, d, layers = len(MARGINS), 1050, 3
     lip = math.sqrt(2) * 1.3 * 3 * (2 * 1.5 / math.sqrt(3)) ** 2 / 0.5
     factor = max(2, 24 * rho(0.2, 110 / 1050, d) * lip * 1.5 / math.sqrt(d))
     expected = np.mean(MARGINS <= 0.5) + factor * math.sqrt(d * math.log(n) / n)
     assert result.value == pytest.approx(expected, rel=1e-12)
-    tiny = dense_network_bound(MARGINS, COMPRESSION, input_norm=1e-9, norm=1.5, tau=0.5)
+    tiny = dense_network_bound(seen(input_norm=1e-9, tau=0.5), NormBound(1.5))
     assert tiny.term("max(2, ..)").value == 2
     needed = max(9 * layers, 81 * 0.2 ** (-2 * 110 / 1050))
     ratio = n / math.log(n)
@@ -261,6 +262,7 @@ def test_extra_share():
     ("change", "message"),
     [
         ({"margins": []}, "training set must not be empty"),
+        ({"margins": [1.0]}, "2 examples or more"),
         ({"margins": [1.0, math.nan]}, "1 NaN or infinite of 2"),
         ({"delta": 0.0}, "`delta`"),
         ({"delta": 1.0}, "`delta`"),
@@ -270,11 +272,9 @@ def test_extra_share():
     ],
 )
 def test_bad_input_is_named(change, message):
-    options = {"margins": MARGINS, "input_norm": 1.0, "norm": 1.0, **change}
-    margins = options.pop("margins")
-    for bound in (pruned_network_bound, dense_network_bound):
-        with pytest.raises(InputError, match=message):
-            bound(margins, COMPRESSION, **options)
+    weights = {"norm": 1.0, **{k: change.pop(k) for k in ("norm", "delta") if k in change}}
+    with pytest.raises(InputError, match=message):
+        pruned_network_bound(seen(**change), NormBound(**weights))
 
 
 def test_bad_compression_and_tails_are_named():

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 
 from prunable.certify.bounds.counting import compression_bound, counting_bound
 from prunable.certify.bounds.distributed_sparsity import line_counts, max_load, measured_counts
-from prunable.certify.bounds.lottery import target_conditions, ticket_bound, ticket_weights
+from prunable.certify.bounds.lottery import WinningTicket, target_conditions, ticket_bound
 from prunable.certify.bounds.matrix_facts import network_facts, spectral_norm
 from prunable.certify.bounds.naive_counting import (
     at_least_likely,
@@ -37,7 +37,6 @@ from prunable.certify.bounds.spectral_perturbation import (
     largest_step,
     pruning_perturbation,
     rounding_error,
-    rounding_perturbation,
     spectral_perturbation,
 )
 from prunable.errors import InputError
@@ -162,8 +161,8 @@ def test_lemmas_4_3_and_4_4():
     pruned = pruning_perturbation(2.0, [3.0, 0.5], [0.03, 0.01], markov=[5.0, 10.0])
     assert pruned.value == pytest.approx(math.e * 2 * 1.5 * (0.15 / 3 + 0.1 / 0.5), rel=1e-14)
     assert pruned.delta == pytest.approx(0.3)
-    rounded = rounding_perturbation(
-        2.0, [3.0, 0.5], [0.03, 0.01], [40, 10], [1e-3, 2e-3], markov=[5.0, 10.0]
+    rounded = pruning_perturbation(
+        2.0, [3.0, 0.5], [0.03, 0.01], markov=[5.0, 10.0], counts=[40, 10], steps=[1e-3, 2e-3]
     )
     expected = math.e * 2 * 1.5 * ((0.15 + 0.04) / 3 + (0.1 + 0.02) / 0.5)
     assert rounded.value == pytest.approx(expected, rel=1e-14)
@@ -477,26 +476,30 @@ def test_choice_of_strength_uses_the_margin_up():
 def test_winning_tickets():
     a, dense = facts(scale=0.1)
     margins = np.linspace(-1, 3, 400)
-    result = ticket_bound(
-        margins,
-        inputs=20,
-        hidden=24,
-        depth=3,
-        width=100,
-        step=1e-3,
-        approximation=0.2,
-        rounding=0.1,
-        target=dense.layers,
-    )
+    ticket = WinningTicket(20, 24, 3, width=100, step=1e-3, approximation=0.2, rounding=0.1)
+    result = ticket.bound(margins, target=dense.layers)
     numbers = (24 * 20 + 3 * 24**2) * math.log(100) ** 2
     expected = np.mean(margins <= 0.3) + math.sqrt(numbers * math.log(1e3) / 400)
     assert result.value == pytest.approx(expected, rel=1e-12)
     assert result.delta == pytest.approx(0.05 + 3 * 100**-2.0)
-    assert ticket_weights(20, 24, 3).value == pytest.approx(20 * 24 + 24**2 * 3)
+    assert ticket.weights().value == pytest.approx(20 * 24 + 24**2 * 3)
     assert all(a.status == "holds" for a in target_conditions(dense.layers)[:1])
     big = target_conditions(facts(scale=10.0)[1].layers)
     worst = max(np.linalg.norm(10 * m / 0.1, 2) for m in a)
     assert big[0].excess == pytest.approx(math.log(worst), rel=1e-9)
+
+
+def test_a_ticket_that_stands_for_a_network_pays_for_its_distance():
+    """Of margins 3 and more, a third is eps: none is lost at 2 eps, those below 3 eps are."""
+    a, _ = facts(scale=0.1)
+    margins = np.array([3.0, 4.0, 5.0, 6.0])
+    found = ticket_bound(network_facts(a, margins, np.ones((4, 20))), delta=0.1)
+    width = 20 * 24 * 3
+    nats = (24 * 20 + 3 * 24**2) * math.log(width) ** 2 * 32 * math.log(2)
+    # a margin at the threshold counts as an error
+    assert found.value == pytest.approx(0.25 + math.sqrt(nats / 4), rel=1e-12)
+    assert found.delta == pytest.approx(0.1 + 3 * width**-2.0)
+    assert {item.name for item in found.assumptions} >= {"||W_l||_2 <= 1", "no biases"}
 
 
 @pytest.mark.parametrize(
@@ -515,9 +518,9 @@ def test_winning_tickets():
         lambda: compression_bound([1.0], 1, 1.0, delta=1.0),
         lambda: likely_share(1.0, 0.0),
         lambda: most_kept(0, 1.0, 0.05),
-        lambda: ticket_bound(
-            [1.0], inputs=0, hidden=1, depth=1, width=2, step=0.1, approximation=0.1
-        ),
+        lambda: WinningTicket(0, 1, 1, width=2, step=0.1, approximation=0.1),
+        lambda: WinningTicket(1, 1, 1, width=1, step=0.1, approximation=0.1),
+        lambda: WinningTicket(1, 1, 1, width=2, step=0.1, approximation=0.1).bound([]),
         lambda: sketched_bound(facts()[1], 1.0, delta=0.0),
         lambda: sketched_bound(facts()[1], 1.0, variant="other"),
         lambda: sketched_bound(facts()[1], math.nan),

@@ -14,18 +14,36 @@ from prunable.certify.bounds.base import combine
 from prunable.certify.bounds.binomial import kl_bernoulli, kl_upper
 from prunable.certify.bounds.pac_bayes import (
     catoni_grid_bound,
-    catoni_value,
     gaussian_divergence,
-    lambda_value,
     maurer_bound,
-    mcallester_value,
     monte_carlo_gibbs,
-    quadratic_value,
 )
 from prunable.errors import InputError
 
 CASES = [(0.03, 2_000.0, 60_000, 0.05), (0.3, 50.0, 500, 0.01), (0.0, 10.0, 100, 0.2)]
 ARGUMENTS = (st.floats(0, 0.95), st.floats(0, 1e4), st.integers(8, 100_000), st.floats(1e-6, 0.9))
+
+
+def nats_of(divergence, n, delta):
+    return divergence + math.log(2 * math.sqrt(n) / delta)
+
+
+def mcallester(gibbs, divergence, n, delta):
+    """McAllester 1999, with Maurer's constant."""
+    return gibbs + math.sqrt(nats_of(divergence, n, delta) / (2 * n))
+
+
+def quadratic(gibbs, divergence, n, delta):
+    """Rivasplata 2019."""
+    c = nats_of(divergence, n, delta) / (2 * n)
+    return (math.sqrt(gibbs + c) + math.sqrt(c)) ** 2
+
+
+def thiemann(gibbs, divergence, n, delta):
+    """Thiemann, Igel, Wintenberger, Seldin 2017, theorem 3, at its best lambda in (0, 2)."""
+    nats = nats_of(divergence, n, delta)
+    best = 2 / (math.sqrt(2 * n * gibbs / nats + 1) + 1)
+    return gibbs / (1 - best / 2) + nats / (n * best * (1 - best / 2))
 
 
 def test_divergence_is_the_integral():
@@ -51,30 +69,25 @@ def test_maurer_meets_its_equation(case):
 @given(*ARGUMENTS)
 def test_relaxations_are_never_smaller(gibbs, divergence, n, delta):
     tight = maurer_bound(gibbs, divergence, n, delta).value
-    for relaxed in (mcallester_value, quadratic_value, lambda_value):
+    for relaxed in (mcallester, quadratic, thiemann):
         assert min(relaxed(gibbs, divergence, n, delta), 1) >= tight - 1e-9
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_best_lambda_is_the_minimum(case):
-    gibbs, divergence, n, delta = case
-    nats = divergence + math.log(2 * math.sqrt(n) / delta)
-
-    def value(x):
-        return gibbs / (1 - x / 2) + nats / (n * x * (1 - x / 2))
-
-    best = minimize_scalar(value, bounds=(1e-6, 2 - 1e-6), options={"xatol": 1e-12}).fun
-    assert lambda_value(*case) == pytest.approx(best, rel=1e-6)
-
-
 @pytest.mark.parametrize("case", CASES[:2])
-def test_catoni_at_its_best_constant_is_the_kl_inversion(case):
-    gibbs, divergence, n, delta = case
-    best = minimize_scalar(
-        lambda c: catoni_value(*case, math.exp(c)), bounds=(-12, 4), options={"xatol": 1e-12}
+def test_catoni_at_its_constant_is_its_formula(case):
+    """The grid's value at its own constant and place, and the kl inversion that it approaches."""
+    gibbs, _, n, _ = case
+    bound = catoni_grid_bound(*case)
+    c, paid = bound.term("C").value, bound.term("c").value
+    assert bound.value == pytest.approx(
+        -math.expm1(-c * gibbs - paid / n) / -math.expm1(-c), rel=1e-9
     )
-    expected = kl_upper(gibbs, (divergence - math.log(delta)) / n)
-    assert best.fun == pytest.approx(expected, rel=1e-6)
+    best = minimize_scalar(
+        lambda x: math.expm1(-math.exp(x) * gibbs - paid / n) / math.expm1(-math.exp(x)),
+        bounds=(-12, 4),
+        options={"xatol": 1e-12},
+    )
+    assert best.fun == pytest.approx(kl_upper(gibbs, paid / n), rel=1e-6)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -119,7 +132,7 @@ def test_monte_carlo_divides_by_the_number_of_draws():
         (lambda: maurer_bound(0.1, -1.0, 70, 0.05), "finite and at least 0"),
         (lambda: maurer_bound(0.1, math.inf, 70, 0.05), "finite and at least 0"),
         (lambda: maurer_bound(0.1, 1.0, 0, 0.05), "must not be empty"),
-        (lambda: catoni_value(0.1, 1.0, 70, 0.05, 0.0), "positive and finite"),
+        (lambda: catoni_grid_bound(0.1, math.nan, 70, 0.05), "finite and at least 0"),
         (lambda: catoni_grid_bound(0.1, 1.0, 70, 0.05, ratio=1.0), "above 1"),
         (lambda: catoni_grid_bound(0.1, 1.0, 70, 2.0), "\\(0, 1\\)"),
         (lambda: monte_carlo_gibbs([], 0.05), "at least one draw"),

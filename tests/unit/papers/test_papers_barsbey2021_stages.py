@@ -14,12 +14,6 @@ from prunable.nets.models import Architecture, build
 from prunable.nets.networks.views import views_of
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
-from prunable.papers.barsbey2021.measuring import (
-    _distance,
-    averaged_network,
-    pruned_views,
-    tail_vectors,
-)
 from prunable.papers.barsbey2021.specs import (
     CountSpec,
     LayerLawSpec,
@@ -27,6 +21,12 @@ from prunable.papers.barsbey2021.specs import (
     RhoSpec,
     StableVectorSpec,
     SyntheticSpec,
+)
+from prunable.papers.barsbey2021.stages import (
+    averaged_network,
+    distance,
+    pruned_views,
+    tail_vectors,
 )
 from prunable.runs.execution import execute
 from prunable.runs.store import Run, Store
@@ -266,9 +266,9 @@ def test_laws_of_a_convolution(store):
 def test_distances_from_laws_are_kolmogorovs():
     x = np.random.default_rng(0).normal(size=300)
     expected = kstest(x, "norm").statistic
-    assert _distance(x, StableLaw(2.0, 1 / math.sqrt(2))) == pytest.approx(expected, abs=1e-6)
+    assert distance(x, StableLaw(2.0, 1 / math.sqrt(2))) == pytest.approx(expected, abs=1e-6)
     expected = kstest(x, "cauchy").statistic
-    assert _distance(x, StableLaw(1.0)) == pytest.approx(expected, abs=1e-6)
+    assert distance(x, StableLaw(1.0)) == pytest.approx(expected, abs=1e-6)
 
 
 def chambers_mallows_stuck(alpha, size, generator):

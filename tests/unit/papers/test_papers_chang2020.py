@@ -15,14 +15,14 @@ from prunable.experiments.reproduce.items import Findings, Plan
 from prunable.experiments.reproduce.run import reproduce
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.chang2020 import ITEMS
-from prunable.papers.chang2020.linear_stages import predict_curve
-from prunable.papers.chang2020.settings import published
+from prunable.papers.chang2020.settings import PUBLISHED
 from prunable.papers.chang2020.specs import (
     LinearCurveSpec,
     LinearTrialsSpec,
     PruneRetrainSpec,
     RandomFeaturesSpec,
 )
+from prunable.papers.chang2020.stages import predict_curve
 from prunable.runs.backends import SerialBackend
 from prunable.runs.spec import Spec
 from prunable.runs.store import Run, Store
@@ -103,8 +103,8 @@ class TestPlans:
         first = next(spec for spec in plan.runs.values() if isinstance(spec, RandomFeaturesSpec))
         assert (first.d, first.n, first.data_sets) == (10, 200, 10)
         parts = [s.layers for s in plan.runs.values() if getattr(s, "p", 0) == first.p]  # type: ignore[attr-defined]
-        assert sum(parts) == published("2").stated["layers"] == 50
-        dense = BY_NAME["chang2020-fig1"].plan("paper", "paper").runs["dense, width 5, seed 0"]
+        assert sum(parts) == PUBLISHED.items["fig2"].stated["layers"] == 50
+        dense = BY_NAME["chang2020-fig1"].plan("paper", "paper").runs["dense, width 5/0"]
         assert isinstance(dense, TrainSpec)
         assert dense.optimizer == "adam"
         assert dense.augment
@@ -121,12 +121,12 @@ class TestPlans:
 
     def test_published_facts(self) -> None:
         for i in range(1, 8):
-            facts = published(str(i))
+            facts = PUBLISHED.items[f"fig{i}"]
             assert facts.caption
             assert facts.place
             assert facts.stated
-        targets = published("1").stated["parameter_targets"]
-        widths = published("1").inferred["base_widths"]
+        targets = PUBLISHED.items["fig1"].stated["parameter_targets"]
+        widths = PUBLISHED.items["fig1"].inferred["base_widths"]
         # ResNet-20 with identity shortcuts: 1044 k^2 + 153 k + 10, a little below what is stated
         for k, stated in zip(widths, targets, strict=True):
             assert 0.95 < (1044 * k**2 + 153 * k + 10) / stated < 1
@@ -247,9 +247,9 @@ class TestLinear:
 
     def test_lost_runs_are_named(self, linear: tuple[Plan, Results]) -> None:
         plan, results = linear
-        lost = {**results, "a theory at points": {"status": "failed", "reason": ""}}
+        lost = {**results, "a theory at points": {"status": "failed", "reason": "lost"}}
         findings = BY_NAME["chang2020-fig3"].gather(plan, lost)
-        assert "1 of 16 runs are left out: a theory at points" in findings.notes[0]
+        assert "1 of 16 runs are left out (a theory at points: lost)" in findings.notes[0]
         assert held(findings, "Theory predicts") == [True]
 
     @pytest.mark.parametrize("name", sorted(BY_NAME))
@@ -437,9 +437,9 @@ class TestNetworks:
     def test_diverged_runs_are_left_out_of_the_means(self) -> None:
         plan = BY_NAME["chang2020-fig6"].plan("laptop", "paper")
         results = network_results(plan, networks_as_claimed)
-        results["dense, width 4, seed 1"] = {"status": "diverged", "reason": "the loss is nan"}
+        results["dense, width 4/1"] = {"status": "diverged", "reason": "the loss is nan"}
         findings = BY_NAME["chang2020-fig6"].gather(plan, results)
-        assert "dense, width 4, seed 1" in findings.notes[0]
+        assert "dense, width 4/1" in findings.notes[0]
         row = next(
             row for row in findings.tables[0].rows if (row[0].value, row[2].value) == ("dense", 4)
         )
@@ -451,7 +451,7 @@ class TestNetworks:
         results = network_results(plan, networks_as_claimed)
         for seed, accuracy in enumerate((0.7, 0.8, 0.9)):
             metrics = {"test_accuracy": accuracy, "train_accuracy": accuracy}
-            results[f"dense, width 2, seed {seed}"]["metrics"] = metrics
+            results[f"dense, width 2/{seed}"]["metrics"] = metrics
         rows = BY_NAME["chang2020-fig6"].gather(plan, results).tables[0].rows
         row = next(row for row in rows if (row[0].value, row[2].value) == ("dense", 2))
         assert row[4].value == pytest.approx(0.2)

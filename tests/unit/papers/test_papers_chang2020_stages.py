@@ -14,14 +14,17 @@ from prunable.data.loaders import load
 from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import MODEL, new_network, trained_network
 from prunable.nets.archive import load_tensors
-from prunable.papers.chang2020.features_stages import predict_and_simulate
-from prunable.papers.chang2020.linear_stages import predict_curve, simulate_widths
-from prunable.papers.chang2020.network_stages import base_size
 from prunable.papers.chang2020.specs import (
     LinearCurveSpec,
     LinearTrialsSpec,
     PruneRetrainSpec,
     RandomFeaturesSpec,
+)
+from prunable.papers.chang2020.stages import (
+    base_size,
+    predict_curve,
+    random_features,
+    simulate_widths,
 )
 from prunable.runs.execution import execute
 from prunable.runs.store import Run, Store
@@ -179,7 +182,7 @@ def test_random_features_against_a_program_of_its_own(tmp_path: Path) -> None:
     """Means over first layers within 5 standard errors; false alarms: below 1e-5."""
     d, n, p, s, layers = 3, 40, 10, 5, 40
     spec = RandomFeaturesSpec.create(d=d, n=n, p=p, kept=(s,), layers=layers, data_sets=2)
-    found = predict_and_simulate(spec, a_run(tmp_path))
+    found = random_features(spec, a_run(tmp_path))
     generator = np.random.default_rng(11)
     rows = []
     for _ in range(layers):

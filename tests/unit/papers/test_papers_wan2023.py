@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pkgutil
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from prunable.experiments.reproduce.run import reproduce
 from prunable.experiments.train.stages import MODEL
 from prunable.nets.archive import load_tensors
 from prunable.papers.wan2023 import ITEMS
-from prunable.papers.wan2023.published import PUBLISHED, published, rows_of, slips
+from prunable.papers.wan2023.claims import PUBLISHED
 from prunable.papers.wan2023.settings import (
     ALPHAS,
     alike_runs,
@@ -27,7 +28,12 @@ from prunable.papers.wan2023.settings import (
     ecg_setting,
     mnist_setting,
 )
-from prunable.papers.wan2023.specs import PrunedAlikeSpec, TwoLayerPruneSpec, TwoLayerTrainSpec
+from prunable.papers.wan2023.specs import (
+    PrunedAlikeSpec,
+    ShareLawSpec,
+    TwoLayerPruneSpec,
+    TwoLayerTrainSpec,
+)
 from prunable.papers.wan2023.stages import dataset_of, new_network
 from prunable.runs.backends import SerialBackend
 from prunable.runs.execution import execute
@@ -51,6 +57,14 @@ METRICS = (
 )
 
 
+def published(number: int, row: str, metric: str) -> tuple[float | None, float | None]:
+    return PUBLISHED[f"table{number}"].cell(row, metric)
+
+
+def rows_of(number: int) -> set[str]:
+    return set(PUBLISHED[f"table{number}"].cells)
+
+
 def table(number: int) -> Item:
     return BY_NAME[f"wan2023-table{number}"]
 
@@ -59,6 +73,9 @@ def as_published(number: int, plan: Plan, spread: float = 1e-3) -> Results:
     """Results whose means are the published numbers, a little apart from seed to seed."""
     results: Results = {}
     for key, spec in plan.runs.items():
+        if key.startswith("law-"):
+            results[key] = law_of(number, key.split("-")[1])
+            continue
         condition, seed = key.rsplit("/", 1)
         name = condition.split("-", 1)[-1].removesuffix("-other")
         source = {17: 15, 18: 16, 19: 5}.get(number, number)
@@ -84,6 +101,13 @@ def as_published(number: int, plan: Plan, spread: float = 1e-3) -> Results:
             "norm_counts": counts.tolist(),
         }
     return results
+
+
+def law_of(number: int, row: str) -> dict[str, Any]:
+    """A law around the published mean, as wide as the published scatter."""
+    mean, deviation = published(number, row, RATIO)
+    draws = np.random.default_rng(0).normal(mean or 0.3, deviation or 0.05, 500)
+    return {"status": "done", "reason": "", "pruned": draws.tolist(), "metrics": {}}
 
 
 def _seeds(plan: Plan, condition: str) -> list[str]:
@@ -127,7 +151,7 @@ class TestPublished:
         assert published(6, "1.8", "test_accuracy") == (None, None)
 
     def test_slips_name_rows_that_exist(self) -> None:
-        found = [(number, row) for number in TABLES for row, _ in slips(number)]
+        found = [(number, s.row) for number in TABLES for s in PUBLISHED[f"table{number}"].slips]
         assert {(2, "1.8"), (4, "1.9"), (5, "1.9")} <= set(found)
         assert all(row in rows_of(number) for number, row in found)
         assert published(2, "1.8", "pruning_ratio_squared") == published(
@@ -154,7 +178,7 @@ class TestPlans:
             for spec in plan.runs.values():
                 assert callable(pkgutil.resolve_name(spec.stage))
                 assert spec.estimated_seconds() > 0
-                if scale == "smoke":
+                if scale == "smoke" and not isinstance(spec, ShareLawSpec):
                     names = spec.datasets() or spec.inputs()[0].datasets()
                     assert set(names) == {"digits"}
 
@@ -237,6 +261,14 @@ class TestFindings:
         for check in found.checks:
             if contradicted is not None and contradicted in check.statement:
                 continue
+            if "at reduced size" in check.evidence:
+                assert (check.outcome, check.essential) == ("not applicable", False)
+                assert number in (5, 6, 16)
+                continue
+            if number in (15, 17) and check.holds is None:  # one seed
+                assert check.outcome == "underpowered"
+                assert re.fullmatch(r"about \d+ seeds", check.needs)
+                continue
             assert check.holds is True, check
 
     @pytest.mark.parametrize("number", TABLES)
@@ -269,7 +301,7 @@ class TestFindings:
         low = item.gather(plan, changed(results, "type1-1.75", RATIO, 0.1))
         assert held(low, "With noise more") is False
         assert held(low, "in this order") is False
-        assert held(low, "two standard errors") is False
+        assert held(low, "of one law") is False
         assert held(low, "Without noise the pruned share") is True
         other = item.gather(plan, changed(results, "none", RATIO, 0.14))
         assert held(other, "Without noise the pruned share") is False
@@ -317,10 +349,11 @@ class TestFindings:
         item = table(15)
         plan = item.plan("laptop", "paper")
         results = as_published(15, plan)
-        # published 0.3058 +- 0.0791 over 5 runs: two errors are 2 * 0.0791 * sqrt(1 + 1/5) = 0.1733
-        for value, inside in ((0.47, True), (0.49, False)):
+        # published 0.3058 +- 0.0791 over 5 runs: 95 % of another lie within 2.776 * 0.0791 *
+        # sqrt(1 + 1/5) = 0.2406, which is more than the noise prunes: inside says nothing
+        for value, inside in ((0.545, None), (0.548, False)):
             found = item.gather(plan, changed(results, "type1-1.75", RATIO, value))
-            assert held(found, "two standard errors") is inside
+            assert held(found, "of one law") is inside
 
     def test_controls(self) -> None:
         item = table(19)
@@ -516,7 +549,7 @@ def test_items_run_at_the_smallest_scale(tmp_path: Path) -> None:
     chosen = [BY_NAME[f"wan2023-{name}"] for name in ("fig1", "table1", "table19", "table20")]
     documents = reproduce(chosen, scale="smoke", store=Store(tmp_path), backend=SerialBackend())
     for item, document in zip(chosen, documents, strict=True):
-        assert document["item"] == item.name
-        assert document["verdict"]["status"] == "not judged"
-        assert {run["status"] for run in document["runs"]} == {"done"}
-        json.dumps(document, allow_nan=False)
+        assert document.item == item.name
+        assert document.verdict.status == "not judged"
+        assert {run.status for run in document.runs} == {"done"}
+        json.dumps(document.to_dict(), allow_nan=False)

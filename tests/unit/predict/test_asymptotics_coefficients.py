@@ -13,7 +13,7 @@ from prunable.numerics.randomness import rng
 from prunable.numerics.weights.selection import top_k_mask
 from prunable.predict.linear.coefficients import Coefficients
 from prunable.predict.linear.law import predict_law
-from prunable.predict.linear.methods import Method
+from prunable.predict.linear.names import Method
 from prunable.predict.linear.presets import preset
 from prunable.predict.linear.problem import LinearGaussianProblem
 from prunable.predict.linear.simulate import draw_data, least_squares

@@ -8,20 +8,15 @@ import pytest
 from prunable import predict
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.predict.linear.curve import Wanted
 from prunable.predict.linear.curves import (
     Variable,
+    Wanted,
     default_points,
-    noise_curve,
     predict_risks,
-    samples_curve,
-    sparsity_curve,
-    spectrum_curve,
     sweep,
     sweep_curve,
-    width_curve,
 )
-from prunable.predict.linear.methods import Method
+from prunable.predict.linear.names import Method
 from prunable.predict.linear.presets import PRESETS, preset
 from prunable.predict.linear.problem import LinearGaussianProblem
 from prunable.predict.linear.recommend import recommend
@@ -34,7 +29,7 @@ ALL = Wanted(retrain_by=tuple(Method))
 @pytest.fixture(scope="module")
 def curves():
     return {
-        name: width_curve(panel.problem, panel.n, panel.s, WIDTHS, ALL)
+        name: sweep_curve("width", panel.problem, panel.n, panel.s, WIDTHS, ALL)
         for name, panel in ((name, preset(name)) for name in ("fig3a", "fig3b"))
     }
 
@@ -54,13 +49,16 @@ def test_vectorised_sweeps_are_single_predictions(problem, finite_n):
     widths, samples, kept, sigmas = [120, 7, 40, 12, 41], [40, 5, 119, 300], [1, 12, 120], [0, 2.0]
     pairs = [
         (
-            width_curve(problem, 40, 12, widths, wanted),
+            sweep_curve("width", problem, 40, 12, widths, wanted),
             [(problem.restricted(np.arange(k)), 40, min(12, k)) for k in widths],
         ),
-        (samples_curve(problem, samples, 12, wanted), [(problem, n, 12) for n in samples]),
-        (sparsity_curve(problem, 40, kept, wanted), [(problem, 40, s) for s in kept]),
         (
-            noise_curve(problem, 40, 12, sigmas, wanted),
+            sweep_curve("samples", problem, 40, 12, samples, wanted),
+            [(problem, n, 12) for n in samples],
+        ),
+        (sweep_curve("sparsity", problem, 40, 12, kept, wanted), [(problem, 40, s) for s in kept]),
+        (
+            sweep_curve("sigma", problem, 40, 12, sigmas, wanted),
             [(problem.with_sigma(x), 40, 12) for x in sigmas],
         ),
     ]
@@ -77,19 +75,24 @@ def test_correlated_sweeps_and_other_families():
         np.geomspace(0.1, 2, 40), np.ones(40) / 6, 0.3
     ).rotated(rng(0))
     ticks = []
-    curve = width_curve(
-        problem, 15, 5, [4, 20, 40], Wanted(draws=8), rng=rng(1), advance=lambda: ticks.append(1)
+    curve = sweep_curve(
+        "width",
+        problem,
+        15,
+        5,
+        [4, 20, 40],
+        Wanted(draws=8),
+        rng=rng(1),
+        advance=lambda: ticks.append(1),
     )
     assert len(ticks) == 3
     assert curve.stderr["magnitude"][1] > 0
     assert curve.risk["dense"][0] == pytest.approx(curve.risk["magnitude"][0])
-    found = spectrum_curve(
-        lambda a: LinearGaussianProblem.diagonal(np.arange(1, 41.0) ** -a, np.full(40, 0.1), 0.1),
-        [0, 1, 2],
-        15,
-        5,
-        variable="decay",
-    )
+
+    def decaying(a):
+        return LinearGaussianProblem.diagonal(np.arange(1, 41.0) ** -a, np.full(40, 0.1), 0.1)
+
+    found = sweep("decay", [0, 1, 2], lambda a: predict_risks(decaying(a), 15, 5))
     assert found.variable == "decay"
     assert np.all(np.isfinite(found.risk["hessian"]))
 
@@ -218,12 +221,13 @@ def test_default_points():
 @pytest.mark.parametrize(
     ("act", "says"),
     [
-        (lambda: width_curve(distinct(), 40, 12, [0]), "`s` of `width_curve`"),
-        (lambda: width_curve(distinct(), 40, 12, []), "`widths`"),
-        (lambda: width_curve(distinct(), 40, 12, [1.5]), "`widths`"),
-        (lambda: sparsity_curve(distinct(), 40, [121]), "`s` of `sparsity_curve`"),
-        (lambda: noise_curve(distinct(), 40, 12, [-1.0]), "`sigma`"),
-        (lambda: samples_curve(distinct(), [0], 12), "`n`"),
+        (lambda: sweep_curve("width", distinct(), 40, 12, [0]), "`s` of `sweep_curve`"),
+        (lambda: sweep_curve("width", distinct(), 40, 12, []), "`points`"),
+        (lambda: sweep_curve("width", distinct(), 40, 12, [1.5]), "`points`"),
+        (lambda: sweep_curve("sparsity", distinct(), 40, 12, [121]), "`s` of `sweep_curve`"),
+        (lambda: sweep_curve("sigma", distinct(), 40, 12, [-1.0]), "`sigma`"),
+        (lambda: sweep_curve("samples", distinct(), 40, 12, [0]), "`n`"),
+        (lambda: sweep_curve("width", distinct(), 0, 12, [40]), "`n`"),
         (lambda: default_points(Variable.WIDTH, distinct(), 1), "`points`"),
         (lambda: predict_risks(distinct(), 40, 12, Wanted(same_data_by=tuple(Method))), "`rng`"),
         (lambda: preset("fig9"), "`preset`"),

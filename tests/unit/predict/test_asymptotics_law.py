@@ -10,9 +10,10 @@ import scipy.optimize
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.predict.linear.law import Regime, predict_law
+from prunable.predict.linear.law import predict_law
 from prunable.predict.linear.problem import LinearGaussianProblem
 from prunable.predict.linear.simulate import simulate_replica
+from prunable.predict.linear.solution import Regime
 
 
 def isotropic(p, sigma, energy=1.0):

@@ -12,16 +12,10 @@ from prunable.errors import InputError
 from prunable.numerics.randomness import rng
 from prunable.predict.linear.law import predict_law
 from prunable.predict.linear.mixture import Mixture, Threshold
+from prunable.predict.linear.names import Method
 from prunable.predict.linear.presets import preset
 from prunable.predict.linear.problem import LinearGaussianProblem
-from prunable.predict.linear.pruning_risk import (
-    Method,
-    oracle_support,
-    pruned_risk,
-    survival,
-    threshold_risk,
-    top_mask,
-)
+from prunable.predict.linear.pruning import oracle_support, pruned_risk, survival, top_mask
 from prunable.predict.linear.roots import Bracket, find_roots
 
 WIDTHS = (100, 150, 250, 400, 500, 700, 1000)
@@ -47,6 +41,10 @@ def test_published_settings(name, model):
         assert risk == pytest.approx(expected, abs=6e-4)
 
 
+def threshold(t):
+    return Threshold(np.array([t]), ((np.array([t]), np.ones(1)),))
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_loss_of_one_coefficient_by_quadrature(seed):
     g = rng(seed, "loss")
@@ -61,12 +59,10 @@ def test_loss_of_one_coefficient_by_quadrature(seed):
         scipy.integrate.quad(integrand, a, b, epsabs=1e-12, limit=200)[0]
         for a, b in itertools.pairwise(edges)
     )
-    mixture = Mixture(np.array([[mean]]), np.array([[sd**2]]))
-    assert mixture.loss(np.array([target]), Threshold.at(t))[0, 0] == pytest.approx(
-        expected, abs=1e-10
-    )
+    mixture, level = Mixture(np.array([[mean]]), np.array([[sd**2]])), threshold(t)
+    assert mixture.loss(np.array([target]), level)[0, 0] == pytest.approx(expected, abs=1e-10)
     kept = scipy.stats.norm.sf(t, mean, sd) + scipy.stats.norm.cdf(-t, mean, sd)
-    assert mixture.survival(Threshold.at(t))[0, 0] == pytest.approx(kept)
+    assert mixture.survival(level)[0, 0] == pytest.approx(kept)
 
 
 @pytest.mark.parametrize("method", [Method.MAGNITUDE, Method.HESSIAN])
@@ -127,15 +123,18 @@ def test_thresholds():
     """Equation (14), and magnitude pruning as the threshold that keeps s."""
     panel = preset("fig3b")
     law = predict_law(panel.problem, panel.n)
-    nothing = threshold_risk(law, 0.0)
-    assert (nothing.risk.value, nothing.kept) == (pytest.approx(law.risk), 1000)
-    everything = threshold_risk(law, 100.0)
-    assert everything.risk.value == pytest.approx(panel.problem.signal)
     mixture = Mixture(law.means[None, :], law.variances[None, :])
-    t = float(mixture.threshold(np.array([100.0])).value[0])
-    cut = threshold_risk(law, t)
-    assert cut.kept == pytest.approx(100)
-    assert cut.risk.value == pytest.approx(pruned_risk(law, 100).value)
+
+    def risk(level):
+        loss = mixture.loss(panel.problem.coefficients, level)[0]
+        return panel.problem.sigma**2 + float(panel.problem.covariance @ loss)
+
+    assert risk(threshold(0.0)) == pytest.approx(law.risk)
+    assert mixture.survival(threshold(0.0)).sum() == 1000
+    assert risk(threshold(100.0)) == pytest.approx(panel.problem.signal)
+    cut = threshold(float(mixture.threshold(np.array([100.0])).value[0]))
+    assert mixture.survival(cut).sum() == pytest.approx(100)
+    assert risk(cut) == pytest.approx(pruned_risk(law, 100).value)
 
 
 def test_ties_and_zeros_are_shared():
@@ -176,8 +175,6 @@ def test_bad_input_is_named():
     for s in (0, 21, 1.5, True):
         with pytest.raises(InputError, match=r"`s` of `pruned_risk` must be an integer in \[1"):
             pruned_risk(law, s)
-    with pytest.raises(InputError, match="`threshold`"):
-        threshold_risk(law, -1.0)
     dense = predict_law(LinearGaussianProblem.dense(np.eye(4) + 0.1, np.ones(4), 0.1), 2)
     with pytest.raises(InputError, match="`rng` of `pruned_risk`"):
         pruned_risk(dense, 2)

@@ -8,13 +8,11 @@ import pytest
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
 from prunable.predict.linear.law import predict_law
-from prunable.predict.linear.methods import Method
+from prunable.predict.linear.names import Method
 from prunable.predict.linear.presets import preset
 from prunable.predict.linear.problem import LinearGaussianProblem
-from prunable.predict.linear.pruning_risk import pruned_risk
-from prunable.predict.linear.rank_one import rank_one_risks
-from prunable.predict.linear.retraining import draw_supports, lemma_7, retrained_risk
-from prunable.predict.linear.same_data import same_data_risk
+from prunable.predict.linear.pruning import pruned_risk
+from prunable.predict.linear.retraining import draw_supports, retrained_risk, same_data_risk
 from prunable.predict.linear.simulate import simulate_replica
 
 
@@ -48,15 +46,11 @@ def test_dense_path_meets_the_diagonal_one():
 def test_oracle_retraining_is_lemma_7():
     panel = preset("fig3b", sigma=0.5)
     law = predict_law(panel.problem, 300)
-    salient = np.arange(1000) < 100
     # spiked features hold 100 x 25 of 3,400 units of signal, scaled by 1 / 1,000
     expected = (0.25 + 0.9) / (1 - 100 / 300)
-    assert lemma_7(panel.problem, salient, 300) == pytest.approx(expected)
     assert retrained_risk(law, 100, Method.ORACLE).value == pytest.approx(expected)
     exact = retrained_risk(law, 100, Method.ORACLE, finite_n=True).value
     assert exact == pytest.approx((0.25 + 0.9) * 299 / 199)
-    with pytest.raises(InputError, match="fewer than n"):
-        lemma_7(panel.problem, np.ones(1000, bool), 300)
 
 
 def test_retraining_everything_changes_nothing():
@@ -125,31 +119,22 @@ def test_same_data_with_features_of_no_variance():
         assert math.isfinite(same_data_risk(law, s, rng=rng(0)).value)
 
 
-def test_lemma_1_in_closed_form():
-    u, beta = np.array([3.0, -4.0, 0.0]), np.array([1.0, 1.0, 5.0])
-    found = rank_one_risks(u, beta, 0.5, 12, 1)
-    zeta = 16 / 25
-    assert found.kept_energy == zeta
-    assert found.dense == found.retrained == pytest.approx(0.25 + 0.25 / 10)
-    assert found.pruned == pytest.approx(0.25 + zeta**2 * 0.025 + (1 - zeta) ** 2 * 1.0)
-    assert rank_one_risks(u, beta, 0.5, 12, 2).pruned == pytest.approx(found.dense)
-    tiny = rank_one_risks(u * 1e-200, beta, 0.5, 12, 1)
-    assert tiny.kept_energy == pytest.approx(zeta)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (([1.0], [1.0], 1.0, 2, 1), "`n` of `rank_one_risks` must be at least 3"),
-        (([0.0], [1.0], 1.0, 9, 1), "`direction`"),
-        (([1.0, 2.0], [1.0], 1.0, 9, 1), "`direction`"),
-        (([1.0], [1.0], -1.0, 9, 1), "`sigma`"),
-        (([1.0], [1.0], 1.0, 9, 2), "`s`"),
-    ],
-)
-def test_bad_input_of_lemma_1_is_named(arguments, says):
-    with pytest.raises(InputError, match=says):
-        rank_one_risks(*arguments)
+@pytest.mark.parametrize("s", [1, 2])
+@pytest.mark.parametrize("scale", [1.0, 1e-70])
+def test_lemma_1(s, scale):
+    """Perfectly correlated features x = g u, exactly at every n: equations (5) and (6)."""
+    u, beta, sigma, n = scale * np.array([3.0, -4.0, 0.0]), np.array([1.0, 1.0, 5.0]), 0.5, 12
+    problem = LinearGaussianProblem.dense(np.outer(u, u), beta, sigma)
+    law = predict_law(problem, n, finite_n=True)
+    fitted, zeta = sigma**2 / (n - 2), (16 / 25, 1.0)[s - 1]
+    assert law.risk == pytest.approx(sigma**2 + fitted)
+    pruned = zeta**2 * fitted + (1 - zeta) ** 2 * float(u @ beta) ** 2
+    for method in (Method.MAGNITUDE, Method.HESSIAN):
+        # every draw is a multiple of u, so that the same features are always kept
+        drawn = pruned_risk(law, s, method, rng=rng(0), draws=400)
+        assert abs(drawn.value - sigma**2 - pruned) < 5 * drawn.stderr + 1e-12
+        again = retrained_risk(law, s, method, finite_n=True, rng=rng(0))
+        assert again.value == pytest.approx(law.risk)
 
 
 def test_only_a_spectrum_cannot_be_retrained():

@@ -1,66 +1,18 @@
-"""The committed study of features, its tables and its figures."""
+"""Tables and figures of predicted risks."""
 
 import io
-import json
-from pathlib import Path
 
-import numpy as np
-import pytest
 from rich.console import Console
 
-from prunable.predict.features.console import SPREAD, print_estimate, print_points
-from prunable.predict.features.figures import LABELS, risk_figure, save_feature_figures
-from prunable.predict.features.tables import to_markdown
-
-STUDY = Path(__file__).parents[3] / "docs" / "predict"
-
-
-@pytest.fixture(scope="module")
-def document():
-    return json.loads((STUDY / "features.json").read_text())
+from prunable.predict import lgp
+from prunable.predict.figures import LABELS, risk_figure
+from prunable.predict.tables import print_estimate, print_lgp, print_points
 
 
 def row(width, s, **risks):
     risk = dict.fromkeys(LABELS, 1.0) | risks
     measured = {"measured": risk, "measured_stderr": dict.fromkeys(LABELS, 0.1)}
     return {"width": width, "n": 30, "s": s, "spread": 0.1, "risk": risk, **measured}
-
-
-def test_page_is_that_of_the_numbers(document):
-    assert (STUDY / "features.md").read_text() == to_markdown(document)
-
-
-def test_figures(document, tmp_path):
-    paths = save_feature_figures(document, tmp_path)
-    assert {path.name for path in paths} <= {path.name for path in STUDY.iterdir()}
-    for path in paths:
-        assert path.read_bytes().startswith(b"<?xml")
-
-
-def test_packaged_table_is_that_of_the_study(document):
-    from prunable.predict.linear.validity import table
-
-    measured = {(c["d"], c["n"], c["p_over_n"], c["s_over_n"]): c for c in document["cells"]}
-    cells = table()["cells"]
-    assert len(cells) == len(measured)
-    for cell in cells:
-        twin = measured[cell["d"], cell["n"], cell["p_over_n"], cell["s_over_n"]]
-        assert cell["error_percent"] == twin["error_percent"]
-
-
-def test_what_the_documentation_says(document):
-    """Numbers of docs/predict-features.md."""
-    cells = document["cells"]
-
-    def errors(model, **where):
-        chosen = [c for c in cells if all(c[key] in value for key, value in where.items())]
-        return np.abs([c["error_percent"][model] for c in chosen])
-
-    assert np.median(errors("dense", d=(20, 50, 100))) < np.median(errors("dense", d=(5,)))
-    real = document["real"]
-    assert real["mnist"]["errors"]["dense"]["median_absolute"] < 5
-    assert real["ecg5000"]["errors"]["dense"]["median_absolute"] > 20
-    assert max(real["mnist"]["spreads"]) < SPREAD < min(real["ecg5000"]["spreads"])
 
 
 def test_panels_and_axes():
@@ -99,3 +51,12 @@ def test_console_says_what_to_beware_of():
     assert "very unequal size" in text
     assert "3 features are 0" in text
     assert "2 directions" in text
+
+
+def test_the_law_in_words():
+    found = lgp(60, 200, 20, 0.3)
+    text = printed(print_lgp, found.to_dict() | {"law": found.coefficients.to_dict(20)})
+    assert "Quantiles of the learned coefficients: 1% -" in text
+    assert "Of the 20 most salient features pruning keeps" in text
+    assert "100% by oracle; chance 10%" in text
+    assert "fixed point" in text

@@ -11,24 +11,27 @@ from scipy import integrate, stats
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.predict.features.equivalent import FLOOR, Moments, equivalent_problem
-from prunable.predict.features.hermite import hermite_coefficients, second_moment
 from prunable.predict.features.kernels import (
     Activation,
     Link,
     activation_function,
     cross_moment,
     feature_kernel,
+    hermite_coefficients,
     link_function,
+    second_moment,
 )
+from prunable.predict.features.moments import FLOOR, Moments, equivalent_problem
 from prunable.predict.features.random_features import (
     RandomFeatures,
     compare,
+    nearest_cell,
     predict_random_features,
     simulate_random_features,
+    validity_table,
 )
-from prunable.predict.linear.train_prune import Model, Sample, train_prune
-from prunable.predict.linear.validity import nearest_cell, table
+from prunable.predict.linear.names import Model
+from prunable.predict.linear.simulate import Sample, train_prune
 
 
 def layer(p=5, d=4, scale=1.0):
@@ -166,7 +169,7 @@ def test_equivalent_problem_solves_the_normal_equations():
     equivalent = equivalent_problem(moments)
     weights, residuals, *_ = np.linalg.lstsq(x, y, rcond=None)
     np.testing.assert_allclose(equivalent.problem.coefficients, weights, rtol=1e-9)
-    assert equivalent.sigma**2 == pytest.approx(residuals[0] / 300, rel=1e-9)
+    assert equivalent.problem.sigma**2 == pytest.approx(residuals[0] / 300, rel=1e-9)
     assert moments.risk(weights) == pytest.approx(residuals[0] / 300, rel=1e-9)
     assert equivalent.n_floored == 0
     w = rng(3).standard_normal((4, 6))
@@ -180,7 +183,7 @@ def test_floor_of_ill_conditioned_covariances():
     assert equivalent.n_floored == 1
     assert equivalent.condition == pytest.approx(1 / FLOOR, rel=1e-3)
     # the target is one of the features: it is explained all the same, with small weights
-    assert equivalent.sigma < 1e-3
+    assert equivalent.problem.sigma < 1e-3
     assert np.abs(equivalent.problem.coefficients).max() < 2
     dependent = equivalent_problem(moments, null=1e-12)
     assert (dependent.n_floored, dependent.n_null) == (0, 1)
@@ -310,7 +313,7 @@ def test_comparison_is_paired():
 
 
 def test_validity_table():
-    cells = table()["cells"]
+    cells = validity_table()["cells"]
     cell = nearest_cell(20, 100, 300, 30)
     assert (cell.d, cell.n, cell.p_over_n, cell.s_over_n) == (20, 100, 3, 0.3)
     assert cell.inside

@@ -29,16 +29,11 @@ def sparse(shape, count, r, values=None):
     return Entries(shape, keys // shape[1], keys % shape[1], values)
 
 
-def ensembles(shape, size, r):
-    sides = (shape[0], size.m1, size.delta1), (shape[1], size.m2, size.delta2)
-    return tuple(identity(n) if d == 1 else delta_random(n, m, d, r) for n, m, d in sides)
-
-
 def real_case(shape, count, seed, values=None):
     r = rng(0, "case", seed)
     entries = sparse(shape, count, r, values)
     size = sketch_size(entries, factor=VERIFICATION_FACTOR, delta=VERIFICATION_DELTA)
-    return entries, *ensembles(shape, size, r)
+    return entries, *size.ensembles(shape, r)
 
 
 def assert_same(found, wanted, **tolerance):
@@ -119,7 +114,7 @@ def test_tagged_sketch_finds_every_bit(dtype, levels):
     if levels:
         values = r.choice(np.append(values[: levels - 1], dtype(high)), 700)
     entries = sparse((150, 180), 700, r, values)
-    left, right = ensembles(entries.shape, sketch_size(entries, factor=1.8), r)
+    left, right = sketch_size(entries, factor=1.8).ensembles(entries.shape, r)
     decoded = decode_tagged(tagged_sketch(entries, left, right), left, right)
     assert decoded.verdict == Ending.RECOVERED
     assert decoded.residual == 0
@@ -131,7 +126,7 @@ def test_verification_decodes_distinct_integers_exactly():
     values = r.integers(1, 2**63, 600, dtype=np.uint64)
     entries = sparse((120, 120), 600, r, values)
     size = sketch_size(entries, factor=VERIFICATION_FACTOR, delta=VERIFICATION_DELTA)
-    left, right = ensembles(entries.shape, size, r)
+    left, right = size.ensembles(entries.shape, r)
     decoded = peel(sketch(entries, left, right), left, right)
     assert decoded.verdict == Ending.RECOVERED
     assert_same(decoded.entries, entries)
@@ -170,7 +165,7 @@ def test_caps_are_kept_and_reported():
     assert decoded.residual > 0
     bits = Entries(entries.shape, entries.rows, entries.cols, entries.values.view(np.uint64))
     size = sketch_size(bits)
-    left, right = ensembles(bits.shape, size, rng(0, "cap-tagged"))
+    left, right = size.ensembles(bits.shape, rng(0, "cap-tagged"))
     decoded = decode_tagged(tagged_sketch(bits, left, right), left, right, max_rounds=1)
     assert (decoded.verdict, decoded.rounds) == (Ending.CAPPED, 1)
 
@@ -222,7 +217,7 @@ def test_one_full_row_defeats_a_small_sketch():
     recovered = {"spread": 0, "full": 0}
     for draw in range(10):
         r = rng(0, "full-row", draw)
-        left, right = ensembles((30, 30), SketchSize(18, 18, 4, 4), r)
+        left, right = SketchSize(18, 18, 4, 4).ensembles((30, 30), r)
         for name, matrix in (("spread", entries), ("full", full)):
             decoded = peel(sketch(matrix, left, right), left, right)
             recovered[name] += decoded.verdict == Ending.RECOVERED

@@ -10,22 +10,21 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prunable.certify.bounds.base import (
     PRODUCT,
     Assumption,
+    AssumptionStatus,
     BoundResult,
     Term,
     check_delta,
+    require,
     safe_log,
 )
 from prunable.certify.bounds.counting import counting_bound
 from prunable.certify.bounds.facts import FloatArray, NetworkFacts
-from prunable.certify.bounds.margin_bounds import capacity, grid_margin, sum_of
-from prunable.errors import InputError
+from prunable.certify.bounds.margin_bounds import GridMargin, MarginBound, over_layers
 
-SOURCE = "Arora, Ge, Neyshabur, Zhang (2018)"
 # Of the number of parameters in the proof of theorem 4.1, as remembered; a parameter below.
 PROOF_CONSTANT = 72.0
 
@@ -36,16 +35,16 @@ class Stability:
 
     Attributes
     ----------
-    cushions : tuple of float
+    cushions
         mu_l = min ||A_l phi(x^(l-1))|| / (||A_l||_F ||phi(x^(l-1))||).
-    interlayer : tuple of float
+    interlayer
         mu_{l->} = min over l <= j <= L of min ||J x^l|| / (||J||_F ||x^l||), J the Jacobian
         from the output of layer l to that of layer j, but at least 1 / sqrt(outputs of l).
-    activation : float
+    activation
         c = max ||x^l|| / ||phi(x^l)||.
-    output_norm : float
+    output_norm
         max ||f(x)||.
-    examples : int
+    examples
         Training examples looked at.
     """
 
@@ -61,33 +60,20 @@ def measure_stability(matrices: list[FloatArray], inputs: FloatArray) -> Stabili
 
     Parameters
     ----------
-    matrices : list of ndarray, shape (outputs, inputs)
+    matrices : list of (outputs, inputs) array
         In the order of application.
-    inputs : ndarray, shape (m, features)
+    inputs : (m, features) array
         Training examples; all of them make a bound, fewer an estimate.
-
-    Returns
-    -------
-    Stability
-
-    Raises
-    ------
-    InputError
-        If there are no examples or shapes do not fit.
     """
-    if inputs.ndim != 2 or not len(inputs) or inputs.shape[1] != matrices[0].shape[1]:
-        raise InputError.parameter(
-            "inputs",
-            "measure_stability",
-            f"vectors of {matrices[0].shape[1]} features",
-            f"shape {inputs.shape}",
-        )
+    features = matrices[0].shape[1]
+    fits = inputs.ndim == 2 and len(inputs) > 0 and inputs.shape[1] == features
+    expected, found = f"vectors of {features} features", f"shape {inputs.shape}"
+    require(fits, "inputs", "measure_stability", expected, found)
     depth = len(matrices)
-    before, after = [], inputs.astype(np.float64)
+    after = inputs.astype(np.float64)
     cushions, activation = [], 1.0
     outputs: list[FloatArray] = []
     for i, matrix in enumerate(matrices):
-        before.append(after)
         out = after @ matrix.T
         cushions.append(_smallest(out, after, float(np.linalg.norm(matrix))))
         outputs.append(out)
@@ -98,133 +84,87 @@ def measure_stability(matrices: list[FloatArray], inputs: FloatArray) -> Stabili
     for example in range(len(inputs)):
         for i, value in enumerate(_jacobians(matrices, [out[example] for out in outputs])):
             interlayer[i] = min(interlayer[i], value)
-    return Stability(
-        tuple(cushions),
-        tuple(interlayer),
-        activation,
-        float(np.linalg.norm(outputs[-1], axis=1).max()),
-        len(inputs),
-    )
+    largest = float(np.linalg.norm(outputs[-1], axis=1).max())
+    return Stability(tuple(cushions), tuple(interlayer), activation, largest, len(inputs))
 
 
-def stability_capacity(
-    facts: NetworkFacts, stability: Stability, gamma: float | None = None
-) -> BoundResult:
-    """Evaluate c^2 L^2 max ||f(x)||^2 sum 1 / (mu_l mu_{l->})^2, over gamma^2.
+class NoiseStability(MarginBound):
+    """c^2 L^2 max ||f(x)||^2 sum 1 / (mu_l mu_{l->})^2 over gamma^2, and theorem 4.1.
 
-    Parameters
-    ----------
-    facts : NetworkFacts
-    stability : Stability
-    gamma : float, optional
-        Margin; the smallest of the training set if None.
-
-    Returns
-    -------
-    BoundResult
-        Of quantity "capacity".
+    The bound is on the risk of the compressed network of
+    constant c^2 L^2 ln(n L h / delta) / (eps mu mu)^2 parameters with
+    eps^2 = gamma^2 / (2 max ||f||^2), each of so many bits.
     """
-    return capacity(
-        "Arora 2018",
-        facts,
-        _factors(facts, stability),
-        f"{SOURCE}, theorem 4.1",
-        gamma=gamma,
-        assumptions=(_sampled(facts, stability),),
-    )
 
+    name = "Arora 2018"
+    source = "Arora, Ge, Neyshabur, Zhang (2018)"
+    capacity_statement = "theorem 4.1"
 
-def stability_bound(
-    facts: NetworkFacts,
-    stability: Stability,
-    *,
-    gamma: float | None = None,
-    delta: float = 0.05,
-    constant: float = PROOF_CONSTANT,
-    bits: float = 32.0,
-) -> BoundResult:
-    """Bound the risk of the compressed network: theorem 4.1.
+    def __init__(
+        self, stability: Stability, constant: float = PROOF_CONSTANT, bits: float = 32.0
+    ) -> None:
+        self.stability, self.constant, self.bits = stability, constant, bits
 
-    Parameters
-    ----------
-    facts : NetworkFacts
-    stability : Stability
-    gamma : float, optional
-        Margin; `default_tau` of the training margins if None, moved down to a grid.
-    delta : float
-        Failure probability.
-    constant : float
-        Of the number of parameters, constant c^2 L^2 ln(n L h / delta) / (eps mu mu)^2 with
-        eps^2 = gamma^2 / (2 max ||f||^2).
-    bits : float
-        Of one parameter.
+    def norms(self, facts: NetworkFacts, variant: str) -> tuple[Term, ...]:
+        del variant
+        known = self.stability
+        logs = [
+            -2 * (safe_log(mu) + safe_log(to))
+            for mu, to in zip(known.cushions, known.interlayer, strict=True)
+        ]
+        return (
+            Term.of("c^2 L^2", (known.activation * facts.depth) ** 2, "activations and depth"),
+            Term("max||f(x)||^2", "logits", 2 * safe_log(known.output_norm)),
+            over_layers("sum 1/(mu_l mu_{l->})^2", logs, "noise that layers let through"),
+        )
 
-    Returns
-    -------
-    BoundResult
+    def capacity_conditions(self, facts: NetworkFacts) -> tuple[Assumption, ...]:
+        seen = self.stability.examples
+        name = "noise stability was measured on every training example"
+        status: AssumptionStatus = "holds" if seen >= facts.n else "unchecked"
+        return (Assumption(name, status, f"{seen} of {facts.n} examples"),)
 
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-    """
-    check_delta(delta, "stability_bound")
-    margin, share = grid_margin(facts, gamma)
-    n = facts.n
-    log_inverse = -2 * math.log(margin) if margin > 0 else math.inf
-    log_count = Term.made(
-        "q ln(r)",
-        PRODUCT,
-        (
-            Term.of("2 constant", 2 * constant, "constant of the proof"),
-            Term.of(
-                "ln(n L h/delta)", math.log(n * facts.depth * facts.width / delta), "projections"
+    def price(self, facts: NetworkFacts, margin: GridMargin, delta: float) -> tuple[Term, ...]:
+        """Nats of the compressed network, of which `bound` takes the root."""
+        projections = math.log(facts.n * facts.depth * facts.width / delta)
+        nats = Term.made(
+            "q ln(r)",
+            PRODUCT,
+            "nats of the compressed network",
+            Term.of("2 constant", 2 * self.constant, "constant of the proof"),
+            Term.of("ln(n L h/delta)", projections, "projections"),
+            *self.norms(facts, "paper"),
+            margin.inverse_square(),
+            Term.of("ln(r)", self.bits * math.log(2), f"{self.bits:g} bits a parameter"),
+            equation="theorem 4.1",
+        )
+        return (nats,)
+
+    def bound(
+        self, facts: NetworkFacts, *, gamma: float | None = None, delta: float = 0.05
+    ) -> BoundResult:
+        check_delta(delta, self.name)
+        margin = GridMargin.of(facts, gamma)
+        (nats,) = self.price(facts, margin, delta)
+        remembered = Assumption(
+            "the constant of the proof is at most its parameter", "unchecked", f"{self.constant:g}"
+        )
+        found = counting_bound(
+            facts.margins,
+            nats,
+            gamma=max(margin.gamma, 0.0),
+            delta=math.exp(math.log(delta) + margin.log_share),
+            name=self.name,
+            statement=f"theorem 2.1 with theorem 4.1 of {self.source}",
+            assumptions=(
+                *self.capacity_conditions(facts),
+                remembered,
+                facts.dense_layers(),
+                facts.no_biases(),
             ),
-            *_factors(facts, stability),
-            Term("1/gamma^2", "margin, on the grid", log_inverse),
-            Term.of("ln(r)", bits * math.log(2), f"{bits:g} bits a parameter"),
-        ),
-        "nats of the compressed network",
-        "theorem 4.1",
-    )
-    remembered = Assumption(
-        "the constant of the proof is at most its parameter", "unchecked", f"{constant:g}"
-    )
-    usable = margin if margin > 0 else 0.0
-    found = counting_bound(
-        facts.margins,
-        log_count,
-        gamma=usable,
-        delta=math.exp(math.log(delta) + share),
-        name="Arora 2018",
-        statement=f"theorem 2.1 with theorem 4.1 of {SOURCE}",
-        assumptions=(
-            _sampled(facts, stability),
-            remembered,
-            facts.dense_layers(),
-            facts.no_biases(),
-        ),
-    )
-    # all margins of the grid together fail with probability delta
-    return replace(found, delta=delta)
-
-
-def _factors(facts: NetworkFacts, stability: Stability) -> tuple[Term, ...]:
-    logs = [
-        -2 * (safe_log(mu) + safe_log(to))
-        for mu, to in zip(stability.cushions, stability.interlayer, strict=True)
-    ]
-    return (
-        Term.of("c^2 L^2", (stability.activation * facts.depth) ** 2, "activations and depth"),
-        Term("max||f(x)||^2", "logits", 2 * safe_log(stability.output_norm)),
-        sum_of("sum 1/(mu_l mu_{l->})^2", logs, "noise that layers let through"),
-    )
-
-
-def _sampled(facts: NetworkFacts, stability: Stability) -> Assumption:
-    name = "noise stability was measured on every training example"
-    said = f"{stability.examples} of {facts.n} examples"
-    return Assumption(name, "holds" if stability.examples >= facts.n else "unchecked", said)
+        )
+        # all margins of the grid together fail with probability delta
+        return replace(found, delta=delta)
 
 
 def _smallest(out: FloatArray, before: FloatArray, norm: float) -> float:
@@ -240,7 +180,7 @@ def _largest(out: FloatArray, after: FloatArray) -> float:
     return float(np.max(np.divide(above, below, out=np.ones_like(above), where=below > 0)))
 
 
-def _jacobians(matrices: list[FloatArray], outputs: list[NDArray[np.float64]]) -> list[float]:
+def _jacobians(matrices: list[FloatArray], outputs: list[FloatArray]) -> list[float]:
     """Interlayer cushions of one example, from every layer on."""
     depth, found = len(matrices), []
     for i in range(depth):

@@ -20,35 +20,22 @@ from prunable.errors import InputError
 AssumptionStatus = Literal["holds", "violated", "unchecked"]
 # "risk" bounds a probability of error; the others bound or measure something else.
 Quantity = Literal["risk", "capacity", "perturbation", "count", "share", "moment"]
-LogCombination = Callable[[Sequence[float]], float]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How terms make a value.
-
-    Attributes
-    ----------
-    name : str
-        Such as "sum".
-    log_combine : callable
-        Natural logarithms of the terms in, natural logarithm of the value out; -inf is zero
-        and +inf infinity.
-    """
+    """How terms make a value: logarithms of the terms in, logarithm of the value out."""
 
     name: str
-    log_combine: LogCombination = field(compare=False, repr=False)
+    log_combine: Callable[[Sequence[float]], float] = field(compare=False, repr=False)
 
     def __call__(self, terms: Sequence[Term]) -> float:
         """Combine terms; natural logarithm of the value."""
-        result = float(self.log_combine([term.log_value for term in terms]))
-        if math.isnan(result):
-            raise InputError.parameter(
-                "terms",
-                f"Rule {self.name!r}",
-                "combinable to a number",
-                f"{[term.log_value for term in terms]}",
-            )
+        logs = [term.log_value for term in terms]
+        result = float(self.log_combine(logs))
+        require(
+            not math.isnan(result), "terms", f"Rule {self.name!r}", "combinable to a number", logs
+        )
         return result
 
 
@@ -66,22 +53,10 @@ def _log_product(logs: Sequence[float]) -> float:
 SUM = Rule("sum", _log_sum)
 PRODUCT = Rule("product", _log_product)
 MAXIMUM = Rule("maximum", max)
-MINIMUM = Rule("minimum", min)
-FIRST = Rule("first", lambda logs: logs[0])
 
 
 def powers(*exponents: float) -> Rule:
-    """Make the rule of a product of powers, one exponent a term.
-
-    Parameters
-    ----------
-    *exponents : float
-        Of the terms, in their order; 0.5 is a square root, -1 a divisor.
-
-    Returns
-    -------
-    Rule
-    """
+    """Make the rule of a product of powers, one exponent a term: 0.5 a root, -1 a divisor."""
 
     def combine(logs: Sequence[float]) -> float:
         return _log_product([e * x for e, x in zip(exponents, logs, strict=True)])
@@ -91,27 +66,10 @@ def powers(*exponents: float) -> Rule:
 
 @dataclass(frozen=True)
 class Term:
-    """One named magnitude of a bound, >= 0.
+    """One named magnitude of a bound, >= 0, and the parts that `rule` makes it of.
 
-    Attributes
-    ----------
-    symbol : str
-        As in `docs/notation.md` or the source.
-    meaning : str
-        In words, with the unit.
-    log_value : float
-        Natural logarithm of the value: -inf is zero, +inf infinity.
-    equation : str
-        Where it comes from.
-    rule : Rule, optional
-        How `parts` make it.
-    parts : tuple of Term
-        What it is made of; empty for a term that is given.
-
-    Raises
-    ------
-    InputError
-        If `log_value` is NaN.
+    The symbol is that of `docs/notation.md` or the source, the meaning is in words with the
+    unit, and the natural logarithm is -inf for zero and +inf for infinity.
     """
 
     symbol: str
@@ -122,28 +80,18 @@ class Term:
     parts: tuple[Term, ...] = ()
 
     def __post_init__(self) -> None:
-        if math.isnan(self.log_value):
-            raise InputError.parameter(self.symbol, "Term", "a number", "NaN")
+        require(not math.isnan(self.log_value), self.symbol, "Term", "a number", "NaN")
 
     @classmethod
     def of(cls, symbol: str, value: float, meaning: str, equation: str = "") -> Term:
-        """Make a term of a value.
-
-        Raises
-        ------
-        InputError
-            If `value` is negative or NaN.
-        """
-        if not value >= 0:
-            raise InputError.parameter(symbol, "Term", ">= 0", value)
+        """Make a term of a value >= 0."""
+        require(value >= 0, symbol, "Term", ">= 0", value)
         return cls(symbol, meaning, safe_log(value), equation)
 
     @classmethod
-    def made(
-        cls, symbol: str, rule: Rule, parts: Sequence[Term], meaning: str, equation: str = ""
-    ) -> Term:
+    def made(cls, symbol: str, rule: Rule, meaning: str, *parts: Term, equation: str = "") -> Term:
         """Make a term of other terms."""
-        return cls(symbol, meaning, rule(parts), equation, rule, tuple(parts))
+        return cls(symbol, meaning, rule(parts), equation, rule, parts)
 
     @property
     def value(self) -> float:
@@ -167,17 +115,8 @@ class Term:
 class Assumption:
     """One condition of a bound, and whether it holds here.
 
-    Attributes
-    ----------
-    name : str
-        The condition.
-    status : {"holds", "violated", "unchecked"}
-    evidence : str
-        The numbers looked at, or why it was not checked.
-    excess : float, optional
-        By how much it is missed if violated; inf if by no finite amount.
-    unit : {"factor", "difference"}
-        A factor is given as its natural logarithm.
+    The evidence is the numbers looked at, or why it was not checked. The excess is by how much
+    a violated one is missed: inf if by no finite amount, a logarithm if the unit is a factor.
     """
 
     name: str
@@ -185,6 +124,20 @@ class Assumption:
     evidence: str
     excess: float | None = None
     unit: Literal["factor", "difference"] = "difference"
+
+    @classmethod
+    def decided(
+        cls,
+        holds: bool,
+        name: str,
+        evidence: str,
+        excess: float | None = None,
+        unit: Literal["factor", "difference"] = "difference",
+    ) -> Assumption:
+        """Make an assumption that was checked; the excess counts only if it is violated."""
+        if holds:
+            return cls(name, "holds", evidence)
+        return cls(name, "violated", evidence, excess, unit)
 
     @property
     def by(self) -> str:
@@ -213,48 +166,33 @@ def at_most(
 ) -> Assumption:
     """Check that a magnitude is at most a limit, both given as natural logarithms.
 
-    Parameters
-    ----------
-    name : str
-        The condition.
-    log_value, log_limit : float
-    evidence : str
-        What to say before the two numbers.
-    strict : bool
-        Whether equality violates.
+    The evidence is what to say before the two numbers; if `strict`, equality violates.
     """
-    holds = log_value < log_limit if strict else log_value <= log_limit
-    sign = "<" if strict else "<="
-    said = (
-        f"{evidence + ': ' if evidence else ''}{show(log_value)}, needed {sign} {show(log_limit)}"
-    )
-    if holds:
-        return Assumption(name, "holds", said)
     excess = 0.0 if log_value == log_limit else log_value - log_limit
-    return Assumption(name, "violated", said, excess, "factor")
+    return _compared(name, log_value, log_limit, excess, evidence, "<" if strict else "<=")
 
 
 def at_least(
     name: str, log_value: float, log_limit: float, evidence: str = "", *, strict: bool = False
 ) -> Assumption:
     """Check that a magnitude is at least a limit; as `at_most`."""
-    holds = log_value > log_limit if strict else log_value >= log_limit
-    sign = ">" if strict else ">="
-    said = (
-        f"{evidence + ': ' if evidence else ''}{show(log_value)}, needed {sign} {show(log_limit)}"
-    )
-    if holds:
-        return Assumption(name, "holds", said)
     excess = 0.0 if log_value == log_limit else log_limit - log_value
-    return Assumption(name, "violated", said, excess, "factor")
+    return _compared(name, log_value, log_limit, excess, evidence, ">" if strict else ">=")
+
+
+def _compared(
+    name: str, log_value: float, log_limit: float, excess: float, evidence: str, sign: str
+) -> Assumption:
+    before = f"{evidence}: " if evidence else ""
+    said = f"{before}{show(log_value)}, needed {sign} {show(log_limit)}"
+    holds = excess < 0 or (excess == 0 and sign.endswith("="))
+    return Assumption.decided(holds, name, said, excess, "factor")
 
 
 def positive(name: str, value: float, evidence: str = "") -> Assumption:
     """Check that a signed number is above zero; the excess is the difference."""
     said = f"{evidence + ': ' if evidence else ''}{value:.4g}, needed > 0"
-    if value > 0:
-        return Assumption(name, "holds", said)
-    return Assumption(name, "violated", said, abs(value))
+    return Assumption.decided(value > 0, name, said, abs(value))
 
 
 @dataclass(frozen=True)
@@ -263,24 +201,18 @@ class BoundResult:
 
     Attributes
     ----------
-    name : str
-        Which bound.
-    terms : tuple of Term
-    rule : Rule
-        How the terms make the value.
-    assumptions : tuple of Assumption
-    source : str
+    source
         Paper and statement.
-    n : int, optional
+    n
         Examples the bound speaks about; None where none enter.
-    delta : float, optional
+    delta
         Probability with which the statement may fail, all of its parts together; at 1 or
         more it says nothing. None for statements that cannot fail.
-    quantity : str
+    quantity
         What is bounded; only a "risk" is a bound on a probability of error.
-    variant : str
+    variant
         "paper", "authors-code", or another named reading.
-    about : str
+    about
         Which network it speaks of.
     """
 
@@ -322,13 +254,7 @@ class BoundResult:
         return all(a.status == "holds" for a in self.assumptions)
 
     def term(self, symbol: str) -> Term:
-        """Find a term, or a part of one, by its symbol.
-
-        Raises
-        ------
-        KeyError
-            If there is none.
-        """
+        """Find a term, or a part of one, by its symbol; KeyError if there is none."""
         open_terms = list(self.terms)
         while open_terms:
             found = open_terms.pop(0)
@@ -357,29 +283,15 @@ class BoundResult:
 
 
 def combine(terms: Sequence[Term], rule: Rule) -> float:
-    """Combine terms by a rule.
-
-    Parameters
-    ----------
-    terms : sequence of Term
-    rule : Rule
-
-    Returns
-    -------
-    float
-        Natural logarithm of the value.
-    """
+    """Combine terms by a rule; natural logarithm of the value."""
     return rule(terms)
 
 
 def number(log_value: float) -> dict[str, float | None]:
-    """Show a magnitude as JSON.
+    """Show a magnitude as JSON, by "value" and "log_value".
 
-    Returns
-    -------
-    dict
-        "value" and "log_value". Zero has no logarithm, and a value beyond the doubles only its
-        logarithm; infinity has neither.
+    Zero has no logarithm, and a value beyond the doubles only its logarithm; infinity has
+    neither.
     """
     value = safe_exp(log_value)
     return {
@@ -401,6 +313,13 @@ def safe_exp(log_value: float) -> float:
         return math.inf
 
 
+def log_expm1(x: float) -> float:
+    """log(exp(x) - 1) for x >= 0, without overflow; -inf at 0."""
+    if x <= 0:
+        return -math.inf
+    return math.log(math.expm1(x)) if x < 30 else x + math.log1p(-math.exp(-x))
+
+
 def show(log_value: float) -> str:
     """Write a magnitude with four digits, as a power of ten if it is huge or tiny."""
     if not math.isfinite(log_value):
@@ -411,57 +330,50 @@ def show(log_value: float) -> str:
     return f"{math.exp(log_value - exponent * math.log(10)):.3f}e{exponent:+d}"
 
 
-def check_n(n: int, where: str) -> int:
-    """Check a number of examples.
+def require(
+    holds: bool, param: str, where: str, constraint: str, value: object, action: str = ""
+) -> None:
+    """Refuse a parameter that breaks a constraint; see `InputError.parameter`."""
+    if not holds:
+        raise InputError.parameter(param, where, constraint, value, action)
 
-    Raises
-    ------
-    InputError
-        If it is no positive integer.
-    """
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise InputError.parameter(
-            "n", where, "a positive integer", n, "The training set must not be empty."
-        )
+
+def check_n(n: int, where: str) -> int:
+    """Check a number of examples: a positive integer."""
+    whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
+    action = "The training set must not be empty."
+    require(whole and n >= 1, "n", where, "a positive integer", n, action)
     return int(n)
 
 
 def check_delta(delta: float, where: str, name: str = "delta") -> float:
-    """Check a failure probability.
-
-    Raises
-    ------
-    InputError
-        If it is not inside (0, 1).
-    """
-    if not 0 < delta < 1:
-        raise InputError.parameter(
-            name, where, "inside (0, 1)", delta, "0.05 means that the bound holds 19 times of 20."
-        )
+    """Check a failure probability, inside (0, 1)."""
+    action = "0.05 means that the bound holds 19 times of 20."
+    require(0 < delta < 1, name, where, "inside (0, 1)", delta, action)
     return float(delta)
 
 
 def check_share(value: float, name: str, where: str) -> float:
-    """Check a probability, risk or share.
-
-    Raises
-    ------
-    InputError
-        If it is not inside [0, 1].
-    """
-    if not 0 <= value <= 1:
-        raise InputError.parameter(name, where, "inside [0, 1]", value)
+    """Check a probability, risk or share, inside [0, 1]."""
+    require(0 <= value <= 1, name, where, "inside [0, 1]", value)
     return float(value)
 
 
 def check_positive(value: float, name: str, where: str, action: str = "") -> float:
-    """Check a scale, a norm or a factor.
-
-    Raises
-    ------
-    InputError
-        If it is not positive and finite.
-    """
-    if not 0 < value < math.inf:
-        raise InputError.parameter(name, where, "positive and finite", value, action)
+    """Check a scale, a norm or a factor."""
+    require(0 < value < math.inf, name, where, "positive and finite", value, action)
     return float(value)
+
+
+def check_finite(value: float, name: str, where: str) -> float:
+    """Check a magnitude that may be zero."""
+    require(0 <= value < math.inf, name, where, "finite and >= 0", value)
+    return float(value)
+
+
+def check_layers(where: str, **values: Sequence[object]) -> None:
+    """Check that there is a layer, and that each named sequence has one entry a layer."""
+    (first, some), *others = values.items()
+    lengths = [len(entries) for entries in values.values()]
+    alike = f"one number a layer, as {' and '.join(name for name, _ in others)}"
+    require(len(some) > 0 and len(set(lengths)) == 1, first, where, alike, lengths)

@@ -7,49 +7,26 @@ from collections.abc import Callable, Sequence
 
 from scipy.special import bdtr, betaln
 
-from prunable.certify.bounds.base import Rule, check_n, safe_exp, safe_log
-from prunable.errors import InputError
+from prunable.certify.bounds.base import Rule, check_n, require, safe_exp, safe_log
 
 _BISECTIONS = 200
 _MAX_FRACTIONS = 100_000
 
 
 def check_counts(errors: int, n: int, where: str) -> None:
-    """Refuse an empty sample and impossible numbers of errors.
-
-    Raises
-    ------
-    InputError
-        If not 0 <= errors <= n with n >= 1.
-    """
+    """Refuse an empty sample and impossible numbers of errors."""
     check_n(n, where)
-    if not 0 <= errors <= n:
-        raise InputError.parameter("errors", where, f"between 0 and n = {n}", errors)
+    require(0 <= errors <= n, "errors", where, f"between 0 and n = {n}", errors)
 
 
 def log_binomial_cdf(k: int, n: int, p: float) -> float:
-    """log P[Bin(n, p) <= k].
+    """log P[Bin(n, p) <= k]; -inf only where the probability is 0.
 
-    Parameters
-    ----------
-    k, n : int
-        0 <= k <= n, n >= 1.
-    p : float
-        In [0, 1].
-
-    Returns
-    -------
-    float
-        Natural logarithm; -inf only where the probability is 0.
-
-    Notes
-    -----
     Above the mean the continued fraction of the incomplete beta function converges in a few
     steps, and its factor is a sum of logarithms (Abramowitz and Stegun 26.5.8).
     """
     check_counts(k, n, "log_binomial_cdf")
-    if not 0 <= p <= 1:
-        raise InputError.parameter("p", "log_binomial_cdf", "in [0, 1]", p)
+    require(0 <= p <= 1, "p", "log_binomial_cdf", "in [0, 1]", p)
     if k == n or p == 0:
         return 0.0
     if p == 1:
@@ -83,28 +60,15 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
 
 
 def binomial_upper(errors: int, n: int, log_delta: float) -> float:
-    """Largest p under which so few errors have probability delta or more.
+    """Largest p under which so few errors among n have probability delta or more.
 
-    Parameters
-    ----------
-    errors, n : int
-        Errors among n independent examples.
-    log_delta : float
-        Natural logarithm of delta, negative; may be far below -745.
-
-    Returns
-    -------
-    float
-        sup {p : P[Bin(n, p) <= errors] >= delta}, the one-sided upper confidence limit of
-        Clopper and Pearson (1934), rounded up; 1 if every example is an error.
-
-    Raises
-    ------
-    InputError
-        If counts are impossible, or `log_delta` is not finite and negative.
+    sup {p : P[Bin(n, p) <= errors] >= delta}, the one-sided upper confidence limit of Clopper
+    and Pearson (1934), rounded up; 1 if every example is an error. `log_delta` may be far
+    below -745.
     """
-    check_counts(errors, n, "binomial_upper")
-    _check_log_delta("binomial_upper", log_delta)
+    where = "binomial_upper"
+    check_counts(errors, n, where)
+    require(-math.inf < log_delta < 0, "log_delta", where, "finite and negative", log_delta)
     if errors == n:
         return 1.0
     if errors == 0:
@@ -114,8 +78,8 @@ def binomial_upper(errors: int, n: int, log_delta: float) -> float:
 
 def kl_bernoulli(q: float, p: float) -> float:
     """kl(q || p) = q ln(q/p) + (1-q) ln((1-q)/(1-p)) in nats, for q and p in [0, 1]."""
-    if not (0 <= q <= 1 and 0 <= p <= 1):
-        raise InputError.parameter("q, p", "kl_bernoulli", "in [0, 1]", f"{q}, {p}")
+    shares = 0 <= q <= 1 and 0 <= p <= 1
+    require(shares, "q, p", "kl_bernoulli", "in [0, 1]", f"{q}, {p}")
     total = 0.0
     for mass, other in ((q, p), (1 - q, 1 - p)):
         if mass > 0:
@@ -126,29 +90,9 @@ def kl_bernoulli(q: float, p: float) -> float:
 
 
 def kl_upper(q: float, budget: float) -> float:
-    """kl^-1(q | c) = sup {p : kl(q || p) <= c}.
-
-    Parameters
-    ----------
-    q : float
-        Empirical risk in [0, 1].
-    budget : float
-        c >= 0 in nats.
-
-    Returns
-    -------
-    float
-        In [q, 1], rounded up.
-
-    Raises
-    ------
-    InputError
-        If `q` is outside [0, 1] or `budget` is negative or NaN.
-    """
-    if not 0 <= q <= 1:
-        raise InputError.parameter("q", "kl_upper", "in [0, 1]", q)
-    if not budget >= 0:
-        raise InputError.parameter("budget", "kl_upper", "at least 0", budget)
+    """kl^-1(q | c) = sup {p : kl(q || p) <= c}, rounded up, for a budget of c >= 0 nats."""
+    require(0 <= q <= 1, "q", "kl_upper", "in [0, 1]", q)
+    require(budget >= 0, "budget", "kl_upper", "at least 0", budget)
     if q == 1 or budget == math.inf:
         return 1.0
     if q == 0:
@@ -182,8 +126,3 @@ def _last_true(holds: Callable[[float], bool], low: float) -> float:
             break
         low, high = (middle, high) if holds(middle) else (low, middle)
     return high
-
-
-def _check_log_delta(where: str, log_delta: float) -> None:
-    if not -math.inf < log_delta < 0:
-        raise InputError.parameter("log_delta", where, "finite and negative", log_delta)

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from prunable.certify.bounds.base import BoundResult
 
+# The bound on a risk that belongs to a capacity, where the names differ.
+BOUND_OF = {
+    "parameter count, dense": "parameter counting, dense",
+    "parameter count, kept": "parameter counting, kept",
+    "parameter count, sketch": "sketched pruned network",
+}
+
 
 @dataclass(frozen=True)
-class Row:
+class Compared:
     """One method in every convention, as natural logarithms.
 
-    Attributes
-    ----------
-    name, variant : str
-    log_capacity : float
-        Of the raw capacity, or of the number of parameters.
-    log_rate : float
-        Of sqrt(capacity / n).
-    log_bound : float, optional
-        Of the bound with all constants; None if there is none.
-    vacuous : bool, optional
-        Of that bound.
+    They are those of the raw capacity or number of parameters, of sqrt(capacity / n), and of the
+    bound with all constants, None if there is none.
     """
 
     name: str
@@ -41,41 +39,16 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """Show as JSON; infinite numbers are null."""
-
-        def finite(value: float | None) -> float | None:
-            return value if value is not None and math.isfinite(value) else None
-
         return {
-            "name": self.name,
-            "variant": self.variant,
-            "log_capacity": finite(self.log_capacity),
-            "log_rate": finite(self.log_rate),
-            "log_bound": finite(self.log_bound),
-            "vacuous": self.vacuous,
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in asdict(self).items()
         }
 
 
-# The bound on a risk that belongs to a capacity, where the names differ.
-BOUND_OF = {
-    "parameter count, dense": "parameter counting, dense",
-    "parameter count, kept": "parameter counting, kept",
-    "parameter count, sketch": "sketched pruned network",
-}
+def like_with_like(results: Sequence[BoundResult]) -> tuple[Compared, ...]:
+    """Line up capacities with their bounds, such as `all_bounds` returns, by increasing rate.
 
-
-def like_with_like(results: Sequence[BoundResult]) -> tuple[Row, ...]:
-    """Line up capacities with their bounds.
-
-    Parameters
-    ----------
-    results : sequence of BoundResult
-        Such as `all_bounds` returns. Where a bound has several variants, that of the paper
-        with all its factors counts.
-
-    Returns
-    -------
-    tuple of Row
-        One a capacity, by increasing rate.
+    Where a bound has several variants, that of the paper with all its factors counts.
     """
     risks: dict[str, BoundResult] = {}
     for result in results:
@@ -89,7 +62,7 @@ def like_with_like(results: Sequence[BoundResult]) -> tuple[Row, ...]:
         proven = result.variant == "paper"
         bound = risks.get(BOUND_OF.get(result.name, result.name)) if proven else None
         rows.append(
-            Row(
+            Compared(
                 result.name,
                 result.variant,
                 result.log_value,

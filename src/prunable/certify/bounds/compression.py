@@ -1,4 +1,4 @@
-"""What layer-wise pruning does to a network, and the conditions of the 2021 bounds.
+"""What layer-wise pruning does to a network, and what else the 2021 bounds are told.
 
 Barsbey et al. (2021), hypothesis H1 and theorem 5.
 """
@@ -8,12 +8,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.base import Assumption, at_least, at_most, safe_log
-from prunable.certify.bounds.facts import check_margins
-from prunable.errors import InputError
+from prunable.certify.bounds.base import (
+    Assumption,
+    at_least,
+    at_most,
+    check_delta,
+    check_finite,
+    check_layers,
+    check_positive,
+    require,
+    safe_log,
+)
+from prunable.certify.bounds.facts import (
+    RELU_WITHOUT_BIASES,
+    FloatArray,
+    check_margins,
+    default_tau,
+)
 
 
 @dataclass(frozen=True)
@@ -22,19 +35,12 @@ class Compression:
 
     Attributes
     ----------
-    sizes : tuple of int
-        Weights d_l of each layer.
-    kept : tuple of int
-        Weights kept of each layer.
-    errors : tuple of float
-        ||w_hat_l - w_l|| / ||w_l||, Frobenius.
-    epsilon : float, optional
+    sizes, kept
+        Weights d_l of each layer, and those kept.
+    errors
+        ||w_hat_l - w_l|| / ||w_l|| of each layer, Frobenius.
+    epsilon
         The relative error that hypothesis H1 claims; the largest of `errors` if None.
-
-    Raises
-    ------
-    InputError
-        If counts or errors are out of range.
     """
 
     sizes: tuple[int, ...]
@@ -43,16 +49,12 @@ class Compression:
     epsilon: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.sizes or not len(self.sizes) == len(self.kept) == len(self.errors):
-            raise InputError.parameter(
-                "sizes", "Compression", "one number a layer, as kept and errors", len(self.sizes)
-            )
+        where = "Compression"
+        check_layers(where, sizes=self.sizes, kept=self.kept, errors=self.errors)
         for size, kept in zip(self.sizes, self.kept, strict=True):
-            if not 0 <= kept <= size or size < 1:
-                raise InputError.parameter("kept", "Compression", f"in [0, {size}]", kept)
-        for error in (*self.errors, *(() if self.epsilon is None else (self.epsilon,))):
-            if not 0 <= error < math.inf:
-                raise InputError.parameter("errors", "Compression", "finite and >= 0", error)
+            require(0 <= kept <= size and size >= 1, "kept", where, f"in [0, {size}]", kept)
+        for error in (*self.errors, self.claimed):
+            check_finite(error, "errors", where)
 
     @property
     def depth(self) -> int:
@@ -85,52 +87,92 @@ class Compression:
         )
 
 
-def sample_assumptions(n: int, layers: int) -> tuple[Assumption, ...]:
-    """Sizes of the sample that theorem 5 needs."""
-    ratio = math.log(n / math.log(n))
-    return (
-        at_least("n/log(n) > 10 L", ratio, math.log(10 * layers), strict=True),
-        at_least("n >= 16", math.log(n), math.log(16)),
-        Assumption(
-            "ReLU network without biases",
-            "unchecked",
-            "the form of the network is the caller's word",
-        ),
-    )
+class Observed:
+    """What the bounds of 2021 are told of a dense network that can be pruned.
 
-
-def norm_assumption(norm: float, radius: float, delta: float, given: bool) -> Assumption:
-    """P(||w|| > R) <= delta, of which one network shows only whether it is inside."""
-    name = "P(||w|| > R) <= delta"
-    if norm > radius * (1 + 1e-12):
-        said = f"this network has norm {norm:.4g}, R is {radius:.4g}"
-        return Assumption(name, "violated", said, math.log(norm / radius), "factor")
-    said = f"norm {norm:.4g} <= R = {radius:.4g}, delta = {delta:g}"
-    if not given:
-        said += "; R is the norm of this one network"
-    return Assumption(name, "unchecked", said)
-
-
-def tau_choice(tau: float | None) -> Assumption:
-    """Whether the margin was chosen before the data, as the theorems ask."""
-    name = "tau was chosen before the data"
-    if tau is None:
-        return Assumption(name, "violated", "tau is a quantile of the training margins")
-    return Assumption(name, "unchecked", f"tau = {tau:.4g} was given")
-
-
-def default_tau(margins: ArrayLike) -> float:
-    """The margin that bounds are evaluated at: the smallest if positive, else a positive quantile.
-
-    Returns
-    -------
-    float
-        The first positive of the margins' minimum, 1 %, 5 %, 10 %, 25 % and 50 % quantiles and
-        maximum; 1 if no margin is positive.
+    Parameters
+    ----------
+    margins : (n,) array
+        Of the dense network on the training set, two or more.
+    input_norm
+        B, the largest norm of an input.
+    tau
+        Width of the ramp, chosen before the data; `default_tau` of the margins if None.
     """
-    array = check_margins(margins, "default_tau")
-    for q in (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0):
-        value = float(np.quantile(array, q, method="lower"))
-        if value > 0:
-            return value
-    return 1.0
+
+    def __init__(
+        self,
+        margins: ArrayLike,
+        compression: Compression,
+        *,
+        input_norm: float,
+        tau: float | None = None,
+    ) -> None:
+        where = "Observed"
+        self.margins: FloatArray = check_margins(margins, where)
+        self.compression = compression
+        self.input_norm = check_positive(input_norm, "input_norm", where)
+        self.n = self.margins.size
+        require(self.n >= 2, "margins", where, "2 examples or more", self.n)
+        name = "tau was chosen before the data"
+        if tau is None:
+            self.tau = default_tau(self.margins)
+            said = "tau is a quantile of the training margins"
+            self.choice = Assumption(name, "violated", said)
+        else:
+            self.tau = check_positive(tau, "tau", where)
+            self.choice = Assumption(name, "unchecked", f"tau = {tau:.4g} was given")
+
+    @property
+    def log_ratio(self) -> float:
+        """Natural logarithm of n / log(n)."""
+        return math.log(self.n / math.log(self.n))
+
+    def sample_assumptions(self) -> tuple[Assumption, ...]:
+        """Sizes of the sample that theorem 5 needs."""
+        layers = self.compression.depth
+        return (
+            at_least("n/log(n) > 10 L", self.log_ratio, math.log(10 * layers), strict=True),
+            at_least("n >= 16", math.log(self.n), math.log(16)),
+            RELU_WITHOUT_BIASES,
+        )
+
+
+@dataclass(frozen=True)
+class NormBound:
+    """R(delta), which the norm of all weights exceeds with probability `delta`.
+
+    Attributes
+    ----------
+    norm
+        ||w|| of the network at hand, all layers together.
+    delta
+        In (0, 1).
+    known
+        R(delta); `norm` if None, an assumption that cannot be checked on one network.
+    """
+
+    norm: float
+    delta: float = 0.05
+    known: float | None = None
+
+    def __post_init__(self) -> None:
+        check_delta(self.delta, "NormBound")
+        check_positive(self.norm, "norm", "NormBound", "A network of zeros has no bound.")
+        check_positive(self.radius, "known", "NormBound")
+
+    @property
+    def radius(self) -> float:
+        """R(delta)."""
+        return self.norm if self.known is None else self.known
+
+    def assumption(self) -> Assumption:
+        """P(||w|| > R) <= delta, of which one network shows only whether it is inside."""
+        name, norm, radius = "P(||w|| > R) <= delta", self.norm, self.radius
+        if norm > radius * (1 + 1e-12):
+            said = f"this network has norm {norm:.4g}, R is {radius:.4g}"
+            return Assumption(name, "violated", said, math.log(norm / radius), "factor")
+        said = f"norm {norm:.4g} <= R = {radius:.4g}, delta = {self.delta:g}"
+        if self.known is None:
+            said += "; R is the norm of this one network"
+        return Assumption(name, "unchecked", said)

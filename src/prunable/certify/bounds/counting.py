@@ -15,12 +15,12 @@ from prunable.certify.bounds.base import (
     Term,
     at_most,
     check_delta,
+    check_finite,
     powers,
     safe_log,
 )
-from prunable.certify.bounds.facts import check_margins, margin_loss
+from prunable.certify.bounds.facts import check_margins, margin_loss_term
 from prunable.certify.bounds.pruning_moments import SOURCE
-from prunable.errors import InputError
 
 
 def compression_bound(
@@ -38,58 +38,47 @@ def compression_bound(
 
     Parameters
     ----------
-    margins : array_like, shape (n,)
-        Of the original network on the training set.
-    parameters : float
+    margins, delta, constant
+        See `counting_bound`.
+    parameters
         q >= 0, of the compressed network.
-    log_levels : float
+    log_levels
         Natural logarithm of r, the values each can take; >= 0.
-    gamma : float
+    gamma
         Margin, >= 0: what compression may do to a logit.
-    delta : float
-        Failure probability.
-    deviation : float, optional
+    deviation
         What compression does to a logit of a training example at most, if measured.
-    tolerance : {1, 2}
+    tolerance
         A change of each logit by gamma changes a margin by 2 gamma: the paper asks for 1.
-    constant : float, optional
-        Of O(.), in constant sqrt(q ln r / n), as the paper states it; if None, the statement is
-        proven: sqrt((q ln r + ln(1/delta)) / (2 n)).
-
-    Returns
-    -------
-    BoundResult
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
     """
     where = "compression_bound"
-    if not 0 <= parameters < math.inf:
-        raise InputError.parameter("parameters", where, "finite and >= 0", parameters)
-    if not 0 <= log_levels < math.inf:
-        raise InputError.parameter("log_levels", where, "finite and >= 0", log_levels)
     log_count = Term.made(
         "q ln(r)",
         PRODUCT,
-        (
-            Term.of("q", parameters, "parameters of the compressed network"),
-            Term.of("ln(r)", log_levels, "nats of one parameter"),
-        ),
         "nats of a network",
-        "theorem 3.1",
+        Term.of(
+            "q",
+            check_finite(parameters, "parameters", where),
+            "parameters of the compressed network",
+        ),
+        Term.of("ln(r)", check_finite(log_levels, "log_levels", where), "nats of one parameter"),
+        equation="theorem 3.1",
     )
-    close = _compressible(deviation, gamma, tolerance)
-    return _counted(
+    name, allowed = "logits of training examples change by at most gamma", gamma
+    if tolerance == 1:
+        name, allowed = f"{name}/2", gamma / 2
+    close = Assumption(name, "unchecked", "the change was not measured")
+    if deviation is not None:
+        close = at_most(name, safe_log(deviation), safe_log(allowed), "largest change")
+    return counting_bound(
         margins,
         log_count,
-        tolerance * gamma,
-        delta,
-        constant,
-        "compression",
-        "theorem 3.1",
-        (close,),
+        gamma=tolerance * gamma,
+        delta=delta,
+        name="compression",
+        statement="theorem 3.1",
+        assumptions=(close,),
+        constant=constant,
     )
 
 
@@ -104,78 +93,44 @@ def counting_bound(
     assumptions: tuple[Assumption, ...] = (),
     constant: float | None = None,
 ) -> BoundResult:
-    """Bound the risk of one of J networks fixed before the data: theorem D.1.
+    """R^_gamma + sqrt((ln J + ln(1/delta)) / (2 n)) for one of J networks fixed before the data.
+
+    It is theorem D.1.
 
     Parameters
     ----------
-    margins : array_like, shape (n,)
+    margins : (n,) array
         Of the original network on the training set.
-    log_count : float or Term
+    log_count
         ln J, >= 0.
-    gamma : float
+    gamma
         Margin that the compression may use up, >= 0.
-    delta : float
-        Failure probability.
     name, statement, assumptions
         Of the result.
-    constant : float, optional
-        See `compression_bound`.
-
-    Returns
-    -------
-    BoundResult
-        R^_gamma + sqrt((ln J + ln(1/delta)) / (2 n)).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    constant
+        Of O(.), in constant sqrt(q ln r / n), as the paper states it; if None, the statement is
+        proven: sqrt((q ln r + ln(1/delta)) / (2 n)).
     """
-    if not isinstance(log_count, Term):
-        log_count = Term.of("ln(J)", log_count, "nats of a network", "theorem D.1")
-    return _counted(margins, log_count, gamma, delta, constant, name, statement, assumptions)
-
-
-def _counted(
-    margins: ArrayLike,
-    log_count: Term,
-    gamma: float,
-    delta: float,
-    constant: float | None,
-    name: str,
-    statement: str,
-    assumptions: tuple[Assumption, ...],
-) -> BoundResult:
     checked = check_margins(margins, name)
     n = checked.size
     check_delta(delta, name)
-    if not 0 <= gamma < math.inf:
-        raise InputError.parameter("gamma", name, "finite and >= 0", gamma)
-    empirical = Term.of(
-        "R^_gamma", margin_loss(checked, gamma), f"share of training margins up to {gamma:.4g}"
-    )
+    check_finite(gamma, "gamma", name)
+    if not isinstance(log_count, Term):
+        log_count = Term.of("ln(J)", log_count, "nats of a network", "theorem D.1")
+    nats, fixed = log_count, constant_taken(constant or 0.0)
     if constant is None:
-        nats = Term.made(
-            "ln(J)+ln(1/delta)",
-            SUM,
-            (log_count, Term.of("ln(1/delta)", math.log(1 / delta), f"delta = {delta:g}")),
-            "nats paid",
-            "theorem D.1",
-        )
-        parts = [nats, Term.of("2n", 2 * n, f"n = {n} examples")]
-        rule = powers(0.5, -0.5)
+        confidence = Term.of("ln(1/delta)", math.log(1 / delta), f"delta = {delta:g}")
+        parts = (log_count, confidence)
+        nats = Term.made("ln(J)+ln(1/delta)", SUM, "nats paid", *parts, equation="theorem D.1")
         fixed = Assumption(
             "the networks counted were fixed before the data", "unchecked", "a promise"
         )
-    else:
-        scale = Term.of("c", constant, "constant of O(.)")
-        parts = [scale, log_count, Term.of("n", n, "examples")]
-        rule = powers(1, 0.5, -0.5)
-        fixed = Assumption("the constant of O(.) is known", "violated", f"{constant:g} taken")
-    complexity = Term.made("complexity", rule, parts, "price of generalization", statement)
     return BoundResult(
         name,
-        (empirical, complexity),
+        (
+            margin_loss_term(checked, gamma, "training margins up to"),
+            root_of(nats, n, statement, constant),
+        ),
         SUM,
         (*assumptions, fixed),
         f"{SOURCE}, {statement}",
@@ -185,11 +140,15 @@ def _counted(
     )
 
 
-def _compressible(deviation: float | None, gamma: float, tolerance: int) -> Assumption:
-    name = "logits of training examples change by at most gamma"
-    if tolerance == 1:
-        name += "/2"
-    if deviation is None:
-        return Assumption(name, "unchecked", "the change was not measured")
-    allowed = gamma / 2 if tolerance == 1 else gamma
-    return at_most(name, safe_log(deviation), safe_log(allowed), "largest change")
+def root_of(nats: Term, n: int, statement: str = "", constant: float | None = None) -> Term:
+    """Make the price of generalization: sqrt(nats / (2 n)), or constant sqrt(nats / n)."""
+    rule, parts = powers(0.5, -0.5), [nats, Term.of("2n", 2 * n, f"n = {n} examples")]
+    if constant is not None:
+        scale = Term.of("c", constant, "constant of O(.)")
+        rule, parts = powers(1, 0.5, -0.5), [scale, nats, Term.of("n", n, "examples")]
+    return Term.made("complexity", rule, "price of generalization", *parts, equation=statement)
+
+
+def constant_taken(constant: float) -> Assumption:
+    """The constant of O(.) that a theorem leaves open."""
+    return Assumption("the constant of O(.) is known", "violated", f"{constant:g} taken")

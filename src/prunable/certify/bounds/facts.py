@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.certify.bounds.base import Assumption, positive, safe_log
-from prunable.errors import InputError
+from prunable.certify.bounds.base import Assumption, Term, positive, require, safe_log
 
 FloatArray = NDArray[np.float64]
+
+_WORD = "the form of the network is the caller's word"
+RELU = Assumption("ReLU network", "unchecked", _WORD)
+RELU_WITHOUT_BIASES = Assumption("ReLU network without biases", "unchecked", _WORD)
 
 
 @dataclass(frozen=True)
@@ -20,34 +23,31 @@ class LayerFacts:
 
     Attributes
     ----------
-    name : str
-    inputs, outputs : int
+    inputs, outputs
         Dimensions of the map; for a convolution those of its feature maps.
-    weights : int
+    weights
         Free parameters: entries of a dense matrix, of the kernels of a convolution.
-    kept : int
+    kept
         Parameters that are not zero.
-    spectral, frobenius : float
+    spectral, frobenius
         Norms of the map.
-    rows_21 : float
+    rows_21
         Sum over outputs of the Euclidean norm of their row: ||A^T||_{2,1} of Bartlett 2017.
-    columns_12 : float
+    columns_12
         Euclidean norm of the l1 norms of the columns: ||A||_{1,2}.
-    max_abs : float
-        Largest absolute weight.
-    mean, variance, excess_kurtosis : float
+    mean, variance, excess_kurtosis
         Of the parameters, the variance about the mean; kurtosis 0 is Gaussian.
-    matrix_shape : tuple of int
+    matrix_shape
         (d1, d2) of the stored weight matrix, whose entries are pruned.
-    dense : bool
+    dense
         Whether the map is the stored matrix itself.
-    change_spectral, change_frobenius : float
+    change_spectral, change_frobenius
         Norms of pruned minus dense map; 0 if nothing was pruned.
-    pruned_kept : int
+    pruned_kept
         Parameters that pruning left; `kept` if nothing was pruned.
-    row_count, column_count : int
+    row_count, column_count
         Largest number of non-zeros in a row and in a column of the pruned matrix.
-    contraction : float, optional
+    contraction
         max ||A x|| / (||A||_2 ||x||) over the training inputs of the layer; None if it was not
         measured.
     """
@@ -79,6 +79,11 @@ class LayerFacts:
         """||pruned - dense||_F / ||dense||_F of the parameters' map; 0 for a zero layer."""
         return self.change_frobenius / self.frobenius if self.frobenius > 0 else 0.0
 
+    @property
+    def log_squared_side(self) -> float:
+        """ln^2(p), p the larger side of the stored matrix."""
+        return math.log(max(self.matrix_shape)) ** 2
+
 
 @dataclass(frozen=True, eq=False)
 class NetworkFacts:
@@ -86,24 +91,21 @@ class NetworkFacts:
 
     Attributes
     ----------
-    layers : tuple of LayerFacts
+    layers
         In the order of application.
-    margins : ndarray, shape (n,)
+    margins : (n,) array
         Logit of the true class minus the largest other, on the training set.
-    input_norm : float
-        Largest Euclidean norm of a training input.
-    input_rms : float
-        Root of the mean squared norm.
-    input_max : float
-        Largest absolute entry of a training input.
-    output_norm : float
+    input_norm, input_rms, input_max
+        Largest and root mean squared Euclidean norm of a training input, its largest absolute
+        entry.
+    output_norm
         Largest Euclidean norm of the logits on the training set; 0 if not measured.
-    path_l1, path_l2_squared : float
+    path_l1, path_l2_squared
         Largest over outputs of the sum over paths of products of |w|, and of w^2, as natural
         logarithms.
-    input_bound : float, optional
+    input_bound
         Norm that no possible input exceeds, known before the data; None if there is none.
-    biases : int
+    biases
         Biases that the network adds and the layers leave out.
     """
 
@@ -154,6 +156,11 @@ class NetworkFacts:
         return any(layer.change_frobenius > 0 for layer in self.layers)
 
     @property
+    def changes(self) -> list[float]:
+        """Spectral norms of what pruning changed, by layer."""
+        return [layer.change_spectral for layer in self.layers]
+
+    @property
     def norm(self) -> float:
         """Euclidean norm of all maps together."""
         return math.sqrt(math.fsum(layer.frobenius**2 for layer in self.layers))
@@ -175,88 +182,86 @@ class NetworkFacts:
             said = f"B = {self.input_norm:.4g} is the largest of the training set"
             return self.input_norm, Assumption(name, "unchecked", said)
         said = f"B = {self.input_bound:.4g} given, training inputs reach {self.input_norm:.4g}"
-        if self.input_norm <= self.input_bound * (1 + 1e-12):
-            return self.input_bound, Assumption(name, "holds", said)
-        excess = math.log(self.input_norm / self.input_bound)
-        return self.input_norm, Assumption(name, "violated", said, excess, "factor")
+        holds = self.input_norm <= self.input_bound * (1 + 1e-12)
+        excess = safe_log(self.input_norm / self.input_bound)
+        known = Assumption.decided(holds, name, said, excess, "factor")
+        return self.input_bound if holds else self.input_norm, known
 
     def no_biases(self) -> Assumption:
         """Whether the layers are the whole network."""
-        name = "no biases"
+        said = "the layers are the whole network"
         if self.biases:
             said = f"the network adds {self.biases} biases, which the layers leave out"
-            return Assumption(name, "violated", said, float(self.biases))
-        return Assumption(name, "holds", "the layers are the whole network")
+        return Assumption.decided(not self.biases, "no biases", said, float(self.biases))
 
     def dense_layers(self) -> Assumption:
         """Whether every layer is a dense matrix with entries of its own."""
         shared = [layer.name for layer in self.layers if not layer.dense]
-        if shared:
-            return Assumption(
-                "layers are dense", "violated", f"weights are shared in {', '.join(shared)}"
-            )
-        return Assumption("layers are dense", "holds", f"{self.depth} dense layers")
+        said = f"weights are shared in {', '.join(shared)}"
+        if not shared:
+            said = f"{self.depth} dense layers"
+        return Assumption.decided(not shared, "layers are dense", said)
 
 
 def check_margins(margins: ArrayLike, where: str) -> FloatArray:
-    """Check margins on a training set.
-
-    Parameters
-    ----------
-    margins : array_like, shape (n,)
-    where : str
-        Name of the caller, for the message.
-
-    Returns
-    -------
-    ndarray of float64
-
-    Raises
-    ------
-    InputError
-        If there is none, or one is not finite.
-    """
+    """Check margins on a training set: a non-empty vector of finite numbers."""
     array = np.asarray(margins, dtype=np.float64)
-    if array.ndim != 1 or array.size == 0:
-        raise InputError.parameter(
-            "margins",
-            where,
-            "a non-empty vector",
-            f"shape {array.shape}",
-            "The training set must not be empty.",
-        )
+    require(
+        array.ndim == 1 and array.size > 0,
+        "margins",
+        where,
+        "a non-empty vector",
+        f"shape {array.shape}",
+        "The training set must not be empty.",
+    )
     bad = int(array.size - np.isfinite(array).sum())
-    if bad:
-        raise InputError.parameter(
-            "margins",
-            where,
-            "finite",
-            f"{bad} NaN or infinite of {array.size}",
-            "The network's outputs overflow: its training has probably diverged.",
-        )
+    require(
+        bad == 0,
+        "margins",
+        where,
+        "finite",
+        f"{bad} NaN or infinite of {array.size}",
+        "The network's outputs overflow: its training has probably diverged.",
+    )
     return array
 
 
 def margin_loss(margins: ArrayLike, gamma: float, *, strict: bool = False) -> float:
-    """Share of margins at or below a threshold.
+    """Share of margins at or below a threshold; 0 gives the 0-1 error, where ties are errors.
 
-    Parameters
-    ----------
-    margins : array_like, shape (n,)
-    gamma : float
-        Threshold; 0 gives the 0-1 error in which ties count as errors.
-    strict : bool
-        Whether margins at the threshold are spared, as in the released code of 2023.
-
-    Returns
-    -------
-    float
-        In [0, 1].
+    Margins at the threshold are spared if `strict`, as in the released code of 2023.
     """
     array = check_margins(margins, "margin_loss")
     return float(np.mean(array < gamma if strict else array <= gamma))
 
 
+def margin_loss_term(
+    margins: ArrayLike,
+    gamma: float,
+    words: str = "training margins up to gamma =",
+    *,
+    symbol: str = "R^_gamma",
+    equation: str = "",
+) -> Term:
+    """Make the term of the empirical risk; `words` say of which margins."""
+    loss = margin_loss(margins, gamma)
+    return Term.of(symbol, loss, f"share of {words} {gamma:.4g}", equation)
+
+
 def positive_margin(gamma: float, evidence: str = "") -> Assumption:
     """Whether a margin can be divided by."""
     return positive("the margin is positive", gamma, evidence or "margin")
+
+
+def default_tau(margins: ArrayLike) -> float:
+    """The margin that bounds are evaluated at: the smallest if positive, else a positive quantile.
+
+    It is the first positive of the margins' minimum, 1 %, 5 %, 10 %, 25 % and 50 % quantiles and
+    maximum; 1 if no margin is positive.
+    """
+    array = check_margins(margins, "default_tau")
+    for q in (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0):
+        value = float(np.quantile(array, q, method="lower"))
+        if value > 0:
+            return value
+    return 1.0

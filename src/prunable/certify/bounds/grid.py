@@ -9,20 +9,14 @@ from __future__ import annotations
 
 import math
 
+# of the grid, in natural logarithms
 STEP = 0.1
 # sum over all integers k of (1 + |k|)^-2
 _TOTAL = math.pi**2 / 3 - 1
 
 
-def up(log_value: float, step: float = STEP) -> tuple[float, float]:
+def up(log_value: float) -> tuple[float, float]:
     """Move a constant up to the grid.
-
-    Parameters
-    ----------
-    log_value : float
-        Natural logarithm of the constant; finite.
-    step : float
-        Of the grid, in natural logarithms.
 
     Returns
     -------
@@ -30,11 +24,11 @@ def up(log_value: float, step: float = STEP) -> tuple[float, float]:
         The grid point, at most one step above, and the natural logarithm of its share of the
         failure probability, (1 + |k|)^-2 / 2.29; shares of all points sum to 1.
     """
-    k = math.ceil(log_value / step)
-    return k * step, -2 * math.log1p(abs(k)) - math.log(_TOTAL)
+    k = math.ceil(log_value / STEP)
+    return k * STEP, -2 * math.log1p(abs(k)) - math.log(_TOTAL)
 
 
-def down(log_value: float, step: float = STEP) -> tuple[float, float]:
+def down(log_value: float) -> tuple[float, float]:
     """Move a constant down to the grid; as `up`."""
-    rounded, share = up(-log_value, step)
+    rounded, share = up(-log_value)
     return -rounded, share

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from prunable.certify.bounds.base import SUM, Assumption, BoundResult, Term, check_delta
+from prunable.certify.bounds.base import SUM, Assumption, BoundResult, Term, check_delta, require
 from prunable.certify.bounds.binomial import BINOMIAL_INVERSION, check_counts
-from prunable.errors import InputError
 
 SOURCE = "Langford 2005, Theorem 3.3 (Clopper and Pearson 1934)"
 FRESH = Assumption(
@@ -22,42 +21,25 @@ FRESH = Assumption(
 
 
 def held_out_bound(errors: int, n: int, delta: float, *, candidates: int = 1) -> BoundResult:
-    """Bound the risk of a network by its errors on held-out examples.
+    """Bound the risk of a network by its errors among `n` held-out examples.
 
-    Parameters
-    ----------
-    errors, n : int
-        Errors among `n` held-out examples.
-    delta : float
-        Probability that the bound fails, in (0, 1).
-    candidates : int
-        Networks fixed before the held-out set was seen, any of which may be chosen by it;
-        each then has delta / candidates.
-
-    Returns
-    -------
-    BoundResult
-
-    Raises
-    ------
-    InputError
-        If counts are impossible, `delta` is outside (0, 1) or there is no candidate.
+    The `candidates` are networks fixed before the held-out set was seen, any of which may be
+    chosen by it; each then has delta / candidates.
     """
-    check_counts(errors, n, "held_out_bound")
-    check_delta(delta, "held_out_bound")
-    if candidates < 1:
-        raise InputError.parameter("candidates", "held_out_bound", "at least 1", candidates)
+    where = "held_out_bound"
+    check_counts(errors, n, where)
+    check_delta(delta, where)
+    require(candidates >= 1, "candidates", where, "at least 1", candidates)
     parts = [Term.of("ln(1/delta)", -math.log(delta), "confidence, nats")]
     if candidates > 1:
-        parts.append(
-            Term.of("ln K", math.log(candidates), "union over the candidates of a path, nats")
-        )
+        union = "union over the candidates of a path, nats"
+        parts.append(Term.of("ln K", math.log(candidates), union))
     return BoundResult(
         name="held-out set" if candidates == 1 else f"held-out set, path of {candidates}",
         terms=(
             Term.of("k", errors, "errors on the held-out set"),
             Term.of("n", n, "held-out examples"),
-            Term.made("c", SUM, parts, "nats to pay"),
+            Term.made("c", SUM, "nats to pay", *parts),
         ),
         rule=BINOMIAL_INVERSION,
         assumptions=(FRESH,),
@@ -68,29 +50,10 @@ def held_out_bound(errors: int, n: int, delta: float, *, candidates: int = 1) ->
 
 
 def held_out_path(errors: Sequence[int], n: int, delta: float) -> tuple[BoundResult, ...]:
-    """Bound the risks of all candidates of a pruning path at once.
+    """Bound the risks of all candidates of a pruning path at once, by errors on the same examples.
 
     With probability 1 - delta all of them hold together, so that any rule may choose among
     them after seeing the held-out set.
-
-    Parameters
-    ----------
-    errors : sequence of int
-        Errors of each candidate on the same `n` held-out examples.
-    n : int
-    delta : float
-        Probability that any of the bounds fails.
-
-    Returns
-    -------
-    tuple of BoundResult
-        As `errors`.
-
-    Raises
-    ------
-    InputError
-        If there is no candidate, or as `held_out_bound`.
     """
-    if not len(errors):
-        raise InputError.parameter("errors", "held_out_path", "of at least one candidate", "none")
+    require(len(errors) > 0, "errors", "held_out_path", "of at least one candidate", "none")
     return tuple(held_out_bound(k, n, delta, candidates=len(errors)) for k in errors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from numpy.typing import ArrayLike
 
@@ -14,194 +15,135 @@ from prunable.certify.bounds.base import (
     BoundResult,
     Term,
     at_most,
-    check_delta,
+    check_finite,
     check_positive,
-    powers,
+    require,
     safe_log,
 )
-from prunable.certify.bounds.facts import LayerFacts, check_margins, margin_loss
+from prunable.certify.bounds.counting import constant_taken, counting_bound
+from prunable.certify.bounds.facts import LayerFacts, NetworkFacts, default_tau
 from prunable.certify.bounds.pruning_moments import SOURCE
-from prunable.errors import InputError
+
+_WIDE = Assumption("the random network is wide enough", "unchecked", "poly(d_0, n_F, L, 1/eps)")
+_NO_TARGET = Assumption("||W_l||_2 <= 1, max |W_l| <= 1/sqrt(n_in)", "unchecked", "no target")
+
+
+@dataclass(frozen=True)
+class WinningTicket:
+    """A subnetwork of a random network that stands for a target network.
+
+    Attributes
+    ----------
+    inputs, hidden, depth
+        d_0, n_F and L of the target network.
+    width
+        D_G, hidden units of the random network, >= 2.
+    step
+        rho, inside (0, 1).
+    approximation, rounding
+        eps of theorem 6.1 and eps_rho of the rounding: the margin is their sum.
+    power
+        c in the failure probability L D_G^-c of sketching.
+    constant
+        Of O(.).
+    """
+
+    inputs: int
+    hidden: int
+    depth: int
+    width: int
+    step: float
+    approximation: float
+    rounding: float = 0.0
+    power: float = 2.0
+    constant: float = 1.0
+
+    def __post_init__(self) -> None:
+        where, sizes = "WinningTicket", (self.inputs, self.hidden, self.depth)
+        require(min(sizes) >= 1, "inputs, hidden, depth", where, "at least 1 each", sizes)
+        require(self.width >= 2, "width", where, ">= 2", self.width)
+        require(0 < self.step < 1, "step", where, "inside (0, 1)", self.step)
+        check_positive(self.approximation, "approximation", where)
+        check_finite(self.rounding, "rounding", where)
+
+    def weights(self) -> BoundResult:
+        """Count the active weights, c (d_0 n_F + n_F^2 L): theorem 6.1."""
+        sizes = (
+            Term.of("d_0 n_F", self.inputs * self.hidden, "first layer"),
+            Term.of("n_F^2 L", self.hidden**2 * self.depth, "other layers"),
+        )
+        meaning = "weights of the target, up to a constant"
+        return BoundResult(
+            "active weights of a subnetwork",
+            (
+                Term.of("c", self.constant, "constant of O(.)"),
+                Term.made("d_0 n_F + n_F^2 L", SUM, meaning, *sizes),
+            ),
+            PRODUCT,
+            (_WIDE, constant_taken(self.constant)),
+            f"{SOURCE}, theorem 6.1 (Malach et al. 2020, theorem 2.1)",
+            quantity="count",
+        )
+
+    def bound(
+        self, margins: ArrayLike, *, delta: float = 0.05, target: Sequence[LayerFacts] | None = None
+    ) -> BoundResult:
+        """Bound the risk of the subnetwork: theorem 6.2.
+
+        The margins are its own on the training set, `delta` is the failure probability of
+        theorem 6.1. The conditions on the layers of the target are checked if they are given.
+        """
+        squared = math.log(self.width) ** 2
+        first, others = self.hidden * self.inputs, self.depth * self.hidden**2
+        numbers = Term.made(
+            "numbers",
+            SUM,
+            "numbers of all sketches",
+            Term.of("n_F d_0 ln^2(D_G)", first * squared, "sketch of the first layer"),
+            Term.of("L n_F^2 ln^2(D_G)", others * squared, "sketches of the others"),
+        )
+        per_number = Term.of("ln(1/rho)", -math.log(self.step), "nats of a number")
+        found = counting_bound(
+            margins,
+            Term.made(
+                "nats", PRODUCT, "nats of a network", numbers, per_number, equation="theorem 6.2"
+            ),
+            gamma=self.approximation + self.rounding,
+            delta=delta,
+            name="subnetwork of a random network",
+            statement="theorem 6.2",
+            assumptions=(*((_NO_TARGET,) if target is None else target_conditions(target)), _WIDE),
+            constant=self.constant,
+        )
+        return replace(found, delta=delta + self.depth * self.width**-self.power)
 
 
 def target_conditions(layers: Sequence[LayerFacts]) -> tuple[Assumption, ...]:
-    """Check what theorem 6.1 asks of the target network.
+    """Check what theorem 6.1 asks of the target network, each at its worst layer.
 
-    Parameters
-    ----------
-    layers : sequence of LayerFacts
-
-    Returns
-    -------
-    tuple of Assumption
-        Spectral norms at most 1, and entries at most 1 / sqrt(inputs), each at its worst layer.
+    Spectral norms are at most 1, and entries at most 1 / sqrt(inputs).
     """
     norm = max(layers, key=lambda layer: layer.spectral)
     entry = max(layers, key=lambda layer: layer.max_abs * math.sqrt(layer.inputs))
+    limit = -0.5 * math.log(entry.inputs)
     return (
         at_most("||W_l||_2 <= 1", safe_log(norm.spectral), 0.0, norm.name),
-        at_most(
-            "max |W_l| <= 1/sqrt(n_in)",
-            safe_log(entry.max_abs),
-            -0.5 * math.log(entry.inputs),
-            entry.name,
-        ),
+        at_most("max |W_l| <= 1/sqrt(n_in)", safe_log(entry.max_abs), limit, entry.name),
     )
 
 
-def ticket_weights(inputs: int, hidden: int, depth: int, *, constant: float = 1.0) -> BoundResult:
-    """Count the active weights of a winning ticket: theorem 6.1.
+def ticket_bound(facts: NetworkFacts, *, delta: float = 0.05) -> BoundResult:
+    """Bound the risk of a subnetwork of a random network that stands for this one.
 
-    Parameters
-    ----------
-    inputs, hidden, depth : int
-        d_0, n_F and L of the target network.
-    constant : float
-        Of O(.).
-
-    Returns
-    -------
-    BoundResult
-        c (d_0 n_F + n_F^2 L).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    Its logits are within eps, a third of `default_tau`, of those of the network, which takes
+    2 eps from a margin at most. The random network has d_0 n_F L / eps hidden units, and the
+    numbers of its sketches 32 bits, which are exact.
     """
-    _check(inputs, hidden, depth, "ticket_weights")
-    sizes = (
-        Term.of("d_0 n_F", inputs * hidden, "first layer"),
-        Term.of("n_F^2 L", hidden**2 * depth, "other layers"),
-    )
-    return BoundResult(
-        "active weights of a subnetwork",
-        (
-            Term.of("c", constant, "constant of O(.)"),
-            Term.made("d_0 n_F + n_F^2 L", SUM, sizes, "weights of the target, up to a constant"),
-        ),
-        PRODUCT,
-        (
-            Assumption(
-                "the random network is wide enough", "unchecked", "poly(d_0, n_F, L, 1/eps)"
-            ),
-            Assumption("the constant of O(.) is known", "violated", f"{constant:g} taken"),
-        ),
-        f"{SOURCE}, theorem 6.1 (Malach et al. 2020, theorem 2.1)",
-        quantity="count",
-    )
-
-
-def ticket_bound(
-    margins: ArrayLike,
-    *,
-    inputs: int,
-    hidden: int,
-    depth: int,
-    width: int,
-    step: float,
-    approximation: float,
-    rounding: float = 0.0,
-    delta: float = 0.05,
-    power: float = 2.0,
-    constant: float = 1.0,
-    target: Sequence[LayerFacts] | None = None,
-) -> BoundResult:
-    """Bound the risk of a subnetwork of a random network: theorem 6.2.
-
-    Parameters
-    ----------
-    margins : array_like, shape (n,)
-        Of the subnetwork on the training set.
-    inputs, hidden, depth : int
-        d_0, n_F and L of the target network.
-    width : int
-        D_G, hidden units of the random network, >= 2.
-    step : float
-        rho, inside (0, 1).
-    approximation, rounding : float
-        eps of theorem 6.1 and eps_rho of the rounding: the margin is their sum.
-    delta : float
-        Failure probability of theorem 6.1.
-    power : float
-        c in the failure probability L D_G^-c of sketching.
-    constant : float
-        Of O(.).
-    target : sequence of LayerFacts, optional
-        Of the target network, whose conditions are then checked.
-
-    Returns
-    -------
-    BoundResult
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-    """
-    where = "ticket_bound"
-    checked = check_margins(margins, where)
-    check_delta(delta, where)
-    _check(inputs, hidden, depth, where)
-    if width < 2:
-        raise InputError.parameter("width", where, ">= 2", width)
-    if not 0 < step < 1:
-        raise InputError.parameter("step", where, "inside (0, 1)", step)
-    check_positive(approximation, "approximation", where)
-    if not 0 <= rounding < math.inf:
-        raise InputError.parameter("rounding", where, "finite and >= 0", rounding)
-    gamma, squared = approximation + rounding, math.log(width) ** 2
-    sketches = (
-        Term.of("n_F d_0 ln^2(D_G)", hidden * inputs * squared, "sketch of the first layer"),
-        Term.of("L n_F^2 ln^2(D_G)", depth * hidden**2 * squared, "sketches of the others"),
-    )
-    nats = Term.made(
-        "nats",
-        PRODUCT,
-        (
-            Term.made("numbers", SUM, sketches, "numbers of all sketches"),
-            Term.of("ln(1/rho)", -math.log(step), "nats of a number"),
-        ),
-        "nats of a network",
-        "theorem 6.2",
-    )
-    complexity = Term.made(
-        "complexity",
-        powers(1, 0.5, -0.5),
-        (Term.of("c", constant, "constant of O(.)"), nats, Term.of("n", checked.size, "examples")),
-        "price of generalization",
-        "theorem 6.2",
-    )
-    empirical = Term.of(
-        "R^_{eps+eps_rho}",
-        margin_loss(checked, gamma),
-        f"share of training margins up to {gamma:.4g}",
-        "theorem 6.2",
-    )
-    conditions = (
-        target_conditions(target)
-        if target is not None
-        else (Assumption("||W_l||_2 <= 1, max |W_l| <= 1/sqrt(n_in)", "unchecked", "no target"),)
-    )
-    return BoundResult(
-        "subnetwork of a random network",
-        (empirical, complexity),
-        SUM,
-        (
-            *conditions,
-            Assumption(
-                "the random network is wide enough", "unchecked", "poly(d_0, n_F, L, 1/eps)"
-            ),
-            Assumption("the constant of O(.) is known", "violated", f"{constant:g} taken"),
-        ),
-        f"{SOURCE}, theorem 6.2",
-        n=checked.size,
-        delta=delta + depth * width**-power,
-    )
-
-
-def _check(inputs: int, hidden: int, depth: int, where: str) -> None:
-    if min(inputs, hidden, depth) < 1:
-        raise InputError.parameter(
-            "inputs, hidden, depth", where, "at least 1 each", (inputs, hidden, depth)
-        )
+    eps = default_tau(facts.margins) / 3
+    inputs, depth = facts.layers[0].inputs, facts.depth
+    hidden = max((layer.outputs for layer in facts.layers[:-1]), default=facts.classes)
+    width = max(2, math.ceil(inputs * hidden * depth / eps))
+    ticket = WinningTicket(inputs, hidden, depth, width, step=2.0**-32, approximation=eps)
+    found = ticket.bound(facts.margins - 2 * eps, delta=delta, target=facts.layers)
+    known = (facts.dense_layers(), facts.no_biases())
+    return replace(found, assumptions=(*found.assumptions, *known))

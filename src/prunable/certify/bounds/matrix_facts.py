@@ -10,20 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.certify.bounds.base import check_positive
+from prunable.certify.bounds.base import check_positive, require
 from prunable.certify.bounds.facts import FloatArray, LayerFacts, NetworkFacts, check_margins
-from prunable.errors import InputError
 from prunable.numerics.measure.spectrum import singular_values
 
 
 def spectral_norm(matrix: NDArray[np.floating[Any]]) -> float:
-    """Largest singular value, to a relative 1e-14; 0 of a zero matrix.
-
-    Raises
-    ------
-    InputError
-        If `matrix` is empty or not 2-d.
-    """
+    """Largest singular value, to a relative 1e-14; 0 of a zero matrix."""
     return float(singular_values(matrix)[-1])
 
 
@@ -38,26 +31,14 @@ def layer_facts(
 
     Parameters
     ----------
-    name : str
-    matrix : array_like, shape (outputs, inputs)
-    pruned : array_like, optional
-        The layer after pruning, same shape.
-    contraction : float, optional
+    matrix, pruned : (outputs, inputs) array
+        The layer, and the layer after pruning, if it was.
+    contraction
         See `LayerFacts`.
-
-    Returns
-    -------
-    LayerFacts
-
-    Raises
-    ------
-    InputError
-        If a matrix is empty, not 2-d or not finite, or shapes differ.
     """
     a = check_matrix(name, matrix)
     b = a if pruned is None else check_matrix(f"pruned {name}", pruned)
-    if a.shape != b.shape:
-        raise InputError.parameter(f"pruned {name}", "layer_facts", f"of shape {a.shape}", b.shape)
+    require(a.shape == b.shape, f"pruned {name}", "layer_facts", f"of shape {a.shape}", b.shape)
     mean, variance, kurtosis = moments(a)
     difference = b - a
     return LayerFacts(
@@ -94,17 +75,9 @@ def moments(weights: FloatArray) -> tuple[float, float, float]:
 
 
 def log_path_norms(matrices: Sequence[FloatArray]) -> tuple[float, float]:
-    """Sum over paths of products of |w| and of w^2, the largest over outputs.
+    """Sum over paths of products of |w| and of w^2, the largest over outputs, as logarithms.
 
-    Parameters
-    ----------
-    matrices : sequence of ndarray, shape (outputs, inputs)
-        In the order of application.
-
-    Returns
-    -------
-    float, float
-        Natural logarithms.
+    Matrices are of shape (outputs, inputs), in the order of application.
     """
     logs = []
     for power in (1, 2):
@@ -137,71 +110,55 @@ def network_facts(
 
     Parameters
     ----------
-    matrices : sequence of array_like, shape (outputs, inputs)
-        In the order of application.
-    margins : array_like, shape (n,)
-    inputs : array_like, shape (n,) or (n, features)
+    matrices, pruned : sequence of (outputs, inputs) array
+        In the order of application; the layers after pruning.
+    margins : (n,) array
+    inputs : (n,) or (n, features) array
         Norms of the training inputs, or the inputs themselves.
-    pruned : sequence of array_like, optional
-        The layers after pruning.
-    names, contractions : sequence, optional
-        One a layer.
     output_norm, input_bound
         See `NetworkFacts`.
-    biases, pruned_biases : sequence of array_like, shape (outputs,), or None, optional
+    biases, pruned_biases : sequence of (outputs,) array or None
         One a layer; those of the pruned network are the same if None.
-    fold : bool
+    fold
         Whether biases become a column that meets a constant input of 1, which makes bounds
         for networks without biases hold; else they are left out and an assumption says so.
-
-    Returns
-    -------
-    NetworkFacts
-
-    Raises
-    ------
-    InputError
-        If there is no layer, layers do not follow on each other, numbers are not finite, or
-        margins and inputs differ in number.
     """
     where = "network_facts"
-    if not len(matrices):
-        raise InputError.parameter("matrices", where, "one layer or more", "none")
-    if pruned is not None and len(pruned) != len(matrices):
-        raise InputError.parameter("pruned", where, f"{len(matrices)} layers", len(pruned))
+    require(len(matrices) > 0, "matrices", where, "one layer or more", "none")
+    if pruned is not None:
+        alike = len(pruned) == len(matrices)
+        require(alike, "pruned", where, f"{len(matrices)} layers", len(pruned))
     checked = check_margins(margins, where)
     norms, top = _inputs(inputs, where)
-    if norms.size != checked.size:
-        raise InputError.parameter("inputs", where, f"{checked.size}, as margins", norms.size)
+    same = norms.size == checked.size
+    require(same, "inputs", where, f"{checked.size}, as margins", norms.size)
     labels = list(names) if names is not None else [f"layer {i + 1}" for i in range(len(matrices))]
-    arrays = [check_matrix(name, m) for name, m in zip(labels, matrices, strict=True)]
-    for i in range(1, len(arrays)):
-        if arrays[i].shape[1] != arrays[i - 1].shape[0]:
-            raise InputError.parameter(
-                labels[i],
-                where,
-                f"a matrix of {arrays[i - 1].shape[0]} columns",
-                f"shape {arrays[i].shape}",
-                "Give the layers in the order of application, each as (outputs, inputs).",
-            )
-    cut = [
-        array if pruned is None else check_matrix(f"pruned {name}", pruned[i])
-        for i, (name, array) in enumerate(zip(labels, arrays, strict=True))
-    ]
-    added = list(biases) if biases is not None else [None] * len(arrays)
+    plain = [check_matrix(name, m) for name, m in zip(labels, matrices, strict=True)]
+    for before, after, name in zip(plain[:-1], plain[1:], labels[1:], strict=True):
+        require(
+            after.shape[1] == before.shape[0],
+            name,
+            where,
+            f"a matrix of {before.shape[0]} columns",
+            f"shape {after.shape}",
+            "Give the layers in the order of application, each as (outputs, inputs).",
+        )
+    cut = plain
+    if pruned is not None:
+        cut = [check_matrix(f"pruned {name}", m) for name, m in zip(labels, pruned, strict=True)]
+    arrays = plain
+    added = list(biases) if biases is not None else [None] * len(plain)
     bias_count = sum(np.size(b) for b in added if b is not None)
-    plain = arrays
     if fold and bias_count:
-        arrays = fold_biases(arrays, added)
+        arrays = fold_biases(plain, added)
         cut = fold_biases(cut, added if pruned_biases is None else pruned_biases)
         norms, top = np.sqrt(norms**2 + 1), max(top, 1.0)
         input_bound = None if input_bound is None else math.hypot(input_bound, 1.0)
         bias_count = 0
     layers = []
     for i, array in enumerate(arrays):
-        of_all = layer_facts(
-            labels[i], array, cut[i], contraction=None if contractions is None else contractions[i]
-        )
+        contraction = None if contractions is None else contractions[i]
+        of_all = layer_facts(labels[i], array, cut[i], contraction=contraction)
         # laws of the weights speak of the weights alone
         mean, variance, kurtosis = moments(plain[i])
         # the row that hands on the constant is no parameter
@@ -240,30 +197,16 @@ def fold_biases(
 ) -> list[FloatArray]:
     """Turn biases into a last column, and hand the constant 1 on by a last row.
 
-    Parameters
-    ----------
-    matrices : sequence of ndarray, shape (outputs, inputs)
-    biases : sequence of array_like, shape (outputs,), or None
-
-    Returns
-    -------
-    list of ndarray
-        Shapes (outputs + 1, inputs + 1); the last layer has no extra row. On inputs (x, 1) a
-        ReLU network of them gives the logits of the network with biases.
-
-    Raises
-    ------
-    InputError
-        If a bias does not fit its layer or is not finite.
+    Shapes become (outputs + 1, inputs + 1); the last layer has no extra row. On inputs (x, 1) a
+    ReLU network of them gives the logits of the network with biases.
     """
     folded = []
     for i, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
         rows, columns = matrix.shape
         column = np.zeros(rows) if bias is None else np.asarray(bias, dtype=np.float64)
-        if column.shape != (rows,) or not np.isfinite(column).all():
-            raise InputError.parameter(
-                f"bias {i + 1}", "fold_biases", f"{rows} finite numbers", f"shape {column.shape}"
-            )
+        fits = column.shape == (rows,) and bool(np.isfinite(column).all())
+        shape = f"shape {column.shape}"
+        require(fits, f"bias {i + 1}", "fold_biases", f"{rows} finite numbers", shape)
         wide = np.concatenate([matrix, column[:, None]], axis=1)
         if i + 1 < len(matrices):
             one = np.zeros((1, columns + 1))
@@ -274,37 +217,25 @@ def fold_biases(
 
 
 def check_matrix(name: str, matrix: ArrayLike) -> FloatArray:
-    """Check a layer's weights.
-
-    Raises
-    ------
-    InputError
-        If they are no matrix, there are none, or one is not finite.
-    """
+    """Check a layer's weights: a non-empty matrix of finite numbers."""
     array = np.asarray(matrix, dtype=np.float64)
-    if array.ndim != 2 or array.size == 0:
-        raise InputError.parameter(name, "bounds", "a non-empty matrix", f"shape {array.shape}")
+    full = array.ndim == 2 and array.size > 0
+    require(full, name, "bounds", "a non-empty matrix", f"shape {array.shape}")
     bad = int(array.size - np.isfinite(array).sum())
-    if bad:
-        raise InputError.parameter(
-            name,
-            "bounds",
-            "finite",
-            f"{bad} NaN or infinite weights of {array.size}",
-            "The training has probably diverged.",
-        )
+    found = f"{bad} NaN or infinite weights of {array.size}"
+    require(bad == 0, name, "bounds", "finite", found, "The training has probably diverged.")
     return array
 
 
 def _inputs(inputs: ArrayLike, where: str) -> tuple[FloatArray, float]:
     array = np.asarray(inputs, dtype=np.float64)
-    if array.size == 0 or array.ndim not in (1, 2):
-        raise InputError.parameter("inputs", where, "norms or vectors", f"shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise InputError.parameter("inputs", where, "finite", "NaN or infinite values")
+    full = array.size > 0 and array.ndim in (1, 2)
+    require(full, "inputs", where, "norms or vectors", f"shape {array.shape}")
+    finite = bool(np.isfinite(array).all())
+    require(finite, "inputs", where, "finite", "NaN or infinite values")
     if array.ndim == 2:
         return np.linalg.norm(array, axis=1), float(np.abs(array).max())
-    if (array < 0).any():
-        raise InputError.parameter("inputs", where, "norms, >= 0", float(array.min()))
+    least = float(array.min())
+    require(least >= 0, "inputs", where, "norms, >= 0", least)
     # an entry is at most the norm
     return array, float(array.max())

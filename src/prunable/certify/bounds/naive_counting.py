@@ -12,10 +12,18 @@ from numpy.typing import ArrayLike
 from scipy.special import erf, gammaln
 from scipy.stats import binom
 
-from prunable.certify.bounds.base import PRODUCT, SUM, Assumption, BoundResult, Term, check_delta
+from prunable.certify.bounds.base import (
+    PRODUCT,
+    SUM,
+    Assumption,
+    BoundResult,
+    Term,
+    check_delta,
+    check_layers,
+    require,
+)
 from prunable.certify.bounds.counting import counting_bound
-from prunable.certify.bounds.pruning_moments import SOURCE, check_strength
-from prunable.errors import InputError
+from prunable.certify.bounds.pruning_moments import GAUSSIAN, SOURCE, check_strength
 
 
 def masks_bound(
@@ -33,52 +41,35 @@ def masks_bound(
 
     Parameters
     ----------
-    margins : array_like, shape (n,)
-        Of the original network on the training set.
-    sizes, kept : sequence of int
+    margins, gamma, delta, constant
+        See `counting_bound`.
+    sizes, kept
         Weights of each layer, and those kept.
-    steps : sequence of float
+    steps
         rho_l, inside (0, 1): a kept weight takes 1 / rho_l values.
-    gamma, delta, constant
-        See `compression_bound`.
-    assumptions : tuple of Assumption
+    assumptions
         What else the caller knows.
-
-    Returns
-    -------
-    BoundResult
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
     """
     where = "masks_bound"
-    if not sizes or not len(sizes) == len(kept) == len(steps):
-        raise InputError.parameter("sizes", where, "one number a layer, as kept and steps", sizes)
+    check_layers(where, sizes=sizes, kept=kept, steps=steps)
     parts = []
     for i, (size, count, step) in enumerate(zip(sizes, kept, steps, strict=True), 1):
-        if not 0 <= count <= size:
-            raise InputError.parameter("kept", where, f"in [0, {size}]", count)
-        if not 0 < step < 1:
-            raise InputError.parameter("steps", where, "inside (0, 1)", step)
+        require(0 <= count <= size, "kept", where, f"in [0, {size}]", count)
+        require(0 < step < 1, "steps", where, "inside (0, 1)", step)
+        possible = f"ln C({size}, {count})"
+        mask = Term.of(f"mask {i}", log_binomial(size, count), possible, "lemma D.1")
         values = Term.made(
             f"values {i}",
             PRODUCT,
-            (
-                Term.of("alpha_l", count, "kept weights"),
-                Term.of("ln(1/rho_l)", -math.log(step), "nats of a value"),
-            ),
             f"values of layer {i}",
-            "lemma D.1",
-        )
-        mask = Term.of(
-            f"mask {i}", log_binomial(size, count), f"ln C({size}, {count})", "lemma D.1"
+            Term.of("alpha_l", count, "kept weights"),
+            Term.of("ln(1/rho_l)", -math.log(step), "nats of a value"),
+            equation="lemma D.1",
         )
         parts += [mask, values]
     return counting_bound(
         margins,
-        Term.made("ln(J)", SUM, parts, "nats of masks and values", "lemma D.1"),
+        Term.made("ln(J)", SUM, "nats of masks and values", *parts, equation="lemma D.1"),
         gamma=gamma,
         delta=delta,
         name="masks and values",
@@ -94,50 +85,25 @@ def log_binomial(n: int, k: int) -> float:
 
 
 def likely_share(d: float, kappa: float) -> float:
-    """Share of Gaussian weights that are pruned with probability `kappa` or more: equation (8).
+    """Share of Gaussian weights that are pruned with probability `kappa` or more.
 
-    Parameters
-    ----------
-    d : float
-        Strength of the pruning, >= 0.
-    kappa : float
-        Inside (0, 1].
-
-    Returns
-    -------
-    float
-        erf(sqrt(d ln(1/kappa) / 2)).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    erf(sqrt(d ln(1/kappa) / 2)), equation (8), at strength d >= 0 of the pruning.
     """
     check_strength(d, "likely_share")
-    if not 0 < kappa <= 1:
-        raise InputError.parameter("kappa", "likely_share", "inside (0, 1]", kappa)
+    require(0 < kappa <= 1, "kappa", "likely_share", "inside (0, 1]", kappa)
     return float(erf(math.sqrt(d * math.log(1 / kappa) / 2)))
 
 
 def at_least_likely(count: int, size: int, d: float, kappa: float) -> float:
     """Probability that at least `count` of `size` weights are pruned with kappa or more: D.2.
 
-    Returns
-    -------
-    float
-        I_p(count, size - count + 1), p the `likely_share`: a binomial tail.
+    I_p(count, size - count + 1), p the `likely_share`: a binomial tail.
     """
     return float(binom.sf(count - 1, size, likely_share(d, kappa)))
 
 
 def at_least_pruned(alpha: int, count: int, kappa: float) -> float:
-    """Probability that at least `alpha` of `count` such weights are pruned: D.3.
-
-    Returns
-    -------
-    float
-        I_kappa(alpha, count - alpha + 1).
-    """
+    """Probability I_kappa(alpha, count - alpha + 1) that at least `alpha` of them go: D.3."""
     return float(binom.sf(alpha - 1, count, kappa))
 
 
@@ -146,52 +112,35 @@ def most_kept(
 ) -> BoundResult:
     """Bound the weights that pruning leaves, by lemmas D.2 and D.3 at the best `kappa`.
 
+    It cannot be below the expected count, since only weights likely to go are used.
+
     Parameters
     ----------
-    size : int
+    size
         Weights of the layer.
-    d : float
+    d
         Strength of the pruning.
-    delta : float
+    delta
         Failure probability, half for each lemma.
-    kappas : sequence of float, optional
+    kappas
         Probabilities to try; the law of the weights fixes the best beforehand.
-
-    Returns
-    -------
-    BoundResult
-        A count; it cannot be below the expected one, since only weights likely to go are used.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
     """
     check_delta(delta, "most_kept")
     check_strength(d, "most_kept")
-    if size < 1:
-        raise InputError.parameter("size", "most_kept", ">= 1", size)
-    grid = kappas if kappas is not None else [i / 50 for i in range(1, 50)]
+    require(size >= 1, "size", "most_kept", ">= 1", size)
     best = (0, 1.0, 0)
-    for kappa in grid:
+    for kappa in kappas if kappas is not None else [i / 50 for i in range(1, 50)]:
         # largest count with P(at least count) >= 1 - delta/2
         count = int(binom.ppf(delta / 2, size, likely_share(d, kappa)))
         pruned = int(binom.ppf(delta / 2, count, kappa)) if count > 0 else 0
         best = max(best, (pruned, kappa, count))
     pruned, kappa, count = best
-    terms = (
-        Term.of(
-            "d1 d2 - alpha",
-            size - pruned,
-            f"of {count} weights pruned with probability {kappa:g} or more {pruned} go",
-            "lemmas D.2, D.3",
-        ),
-    )
+    said = f"of {count} weights pruned with probability {kappa:g} or more {pruned} go"
     return BoundResult(
         "weights that pruning leaves",
-        terms,
+        (Term.of("d1 d2 - alpha", size - pruned, said, "lemmas D.2, D.3"),),
         SUM,
-        (Assumption("weights are independent centred Gaussians", "unchecked", "assumption 3.1"),),
+        (GAUSSIAN,),
         f"{SOURCE}, lemmas D.2 and D.3",
         delta=delta,
         quantity="count",

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.arora2018 import Stability, stability_bound, stability_capacity
-from prunable.certify.bounds.bartlett2017 import covering_bound, covering_capacity
+from prunable.certify.bounds.arora2018 import NoiseStability, Stability
+from prunable.certify.bounds.bartlett2017 import CoveringNumbers
 from prunable.certify.bounds.base import Assumption, BoundResult, at_most, check_delta, safe_log
 from prunable.certify.bounds.compressed_network import pruned_network_bound
-from prunable.certify.bounds.compression import Compression
-from prunable.certify.bounds.facts import NetworkFacts
+from prunable.certify.bounds.compression import Compression, NormBound, Observed
+from prunable.certify.bounds.facts import LayerFacts, NetworkFacts
+from prunable.certify.bounds.lottery import ticket_bound
+from prunable.certify.bounds.margin_bounds import MarginBound
 from prunable.certify.bounds.naive_counting import masks_bound
-from prunable.certify.bounds.neyshabur2015 import (
-    frobenius_bound,
-    frobenius_capacity,
-    path_bound,
-    path_capacity,
-)
-from prunable.certify.bounds.neyshabur2017 import spectral_bound, spectral_capacity
+from prunable.certify.bounds.neyshabur2015 import FrobeniusNorms, PathNorm
+from prunable.certify.bounds.neyshabur2017 import SpectralNorms
 from prunable.certify.bounds.parameter_counting import parameter_count, weights_bound
 from prunable.certify.bounds.sketched_network import Constants, needed_margin, sketched_bound
-from prunable.certify.bounds.spectral_covering import (
-    spectral_cover_bound,
-    spectral_product_capacity,
+from prunable.certify.bounds.spectral_covering import SpectralCover
+from prunable.certify.bounds.stable_weights import (
+    StableLaws,
+    scaled_network_bound,
+    stable_network_bound,
 )
-from prunable.certify.bounds.stable_weights import scaled_network_bound, stable_network_bound
 from prunable.certify.bounds.uncompressed_network import dense_network_bound
 
 DENSE, PRUNED = "dense network", "pruned network"
+FROBENIUS, SPECTRAL, COVERING = FrobeniusNorms(), SpectralNorms(), CoveringNumbers()
+COVER, PATHS = SpectralCover(), (PathNorm(1), PathNorm(2))
+# in the order in which their bounds, and their capacities, are shown
+BOUNDS: tuple[MarginBound, ...] = (COVER, FROBENIUS, COVERING, SPECTRAL, *PATHS)
+CAPACITIES: tuple[MarginBound, ...] = (FROBENIUS, SPECTRAL, COVERING, COVER, *PATHS)
 
 
 def all_bounds(
@@ -41,100 +43,67 @@ def all_bounds(
     gamma: float | None = None,
     d: float | None = None,
     pruned_margins: ArrayLike | None = None,
-    alphas: Sequence[float] | None = None,
-    scales: Sequence[float] | None = None,
+    laws: StableLaws | None = None,
     stability: Stability | None = None,
     constants: Constants | None = None,
     bits: float = 32.0,
+    tickets: bool = False,
 ) -> tuple[BoundResult, ...]:
-    """Evaluate every bound for which there are numbers.
+    """Evaluate every bound for which there are numbers: on risks first, then capacities.
 
     Parameters
     ----------
-    facts : NetworkFacts
+    facts
         Of a network and, where it was pruned, of its change.
-    delta : float
+    delta
         Failure probability of each bound on its own.
-    gamma : float, optional
+    gamma
         Margin of the bounds for the dense network; if None, the smallest training margin, or
         the lowest positive one of some quantiles where that is not positive. Raw capacities
         take the smallest training margin, as the tables of 2023.
-    d : float, optional
+    d
         Strength of a randomized magnitude pruning, for the bounds of 2023.
-    pruned_margins : array_like, optional
+    pruned_margins : (n,) array, optional
         Margins of the pruned network on the training set.
-    alphas, scales : sequence of float, optional
-        Tail index and scale of the weights of each layer, for corollaries 1 and 2 of 2021.
-    stability : Stability, optional
+    laws
+        Of the weights, for corollaries 1 and 2 of 2021.
+    stability
         For the bound of Arora et al. (2018).
-    constants : Constants, optional
+    constants
         Of theorem 5.2 of 2023.
-    bits : float
+    bits
         Of one weight, in counting.
-
-    Returns
-    -------
-    tuple of BoundResult
-        Bounds on risks first, then capacities. `about` says whose risk it is.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    tickets
+        Whether to speak of subnetworks of random networks that stand for this one, too.
     """
     check_delta(delta, "all_bounds")
-    found = _of_2021(facts, delta, alphas, scales) + _of_2023(facts, delta, d, constants)
+    found = _of_2021(facts, delta, laws) + _of_2023(facts, delta, d, constants)
     if pruned_margins is not None:
-        counted = weights_bound(
-            facts, bits=bits, kept_only=True, delta=delta, pruned_margins=pruned_margins
-        )
-        found.append(annotated(counted, PRUNED))
-    dense = [
-        weights_bound(facts, bits=bits, delta=delta),
-        spectral_cover_bound(facts, gamma=gamma, delta=delta),
-        frobenius_bound(facts, gamma=gamma, delta=delta),
-        covering_bound(facts, gamma=gamma, delta=delta),
-        spectral_bound(facts, gamma=gamma, delta=delta),
-        path_bound(facts, 1, gamma=gamma, delta=delta),
-        path_bound(facts, 2, gamma=gamma, delta=delta),
-    ]
-    found += [annotated(result, DENSE) for result in dense]
+        counted = weights_bound(facts, bits=bits, delta=delta, pruned_margins=pruned_margins)
+        found.append(_annotated(counted, PRUNED))
+    dense = [weights_bound(facts, bits=bits, delta=delta)]
+    dense += [method.bound(facts, gamma=gamma, delta=delta) for method in BOUNDS]
+    found += [_annotated(result, DENSE) for result in dense]
     if stability is not None:
-        compressed = stability_bound(facts, stability, gamma=gamma, delta=delta)
-        found.append(annotated(compressed, "network compressed by projections"))
+        compressed = NoiseStability(stability).bound(facts, gamma=gamma, delta=delta)
+        found.append(_annotated(compressed, "network compressed by projections"))
+    if tickets:
+        about = "subnetwork of a random network"
+        found.append(_annotated(ticket_bound(facts, delta=delta), about))
     return (*found, *capacities(facts, d=d, stability=stability))
 
 
 def capacities(
     facts: NetworkFacts, *, d: float | None = None, stability: Stability | None = None
 ) -> tuple[BoundResult, ...]:
-    """Evaluate the raw capacities, at the smallest training margin.
+    """Evaluate the raw capacities, in all their readings, at the smallest training margin.
 
-    Parameters
-    ----------
-    facts : NetworkFacts
-    d : float, optional
-        Strength of a randomized magnitude pruning, for the count of sketched numbers.
-    stability : Stability, optional
-
-    Returns
-    -------
-    tuple of BoundResult
-        Of quantity "capacity".
+    The strength `d` of a randomized magnitude pruning is for the count of sketched numbers.
     """
+    methods = CAPACITIES if stability is None else (*CAPACITIES, NoiseStability(stability))
     found = [
-        frobenius_capacity(facts),
-        spectral_capacity(facts, variant="authors-code"),
-        spectral_capacity(facts, variant="paper"),
-        covering_capacity(facts, variant="authors-code"),
-        covering_capacity(facts, variant="authors-intended"),
-        covering_capacity(facts, variant="paper"),
-        spectral_product_capacity(facts),
-        path_capacity(facts, 1),
-        path_capacity(facts, 2),
+        method.capacity(facts, variant=variant) for method in methods for variant in method.variants
     ]
-    if stability is not None:
-        found.append(stability_capacity(facts, stability))
     found.append(parameter_count(facts, "dense"))
     if facts.pruned:
         found.append(parameter_count(facts, "kept"))
@@ -143,51 +112,29 @@ def capacities(
     return tuple(found)
 
 
-def _of_2021(
-    facts: NetworkFacts,
-    delta: float,
-    alphas: Sequence[float] | None,
-    scales: Sequence[float] | None,
-) -> list[BoundResult]:
+def _of_2021(facts: NetworkFacts, delta: float, laws: StableLaws | None) -> list[BoundResult]:
     compression = Compression(
         tuple(layer.weights for layer in facts.layers),
         tuple(layer.pruned_kept for layer in facts.layers),
         tuple(layer.relative_error for layer in facts.layers),
     )
     limit, known = facts.input_limit()
-    extra = (known, facts.dense_layers(), facts.no_biases())
-    found = [
-        pruned_network_bound(
-            facts.margins, compression, input_norm=limit, norm=facts.norm, delta=delta
-        ),
-        pruned_network_bound(
-            facts.margins,
-            compression,
-            input_norm=limit,
-            norm=facts.norm,
-            delta=delta,
-            variant="a posteriori",
-        ),
-        dense_network_bound(
-            facts.margins, compression, input_norm=limit, norm=facts.norm, delta=delta
-        ),
+    seen = Observed(facts.margins, compression, input_norm=limit)
+    weights = NormBound(facts.norm, delta)
+    dense = dense_network_bound(seen, weights)
+    pruned = [
+        pruned_network_bound(seen, weights),
+        pruned_network_bound(seen, weights, variant="a posteriori"),
     ]
-    if alphas is not None and scales is not None:
-        found += [
-            stable_network_bound(
-                facts.margins,
-                compression,
-                input_norm=limit,
-                alphas=alphas,
-                scales=scales,
-                delta=delta,
-            ),
-            scaled_network_bound(
-                facts.margins, compression, input_norm=limit, alphas=alphas, scales=scales
-            ),
-        ]
-    dense = "dense network through its compression"
-    return [annotated(r, DENSE if r.name == dense else PRUNED, extra) for r in found]
+    stable = []
+    if laws is not None:
+        stable = [stable_network_bound(seen, laws, delta=delta), scaled_network_bound(seen, laws)]
+    extra = (known, facts.dense_layers(), facts.no_biases())
+    return [
+        *(_annotated(result, PRUNED, extra) for result in pruned),
+        _annotated(dense, DENSE, extra),
+        *(_annotated(result, PRUNED, extra) for result in stable),
+    ]
 
 
 def _of_2023(
@@ -199,34 +146,31 @@ def _of_2023(
             sketched_bound(facts, d, delta=delta, variant=variant, constants=constants)
             for variant in ("paper", "measured", "authors-code")
         ]
-    changes = [layer.change_spectral for layer in facts.layers]
-    gamma = needed_margin(facts, changes, contractions=False)
+    gamma = needed_margin(facts, facts.changes, contractions=False)
     if math.isfinite(gamma) and facts.pruned:
         # float32 values: 32 bits a kept weight, exact
-        found.append(
-            masks_bound(
-                facts.margins,
-                [layer.weights for layer in facts.layers],
-                [layer.pruned_kept for layer in facts.layers],
-                [2.0**-32] * facts.depth,
-                gamma=math.sqrt(2) * gamma,
-                delta=delta,
-                assumptions=(_small_changes(facts), facts.input_limit()[1], facts.no_biases()),
-            )
+        masks = masks_bound(
+            facts.margins,
+            [layer.weights for layer in facts.layers],
+            [layer.pruned_kept for layer in facts.layers],
+            [2.0**-32] * facts.depth,
+            gamma=math.sqrt(2) * gamma,
+            delta=delta,
+            assumptions=(_small_changes(facts), facts.input_limit()[1], facts.no_biases()),
         )
-    return [annotated(result, PRUNED) for result in found]
+        found.append(masks)
+    return [_annotated(result, PRUNED) for result in found]
 
 
 def _small_changes(facts: NetworkFacts) -> Assumption:
-    worst = max(
-        facts.layers, key=lambda x: safe_log(x.change_spectral) - safe_log(x.spectral or 1.0)
-    )
-    relative = safe_log(worst.change_spectral) - safe_log(worst.spectral or 1.0)
-    return at_most(
-        "||U_l|| <= ||A_l||/L", relative, -math.log(facts.depth), f"change of {worst.name}"
-    )
+    def relative(layer: LayerFacts) -> float:
+        return safe_log(layer.change_spectral) - safe_log(layer.spectral or 1.0)
+
+    worst = max(facts.layers, key=relative)
+    limit, said = -math.log(facts.depth), f"change of {worst.name}"
+    return at_most("||U_l|| <= ||A_l||/L", relative(worst), limit, said)
 
 
-def annotated(result: BoundResult, about: str, extra: tuple[Assumption, ...] = ()) -> BoundResult:
+def _annotated(result: BoundResult, about: str, extra: tuple[Assumption, ...] = ()) -> BoundResult:
     """Say whose risk a bound is, and add assumptions that the caller checked."""
     return replace(result, about=about, assumptions=(*result.assumptions, *extra))

@@ -7,61 +7,43 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.base import PRODUCT, SUM, Assumption, BoundResult, Term, check_positive
+from prunable.certify.bounds.base import (
+    PRODUCT,
+    SUM,
+    Assumption,
+    BoundResult,
+    Term,
+    check_positive,
+    require,
+)
 from prunable.certify.bounds.counting import counting_bound
 from prunable.certify.bounds.facts import NetworkFacts
 from prunable.certify.bounds.naive_counting import log_binomial
 from prunable.certify.bounds.pruning_moments import kept_share
-from prunable.errors import InputError
 
-SOURCE = "plain counting"
 Counted = Literal["dense", "kept", "sketch"]
 
 
 def parameter_count(facts: NetworkFacts, what: Counted, d: float | None = None) -> BoundResult:
-    """Count the numbers that stand for a network, without margins or constants.
+    """Count the numbers that stand for a network, to be compared with other capacities.
 
-    Parameters
-    ----------
-    facts : NetworkFacts
-    what : {"dense", "kept", "sketch"}
-        All weights, those that pruning left, or d1 d2 chi ln^2(max(d1, d2)) of the sketches as
-        the released code of 2023 counts them.
-    d : float, optional
-        Strength of the pruning, for sketches.
-
-    Returns
-    -------
-    BoundResult
-        Of quantity "capacity", to be compared with other capacities.
-
-    Raises
-    ------
-    InputError
-        If `what` is unknown or a sketch lacks `d`.
+    They are all weights, those that pruning left, or at strength `d` of the pruning
+    d1 d2 chi ln^2(max(d1, d2)) of the sketches, as the released code of 2023 counts them.
     """
-    if what == "dense":
-        counts = [float(layer.weights) for layer in facts.layers]
-    elif what == "kept":
+    known = what in ("dense", "kept") or (what == "sketch" and d is not None)
+    require(known, "what", "parameter_count", "dense, kept, or sketch with `d`", what)
+    counts = [float(layer.weights) for layer in facts.layers]
+    if what == "kept":
         counts = [float(layer.pruned_kept) for layer in facts.layers]
     elif what == "sketch" and d is not None:
-        counts = [
-            layer.weights * kept_share(d) * math.log(max(layer.matrix_shape)) ** 2
-            for layer in facts.layers
-        ]
-    else:
-        raise InputError.parameter(
-            "what", "parameter_count", "dense, kept, or sketch with `d`", what
-        )
-    terms = [
-        Term.of(f"layer {i}", count, facts.layers[i - 1].name) for i, count in enumerate(counts, 1)
-    ]
+        counts = [layer.weights * kept_share(d) * layer.log_squared_side for layer in facts.layers]
+    numbered = enumerate(zip(counts, facts.layers, strict=True), 1)
     return BoundResult(
         f"parameter count, {what}",
-        tuple(terms),
+        tuple(Term.of(f"layer {i}", count, layer.name) for i, (count, layer) in numbered),
         SUM,
         (Assumption("the number bounds a risk", "violated", "it is a number of parameters"),),
-        SOURCE,
+        "plain counting",
         n=facts.n,
         quantity="capacity",
     )
@@ -71,64 +53,41 @@ def weights_bound(
     facts: NetworkFacts,
     *,
     bits: float = 32.0,
-    kept_only: bool = False,
     delta: float = 0.05,
     pruned_margins: ArrayLike | None = None,
 ) -> BoundResult:
-    """Bound the risk of a network by the bits of its weights.
+    """R^_0 + sqrt((d bits ln 2 + ln(1/delta)) / (2 n)), by the bits of the weights.
 
     Parameters
     ----------
-    facts : NetworkFacts
-    bits : float
+    bits
         Of one weight; 32 makes it a statement about the very network that was trained.
-    kept_only : bool
-        Whether to count the pruned network: masks and kept weights.
-    delta : float
-        Failure probability.
-    pruned_margins : array_like, optional
-        Margins of the pruned network on the training set, for `kept_only`.
-
-    Returns
-    -------
-    BoundResult
-        R^_0 + sqrt((d bits ln 2 + ln(1/delta)) / (2 n)).
-
-    Raises
-    ------
-    InputError
-        If margins of the pruned network are missing.
+    pruned_margins
+        Margins of the pruned network on the training set, of which masks and kept weights are
+        counted; the dense network if None.
     """
     check_positive(bits, "bits", "weights_bound")
-    margins: ArrayLike = facts.margins
-    if kept_only:
-        if pruned_margins is None:
-            raise InputError.parameter(
-                "pruned_margins", "weights_bound", "given with `kept_only`", None
-            )
-        margins = pruned_margins
+    kept_only = pruned_margins is not None
     parts = []
     for i, layer in enumerate(facts.layers, 1):
-        count = layer.pruned_kept if kept_only else layer.weights
+        count = layer.weights
         if kept_only:
+            count = layer.pruned_kept
             mask = log_binomial(layer.weights, count) + math.log(layer.weights + 1)
             parts.append(Term.of(f"mask {i}", mask, f"mask and count of {layer.name}"))
-        parts.append(
-            Term.made(
-                f"values {i}",
-                PRODUCT,
-                (
-                    Term.of("weights", count, layer.name),
-                    Term.of("nats", bits * math.log(2), f"{bits:g} bits a weight"),
-                ),
-                "values of a layer",
-            )
+        values = Term.made(
+            f"values {i}",
+            PRODUCT,
+            "values of a layer",
+            Term.of("weights", count, layer.name),
+            Term.of("nats", bits * math.log(2), f"{bits:g} bits a weight"),
         )
+        parts.append(values)
     if facts.biases:
         parts.append(Term.of("biases", facts.biases * bits * math.log(2), f"{facts.biases} biases"))
     return counting_bound(
-        margins,
-        Term.made("ln(J)", SUM, parts, "nats of all weights", "theorem D.1"),
+        facts.margins if pruned_margins is None else pruned_margins,
+        Term.made("ln(J)", SUM, "nats of all weights", *parts, equation="theorem D.1"),
         delta=delta,
         name=f"parameter counting, {'kept' if kept_only else 'dense'}",
     )

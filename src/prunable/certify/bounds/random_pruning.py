@@ -15,27 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prunable.certify.bounds.base import require
 from prunable.certify.bounds.facts import FloatArray, NetworkFacts
 from prunable.certify.bounds.matrix_facts import check_matrix, spectral_norm
 from prunable.certify.bounds.pruning_moments import check_strength
 from prunable.certify.bounds.sketched_network import needed_margin
-from prunable.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Uniform draws for the weights of a network, from one generator in layer order.
+    """One uniform draw for each weight of a network, from one generator in layer order.
 
-    Attributes
-    ----------
-    matrices : tuple of ndarray
-        Layers, float64.
-    uniforms : tuple of ndarray
-        One draw for each weight.
-    variances : tuple of float
-        psi of each layer.
-    protect_diagonal : bool
-        Whether weights at (i, i) stay, as in the paper; the released code prunes them too.
+    The variances are psi of each layer. Weights at (i, i) stay if `protect_diagonal`, as in the
+    paper; the released code prunes them too.
     """
 
     matrices: tuple[FloatArray, ...]
@@ -51,32 +43,16 @@ class Draws:
         *,
         protect_diagonal: bool = True,
     ) -> Draws:
-        """Draw for the layers of a network.
+        """Draw for the layers of a network, of shape (outputs, inputs).
 
-        Parameters
-        ----------
-        matrices : sequence of array_like, shape (outputs, inputs)
-        rng : numpy.random.Generator
-            The same generator gives the masks of `RandomizedMagnitudePruning`.
-        protect_diagonal : bool
-
-        Raises
-        ------
-        InputError
-            If a matrix is empty, not 2-d or not finite.
+        The same generator gives the masks of `RandomizedMagnitudePruning`.
         """
         checked = tuple(check_matrix(f"layer {i}", m) for i, m in enumerate(matrices, 1))
         uniforms = tuple(rng.random(matrix.shape) for matrix in checked)
         return cls(checked, uniforms, tuple(float(m.var()) for m in checked), protect_diagonal)
 
     def masks(self, d: float) -> tuple[NDArray[np.bool_], ...]:
-        """Keep weights at strength `d`; True is kept.
-
-        Raises
-        ------
-        InputError
-            If `d` is negative or NaN.
-        """
+        """Masks at strength `d` >= 0; True is kept."""
         check_strength(d, "Draws.masks")
         if d == 0:
             return tuple(np.ones(m.shape, dtype=np.bool_) for m in self.matrices)
@@ -99,20 +75,10 @@ class Draws:
 
 @dataclass(frozen=True)
 class Strength:
-    """A chosen strength of the pruning.
+    """A chosen strength of the pruning: 0 if no positive one is allowed, and the `reason`.
 
-    Attributes
-    ----------
-    d : float
-        0 if no positive one is allowed.
-    needed : float
-        Margin that pruning at `d` needs.
-    margin : float
-        Smallest training margin, which `needed` does not exceed unless d is 0.
-    steps : int
-        Evaluations.
-    reason : str
-        Why the search ended.
+    The margin that it needs does not exceed the smallest training margin unless d is 0; `steps`
+    are evaluations.
     """
 
     d: float
@@ -125,13 +91,7 @@ class Strength:
 def pruning_probabilities(
     matrix: FloatArray, d: float, variance: float, *, protect_diagonal: bool = True
 ) -> FloatArray:
-    """Probability exp(-w^2 / (d psi)) that each weight is pruned; d > 0.
-
-    Returns
-    -------
-    ndarray
-        Shape of `matrix`; 0 on a protected diagonal.
-    """
+    """Probability exp(-w^2 / (d psi)) that each weight is pruned, d > 0; 0 if protected."""
     if math.isinf(d):
         probability = np.ones(matrix.shape)
     else:
@@ -155,33 +115,22 @@ def choose_strength(
 
     Parameters
     ----------
-    facts : NetworkFacts
+    facts
         Of the dense network.
-    draws : Draws
-    highest, lowest : float
+    highest, lowest
         Ends of the range searched; 10 and 0 in the released code.
-    tolerance : float
+    tolerance
         Relative width of the final bracket, of which the safe end is taken.
-    contractions : bool
+    contractions
         Whether the margin needed counts the contraction of lemma C.1, as the released code.
-
-    Returns
-    -------
-    Strength
-        With needed <= margin, or d = 0.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
     """
-    if not (0 < lowest < highest < math.inf and 0 < tolerance < 1):
-        raise InputError.parameter(
-            "lowest, highest, tolerance",
-            "choose_strength",
-            "0 < lowest < highest and 0 < tolerance < 1",
-            (lowest, highest, tolerance),
-        )
+    require(
+        0 < lowest < highest < math.inf and 0 < tolerance < 1,
+        "lowest, highest, tolerance",
+        "choose_strength",
+        "0 < lowest < highest and 0 < tolerance < 1",
+        (lowest, highest, tolerance),
+    )
     margin = float(facts.margins.min())
     if margin <= 0:
         return Strength(0.0, 0.0, margin, 0, "the smallest training margin is not positive")

@@ -8,39 +8,26 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.entropy import binary_entropies, binary_entropy
-from prunable.errors import InputError
-
-FloatArray = NDArray[np.float64]
+from prunable.certify.bounds.base import require
+from prunable.certify.bounds.facts import FloatArray
 
 
 def rho(epsilon: float, kappa: float, d: int) -> float:
-    """Evaluate rho_eps(kappa, d) of theorem 7.
+    """min(eps^(1-kappa) exp(h_b(kappa) + h_b1(kappa, d)), 1) of theorem 7.
 
     Parameters
     ----------
-    epsilon : float
+    epsilon
         Relative error of the compression, in (0, 1].
-    kappa : float
+    kappa
         Kept share, in [0, 1].
-    d : int
+    d
         Weights, >= 1; kappa d is rounded up to a count.
-
-    Returns
-    -------
-    float
-        min(eps^(1-kappa) exp(h_b(kappa) + h_b1(kappa, d)), 1), in (0, 1].
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
     """
     _check(epsilon, np.asarray(kappa), "rho")
-    if d < 1:
-        raise InputError.parameter("d", "rho", ">= 1", d)
+    require(d >= 1, "d", "rho", ">= 1", d)
     half, kept = math.ceil(d / 2), math.ceil(kappa * d - 1e-9)
     shares = math.ceil(kept / 2) / half, math.floor(kept / 2) / half
     first = half / d * max(binary_entropy(share) for share in shares)
@@ -49,33 +36,15 @@ def rho(epsilon: float, kappa: float, d: int) -> float:
 
 
 def rho_limit(epsilon: float, kappa: ArrayLike) -> FloatArray:
-    """Evaluate rho_eps(kappa) for even d and kappa d: the curves of figure 11.
-
-    Parameters
-    ----------
-    epsilon : float
-        In (0, 1].
-    kappa : array_like
-        In [0, 1].
-
-    Returns
-    -------
-    ndarray
-        min(eps^(1-kappa) exp(1.5 h_b(kappa)), 1).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-    """
+    """min(eps^(1-kappa) exp(1.5 h_b(kappa)), 1) for even d and kappa d: curves of figure 11."""
     share = np.asarray(kappa, dtype=np.float64)
     _check(epsilon, share, "rho_limit")
-    exponent = (1 - share) * math.log(epsilon) + 1.5 * binary_entropies(share)
+    exponent = (1 - share) * math.log(epsilon) + 1.5 * _binary_entropies(share)
     return np.exp(np.minimum(exponent, 0.0))
 
 
 def rho_upper(epsilon: float, kappa: ArrayLike) -> FloatArray:
-    """Evaluate min(3 eps^(1-kappa), 1), the dashed curves of figure 11; as `rho_limit`."""
+    """min(3 eps^(1-kappa), 1), the dashed curves of figure 11."""
     share = np.asarray(kappa, dtype=np.float64)
     _check(epsilon, share, "rho_upper")
     return np.minimum(3 * epsilon ** (1 - share), 1.0)
@@ -87,8 +56,19 @@ def rho_peak(epsilon: float) -> float:
     return 1 / (1 + math.exp(2 / 3 * math.log(epsilon)))
 
 
+def binary_entropy(kappa: float) -> float:
+    """Entropy of a coin of bias `kappa`, in nats; 0 at 0 and 1."""
+    if kappa <= 0 or kappa >= 1:
+        return 0.0
+    return -kappa * math.log(kappa) - (1 - kappa) * math.log1p(-kappa)
+
+
+def _binary_entropies(kappa: FloatArray) -> FloatArray:
+    inside = np.clip(kappa, 1e-300, 1 - 1e-16)
+    values = -inside * np.log(inside) - (1 - inside) * np.log1p(-inside)
+    return np.where((kappa <= 0) | (kappa >= 1), 0.0, values)
+
+
 def _check(epsilon: float, kappa: FloatArray, where: str) -> None:
-    if not 0 < epsilon <= 1:
-        raise InputError.parameter("epsilon", where, "inside (0, 1]", epsilon)
-    if not ((kappa >= 0) & (kappa <= 1)).all():
-        raise InputError.parameter("kappa", where, "inside [0, 1]", kappa)
+    require(0 < epsilon <= 1, "epsilon", where, "inside (0, 1]", epsilon)
+    require(bool(((kappa >= 0) & (kappa <= 1)).all()), "kappa", where, "inside [0, 1]", kappa)

@@ -7,21 +7,26 @@ from collections.abc import Sequence
 
 from prunable.certify.bounds.base import Assumption, at_most, safe_log
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts
-from prunable.certify.bounds.pruning_moments import kept_share
+from prunable.certify.bounds.pruning_moments import GAUSSIAN, kept_share
 from prunable.certify.bounds.spectral_perturbation import contraction
 
 GAUSSIAN_ERRORS = 5.0
+# The statement's margin is too small by sqrt(2).
+MARGINS_MOVE = Assumption(
+    "margins move by at most gamma if logits move by gamma",
+    "violated",
+    "they can move by sqrt(2) gamma",
+    math.log(2) / 2,
+    "factor",
+)
 
 
 def gaussian(layers: Sequence[LayerFacts]) -> Assumption:
     """Whether weights look Gaussian about zero (assumption 3.1), by kurtosis and mean.
 
-    Notes
-    -----
-    Violated if a layer's excess kurtosis, or its mean, is off by 5 standard errors. For
+    It is violated if a layer's excess kurtosis, or its mean, is off by 5 standard errors. For
     Gaussian weights that happens to one layer of a million.
     """
-    name = "weights are independent centred Gaussians"
 
     def off(layer: LayerFacts) -> float:
         kurtosis = abs(layer.excess_kurtosis) / math.sqrt(24 / layer.weights)
@@ -36,23 +41,20 @@ def gaussian(layers: Sequence[LayerFacts]) -> Assumption:
         "errors from Gaussian"
     )
     if off(worst) > GAUSSIAN_ERRORS:
-        return Assumption(name, "violated", said, off(worst) - GAUSSIAN_ERRORS)
-    return Assumption(name, "unchecked", f"{said}; independence cannot be checked")
+        return Assumption(GAUSSIAN.name, "violated", said, off(worst) - GAUSSIAN_ERRORS)
+    return Assumption(GAUSSIAN.name, "unchecked", f"{said}; independence cannot be checked")
 
 
 def smallest_margin(facts: NetworkFacts) -> Assumption:
     """Whether any strength of pruning is allowed at all."""
     lowest = float(facts.margins.min())
-    if lowest > 0:
-        return Assumption("the smallest training margin is positive", "holds", f"{lowest:.4g}")
-    return Assumption(
-        "the smallest training margin is positive", "violated", f"{lowest:.4g}", -lowest
-    )
+    name = "the smallest training margin is positive"
+    return Assumption.decided(lowest > 0, name, f"{lowest:.4g}", -lowest)
 
 
 def worth_sketching(facts: NetworkFacts, d: float, factor: float) -> Assumption:
     """Whether sketches hold fewer numbers than their layers."""
-    widest = max(math.log(max(layer.matrix_shape)) ** 2 for layer in facts.layers)
+    widest = max(layer.log_squared_side for layer in facts.layers)
     return at_most(
         "a sketch is smaller than its layer: factor * chi * ln^2(p) < 1",
         safe_log(factor * kept_share(d) * widest),
@@ -100,16 +102,5 @@ def no_step(layers: Sequence[LayerFacts], errors: Sequence[float], depth: int) -
         "violated",
         f"{layers[worst].name}: {errors[worst]:.4g}, needed < {layers[worst].spectral / depth:.4g}",
         excess(worst),
-        "factor",
-    )
-
-
-def margins_move() -> Assumption:
-    """The statement's margin is too small by sqrt(2)."""
-    return Assumption(
-        "margins move by at most gamma if logits move by gamma",
-        "violated",
-        "they can move by sqrt(2) gamma",
-        math.log(2) / 2,
         "factor",
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from prunable.certify.bounds import sketch_assumptions as conditions
 from prunable.certify.bounds.base import (
     PRODUCT,
     SUM,
@@ -20,33 +21,21 @@ from prunable.certify.bounds.base import (
     at_most,
     check_delta,
     powers,
-    safe_exp,
+    require,
     safe_log,
 )
+from prunable.certify.bounds.counting import constant_taken, root_of
 from prunable.certify.bounds.distributed_sparsity import line_counts
-from prunable.certify.bounds.facts import LayerFacts, NetworkFacts, margin_loss
-from prunable.certify.bounds.pruning_moments import (
-    SOURCE,
-    check_strength,
-    kept_share,
-    log_layer_error,
-)
-from prunable.certify.bounds.sketch_assumptions import (
-    contracts,
-    gaussian,
-    margins_move,
-    no_step,
-    smallest_margin,
-    worth_sketching,
-)
+from prunable.certify.bounds.facts import LayerFacts, NetworkFacts, margin_loss, margin_loss_term
+from prunable.certify.bounds.pruning_moments import SOURCE, check_strength, kept_share, layer_error
 from prunable.certify.bounds.spectral_perturbation import (
     contraction,
     largest_step,
-    rounding_perturbation,
+    pruning_perturbation,
     spectral_perturbation,
 )
-from prunable.errors import InputError
 
+NAME = "sketched pruned network"
 Variant = Literal["paper", "measured", "authors-code"]
 
 
@@ -56,21 +45,19 @@ class Constants:
 
     Attributes
     ----------
-    markov : float, optional
+    markov
         lambda_l = epsilon_l of every layer; if None, what makes the statement fail with
         probability `delta`, or with half of it where other terms alone exceed it.
-    steps : float, optional
+    steps
         rho_l of every layer; if None, half of the largest that lemma 4.4 allows.
-    constant : float
+    constant
         Of O(.).
-    latala : float
+    latala
         C of lemma B.1.
-    power : float
+    power
         c of the failure probability p^-c of sketching, by remark 5.1 above 2.
-    contractions : bool
-        Whether lemma C.1 may help.
-    contraction_failure : float
-        Its failure probability.
+    contractions, contraction_failure
+        Whether lemma C.1 may help, and its failure probability.
     """
 
     markov: float | None = None
@@ -90,121 +77,81 @@ def sketched_bound(
     variant: Variant = "paper",
     constants: Constants | None = None,
 ) -> BoundResult:
-    """Bound the risk of a network after randomized magnitude pruning: theorem 5.2.
+    """R^_gamma + c sqrt(sum_l (sketch of layer l) ln(1/rho_l) / n): theorem 5.2.
+
+    It is the risk of a network after randomized magnitude pruning of strength `d`, which fails
+    with probability `delta` if that can be reached.
 
     Parameters
     ----------
-    facts : NetworkFacts
+    facts
         With the layers' changes by pruning, for the variants that use them.
-    d : float
-        Strength of the pruning, >= 0.
-    delta : float
-        Failure probability asked for.
-    variant : {"paper", "measured", "authors-code"}
+    variant
         "paper": expected counts and errors, with Markov's inequality and every factor.
         "measured": the counts of the pruned matrices and the norms of their changes, which
         need no law of the weights, at a margin of sqrt(2) times the change of the logits.
         "authors-code": the released code's evaluation, without 3 lambda, ln(1/rho) and the
         failure probability.
-    constants : Constants, optional
-
-    Returns
-    -------
-    BoundResult
-        R^_gamma + c sqrt(sum_l (sketch of layer l) ln(1/rho_l) / n).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
     """
     check_strength(d, "sketched_bound")
     check_delta(delta, "sketched_bound")
-    given = constants or Constants()
+    known = ("paper", "measured", "authors-code")
+    named = "paper, measured or authors-code"
+    require(variant in known, "variant", "sketched_bound", named, variant)
     if variant == "authors-code":
         return _released(facts, d, delta)
-    if variant not in ("paper", "measured"):
-        raise InputError.parameter(
-            "variant", "sketched_bound", "paper, measured or authors-code", variant
-        )
-    return _statement(facts, d, delta, given, measured=variant == "measured")
+    return _statement(facts, d, delta, constants or Constants(), measured=variant == "measured")
 
 
 def needed_margin(
-    facts: NetworkFacts,
-    changes: Sequence[float],
-    *,
-    contractions: bool = True,
-    failure: float = 0.01,
-    variant: Literal["paper", "authors-code"] = "authors-code",
+    facts: NetworkFacts, changes: Sequence[float], *, contractions: bool = True
 ) -> float:
-    """Margin that a pruned network may use up, by lemma B.2 or C.2.
+    """Margin that a pruned network may use up, by lemma B.2, or C.2 as the released code takes it.
 
-    Parameters
-    ----------
-    facts : NetworkFacts
-    changes : sequence of float
-        ||A_hat_l - A_l||_2.
-    contractions : bool
-        Whether to use lemma C.1 with `failure` and `variant`.
-
-    Returns
-    -------
-    float
-        e max ||x|| prod(kappa_l ||A_l||_2) sum ||Delta_l|| / ||A_l||; inf beyond the doubles.
+    e max ||x|| prod(kappa_l ||A_l||_2) sum ||Delta_l|| / ||A_l||, the changes being
+    ||A_hat_l - A_l||_2; inf beyond the doubles.
     """
-    return _perturbation(facts, changes, contractions, failure, variant).value
+    return _perturbation(facts, changes, contractions).value
 
 
 def _perturbation(
-    facts: NetworkFacts,
-    changes: Sequence[float],
-    contractions: bool,
-    failure: float,
-    variant: Literal["paper", "authors-code"],
+    facts: NetworkFacts, changes: Sequence[float], contractions: bool = True
 ) -> BoundResult:
-    factors = None
-    if contractions:
-        factors = [
-            contraction(layer.inputs, layer.outputs, facts.n, failure=failure, variant=variant)
-            for layer in facts.layers
-        ]
+    factors = [
+        contraction(layer.inputs, layer.outputs, facts.n, variant="authors-code")
+        for layer in facts.layers
+    ]
     spectral = [layer.spectral for layer in facts.layers]
-    return spectral_perturbation(facts.input_norm, spectral, changes, contractions=factors)
+    return spectral_perturbation(
+        facts.input_norm, spectral, changes, contractions=factors if contractions else None
+    )
 
 
 def _released(facts: NetworkFacts, d: float, delta: float) -> BoundResult:
-    change = _perturbation(
-        facts, [layer.change_spectral for layer in facts.layers], True, 0.01, "authors-code"
-    )
-    gamma = change.value
-    chi = kept_share(d)
+    change = _perturbation(facts, facts.changes)
+    gamma, chi = change.value, kept_share(d)
     sizes = [
         Term.made(
             f"layer {i}",
             PRODUCT,
-            (
-                Term.of("d1 d2", math.prod(layer.matrix_shape), f"entries of {layer.name}"),
-                Term.of("chi", chi, "expected kept share", "lemma 4.1"),
-                Term.of("ln^2(max)", math.log(max(layer.matrix_shape)) ** 2, "size of the sketch"),
-            ),
             "numbers of the sketch, without factors",
+            Term.of("d1 d2", math.prod(layer.matrix_shape), f"entries of {layer.name}"),
+            Term.of("chi", chi, "expected kept share", "lemma 4.1"),
+            Term.of("ln^2(max)", layer.log_squared_side, "size of the sketch"),
         )
         for i, layer in enumerate(facts.layers, 1)
     ]
     complexity = Term.made(
         "complexity",
         powers(0.5, -0.5),
-        (
-            Term.made("sum_l d1 d2 chi ln^2", SUM, sizes, "numbers of all sketches"),
-            Term.of("n", facts.n, "training examples"),
-        ),
         "price of generalization",
-        "released code",
+        Term.made("sum_l d1 d2 chi ln^2", SUM, "numbers of all sketches", *sizes),
+        Term.of("n", facts.n, "training examples"),
+        equation="released code",
     )
     empirical = Term.of(
         "R^_gamma'",
-        margin_loss(facts.margins, gamma, strict=True) if math.isfinite(gamma) else 1.0,
+        margin_loss(facts.margins, gamma, strict=True),
         f"share of training margins below gamma' = {gamma:.4g}",
         "released code",
     )
@@ -216,16 +163,16 @@ def _released(facts: NetworkFacts, d: float, delta: float) -> BoundResult:
         "factor",
     )
     return BoundResult(
-        "sketched pruned network",
+        NAME,
         (empirical, complexity),
         SUM,
         (
             *change.assumptions,
-            margins_move(),
+            conditions.MARGINS_MOVE,
             left_out,
-            smallest_margin(facts),
-            worth_sketching(facts, d, 1.0),
-            gaussian(facts.layers),
+            conditions.smallest_margin(facts),
+            conditions.worth_sketching(facts, d, 1.0),
+            conditions.gaussian(facts.layers),
             facts.dense_layers(),
             facts.no_biases(),
         ),
@@ -236,121 +183,147 @@ def _released(facts: NetworkFacts, d: float, delta: float) -> BoundResult:
     )
 
 
+@dataclass(frozen=True)
+class _Pruned:
+    """What pruning does to each layer: by its law, with Markov's inequality, or as measured."""
+
+    markov: float
+    failure: float
+    errors: list[float]
+    counts: list[int]
+    lines: list[float]
+    regimes: tuple[Assumption, ...] = ()
+
+    @classmethod
+    def as_measured(cls, facts: NetworkFacts, given: Constants) -> _Pruned:
+        layers = facts.layers
+        return cls(
+            1.0,
+            _fixed_failure(facts, given),
+            facts.changes,
+            [layer.pruned_kept for layer in layers],
+            [float(max(layer.row_count, layer.column_count)) for layer in layers],
+        )
+
+    @classmethod
+    def by_law(cls, facts: NetworkFacts, d: float, delta: float, given: Constants) -> _Pruned:
+        layers, depth = facts.layers, facts.depth
+        fixed = _fixed_failure(
+            facts, given, *(a ** (-1 / 3) + b ** (-1 / 3) for a, b in _shapes(layers))
+        )
+        spare = delta - fixed if fixed < delta else delta / 2
+        markov = given.markov or 2 * depth / spare
+        bounded = [line_counts(shape, d, markov=markov) for shape in _shapes(layers)]
+        return cls(
+            markov,
+            fixed + 2 * depth / markov,
+            [
+                markov * layer_error(x.matrix_shape, x.variance, d, constant=given.latala).value
+                for x in layers
+            ],
+            [math.ceil(markov * kept_share(d) * layer.weights) for layer in layers],
+            [result.value for result in bounded],
+            tuple(_worst([r.assumptions[i] for r in bounded], layers) for i in range(2)),
+        )
+
+
 def _statement(
     facts: NetworkFacts, d: float, delta: float, given: Constants, *, measured: bool
 ) -> BoundResult:
-    layers, depth = facts.layers, facts.depth
-    fixed = math.fsum(max(layer.matrix_shape) ** -given.power for layer in layers)
-    if not measured:
-        fixed += math.fsum(
-            a ** (-1 / 3) + b ** (-1 / 3) for a, b in (layer.matrix_shape for layer in layers)
-        )
-    narrow = any(layer.outputs < layer.inputs for layer in layers) and given.contractions
-    fixed += given.contraction_failure if narrow else 0.0
-    spare = delta - fixed if fixed < delta else delta / 2
-    markov = 1.0 if measured else given.markov or 2 * depth / spare
-    failure = fixed + (0.0 if measured else 2 * depth / markov)
-    if measured:
-        errors = [layer.change_spectral for layer in layers]
-        counts = [layer.pruned_kept for layer in layers]
-        lines = [float(max(layer.row_count, layer.column_count)) for layer in layers]
-        regimes: list[Assumption] = []
-    else:
-        errors = [
-            markov * safe_exp(log_layer_error(x.matrix_shape, x.variance, d, given.latala))
-            for x in layers
-        ]
-        bounded = [line_counts(layer.matrix_shape, d, markov=markov) for layer in layers]
-        lines = [result.value for result in bounded]
-        counts = [math.ceil(markov * kept_share(d) * layer.weights) for layer in layers]
-        regimes = [_worst([r.assumptions[i] for r in bounded], layers) for i in range(2)]
-    allowed = [
-        largest_step(layer.spectral, error, count, depth)
-        for layer, error, count in zip(layers, errors, counts, strict=True)
-    ]
-    steps = [given.steps or (step / 2 if step > 0 else math.nan) for step in allowed]
-    possible = all(step > 0 for step in steps)
-    contracted = given.contractions
-    if possible:
-        factors = [
-            contraction(x.inputs, x.outputs, facts.n, failure=given.contraction_failure)
-            for x in layers
-        ]
-        change = rounding_perturbation(
-            facts.input_norm,
-            [layer.spectral for layer in layers],
-            errors,
-            counts,
-            steps,
-            markov=[1.0] * depth,
-            contractions=factors if contracted else None,
-        )
-        # a change of the logits by x moves a margin by at most sqrt(2) x
-        gamma = change.value * (math.sqrt(2) if measured else 1.0)
-        near = [*change.assumptions, *(() if measured else (margins_move(),))]
-    else:
-        gamma = math.inf
-        near = [no_step(layers, errors, depth)]
+    layers = facts.layers
+    known = (
+        _Pruned.as_measured(facts, given) if measured else _Pruned.by_law(facts, d, delta, given)
+    )
+    steps, gamma, near = _rounding(facts, known, given, measured=measured)
     sketches = [
         Term.made(
             f"layer {i}",
             PRODUCT,
-            (
-                Term.of("j", line, "largest number of weights in a row or column", "lemma 5.1"),
-                Term.of("p", max(layer.matrix_shape), f"larger side of {layer.name}"),
-                Term.of("ln^2(p)", math.log(max(layer.matrix_shape)) ** 2, "theorem 5.1"),
-                Term.of("ln(1/rho)", _nats(step), "nats of a number of the sketch"),
-            ),
             "nats of the sketch",
-            "theorem 5.2",
+            Term.of("j", line, "largest number of weights in a row or column", "lemma 5.1"),
+            Term.of("p", max(layer.matrix_shape), f"larger side of {layer.name}"),
+            Term.of("ln^2(p)", layer.log_squared_side, "theorem 5.1"),
+            Term.of("ln(1/rho)", _nats(step), "nats of a number of the sketch"),
+            equation="theorem 5.2",
         )
-        for i, (layer, line, step) in enumerate(zip(layers, lines, steps, strict=True), 1)
+        for i, (layer, line, step) in enumerate(zip(layers, known.lines, steps, strict=True), 1)
     ]
-    complexity = Term.made(
-        "complexity",
-        powers(1, 0.5, -0.5),
-        (
-            Term.of("c", given.constant, "constant of O(.)"),
-            Term.made("sum_l j p ln^2(p) ln(1/rho)", SUM, sketches, "nats of all sketches"),
-            Term.of("n", facts.n, "training examples"),
-        ),
-        "price of generalization",
-        "theorem 5.2",
-    )
-    empirical = Term.of(
-        "R^_gamma",
-        margin_loss(facts.margins, gamma) if math.isfinite(gamma) else 1.0,
-        f"share of training margins up to gamma = {gamma:.4g}",
-        "theorem 5.2",
+    nats = Term.made("sum_l j p ln^2(p) ln(1/rho)", SUM, "nats of all sketches", *sketches)
+    rare = at_most(
+        "failure probability at most delta",
+        safe_log(known.failure),
+        math.log(delta) + 1e-12,
+        f"lambda_l = eps_l = {known.markov:.4g}",
     )
     assumptions = (
         *near,
-        *regimes,
-        *(() if measured else (gaussian(layers),)),
-        at_most(
-            "failure probability at most delta",
-            safe_log(failure),
-            math.log(delta) + 1e-12,
-            f"lambda_l = eps_l = {markov:.4g}",
-        ),
-        smallest_margin(facts),
-        contracts(facts, given.contraction_failure) if contracted else None,
-        worth_sketching(facts, d, 1.0 if measured else 3 * markov),
-        Assumption("the constant of O(.) is known", "violated", f"{given.constant:g} taken"),
+        *known.regimes,
+        None if measured else conditions.gaussian(layers),
+        rare,
+        conditions.smallest_margin(facts),
+        conditions.contracts(facts, given.contraction_failure) if given.contractions else None,
+        conditions.worth_sketching(facts, d, 1.0 if measured else 3 * known.markov),
+        constant_taken(given.constant),
         facts.input_limit()[1],
         facts.dense_layers(),
         facts.no_biases(),
     )
     return BoundResult(
-        "sketched pruned network",
-        (empirical, complexity),
+        NAME,
+        (
+            margin_loss_term(facts.margins, gamma, equation="theorem 5.2"),
+            root_of(nats, facts.n, "theorem 5.2", given.constant),
+        ),
         SUM,
         tuple(a for a in assumptions if a is not None),
         f"{SOURCE}, theorem 5.2",
         n=facts.n,
-        delta=failure,
+        delta=known.failure,
         variant="measured" if measured else "paper",
     )
+
+
+def _rounding(
+    facts: NetworkFacts, known: _Pruned, given: Constants, *, measured: bool
+) -> tuple[list[float], float, tuple[Assumption, ...]]:
+    """Steps of the layers' numbers, the margin that pruning and rounding use, its conditions."""
+    spectral = [layer.spectral for layer in facts.layers]
+    allowed = [
+        largest_step(norm, error, count, facts.depth)
+        for norm, error, count in zip(spectral, known.errors, known.counts, strict=True)
+    ]
+    steps = [given.steps or (step / 2 if step > 0 else math.nan) for step in allowed]
+    if not all(step > 0 for step in steps):
+        return steps, math.inf, (conditions.no_step(facts.layers, known.errors, facts.depth),)
+    factors = [
+        contraction(x.inputs, x.outputs, facts.n, failure=given.contraction_failure)
+        for x in facts.layers
+    ]
+    change = pruning_perturbation(
+        facts.input_norm,
+        spectral,
+        known.errors,
+        markov=[1.0] * facts.depth,
+        counts=known.counts,
+        steps=steps,
+        contractions=factors if given.contractions else None,
+    )
+    if measured:
+        # a change of the logits by x moves a margin by at most sqrt(2) x
+        return steps, change.value * math.sqrt(2), change.assumptions
+    return steps, change.value, (*change.assumptions, conditions.MARGINS_MOVE)
+
+
+def _fixed_failure(facts: NetworkFacts, given: Constants, *of_layers: float) -> float:
+    """Failure probability of everything but Markov's inequality."""
+    fixed = math.fsum(max(layer.matrix_shape) ** -given.power for layer in facts.layers)
+    fixed += math.fsum(of_layers)
+    narrow = any(layer.outputs < layer.inputs for layer in facts.layers)
+    return fixed + (given.contraction_failure if narrow and given.contractions else 0.0)
+
+
+def _shapes(layers: Sequence[LayerFacts]) -> list[tuple[int, int]]:
+    return [layer.matrix_shape for layer in layers]
 
 
 def _worst(found: Sequence[Assumption], layers: Sequence[LayerFacts]) -> Assumption:

@@ -4,99 +4,76 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy.special import gamma as gamma_function
 
 from prunable.certify.bounds.base import (
     PRODUCT,
-    SUM,
     Assumption,
     BoundResult,
     Term,
     at_least,
     check_delta,
+    check_layers,
     check_positive,
+    log_expm1,
+    require,
     safe_exp,
     safe_log,
 )
-from prunable.certify.bounds.compressed_network import rate_term
-from prunable.certify.bounds.compression import (
-    Compression,
-    default_tau,
-    sample_assumptions,
-    tau_choice,
-)
-from prunable.certify.bounds.entropy import log_expm1
-from prunable.certify.bounds.facts import check_margins, margin_loss
-from prunable.certify.bounds.frobenius_perturbation import SOURCE
-from prunable.errors import InputError
+from prunable.certify.bounds.compressed_network import theorem_5
+from prunable.certify.bounds.compression import Observed
+
+
+@dataclass(frozen=True)
+class StableLaws:
+    """Tail index, in (1, 2), and scale of each layer's weights, in exp(-|scale u|^alpha)."""
+
+    alphas: tuple[float, ...]
+    scales: tuple[float, ...]
+
+    def sigma(self, sizes: Sequence[int]) -> float:
+        """Root of the mean over weights of (scale_l / sigma_{alpha_l})^2, of the corollaries."""
+        check_layers("StableLaws", scales=self.scales, sizes=sizes, alphas=self.alphas)
+        for scale in self.scales:
+            check_positive(scale, "scales", "StableLaws")
+        d = sum(sizes)
+        rows = zip(sizes, self.scales, self.alphas, strict=True)
+        return math.sqrt(math.fsum(size / d * (s / unit_scale(a)) ** 2 for size, s, a in rows))
+
+    def assumptions(self, seen: Observed, beta: float) -> tuple[Assumption, ...]:
+        """Conditions of the corollaries, whose failure probability is 3 d^-beta."""
+        d = seen.compression.d
+        needed = safe_log(2 * beta) - safe_log(seen.compression.kappa)
+        return (
+            Assumption(
+                "weights are independent and alpha-stable given the training set",
+                "unchecked",
+                f"alpha = {', '.join(f'{a:.4g}' for a in self.alphas)}; see `prunable measure`",
+            ),
+            seen.compression.hypothesis(0.0),
+            at_least("d/log(d) >= 2 beta/kappa", math.log(d / math.log(d)), needed, "sizes"),
+            *seen.sample_assumptions(),
+            seen.choice,
+        )
 
 
 def unit_scale(alpha: float) -> float:
     """Scale at which P(|X| > x) ~ (2 / alpha) x^-alpha, sigma_alpha of corollary 1.
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index, in (1, 2).
-
-    Returns
-    -------
-    float
-        (2 Gamma(-alpha) cos((2 - alpha) pi / 2))^(1/alpha).
-
-    Raises
-    ------
-    InputError
-        If `alpha` is not inside (1, 2).
+    (2 Gamma(-alpha) cos((2 - alpha) pi / 2))^(1/alpha).
     """
     _check_alpha(alpha, "unit_scale")
     tail = 2 * float(gamma_function(-alpha)) * math.cos((2 - alpha) * math.pi / 2)
     return math.exp(math.log(tail) / alpha)
 
 
-def mean_scale(sizes: Sequence[int], scales: Sequence[float], alphas: Sequence[float]) -> float:
-    """Root of the mean over weights of (scale_l / sigma_{alpha_l})^2: sigma of the corollaries.
-
-    Raises
-    ------
-    InputError
-        If the layers' numbers differ or are out of range.
-    """
-    if not sizes or not len(sizes) == len(scales) == len(alphas):
-        raise InputError.parameter("scales", "mean_scale", "one number a layer", len(scales))
-    for scale in scales:
-        check_positive(scale, "scales", "mean_scale")
-    d = sum(sizes)
-    rows = zip(sizes, scales, alphas, strict=True)
-    return math.sqrt(math.fsum(size / d * (s / unit_scale(a)) ** 2 for size, s, a in rows))
-
-
 def log_norm_quantile(sigma: float, d: int, alpha: float, delta: float) -> float:
-    """Bound R(delta), which ||w|| exceeds with probability delta: lemma 5.
+    """Bound R(delta), which ||w|| of d weights exceeds with probability delta: lemma 5.
 
-    Parameters
-    ----------
-    sigma : float
-        Of `mean_scale`.
-    d : int
-        Weights.
-    alpha : float
-        Smallest tail index of a layer, in (1, 2).
-    delta : float
-        In (0, 1).
-
-    Returns
-    -------
-    float
-        Natural logarithm of 3 sigma sqrt(d) (4 d / delta)^(1/alpha).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    Natural logarithm of 3 sigma sqrt(d) (4 d / delta)^(1/alpha), sigma that of `StableLaws` and
+    alpha the smallest tail index of a layer.
     """
     where = "log_norm_quantile"
     _check_alpha(alpha, where)
@@ -105,55 +82,18 @@ def log_norm_quantile(sigma: float, d: int, alpha: float, delta: float) -> float
     return math.log(3 * sigma) + 0.5 * math.log(d) + math.log(4 * d / delta) / alpha
 
 
-def stable_network_bound(
-    margins: ArrayLike,
-    compression: Compression,
-    *,
-    input_norm: float,
-    alphas: Sequence[float],
-    scales: Sequence[float],
-    delta: float = 0.05,
-    tau: float | None = None,
-) -> BoundResult:
+def stable_network_bound(seen: Observed, laws: StableLaws, *, delta: float = 0.05) -> BoundResult:
     """Bound the risk of a pruned network of stable weights: corollary 2.
 
-    Parameters
-    ----------
-    margins : array_like, shape (n,)
-        Of the dense network on the training set.
-    compression : Compression
-    input_norm : float
-        B.
-    alphas, scales : sequence of float
-        Tail index, in (1, 2), and scale of the weights of each layer, in exp(-|scale u|^alpha).
-    delta : float
-        Failure probability 3 d^-beta, which gives beta.
-    tau : float, optional
-        Margin, see `default_tau`.
-
-    Returns
-    -------
-    BoundResult
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    The failure probability 3 d^-beta gives beta.
     """
-    where = "stable_network_bound"
-    checked = check_margins(margins, where)
-    check_delta(delta, where)
-    check_positive(input_norm, "input_norm", where)
-    n, d, layers = checked.size, compression.d, compression.depth
-    if n < 2:
-        raise InputError.parameter("margins", where, "2 examples or more", n)
-    sigma, alpha = mean_scale(compression.sizes, scales, alphas), min(alphas)
-    choice = tau_choice(tau)
-    tau = default_tau(checked) if tau is None else check_positive(tau, "tau", where)
+    check_delta(delta, "stable_network_bound")
+    d, layers = seen.compression.d, seen.compression.depth
+    sigma, alpha = laws.sigma(seen.compression.sizes), min(laws.alphas)
     beta = math.log(3 / delta) / math.log(d)
     power = layers * (alpha + 2 * beta + 2) / (2 * alpha)
-    growth = log_expm1(layers * math.log1p(compression.claimed))
-    root2b = math.log(math.sqrt(2) * input_norm)
+    growth = log_expm1(layers * math.log1p(seen.compression.claimed))
+    root2b = math.log(math.sqrt(2) * seen.input_norm)
     log_gamma_extra = (
         root2b
         + layers * math.log(3)
@@ -170,65 +110,34 @@ def stable_network_bound(
         + layers / alpha * math.log(4)
         + (3 - layers) / 2 * math.log(layers)
     )
-    weight = Term.made(
-        "c_L(alpha) sigma^L d^{..}/tau",
-        PRODUCT,
-        (
+    return theorem_5(
+        seen,
+        "pruned network of stable weights",
+        "corollary 2 (E.28)",
+        Term.made(
+            "c_L(alpha) sigma^L d^{..}/tau",
+            PRODUCT,
+            "size of the set of weights",
             Term("c_L(alpha)", f"constant, alpha = {alpha:.4g}", constant, "corollary 2"),
             Term("sigma^L", f"scales, sigma = {sigma:.4g}", layers * math.log(sigma)),
             Term("d^(L(alpha+2beta+2)/(2alpha))", f"beta = {beta:.4g}", power * math.log(d)),
-            Term("1/tau", "inverse margin", -math.log(tau)),
+            _inverse(seen.tau),
+            equation="(E.28)",
         ),
-        "size of the set of weights",
-        "(E.28)",
-    )
-    return _result(
-        "pruned network of stable weights",
-        "corollary 2 (E.28)",
-        checked,
-        compression,
-        weight,
-        tau + safe_exp(log_gamma_extra),
-        delta,
-        (*_assumptions(compression, alphas, beta, n), choice),
+        kappa=seen.compression.kappa,
+        gamma=seen.tau + safe_exp(log_gamma_extra),
+        delta=delta,
+        assumptions=laws.assumptions(seen, beta),
     )
 
 
-def scaled_network_bound(
-    margins: ArrayLike,
-    compression: Compression,
-    *,
-    input_norm: float,
-    alphas: Sequence[float],
-    scales: Sequence[float],
-    tau: float | None = None,
-) -> BoundResult:
+def scaled_network_bound(seen: Observed, laws: StableLaws) -> BoundResult:
     """Bound the risk of a pruned network whose scales shrink with its size: corollary 1.
 
-    Parameters
-    ----------
-    margins, compression, input_norm, alphas, scales, tau
-        See `stable_network_bound`.
-
-    Returns
-    -------
-    BoundResult
-        Its `delta` is 3 d^(-alpha / (2 L)), which cannot be chosen.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    Its `delta` is 3 d^(-alpha / (2 L)), which cannot be chosen.
     """
-    where = "scaled_network_bound"
-    checked = check_margins(margins, where)
-    check_positive(input_norm, "input_norm", where)
-    n, d, layers = checked.size, compression.d, compression.depth
-    if n < 2:
-        raise InputError.parameter("margins", where, "2 examples or more", n)
-    sigma, alpha = mean_scale(compression.sizes, scales, alphas), min(alphas)
-    choice = tau_choice(tau)
-    tau = default_tau(checked) if tau is None else check_positive(tau, "tau", where)
+    d, layers = seen.compression.d, seen.compression.depth
+    sigma, alpha = laws.sigma(seen.compression.sizes), min(laws.alphas)
     # (4.4) solved for the constant sigma_0
     log_sigma0 = (
         math.log(3 * sigma)
@@ -236,89 +145,38 @@ def scaled_network_bound(
         - 0.5 * math.log(layers)
         + (0.5 + 1 / alpha) * math.log(d)
     )
-    growth = log_expm1(layers * math.log1p(compression.claimed))
-    log_gamma_extra = (
-        math.log(math.sqrt(2) * input_norm) + growth + layers * log_sigma0 + 0.5 * math.log(d)
-    )
+    growth = log_expm1(layers * math.log1p(seen.compression.claimed))
+    root2b = math.log(math.sqrt(2) * seen.input_norm)
+    log_gamma_extra = root2b + growth + layers * log_sigma0 + 0.5 * math.log(d)
     constant = (
-        math.log(6 * math.sqrt(2) * input_norm) + layers * math.log(2) + 1.5 * math.log(layers)
+        math.log(6 * math.sqrt(2) * seen.input_norm) + layers * math.log(2) + 1.5 * math.log(layers)
     )
-    weight = Term.made(
-        "a sigma_0^L sqrt(d)/tau",
-        PRODUCT,
-        (
+    beta = alpha / (2 * layers)
+    return theorem_5(
+        seen,
+        "pruned network of scaled stable weights",
+        "corollary 1 (4.5)",
+        Term.made(
+            "a sigma_0^L sqrt(d)/tau",
+            PRODUCT,
+            "size of the set of weights",
             Term("a", "6 sqrt(2) B 2^L L^1.5", constant, "corollary 1"),
             Term("sigma_0^L", "scale constant of (4.4)", layers * log_sigma0, "(4.4)"),
             Term.of("sqrt(d)", math.sqrt(d), f"d = {d} weights"),
-            Term("1/tau", "inverse margin", -math.log(tau)),
+            _inverse(seen.tau),
+            equation="(4.5)",
         ),
-        "size of the set of weights",
-        "(4.5)",
-    )
-    beta = alpha / (2 * layers)
-    return _result(
-        "pruned network of scaled stable weights",
-        "corollary 1 (4.5)",
-        checked,
-        compression,
-        weight,
-        tau + safe_exp(log_gamma_extra),
-        3 * d**-beta,
-        (*_assumptions(compression, alphas, beta, n), choice),
+        kappa=seen.compression.kappa,
+        gamma=seen.tau + safe_exp(log_gamma_extra),
+        delta=3 * d**-beta,
+        assumptions=laws.assumptions(seen, beta),
     )
 
 
-def _result(
-    name: str,
-    statement: str,
-    margins: NDArray[np.float64],
-    compression: Compression,
-    weight: Term,
-    gamma: float,
-    delta: float,
-    assumptions: tuple[Assumption, ...],
-) -> BoundResult:
-    n, d, kappa = margins.size, compression.d, compression.kappa
-    empirical = Term.of(
-        "R^_gamma(w)",
-        margin_loss(margins, gamma),
-        f"share of training margins of the dense network up to gamma = {gamma:.4g}",
-        statement,
-    )
-    factor = Term.made(
-        "weights + sqrt(d)",
-        SUM,
-        (weight, Term.of("sqrt(d)", math.sqrt(d), f"d = {d} weights")),
-        "norm and dimension",
-        statement,
-    )
-    complexity = Term.made(
-        "complexity", PRODUCT, (factor, rate_term(kappa, n)), "price of generalization", statement
-    )
-    return BoundResult(
-        name, (empirical, complexity), SUM, assumptions, f"{SOURCE}, {statement}", n=n, delta=delta
-    )
-
-
-def _assumptions(
-    compression: Compression, alphas: Sequence[float], beta: float, n: int
-) -> tuple[Assumption, ...]:
-    d, kappa = compression.d, compression.kappa
-    needed = safe_log(2 * beta) - safe_log(kappa)
-    return (
-        Assumption(
-            "weights are independent and alpha-stable given the training set",
-            "unchecked",
-            f"alpha = {', '.join(f'{a:.4g}' for a in alphas)}; see `prunable measure`",
-        ),
-        compression.hypothesis(0.0),
-        at_least("d/log(d) >= 2 beta/kappa", math.log(d / math.log(d)), needed, "sizes"),
-        *sample_assumptions(n, compression.depth),
-    )
+def _inverse(tau: float) -> Term:
+    return Term("1/tau", "inverse margin", -math.log(tau))
 
 
 def _check_alpha(alpha: float, where: str) -> None:
-    if not 1 < alpha < 2:
-        raise InputError.parameter(
-            "alpha", where, "inside (1, 2)", alpha, "The corollaries know no other tail index."
-        )
+    action = "The corollaries know no other tail index."
+    require(1 < alpha < 2, "alpha", where, "inside (1, 2)", alpha, action)

@@ -29,18 +29,10 @@ MODEL, UPDATE, MEMORY = "model", "update", "memory"
 
 
 def client_app(spec: FederatedSpec) -> Any:
-    """Build the Flower `ClientApp` of a run.
+    """Build the Flower `ClientApp` of a run, which answers `train` messages.
 
-    Returns
-    -------
-    flwr.clientapp.ClientApp
-        Answers `train` messages. A client is the `partition-id` of its node; its memory of
-        unsent entries is kept in the state of its context.
-
-    Raises
-    ------
-    InputError
-        If Flower is not installed.
+    A client is the `partition-id` of its node; its memory of unsent entries is kept in the state of
+    its context.
     """
     flower = _flower("flwr.app")
     app = _flower("flwr.clientapp").ClientApp()
@@ -72,20 +64,7 @@ def client_app(spec: FederatedSpec) -> Any:
 
 
 def server_app(spec: FederatedSpec, rows: list[Row], on_round: OnRound | None = None) -> Any:
-    """Build the Flower `ServerApp` of a run.
-
-    Parameters
-    ----------
-    rows : list of dict
-        Filled with a row a round, as by `run_rounds`.
-    on_round : callable, optional
-        Told each row.
-
-    Raises
-    ------
-    InputError
-        If Flower is not installed.
-    """
+    """Build the Flower `ServerApp` of a run, which fills `rows` as `run_rounds` does."""
     flower = _flower("flwr.app")
     app = _flower("flwr.serverapp").ServerApp()
 
@@ -128,19 +107,13 @@ def server_app(spec: FederatedSpec, rows: list[Row], on_round: OnRound | None = 
 def run_flower(
     spec: FederatedSpec, *, cpus: float = 1, on_round: OnRound | None = None
 ) -> list[Row]:
-    """Run rounds on Flower's simulation engine.
+    """Run rounds on Flower's simulation engine, with the rows of `run_rounds`, bit for bit.
+
+    Nothing is stored; an interrupted run starts anew.
 
     Parameters
     ----------
-    cpus : float
-        Processor cores of one client; Ray runs as many clients at once as there are cores for.
-    on_round : callable, optional
-        Told each row.
-
-    Returns
-    -------
-    list of dict
-        As of `run_rounds`, bit for bit. Nothing is stored; an interrupted run starts anew.
+    cpus : processor cores of one client; Ray runs as many clients at once as there are cores for
 
     Raises
     ------

@@ -46,15 +46,7 @@ _SERVER, _MEMORY = "server:", "memory:"
 
 @dataclass(frozen=True, eq=False)
 class Federation:
-    """Everything a run needs besides its state.
-
-    Attributes
-    ----------
-    model : torch.nn.Module
-        Scratch network that takes any state.
-    parts : list of ndarray of int64
-        Examples of each client.
-    """
+    """What a run needs besides its state: data, the examples of each client, a scratch network."""
 
     model: torch.nn.Module
     x: torch.Tensor
@@ -71,18 +63,11 @@ class Federation:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a client gives back.
+    """What a client gives back: a message, unless its training diverged, and its memory.
 
-    Attributes
-    ----------
-    message : bytes, optional
-        None if its training diverged.
-    memory : dict of str to Tensor, optional
-        What it keeps for the next round, with error feedback.
-    info : dict
-        client, bytes, error (relative l2 error of what was sent), kept (share of entries
-        sent that are not 0), loss, reason (why it diverged, or ""), compressibility (see
-        `compressibility`; of the first client alone).
+    `info` has client, bytes, error (relative l2 error of what was sent), kept (share of entries
+    sent that are not 0), loss, reason (why it diverged, or ""), compressibility (of the first
+    client alone, see `compressibility`).
     """
 
     message: bytes | None
@@ -125,21 +110,10 @@ def answer(
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Overwritten.
-    state : mapping of str to Tensor
-        The server's whole state dict.
-    memory : dict of str to Tensor, optional
-        What the last answer gave to keep.
-    examples : tuple of (Tensor, Tensor)
-        The client's inputs and classes.
-    round_, client : int
-        Counted from 0; batches and noise are drawn for them.
-
-    Returns
-    -------
-    Answer
-        Of a diverged training: no message, and the memory unchanged.
+    model : overwritten
+    state : the server's whole state dict
+    memory : what the last answer gave to keep
+    round_, client : counted from 0; batches and noise are drawn for them
     """
     x, y = examples
     seed = child_seed(spec.seed, "client", client, "round", round_)
@@ -181,17 +155,7 @@ def answer(
 def average_into(
     spec: FederatedSpec, state: Mapping[str, torch.Tensor], messages: Sequence[bytes]
 ) -> State:
-    """Do the server's part of a round: decode, average, add.
-
-    Parameters
-    ----------
-    messages : sequence of bytes
-        In the order of the clients; at least one.
-
-    Returns
-    -------
-    dict of str to Tensor
-        The server's next state.
+    """Do the server's part of a round: decode the clients' messages in their order, average, add.
 
     Raises
     ------

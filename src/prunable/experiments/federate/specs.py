@@ -19,23 +19,14 @@ class FederatedMethod(Frozen):
 
     Parameters
     ----------
-    label : str
-        For tables and figures.
-    sends : {"update", "model"}
-        The difference to the server's model, or the local model itself; the server averages
-        either, and entries that were not sent count as 0.
-    selection : {"all", "weights", "units", "topk"}
-        What is kept: everything; weights of matrices by magnitude; hidden units by norm;
-        entries of all tensors by magnitude.
-    kappa : float
-        Kept share, in (0, 1]; 1 with "all".
-    feedback : bool
-        Whether the client adds what it did not send to its next update.
-    precision : {"float32", "float16"}
-        Of the values sent.
-    noise : {"none", "type1", "type2", "type3"}
-    alpha, sigma : float
-        Tail index and level of the noise; None and 0 without noise.
+    label : for tables and figures
+    sends : the difference to the server's model, or the local model itself; the server averages
+        either, and entries that were not sent count as 0
+    selection : what is kept: everything; weights of matrices by magnitude; hidden units by norm;
+        entries of all tensors by magnitude
+    kappa : kept share; 1 with "all"
+    feedback : whether the client adds what it did not send to its next update
+    precision : of the values sent
     """
 
     label: str
@@ -132,20 +123,9 @@ def standard_methods(
 ) -> list[FederatedMethod]:
     """Dense FedAvg first, then what is compared with it.
 
-    Parameters
-    ----------
-    kappa : float
-        Kept share of all pruned methods.
-    noise, alpha, sigma
-        Of the heavy-tailed clients.
-    precision : {"float32", "float16"}
-        Of the values of pruned messages; dense FedAvg sends float32.
-
-    Returns
-    -------
-    list of FederatedMethod
-        Heavy-tailed clients with weights and with units pruned, each beside its control of
-        plain clients; heavy-tailed clients that send everything; top-k with error feedback.
+    Heavy-tailed clients with weights and with units pruned, each beside its control of plain
+    clients; heavy-tailed clients that send everything; top-k with error feedback. `kappa` is the
+    kept share of all pruned methods, `precision` that of their values; dense FedAvg sends float32.
     """
     heavy: dict[str, Any] = {"noise": noise, "alpha": alpha, "sigma": sigma}
     weights: dict[str, Any] = {"selection": "weights", "kappa": kappa, "precision": precision}

@@ -18,13 +18,14 @@ from scipy import stats
 
 from prunable.experiments.reproduce.document import Check, Outcome
 from prunable.experiments.reproduce.frame import Frame
-from prunable.experiments.reproduce.published import Printed
+from prunable.experiments.reproduce.published import NOTHING, Printed
 from prunable.experiments.reproduce.ranks import LEAST_PAIRS, pairs_for, rank_correlation
 
 MISSING = "runs are missing"
 LEVEL = 0.95
 STRONG = 0.7  # rank correlation that a claim of an order must at least be able to show
 MOST_SEEDS = 10_000
+PUBLISHED_RUNS = 5
 # From the worst: what a claim about several things comes to.
 _WORST: tuple[Outcome, ...] = ("contradicted", "fails", "not applicable", "underpowered", "holds")
 
@@ -74,13 +75,13 @@ def judged(value: float, error: float | None, n: int, expected: float | None = N
     value, error : float
         Estimate and its standard error; None where a single run does not tell.
     n : int
-        Seeds behind both.
+        Seeds behind both; of a single one the error is that of the paper's runs.
     expected : float, optional
         Difference that the paper reports; by default one as large as the estimate.
     """
     if error is None:
         return Judged("underpowered", 2)
-    half = error * (stats.t.ppf((1 + LEVEL) / 2, n - 1) if n > 1 else 0.0)
+    half = error * float(stats.t.ppf((1 + LEVEL) / 2, (n if n > 1 else PUBLISHED_RUNS) - 1))
     if value > half:
         return Judged("holds")
     if value < -half:
@@ -132,24 +133,34 @@ def exceeds(
     pairs: Sequence[tuple[Frame, Frame]],
     evidence: str,
     *,
-    expected: Sequence[float | None] = (),
+    printed: Sequence[tuple[Printed, Printed]] = (),
     essential: bool = True,
 ) -> Check:
     """The claim that in each pair the first mean exceeds the second.
 
     Parameters
     ----------
-    expected : sequence of float, optional
-        Differences that the paper reports.
+    printed : sequence of pairs of Printed, optional
+        The paper's numbers: their difference is what the design must be able to see, and a
+        single run of ours is taken to scatter as theirs do.
     """
     if not pairs or any(not len(frame) for pair in pairs for frame in pair):
         return undecided(statement, essential=essential)
-    effects = expected or [None] * len(pairs)
-    found = [
-        judged(*difference(high, low), effect)
-        for (high, low), effect in zip(pairs, effects, strict=True)
-    ]
+    found = []
+    theirs = printed or [(NOTHING, NOTHING)] * len(pairs)
+    for (high, low), beside in zip(pairs, theirs, strict=True):
+        value, error, n = difference(high, low)
+        if error is None and any(row.std for row in beside):
+            error = math.hypot(*(row.std or 0.0 for row in beside))
+        found.append(judged(value, error, n, _effect(*beside)))
     return of_several(statement, found, evidence, essential=essential)
+
+
+def _effect(high: Printed, low: Printed) -> float | None:
+    """Difference that a paper reports; None where it reports none of the claimed sign."""
+    if high.mean is None or low.mean is None or high.mean <= low.mean:
+        return None
+    return high.mean - low.mean
 
 
 def ordered(
@@ -157,7 +168,7 @@ def ordered(
     groups: Mapping[str, Frame],
     *,
     words: Words = percent,
-    printed: Sequence[float | None] = (),
+    printed: Sequence[Printed] = (),
     essential: bool = True,
 ) -> Check:
     """The claim that means rise from group to group.
@@ -166,8 +177,8 @@ def ordered(
     ----------
     groups : mapping of str to Frame
         By their labels, in the claimed order.
-    printed : sequence of float, optional
-        The paper's means.
+    printed : sequence of Printed, optional
+        The paper's numbers of the groups; see `exceeds`.
     """
     frames = list(groups.values())
     if any(not len(frame) for frame in frames):
@@ -187,15 +198,44 @@ def ordered(
         f"; rising in {sum(a > b for a, b in both)} of {len(both)} pairs of neighbouring rows "
         "with the same seed"
     )
-    return exceeds(statement, pairs, evidence, expected=steps_of(printed), essential=essential)
+    beside = [(high, low) for low, high in itertools.pairwise(printed)]
+    return exceeds(statement, pairs, evidence, printed=beside, essential=essential)
 
 
-def steps_of(printed: Sequence[float | None]) -> list[float | None]:
-    """Differences of neighbours; None where one is not printed or they do not rise."""
-    return [
-        None if low is None or high is None or high <= low else high - low
-        for low, high in itertools.pairwise(printed)
-    ]
+def scatters_more(
+    statement: str,
+    high: Frame,
+    low: Frame,
+    words: str,
+    *,
+    expected: float | None = None,
+    essential: bool = True,
+) -> Check:
+    """The claim that one condition scatters more than another over seeds, by the F law.
+
+    `expected` is the quotient of deviations that the paper reports; `words` has two places for
+    ours.
+    """
+    if high.std is None or low.std is None:
+        return undecided(statement, essential=essential)
+    evidence = words.format(high.std, low.std)
+    if not high.std or not low.std:
+        return Check(statement, high.std > low.std, evidence, essential)
+    ratio, n = math.log(high.std / low.std), min(len(high), len(low))
+    half = _ratio_interval(n)
+    if abs(ratio) > half:
+        outcome: Outcome = "holds" if ratio > 0 else "contradicted"
+        return Check(statement, ratio > 0, evidence, essential, outcome)
+    effect = abs(ratio) if expected is None else abs(math.log(expected))
+    if half < effect:
+        return Check(statement, ratio > 0, evidence, essential)
+    seeds = next((k for k in range(n, MOST_SEEDS, 5) if _ratio_interval(k) < effect), MOST_SEEDS)
+    return underpowered(statement, evidence, f"about {seeds:,} seeds", essential=essential)
+
+
+def _ratio_interval(n: int) -> float:
+    """Half of the interval of the logarithm of a quotient of deviations over n seeds each."""
+    return math.log(float(stats.f.ppf((1 + LEVEL) / 2, n - 1, n - 1))) / 2
 
 
 def compared(
@@ -337,8 +377,8 @@ class Law:
 
     draws: np.ndarray
 
-    def half_width(self, n: int, others: int) -> tuple[float, float]:
-        """Central 95 % interval of the difference of means of n and of other runs."""
+    def interval(self, n: int, others: int) -> tuple[float, float]:
+        """Central 95 % interval of the difference of means of n runs and of others."""
         rng = np.random.default_rng(0)
         ours, theirs = (rng.choice(self.draws, (4000, count)).mean(axis=1) for count in (n, others))
         low, high = np.quantile(ours - theirs, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -347,56 +387,75 @@ class Law:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Our runs of one row beside the printed mean and deviation of the paper's."""
+    """Our runs of one row beside the printed mean and deviation of the paper's.
+
+    Parameters
+    ----------
+    effect : float, optional
+        Difference that a comparison must be able to see, such as the effect of the noise.
+    """
 
     name: str
     ours: Frame
     printed: Printed
     law: Law | None = None
+    effect: float | None = None
+
+    def allowed(self, published_runs: int) -> tuple[float, float] | None:
+        """Interval of our mean minus the printed one, if both come of one law; None unknown."""
+        n, scatter = len(self.ours), self.printed.std
+        if self.ours.mean is None or self.printed.mean is None:
+            return None
+        if self.law is not None:
+            return self.law.interval(n, published_runs)
+        if scatter is None:
+            return None
+        t = float(stats.t.ppf((1 + LEVEL) / 2, published_runs - 1))
+        half = t * scatter * math.sqrt(1 / n + 1 / published_runs)
+        return -half, half
 
 
 def agrees(
     statement: str,
     rows: Iterable[Comparison],
     *,
-    published_runs: int = 5,
+    published_runs: int = PUBLISHED_RUNS,
     words: Words = percent,
     essential: bool = False,
 ) -> Check:
-    """The claim that our means could have come out of the paper's runs, and the other way round.
+    """The claim that our means and the printed ones are means of runs of one law.
 
-    Decided by the predicted law of the difference of both means where a row brings one, else by
-    the prediction interval of the published scatter (Student's t): a giant among our own seeds
-    widens neither. The distance in standard errors of both scatters is told beside it. Rows
-    without a printed deviation and without a law are left out.
+    Decided by the 95 % interval of the difference of two such means: under the predicted law
+    where a row brings one, else under the published scatter (Student's t). A giant among our own
+    seeds widens neither; the distance in standard errors of both scatters, which it does widen,
+    is told beside it. Rows without a printed deviation and without a law are left out.
     """
-    texts, inside = [], 0
+    texts, outcomes = [], []
     for row in rows:
-        target, scatter = row.printed
-        mean, n = row.ours.mean, len(row.ours)
-        if mean is None or target is None or (scatter is None and row.law is None):
+        interval, mean, target = row.allowed(published_runs), row.ours.mean, row.printed.mean
+        if interval is None or mean is None or target is None:
             continue
-        if row.law is not None:
-            low, high = row.law.half_width(n, published_runs)
-        else:
-            assert scatter is not None
-            t = float(stats.t.ppf((1 + LEVEL) / 2, published_runs - 1))
-            high = t * scatter * math.sqrt(1 / n + 1 / published_runs)
-            low = -high
-        gap = mean - target
-        inside += low <= gap <= high
-        own = scatter if n == 1 else row.ours.std
+        (low, high), gap, scatter = interval, mean - target, row.printed.std
+        inside = low <= gap <= high
+        weak = inside and row.effect is not None and (high - low) / 2 > row.effect
+        seeds = 0
+        if weak and row.effect is not None:
+            seeds = math.ceil(published_runs * ((high - low) / 2 / row.effect) ** 2)
+        outcome: Outcome = "underpowered" if weak else "holds" if inside else "contradicted"
+        outcomes.append(Judged(outcome, seeds))
         told = f"{row.name}: {words(mean)} ± {_words(row.ours.std, words)} against "
         told += f"{words(target)} ± {_words(scatter, words)}"
+        own = scatter if len(row.ours) == 1 else row.ours.std
         if own and scatter:
-            error = math.hypot(own / math.sqrt(n), scatter / math.sqrt(published_runs))
+            error = math.hypot(own / math.sqrt(len(row.ours)), scatter / math.sqrt(published_runs))
             told += f", {gap / error:+.1f} s.e."
         kind = "law" if row.law is not None else "published scatter"
-        texts.append(f"{told} ({kind} allows {words(low)} to {words(high)})")
+        texts.append(f"{told} ({kind}: {100 * low:+.1f} to {100 * high:+.1f} points)")
     if not texts:
         return undecided(statement, "no row has a published deviation", essential=essential)
-    evidence = f"{inside} of {len(texts)} ({'; '.join(texts)})"
-    return Check(statement, inside == len(texts), evidence, essential)
+    agreeing = sum(one.outcome != "contradicted" for one in outcomes)
+    evidence = f"{agreeing} of {len(texts)} ({'; '.join(texts)})"
+    return of_several(statement, outcomes, evidence, essential=essential)
 
 
 def not_essential(check: Check) -> Check:

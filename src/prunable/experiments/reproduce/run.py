@@ -13,7 +13,7 @@ from prunable.experiments.reproduce.items import Item, Plan, item_document
 from prunable.experiments.reproduce.registry import info_of
 from prunable.files import write_json
 from prunable.runs.backends import Backend
-from prunable.runs.runner import BATCH, missing_runs, run_all
+from prunable.runs.runner import missing_runs, run_all
 from prunable.runs.spec import Spec
 from prunable.runs.store import Store
 
@@ -65,7 +65,7 @@ def reproduce(
     convention: Convention = "paper",
     store: Store,
     backend: Backend,
-    batch: int = BATCH,
+    batch: int | None = None,
     on_done: OnDone | None = None,
     on_item: OnItem | None = None,
 ) -> list[ItemDocument]:
@@ -77,7 +77,7 @@ def reproduce(
         Part of every document, so that a smoke run is never taken for the paper's size.
     store : Store
         Documents go to `items/NAME--SCALE--CONVENTION.json` there.
-    batch : int
+    batch : int, optional
         Most runs of equal shape computed as one.
     on_done : callable, optional
         Told each run and its result as it finishes.

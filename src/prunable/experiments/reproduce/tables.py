@@ -32,6 +32,10 @@ class Metric:
         Of the frame; the column's key by default, which is the published column too.
     statistic : callable
         From the numbers of a condition to value and deviation.
+    of : callable, optional
+        The condition whose numbers stand here, from that of the line.
+    published : PublishedItem, optional
+        In place of the table's.
     """
 
     key: str
@@ -40,6 +44,8 @@ class Metric:
     digits: int = 3
     metric: str = ""
     statistic: Statistic = mean_std
+    of: Callable[[str], str] = str
+    published: PublishedItem | None = None
 
     @property
     def column(self) -> Column:
@@ -48,9 +54,10 @@ class Metric:
 
     def cell(self, found: Found, line: Line, published: PublishedItem | None) -> Cell:
         """The number of a line, beside the published one."""
-        numbers = found.of(line.condition, self.metric or self.key)
+        numbers = found.of(self.of(line.condition), self.metric or self.key)
         value, std = self.statistic(numbers)
-        printed = NOTHING if published is None else published.cell(line.row, self.key)
+        beside = self.published or published
+        printed = NOTHING if beside is None else beside.cell(line.row, self.key)
         return Cell(value, std, printed.mean, printed.std, numbers.runs)
 
 
@@ -71,7 +78,6 @@ class TableSpec:
     ----------
     name : Column
         Of the first column, that of the labels.
-    columns : sequence of Metric or (Metric, PublishedItem, str)
     published : PublishedItem, optional
         Whose cells stand beside ours.
     """

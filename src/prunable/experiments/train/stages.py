@@ -30,7 +30,8 @@ from prunable.nets.train.training import evaluate, train
 from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.tails import TailEstimate, log_moment, log_moment_vectors
 from prunable.numerics.weights.compressibility import Criterion, eps_from, kappa_curve
-from prunable.runs.execution import CHECKPOINT, compute_stages, finished
+from prunable.runs.devices import devices_of
+from prunable.runs.execution import CHECKPOINT, compute_runs
 from prunable.runs.store import Run, Store, read_result
 
 MODEL = "model.safetensors"
@@ -40,16 +41,19 @@ Result = dict[str, Any]
 OnStep = Callable[[int], None]
 
 
-def train_into(folder: Path, spec: TrainSpec, on_step: OnStep | None = None) -> Result:
+def train_into(
+    folder: Path, spec: TrainSpec, on_step: OnStep | None = None, *, device: str = "auto"
+) -> Result:
     """Train one network into a folder; resumes an interrupted run, repeats no finished one.
 
     Parameters
     ----------
     folder : Path
-        Receives model.safetensors, metrics.parquet and, last, result.json.
-    spec : TrainSpec
+        Receives model.safetensors, metrics.parquet, execution.json and, last, result.json.
     on_step : callable, optional
         Told the number of steps done.
+    device : str
+        See `prunable.runs.devices.devices_of`; of several the first.
 
     Returns
     -------
@@ -61,23 +65,21 @@ def train_into(folder: Path, spec: TrainSpec, on_step: OnStep | None = None) -> 
     ------
     SpecError
         If the folder holds another run.
-    InputError
-        If the folder cannot be written.
     """
     if (stored := read_result(folder, spec)) is not None:
         return stored
-    run = Run(Store(folder), folder, on_step or (lambda _: None))
-    (found,) = compute_stages([spec], [run])
-    return finished(folder, spec, found)
+    place = torch.device(devices_of(device)[0])
+    run = Run(Store(folder), folder, place, on_step or (lambda _: None))
+    return compute_runs([spec], [run])[0]
 
 
 def train_stage(spec: TrainSpec, run: Run) -> Result:
     """Train one network; see `train_into` for what it leaves in the run's folder."""
     data = dataset_of(spec)
-    model = new_network(spec, data)
+    model = new_network(spec, data).to(run.device)
     outcome = train(
         model,
-        *as_tensors(data)[:2],
+        *as_tensors(data, run.device)[:2],
         training_settings(spec),
         checkpoint=run.folder / CHECKPOINT,
         on_step=run.on_step,
@@ -94,7 +96,7 @@ def train_batch_stage(specs: Sequence[TrainSpec], runs: Sequence[Run]) -> list[R
         )
         for spec, run in zip(specs, runs, strict=True)
     ]
-    outcomes = train_together(replicas, *as_tensors(data)[:2])
+    outcomes = train_together(replicas, *as_tensors(data, runs[0].device)[:2])
     return [
         _store(spec, run, replica.model, data, outcome)
         for spec, run, replica, outcome in zip(specs, runs, replicas, outcomes, strict=True)
@@ -175,15 +177,12 @@ def trained_network(folder: Path, spec: TrainSpec) -> torch.nn.Module:
 
 def split_metrics(model: torch.nn.Module, data: Dataset, suffix: str = "") -> dict[str, float]:
     """Loss and accuracies on both splits, named `train_accuracy` and so on."""
+    device = next(model.parameters()).device
+    x, y, x_test, y_test = as_tensors(data, device)
     return {
         f"{split}_{name}{suffix}": value
-        for split, x, y in (
-            ("train", data.x_train, data.y_train),
-            ("test", data.x_test, data.y_test),
-        )
-        for name, value in evaluate(
-            model, torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
-        ).items()
+        for split, inputs, labels in (("train", x, y), ("test", x_test, y_test))
+        for name, value in evaluate(model, inputs, labels).items()
     }
 
 
@@ -191,7 +190,7 @@ def evaluate_stage(spec: EvaluateSpec, run: Run) -> Result:
     """Measure a trained mean-field network, and prune its units by both criteria."""
     model = _trained_mean_field(spec.train, run)
     data = dataset_of(spec.train)
-    weights = model.hidden.weight.detach().double().numpy()
+    weights = model.hidden.weight.detach().double().cpu().numpy()
     norms = np.linalg.norm(weights, axis=1)
     metrics: dict[str, float | None] = dict(split_metrics(model, data))
     for name, estimate in (
@@ -229,7 +228,7 @@ def prune_stage(spec: PruneSpec, run: Run) -> Result:
 
 
 def _trained_mean_field(spec: TrainSpec, run: Run) -> MeanFieldNetwork:
-    model = trained_network(run.folder_of(spec), spec)
+    model = trained_network(run.folder_of(spec), spec).to(run.device)
     assert isinstance(model, MeanFieldNetwork)
     return model
 

@@ -47,20 +47,15 @@ _NATIVE = frozenset(
 class StoredTensor:
     """One tensor of an archive, not read yet.
 
-    Parameters
+    Attributes
     ----------
-    name : str
-        Unique in its archive.
-    dtype : str
-        As stored: "float32", "bfloat16", "float8_e4m3fn", "int8", ...
-    load : callable
-        Reads this tensor now, into an array of its own. Floats narrower than 32 bits come as
-        float32, which holds them exactly; other types as they are. Works while the archive is
-        open; raises `DataIntegrityError` when the file is damaged there.
-    consumer : str, optional
-        ONNX only: type of the operation that reads it ("MatMul", "Gemm", "Conv", ...).
-    transposed : bool
-        ONNX only: whether a matrix is stored as (in, out) in its last two axes.
+    name : unique in its archive
+    dtype : as stored: "float32", "bfloat16", "float8_e4m3fn", "int8", ...
+    load : reads this tensor now, into an array of its own, while the archive is open. Floats
+        narrower than 32 bits come as float32, which holds them exactly; other types as they are.
+        Raises `DataIntegrityError` when the file is damaged there
+    consumer : ONNX only: type of the operation that reads it ("MatMul", "Gemm", "Conv", ...)
+    transposed : ONNX only: whether a matrix is stored as (in, out) in its last two axes
     """
 
     name: str
@@ -75,16 +70,11 @@ class StoredTensor:
 class Archive:
     """An open model file, its tensors listed but not read.
 
-    Parameters
+    Attributes
     ----------
-    path : Path
-        The file or folder opened.
-    format : str
-        "safetensors", "torch" or "onnx".
-    ordered : bool
-        Whether the order of the tensors is that of the model.
-    skipped : tuple of (str, str)
-        Name and reason of the entries that are no tensors, or none that can be read.
+    format : "safetensors", "torch" or "onnx"
+    ordered : whether the order of the tensors is that of the model
+    skipped : name and reason of the entries that are no tensors, or none that can be read
     """
 
     path: Path
@@ -95,13 +85,7 @@ class Archive:
 
 
 def can_load(dtype: str) -> bool:
-    """Tell whether tensors of a stored type can be loaded.
-
-    Parameters
-    ----------
-    dtype : str
-        "float32", "bfloat16", ...
-    """
+    """Tell whether tensors of a stored type ("float32", "bfloat16", ...) can be loaded."""
     return dtype in _WIDENED or dtype in _NATIVE
 
 
@@ -111,18 +95,7 @@ def is_widened(dtype: str) -> bool:
 
 
 def torch_to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
-    """Copy a dense tensor to an array; floats narrower than 32 bits become float32.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        On the CPU, of a type that `can_load` admits.
-
-    Returns
-    -------
-    ndarray
-        Contiguous; shares no memory with `tensor`.
-    """
+    """Copy a dense tensor on the CPU to an array; floats narrower than 32 bits become float32."""
     plain = tensor.detach().resolve_neg()
     if is_widened(str(plain.dtype).removeprefix("torch.")):
         plain = plain.to(torch.float32)
@@ -138,17 +111,7 @@ def stored_tensor(
     consumer: str | None = None,
     transposed: bool = False,
 ) -> StoredTensor:
-    """Build a `StoredTensor` whose failures name the file and the tensor.
-
-    Parameters
-    ----------
-    path : Path
-        The file that holds the tensor.
-    name, shape, dtype, consumer, transposed
-        As in `StoredTensor`.
-    read : callable
-        Reads the tensor; may raise anything.
-    """
+    """Build a `StoredTensor` whose failures name file and tensor; `read` may raise anything."""
     expected = tuple(int(size) for size in shape)
 
     def load() -> NDArray[Any]:
@@ -163,20 +126,13 @@ def stored_tensor(
 
 @contextmanager
 def failures_named(path: Path, tensor: str | None = None) -> Iterator[None]:
-    """Turn whatever a reader raises into one error that names the file.
-
-    Parameters
-    ----------
-    path : Path
-        The file being read.
-    tensor : str, optional
-        The tensor being read.
+    """Turn whatever a reader raises into one error that names the file, and the tensor being read.
 
     Raises
     ------
     DataIntegrityError
-        In place of any exception but the package's own: a damaged file makes the libraries
-        raise nearly all kinds.
+        In place of any exception but the package's own: a damaged file makes the libraries raise
+        nearly all kinds.
     InputError
         If the file may not be read.
     """
@@ -216,13 +172,7 @@ def clean_name(name: object) -> str:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """Append "#2", "#3", ... to the names that came before.
-
-    Returns
-    -------
-    list of str
-        As many, all different.
-    """
+    """Append "#2", "#3", ... to the names that came before, so that all are different."""
     names = list(names)
     taken, count, result = set(names), dict[str, int](), list[str]()
     for name in names:

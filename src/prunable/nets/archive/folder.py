@@ -16,15 +16,10 @@ OpenFile = Callable[[Path], Archive]
 
 
 def open_folder(folder: Path, open_file: OpenFile) -> Archive:
-    """Open the weights that a folder holds.
+    """Open the weights that a folder holds, each file by `open_file`.
 
     Looked for in this order: an index of safetensors, model.safetensors or the safetensors
     there are, an index of torch files, one torch file, one ONNX file.
-
-    Parameters
-    ----------
-    open_file : callable
-        Opens one file of weights.
 
     Raises
     ------
@@ -56,14 +51,7 @@ def open_folder(folder: Path, open_file: OpenFile) -> Archive:
 
 
 def open_index(index: Path, open_file: OpenFile) -> Archive:
-    """Open the shards that an index names, as one archive.
-
-    Parameters
-    ----------
-    index : Path
-        A JSON file whose "weight_map" maps each tensor's name to its shard.
-    open_file : callable
-        Opens one shard.
+    """Open the shards that an index names by its "weight_map", as one archive.
 
     Raises
     ------

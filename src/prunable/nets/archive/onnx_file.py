@@ -58,10 +58,7 @@ _Uses = dict[str, list[tuple["NodeProto", int]]]
 def open_onnx(path: Path) -> Archive:
     """List the tensors of one ONNX file; external data are read tensor by tensor.
 
-    Returns
-    -------
-    Archive
-        Initializers of the graph and of its subgraphs, and constants of two or more axes.
+    These are initializers of the graph and its subgraphs, and constants of two or more axes.
 
     Raises
     ------

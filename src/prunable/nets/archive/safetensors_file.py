@@ -51,21 +51,10 @@ _DTYPES = {
 def save_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named tensors to a safetensors file atomically.
+    """Write named tensors of any dtype and device to a safetensors file atomically.
 
-    Parameters
-    ----------
-    path : Path
-        Destination.
-    tensors : mapping of str to Tensor
-        Any dtype and device; stored contiguous, on the CPU.
-    metadata : mapping of str to str, optional
-        Text stored in the header.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
+    They are stored contiguous, on the CPU; `metadata` is text stored in the header. Raises
+    InputError where the file cannot be written.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # the format has no shared memory: tied tensors are written one by one
@@ -102,12 +91,12 @@ def _sort_metadata(path: Path) -> None:
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read all tensors of a safetensors file, and its metadata.
+    """Read all tensors of a safetensors file, and its metadata; nothing is unpickled.
 
     Raises
     ------
     DataIntegrityError
-        If the file is missing, truncated or of another format; nothing is unpickled.
+        If the file is missing, truncated or of another format.
     """
     try:
         with safe_open(path, framework="pt") as archive:
@@ -137,18 +126,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 
 def open_safetensors(path: Path, stack: ExitStack) -> Archive:
-    """List the tensors of one safetensors file.
-
-    Parameters
-    ----------
-    stack : ExitStack
-        Keeps the file open, mapped into memory, until it is closed.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the header and the file do not fit together.
-    """
+    """List the tensors of one safetensors file; `stack` keeps it open, mapped into memory."""
     tensors, skipped = [], []
     with failures_named(path):
         # Through torch, for NumPy has neither bfloat16 nor the 8-bit floats.

@@ -50,17 +50,8 @@ def open_torch(path: Path, unpickle: bool) -> Archive:
     """List the tensors of one file of `torch.save`.
 
     A zip file is mapped into memory and read tensor by tensor; the older format is read whole.
-
-    Parameters
-    ----------
-    unpickle : bool
-        Whether pickled objects may be loaded, which runs the code they name.
-
-    Returns
-    -------
-    Archive
-        Names are the keys joined by dots, without a wrapper such as "state_dict" around the
-        only mapping that holds tensors.
+    Names are the keys joined by dots, without a wrapper such as "state_dict" around the only
+    mapping that holds tensors. `unpickle` allows pickled objects, which run the code they name.
 
     Raises
     ------

@@ -13,28 +13,14 @@ State = Mapping[str, torch.Tensor]
 
 
 def weighted_mean(updates: Sequence[State], weights: Sequence[float]) -> dict[str, torch.Tensor]:
-    """Average state dicts.
+    """Average state dicts, added up in float64 in the given order, in the first one's dtypes.
 
-    Parameters
-    ----------
-    updates : sequence of mapping of str to Tensor
-        At least one; all of the same names and shapes.
-    weights : sequence of float
-        One an update, such as the numbers of examples; not negative, not all 0.
-
-    Returns
-    -------
-    dict of str to Tensor
-        Added up in float64 in the given order, of the first update's dtypes.
+    Algorithm 1 of McMahan et al. (2017), with n_k / n of each client as its weight.
 
     Raises
     ------
     InputError
-        If there is none, names or shapes differ, or weights are out of range.
-
-    Notes
-    -----
-    Algorithm 1 of McMahan et al. (2017), with n_k / n of each client as its weight.
+        If there is none, names or shapes differ, or weights are negative or all 0.
     """
     where = "weighted_mean"
     if not updates or len(updates) != len(weights):
@@ -65,22 +51,9 @@ def weighted_mean(updates: Sequence[State], weights: Sequence[float]) -> dict[st
 
 
 def add_update(state: State, update: State) -> dict[str, torch.Tensor]:
-    """Add an update to a state dict.
+    """Add an update to a state dict; entries that it does not name (counters) are kept.
 
-    Parameters
-    ----------
-    state, update : mapping of str to Tensor
-        Entries of `state` that `update` does not name (counters) are kept.
-
-    Returns
-    -------
-    dict of str to Tensor
-        New tensors, of the dtypes of `state`.
-
-    Raises
-    ------
-    InputError
-        If `update` names what `state` lacks, or shapes differ.
+    Raises InputError where `update` names what `state` lacks, or shapes differ.
     """
     strangers = sorted(update.keys() - state.keys())
     if strangers:

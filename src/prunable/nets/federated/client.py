@@ -16,23 +16,9 @@ from prunable.nets.train.training import train
 
 @dataclass(frozen=True)
 class LocalTraining:
-    """How every client trains.
+    """How every client trains: `epochs` passes over its examples a round.
 
-    Parameters
-    ----------
-    lr : float
-        Learning rate, > 0.
-    epochs : int
-        Passes over the client's examples a round, >= 1.
-    batch_size : int
-        Examples a step, >= 1.
-    noise : HeavyTailedNoise, optional
-        Heavy-tailed SGD; plain SGD without it.
-
-    Raises
-    ------
-    InputError
-        If a value is out of range.
+    With `noise` it is heavy-tailed SGD, plain SGD without. Values out of range raise InputError.
     """
 
     lr: float
@@ -55,16 +41,7 @@ class LocalTraining:
 
 @dataclass(frozen=True, eq=False)
 class LocalOutcome:
-    """How a client's round ended.
-
-    Attributes
-    ----------
-    status : {"done", "diverged"}
-    state : dict of str to Tensor
-        Floating-point entries of the trained state dict.
-    loss : float, optional
-        On the client's examples after training, nats; None if it diverged.
-    """
+    """How a client's round ended: the floats of its state, and its loss in nats if finite."""
 
     status: Literal["done", "diverged"]
     reason: str
@@ -81,23 +58,14 @@ def train_locally(
     *,
     seed: int,
 ) -> LocalOutcome:
-    """Train from the server's state on one client's examples.
+    """Train from the server's whole state dict on one client's examples.
+
+    Diverged is also a training whose loss is finite and a weight is not.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Overwritten; only its architecture matters.
-    state : mapping of str to Tensor
-        The server's whole state dict.
-    x : Tensor, shape (n, ...)
-    y : Tensor, shape (n,), int64
-    seed : int
-        Of batches and noise; another one for each client and round.
-
-    Returns
-    -------
-    LocalOutcome
-        "diverged" also if the loss is finite and a weight is not.
+    model : overwritten; only its architecture matters
+    seed : of batches and noise; another one for each client and round
 
     Raises
     ------

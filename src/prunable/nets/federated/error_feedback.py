@@ -14,28 +14,10 @@ State = Mapping[str, torch.Tensor]
 
 
 def top_k(update: State, kappa: float) -> dict[str, torch.Tensor]:
-    """Keep the entries of largest magnitude of all tensors together.
+    """Keep the share kappa, rounded up, of the largest entries of all tensors together.
 
-    Parameters
-    ----------
-    update : mapping of str to Tensor
-        Finite.
-    kappa : float
-        Kept share, in [0, 1]; the count is rounded up.
-
-    Returns
-    -------
-    dict of str to Tensor
-        The rest is 0.
-
-    Raises
-    ------
-    InputError
-        If `kappa` is out of range, or an entry is not finite.
-
-    Notes
-    -----
-    The operator Top_k of Stich, Cordonnier and Jaggi (2018), Definition 2.2.
+    The operator Top_k of Stich, Cordonnier and Jaggi (2018), Definition 2.2. Raises InputError
+    where `kappa` is outside [0, 1] or an entry is not finite.
     """
     arrays = [to_numpy(tensor) for tensor in update.values()]
     count = kept_count(kappa, sum(array.size for array in arrays))
@@ -47,44 +29,14 @@ def top_k(update: State, kappa: float) -> dict[str, torch.Tensor]:
 
 
 def add_memory(update: State, memory: State | None) -> dict[str, torch.Tensor]:
-    """Add to an update what earlier rounds left unsent.
-
-    Parameters
-    ----------
-    memory : mapping of str to Tensor, optional
-        None in the first round.
-
-    Raises
-    ------
-    InputError
-        If the memory is of another model.
-    """
+    """Add to an update what earlier rounds left unsent: None in the first round."""
     return dict(update) if memory is None else add_update(update, memory)
 
 
 def residual(wanted: State, sent: State) -> dict[str, torch.Tensor]:
-    """What a message did not carry, rounding included: the memory of the next round.
+    """wanted - sent: what a message did not carry, rounding included, the memory of the next round.
 
-    Parameters
-    ----------
-    wanted : mapping of str to Tensor
-        The update with its memory.
-    sent : mapping of str to Tensor
-        As decoded by the receiver.
-
-    Returns
-    -------
-    dict of str to Tensor
-        wanted - sent.
-
-    Raises
-    ------
-    InputError
-        If the two are of different models.
-
-    Notes
-    -----
-    Algorithm 1 of Stich, Cordonnier and Jaggi (2018), line 5; Algorithm 2 of Karimireddy,
-    Rebjock, Stich and Jaggi (2019), line 6.
+    Algorithm 1 of Stich, Cordonnier and Jaggi (2018), line 5; Algorithm 2 of Karimireddy, Rebjock,
+    Stich and Jaggi (2019), line 6. Raises InputError where the two are of different models.
     """
     return add_update(wanted, {name: -tensor for name, tensor in sent.items()})

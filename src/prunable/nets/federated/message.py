@@ -43,17 +43,7 @@ _AGAIN = "Let the client send it again."
 
 @dataclass(frozen=True, eq=False)
 class Message:
-    """A decoded message.
-
-    Attributes
-    ----------
-    tensors : dict of str to Tensor
-        float32; entries that were not sent are 0.
-    n_examples : int
-        Examples the client trained on.
-    forms : dict of str to {"dense", "bitmask", "gaps", "nodes"}
-        How each tensor travelled.
-    """
+    """A decoded message: float32 tensors, 0 where nothing was sent, and how each travelled."""
 
     tensors: dict[str, torch.Tensor]
     n_examples: int
@@ -81,30 +71,21 @@ def encode(
     form: Form | Literal["auto"] = "auto",
     precision: Precision = "float32",
 ) -> bytes:
-    """Serialise an update or a model.
+    """Serialise an update or a model; `decode` gives the rounded values back bit for bit.
 
     Parameters
     ----------
-    tensors : mapping of str to Tensor
-        Floating point, finite; entries that are 0 after rounding are not sent, except in the
-        dense form and in kept rows.
-    n_examples : int
-        Examples the client trained on, >= 0; its weight in the average.
-    form : {"auto", "dense", "bitmask", "gaps", "nodes"}
-        Of all tensors; auto takes the shortest for each.
-    precision : {"float32", "float16"}
-        What values are rounded to.
-
-    Returns
-    -------
-    bytes
-        `decode` gives back the rounded values bit for bit, except that -0 becomes 0.
+    tensors : finite; entries that are 0 (or -0) after rounding are not sent, except in the dense
+        form and in kept rows
+    n_examples : examples the client trained on, its weight in the average
+    form : of all tensors; auto takes the shortest for each
+    precision : what values are rounded to
 
     Raises
     ------
     InputError
-        If a tensor is not of floating point, holds NaN or infinity, or exceeds the range of
-        the precision, or an argument is out of range.
+        If a tensor is not of floating point, holds NaN or infinity, or exceeds the range of the
+        precision, or an argument is out of range.
     """
     if precision not in _WIDTHS:
         raise InputError.parameter("precision", "encode", f"one of {tuple(_WIDTHS)}", precision)
@@ -127,19 +108,12 @@ def encode(
 
 
 def decode(message: bytes, *, like: Mapping[str, torch.Tensor] | None = None) -> Message:
-    """Read a message of `encode`.
-
-    Parameters
-    ----------
-    message : bytes
-    like : mapping of str to Tensor, optional
-        What the receiver expects, such as its own model: names and shapes must agree. Give it
-        whenever a message comes from somewhere else, for it bounds what is allocated.
+    """Read a message of `encode`; with `like`, of a model of the same names and shapes.
 
     Raises
     ------
     DataIntegrityError
-        If the message is truncated, altered, malformed, or of another model.
+        If it is truncated, altered, of another version or of another model.
     """
     if len(message) < _PREFIX.size + _CHECKSUM.size:
         raise _damaged(f"it has {len(message)} bytes, fewer than an empty message")

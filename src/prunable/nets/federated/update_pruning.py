@@ -21,30 +21,14 @@ def prune_update(
 ) -> dict[str, torch.Tensor]:
     """Keep a share of the weights, or of the hidden units, of an update or a model.
 
-    Parameters
-    ----------
-    update : mapping of str to Tensor
-        Finite. Tensors of fewer than two dimensions (biases) stay whole.
-    kappa : float
-        Kept share in [0, 1]: of all weights under one threshold, or of the units of each
-        hidden layer.
-    axis : {"weight", "unit"}
-        Single weights by magnitude, or hidden units by the norm of their incoming weights;
-        then the output layer stays whole.
-
-    Returns
-    -------
-    dict of str to Tensor
-        The rest is 0.
+    Single weights go by magnitude under one threshold; hidden units by the norm of their incoming
+    weights, the columns theta^i of Wan, Zaidi and Simsekli (2023), section 3, a share of each
+    hidden layer, and the output layer stays whole. Biases stay whole.
 
     Raises
     ------
     InputError
         If an argument is out of range, an entry is not finite, or there is no matrix to prune.
-
-    Notes
-    -----
-    Units are the columns theta^i of Wan, Zaidi and Simsekli (2023), section 3.
     """
     if axis not in ("weight", "unit"):
         raise InputError.parameter("axis", "prune_update", "weight or unit", axis)

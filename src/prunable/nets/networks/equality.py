@@ -15,19 +15,11 @@ TOLERANCE = 1e-4
 
 
 def exact_outputs(model: nn.Module, example: Any) -> list[Tensor]:
-    """Compute a model's outputs in float64, on the CPU, in evaluation mode.
+    """A model's outputs in float64, on the CPU, in evaluation mode; the model is left untouched.
 
     Parameters
     ----------
-    model : Module
-        Left untouched.
-    example : Tensor or tuple of Tensor
-        Its input or inputs; integers stay integers.
-
-    Returns
-    -------
-    list of Tensor
-        Those that the output is made of.
+    example : its input or a tuple of inputs; integers stay integers
     """
     exact = copy.deepcopy(model).cpu().double().eval()
     with torch.no_grad():
@@ -88,16 +80,10 @@ def largest_difference(found: list[Tensor], expected: list[Tensor]) -> float:
 
 
 def within_rounding(difference: float, expected: list[Tensor], model: nn.Module) -> bool:
-    """Tell whether a difference is no more than rounding the model's numbers makes.
+    """Tell whether a largest difference of outputs is no more than rounding makes.
 
-    Parameters
-    ----------
-    difference : float
-        Largest absolute difference of outputs.
-    expected : list of Tensor
-        Outputs, which set the scale.
-    model : Module
-        Its least precise parameters set the tolerance, at least 1e-4.
+    The outputs expected set the scale, the model's least precise parameters the tolerance, at
+    least 1e-4.
     """
     sizes = [x.double().abs()[x.isfinite()] for x in expected]
     scale = max((float(x.max()) for x in sizes if x.numel()), default=0.0) or 1.0
@@ -108,26 +94,17 @@ def within_rounding(difference: float, expected: list[Tensor], model: nn.Module)
 def check_same(
     found: list[Tensor], expected: list[Tensor], model: nn.Module, name: str, done: str
 ) -> float:
-    """Compare outputs.
+    """The largest difference of outputs, where it is no more than rounding; see `within_rounding`.
 
     Parameters
     ----------
-    model : Module
-        See `within_rounding`.
-    name : str
-        The layer or model to blame.
-    done : str
-        What was tried, completing "cannot be ...".
-
-    Returns
-    -------
-    float
-        Largest absolute difference.
+    name : the layer or model to blame
+    done : what was tried, completing "cannot be ..."
 
     Raises
     ------
     UnsupportedModelError
-        If it is more than rounding.
+        If it is more.
     """
     difference = largest_difference(found, expected)
     if not within_rounding(difference, expected, model):

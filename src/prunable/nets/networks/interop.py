@@ -15,18 +15,7 @@ ORIGINAL, MASK = "_orig", "_mask"
 
 
 def masked_names(names: Mapping[str, object] | set[str]) -> dict[str, tuple[str, str]]:
-    """Find the parameters that torch.nn.utils.prune has split in two.
-
-    Parameters
-    ----------
-    names : set of str or mapping with such keys
-        Names of stored tensors.
-
-    Returns
-    -------
-    dict of str to (str, str)
-        Names of the original and of the mask, by that of the parameter.
-    """
+    """Names of original and mask of the parameters that torch.nn.utils.prune has split in two."""
     return {
         name.removesuffix(ORIGINAL): (name, name.removesuffix(ORIGINAL) + MASK)
         for name in names
@@ -35,19 +24,7 @@ def masked_names(names: Mapping[str, object] | set[str]) -> dict[str, tuple[str,
 
 
 def merge_masks(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Put originals and masks of torch.nn.utils.prune together.
-
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        Such as a state dict.
-
-    Returns
-    -------
-    dict of str to Tensor
-        With the pruned weights under the parameter's own name, in place of the original;
-        other tensors as they are.
-    """
+    """Put originals and masks of torch.nn.utils.prune together, under the parameter's own name."""
     split = masked_names(set(state))
     masks = {mask for _, mask in split.values()}
     by_original = {original: name for name, (original, _) in split.items()}
@@ -67,18 +44,13 @@ def merge_masks(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def hand_over_(model: torch.nn.Module, plan: PruningPlan) -> None:
     """Prune a model through torch.nn.utils.prune, which keeps the weights beside their masks.
 
-    Parameters
-    ----------
-    model : Module
-        Changed in place: each planned parameter becomes NAME_orig, with a buffer NAME_mask.
-    plan : PruningPlan
-        Of weights, units, input nodes or kernels.
+    Each planned parameter becomes NAME_orig, with a buffer NAME_mask.
 
     Raises
     ------
     InputError
-        If a planned parameter is missing or has another shape, or singular values were planned.
-        Then nothing is changed.
+        If a planned parameter is missing or has another shape, or the plan is of singular values or
+        medians. Then nothing is changed.
     """
     parameters = dict(model.named_parameters())
     masks = {}

@@ -16,10 +16,7 @@ from prunable.nets.networks.equality import tensors_in
 class LiveBytes(TorchDispatchMode):
     """Count the bytes of the tensors that operations make, while they live.
 
-    Parameters
-    ----------
-    known : iterable of Tensor
-        Those that exist already and do not count: views of them are no new memory.
+    Tensors `known` exist already and do not count: views of them are no new memory.
     """
 
     def __init__(self, known: Iterable[Tensor] = ()) -> None:
@@ -65,18 +62,10 @@ def stored_bytes(model: nn.Module) -> int:
 
 
 def peak_bytes(model: nn.Module, example: Tensor) -> int:
-    """Most bytes that a forward pass holds at one time.
+    """Most bytes that a forward pass without gradients holds at one time.
 
-    Parameters
-    ----------
-    model : Module
-        Run once, without gradients, as it is.
-
-    Returns
-    -------
-    int
-        Parameters, buffers, the input, and the activations that live together; not the work
-        space of single operations.
+    Parameters, buffers, the input, and the activations that live together; not the work space of
+    single operations.
     """
     own = [*model.parameters(), *model.buffers()]
     inputs = example.clone()

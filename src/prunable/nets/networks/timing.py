@@ -18,25 +18,14 @@ MOST_CALLS = 50
 def interleaved_seconds(
     calls: Mapping[str, Callable[[], object]], *, repeats: int = 15
 ) -> dict[str, NDArray[np.float64]]:
-    """Time functions side by side.
+    """Time functions side by side, so that drift hits all alike.
 
-    Parameters
-    ----------
-    calls : mapping of str to callable
-        Called without arguments, once to warm up and then in rounds, every second round in
-        reverse order.
-    repeats : int
-        Number of rounds, at least 1.
+    Each is called once to warm up and then in rounds, every second round in reverse order.
 
     Returns
     -------
-    dict of str to ndarray, shape (repeats,)
+    dict of str to (repeats,) array
         Seconds a call, by round; the i-th numbers of all functions were taken one after another.
-
-    Raises
-    ------
-    InputError
-        If `repeats` is below 1.
     """
     if repeats < 1:
         raise InputError.parameter("repeats", "interleaved_seconds", "at least 1", repeats)

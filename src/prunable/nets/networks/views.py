@@ -53,21 +53,14 @@ class WeightView:
 
     Attributes
     ----------
-    name : str
-        Name of the parameter in its model; a part of a fused parameter has its own.
-    matrix : ndarray, shape (out, in * taps)
-        The weights, float; read-only, and shared with the parameter where possible.
-    layout : {"out_in"}
-        Rows belong to outputs, as torch stores linear layers.
-    role : {"hidden", "output"}
-        Whether it is the model's last matrix.
-    kind : {"dense", "convolution", "embedding", "attention", "recurrent"}
-        What the layer does with it.
-    taps : int
-        Entries of a convolution's kernel: each input has so many adjacent columns. Kernels
-        are the rows of `matrix.reshape(-1, taps)`.
-    shape : tuple of int
-        Shape of the parameter; that of the matrix if empty.
+    matrix : (out, in * taps) floats
+        Read-only, and shared with the parameter where possible.
+    layout : rows belong to outputs, as torch stores linear layers
+    role : whether it is the model's last matrix
+    kind : what the layer does with it
+    taps : entries of a convolution's kernel: each input has so many adjacent columns. Kernels are
+        the rows of `matrix.reshape(-1, taps)`
+    shape : that of the parameter, or of the matrix if empty
 
     Raises
     ------
@@ -117,22 +110,12 @@ class WeightView:
 
 
 def views_of(named_parameters: Iterable[tuple[str, torch.Tensor]]) -> tuple[WeightView, ...]:
-    """See the weight matrices of a model.
+    """See the weight matrices of a model, in the given order; biases and scales are passed over.
 
-    Parameters
-    ----------
-    named_parameters : iterable of (str, Tensor)
-        Such as `model.named_parameters()`. Parameters of one dimension (biases, scales)
-        are passed over.
-
-    Returns
-    -------
-    tuple of WeightView
-        In the given order. A convolution of shape (out, in, kh, kw) becomes a matrix of
-        shape (out, in * kh * kw): one filter a row. The last matrix given has the role
-        "output". Memory is shared for contiguous float32 and float64 parameters on the
-        CPU; float16 and bfloat16 become float32, which is exact. Fused parameters stay
-        whole.
+    A convolution (out, in, kh, kw) becomes a matrix (out, in * kh * kw), one filter a row. The last
+    matrix given has the role "output". Memory is shared for contiguous float32 and float64
+    parameters on the CPU; float16 and bfloat16 become float32, which is exact. Fused parameters
+    stay whole.
 
     Raises
     ------
@@ -168,20 +151,8 @@ def views_of(named_parameters: Iterable[tuple[str, torch.Tensor]]) -> tuple[Weig
 def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
     """See a tensor as an array; what NumPy does not know becomes float32, exactly.
 
-    Parameters
-    ----------
-    tensor : Tensor
-        Of any dtype and device.
-
-    Returns
-    -------
-    ndarray
-        Shares memory with float32 and float64 tensors on the CPU.
-
-    Raises
-    ------
-    InputError
-        If the tensor is on the meta device, where there are no numbers.
+    Memory is shared with float32 and float64 tensors on the CPU. Raises InputError on the meta
+    device, where there are no numbers.
     """
     if tensor.is_meta:
         raise InputError(
@@ -196,21 +167,11 @@ def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
 
 
 def kind_of(name: str, shape: tuple[int, ...], consumer: str | None = None) -> Kind:
-    """Tell what a layer does from its name and shape.
+    """Tell what a layer does from its name and shape, and from what reads it.
 
     Parameters
     ----------
-    name : str
-        Name of the parameter.
-    shape : tuple of int
-        At least two dimensions.
-    consumer : str, optional
-        What reads it: an operator of ONNX or a module class of torch.
-
-    Returns
-    -------
-    str
-        See `WeightView.kind`.
+    consumer : an operator of ONNX or a module class of torch
     """
     if consumer in CONSUMERS:
         return CONSUMERS[consumer]
@@ -235,22 +196,15 @@ def see(
 
     Parameters
     ----------
-    name : str
-        Name of the tensor.
-    array : ndarray
-        Its values, of any dtype.
-    consumer : str, optional
-        What reads it, as in `kind_of`.
-    transposed : bool
-        Whether a matrix is stored as (in, out).
-    role : str, optional
-        If None, "output" for names that say so.
+    consumer : what reads it, as in `kind_of`
+    transposed : whether a matrix is stored as (in, out)
+    role : if None, "output" for names that say so
 
     Returns
     -------
     tuple of WeightView, or str
-        Query, key and value of a fused attention parameter come apart; a string is the
-        reason to pass the tensor over.
+        Query, key and value of a fused attention parameter come apart; a string is the reason to
+        pass the tensor over.
 
     Raises
     ------

@@ -52,19 +52,13 @@ class MeanFieldProblem:
 
     Parameters
     ----------
-    inputs : torch.Tensor, shape (m, p)
-        Examples, all used in every step.
-    targets : torch.Tensor
-        Shape (m, l) of numbers for "squared"; shape (m, 1) of -1 and 1 for "logistic"; shape
-        (m,) of class numbers for "cross-entropy".
-    activation : {"tanh", "sigmoid", "relu"}
-        ReLU breaks the theorems' assumption of bounded smooth units.
-    loss : {"squared", "logistic", "cross-entropy"}
-        Half the squared error; log(1 + exp(-y f)); negative log-likelihood of softmax.
-    outputs : int
-        l.
-    weight_decay : float
-        Adds -weight_decay * theta to the drift, which makes it unbounded; 0 in the paper.
+    inputs : (m, p), examples, all used in every step
+    targets : (m, l) numbers for "squared"; (m, 1) of -1 and 1 for "logistic"; (m,) class numbers
+        for "cross-entropy"
+    activation : ReLU breaks the theorems' assumption of bounded smooth units
+    loss : half the squared error; log(1 + exp(-y f)); negative log-likelihood of softmax
+    outputs : l
+    weight_decay : adds -weight_decay * theta to the drift, which makes it unbounded; 0 in the paper
 
     Raises
     ------
@@ -109,17 +103,7 @@ class MeanFieldProblem:
             )
 
     def predictions(self, theta: torch.Tensor, readout: torch.Tensor) -> torch.Tensor:
-        """Network outputs f of replicas of systems.
-
-        Parameters
-        ----------
-        theta : torch.Tensor, shape (r, n, p)
-        readout : torch.Tensor, shape (r, n, l)
-
-        Returns
-        -------
-        torch.Tensor, shape (r, m, l)
-        """
+        """Network outputs f, shape (r, m, l), of replicas: theta (r, n, p), readout (r, n, l)."""
         hidden = _ACTIVATIONS[self.activation](theta @ self.inputs.T)[0]
         return _average(hidden, readout)
 
@@ -128,22 +112,12 @@ class MeanFieldProblem:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Drift b(theta_i, mu) of every particle, and the network outputs that mu gives.
 
+        b(theta, mu) = -E[d_1 loss(mu(h_x), y) grad h_x(theta)]: n times minus the gradient of the
+        empirical risk.
+
         Parameters
         ----------
-        theta, readout
-            As in `predictions`.
-        field : torch.Tensor, shape (m, l) or (r, m, l), optional
-            Outputs of another measure mu; by default the particles' own.
-
-        Returns
-        -------
-        tuple of torch.Tensor
-            Shapes (r, n, p) and that of the outputs.
-
-        Notes
-        -----
-        b(theta, mu) = -E[d_1 loss(mu(h_x), y) grad h_x(theta)]: n times minus the gradient
-        of the empirical risk.
+        field : outputs (m, l) or (r, m, l) of another measure mu; by default the particles' own
         """
         hidden, slope = _ACTIVATIONS[self.activation](theta @ self.inputs.T)
         if field is None:
@@ -172,21 +146,10 @@ class MeanFieldProblem:
 
 @dataclass(frozen=True)
 class StableDrive:
-    """The noise sigma dL of the particle system.
+    """The noise sigma dL of the particle system, 1 < alpha <= 2 (2 is the Gaussian control).
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index, 1 < alpha <= 2; 2 is the Gaussian control.
-    sigma : float
-        Level, not negative.
-    noise : {"type1", "type2", "type3"}
-        One scalar a particle, independent coordinates, rotation invariant.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range; at alpha <= 1 because the errors have no mean.
+    Type 1 is one scalar a particle, type 2 has independent coordinates, type 3 is rotation
+    invariant. At alpha <= 1 errors have no mean, which raises InputError.
     """
 
     alpha: float
@@ -223,13 +186,11 @@ class System:
 
     Parameters
     ----------
-    width : int
-        Particles n: the first n of those that exist.
-    every : int
-        Fine steps in one of its own; its eta is `every` times the fine one.
-    path : torch.Tensor, shape (steps, m, l), optional
-        Outputs f over its own steps that drive it instead of its own: the particles are then
-        independent, and solve the limit equation as far as `path` is the limit's.
+    width : particles n: the first n of those that exist
+    every : fine steps in one of its own; its eta is `every` times the fine one
+    path : outputs f (steps, m, l) over its own steps that drive it instead of its own; the
+        particles are then independent, and solve the limit equation as far as `path` is the
+        limit's
     """
 
     width: int
@@ -250,26 +211,12 @@ def initial_particles(
     readout: float = 1.0,
     dtype: torch.dtype = torch.float64,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Independent particles: Gaussian weights, readouts of random sign.
+    """Independent particles: Gaussian weights (replicas, width, p), readouts (replicas, width, l).
 
     Parameters
     ----------
-    replicas, width : int
-        Systems and particles of each.
-    std : float
-        Standard deviation of a weight.
-    readout : float
-        Magnitude of every readout; the signs are fair.
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        Weights of shape (replicas, width, p), readouts of shape (replicas, width, l).
-
-    Raises
-    ------
-    InputError
-        If a count is not positive.
+    std : standard deviation of a weight
+    readout : magnitude of every readout; the signs are fair
     """
     for name, count in (("replicas", replicas), ("width", width)):
         if count < 1:
@@ -295,34 +242,26 @@ def simulate(
 ) -> list[torch.Tensor]:
     """Run coupled systems on the same initial particles and the same noise.
 
+    A coarse increment of a Levy process is the sum of the fine ones, so the coupling is exact. All
+    systems share the replicas' batched matrix products.
+
     Parameters
     ----------
-    theta, readout : torch.Tensor, shapes (r, n, p) and (r, n, l)
-        Initial particles of r replicas; n is at least the largest width.
-    eta : float
-        Fine step, positive.
-    steps : int
-        Fine steps; a multiple of every system's `every`.
-    seed : int
-        Of the noise.
-    observe : callable, optional
-        Called with the number of fine steps done and the particles of all systems whenever
-        all of them have moved; it must not change them.
+    theta, readout : (r, n, p) and (r, n, l), r replicas; n is at least the largest width
+    eta, steps : the fine step, and how many: a multiple of every system's `every`
+    seed : of the noise
+    observe : called with the number of fine steps done and the particles of all systems whenever
+        all of them have moved; it must not change them
 
     Returns
     -------
-    list of torch.Tensor
-        Final particles of each system, shape (r, width, p).
+    list of Tensor
+        Final particles of each system, (r, width, p).
 
     Raises
     ------
     InputError
         If arguments do not fit, or if a system diverges; then the step is named.
-
-    Notes
-    -----
-    A coarse increment of a Levy process is the sum of the fine ones, so the coupling is
-    exact. All systems share the replicas' batched matrix products.
     """
     _check_run(systems, theta, eta, steps, problem)
     largest = max(system.width for system in systems)
@@ -375,24 +314,10 @@ def mean_field_path(
     readout: float = 1.0,
     dtype: torch.dtype = torch.float64,
 ) -> torch.Tensor:
-    """Outputs over time of one large system, in place of the limit's.
+    """Outputs over time (steps, m, l) of one large system, in place of the limit's.
 
-    Parameters
-    ----------
-    problem, drive, eta, steps, seed, std, readout, dtype
-        As in `simulate` and `initial_particles`.
-    width : int
-        Particles; the path is wrong by about width^(-1/2). Two seeds tell by how much.
-
-    Returns
-    -------
-    torch.Tensor, shape (steps, m, l)
-        The outputs that drive step k, before it.
-
-    Raises
-    ------
-    InputError
-        As in `simulate`.
+    The k-th drive step k. They are wrong by about width^(-1/2); two seeds tell by how much. Other
+    arguments as of `simulate` and `initial_particles`.
     """
     theta, c = initial_particles(
         problem, 1, width, seed=seed, std=std, readout=readout, dtype=dtype

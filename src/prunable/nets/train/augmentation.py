@@ -48,5 +48,6 @@ def augmented(x: torch.Tensor, *, seed: int, step: int, padding: int = PADDING) 
     columns = torch.arange(width).expand(n, width)
     columns = left + torch.where(mirrored, columns.flip(1), columns)
     padded = functional.pad(x, (padding,) * 4).permute(0, 2, 3, 1)
-    pictures = torch.arange(n)[:, None, None]
-    return padded[pictures, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    places = (torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :])
+    chosen = padded[tuple(place.to(x.device) for place in places)]
+    return chosen.permute(0, 3, 1, 2).contiguous()

@@ -140,6 +140,7 @@ def attach_noise(
     *,
     seed: int,
     only: Collection[str] | None = None,
+    device: torch.device | str | None = None,
 ) -> NoiseHandle:
     """Add heavy-tailed noise after every step of an optimizer.
 
@@ -157,6 +158,10 @@ def attach_noise(
         Names to noise in place of the default choice: matrices and convolutions, without
         the output layer, the first convolution and everything of fewer than two axes
         (theory of the paper and its authors' code).
+    device : torch.device or str, optional
+        Where the draws are made; None is where each parameter lies. Generators of different
+        devices draw different numbers from one seed: drawn on the CPU, the noise does not
+        depend on where the model is trained.
 
     Returns
     -------
@@ -185,7 +190,7 @@ def attach_noise(
     if not any(report.noised for report in reports):
         listing = "; ".join(map(str, reports))
         raise InputError(f"`attach_noise` finds no parameter to noise: {listing}. Name it in only.")
-    return NoiseHandle(optimizer, named, noise, seed, reports)
+    return NoiseHandle(optimizer, named, noise, seed, reports, device)
 
 
 class NoiseHandle:
@@ -206,7 +211,9 @@ class NoiseHandle:
         noise: HeavyTailedNoise,
         seed: int,
         reports: tuple[ParameterReport, ...],
+        device: torch.device | str | None = None,
     ) -> None:
+        self._device = None if device is None else torch.device(device)
         self.noise = noise
         self.seed = seed
         self.reports = reports
@@ -255,13 +262,17 @@ class NoiseHandle:
                 tensor = parameter.detach()
                 if self.noise.vectors == "kernel" and tensor.ndim > 2:
                     tensor = tensor.flatten(0, 1)
+                elsewhere = self._device is not None and self._device.type != tensor.device.type
+                target = torch.zeros_like(tensor, device=self._device) if elsewhere else tensor
                 add_stable_(
-                    tensor,
+                    target,
                     self.noise.alpha,
                     scale=scale,
                     kind=_KINDS[self.noise.kind],
                     seed=child_seed(self.seed, "noise", name, self.step),
                 )
+                if elsewhere:
+                    tensor.add_(target.to(tensor.device))
         self.step += 1
 
     def _save(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:

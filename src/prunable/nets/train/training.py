@@ -129,7 +129,11 @@ class Trainee:
         self.optimizer = settings.optimizer_for([p for p in model.parameters() if p.requires_grad])
         if settings.noise is not None:
             attach_noise(
-                self.optimizer, model.named_parameters(), settings.noise, seed=settings.seed
+                self.optimizer,
+                model.named_parameters(),
+                settings.noise,
+                seed=settings.seed,
+                device="cpu",  # so that a run adds the same noise wherever it computes
             )
         if prepare is not None:
             prepare(self.optimizer)
@@ -249,7 +253,8 @@ def predict(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     training = model.training
     model.eval()
     try:
-        at_once = PICTURES_AT_ONCE if x.ndim == 4 else EVALUATED_AT_ONCE
+        near = x.ndim == 4 and x.device.type == "cpu"
+        at_once = PICTURES_AT_ONCE if near else EVALUATED_AT_ONCE
         return torch.cat([model(part) for part in x.split(at_once)])
     finally:
         model.train(training)

@@ -35,29 +35,17 @@ LEPAGE_TERMS = 256
 def simulated_errors(
     alpha: float, d: int, kappa: float, p: float, draws: int, *, rng: np.random.Generator
 ) -> FloatArray:
-    """Relative l_p errors of keeping the share kappa of d independent stable weights.
+    """Relative l_p errors of keeping ceil(kappa d) of d independent stable weights.
 
     Parameters
     ----------
-    alpha : float
-        Tail index, 0.1 <= alpha <= 2.
-    d : int
-        Weights.
-    kappa : float
-        Kept share, 0 < kappa < 1; ceil(kappa d) weights are kept.
-    p : float
-        Order of the norm.
-    draws : int
-        Independent vectors.
+    alpha : 0.1 <= alpha <= 2
+    kappa : 0 < kappa < 1
+    draws : independent vectors
 
     Returns
     -------
-    numpy.ndarray, shape (draws,)
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    (draws,) array
     """
     _check(alpha, kappa, p, "simulated_errors")
     kept = math.ceil(kappa * d)
@@ -69,17 +57,7 @@ def simulated_errors(
 def asymptotic_exponent(alpha: float, p: float) -> float:
     """The c of relative error ~ d^c: 1/p - 1/alpha for p > alpha, else 0.
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index in (0, 2].
-    p : float
-        Order of the norm.
-
-    Returns
-    -------
-    float
-        At p = alpha the error falls like a power of log d, and the exponent is 0.
+    At p = alpha the error falls like a power of log d, and the exponent is 0.
     """
     alpha = check_alpha(alpha, "asymptotic_exponent")
     return 1 / p - 1 / alpha if p > alpha and alpha < 2 else 0.0
@@ -88,16 +66,11 @@ def asymptotic_exponent(alpha: float, p: float) -> float:
 def asymptotic_errors(
     alpha: float, d: int, kappa: float, p: float, draws: int, *, rng: np.random.Generator
 ) -> FloatArray:
-    """Draw from the limit law of the relative l_p error at dimension d.
-
-    Parameters
-    ----------
-    alpha, d, kappa, p, draws, rng
-        As in `simulated_errors`.
+    """Draw from the limit law of the relative l_p error at dimension d; see `simulated_errors`.
 
     Returns
     -------
-    numpy.ndarray, shape (draws,)
+    (draws,) array
         For p > alpha the random error (d m / ((C d)^(p/alpha) S + d M))^(1/p), where m is the
         truncated moment, S = sum Gamma_i^(-p/alpha), and M the analytic continuation of
         E|X|^p, which is 0 at p = 2; for p < alpha, and for Gaussian weights, the constant
@@ -131,24 +104,8 @@ def asymptotic_errors(
 
 
 def mean_limit_constant(alpha: float, kappa: float, p: float) -> float:
-    """The K of E[relative error] ~ K d^(1/p - 1/alpha) for p > alpha.
+    """The K of E[relative error] ~ K d^(1/p - 1/alpha) for p > alpha, with alpha < 2.
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index below 2.
-    kappa : float
-        Kept share.
-    p : float
-        Order of the norm, above alpha.
-
-    Raises
-    ------
-    InputError
-        If p is not above alpha.
-
-    Notes
-    -----
     E S^-r = Gamma(1 + r/a) / (Gamma(1 + r) Gamma(1 - a)^(r/a)) with r = 1/p and a = alpha/p.
     """
     _check(alpha, kappa, p, "mean_limit_constant")
@@ -165,28 +122,16 @@ def mean_limit_constant(alpha: float, kappa: float, p: float) -> float:
 def largest_weights_limit(
     alpha: float, k: int, p: float, draws: int, *, rng: np.random.Generator, terms: int = 4096
 ) -> FloatArray:
-    """Draw the limit, as d grows, of the relative l_p error of keeping a fixed number k.
+    """Draw the limit, as d grows, of the relative l_p error of keeping a fixed number k, p > alpha.
 
     Parameters
     ----------
-    alpha : float
-        Tail index below p.
-    k : int
-        Weights kept, at least 1.
-    p : float
-        Order of the norm, above alpha.
-    terms : int
-        Terms of LePage's series that are drawn; the mean of the others is added.
+    terms : drawn terms of LePage's series; the mean of the others is added
 
     Returns
     -------
-    numpy.ndarray, shape (draws,)
+    (draws,) array
         (sum_{i>k} Gamma_i^(-p/alpha) / sum_i Gamma_i^(-p/alpha))^(1/p).
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
     """
     check_alpha(alpha, "largest_weights_limit")
     if not p > alpha:
@@ -202,20 +147,8 @@ def largest_weights_limit(
 def expected_maximum_limit(alpha: float, n: int) -> float:
     """Leading term of E max of n standard stable magnitudes, Gamma(1 - 1/alpha) (C n)^(1/alpha).
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index, 1 < alpha < 2.
-
-    Raises
-    ------
-    InputError
-        If alpha is out of range.
-
-    Notes
-    -----
-    The mean of Frechet's law: the exponent 1/alpha of lemma B.1 of Wan, Zaidi and Simsekli
-    (2023) is exact.
+    The mean of Frechet's law, 1 < alpha < 2: the exponent 1/alpha of lemma B.1 of Wan, Zaidi and
+    Simsekli (2023) is exact.
     """
     _check_mean(alpha, "expected_maximum_limit")
     c = StableLaw(alpha).tail_constant
@@ -225,20 +158,8 @@ def expected_maximum_limit(alpha: float, n: int) -> float:
 def expected_maximum_bound(alpha: float, n: int) -> float:
     """Bound E max |X_i| <= n^(1/alpha) (1 + B/(alpha - 1)), B = sup_t t^alpha P(|X| > t).
 
-    Parameters
-    ----------
-    alpha : float
-        Tail index, 1 < alpha < 2.
-
-    Raises
-    ------
-    InputError
-        If alpha is out of range.
-
-    Notes
-    -----
-    Integrate P(max > t) <= min(1, n B t^-alpha). The constant 8 C + 1 of lemma B.1 of Wan,
-    Zaidi and Simsekli (2023) takes dyadic intervals as equally long; it does not grow as
+    Integrate P(max > t) <= min(1, n B t^-alpha), 1 < alpha < 2. The constant 8 C + 1 of lemma B.1
+    of Wan, Zaidi and Simsekli (2023) takes dyadic intervals as equally long; it does not grow as
     alpha tends to 1, where the mean does.
     """
     _check_mean(alpha, "expected_maximum_bound")
@@ -246,18 +167,7 @@ def expected_maximum_bound(alpha: float, n: int) -> float:
 
 
 def tail_supremum(alpha: float) -> float:
-    """sup over t of t^alpha P(|X| > t) for the standard stable law.
-
-    Parameters
-    ----------
-    alpha : float
-        Tail index, 0.1 <= alpha < 2.
-
-    Returns
-    -------
-    float
-        At least the tail constant C, to 1e-4.
-    """
+    """sup over t of t^alpha P(|X| > t) for the standard stable law: at least C, to 1e-4."""
     check_alpha(alpha, "tail_supremum")
     u = np.geomspace(1e-9, 1.0, 20_001)[:-1]
     return max(float((isf(u / 2, alpha) ** alpha * u).max()), StableLaw(alpha).tail_constant)

@@ -46,18 +46,9 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True)
 class FittedRate:
-    """An exponent c of error ~ size^c.
+    """An exponent c of error ~ size^c: the mean over seeds of log-log slopes.
 
-    Attributes
-    ----------
-    exponent : float
-        Mean over seeds of the slope of log error against log size.
-    low, high : float
-        95 % Student interval over the seeds.
-    local_slopes : tuple of float
-        Slopes between neighbouring sizes, from the first to the last, means over seeds.
-    local_stderr : tuple of float
-        Their standard errors.
+    `low` and `high` are its 95 % Student interval; local slopes lie between neighbouring sizes.
     """
 
     exponent: float
@@ -75,19 +66,13 @@ class FittedRate:
 def fit_exponent(sizes: ArrayLike, errors: ArrayLike) -> FittedRate:
     """Fit error ~ size^c by one log-log regression a seed.
 
+    The interval is that of a mean of independent slopes, so it needs no model of the dependence
+    between sizes, which coupled simulations share.
+
     Parameters
     ----------
-    sizes : array_like, shape (k,)
-        Positive, increasing; at least 2.
-    errors : array_like, shape (seeds, k)
-        Positive errors; the rows are independent, the entries of a row need not be. At least
-        2 rows.
-
-    Returns
-    -------
-    FittedRate
-        The interval is that of a mean of independent slopes, so it needs no model of the
-        dependence between sizes, which coupled simulations share.
+    sizes : (k,) positive, increasing; at least 2
+    errors : (seeds, k) positive; rows are independent, at least 2
 
     Raises
     ------
@@ -131,15 +116,8 @@ def fit_exponent(sizes: ArrayLike, errors: ArrayLike) -> FittedRate:
 def compare(rate: FittedRate, exponent: float, claim: Claim) -> Agreement:
     """Say how a fitted exponent stands to a theorem's.
 
-    Parameters
-    ----------
-    exponent : float
-        The theorem's exponent of the size.
-    claim : Claim
-        An upper bound error <= C size^exponent for large sizes (negative exponents; or small
-        sizes such as steps, positive exponents) is respected by a steeper decay; one for
-        growing errors by a slower growth. The caller gives the exponent so that smaller
-        exponents are the smaller errors: steps enter as 1/eta.
+    An upper bound error <= C size^exponent is respected by a smaller exponent: the caller gives
+    sizes so that smaller exponents are the smaller errors (steps enter as 1/eta).
     """
     if rate.low <= exponent <= rate.high:
         return Agreement.AGREES

@@ -24,14 +24,9 @@ LARGEST = 8192
 class IndependenceTest:
     """A dependence measure and its permutation test.
 
-    Attributes
-    ----------
-    statistic : float
-        Unbiased estimate: 0 on average for independent samples, so it can be negative.
-    null_std : float
-        Standard deviation over permutations, which have no dependence.
-    p_value : float
-        Share of permutations at least as large, at least 1/(permutations + 1).
+    The statistic is unbiased, 0 on average for independent samples, so it can be negative;
+    `null_std` is its deviation over permutations, and `p_value` the share of permutations at least
+    as large, at least 1/(permutations + 1).
     """
 
     statistic: float
@@ -40,26 +35,18 @@ class IndependenceTest:
 
 
 def energy_distance(x: FloatArray, y: FloatArray) -> float:
-    """Unbiased energy distance 2 E||X - Y|| - E||X - X'|| - E||Y - Y'|| of two laws.
+    """Unbiased energy distance 2 E||X - Y|| - E||X - X'|| - E||Y - Y'|| of two laws with means.
+
+    0 on average for equal laws, so it can be negative: Szekely and Rizzo (2013).
 
     Parameters
     ----------
-    x, y : ndarray, shape (n, d) and (m, d)
-        At least 2 rows each; laws with means.
-
-    Returns
-    -------
-    float
-        0 on average for equal laws, so it can be negative.
+    x, y : (n, d) and (m, d), at least 2 rows each
 
     Raises
     ------
     InputError
         If the samples are too small, too large, not finite, or of different dimensions.
-
-    Notes
-    -----
-    Szekely and Rizzo (2013).
     """
     _check(x, "x", "energy_distance", 2)
     _check(y, "y", "energy_distance", 2)
@@ -73,32 +60,21 @@ def energy_distance(x: FloatArray, y: FloatArray) -> float:
 def distance_covariance(
     x: FloatArray, y: FloatArray, *, permutations: int, rng: np.random.Generator
 ) -> IndependenceTest:
-    """Unbiased squared distance covariance of paired samples, with a permutation test.
+    """Unbiased squared distance correlation of paired samples, with a permutation test.
+
+    The energy distance between the joint law and the product of its margins, in a weighted L2
+    space, divided by the square root of both distance variances; U-centred, Szekely and Rizzo
+    (2014). For laws with means.
 
     Parameters
     ----------
-    x, y : ndarray, shape (n, d) and (n, e)
-        Paired rows, at least 4; laws with means.
-    permutations : int
-        At least 1.
-    rng : numpy.random.Generator
-        Draws the permutations.
-
-    Returns
-    -------
-    IndependenceTest
-        Divided by the square root of both distance variances: the squared distance
-        correlation, without unit.
+    x, y : (n, d) and (n, e), paired rows, at least 4
+    rng : draws the permutations
 
     Raises
     ------
     InputError
         If the samples do not fit.
-
-    Notes
-    -----
-    The energy distance between the joint law and the product of its margins, in a weighted
-    L2 space; Szekely and Rizzo (2014), U-centred.
     """
     return _test(x, y, lambda z: cdist(z, z), permutations, rng, "distance_covariance")
 
@@ -106,26 +82,10 @@ def distance_covariance(
 def hsic(
     x: FloatArray, y: FloatArray, *, permutations: int, rng: np.random.Generator
 ) -> IndependenceTest:
-    """Normalised Hilbert-Schmidt independence criterion with Gaussian kernels.
+    """Normalised Hilbert-Schmidt independence criterion with Gaussian kernels; no moments needed.
 
-    Parameters
-    ----------
-    x, y, permutations, rng
-        As in `distance_covariance`; no moments needed.
-
-    Returns
-    -------
-    IndependenceTest
-        Bandwidths are medians of the distances.
-
-    Raises
-    ------
-    InputError
-        If the samples do not fit.
-
-    Notes
-    -----
-    Gretton et al. (2005); the unbiased form of Song et al. (2012).
+    Gretton et al. (2005), in the unbiased form of Song et al. (2012); bandwidths are medians of
+    the distances. Arguments as of `distance_covariance`.
     """
 
     def kernel(z: FloatArray) -> FloatArray:

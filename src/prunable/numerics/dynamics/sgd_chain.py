@@ -22,15 +22,7 @@ MOST_STEPS = 3000
 
 @dataclass(frozen=True)
 class IndexEstimate:
-    """An estimated tail index.
-
-    Attributes
-    ----------
-    stderr : float
-        Standard error.
-    n : int
-        Observations used.
-    """
+    """An estimated tail index, its standard error, and the observations used."""
 
     alpha: float
     stderr: float
@@ -38,7 +30,10 @@ class IndexEstimate:
 
 
 def stationary_steps(model: LinearRegressionSgd) -> int:
-    """Steps after which a chain is stationary for practical ends, at most 3,000."""
+    """Steps after which a chain is stationary for practical ends, at most 3,000.
+
+    Raises InputError where the step is too large for a stationary law.
+    """
     growth = -lyapunov_exponent(model)
     if growth <= 0:
         raise InputError.parameter(
@@ -55,19 +50,16 @@ def simulate_norms(
     rng: np.random.Generator,
     label_noise: float = 1.0,
 ) -> FloatArray:
-    """Distances ||x - x*|| of independent chains after some steps.
+    """Distances ||x - x*|| of independent chains, started at the solution, after some steps.
 
     Parameters
     ----------
-    chains, steps : int
-        Independent chains, all started at the solution, and steps of each.
-    label_noise : float
-        Standard deviation of the labels around the linear model, positive.
+    label_noise : standard deviation of the labels around the linear model, positive
 
     Returns
     -------
-    numpy.ndarray, shape (chains,)
-        Distances, in the unit of label_noise / input_std.
+    (chains,) array
+        In the unit of label_noise / input_std.
 
     Raises
     ------
@@ -103,24 +95,9 @@ def simulate_norms(
 
 
 def hill_index(values: FloatArray, share: float = 0.002) -> IndexEstimate:
-    """Hill's estimate from a fixed share of the largest values.
+    """Hill's estimate from a fixed share of the largest of (n,) positive values, at least 20.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n,)
-        Positive.
-    share : float
-        Share of the values used; the smaller, the less bias and the more noise.
-
-    Returns
-    -------
-    IndexEstimate
-        With the standard error alpha / sqrt(k).
-
-    Raises
-    ------
-    InputError
-        If fewer than 20 values would be used.
+    The smaller the share, the less bias and the more noise; the standard error is alpha / sqrt(k).
     """
     k = int(values.size * share)
     if k < 20:
@@ -135,22 +112,10 @@ def hill_index(values: FloatArray, share: float = 0.002) -> IndexEstimate:
 def monte_carlo_index(
     model: LinearRegressionSgd, draws: int, *, rng: np.random.Generator
 ) -> IndexEstimate:
-    """Root of the mean of ||M e_1||^r over drawn matrices, with its standard error.
+    """Root of the mean of ||M e_1||^r over drawn matrices, at least 100.
 
-    Parameters
-    ----------
-    draws : int
-        Batches drawn, at least 100.
-
-    Returns
-    -------
-    IndexEstimate
-        The standard error is that of the mean, divided by its slope in r.
-
-    Raises
-    ------
-    InputError
-        If there are too few draws, or the drawn norms have no root.
+    The standard error is that of the mean, divided by its slope in r. Raises InputError where the
+    drawn norms have no root.
     """
     if draws < 100:
         raise InputError.parameter("draws", "monte_carlo_index", "at least 100", draws)

@@ -39,19 +39,9 @@ class LinearRegressionSgd:
 
     Parameters
     ----------
-    eta : float
-        Constant step, positive.
-    batch : int
-        Examples b of a step, at least 1.
-    dim : int
-        Dimension d of the input, at least 1.
-    input_std : float
-        Standard deviation of every coordinate of an input.
-
-    Raises
-    ------
-    InputError
-        If a parameter is out of range.
+    eta : constant step, positive
+    batch, dim : examples b of a step and dimension d of an input, at least 1
+    input_std : standard deviation of every coordinate of an input
     """
 
     eta: float
@@ -86,27 +76,11 @@ class LinearRegressionSgd:
 
 
 def log_moment_function(model: LinearRegressionSgd, r: float) -> float:
-    """log h(r) = log E||M e_1||^r.
+    """log h(r) = log E||M e_1||^r for 0 <= r <= 512, accurate to about 1e-11.
 
-    Parameters
-    ----------
-    r : float
-        Order of the moment, 0 <= r <= 512.
-
-    Returns
-    -------
-    float
-        Accurate to about 1e-11; 0 at r = 0 and at the tail index, convex between.
-
-    Raises
-    ------
-    InputError
-        If `r` is out of range.
-
-    Notes
-    -----
-    ||M e_1||^2 = (1 - cX)^2 + c^2 X Y with c = eta s^2/b and X, Y independent chi-square with b
-    and d - 1 degrees of freedom: theorem 3 of Gurbuzbalaban, Simsekli and Zhu (2021).
+    0 at r = 0 and at the tail index, convex between. ||M e_1||^2 = (1 - cX)^2 + c^2 X Y with
+    c = eta s^2/b and X, Y independent chi-square with b and d - 1 degrees of freedom: theorem 3 of
+    Gurbuzbalaban, Simsekli and Zhu (2021).
     """
     if not 0 <= r <= LARGEST_INDEX:
         raise InputError.parameter(
@@ -116,34 +90,22 @@ def log_moment_function(model: LinearRegressionSgd, r: float) -> float:
 
 
 def lyapunov_exponent(model: LinearRegressionSgd) -> float:
-    """E log||M e_1||: negative if and only if a stationary law exists.
-
-    Returns
-    -------
-    float
-        Mean logarithmic growth a step.
-    """
+    """E log||M e_1||, the mean logarithmic growth a step: negative iff a stationary law exists."""
     return _NormLaw.of(model, 0.0).mean_log()
 
 
 def tail_index(model: LinearRegressionSgd) -> float:
-    """Tail index of the stationary law: the positive root of h(alpha) = 1.
+    """Tail index of the stationary law: the positive root of h(alpha) = 1, to 1e-9 relative.
 
-    Returns
-    -------
-    float
-        alpha, solved to 1e-9 relative; it falls with the step and rises with the batch.
+    It falls with the step and rises with the batch. Kesten (1973) and Goldie (1991):
+    P(||x|| > t) ~ C t^-alpha. The product of independent M has the growth of ||M e_1|| because
+    inputs are rotation invariant.
 
     Raises
     ------
     InputError
-        If the step is so large that there is no stationary law, or so small that alpha is
-        above 512.
-
-    Notes
-    -----
-    Kesten (1973) and Goldie (1991): P(||x|| > t) ~ C t^-alpha. The product of independent M
-    has the growth of ||M e_1|| because inputs are rotation invariant.
+        If the step is so large that there is no stationary law, or so small that alpha is above
+        512.
     """
     if lyapunov_exponent(model) >= 0:
         raise InputError.parameter(
@@ -173,18 +135,7 @@ def tail_index(model: LinearRegressionSgd) -> float:
 
 
 def critical_step(batch: int = 1, dim: int = 1, input_std: float = 1.0) -> float:
-    """Largest step with a stationary law, where the tail index reaches 0.
-
-    Parameters
-    ----------
-    batch, dim, input_std
-        As in `LinearRegressionSgd`.
-
-    Returns
-    -------
-    float
-        Step, in the units of eta.
-    """
+    """Largest step with a stationary law, where the tail index reaches 0."""
 
     def growth(log_eta: float) -> float:
         return lyapunov_exponent(LinearRegressionSgd(math.exp(log_eta), batch, dim, input_std))

@@ -1,21 +1,12 @@
 """Items of Barsbey et al. (2021): twelve figures and two tables."""
 
-from __future__ import annotations
-
-from prunable.experiments.reproduce.items import Item
 from prunable.experiments.reproduce.registry import Paper
-from prunable.papers.barsbey2021.laws_items import LAW_ITEMS
-from prunable.papers.barsbey2021.table_items import TABLE_ITEMS
-from prunable.papers.barsbey2021.trained_items import TRAINED_ITEMS
+from prunable.papers.barsbey2021 import laws, networks
+from prunable.papers.barsbey2021.tables import TABLES
 
-_FIGURES: tuple[Item, ...] = (*TRAINED_ITEMS, *LAW_ITEMS)
+_FIGURES = (*networks.FIGURES, *laws.FIGURES)
 
-ITEMS: tuple[Item, ...] = (
-    *sorted(_FIGURES, key=lambda item: int(item.name.rpartition("fig")[2])),
-    *TABLE_ITEMS,
-)
-
-__all__ = ["ITEMS"]
+ITEMS = (*sorted(_FIGURES, key=lambda item: int(item.name.rpartition("fig")[2])), *TABLES)
 
 PAPER = Paper(
     short="Barsbey et al. 2021",

@@ -1,360 +1,218 @@
-"""Training runs of the paper's networks at each scale."""
+"""Trainings of the paper's networks at each scale, how they are measured, and plans of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prunable.experiments.reproduce.items import Scale
+from prunable.experiments.reproduce.items import Convention, Plan, Scale
 from prunable.experiments.train.specs import TrainSpec
+from prunable.papers import published
+from prunable.papers.barsbey2021.specs import COARSE_RATIOS, MeasureSpec
+from prunable.runs.spec import Spec
 
 Rates = tuple[tuple[int, tuple[float, ...]], ...]
+Case = tuple[str, str]
 
-
-def _range(first: float, last: float, step: float) -> tuple[float, ...]:
-    count = round((last - first) / step) + 1
-    return tuple(round(first + i * step, 6) for i in range(count))
-
-
-# Learning rates by batch size of the 215 networks, from the settings file released with the paper.
-PAPER_RATES: dict[tuple[str, str], Rates] = {
-    ("fcn4", "cifar10"): (
-        (
-            100,
-            (
-                0.005,
-                0.0075,
-                0.01,
-                0.02,
-                0.025,
-                0.03,
-                0.04,
-                0.05,
-                0.06,
-                0.07,
-                0.075,
-                0.08,
-                0.09,
-                *_range(0.1, 0.19, 0.01),
-                0.192,
-                0.194,
-                0.196,
-                0.2,
-                0.22,
-                0.24,
-                0.25,
-                0.26,
-                0.262,
-                0.264,
-                0.266,
-                0.27,
-            ),
-        ),
-        (50, (0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.11, 0.12, 0.13, 0.1325, 0.135)),
-        (10, (0.005,)),
-    ),
-    ("fcn6", "cifar10"): (
-        (
-            100,
-            (
-                0.0025,
-                0.005,
-                0.0075,
-                0.01,
-                0.025,
-                *_range(0.05, 0.3, 0.025),
-                0.31,
-                0.32,
-                0.325,
-                0.33,
-                0.34,
-            ),
-        ),
-        (50, (0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2)),
-    ),
-    ("vgg", "cifar10"): (
-        (100, (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, *_range(0.1, 0.15, 0.01))),
-        (50, (0.001, 0.005, 0.01, 0.025, 0.05, 0.075)),
-    ),
-    ("fcn4", "mnist"): (
-        (
-            100,
-            (0.005, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.225, 0.25, 0.26, 0.27, 0.28, 0.3, 0.31),
-        ),
-        (
-            50,
-            (
-                0.025,
-                0.05,
-                0.075,
-                0.1,
-                0.15,
-                0.2,
-                0.225,
-                *_range(0.25, 0.43, 0.01),
-                0.435,
-                0.44,
-                0.445,
-                0.46,
-                *_range(0.5, 0.55, 0.01),
-                0.555,
-                0.57,
-            ),
-        ),
-    ),
-    ("fcn6", "mnist"): (
-        (100, (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.325, 0.33, 0.34, 0.346)),
-        (
-            50,
-            (
-                0.0025,
-                0.005,
-                0.0075,
-                0.01,
-                0.025,
-                0.05,
-                0.075,
-                0.1,
-                0.15,
-                0.2,
-                0.25,
-                0.3,
-                0.325,
-                0.33,
-                0.34,
-                0.35,
-                0.355,
-                0.38,
-                0.4,
-                0.415,
-                0.42,
-                0.425,
-                0.44,
-            ),
-        ),
-    ),
-    ("vgg", "mnist"): (
-        (
-            100,
-            (
-                0.001,
-                0.005,
-                0.01,
-                0.025,
-                0.05,
-                0.075,
-                0.1,
-                0.15,
-                0.2,
-                0.21,
-                0.22,
-                0.23,
-                0.24,
-                0.25,
-                0.28,
-                0.29,
-                0.295,
-                0.31,
-            ),
-        ),
-        (50, (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.3, 0.3075, 0.3175)),
-    ),
-}
-# At most three panels beside each other, as in the paper: first CIFAR-10, then MNIST.
-CASES: tuple[tuple[str, str], ...] = tuple(PAPER_RATES)
+PAPER = "barsbey2021"
+PUBLISHED = published(PAPER)
 NET_LABELS = {"fcn4": "FCN4", "fcn6": "FCN6", "vgg": "CNN"}
 DATA_LABELS = {"cifar10": "CIFAR-10", "mnist": "MNIST", "digits": "digits"}
 PAPER_WIDTHS = {"fcn4": 2048, "fcn6": 2048, "vgg": 64}
+# At most three panels beside each other, as in the paper: first CIFAR-10, then MNIST.
+CASES: tuple[Case, ...] = tuple((net, data) for data in ("cifar10", "mnist") for net in NET_LABELS)
+# Step sizes by batch size of the 215 networks.
+PAPER_RATES: dict[Case, Rates] = {
+    (net, data): tuple(
+        (int(batch), tuple(etas))
+        for batch, etas in PUBLISHED.stated["learning_rates"][data][net].items()
+    )
+    for net, data in CASES
+}
+SMOKE_CASES: tuple[Case, ...] = (("fcn4", "mnist"), ("vgg", "mnist"))
+SMOKE_RATIOS = (0.0, 0.5, 0.9)
 # As the released code: averaging starts 9,000 steps after the rule is met. The text has 1,000
 # extra steps; their mean would be of the same steps relative to the last, so one training serves
 # both conventions.
 EXTRA_STEPS, AVERAGE_LAST = 10_000, 1_000
-UNTIL_LOSS = 5e-5
+UNTIL_LOSS = 5e-5  # of the stop rule, beside 100 % training accuracy
 
 
 @dataclass(frozen=True)
 class Setting:
     """How the networks of one architecture and data set are trained.
 
-    Parameters
-    ----------
-    net, dataset : str
-        Registered names.
-    width : int
-    rates : tuple of (int, tuple of float)
-        Step sizes eta by batch size b.
-    steps : int
-        Most steps; small step sizes may have more, see `horizon`.
-    horizon : float
-        Least eta times the most steps.
-    until_loss : float
-        Of the stop rule, beside 100 % training accuracy.
-    extra_steps, average_last, evaluate_every : int
-    train_size : int, optional
-    until_accuracy : float
+    train : of any step size and batch; small step sizes may take more steps.
+    rates : step sizes eta by batch size b.
+    horizon : least eta times the most steps.
     """
 
-    net: str
-    dataset: str
-    width: int
+    train: TrainSpec
     rates: Rates
-    steps: int
     horizon: float = 0.0
-    until_loss: float | None = UNTIL_LOSS
-    extra_steps: int = EXTRA_STEPS
-    average_last: int = AVERAGE_LAST
-    evaluate_every: int = 1_000
-    train_size: int | None = None
-    until_accuracy: float = 1.0
+
+    @property
+    def pairs(self) -> list[tuple[int, float]]:
+        """Batch size and step size of each network, in the order of eta / b."""
+        pairs = [(batch, eta) for batch, etas in self.rates for eta in etas]
+        return sorted(pairs, key=lambda pair: (pair[1] / pair[0], pair[0]))
 
     def trainings(self) -> dict[str, TrainSpec]:
         """Runs by keys such as `b=50 eta=0.1`, in the order of eta / b."""
-        pairs = [(batch, eta) for batch, etas in self.rates for eta in etas]
-        pairs.sort(key=lambda pair: (pair[1] / pair[0], pair[0]))
-        return {f"b={batch} eta={eta:g}": self._training(batch, eta) for batch, eta in pairs}
+        return {f"b={batch} eta={eta:g}": self._training(batch, eta) for batch, eta in self.pairs}
 
     def _training(self, batch: int, eta: float) -> TrainSpec:
-        return TrainSpec.create(
-            dataset={"name": self.dataset, "train_size": self.train_size, "inputs": "standardized"},
-            net=self.net,
-            width=self.width,
-            lr=eta,
-            batch_size=batch,
-            steps=max(self.steps, round(self.horizon / eta)),
-            until_accuracy=self.until_accuracy,
-            until_loss=self.until_loss,
-            extra_steps=self.extra_steps,
-            average_last=self.average_last,
-            evaluate_every=self.evaluate_every,
-        )
+        steps = max(self.train.steps, round(self.horizon / eta))
+        own = {"batch_size": batch, "lr": eta, "steps": steps}
+        return TrainSpec.create(**{**dict(self.train), **own})
 
     def summary(self) -> dict[str, Any]:
         """What a reader must know, by words for reports."""
-        etas = [eta / batch for batch, rates in self.rates for eta in rates]
-        loss = "" if self.until_loss is None else f", loss < {self.until_loss:g}"
+        train, ratios = self.train, [eta / batch for batch, eta in self.pairs]
+        loss = "" if train.until_loss is None else f", loss < {train.until_loss:g}"
         return {
-            "width": self.width,
-            "training examples": "all" if self.train_size is None else self.train_size,
-            "step sizes": len(etas),
-            "eta/b": f"{min(etas):.3g} to {max(etas):.3g}",
-            "stop rule": f"training accuracy {self.until_accuracy:.0%}{loss}",
-            "extra steps, averaged": f"{self.extra_steps}, last {self.average_last}",
+            "width": train.width,
+            "training examples": train.dataset.train_size or "all",
+            "step sizes": len(ratios),
+            "eta/b": f"{ratios[0]:.3g} to {ratios[-1]:.3g}",
+            "stop rule": f"training accuracy {train.until_accuracy:.0%}{loss}",
+            "extra steps, averaged": f"{train.extra_steps}, last {train.average_last}",
         }
 
+    def departure(self) -> str:
+        """How the setting departs from the paper's, in words."""
+        train, examples = self.train, self.train.dataset.train_size
+        size = "all examples" if examples is None else f"{examples:,} examples"
+        full = train.until_loss == UNTIL_LOSS
+        rule = "full stop rule" if full else f"loss < {train.until_loss:g}"
+        said = f"width {train.width}, {size}, {len(self.pairs)} step sizes, {rule}"
+        if (train.extra_steps, train.average_last) == (EXTRA_STEPS, AVERAGE_LAST):
+            return said
+        averaged = f"{train.extra_steps:,} extra steps of which {train.average_last:,} are averaged"
+        return f"{said}, {averaged}"
 
+
+def _train(
+    net: str, dataset: str, width: int, train_size: int | None = None, **fields: Any
+) -> TrainSpec:
+    data = {"name": dataset, "train_size": train_size, "inputs": "standardized"}
+    paper = {
+        "until_accuracy": 1.0,
+        "until_loss": UNTIL_LOSS,
+        "extra_steps": EXTRA_STEPS,
+        "average_last": AVERAGE_LAST,
+        "evaluate_every": 1_000,
+    }
+    return TrainSpec.create(dataset=data, net=net, width=width, **{**paper, **fields})
+
+
+def _chain(net: str, dataset: str, *etas: float, until_loss: float = UNTIL_LOSS) -> Setting:
+    sizes = {"width": 128, "train_size": 5_000, "steps": 40_000}
+    return Setting(_train(net, dataset, until_loss=until_loss, **sizes), ((50, etas),), 1_200)
+
+
+def _cnn(dataset: str, *etas: float, steps: int, horizon: float) -> Setting:
+    averaged = {"extra_steps": 500, "average_last": 250, "evaluate_every": 250}
+    train = _train("vgg", dataset, 8, train_size=2_000, until_loss=5e-4, steps=steps, **averaged)
+    return Setting(train, ((50, etas),), horizon)
+
+
+_FCN4_RATES: Rates = (
+    (100, (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25)),
+    (50, (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)),
+)
 _LAPTOP = {
     ("fcn4", "mnist"): Setting(
-        "fcn4",
-        "mnist",
-        256,
-        (
-            (100, (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25)),
-            (50, (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)),
-        ),
-        steps=100_000,
-        horizon=3_500,
-        evaluate_every=2_000,
+        _train("fcn4", "mnist", 256, steps=100_000, evaluate_every=2_000), _FCN4_RATES, 3_500
     ),
-    ("fcn6", "mnist"): Setting(
-        "fcn6",
-        "mnist",
-        128,
-        ((50, (0.01, 0.025, 0.05, 0.1, 0.2, 0.3)),),
-        steps=40_000,
-        horizon=1_200,
-        train_size=5_000,
+    ("fcn6", "mnist"): _chain("fcn6", "mnist", 0.01, 0.025, 0.05, 0.1, 0.2, 0.3),
+    ("fcn4", "cifar10"): _chain(
+        "fcn4", "cifar10", 0.01, 0.02, 0.04, 0.06, 0.09, 0.125, until_loss=2e-4
     ),
-    ("fcn4", "cifar10"): Setting(
-        "fcn4",
-        "cifar10",
-        128,
-        ((50, (0.01, 0.02, 0.04, 0.06, 0.09, 0.125)),),
-        steps=40_000,
-        horizon=1_200,
-        until_loss=2e-4,
-        train_size=5_000,
+    ("fcn6", "cifar10"): _chain(
+        "fcn6", "cifar10", 0.01, 0.02, 0.04, 0.08, 0.125, 0.18, until_loss=2e-4
     ),
-    ("fcn6", "cifar10"): Setting(
-        "fcn6",
-        "cifar10",
-        128,
-        ((50, (0.01, 0.02, 0.04, 0.08, 0.125, 0.18)),),
-        steps=40_000,
-        horizon=1_200,
-        until_loss=2e-4,
-        train_size=5_000,
+    ("vgg", "cifar10"): _cnn(
+        "cifar10", 0.01, 0.016, 0.025, 0.04, 0.055, 0.075, steps=5_000, horizon=250
     ),
-    ("vgg", "cifar10"): Setting(
-        "vgg",
-        "cifar10",
-        8,
-        ((50, (0.01, 0.016, 0.025, 0.04, 0.055, 0.075)),),
-        steps=5_000,
-        horizon=250,
-        until_loss=5e-4,
-        extra_steps=500,
-        average_last=250,
-        evaluate_every=250,
-        train_size=2_000,
-    ),
-    ("vgg", "mnist"): Setting(
-        "vgg",
-        "mnist",
-        8,
-        ((50, (0.01, 0.025, 0.05, 0.1, 0.2, 0.3)),),
-        steps=3_000,
-        horizon=120,
-        until_loss=5e-4,
-        extra_steps=500,
-        average_last=250,
-        evaluate_every=250,
-        train_size=2_000,
-    ),
+    ("vgg", "mnist"): _cnn("mnist", 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, steps=3_000, horizon=120),
 }
 
 
-def setting(net: str, dataset: str, scale: Scale) -> Setting:
+def setting(case: Case, scale: Scale) -> Setting:
     """How networks of a case are trained at a scale.
 
-    Parameters
-    ----------
-    net, dataset : str
-        One of `CASES`.
-    scale : {"smoke", "laptop", "paper"}
-        "smoke" trains toys on the embedded digits, whose pictures are too small for the CNN:
-        a residual network stands in for it.
-
-    Returns
-    -------
-    Setting
+    "smoke" trains toys on the embedded digits, whose pictures are too small for the CNN: a
+    residual network stands in for it.
     """
+    net, dataset = case
     if scale == "laptop":
-        return _LAPTOP[net, dataset]
+        return _LAPTOP[case]
     if scale == "paper":
-        return Setting(
-            net,
-            dataset,
-            PAPER_WIDTHS[net],
-            PAPER_RATES[net, dataset],
-            steps=1_000_000,
-            evaluate_every=200,
-        )
+        train = _train(net, dataset, PAPER_WIDTHS[net], steps=1_000_000, evaluate_every=200)
+        return Setting(train, PAPER_RATES[case])
     name, width = ("resnet20", 2) if net == "vgg" else ("fcn4", 32)
-    return Setting(
-        name,
-        "digits",
-        width,
-        ((20, (0.05, 0.1, 0.2)),),
-        steps=60,
-        until_loss=None,
-        extra_steps=10,
-        average_last=5,
-        evaluate_every=10,
-        train_size=100,
-        until_accuracy=0.15,
+    rule: dict[str, Any] = {"until_loss": None, "until_accuracy": 0.15, "evaluate_every": 10}
+    sizes = {"steps": 60, "extra_steps": 10, "average_last": 5, "train_size": 100}
+    return Setting(_train(name, "digits", width, **rule, **sizes), ((20, (0.05, 0.1, 0.2)),))
+
+
+def cases(scale: Scale, nets: Iterable[str] = tuple(NET_LABELS)) -> tuple[Case, ...]:
+    """Cases that a scale has runs of."""
+    known = SMOKE_CASES if scale == "smoke" else CASES
+    return tuple(case for case in known if case[0] in nets)
+
+
+def case_label(case: Case, scale: Scale) -> str:
+    """Title of a case's panel."""
+    train = setting(case, scale).train
+    stand_in = f" ({train.net})" if train.net != case[0] else ""
+    return f"{NET_LABELS[case[0]]}{stand_in}, {DATA_LABELS[train.dataset.name]}"
+
+
+def measurement(train: TrainSpec, case: Case, scale: Scale, convention: Convention) -> MeasureSpec:
+    """How a network of a case is measured."""
+    sizes: dict[str, Any] = {}
+    if scale == "smoke":
+        sizes = {"test_examples": 50, "train_examples": 0}
+    elif scale == "laptop" and case[0] == "vgg":
+        sizes = {"test_examples": 1_000, "train_examples": 500}
+    if sizes:
+        ratios = SMOKE_RATIOS if scale == "smoke" else COARSE_RATIOS
+        names = ("magnitude_ratios", "spectral_ratios", "node_ratios")
+        sizes |= dict.fromkeys(names, ratios)
+    return MeasureSpec.create(train=train, convention=convention, **sizes)
+
+
+def network_plan(
+    scale: Scale,
+    convention: Convention,
+    chosen: Sequence[Case],
+    spec_of: Callable[[TrainSpec, Case, Scale, Convention], Spec] = measurement,
+) -> Plan:
+    """Plan one run for each network of each case, by keys such as `fcn4-mnist/b=50 eta=0.1`."""
+    runs = {
+        f"{'-'.join(case)}/{key}": spec_of(train, case, scale, convention)
+        for case in chosen
+        for key, train in setting(case, scale).trainings().items()
+    }
+    settings = {
+        f"{case_label(case, scale)}: {key}": value
+        for case in chosen
+        for key, value in setting(case, scale).summary().items()
+    }
+    return Plan(scale, convention, runs, settings, tuple(_notes(scale, chosen)))
+
+
+def _notes(scale: Scale, chosen: Sequence[Case]) -> Iterable[str]:
+    if scale == "smoke":
+        yield "Toys on the embedded digits; a residual network stands in for the CNN."
+        return
+    yield (
+        f"The averaged network is the mean of the last {AVERAGE_LAST:,} of {EXTRA_STEPS:,} steps "
+        "taken after the stop rule is met, as in the released code; the text has "
+        f"{AVERAGE_LAST:,} extra steps. One training serves both conventions."
     )
-
-
-def trainings(net: str, dataset: str, scale: Scale) -> dict[str, TrainSpec]:
-    """Training runs of a case; see `Setting.trainings`."""
-    return setting(net, dataset, scale).trainings()
+    for case in chosen if scale == "laptop" else ():
+        yield f"{case_label(case, scale)}: {setting(case, scale).departure()}."

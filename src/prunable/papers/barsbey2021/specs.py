@@ -11,27 +11,20 @@ from prunable.experiments.reproduce.items import Convention
 from prunable.experiments.train.specs import TrainSpec
 from prunable.runs.spec import Spec
 
-_STAGES = "prunable.papers.barsbey2021"
+_STAGES = "prunable.papers.barsbey2021.stages"
 
 Ratios = tuple[float, ...]
+
+
+def _grid(first: float, step: float, count: int) -> Ratios:
+    return tuple(round(first + step * i, 3) for i in range(count))
+
+
 # Of the released code.
-MAGNITUDE_RATIOS: Ratios = (
-    0.0,
-    0.1,
-    0.2,
-    0.3,
-    0.4,
-    *(round(0.5 + 0.025 * i, 3) for i in range(21)),
-)
-SPECTRAL_RATIOS: Ratios = (
-    0.0,
-    0.25,
-    0.5,
-    *(round(0.6 + 0.05 * i, 2) for i in range(6)),
-    *(round(0.9 + 0.01 * i, 2) for i in range(1, 11)),
-)
-NODE_RATIOS: Ratios = tuple(round(0.05 * i, 2) for i in range(21))
-COARSE_RATIOS: Ratios = tuple(round(0.1 * i, 1) for i in range(11))
+MAGNITUDE_RATIOS: Ratios = (*_grid(0.0, 0.1, 5), *_grid(0.5, 0.025, 21))
+SPECTRAL_RATIOS: Ratios = (0.0, 0.25, 0.5, *_grid(0.6, 0.05, 6), *_grid(0.91, 0.01, 10))
+NODE_RATIOS: Ratios = _grid(0.0, 0.05, 21)
+COARSE_RATIOS: Ratios = _grid(0.0, 0.1, 11)
 
 
 class MeasureSpec(Spec):
@@ -39,8 +32,6 @@ class MeasureSpec(Spec):
 
     Parameters
     ----------
-    train : TrainSpec
-        The network.
     convention : {"paper", "authors-code"}
         "paper" prunes to 0, as the theorems do, and counts a singular triple with its value.
         "authors-code" centres by medians, adds them back, counts no singular values, and takes
@@ -49,13 +40,11 @@ class MeasureSpec(Spec):
         Shares pruned of the weights, singular values and nodes of a layer.
     tolerance : float
         Relative error at which the largest share is sought.
-    test_examples : int, optional
-        Accuracy after pruning on the first so many; None is all.
-    train_examples : int
-        The same of the training set; 0 for none.
+    test_examples, train_examples : int
+        Accuracy after pruning on the first so many; None is all of the test set, 0 is none.
     """
 
-    stage: ClassVar[str] = f"{_STAGES}.measuring:measure_stage"
+    stage: ClassVar[str] = f"{_STAGES}:measure_stage"
 
     train: TrainSpec
     convention: Convention = "paper"
@@ -78,18 +67,11 @@ class MeasureSpec(Spec):
 class LayerLawSpec(Spec):
     """Compares the weights of one convolution with one another and with a stable law.
 
-    Parameters
-    ----------
-    train : TrainSpec
-        The network; its averaged weights count.
-    seed : int
-        Of the random partition and the stable draws.
-    bins : int
-        Of the histograms, over the range that holds all but `outside` of the weights.
-    outside : float
+    The averaged weights count; the histograms have `bins` over the range that holds all but the
+    share `outside` of them; the seed is that of the random partition and the stable draws.
     """
 
-    stage: ClassVar[str] = f"{_STAGES}.measuring:layer_law_stage"
+    stage: ClassVar[str] = f"{_STAGES}:layer_law_stage"
 
     train: TrainSpec
     seed: int = Field(default=0, ge=0)
@@ -98,22 +80,12 @@ class LayerLawSpec(Spec):
 
 
 class SyntheticSpec(Spec):
-    """Draws matrices of three heavy-tailed laws and measures how prunable they are.
+    """Draws `count` square matrices of three heavy-tailed laws, from number `first` on.
 
-    Parameters
-    ----------
-    size : int
-        Rows and columns.
-    first, count : int
-        Numbers of the draws.
-    low, high : float
-        Range of the uniform tail indices.
-    tolerance : float
-        Relative error of pruning.
-    seed : int
+    Tail indices are uniform in [low, high]; the prunable share at `tolerance` is measured.
     """
 
-    stage: ClassVar[str] = f"{_STAGES}.laws:synthetic_stage"
+    stage: ClassVar[str] = f"{_STAGES}:synthetic_stage"
 
     size: int = Field(default=500, ge=2)
     first: int = Field(default=0, ge=0)
@@ -129,20 +101,9 @@ class SyntheticSpec(Spec):
 
 
 class StableVectorSpec(Spec):
-    """Draws vectors of independent stable numbers; see how few carry their norm.
+    """Draws vectors of `size` independent stable numbers; the histogram is of the first."""
 
-    Parameters
-    ----------
-    alpha : float
-    size : int
-        Numbers in a vector.
-    draws : int
-        Vectors; the histogram is of the first.
-    bins : int
-    seed : int
-    """
-
-    stage: ClassVar[str] = f"{_STAGES}.laws:stable_vector_stage"
+    stage: ClassVar[str] = f"{_STAGES}:stable_vector_stage"
 
     alpha: float = Field(default=1.7, gt=0, le=2)
     size: int = Field(default=10_000, ge=100)
@@ -152,34 +113,18 @@ class StableVectorSpec(Spec):
 
 
 class RhoSpec(Spec):
-    """Evaluates rho_eps(kappa) of theorem 7 and its upper bound.
+    """Evaluates rho_eps(kappa) of theorem 7 and its upper bound on a grid of kappa in [0, 1]."""
 
-    Parameters
-    ----------
-    epsilons : tuple of float
-    points : int
-        Of the grid of kappa on [0, 1].
-    """
-
-    stage: ClassVar[str] = f"{_STAGES}.laws:rho_stage"
+    stage: ClassVar[str] = f"{_STAGES}:rho_stage"
 
     epsilons: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.5)
     points: int = Field(default=101, ge=3)
 
 
 class CountSpec(Spec):
-    """Counts the parameters of an architecture.
+    """Counts the parameters of an architecture; `shape` is that of one example."""
 
-    Parameters
-    ----------
-    net : str
-    width : int
-    shape : tuple of int
-        Of one example.
-    n_outputs : int
-    """
-
-    stage: ClassVar[str] = f"{_STAGES}.measuring:count_stage"
+    stage: ClassVar[str] = f"{_STAGES}:count_stage"
 
     net: str
     width: int = Field(ge=1)

@@ -1,12 +1,11 @@
 """Figures of Chang, Li, Oymak and Thrampoulidis (2020), overparameterization and pruning."""
 
 from prunable.experiments.reproduce.registry import Paper
-from prunable.papers.chang2020.features import FIGURE_2, FIGURE_4
-from prunable.papers.chang2020.linear import FIGURE_3, FIGURE_7
-from prunable.papers.chang2020.resnet import FIGURE_1, FIGURE_5
-from prunable.papers.chang2020.two_layer import FIGURE_6
+from prunable.papers.chang2020 import features, linear, networks
 
-ITEMS = (FIGURE_1, FIGURE_2, FIGURE_3, FIGURE_4, FIGURE_5, FIGURE_6, FIGURE_7)
+_FIGURES = (*features.FIGURES, *linear.FIGURES, *networks.FIGURES)
+
+ITEMS = tuple(sorted(_FIGURES, key=lambda item: item.name))
 
 PAPER = Paper(
     short="Chang et al. 2020",

@@ -11,64 +11,47 @@ from prunable.experiments.train.specs import TrainSpec
 from prunable.runs.spec import Spec
 
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
-LinearPanel = Literal["a", "b"]
 
-_STAGES = "prunable.papers.chang2020"
+_STAGES = "prunable.papers.chang2020.stages"
 
 
-class LinearCurveSpec(Spec):
-    """Predicted risks of a panel of figure 7, which holds those of figure 3.
+class LinearSpec(Spec):
+    """A panel of figure 7, which holds those of figure 3, at some widths.
 
-    Parameters
-    ----------
-    panel : {"a", "b"}
-        Spiked weights, or a spiked covariance; see `prunable.predict.linear.presets`.
-    p : int
-        Features, a multiple of 10.
-    sigma : float
-    widths : tuple of int
-        Each number k of features used.
-    same_data : bool
-        Whether to predict retraining on the same data too, which needs draws.
-    seed : int
-        Of those draws.
+    panel : spiked weights (a), or a spiked covariance (b); see `prunable.predict.linear.presets`.
+    p : features, a multiple of 10.
+    widths : each number k of features used.
     """
 
-    stage: ClassVar[str] = f"{_STAGES}.linear_stages:predict_curve"
-
-    panel: LinearPanel
+    panel: Literal["a", "b"]
     p: int = Field(ge=10, multiple_of=10)
     sigma: float = Field(default=0.0, ge=0)
     widths: Widths
-    same_data: bool = False
     seed: int = Field(default=0, ge=0)
+
+
+class LinearCurveSpec(LinearSpec):
+    """Predicted risks; with `same_data` of retraining on the same data too, which needs draws."""
+
+    stage: ClassVar[str] = f"{_STAGES}:predict_curve"
+
+    same_data: bool = False
 
     def estimated_seconds(self) -> float:
         """Rough time on one core."""
         return 0.1 + 0.02 * len(self.widths) * self.same_data
 
 
-class LinearTrialsSpec(Spec):
-    """Simulated risks of a panel of figure 7 at some widths.
+class LinearTrialsSpec(LinearSpec):
+    """Simulated risks over so many data sets.
 
-    Parameters
-    ----------
-    panel, p, sigma, widths
-        As in `LinearCurveSpec`. All widths see the first features of the same data sets, also
-        those of other runs of the same seed.
-    trials : int
-        Data sets.
-    seed : int
+    All widths see the first features of the same data sets, also those of other runs of the
+    same seed.
     """
 
-    stage: ClassVar[str] = f"{_STAGES}.linear_stages:simulate_widths"
+    stage: ClassVar[str] = f"{_STAGES}:simulate_widths"
 
-    panel: LinearPanel
-    p: int = Field(ge=10, multiple_of=10)
-    sigma: float = Field(default=0.0, ge=0)
-    widths: Widths
     trials: int = Field(ge=2)
-    seed: int = Field(default=0, ge=0)
 
     def estimated_seconds(self) -> float:
         """Rough time on one core."""
@@ -78,20 +61,13 @@ class LinearTrialsSpec(Spec):
 class RandomFeaturesSpec(Spec):
     """Random-features regression at one number of features, predicted and simulated.
 
-    Parameters
-    ----------
-    d, n, p : int
-        Inputs, examples, features.
-    kept : tuple of int
-        Features kept.
-    layers : int
-        First layers; prediction and simulation see the same ones.
-    data_sets : int
-        For each first layer.
-    seed : int
+    d, n, p : inputs, examples, features.
+    kept : features kept.
+    layers : first layers; prediction and simulation see the same ones.
+    data_sets : for each first layer.
     """
 
-    stage: ClassVar[str] = f"{_STAGES}.features_stages:predict_and_simulate"
+    stage: ClassVar[str] = f"{_STAGES}:random_features"
 
     d: int = Field(ge=1)
     n: int = Field(ge=3)
@@ -112,21 +88,14 @@ class RandomFeaturesSpec(Spec):
 class PruneRetrainSpec(Spec):
     """Prunes a trained network to the size of a narrower one, and retrains it.
 
-    Parameters
-    ----------
-    train : TrainSpec
-        The dense network.
-    base_width : int
-        As many parameters stay as the network of this width has, at most that of `train`. All
-        weights compete together; biases and parameters of normalisation always stay, and count.
-    method : {"magnitude", "random"}
-    retrain_steps : int
-        0 for none. Data and settings of the training are those of `train`.
-    restart : {"final", "initial"}
-        Weights that retraining starts from: those that pruning left, or the untrained ones.
+    base_width : as many parameters stay as the network of this width has, at most that of
+        `train`. All weights compete together; biases and parameters of normalisation always
+        stay, and count.
+    retrain_steps : 0 for none. Data and settings of the training are those of `train`.
+    restart : weights that retraining starts from: those that pruning left, or the untrained ones.
     """
 
-    stage: ClassVar[str] = f"{_STAGES}.network_stages:prune_retrain"
+    stage: ClassVar[str] = f"{_STAGES}:prune_retrain"
 
     train: TrainSpec
     base_width: int = Field(ge=1)
@@ -136,17 +105,12 @@ class PruneRetrainSpec(Spec):
 
     @model_validator(mode="after")
     def _base_is_no_wider(self) -> Self:
+        where = "PruneRetrainSpec"
         if self.base_width > self.train.width:
-            raise InputError.parameter(
-                "base_width",
-                "PruneRetrainSpec",
-                f"at most the width {self.train.width} of the dense network",
-                self.base_width,
-            )
+            most = f"at most the width {self.train.width} of the dense network"
+            raise InputError.parameter("base_width", where, most, self.base_width)
         if self.restart == "initial" and not self.retrain_steps:
-            raise InputError.parameter(
-                "retrain_steps", "PruneRetrainSpec", "at least 1 to restart", self.retrain_steps
-            )
+            raise InputError.parameter("retrain_steps", where, "at least 1 to restart", 0)
         return self
 
     def estimated_seconds(self) -> float:

@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from prunable.certify.bounds.bartlett2017 import covering_capacity
 from prunable.certify.bounds.base import BoundResult
 from prunable.certify.bounds.comparison import like_with_like
 from prunable.certify.bounds.distributed_sparsity import line_counts
 from prunable.certify.bounds.facts import FloatArray, NetworkFacts
 from prunable.certify.bounds.matrix_facts import layer_facts
-from prunable.certify.bounds.neyshabur2015 import frobenius_capacity
-from prunable.certify.bounds.neyshabur2017 import spectral_capacity
+from prunable.certify.bounds.of_network import COVERING, FROBENIUS, SPECTRAL
 from prunable.certify.bounds.parameter_counting import parameter_count
 from prunable.certify.bounds.pruning_moments import kept_share, layer_error
 from prunable.certify.bounds.random_pruning import Draws, choose_strength
@@ -54,11 +52,11 @@ def prune_by_margin(spec: MarginPruneSpec, run: Run) -> Result:
     ours = sketched_bound(facts, strength.d, variant="authors-code")
     theorem = sketched_bound(facts, strength.d)
     capacities = {
-        "neyshabur2015": frobenius_capacity(facts),
-        "neyshabur2017": spectral_capacity(facts, variant="authors-code"),
-        "bartlett2017_code": covering_capacity(facts, variant="authors-code"),
-        "bartlett2017_intended": covering_capacity(facts, variant="authors-intended"),
-        "bartlett2017_true": covering_capacity(facts),
+        "neyshabur2015": FROBENIUS.capacity(facts),
+        "neyshabur2017": SPECTRAL.capacity(facts, variant="authors-code"),
+        "bartlett2017_code": COVERING.capacity(facts, variant="authors-code"),
+        "bartlett2017_intended": COVERING.capacity(facts, variant="authors-intended"),
+        "bartlett2017_true": COVERING.capacity(facts),
         "counting": parameter_count(facts, "dense"),
     }
     logs = {**capacities, "ours": ours, "theorem": theorem}

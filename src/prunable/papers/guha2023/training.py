@@ -42,8 +42,8 @@ def train_stage(spec: MarginTrainSpec, run: Run) -> dict[str, Any]:
         status, reason, refined (epochs of refinement), metrics, log of the training.
     """
     data = dataset_of(spec)
-    x, y, _, _ = as_tensors(data)
-    model = new_network(spec, data)
+    x, y, _, _ = as_tensors(data, run.device)
+    model = new_network(spec, data).to(run.device)
     metadata = {"run_id": spec.run_id, **architecture_of(spec, data).metadata()}
     due = {epoch * spec.steps_per_epoch: epoch for epoch in spec.snapshots}
 
@@ -149,6 +149,6 @@ class _Bfloat16(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits in float32."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
             logits: torch.Tensor = self.model(x)
         return logits.float()

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
+from prunable.experiments.reproduce import checks
 from prunable.experiments.reproduce.items import (
+    Check,
     Column,
     Convention,
-    Findings,
+    Found,
+    Gather,
     Item,
     Plan,
-    Result,
     Scale,
-    Table,
 )
-from prunable.papers.wan2023 import checks
-from prunable.papers.wan2023.mnist import _ends
-from prunable.papers.wan2023.rows import COLUMNS, PRUNED, RATIO, TEST, cells, lost_runs, row_of
+from prunable.experiments.reproduce.tables import Line, TableSpec
+from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, PUBLISHED, RATIO, TEST, Rows, late
 from prunable.papers.wan2023.settings import (
+    CIFAR,
     CIFAR_ALPHAS,
-    CIFAR_LAPTOP_FACTOR,
+    CIFAR_FACTORS,
     CIFAR_SIGMAS,
-    cifar_index_runs,
-    cifar_level_runs,
-    cifar_setting,
-    cifar_sigma,
+    SMOKE_NOTE,
+    cifar_runs,
 )
-from prunable.runs.spec import Spec
 
 INDICES, LEVELS = 6, 20
+ROWS = Rows(INDICES, "type1", CIFAR_ALPHAS, 5000)
+LEVEL_ROWS = {f"{level:g}": f"sigma-{level:g}" for level in CIFAR_SIGMAS}
+LOWER = "The lower alpha, the more can be pruned"
 ASSUMED = (
     "The paper gives neither step size nor batch size for CIFAR-10, and no noise level for table "
     f"6, which is given {CIFAR_SIGMAS[0]:g}, the smallest of table 20; at full size step size "
@@ -39,26 +39,21 @@ ASSUMED = (
 
 def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
     """Runs of one table."""
-    setting = cifar_setting(scale)
-    runs: dict[str, Spec] = dict(
-        cifar_index_runs(scale) if number == INDICES else cifar_level_runs(scale)
-    )
-    notes: tuple[str, ...] = (ASSUMED,)
-    if scale == "smoke":
-        notes = ("A toy on digits: the code's whole path, no statement about the paper.",)
+    setting = CIFAR[scale]
+    notes: tuple[str, ...] = (SMOKE_NOTE,) if scale == "smoke" else (ASSUMED,)
     if scale == "laptop":
         notes += (
             f"{setting.width} hidden units for 5,000, the first {setting.train_size:,} of 50,000 "
             f"training pictures, step size {setting.lr:g}, batches of {setting.batch_size}: test "
             "accuracies are far below the published ones.",
-            f"Noise levels are {CIFAR_LAPTOP_FACTOR:g} times the printed ones: training ends much "
+            f"Noise levels are {CIFAR_FACTORS[scale]:g} times the printed ones: training ends much "
             "earlier, and the printed ones would move nothing.",
             f"{setting.seeds} seeds; the paper prints one number each.",
         )
     return Plan(
         scale,
         convention,
-        runs,
+        cifar_runs(number, scale),
         {
             "data": setting.dataset,
             "training pictures": setting.train_size or "all",
@@ -67,79 +62,56 @@ def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
             "batch": setting.batch_size or 0,
             "until training accuracy": setting.until_accuracy or 0.0,
             "most steps": setting.steps,
-            "noise level": cifar_sigma(CIFAR_SIGMAS[0], scale),
+            "noise level": CIFAR_SIGMAS[0] * CIFAR_FACTORS[scale],
             "seeds": setting.seeds,
         },
         notes,
     )
 
 
-def gather_indices(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    """Findings of table 6."""
-    plain = row_of(plan, results, "none")
-    noisy = {alpha: row_of(plan, results, f"type1-{alpha:g}") for alpha in CIFAR_ALPHAS}
-    lines = [cells(plain, "no noise", COLUMNS, INDICES, "none")]
-    lines += [
-        cells(noisy[alpha], f"{alpha:g}", COLUMNS, INDICES, f"{alpha:g}")
-        for alpha in reversed(CIFAR_ALPHAS)
-    ]
-    base, mild = plain.mean(RATIO), noisy[1.9].mean(RATIO)
-    found = (
-        checks.compared(
-            "Without noise more can be pruned than with noise of alpha = 1.9",
-            base,
-            mild,
-            "{:.4f} without, {:.4f} with noise",
-        ),
-        checks.compared(
-            "Without noise the columns are already far from equal: twice the 10 % of untrained "
-            "weights can be pruned",
-            base,
-            0.2,
-            "{:.4f} of the columns, against {:.1f}",
-            essential=False,
-        ),
-        checks.ordered(
-            [noisy[1.9], noisy[1.75]],
-            RATIO,
-            "The lower alpha, the more can be pruned",
-            essential=False,
-        ),
+def _worse_with_noise(found: Found) -> Check:
+    plain, mild = found.of("none", RATIO), found.of("type1-1.9", RATIO)
+    return checks.exceeds(
+        "Without noise more can be pruned than with noise of alpha = 1.9",
+        [(plain, mild)],
+        f"{checks.plain(plain.mean)} without, {checks.plain(mild.mean)} with noise",
     )
-    table = Table("CIFAR-10, type I, n = 5,000", COLUMNS, tuple(lines))
-    notes = (*lost_runs(plan, results), *_ends(plain, noisy))
-    return Findings((table,), (), found, notes)
 
 
-def gather_levels(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    """Findings of table 20."""
-    rows = {level: row_of(plan, results, f"sigma-{level:g}") for level in CIFAR_SIGMAS}
-    columns = (Column("row", "printed noise level"), *COLUMNS[1:])
-    lines = tuple(
-        cells(row, f"{level:g}", columns, LEVELS, f"{level:g}") for level, row in rows.items()
+def _far_from_equal(found: Found) -> Check:
+    plain = found.of("none", RATIO).mean
+    return checks.at_least(
+        "Without noise the columns are already far from equal: twice the 10 % of untrained "
+        "weights can be pruned",
+        plain,
+        0.2,
+        f"{checks.plain(plain)} of the columns, against 0.2",
+        essential=False,
     )
-    low, high = rows[CIFAR_SIGMAS[0]], rows[CIFAR_SIGMAS[-1]]
-    before, after = high.mean(TEST), high.mean(PRUNED)
-    first, last = low.mean(TEST), low.mean(PRUNED)
-    found = (
-        checks.ordered(
-            list(rows.values()), RATIO, "The stronger the noise, the more can be pruned"
-        ),
-        checks.ordered(
-            list(reversed(rows.values())),
-            PRUNED,
-            "The stronger the noise, the lower the test accuracy after pruning",
-        ),
-        checks.compared(
-            "The strongest noise loses more test accuracy through pruning than the weakest",
-            None if before is None or after is None else before - after,
-            None if first is None or last is None else first - last,
-            "{:.4f} against {:.4f}",
-            essential=False,
-        ),
+
+
+def _by_level(found: Found, metric: str, statement: str, *, falling: bool = False) -> Check:
+    rows = dict(reversed(LEVEL_ROWS.items())) if falling else LEVEL_ROWS
+    printed = PUBLISHED[f"table{LEVELS}"]
+    return checks.ordered(
+        statement,
+        {row: found.of(condition, metric) for row, condition in rows.items()},
+        printed=[printed.cell(row, metric) for row in rows],
     )
-    table = Table("CIFAR-10, type I, alpha = 1.8, n = 5,000, by noise level", columns, lines)
-    return Findings((table,), (), found, lost_runs(plan, results))
+
+
+def _strongest_loses(found: Found) -> Check:
+    losses = []
+    for condition in (LEVEL_ROWS[f"{CIFAR_SIGMAS[-1]:g}"], LEVEL_ROWS[f"{CIFAR_SIGMAS[0]:g}"]):
+        before, after = found.of(condition, TEST).mean, found.of(condition, PRUNED).mean
+        losses.append(None if before is None or after is None else before - after)
+    return checks.compared(
+        "The strongest noise loses more test accuracy through pruning than the weakest",
+        losses[0],
+        losses[1],
+        "{:.4f} against {:.4f}",
+        essential=False,
+    )
 
 
 ITEMS = (
@@ -152,7 +124,21 @@ ITEMS = (
         "A negative result: without noise more columns can be pruned than with noise of alpha = "
         "1.9.",
         partial(plan_of, INDICES),
-        gather_indices,
+        Gather(
+            (TableSpec("CIFAR-10, type I, n = 5,000", NAME, COLUMNS, ROWS.lines(), ROWS.printed),),
+            (),
+            (
+                _worse_with_noise,
+                _far_from_equal,
+                partial(
+                    ROWS.rising,
+                    statement="The lower alpha, the more can be pruned",
+                    essential=False,
+                ),
+                ROWS.near_without_noise,
+            ),
+            (partial(late, conditions=("none", *ROWS.noisy.values())),),
+        ),
     ),
     Item(
         "wan2023-table20",
@@ -162,6 +148,31 @@ ITEMS = (
         "CIFAR-10 with noise of type I, alpha = 1.8, n = 5,000, by noise level",
         "Stronger noise makes more columns prunable and costs accuracy.",
         partial(plan_of, LEVELS),
-        gather_levels,
+        Gather(
+            (
+                TableSpec(
+                    "CIFAR-10, type I, alpha = 1.8, n = 5,000, by noise level",
+                    Column("row", "printed noise level"),
+                    COLUMNS,
+                    [Line(row, condition, row) for row, condition in LEVEL_ROWS.items()],
+                    PUBLISHED["table20"],
+                ),
+            ),
+            (),
+            (
+                partial(
+                    _by_level,
+                    metric=RATIO,
+                    statement="The stronger the noise, the more can be pruned",
+                ),
+                partial(
+                    _by_level,
+                    metric=PRUNED,
+                    statement="The stronger the noise, the lower the test accuracy after pruning",
+                    falling=True,
+                ),
+                _strongest_loses,
+            ),
+        ),
     ),
 )

@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
+from prunable.data.registry import registered
 from prunable.experiments.prune.specs import EvaluateSpec
-from prunable.experiments.reproduce.demo_settings import EPS_GRID
-from prunable.experiments.reproduce.items import (
-    Check,
-    Convention,
-    Findings,
-    Item,
-    Plan,
-    Result,
-    Scale,
-    Table,
-)
+from prunable.experiments.reproduce import checks
+from prunable.experiments.reproduce.checks import percent
+from prunable.experiments.reproduce.items import Check, Convention, Found, Gather, Item, Plan, Scale
+from prunable.experiments.reproduce.tables import Line, TableSpec
 from prunable.experiments.train.specs import TrainSpec
-from prunable.papers.wan2023 import checks
-from prunable.papers.wan2023.published import published, slip_notes
-from prunable.papers.wan2023.rows import (
-    COLUMNS,
-    PRUNED,
-    RATIO,
-    TEST,
-    Row,
-    cells,
-    lost_runs,
-    percent,
-    row_of,
-)
+from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, RATIO, TEST, Rows
 from prunable.papers.wan2023.settings import (
     ALPHAS,
+    EPS_GRID,
     OTHER_SIGMA,
+    SMOKE_NOTE,
+    Setting,
     ecg_runs,
     ecg_setting,
     ecg_sigma,
     other_sigma_runs,
 )
+from prunable.papers.wan2023.specs import ShareLawSpec
 from prunable.runs.spec import Spec
 
 NUMERALS = {"type1": "I", "type2": "II", "type3": "III"}
@@ -56,6 +42,7 @@ TABLES = {
 }
 READINGS = 1  # the table that also shows the other reading of the network
 VOLATILE, WORSE = 3, 4
+TYPE_1 = 2  # of the width of both
 
 NOTES = (
     "The task is normal against abnormal heartbeats, as the appendix says, and the learning rate "
@@ -64,21 +51,22 @@ NOTES = (
     "table 1).",
     "The archive's own division into 500 and 4,500 series; the paper shuffles, with an unknown "
     "seed.",
-)
-CRITERIA_NOTE = (
     "The text fixes the relative error at 0.1; the printed ratios are those of a squared error of "
     "0.1, as in the released code. Both come from the same networks and stand side by side, so "
-    "the conventions differ in nothing else."
+    "the conventions differ in nothing else.",
 )
-SIGMA_NOTE = (
-    "Noise level 0.15, with which type I comes near its tables; the printed 0.5 is shown below "
-    "table 1."
-)
-SIGMA_NOTE_3 = (
-    "Noise level 0.5, as printed. Tables 13 and 14 also show 0.15, on the text's scale in both "
-    "conventions, with which type I comes near its tables; checks say which of the two the "
-    "published numbers are nearer to."
-)
+NOISE_NOTES = {
+    "type1": (
+        "Noise level 0.15, with which type I comes near its tables; the printed 0.5 is shown below "
+        "table 1.",
+    ),
+    "type2": (),
+    "type3": (
+        "Noise level 0.5, as printed. Tables 13 and 14 also show 0.15, on the text's scale in both "
+        "conventions, with which type I comes near its tables; checks say which of the two the "
+        "published numbers are nearer to.",
+    ),
+}
 SCALE_NOTES = {
     "paper": (
         "Type III has the characteristic function exp(-|u|^alpha) of the text; "
@@ -91,24 +79,33 @@ SCALE_NOTES = {
 }
 
 
+class EcgRows(Rows):
+    """Rows whose plan also predicts the law of the pruned share."""
+
+    def law(self, found: Found, row: str) -> checks.Law | None:
+        """The predicted law of a row's pruned share; without noise nothing scatters."""
+        name = f"law-{row}{self.suffix}"
+        return next((checks.Law(r["pruned"]) for r in found.results_of(name).values()), None)
+
+
+def rows_of(number: int) -> EcgRows:
+    """The rows of a table."""
+    return EcgRows(number, TABLES[number][0], ALPHAS)
+
+
 def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
     """Runs of one table."""
     noise, width = TABLES[number]
-    setting = ecg_setting(width, scale)
+    setting, sigma = ecg_setting(width, scale), ecg_sigma(noise, convention)
     runs: dict[str, Spec] = dict(ecg_runs(width, noise, scale, convention))
     runs |= other_sigma_runs(width, noise, scale)
     if number == READINGS:
-        runs |= _mean_field_runs(width, scale)
+        runs |= _mean_field_runs(setting, smoke=scale == "smoke")
     if number in (VOLATILE, WORSE):
         others = ecg_runs(width, "type1", scale, convention)
         runs |= {key: spec for key, spec in others.items() if not key.startswith("none")}
-    notes = [*NOTES, CRITERIA_NOTE]
-    if noise == "type1":
-        notes.append(SIGMA_NOTE)
-    if noise == "type3":
-        notes += [SIGMA_NOTE_3, SCALE_NOTES[convention]]
-    if scale == "smoke":
-        notes = ["A toy on digits: the code's whole path, no statement about the paper."]
+    runs |= _laws(setting, noise, {"": sigma, "-other": OTHER_SIGMA.get((noise, width))}, scale)
+    notes = (*NOTES, *NOISE_NOTES[noise], *((SCALE_NOTES[convention],) if noise == "type3" else ()))
     return Plan(
         scale,
         convention,
@@ -118,17 +115,15 @@ def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
             "hidden units": setting.width,
             "step size": setting.lr,
             "full-batch steps": setting.steps,
-            "noise level": round(ecg_sigma(noise, convention), 4),
+            "noise level": round(sigma, 4),
             "seeds": setting.seeds,
         },
-        tuple(notes),
+        (SMOKE_NOTE,) if scale == "smoke" else notes,
     )
 
 
-def _mean_field_runs(width: int, scale: Scale) -> dict[str, Spec]:
+def _mean_field_runs(setting: Setting, *, smoke: bool) -> dict[str, Spec]:
     """Without noise, as equation (2) reads: f divided by n, learning rate eta * n, all classes."""
-    setting = ecg_setting(width, scale)
-    smoke = scale == "smoke"
     return {
         f"mean-field/{seed}": EvaluateSpec.create(
             train=TrainSpec.create(
@@ -146,128 +141,85 @@ def _mean_field_runs(width: int, scale: Scale) -> dict[str, Spec]:
     }
 
 
-def gather_of(number: int, plan: Plan, results: Mapping[str, Result]) -> Findings:
-    """Findings of one table."""
-    noise, width = TABLES[number]
-    plain = row_of(plan, results, "none")
-    noisy = {alpha: row_of(plan, results, f"{noise}-{alpha:g}") for alpha in ALPHAS}
-    lines = [("none", "no noise", plain)]
-    lines += [(f"{alpha:g}", f"{alpha:g}", noisy[alpha]) for alpha in reversed(ALPHAS)]
-    title = f"ECG5000, type {NUMERALS[noise]}, n = {width:,}"
-    rows = tuple(cells(row, label, COLUMNS, number, name) for name, label, row in lines)
-    tables = [Table(title, COLUMNS, rows)]
-    rising = [noisy[alpha] for alpha in ALPHAS]
-    named = [(row, name) for name, _, row in lines]
-    found = [
-        checks.more_prunable(rising, plain),
-        checks.ordered(
-            rising, RATIO, "The lower alpha, the more can be pruned: 1.9, 1.8, 1.75 in this order"
-        ),
-        checks.small_loss(noisy[1.9]),
-        checks.agree(named, number),
-        checks.near_accuracy(named, number),
-    ]
-    if published(number, "none", RATIO)[0] is not None:
-        found.insert(0, checks.near_without_noise(plain, number))
-    notes = list(lost_runs(plan, results))
-    if (noise, width) in OTHER_SIGMA:
-        table, others = _other_readings(number, plan, results)
-        tables.append(table)
-        if noise == "type3":
-            where = f" at noise level {OTHER_SIGMA[noise, width]:g}"
-            found += [
-                checks.agree(others, number, where=where),
-                checks.near_accuracy(others, number, where),
-            ]
-    if number == VOLATILE:
-        found += _volatile(plan, results, plain, noisy)
-    if number == WORSE:
-        found += [_worse_than_type1(plan, results, noisy)]
-    notes += [*_outliers(rising), *slip_notes(number)]
-    return Findings(tuple(tables), (), tuple(found), tuple(notes))
+def _laws(
+    setting: Setting, noise: str, sigmas: dict[str, float | None], scale: Scale
+) -> dict[str, Spec]:
+    return {
+        f"law-{alpha:g}{suffix}": ShareLawSpec.create(
+            width=setting.width,
+            features=registered(setting.dataset).features,
+            horizon=setting.lr * setting.steps,
+            noise=noise,
+            alpha=alpha,
+            sigma=sigma,
+            draws=20 if scale == "smoke" else 200,
+        )
+        for suffix, sigma in sigmas.items()
+        if sigma is not None
+        for alpha in ALPHAS
+    }
 
 
-def _other_readings(
-    number: int, plan: Plan, results: Mapping[str, Result]
-) -> tuple[Table, list[tuple[Row, str]]]:
-    """The table at its other noise level, and its rows with the names of the paper's."""
-    noise, width = TABLES[number]
-    sigma = OTHER_SIGMA[noise, width]
-    rows = [
-        (row_of(plan, results, f"{noise}-{alpha:g}-other"), f"{alpha:g}")
-        for alpha in reversed(ALPHAS)
-    ]
-    lines = [cells(row, f"sigma = {sigma:g}, {name}", COLUMNS, number, name) for row, name in rows]
-    title = f"The same at noise level {sigma:g}, that of type I"
-    if number == READINGS:
-        mean_field = row_of(plan, results, "mean-field")
-        label = "no noise, learning rate eta * n, five classes"
-        lines.append(cells(mean_field, label, COLUMNS, number, "none"))
-        title = "The same as the settings are printed: noise level 0.5, and a network divided by n"
-    return Table(title, COLUMNS, tuple(lines)), rows
-
-
-def _volatile(
-    plan: Plan, results: Mapping[str, Result], plain: Row, noisy: Mapping[float, Row]
-) -> list[Check]:
-    first = row_of(plan, results, "type1-1.75")
+def _volatile(found: Found) -> list[Check]:
+    pruned, plain = found.of("type2-1.9", PRUNED), found.of("none", TEST)
+    printed = [rows_of(n).printed.cell("1.75", RATIO).std for n in (VOLATILE, TYPE_1)]
+    means = f"{checks.plain(pruned.mean)} after pruning, {checks.plain(plain.mean)} without noise"
     return [
-        checks.compared(
+        checks.exceeds(
             "At alpha = 1.9 a pruned network is more accurate than the unpruned one without noise",
-            noisy[1.9].mean(PRUNED),
-            plain.mean(TEST),
-            "{:.4f} after pruning, {:.4f} without noise",
+            [(pruned, plain)],
+            means,
         ),
-        checks.compared(
+        checks.scatters_more(
             "Type II is more volatile than type I: its pruned shares scatter more at alpha = 1.75",
-            noisy[1.75].deviation(RATIO),
-            first.deviation(RATIO),
+            found.of("type2-1.75", RATIO),
+            found.of("type1-1.75", RATIO),
             "standard deviation {:.3f} against {:.3f} of type I",
+            expected=(printed[0] or 1.0) / (printed[1] or 1.0),
         ),
     ]
 
 
-def _worse_than_type1(
-    plan: Plan, results: Mapping[str, Result], noisy: Mapping[float, Row]
-) -> Check:
-    statement = "Type III compresses less than type I at every alpha"
+def _worse_than_type1(found: Found) -> Check:
+    own, first = rows_of(WORSE), rows_of(TYPE_1)
     pairs = [
-        (alpha, row.mean(RATIO), row_of(plan, results, f"type1-{alpha:g}").mean(RATIO))
-        for alpha, row in noisy.items()
+        (found.of(first.noisy[row], RATIO), found.of(condition, RATIO))
+        for row, condition in own.noisy.items()
     ]
-    if any(own is None or first is None for _, own, first in pairs):
-        return Check(statement, None, "runs are missing")
     text = "; ".join(
-        f"{alpha:g}: {percent(own)} against {percent(first)} of type I"
-        for alpha, own, first in pairs
+        f"{row}: {percent(ours.mean)} against {percent(theirs.mean)} of type I"
+        for row, (theirs, ours) in zip(own.noisy, pairs, strict=True)
     )
-    lower = [own is not None and first is not None and own < first for _, own, first in pairs]
-    return Check(statement, all(lower), text)
-
-
-def _outliers(rows: list[Row]) -> list[str]:
-    """Where single runs carry a mean."""
-    found = []
-    for row in rows:
-        mean, median = row.mean(RATIO), row.median(RATIO)
-        if mean is not None and median is not None and mean > 1.25 * median:
-            values = ", ".join(percent(value, 1) for value in sorted(row.values(RATIO)))
-            found.append(
-                f"At alpha = {checks.label_of(row)} single runs carry the mean: {values}. One "
-                "large jump of one unit is enough to prune nearly all the others."
-            )
-    return found
+    return checks.exceeds("Type III compresses less than type I at every alpha", pairs, text)
 
 
 def _item(number: int) -> Item:
     noise, width = TABLES[number]
+    rows = rows_of(number)
+    title = f"ECG5000, type {NUMERALS[noise]}, n = {width:,}"
+    tables = [TableSpec(title, NAME, COLUMNS, rows.lines(), rows.printed)]
+    claims = [rows.more_prunable, rows.rising, rows.small_loss, rows.agree, rows.near_accuracy]
     claim = (
         "Heavy-tailed noise makes more columns prunable than the 11.5 % without noise, the more "
         "so the lower alpha, at a small cost in accuracy"
     )
+    if rows.target("none", RATIO) is not None:
+        claims.insert(0, rows.near_without_noise)
+    if (noise, width) in OTHER_SIGMA:
+        sigma = OTHER_SIGMA[noise, width]
+        others = replace(rows, suffix="-other")
+        tables.append(_other_readings(number, others, sigma))
+        if noise == "type3":
+            where = f" at noise level {sigma:g}"
+            claims += [
+                partial(others.agree, where=where),
+                partial(others.near_accuracy, where=where),
+            ]
     if number == VOLATILE:
+        claims.append(_volatile)
         claim += "; type II is more volatile than type I, and gains accuracy at alpha = 1.9"
     if number == WORSE:
+        claims.append(_worse_than_type1)
         claim += "; type III compresses less than type I"
     return Item(
         f"wan2023-table{number}",
@@ -277,9 +229,23 @@ def _item(number: int) -> Item:
         f"ECG5000 with noise of type {NUMERALS[noise]}, n = {width:,}: accuracy and pruned share",
         claim + ".",
         partial(plan_of, number),
-        partial(gather_of, number),
+        Gather(tuple(tables), (), tuple(claims), (rows.outliers, rows.slips)),
         ("paper", "authors-code") if noise == "type3" else ("paper",),
     )
+
+
+def _other_readings(number: int, rows: Rows, sigma: float) -> TableSpec:
+    """The table at its other noise level."""
+    lines = [
+        Line(f"sigma = {sigma:g}, {row}", condition, row)
+        for row, condition in reversed(rows.noisy.items())
+    ]
+    title = f"The same at noise level {sigma:g}, that of type I"
+    if number == READINGS:
+        label = "no noise, learning rate eta * n, five classes"
+        lines.append(Line(label, "mean-field", "none"))
+        title = "The same as the settings are printed: noise level 0.5, and a network divided by n"
+    return TableSpec(title, NAME, COLUMNS, lines, rows.printed)
 
 
 ITEMS = tuple(_item(number) for number in TABLES)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
+from prunable.experiments.reproduce import checks
+from prunable.experiments.reproduce.checks import percent
 from prunable.experiments.reproduce.items import (
     Check,
     Convention,
-    Findings,
+    Found,
+    Gather,
     Item,
     Panel,
     Plan,
-    Result,
     Scale,
     Series,
 )
-from prunable.papers.wan2023 import checks
-from prunable.papers.wan2023.rows import Row, lost_runs, percent, row_of
+from prunable.experiments.reproduce.tables import curve, series
+from prunable.papers.wan2023.claims import RATIO, label_of
 from prunable.papers.wan2023.settings import ALPHAS, ecg_runs, ecg_setting, ecg_sigma
 from prunable.papers.wan2023.specs import TwoLayerPruneSpec
 
 WIDTH, NOISE = 2000, "type1"
+CONDITIONS = ("none", *(f"{NOISE}-{alpha:g}" for alpha in ALPHAS))
 FAR = 0.001
 # Norm that one column in a thousand exceeds, over the median.
 FAR_WITH_NOISE, FAR_WITHOUT = 3.0, 2.0
@@ -52,20 +54,16 @@ def plan_of(scale: Scale, convention: Convention) -> Plan:
     )
 
 
-def gather(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    """Norms of the columns, and what is left at each error."""
-    rows = [row_of(plan, results, "none")]
-    rows += [row_of(plan, results, f"{NOISE}-{alpha:g}") for alpha in ALPHAS]
-    rows = [row for row in rows if row.runs]
-    spec = next(iter(plan.runs.values()))
-    assert isinstance(spec, TwoLayerPruneSpec)
-    edges = np.logspace(*spec.norm_decades, spec.norm_bins + 1)
-    panels = (
+def _panels(found: Found) -> tuple[Panel, ...]:
+    known = [condition for condition in CONDITIONS if found.results_of(condition)]
+    top = [(float(place), found.of(name, TOP_SHARE)) for place, name in enumerate(known)]
+    labels = tuple(map(label_of, known))
+    return (
         Panel(
             "A few columns have far larger norms",
             "norm of a column",
             "share of columns with a larger norm",
-            tuple(_tail(row, edges) for row in rows),
+            tuple(_tail(found, condition) for condition in known),
             x_log=True,
             y_log=True,
         ),
@@ -73,101 +71,90 @@ def gather(plan: Plan, results: Mapping[str, Result]) -> Findings:
             "They carry most of the matrix",
             "tail index alpha",
             "share of the squared norm in 1 % of the columns",
-            (
-                Series(
-                    "1 % of the columns",
-                    tuple(range(len(rows))),
-                    tuple(row.mean(TOP_SHARE) or 0.0 for row in rows),
-                    tuple(row.deviation(TOP_SHARE) or 0.0 for row in rows),
-                    style="bars",
-                    runs=tuple(run for row in rows for run in row.runs),
-                    labels=tuple(checks.label_of(row) for row in rows),
-                ),
-            ),
+            (series("1 % of the columns", top, style="bars", labels=labels),),
         ),
         Panel(
             "So the others can be removed",
             "relative Frobenius error",
             "share of columns kept",
-            tuple(_kept(row, spec.eps) for row in rows),
+            tuple(_kept(found, condition) for condition in known),
         ),
     )
-    return Findings((), panels, _checks(rows, edges), lost_runs(plan, results))
 
 
-def _checks(rows: list[Row], edges: np.ndarray) -> tuple[Check, ...]:
-    by_key = {row.key: row for row in rows}
-    wanted = ["none", *(f"{NOISE}-{alpha:g}" for alpha in ALPHAS)]
+def _far_longer(found: Found) -> Check:
     statement = (
         f"One column in a thousand is at least {FAR_WITH_NOISE:g} times as long as the median "
         f"with noise, and less than {FAR_WITHOUT:g} times without"
     )
-    if any(key not in by_key for key in wanted):
-        missing = "runs are missing"
-        return (Check(statement, None, missing),)
-    spread = {key: _spread(by_key[key], edges) for key in wanted}
-    text = ", ".join(f"{checks.label_of(by_key[key])}: {spread[key]:.2f}" for key in wanted)
-    ordered = [by_key[key] for key in wanted]
-    return (
-        Check(
-            statement,
-            spread["none"] < FAR_WITHOUT
-            and all(spread[key] >= FAR_WITH_NOISE for key in wanted[1:]),
-            text,
-        ),
-        checks.ordered(
-            ordered,
-            TOP_SHARE,
-            "The share of the squared norm in 1 % of the columns grows from no noise over alpha "
-            "= 1.9 and 1.8 to 1.75",
-        ),
-        _fewer_kept(ordered),
+    if not all(map(found.results_of, CONDITIONS)):
+        return checks.undecided(statement)
+    spread = {condition: _spread(found, condition) for condition in CONDITIONS}
+    text = ", ".join(f"{label_of(name)}: {value:.2f}" for name, value in spread.items())
+    plain = spread.pop("none")
+    holds = plain < FAR_WITHOUT and min(spread.values()) >= FAR_WITH_NOISE
+    return Check(statement, holds, text)
+
+
+def _shares_grow(found: Found) -> Check:
+    return checks.ordered(
+        "The share of the squared norm in 1 % of the columns grows from no noise over alpha "
+        "= 1.9 and 1.8 to 1.75",
+        {label_of(condition): found.of(condition, TOP_SHARE) for condition in CONDITIONS},
     )
 
 
-def _fewer_kept(rows: list[Row]) -> Check:
-    statement = "At a squared error of 0.1 fewer columns are kept with noise than without"
-    kept = [row.mean("pruning_ratio_squared") for row in rows]
-    assert all(value is not None for value in kept)
-    shares = [1 - value for value in kept if value is not None]
+def _fewer_kept(found: Found) -> Check:
+    frames = {condition: found.of(condition, RATIO) for condition in CONDITIONS}
     text = ", ".join(
-        f"{checks.label_of(row)}: {percent(share)}" for row, share in zip(rows, shares, strict=True)
+        f"{label_of(name)}: {percent(None if frame.mean is None else 1 - frame.mean)}"
+        for name, frame in frames.items()
     )
-    return Check(statement, max(shares[1:]) < shares[0], text)
+    plain = frames.pop("none")
+    return checks.exceeds(
+        "At a squared error of 0.1 fewer columns are kept with noise than without",
+        [(frame, plain) for frame in frames.values()],
+        text,
+    )
 
 
-def _exceeding(row: Row) -> np.ndarray:
-    """Share of columns above each edge of the histogram but the last, over all runs."""
-    counts = np.sum([result["norm_counts"] for result in row.results], axis=0)
-    return np.asarray(counts[::-1].cumsum()[::-1] / counts.sum())
+def _spec(found: Found) -> TwoLayerPruneSpec:
+    spec = next(iter(found.plan.runs.values()))
+    assert isinstance(spec, TwoLayerPruneSpec)
+    return spec
 
 
-def _tail(row: Row, edges: np.ndarray) -> Series:
-    shares = _exceeding(row)
+def _exceeding(found: Found, condition: str) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of the histogram but the last, and the share of columns above, over all runs."""
+    spec = _spec(found)
+    edges = np.logspace(*spec.norm_decades, spec.norm_bins + 1)
+    rows = [result["norm_counts"] for result in found.results_of(condition).values()]
+    counts = np.sum(rows, axis=0)
+    return edges[:-1], np.asarray(counts[::-1].cumsum()[::-1] / counts.sum())
+
+
+def _tail(found: Found, condition: str) -> Series:
+    edges, shares = _exceeding(found, condition)
     shown = shares > 0
-    return Series(
-        checks.label_of(row),
-        tuple(edges[:-1][shown].tolist()),
-        tuple(shares[shown].tolist()),
-        runs=row.runs,
-    )
+    runs = found.of(condition, RATIO).runs
+    return curve(label_of(condition), edges[shown].tolist(), shares[shown].tolist(), runs)
 
 
-def _kept(row: Row, eps: tuple[float, ...]) -> Series:
-    curves = np.array([result["kappa"] for result in row.results])
-    deviations = np.std(curves, axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(eps))
+def _kept(found: Found, condition: str) -> Series:
+    curves = np.array([result["kappa"] for result in found.results_of(condition).values()])
+    deviations = np.std(curves, axis=0, ddof=1) if len(curves) > 1 else np.zeros(curves.shape[1])
     return Series(
-        checks.label_of(row),
-        eps,
+        label_of(condition),
+        _spec(found).eps,
         tuple(curves.mean(axis=0).tolist()),
         tuple(deviations.tolist()),
-        runs=row.runs,
+        runs=found.of(condition, RATIO).runs,
     )
 
 
-def _spread(row: Row, edges: np.ndarray) -> float:
+def _spread(found: Found, condition: str) -> float:
     """Norm that one column in a thousand exceeds, over the median, up to a bin's width."""
-    shares = _exceeding(row)
+    edges, shares = _exceeding(found, condition)
     far, middle = (edges[np.flatnonzero(shares >= share)[-1]] for share in (FAR, 0.5))
     return math.exp(math.log(far) - math.log(middle))
 
@@ -182,6 +169,6 @@ ITEMS = (
         "With heavy-tailed noise a few columns have far larger norms than the others and carry "
         "most of the matrix, so that the majority can be removed.",
         plan_of,
-        gather,
+        Gather((), (_panels,), (_far_longer, _shares_grow, _fewer_kept)),
     ),
 )

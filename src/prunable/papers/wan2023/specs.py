@@ -25,17 +25,12 @@ class TwoLayerTrainSpec(Spec):
 
     Parameters
     ----------
-    dataset : DataSpec
     width : int
         Hidden units n.
     lr : float
         Learning rate, also of the noise's scale sigma * lr^(1/alpha).
-    batch_size, steps : int
     until_accuracy : float, optional
-        Stop at this training accuracy.
-    evaluate_every : int
-        Steps between looks at it.
-    noise : {"none", "type1", "type2", "type3"}
+        Stop at this training accuracy, looked at every so many steps.
     alpha, sigma : float
         Tail index and level of the noise; None and 0 without noise.
     seed : int
@@ -128,3 +123,40 @@ class PrunedAlikeSpec(Spec):
 
     train: TwoLayerTrainSpec
     noisy: tuple[TwoLayerPruneSpec, ...] = Field(min_length=1)
+
+
+class ShareLawSpec(Spec):
+    """Predicts the law of the pruned share of networks that the noise alone moves.
+
+    The columns start as torch starts them and receive the noise of all steps at once: a sum of
+    K stable steps of scale sigma * lr^(1/alpha) is stable with scale sigma * (lr K)^(1/alpha).
+    The gradient, which moves these wide networks little, is left out.
+
+    Parameters
+    ----------
+    width, features : int
+        Columns, and weights of each.
+    horizon : float
+        Step size times steps, lr * K.
+    tolerance : float
+        Squared relative error of the pruning.
+    draws : int
+        Networks drawn.
+    """
+
+    stage: ClassVar[str] = f"{_STAGES}:share_law_stage"
+
+    width: int = Field(ge=1)
+    features: int = Field(ge=1)
+    horizon: float = Field(gt=0)
+    noise: Literal["type1", "type2", "type3"]
+    alpha: float
+    sigma: float = Field(ge=0)
+    tolerance: float = Field(default=0.1, gt=0, lt=1)
+    draws: int = Field(ge=2)
+    seed: int = Field(default=0, ge=0)
+
+    def estimated_seconds(self) -> float:
+        """Rough time on one core: the stable draws of every network."""
+        size = self.features if self.noise == "type2" else 1
+        return 0.2 + self.draws * self.width * (size * _PER_DRAW + self.features * 4e-9)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from prunable.data.loaders import Dataset
+from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.stages import MODEL, split_metrics
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.models.initialisation import linear
@@ -19,10 +20,16 @@ from prunable.nets.prune.plan import Error, Keep
 from prunable.nets.prune.strategies.node import NodePruning
 from prunable.nets.train.batched import Replica, train_together
 from prunable.nets.train.noise import HeavyTailedNoise
+from prunable.nets.train.sampling import Kind, sample_stable
 from prunable.nets.train.settings import TrainingSettings
 from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.weights.compressibility import Criterion, eps_from, kappa_curve
-from prunable.papers.wan2023.specs import PrunedAlikeSpec, TwoLayerPruneSpec, TwoLayerTrainSpec
+from prunable.papers.wan2023.specs import (
+    PrunedAlikeSpec,
+    ShareLawSpec,
+    TwoLayerPruneSpec,
+    TwoLayerTrainSpec,
+)
 from prunable.runs.execution import CHECKPOINT
 from prunable.runs.store import Run
 
@@ -30,13 +37,14 @@ Result = dict[str, Any]
 HIDDEN = "hidden.weight"
 # Share of the columns, those of largest norm, whose part of the squared norm is stored.
 TOP = 0.01
+KINDS: dict[str, Kind] = {"type1": "shared", "type2": "iid", "type3": "isotropic"}
 
 
 def train_stage(spec: TwoLayerTrainSpec, run: Run) -> Result:
     """Train one network; leaves its weights in the run's folder."""
     data = dataset_of(spec)
-    model = new_network(spec, data)
-    x, y = torch.from_numpy(data.x_train.copy()), torch.from_numpy(data.y_train.copy())
+    model = new_network(spec, data).to(run.device)
+    x, y, _, _ = as_tensors(data, run.device)
     replica = Replica(model, training_settings(spec), run.folder / CHECKPOINT, run.on_step)
     (outcome,) = train_together([replica], x, y, threads=1)
     metrics: dict[str, float] = {}
@@ -83,6 +91,25 @@ def prune_alike_stage(spec: PrunedAlikeSpec, run: Run) -> Result:
     model = _trained(spec.train, run)
     metrics = split_metrics(model, data) | _pruned(model, budget, data, spec.train.seed, "alike")
     return {"metrics": metrics, "asked": float(np.mean(ratios))}
+
+
+def share_law_stage(spec: ShareLawSpec, run: Run) -> Result:
+    """Draw networks that the noise alone moves, and prune each."""
+    del run
+    kind = KINDS[spec.noise]
+    scale = spec.sigma * spec.horizon ** (1 / spec.alpha)
+    eps = np.array([eps_from(Criterion.SQUARED, spec.tolerance)])
+    shares = []
+    for draw in range(spec.draws):
+        generator = torch.Generator()
+        generator.manual_seed(child_seed(spec.seed, "law", draw))
+        start = linear(spec.features, spec.width, generator=generator, bias=False).weight.detach()
+        moved = start + sample_stable(
+            start.shape, spec.alpha, scale=scale, kind=kind, generator=generator
+        )
+        norms = np.linalg.norm(moved.double().numpy(), axis=1)
+        shares.append(1 - float(kappa_curve(norms, eps)[0]))
+    return {"pruned": shares, "metrics": {"predicted_share": float(np.mean(shares))}}
 
 
 def dataset_of(spec: TwoLayerTrainSpec) -> Dataset:

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import zipfile
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from prunable.errors import DataIntegrityError, InputError
+from prunable.predict.features.kernels import Activation, Link
+from prunable.report.terminal import AsJson, Figure, Seed, emit, progress
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout.")]
-Seed = Annotated[int, typer.Option(help="Of all draws.")]
-Figure = Annotated[Path | None, typer.Option(help="Write an SVG figure of the risks here.")]
+Sizes = Annotated[list[int], typer.Option("--s", help="Features kept; may be given several times.")]
 
 
 def rf(
     n: Annotated[int, typer.Option("--n", help="Training examples.")],
     p: Annotated[list[int], typer.Option("--p", help="Random features; several give a curve.")],
-    s: Annotated[list[int], typer.Option("--s", help="Features kept; may be given several times.")],
+    s: Sizes,
     d: Annotated[int, typer.Option("--d", help="Inputs.")] = 10,
-    activation: Annotated[str, typer.Option(help="relu, erf, sigmoid, tanh, sign, gelu.")] = "relu",
-    link: Annotated[
-        str,
-        typer.Option(
-            help="Target psi(beta . a): square, linear, absolute, relu, sign, tanh, cubic."
-        ),
-    ] = "square",
+    activation: Annotated[Activation, typer.Option(help="Of the first layer.")] = Activation.RELU,
+    link: Annotated[Link, typer.Option(help="Target psi(beta . a).")] = Link.SQUARE,
     noise: Annotated[float, typer.Option(help="Standard deviation added to targets.")] = 0.0,
     weight_scale: Annotated[
         float, typer.Option(help="Standard deviation of first-layer weights.")
@@ -44,7 +37,7 @@ def rf(
     ] = 0,
     figure: Figure = None,
     seed: Seed = 0,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Predict the risk of random-features regression, dense, pruned and retrained.
 
@@ -53,45 +46,32 @@ def rf(
 
     Example: prunable predict rf --d 20 --n 100 --p 50 --p 300 --s 30 --simulate 5
     """
-    from prunable.predict.features.console import print_points, print_validity
-    from prunable.predict.features.random_features import (
-        RandomFeatures,
-        predict_random_features,
-        simulate_random_features,
-    )
-    from prunable.predict.linear.validity import nearest_cell
+    from prunable.predict.features import random_features as rf
+    from prunable.predict.tables import print_points, print_validity
 
     if simulate < 0:
         raise InputError.parameter("simulate", "predict rf", "at least 0", simulate)
-    features = RandomFeatures(d, activation, link, noise, weight_scale)
+    features = rf.RandomFeatures(d, activation, link, noise, weight_scale)
     points: list[dict[str, Any]] = []
     facts = {"condition": 0.0, "n_floored": 0, "residual": 0.0}
-    with _progress() as progress:
-        task = progress.add_task("first layers", total=len(p) * draws * (2 if simulate else 1))
+    total, steps = len(p) * draws * (2 if simulate else 1), count(1)
+    with progress("first layers") as advance:
+        options: dict[str, Any] = {
+            "draws": draws,
+            "seed": seed,
+            "on_draw": lambda _: advance(next(steps), total, ""),
+        }
         for width in p:
             kept = [size for size in s if size <= width] if len(p) > 1 else s
             if not kept:
                 raise InputError.parameter("p", "predict rf", f"at least s = {min(s)}", width)
-
-            def advance(_: int) -> None:
-                progress.advance(task)
-
-            predicted = predict_random_features(
-                features, n, width, kept, draws=draws, seed=seed, on_draw=advance
-            )
+            predicted = rf.predict_random_features(features, n, width, kept, **options)
             simulated = None
             if simulate:
-                simulated = simulate_random_features(
-                    features,
-                    n,
-                    width,
-                    kept,
-                    draws=draws,
-                    repeats=simulate,
-                    seed=seed,
-                    on_draw=advance,
+                simulated = rf.simulate_random_features(
+                    features, n, width, kept, repeats=simulate, **options
                 )
-            points += _points(predicted, simulated)
+            points += rf.points(predicted, simulated)
             for key in facts:
                 facts[key] = max(facts[key], getattr(predicted, key))
     document: dict[str, Any] = {
@@ -100,8 +80,8 @@ def rf(
             "p": p,
             "s": s,
             "d": d,
-            "activation": activation,
-            "link": link,
+            "activation": activation.value,
+            "link": link.value,
             "noise": noise,
             "weight_scale": weight_scale,
             "draws": draws,
@@ -110,20 +90,20 @@ def rf(
         },
         "points": points,
         "fixed_point": facts,
-        "validity": asdict(nearest_cell(d, n, points[-1]["width"], points[-1]["s"])),
+        "validity": asdict(rf.nearest_cell(d, n, points[-1]["width"], points[-1]["s"])),
     }
-    _figure(points, figure, f"Random features, n = {n}")
-    if as_json:
-        typer.echo(json.dumps(document))
-        return
-    console = Console()
-    title = f"risk, noise included; n = {n}, d = {d}, {draws} first layers"
-    print_points(points, title, "simulated" if simulate else None, console)
-    print_validity(document["validity"], console)
+    _draw(points, figure, f"Random features, n = {n}")
+
+    def show(console: Console) -> None:
+        title = f"risk, noise included; n = {n}, d = {d}, {draws} first layers"
+        print_points(points, title, "simulated" if simulate else None, console)
+        print_validity(document["validity"], console)
+
+    emit(document, as_json, show)
 
 
 def features(
-    s: Annotated[list[int], typer.Option("--s", help="Features kept; may be given several times.")],
+    s: Sizes,
     n: Annotated[int, typer.Option("--n", help="Training examples to predict for.")],
     file: Annotated[
         Path | None, typer.Argument(metavar="[FILE.npz]", help="Arrays X (N, p) and y (N,).")
@@ -156,7 +136,7 @@ def features(
     ] = 5,
     figure: Figure = None,
     seed: Seed = 0,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Predict dense, pruned and retrained risks on features of your own, and check them.
 
@@ -166,8 +146,8 @@ def features(
 
     Example: prunable predict features X.npz --n 200 --s 20 --s 60 --width 100 --width 400
     """
-    from prunable.predict.features.console import print_estimate, print_points
-    from prunable.predict.features.feature_prediction import predict_features
+    from prunable.predict.features.prediction import predict_features
+    from prunable.predict.tables import print_estimate, print_points
 
     if (file is None) == (model is None):
         raise InputError("`predict features` needs either FILE.npz or --model FILE --data NAME.")
@@ -178,15 +158,9 @@ def features(
     else:
         assert model is not None
         x, y = _network_features(model, layer, data, net)
-        one_against_rest = True
-    if one_against_rest:
+    if one_against_rest or model is not None:
         y = _indicators(y)
-    with _progress() as progress:
-        task = progress.add_task("estimating moments", total=None)
-
-        def advance(done: int, total: int, what: str) -> None:
-            progress.update(task, completed=done, total=total, description=what)
-
+    with progress("predicting features") as advance:
         found = predict_features(
             x,
             y,
@@ -200,8 +174,6 @@ def features(
             seed=seed,
             on_done=advance,
         )
-    estimate = found.estimate
-    points = found.points()
     document: dict[str, Any] = {
         "settings": {
             "file": str(file or model),
@@ -216,75 +188,28 @@ def features(
             "simulate": simulate,
             "seed": seed,
         },
-        "estimate": {
-            "n_examples": estimate.n,
-            "n_test": found.n_test,
-            "n_features": estimate.n_features,
-            "n_zero_features": estimate.n_features - len(estimate.used),
-            "n_floored": estimate.problem().n_floored,
-            "shrinkage_share": estimate.share,
-            "noise": estimate.noise.tolist(),
-            "held_out_ridge_risk": estimate.held_out.tolist(),
-            "null_risk": found.null.tolist(),
-        },
-        "points": points,
-        "errors": found.errors(),
+        **found.to_dict(),
     }
-    _figure(points, figure, f"Given features, n = {n}")
-    if as_json:
-        typer.echo(json.dumps(document))
-        return
-    console, targets = Console(), len(found.null)
-    title = (
-        f"risk, noise included{f', summed over {targets} targets' if targets > 1 else ''}; n = {n}"
-    )
-    print_points(points, title, "held out" if simulate else None, console)
-    print_estimate(document, console)
+    points, targets = document["points"], len(found.null)
+    _draw(points, figure, f"Given features, n = {n}")
+    summed = f", summed over {targets} targets" if targets > 1 else ""
 
+    def show(console: Console) -> None:
+        title = f"risk, noise included{summed}; n = {n}"
+        print_points(points, title, "held out" if simulate else None, console)
+        print_estimate(document, console)
 
-def _points(predicted: Any, simulated: Any) -> list[dict[str, Any]]:
-    """One row a number kept, as JSON holds it."""
-    from prunable.predict.features.random_features import compare
-    from prunable.predict.linear.train_prune import Model
-
-    def by_model(vector_of: Any, place: int) -> dict[str, float | None]:
-        return {model.value: _number(float(vector_of(model)[place])) for model in Model}
-
-    rows = []
-    for i, s in enumerate(predicted.kept):
-        row: dict[str, Any] = {
-            "width": predicted.p,
-            "n": predicted.n,
-            "s": s,
-            "risk": by_model(predicted.mean, i),
-            "stderr": by_model(predicted.stderr, i),
-        }
-        if simulated is not None:
-            row["measured"] = by_model(simulated.mean, i)
-            row["measured_stderr"] = by_model(simulated.stderr, i)
-            row["error_percent"] = by_model(lambda m: compare(predicted, simulated, m).percent, i)
-        rows.append(row)
-    return rows
-
-
-def _number(value: float) -> float | None:
-    """None for what JSON cannot hold."""
-    return value if abs(value) < float("inf") else None
+    emit(document, as_json, show)
 
 
 def _arrays(file: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    import zipfile
-
-    import numpy as np
-
     try:
         # opened here: of a damaged file np.load would leave it open
         with file.open("rb") as stream:
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataIntegrityError(f"{file} holds one array; save X and y by numpy.savez.")
-            missing = [name for name in ("X", "y") if name not in archive.files]
-            if missing:
+            if not {"X", "y"} <= set(archive.files):
                 raise InputError(
                     f"{file} holds {', '.join(archive.files) or 'nothing'}; "
                     f"`predict features` needs arrays named X and y."
@@ -292,9 +217,9 @@ def _arrays(file: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
             return archive["X"], archive["y"]
     except FileNotFoundError as error:
         raise InputError(f"{file} is missing; save X and y by numpy.savez.") from error
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
         raise DataIntegrityError(
             f"{file} is not a readable npz file ({error}); save X and y by numpy.savez."
         ) from error
@@ -332,20 +257,14 @@ def _network_features(
 
 
 def _indicators(y: NDArray[Any]) -> NDArray[np.float64]:
-    import numpy as np
-
+    where = "predict features"
     if y.ndim != 1:
-        raise InputError.parameter(
-            "y", "predict features", "of shape (N,) for --one-against-rest", f"shape {y.shape}"
-        )
+        wanted = "of shape (N,) for --one-against-rest"
+        raise InputError.parameter("y", where, wanted, f"shape {y.shape}")
     classes = np.unique(y)
     if not 2 <= len(classes) <= 1000:
-        raise InputError.parameter(
-            "y",
-            "predict features",
-            "2 to 1,000 classes for --one-against-rest",
-            f"{len(classes)} different values",
-        )
+        wanted = "2 to 1,000 classes for --one-against-rest"
+        raise InputError.parameter("y", where, wanted, f"{len(classes)} different values")
     return (y[:, None] == classes).astype(np.float64)
 
 
@@ -356,21 +275,8 @@ def _shrinkage(text: str) -> str | float:
         return text
 
 
-def _progress() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+def _draw(points: list[dict[str, Any]], path: Path | None, title: str) -> None:
+    if path is not None:
+        from prunable.predict.figures import risk_figure, save
 
-
-def _figure(points: list[dict[str, Any]], path: Path | None, title: str) -> None:
-    if path is None:
-        return
-    from prunable.files import write_bytes
-    from prunable.predict.features.figures import risk_figure
-    from prunable.report.figures import as_svg
-
-    write_bytes(path, as_svg(risk_figure(points, title)))
+        save(risk_figure(points, title), path)

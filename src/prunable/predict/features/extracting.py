@@ -20,22 +20,7 @@ BATCH = 1024
 
 
 def penultimate_layer(model: nn.Module) -> str:
-    """Name the last linear layer of a network: its inputs are the penultimate features.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-
-    Returns
-    -------
-    str
-        As in `model.named_modules()`; the last one registered.
-
-    Raises
-    ------
-    UnsupportedModelError
-        If there is no `torch.nn.Linear`.
-    """
+    """Name the last linear layer registered: its inputs are the penultimate features."""
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not names:
         raise UnsupportedModelError(
@@ -54,27 +39,11 @@ def extract_features(
     pooling: Pooling = "none",
     batch_size: int = BATCH,
 ) -> FloatArray:
-    """Compute what a layer of a network takes in or gives out, for every example.
-
-    Parameters
-    ----------
-    model, inputs, layer, side, pooling, batch_size
-        As in `stream_features`.
-
-    Returns
-    -------
-    ndarray, shape (N, p)
-
-    Raises
-    ------
-    InputError, UnsupportedModelError
-        As `stream_features`.
-    """
-    return np.concatenate(
-        list(
-            stream_features(model, inputs, layer, side=side, pooling=pooling, batch_size=batch_size)
-        )
+    """Compute what a layer takes in or gives out, shape (N, p); see `stream_features`."""
+    batches = stream_features(
+        model, inputs, layer, side=side, pooling=pooling, batch_size=batch_size
     )
+    return np.concatenate(list(batches))
 
 
 def stream_features(
@@ -86,31 +55,20 @@ def stream_features(
     pooling: Pooling = "none",
     batch_size: int = BATCH,
 ) -> Iterator[FloatArray]:
-    """Yield the features of one layer, batch by batch.
+    """Yield the features of one layer, shape (batch, p), batch by batch.
 
     The network is in evaluation mode while a batch passes, each of its modules in its former
     mode between batches, and nothing stays attached to it.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Maps a batch to anything; left as it is.
-    inputs : Tensor, shape (N, ...), or iterable of Tensor
-        The examples, or batches of them (such as a data loader over inputs), moved to the
-        device of the model's first parameter.
-    layer : str, optional
-        Name as in `model.named_modules()`. None is the last linear layer, whose inputs are
+    inputs : the examples, shape (N, ...), or batches of them (such as a data loader over inputs),
+        moved to the device of the model's first parameter
+    layer : name as in `model.named_modules()`. None is the last linear layer, whose inputs are
         taken.
-    side : {"input", "output"}, optional
-        Which side of the layer. Default: the output of a named layer.
-    pooling : {"none", "mean"}
-        Feature maps (batch, channels, ...) are flattened, or averaged over their places.
-    batch_size : int
-        Examples at a time, if `inputs` is one tensor.
-
-    Yields
-    ------
-    ndarray, shape (batch, p)
+    side : of the layer; the output of a named layer by default
+    pooling : feature maps (batch, channels, ...) are flattened, or averaged over their places
+    batch_size : examples at a time, if `inputs` is one tensor
 
     Raises
     ------
@@ -119,23 +77,24 @@ def stream_features(
     UnsupportedModelError
         If the layer is not called exactly once for a batch, or does not handle one tensor.
     """
+    where = "stream_features"
     if batch_size < 1:
-        raise InputError.parameter("batch_size", "stream_features", "at least 1", batch_size)
-    if pooling not in get_args(Pooling):
-        raise InputError.parameter(
-            "pooling", "stream_features", f"one of {get_args(Pooling)}", pooling
-        )
-    if side is not None and side not in get_args(Side):
-        raise InputError.parameter("side", "stream_features", f"one of {get_args(Side)}", side)
+        raise InputError.parameter("batch_size", where, "at least 1", batch_size)
+    for option, value, choices in (
+        ("pooling", pooling, get_args(Pooling)),
+        ("side", side, (*get_args(Side), None)),
+    ):
+        if value not in choices:
+            raise InputError.parameter(option, where, f"one of {choices}", value)
     chosen = side or ("input" if layer is None else "output")
     name = penultimate_layer(model) if layer is None else layer
     modules = dict(model.named_modules())
     if name not in modules:
         raise InputError.parameter(
-            "layer", "stream_features", "a layer of the network", name, f"It has {_listed(model)}."
+            "layer", where, "a layer of the network", name, f"It has {_listed(model)}."
         )
     if isinstance(inputs, torch.Tensor) and not len(inputs):
-        raise InputError.parameter("inputs", "stream_features", "not empty", "no examples")
+        raise InputError.parameter("inputs", where, "not empty", "no examples")
     batches = inputs.split(batch_size) if isinstance(inputs, torch.Tensor) else inputs
     first = next(model.parameters(), None)
     seen = 0

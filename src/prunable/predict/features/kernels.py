@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -23,10 +24,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf, expit, ndtr
 
 from prunable.errors import InputError
-from prunable.predict.features.hermite import DEGREE, Function, hermite_coefficients, second_moment
 
 FloatArray = NDArray[np.float64]
+Function = Callable[[FloatArray], FloatArray]
 Name = TypeVar("Name", bound=StrEnum)
+
+DEGREE = 256
+# |h_k phi| <= sqrt(phi): beyond 13 nothing is left in doubles.
+REACH = 13.0
+NODES = 512
 
 # Kernels end their series where this share of a feature's variance is left.
 NEGLIGIBLE = 1e-15
@@ -83,57 +89,30 @@ _LINKS: dict[Link, Function] = {
 
 
 def activation_function(activation: Activation | str | Function) -> Function:
-    """Look up a nonlinearity by name; a function is handed back.
-
-    Raises
-    ------
-    InputError
-        If there is none of this name.
-    """
+    """Look up a nonlinearity by name; a function is handed back."""
     return _looked_up(activation, Activation, _ACTIVATIONS, "activation")
 
 
 def link_function(link: Link | str | Function) -> Function:
-    """Look up the function psi of a target by name; a function is handed back.
-
-    Raises
-    ------
-    InputError
-        If there is none of this name.
-    """
+    """Look up the function psi of a target by name; a function is handed back."""
     return _looked_up(link, Link, _LINKS, "link")
 
 
 def feature_kernel(
     layer: ArrayLike, activation: Activation | str | Function, *, degree: int = DEGREE
 ) -> FloatArray:
-    """Compute E[g(r_i . a) g(r_j . a)] over a ~ N(0, I).
+    """Compute E[g(r_i . a) g(r_j . a)] over a ~ N(0, I), shape (p, p); not centred.
+
+    Symmetric and positive semidefinite up to rounding. ReLU: the arc-cosine kernel of order 1,
+    Cho and Saul (2009). erf: Williams (1997). sign: the arc-sine law. GELU: see `_gelu_kernel`.
 
     Parameters
     ----------
-    layer : array_like, shape (p, d)
-        Rows r_i, none of them zero.
-    activation : Activation, str or callable
-        The function g; a callable maps arrays to arrays entry by entry, and may have kinks or
-        jumps at 0.
-    degree : int
-        Where the series ends, for tanh, sigmoid and callables. What it leaves of the variance
-        of a feature is added to the diagonal.
-
-    Returns
-    -------
-    ndarray, shape (p, p)
-        Symmetric and positive semidefinite up to rounding; not centred.
-
-    Raises
-    ------
-    InputError
-        If `layer` is not a finite matrix, has a zero row, or the activation is unknown.
-
-    Notes
-    -----
-    ReLU: the arc-cosine kernel of order 1, Cho and Saul (2009). erf: Williams (1997). sign:
-    the arc-sine law. GELU: see `_gelu_kernel`.
+    layer : (p, d) array of rows r_i, finite and none of them zero
+    activation : the function g; a callable maps arrays to arrays entry by entry, and may have
+        kinks or jumps at 0
+    degree : where the series ends, for tanh, sigmoid and callables. What it leaves of the
+        variance of a feature is added to the diagonal.
     """
     directions, norms = _rows(layer)
     cosines = np.clip(directions @ directions.T, -1.0, 1.0)
@@ -166,26 +145,14 @@ def cross_moment(
     *,
     degree: int = DEGREE,
 ) -> FloatArray:
-    """Compute E[g(r_i . a) psi(beta . a)] over a ~ N(0, I).
+    """Compute E[g(r_i . a) psi(beta . a)] over a ~ N(0, I), shape (p,).
 
     Parameters
     ----------
-    layer : array_like, shape (p, d)
-    direction : array_like, shape (d,)
-        beta; its length counts.
-    activation, link : name or callable
-        g and psi; callables may have kinks or jumps at 0.
-    degree : int
-        Where the series ends. Polynomial links end it by themselves.
-
-    Returns
-    -------
-    ndarray, shape (p,)
-
-    Raises
-    ------
-    InputError
-        As `feature_kernel`, or if `direction` does not fit the layer or is zero.
+    layer, activation : as in `feature_kernel`
+    direction : (d,) vector beta, not zero; its length counts
+    link : psi; a callable may have kinks or jumps at 0
+    degree : where the series ends. Polynomial links end it by themselves.
     """
     directions, norms = _rows(layer)
     target, lengths = _rows(np.atleast_2d(np.asarray(direction, dtype=np.float64)))
@@ -284,3 +251,56 @@ def _looked_up(
         raise InputError.parameter(
             parameter, "random features", f"one of {', '.join(names)}, or a function", given
         ) from error
+
+
+def second_moment(function: Function, scale: float = 1.0) -> float:
+    """Compute E[f(scale z)^2] for z ~ N(0, 1), by quadrature on both sides of 0."""
+    nodes, weights = _quadrature()
+    return float(weights @ np.square(_values(function, scale * nodes)))
+
+
+def hermite_coefficients(function: Function, scales: ArrayLike, degree: int = DEGREE) -> FloatArray:
+    """Compute E[f(s z) h_k(z)] for z ~ N(0, 1) and k = 0, ..., degree; shape (m, degree + 1).
+
+    h_k are orthonormal Hermite polynomials. f acts entry by entry and may have kinks or jumps
+    at 0; it must be finite in +-13 s for each of the m scales s > 0.
+    """
+    if degree < 0:
+        raise InputError.parameter("degree", "hermite_coefficients", "at least 0", degree)
+    nodes, weights = _quadrature()
+    values = _values(function, np.atleast_1d(np.asarray(scales, dtype=np.float64))[:, None] * nodes)
+    return (values * weights) @ _hermite(degree).T
+
+
+def _values(function: Function, x: FloatArray) -> FloatArray:
+    with np.errstate(all="ignore"):
+        values = np.asarray(function(x), dtype=np.float64)
+    if values.shape != x.shape or not np.isfinite(values).all():
+        raise InputError(
+            "A function given for an activation or a link must map an array to finite numbers "
+            "entry by entry. Check it on numpy arrays."
+        )
+    return values
+
+
+@lru_cache(maxsize=1)
+def _quadrature() -> tuple[FloatArray, FloatArray]:
+    """Nodes and weights for N(0, 1): Gauss-Legendre on either side of 0."""
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    half, weights = REACH * (nodes + 1) / 2, REACH * weights / 2
+    weights = weights * np.exp(-(half**2) / 2) / math.sqrt(2 * math.pi)
+    return np.concatenate([-half[::-1], half]), np.concatenate([weights[::-1], weights])
+
+
+@lru_cache(maxsize=4)
+def _hermite(degree: int) -> FloatArray:
+    """Orthonormal Hermite polynomials at the nodes of `_quadrature`, one a row."""
+    nodes, _ = _quadrature()
+    rows = np.empty((degree + 1, nodes.size))
+    rows[0] = 1.0
+    if degree:
+        rows[1] = nodes
+    for k in range(1, degree):
+        rows[k + 1] = (nodes * rows[k] - math.sqrt(k) * rows[k - 1]) / math.sqrt(k + 1)
+    rows.flags.writeable = False
+    return rows

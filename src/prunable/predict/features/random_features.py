@@ -7,55 +7,58 @@ keeps s features. Everything is averaged over draws of the first layer.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.predict.features.equivalent import Moments, equivalent_problem
-from prunable.predict.features.hermite import DEGREE, Function, second_moment
 from prunable.predict.features.kernels import (
+    DEGREE,
     Activation,
+    Function,
     Link,
     activation_function,
     cross_moment,
     feature_kernel,
     link_function,
+    second_moment,
 )
-from prunable.predict.features.model_risks import Predicted, predict_models
-from prunable.predict.linear.train_prune import Model, Sample, train_prune
+from prunable.predict.features.models import check_sizes, predict_models, standard_error
+from prunable.predict.features.moments import Moments, equivalent_problem
+from prunable.predict.linear.names import Model, or_none
+from prunable.predict.linear.simulate import Sample, train_prune
 
 FloatArray = NDArray[np.float64]
 OnDraw = Callable[[int], None]
+
+TABLE = "random_features_validity.json"
+# Outside by more than this factor, the table does not speak.
+SLACK = 1.5
+AXES = ("d", "n", "p_over_n", "s_over_n")
 
 
 @dataclass(frozen=True)
 class RandomFeatures:
     """A random-features regression; the paper's by default.
 
+    Raises `InputError` if a value is out of range or a name unknown.
+
     Parameters
     ----------
-    d : int
-        Inputs, >= 1.
-    activation : name or callable
-        g, see `kernels.Activation`.
-    link : name or callable
-        psi, see `kernels.Link`; the direction beta has length 1.
-    noise : float
-        Standard deviation of noise added to the targets, >= 0.
-    weight_scale : float
-        Standard deviation of the entries of R, > 0; it matters unless g is homogeneous.
-    degree : int
-        Of the Hermite series, where there is no closed form.
-
-    Raises
-    ------
-    InputError
-        If a value is out of range or a name unknown.
+    d : inputs, >= 1
+    activation : g, a name or a callable
+    link : psi, likewise; the direction beta has length 1
+    noise : standard deviation of noise added to the targets, >= 0
+    weight_scale : standard deviation of the entries of R, > 0; it matters unless g is homogeneous
+    degree : of the Hermite series, where there is no closed form
     """
 
     d: int = 10
@@ -67,8 +70,7 @@ class RandomFeatures:
 
     def __post_init__(self) -> None:
         where = "RandomFeatures"
-        if self.d < 1:
-            raise InputError.parameter("d", where, "at least 1", self.d)
+        _at_least(1, self.d, "d", where)
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise InputError.parameter("noise", where, "finite and not negative", self.noise)
         if not (math.isfinite(self.weight_scale) and self.weight_scale > 0):
@@ -85,20 +87,12 @@ class RandomFeatures:
     def moments(self, layer: FloatArray) -> Moments:
         """Moments of features and target, exact up to the end of the Hermite series.
 
-        Parameters
-        ----------
-        layer : ndarray, shape (p, d)
-
-        Returns
-        -------
-        Moments
-            Its `risk` is the population risk of given weights.
+        Their `risk` is the population risk of given weights.
         """
         second = feature_kernel(layer, self.activation, degree=self.degree)
         # inputs and layer are rotation invariant: the first axis is any direction
-        cross = cross_moment(
-            layer, np.eye(self.d)[0], self.activation, self.link, degree=self.degree
-        )
+        direction = np.eye(self.d)[0]
+        cross = cross_moment(layer, direction, self.activation, self.link, degree=self.degree)
         target = second_moment(link_function(self.link)) + self.noise**2
         return Moments(second, cross, target)
 
@@ -116,19 +110,12 @@ class LayerRisks:
 
     Attributes
     ----------
-    n, p : int
-        Examples, features.
-    kept : tuple of int
-        Features kept, s.
-    risks : dict of Model to ndarray
-        Shape (draws, len(kept)); infinite where the law has no finite variance, at p = n, or
-        at s = n after retraining.
-    condition : float
-        Largest condition number of the feature covariances.
-    n_floored : int
-        Most eigenvalues that were raised to the floor.
-    residual : float
-        Largest relative residual of the fixed points.
+    n, p, kept : examples, features, features kept
+    risks : by model, shape (draws, len(kept)); infinite where the law has no finite variance, at
+        p = n, or at s = n after retraining
+    condition : largest condition number of the feature covariances
+    n_floored : most eigenvalues that were raised to the floor
+    residual : largest relative residual of the fixed points
     """
 
     n: int
@@ -162,48 +149,32 @@ def predict_random_features(
 
     Parameters
     ----------
-    features : RandomFeatures
-    n : int
-        Training examples, >= 3.
-    p : int
-        Random features.
-    kept : sequence of int
-        Features kept after pruning, each in 1..p.
-    draws : int
-        Of the first layer, >= 1.
-    seed : int
-        `simulate_random_features` draws the same first layers from the same seed.
-    on_draw : callable, optional
-        Told the number of draws done.
-
-    Returns
-    -------
-    LayerRisks
-
-    Raises
-    ------
-    InputError
-        If a number is out of range.
+    n : training examples, >= 3
+    kept : features kept after pruning, each in 1..p
+    draws : of the first layer, >= 1
+    seed : `simulate_random_features` draws the same first layers from the same seed
+    on_draw : told the number of draws done
     """
-    sizes = check_sizes(n, p, kept, "predict_random_features")
-    _check_draws(draws, "predict_random_features")
-    found: list[Predicted] = []
-    condition, n_floored = 0.0, 0
+    where = "predict_random_features"
+    sizes = check_sizes(n, p, kept, where)
+    _at_least(1, draws, "draws", where)
+    equivalents, found = [], []
     for draw in range(draws):
         layer = features.layer(p, rng(seed, "layer", p, draw))
-        equivalent = equivalent_problem(features.moments(layer))
-        condition = max(condition, equivalent.condition)
-        n_floored = max(n_floored, equivalent.n_floored)
+        equivalents.append(equivalent_problem(features.moments(layer)))
         generator = rng(seed, "law", n, p, draw)
-        found.append(predict_models(equivalent.problem, n, sizes, rng=generator))
+        found.append(predict_models(equivalents[-1].problem, n, sizes, rng=generator))
         if on_draw is not None:
             on_draw(draw + 1)
-    risks = {
-        model: np.array([[risk.value for risk in one.risks[model]] for one in found])
-        for model in found[0].risks
-    }
-    residual = max(one.law.residual for one in found)
-    return LayerRisks(n, p, sizes, risks, condition, n_floored, residual)
+    return LayerRisks(
+        n,
+        p,
+        sizes,
+        {model: np.array([one.risks[model] for one in found]) for model in Model},
+        max(one.condition for one in equivalents),
+        max(one.n_floored for one in equivalents),
+        max(one.law.residual for one in found),
+    )
 
 
 def simulate_random_features(
@@ -219,31 +190,18 @@ def simulate_random_features(
 ) -> LayerRisks:
     """Train, prune and retrain on simulated data; risks are exact population risks.
 
-    Parameters
-    ----------
-    features, n, p, kept, draws, seed, on_draw
-        As in `predict_random_features`.
-    repeats : int
-        Training sets for each draw of the first layer, >= 1; their risks are averaged.
-
-    Returns
-    -------
-    LayerRisks
-
-    Raises
-    ------
-    InputError
-        If a number is out of range.
+    Parameters as in `predict_random_features`; the risks of `repeats` training sets for each
+    draw of the first layer are averaged.
     """
-    sizes = check_sizes(n, p, kept, "simulate_random_features")
-    _check_draws(draws, "simulate_random_features")
-    _check_draws(repeats, "simulate_random_features", "repeats")
+    where = "simulate_random_features"
+    sizes = check_sizes(n, p, kept, where)
+    _at_least(1, draws, "draws", where)
+    _at_least(1, repeats, "repeats", where)
     risks = {model: np.zeros((draws, len(sizes))) for model in Model}
     for draw in range(draws):
         layer = features.layer(p, rng(seed, "layer", p, draw))
         moments = features.moments(layer)
-        problem = equivalent_problem(moments).problem
-        saliency = problem.variances * problem.coefficients**2
+        saliency = equivalent_problem(moments).problem.saliencies
         for repeat in range(repeats):
             generator = rng(seed, "data", n, p, draw, repeat)
             data, fresh = (features.sample(layer, n, generator) for _ in range(2))
@@ -256,33 +214,14 @@ def simulate_random_features(
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """How far predictions are from simulations on the same first layers.
-
-    Attributes
-    ----------
-    percent : ndarray, shape (len(kept),)
-        100 (predicted / simulated - 1) of the means.
-    stderr_percent : ndarray, shape (len(kept),)
-        Standard error of that, from the paired draws.
-    """
+    """100 (predicted / simulated - 1) of the means, and its standard error from paired draws."""
 
     percent: FloatArray
     stderr_percent: FloatArray
 
 
 def compare(predicted: LayerRisks, simulated: LayerRisks, model: Model) -> Comparison:
-    """Compare the risks of one model, draw by draw.
-
-    Parameters
-    ----------
-    predicted, simulated : LayerRisks
-        Of the same problem, seed and draws.
-    model : Model
-
-    Returns
-    -------
-    Comparison
-    """
+    """Compare the risks of one model on the same first layers, draw by draw."""
     truth = simulated.mean(model)
     with np.errstate(invalid="ignore"):
         ratio = predicted.mean(model) / truth
@@ -291,38 +230,74 @@ def compare(predicted: LayerRisks, simulated: LayerRisks, model: Model) -> Compa
     return Comparison(100 * (ratio - 1), 100 * standard_error(spread))
 
 
-def standard_error(values: FloatArray) -> FloatArray:
-    """Standard error of the mean over the first axis; NaN for a single row."""
-    if len(values) < 2:
-        return np.full(values.shape[1:], np.nan)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(values.std(axis=0, ddof=1) / math.sqrt(len(values)))
+def points(predicted: LayerRisks, simulated: LayerRisks | None) -> list[dict[str, Any]]:
+    """One row a number kept, as `predict rf --json` has them."""
+    columns = {"risk": predicted.mean, "stderr": predicted.stderr}
+    if simulated is not None:
+        truth = simulated
+        columns |= {
+            "measured": truth.mean,
+            "measured_stderr": truth.stderr,
+            "error_percent": lambda model: compare(predicted, truth, model).percent,
+        }
+    return [
+        {
+            "width": predicted.p,
+            "n": predicted.n,
+            "s": s,
+            **{
+                key: {model.value: or_none(of(model)[i]) for model in Model}
+                for key, of in columns.items()
+            },
+        }
+        for i, s in enumerate(predicted.kept)
+    ]
 
 
-def check_sizes(n: int, p: int, kept: Sequence[int], where: str) -> tuple[int, ...]:
-    """Refuse sizes that make no sense; return the numbers of features kept.
+@dataclass(frozen=True)
+class Validity:
+    """How far predictions were from simulations in one cell of a measured grid.
 
-    Raises
-    ------
-    InputError
-        If n < 3, p < 1, nothing is asked for, or a number kept is outside 1..p.
+    ReLU features and the quadratic target; features and features kept per example. `inside`
+    says whether the setting asked for lies within the grid, up to a factor of 1.5. Errors are
+    100 (predicted / simulated - 1) by model, with their standard errors.
     """
-    if n < 3:
-        raise InputError.parameter(
-            "n", where, "at least 3", n, "Fewer examples have no finite mean risk."
+
+    inside: bool
+    d: int
+    n: int
+    p_over_n: float
+    s_over_n: float
+    error_percent: dict[str, float]
+    stderr_percent: dict[str, float]
+
+
+@lru_cache(maxsize=1)
+def validity_table() -> dict[str, Any]:
+    """Read the table that comes with the package; `tools/predict_features_study.py` writes it."""
+    text = files("prunable.predict.features").joinpath(TABLE).read_text()
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def nearest_cell(d: int, n: int, p: int, s: int) -> Validity:
+    """Look up the measured setting that is nearest by the logarithms of d, n, p / n and s / n."""
+    asked = (d, n, p / n, s / n)
+    cells = validity_table()["cells"]
+
+    def distance(cell: dict[str, Any]) -> float:
+        return math.hypot(
+            *(math.log(cell[axis] / value) for axis, value in zip(AXES, asked, strict=True))
         )
-    if p < 1:
-        raise InputError.parameter("p", where, "at least 1", p)
-    if not len(kept):
-        raise InputError.parameter("s", where, "given", "nothing", "Say how many features to keep.")
-    for s in kept:
-        if not 1 <= s <= p:
-            raise InputError.parameter(
-                "s", where, f"between 1 and p = {p}", s, "No more features can be kept than exist."
-            )
-    return tuple(int(s) for s in kept)
+
+    found = min(cells, key=distance)
+    ranges = [sorted(cell[axis] for cell in cells) for axis in AXES]
+    inside = all(
+        low[0] / SLACK <= value <= low[-1] * SLACK for low, value in zip(ranges, asked, strict=True)
+    )
+    return Validity(inside=inside, **found)
 
 
-def _check_draws(count: int, where: str, name: str = "draws") -> None:
-    if count < 1:
-        raise InputError.parameter(name, where, "at least 1", count)
+def _at_least(least: int, value: int, name: str, where: str) -> None:
+    if value < least:
+        raise InputError.parameter(name, where, f"at least {least}", value)

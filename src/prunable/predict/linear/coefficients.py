@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,28 +15,21 @@ from scipy.special import ndtr
 
 from prunable.errors import InputError
 from prunable.predict.linear.law import Law
-from prunable.predict.linear.mixture import Mixture
+from prunable.predict.linear.names import Method
 from prunable.predict.linear.problem import Covariance
-from prunable.predict.linear.pruning_risk import Method, oracle_support, survival
+from prunable.predict.linear.pruning import oracle_support, survival
 
 FloatArray = NDArray[np.float64]
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 @dataclass(frozen=True, eq=False)
 class Coefficients:
     """Law of the coefficient of a feature picked at random: a mixture of Gaussians.
 
-    Theorem 1 of the 2020 paper, with the finite problem in the place of its limit.
-
-    Attributes
-    ----------
-    law : Law
-        Of finite variance.
-
-    Raises
-    ------
-    InputError
-        If the law has no finite variance.
+    Theorem 1 of the 2020 paper, with the finite problem in the place of its limit. Raises
+    `InputError` if the law has no finite variance.
     """
 
     law: Law
@@ -51,23 +45,18 @@ class Coefficients:
             )
 
     @cached_property
-    def mixture(self) -> Mixture:
-        """Means and variances of the coefficients of the features."""
+    def moments(self) -> tuple[FloatArray, FloatArray]:
+        """Means and variances of the parts of the mixture, of equal weight."""
         law = self.law
         if law.problem.kind == Covariance.SPECTRAL:
             # eigenvectors in general position make every coordinate the same Gaussian
             energy = float(law.means @ law.means + law.variances.sum()) / law.problem.p
-            return Mixture(np.zeros((1, 1)), np.array([[energy]]))
-        means, variances = law.feature_moments()
-        return Mixture(means[None, :], variances[None, :])
-
-    @property
-    def _moments(self) -> tuple[FloatArray, FloatArray]:
-        return self.mixture.means[0], self.mixture.variances[0]
+            return np.zeros(1), np.array([energy])
+        return law.feature_moments()
 
     def pdf(self, x: ArrayLike) -> FloatArray:
         """Density at `x`, same shape; atoms of zero variance are left out."""
-        means, variances = self._moments
+        means, variances = self.moments
         constant = 1 / (math.sqrt(2 * math.pi) * means.size)
         spread = variances > 0
         means, sd = means[spread], np.sqrt(variances[spread])
@@ -79,7 +68,7 @@ class Coefficients:
 
     def cdf(self, x: ArrayLike) -> FloatArray:
         """P(coefficient <= x), same shape as `x`."""
-        means, variances = self._moments
+        means, variances = self.moments
         sd = np.maximum(np.sqrt(variances), np.finfo(np.float64).tiny)
 
         def at(value: float) -> float:
@@ -91,14 +80,8 @@ class Coefficients:
         return _each(at, x)
 
     def ppf(self, q: ArrayLike) -> FloatArray:
-        """Quantile, the inverse of `cdf`, for 0 < q < 1.
-
-        Raises
-        ------
-        InputError
-            If a probability is out of range.
-        """
-        means, variances = self._moments
+        """Quantile, the inverse of `cdf`, for 0 < q < 1."""
+        means, variances = self.moments
         reach = 40 * np.sqrt(variances) + 1e-300
         low, high = float((means - reach).min()), float((means + reach).max())
 
@@ -110,16 +93,20 @@ class Coefficients:
         return _each(at, q)
 
     def survival(self, s: int, method: Method = Method.MAGNITUDE) -> FloatArray:
-        """Probability that each feature is among the s kept, shape (p,); see `survival`."""
+        """Probability that each feature is among the s kept, shape (p,)."""
         return survival(self.law, s, method)
 
     def recovery(self, s: int, method: Method = Method.MAGNITUDE) -> float:
-        """Expected share of the s best features that pruning keeps.
-
-        The best are those of largest Sigma_ii beta_i^2; s / p is what chance keeps.
-        """
+        """Expected share of the s most salient features that pruning keeps; s / p is chance."""
         best = oracle_support(self.law.problem, s)
         return float(self.survival(s, method)[best].mean())
+
+    def to_dict(self, s: int) -> dict[str, Any]:
+        """Quantiles by probability, and by method the share of the s best that survives."""
+        return {
+            "quantiles": {str(q): float(self.ppf(q)) for q in QUANTILES},
+            "recovery": {method.value: self.recovery(s, method) for method in Method},
+        }
 
 
 def _each(function: Callable[[float], float], x: ArrayLike) -> FloatArray:

@@ -3,30 +3,113 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError
-from prunable.predict.linear.curve import DENSE, RETRAINED, SAME_DATA, Curve, Risks, Wanted, after
-from prunable.predict.linear.grid import grid
-from prunable.predict.linear.law import check_samples, predict_law
-from prunable.predict.linear.problem import Covariance, LinearGaussianProblem
-from prunable.predict.linear.pruning_risk import Risk, check_kept, pruned_risk
-from prunable.predict.linear.retraining import retrained_risk
-from prunable.predict.linear.same_data import same_data_risk
+from prunable.predict.linear.diagonal import Pruning
+from prunable.predict.linear.law import Law, predict_law
+from prunable.predict.linear.names import Method, Model, Risk, or_none
+from prunable.predict.linear.problem import (
+    Covariance,
+    LinearGaussianProblem,
+    check_kept,
+    check_samples,
+)
+from prunable.predict.linear.pruning import DRAWS, pruned_risk
+from prunable.predict.linear.retraining import retrained_risk, same_data_risk
+from prunable.predict.linear.solution import Spectrum, at_finite_n, solve
+from prunable.results import Result
 
 FloatArray = NDArray[np.float64]
 
+# Numbers in one array of a batch of settings.
+BATCH = 1_000_000
+
 
 class Variable(StrEnum):
-    """What a sweep changes; `sparsity` is s."""
+    """What a sweep changes: features trained on, features kept, noise, samples."""
 
     WIDTH = "width"
     SPARSITY = "sparsity"
     SIGMA = "sigma"
     SAMPLES = "samples"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which risks to predict, and how.
+
+    Attributes
+    ----------
+    methods : pruning
+    retrain_by, same_data_by : after which to retrain, on fresh or on the same data
+    finite_n : whether to use exact expectations at this n where they are known
+    draws : for what has no closed form; a quarter of them where each is dear, retraining more
+        correlated features than samples
+    """
+
+    methods: tuple[Method, ...] = tuple(Method)
+    retrain_by: tuple[Method, ...] = ()
+    same_data_by: tuple[Method, ...] = ()
+    finite_n: bool = False
+    draws: int = DRAWS
+
+
+@dataclass(frozen=True, eq=False)
+class Risks:
+    """Predicted risks at one setting, including sigma^2, and the law of the dense solution.
+
+    Named as `Model` and `Model.after`: "retrained_hessian" and so on.
+    """
+
+    law: Law
+    risk: dict[str, Risk]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve(Result):
+    """Risks along a sweep of m points.
+
+    Attributes
+    ----------
+    risk, stderr : one array a model, shape (m,); NaN where a model is not predicted
+    regimes : of the dense solution at each point
+    """
+
+    variable: str
+    points: FloatArray
+    risk: dict[str, FloatArray]
+    stderr: dict[str, FloatArray]
+    regimes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn into plain JSON values; what is infinite or missing is null."""
+        return {
+            "variable": self.variable,
+            "points": [or_none(x) for x in self.points],
+            "risk": {name: [or_none(x) for x in values] for name, values in self.risk.items()},
+            "standard_error": {
+                name: [or_none(x) for x in values]
+                for name, values in self.stderr.items()
+                if (values > 0).any()
+            },
+            "regime": list(self.regimes),
+        }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                self.variable: float(point),
+                "regime": self.regimes[i],
+                **{name: float(values[i]) for name, values in self.risk.items()},
+            }
+            for i, point in enumerate(self.points)
+        ]
 
 
 def predict_risks(
@@ -37,245 +120,101 @@ def predict_risks(
     *,
     rng: np.random.Generator | None = None,
 ) -> Risks:
-    """Predict every risk that is wanted at one setting.
+    """Predict every risk that is wanted from n samples, with s of p features kept.
 
-    Parameters
-    ----------
-    problem : LinearGaussianProblem
-    n : int
-        Samples.
-    s : int
-        Features kept, 1 <= s <= p.
-    wanted : Wanted
-    rng : numpy.random.Generator, optional
-        Needed for dense covariances and for retraining on the same data.
-
-    Returns
-    -------
-    Risks
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, or a generator is missing.
+    The generator is needed for dense covariances and for retraining on the same data.
     """
     s = check_kept(s, problem.p, "predict_risks")
     law = predict_law(problem, n, finite_n=wanted.finite_n)
-    risk = {DENSE: Risk(law.risk)}
+    risk = {Model.DENSE.value: Risk(law.risk)}
     for method in wanted.methods:
         risk[method.value] = pruned_risk(law, s, method, rng=rng, draws=wanted.draws)
     # more features than samples cost an eigendecomposition a draw
     dear = problem.kind == Covariance.DENSE and s > n
     draws = max(2, wanted.draws // 4) if dear else wanted.draws
     for method in wanted.retrain_by:
-        risk[after(RETRAINED, method)] = retrained_risk(
+        risk[Model.RETRAINED.after(method)] = retrained_risk(
             law, s, method, finite_n=wanted.finite_n, rng=rng, draws=draws
         )
     for method in wanted.same_data_by:
         if s != n and law.finite and problem.kind != Covariance.SPECTRAL:
-            risk[after(SAME_DATA, method)] = same_data_risk(
-                law, s, method, rng=_given(rng), draws=draws
+            risk[Model.RETRAINED_SAME.after(method)] = same_data_risk(
+                law, s, method, rng=rng, draws=draws
             )
     return Risks(law, risk)
 
 
-def width_curve(
+def sweep_curve(
+    variable: Variable | str,
     problem: LinearGaussianProblem,
     n: int,
     s: int,
-    widths: ArrayLike,
-    wanted: Wanted = Wanted(),
-    *,
-    rng: np.random.Generator | None = None,
-    advance: Callable[[], object] = lambda: None,
-) -> Curve:
-    """Train on the first k features, prune to s; models narrower than s are not pruned.
-
-    Parameters
-    ----------
-    problem : LinearGaussianProblem
-        Of known features.
-    n, s : int
-        Samples; features kept.
-    widths : array_like of int
-        Each k, 1 <= k <= p.
-    wanted, rng
-        As in `predict_risks`.
-    advance : callable
-        Called after each point.
-
-    Returns
-    -------
-    Curve
-        Figures 3 and 7 of the 2020 paper.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-    """
-
-    check_kept(s, problem.p, "width_curve")
-    places = [check_kept(k, problem.p, "width_curve") for k in _whole(widths, "widths")]
-    if _closed(problem, wanted):
-        return grid(problem, "width", places, wanted, width=places, n=n, kept=s)
-
-    def at(k: float) -> Risks:
-        width = int(k)
-        narrow = problem if width == problem.p else problem.restricted(np.arange(width))
-        return predict_risks(narrow, n, min(s, width), wanted, rng=rng)
-
-    return sweep("width", places, at, advance)
-
-
-def sparsity_curve(
-    problem: LinearGaussianProblem,
-    n: int,
-    kept: ArrayLike,
-    wanted: Wanted = Wanted(),
-    *,
-    rng: np.random.Generator | None = None,
-    advance: Callable[[], object] = lambda: None,
-) -> Curve:
-    """Prune one model to several sizes; arguments as in `width_curve`, `kept` each s."""
-    places = [check_kept(s, problem.p, "sparsity_curve") for s in _whole(kept, "kept")]
-    if _closed(problem, wanted):
-        return grid(problem, "sparsity", places, wanted, n=n, kept=places)
-    return sweep(
-        "sparsity", places, lambda s: predict_risks(problem, n, int(s), wanted, rng=rng), advance
-    )
-
-
-def noise_curve(
-    problem: LinearGaussianProblem,
-    n: int,
-    s: int,
-    sigmas: ArrayLike,
-    wanted: Wanted = Wanted(),
-    *,
-    rng: np.random.Generator | None = None,
-    advance: Callable[[], object] = lambda: None,
-) -> Curve:
-    """Change the noise only; arguments as in `width_curve`, `sigmas` each >= 0."""
-    check_kept(s, problem.p, "noise_curve")
-    if _closed(problem, wanted):
-        levels = [problem.with_sigma(sigma).sigma for sigma in np.atleast_1d(sigmas)]
-        return grid(problem, "sigma", levels, wanted, sigma=levels, n=n, kept=s)
-    return sweep(
-        "sigma",
-        sigmas,
-        lambda sigma: predict_risks(problem.with_sigma(sigma), n, s, wanted, rng=rng),
-        advance,
-    )
-
-
-def samples_curve(
-    problem: LinearGaussianProblem,
-    samples: ArrayLike,
-    s: int,
-    wanted: Wanted = Wanted(),
-    *,
-    rng: np.random.Generator | None = None,
-    advance: Callable[[], object] = lambda: None,
-) -> Curve:
-    """Change the number of samples only; arguments as in `width_curve`."""
-    check_kept(s, problem.p, "samples_curve")
-    places = [check_samples(n, "samples_curve") for n in _whole(samples, "samples")]
-    if _closed(problem, wanted):
-        return grid(problem, "samples", places, wanted, n=places, kept=s)
-    return sweep(
-        "samples", places, lambda n: predict_risks(problem, int(n), s, wanted, rng=rng), advance
-    )
-
-
-def spectrum_curve(
-    family: Callable[[float], LinearGaussianProblem],
     points: ArrayLike,
-    n: int,
-    s: int,
     wanted: Wanted = Wanted(),
     *,
     rng: np.random.Generator | None = None,
     advance: Callable[[], object] = lambda: None,
-    variable: str = "spectrum",
 ) -> Curve:
-    """Change the problem itself.
+    """Change one thing and keep the others; figures 3 and 7 of the 2020 paper change the width.
+
+    Uncorrelated features without retraining on the same data take one vectorised call.
 
     Parameters
     ----------
-    family : callable
-        From a point to a problem, such as the exponent of a power law of eigenvalues.
-    points : array_like
-        Shape (m,).
-    n, s, wanted, rng, advance
-        As in `width_curve`.
-    variable : str
-        Name of what changes.
-
-    Returns
-    -------
-    Curve
+    points : widths, sizes kept and samples are whole numbers; models narrower than s are not
+        pruned
+    rng : as in `predict_risks`
+    advance : called after each point, if they are not taken together
     """
-    return sweep(
-        variable, points, lambda x: predict_risks(family(x), n, s, wanted, rng=rng), advance
-    )
+    variable = Variable(variable)
+    if variable != Variable.SAMPLES:
+        check_samples(n, "sweep_curve")
+    places = _checked(variable, problem, s, points)
+    if problem.kind == Covariance.DIAGONAL and not wanted.same_data_by:
+        return _closed_curve(variable, problem, n, s, places, wanted)
+
+    def at(point: float) -> Risks:
+        return predict_risks(*setting(variable, problem, n, s, point), wanted, rng=rng)
+
+    return sweep(variable.value, places, at, advance)
+
+
+def setting(
+    variable: Variable, problem: LinearGaussianProblem, n: int, s: int, point: float
+) -> tuple[LinearGaussianProblem, int, int]:
+    """The problem, samples and features kept at one point of a sweep."""
+    if variable == Variable.SIGMA:
+        return problem.with_sigma(point), n, s
+    count = int(point)
+    if variable == Variable.WIDTH:
+        return problem.first(count), n, min(s, count)
+    return (problem, count, s) if variable == Variable.SAMPLES else (problem, n, count)
 
 
 def sweep(
     variable: str,
-    points: ArrayLike,
+    points: Sequence[float],
     at: Callable[[float], Risks],
     advance: Callable[[], object] = lambda: None,
 ) -> Curve:
-    """Predict at every point and gather the curve.
-
-    Raises
-    ------
-    InputError
-        If there is no point.
-    """
-    places = np.atleast_1d(np.asarray(points, dtype=np.float64))
-    if places.size == 0 or places.ndim != 1:
-        raise InputError.parameter("points", "sweep", "a non-empty list", f"{points!r}")
+    """Predict at every point and gather the curve."""
     found = []
-    for point in places:
+    for point in points:
         found.append(at(float(point)))
         advance()
     names = list(dict.fromkeys(name for risks in found for name in risks.risk))
+    missing = Risk(float("nan"), float("nan"))
+
+    def column(name: str, part: str) -> FloatArray:
+        return np.array([getattr(risks.risk.get(name, missing), part) for risks in found])
+
     return Curve(
         variable,
-        places,
-        {name: _column(found, name, lambda risk: risk.value) for name in names},
-        {name: _column(found, name, lambda risk: risk.stderr) for name in names},
+        np.asarray(points, dtype=np.float64),
+        {name: column(name, "value") for name in names},
+        {name: column(name, "stderr") for name in names},
         tuple(risks.law.regime.value for risks in found),
     )
-
-
-def sweep_curve(
-    variable: Variable,
-    problem: LinearGaussianProblem,
-    n: int,
-    s: int,
-    points: ArrayLike,
-    wanted: Wanted = Wanted(),
-    *,
-    rng: np.random.Generator | None = None,
-    advance: Callable[[], object] = lambda: None,
-) -> Curve:
-    """Sweep a variable by its name; see the function of each.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-    """
-    if variable == Variable.WIDTH:
-        return width_curve(problem, n, s, points, wanted, rng=rng, advance=advance)
-    if variable == Variable.SPARSITY:
-        return sparsity_curve(problem, n, points, wanted, rng=rng, advance=advance)
-    if variable == Variable.SIGMA:
-        return noise_curve(problem, n, s, points, wanted, rng=rng, advance=advance)
-    return samples_curve(problem, points, s, wanted, rng=rng, advance=advance)
 
 
 def default_points(variable: Variable, problem: LinearGaussianProblem, count: int) -> list[float]:
@@ -294,29 +233,114 @@ def even_points(low: int, high: int, count: int) -> list[int]:
     return sorted({int(x) for x in np.round(np.linspace(low, high, count))})
 
 
-def _column(found: Sequence[Risks], name: str, part: Callable[[Risk], float]) -> FloatArray:
-    missing = Risk(float("nan"), float("nan"))
-    return np.array([part(risks.risk.get(name, missing)) for risks in found])
+def _checked(
+    variable: Variable, problem: LinearGaussianProblem, s: int, points: ArrayLike
+) -> list[float]:
+    where = "sweep_curve"
+    given = np.atleast_1d(np.asarray(points))
+    if given.ndim != 1 or not given.size:
+        raise InputError.parameter("points", where, "a non-empty list", f"{points!r}")
+    if variable != Variable.SPARSITY:
+        check_kept(s, problem.p, where)
+    if variable == Variable.SIGMA:
+        return [problem.with_sigma(sigma).sigma for sigma in given]
+    if not np.array_equal(given, np.round(given)):
+        raise InputError.parameter("points", where, "whole numbers", f"{points!r}")
+    counts = [int(x) for x in given]
+    if variable == Variable.SAMPLES:
+        return [check_samples(x, where) for x in counts]
+    return [check_kept(x, problem.p, where) for x in counts]
 
 
-def _given(rng: np.random.Generator | None) -> np.random.Generator:
-    if rng is None:
-        raise InputError.parameter(
-            "rng",
-            "predict_risks",
-            "a generator to retrain on the same data",
-            rng,
-            "Pass `rng=prunable.numerics.randomness.rng(0)`.",
+def _closed_curve(
+    variable: Variable,
+    problem: LinearGaussianProblem,
+    n: int,
+    s: int,
+    points: Sequence[float],
+    wanted: Wanted,
+) -> Curve:
+    """Predict every risk of a diagonal problem in closed form, in batches of points."""
+    count, along = len(points), {variable: points}
+    samples, kept, sigma = (
+        np.broadcast_to(np.asarray(along.get(name, fixed), float), count)
+        for name, fixed in (
+            (Variable.SAMPLES, n),
+            (Variable.SPARSITY, s),
+            (Variable.SIGMA, problem.sigma),
         )
-    return rng
+    )
+    noise = np.square(sigma)
+    widths = np.asarray(points, dtype=np.intp) if variable == Variable.WIDTH else None
+    if widths is not None:
+        kept = np.minimum(kept, widths)
+        energy = problem.covariance * problem.coefficients**2
+        # the sum of what is left out, not a difference of sums
+        left_out = np.append(np.cumsum(energy[::-1])[::-1], 0.0)
+        noise = noise + left_out[widths]
+    values, beta, weights = _atoms(problem)
+    size = max(1, BATCH // values.size)
+    parts = []
+    for start in range(0, count, size):
+        rows = slice(start, start + size)
+        some = None
+        if widths is not None:
+            some = weights(widths[rows])
+        elif values.size < problem.p:
+            some = np.repeat(weights(np.array([problem.p])), samples[rows].size, axis=0)
+        spectrum = Spectrum(values, beta, noise[rows], samples[rows], some)
+        parts.append(_closed_risks(spectrum, kept[rows], wanted))
+    risk = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
+    regimes = tuple(regime for part in parts for regime in part[1])
+    zeros = {name: np.zeros(count) for name in risk}
+    return Curve(variable.value, np.asarray(points, dtype=np.float64), risk, zeros, regimes)
 
 
-def _whole(values: ArrayLike, name: str) -> list[int]:
-    given = np.atleast_1d(np.asarray(values))
-    if given.ndim != 1 or not given.size or not np.array_equal(given, np.round(given)):
-        raise InputError.parameter(name, "sweep", "a list of whole numbers", f"{values!r}")
-    return [int(x) for x in given]
+def _closed_risks(
+    spectrum: Spectrum, kept: FloatArray, wanted: Wanted
+) -> tuple[dict[str, FloatArray], tuple[str, ...]]:
+    found = solve(spectrum)
+    if wanted.finite_n:
+        found = at_finite_n(spectrum, found)
+    pruning = Pruning(spectrum, found, kept)
+    risk = {Model.DENSE.value: found.gamma}
+    whole = kept >= spectrum.count(np.ones(spectrum.values.size))
+    for method in wanted.methods:
+        risk[method.value] = np.where(whole, found.gamma, pruning.risk(method))
+    for method in wanted.retrain_by:
+        risk[Model.RETRAINED.after(method)] = pruning.retrained(
+            method, spectrum.n, finite_n=wanted.finite_n
+        )
+    return risk, tuple(regime.value for regime in found.regimes())
 
 
-def _closed(problem: LinearGaussianProblem, wanted: Wanted) -> bool:
-    return problem.kind == Covariance.DIAGONAL and not wanted.same_data_by
+@dataclass(frozen=True, eq=False)
+class _Counts:
+    """How often each atom is among the first k features; `place` is the atom of a feature."""
+
+    place: NDArray[np.intp]
+    atoms: int
+
+    def __call__(self, widths: NDArray[np.intp]) -> FloatArray:
+        counts = np.zeros((widths.size, self.atoms))
+        running, start = np.zeros(self.atoms), 0
+        for row in np.argsort(widths, kind="stable"):
+            end = int(widths[row])
+            running += np.bincount(self.place[start:end], minlength=self.atoms)
+            counts[row], start = running, end
+        return counts
+
+
+def _atoms(problem: LinearGaussianProblem) -> tuple[FloatArray, FloatArray, _Counts]:
+    """Distinct pairs of variance and coefficient, in the order of their first feature."""
+    pairs = problem.covariance + 1j * problem.coefficients
+    _, first, place = np.unique(pairs, return_index=True, return_inverse=True)
+    if first.size > problem.p / 2:
+        every = np.arange(problem.p)
+        return problem.covariance, problem.coefficients, _Counts(every, problem.p)
+    order = np.argsort(first)
+    rank = np.empty(order.size, dtype=np.intp)
+    rank[order] = np.arange(order.size)
+    chosen = first[order]
+    counts = _Counts(rank[place], chosen.size)
+    return problem.covariance[chosen], problem.coefficients[chosen], counts

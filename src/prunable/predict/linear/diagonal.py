@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.predict.linear.finite import exact_dense_risk
-from prunable.predict.linear.methods import Method
 from prunable.predict.linear.mixture import Mixture, Threshold
-from prunable.predict.linear.solution import Solution, Spectrum, ratio, solve
+from prunable.predict.linear.names import Method
+from prunable.predict.linear.solution import Solution, Spectrum, exact_dense_risk, ratio, solve
 
 FloatArray = NDArray[np.float64]
 
@@ -22,16 +21,14 @@ class Pruning:
 
     Attributes
     ----------
-    spectrum : Spectrum
-        Of uncorrelated features: eigenvalues are variances.
-    solution : Solution
-    kept : ndarray
-        Features kept, in the unit of the weights, shape (m,).
+    spectrum : of uncorrelated features: eigenvalues are variances
+    kept : features kept, in the unit of the weights, shape (m,)
     """
 
     spectrum: Spectrum
     solution: Solution
     kept: FloatArray
+    _thresholds: dict[Method, tuple[Mixture, Threshold]] = field(default_factory=dict)
 
     @cached_property
     def _moments(self) -> tuple[FloatArray, FloatArray]:
@@ -44,22 +41,14 @@ class Pruning:
         means = np.where(endless[:, None], 0.0, found.means)
         return means, np.where(endless[:, None], shape, found.variances)
 
-    def mixture(self, method: Method) -> Mixture:
-        """What is compared, by magnitude or by the Hessian."""
-        means, variances = self._moments
-        values = self.spectrum.values
-        if method == Method.HESSIAN:
-            means, variances = means * np.sqrt(values), variances * values
-        return Mixture(means, variances, self.spectrum.weights)
-
-    @cached_property
-    def _thresholds(self) -> dict[Method, tuple[Mixture, Threshold]]:
-        return {}
-
-    def threshold(self, method: Method) -> tuple[Mixture, Threshold]:
-        """The mixture and its threshold, found once."""
+    def _threshold(self, method: Method) -> tuple[Mixture, Threshold]:
+        """What is compared, by magnitude or by the Hessian, and its threshold, found once."""
         if method not in self._thresholds:
-            mixture = self.mixture(method)
+            means, variances = self._moments
+            if method == Method.HESSIAN:
+                values = self.spectrum.values
+                means, variances = means * np.sqrt(values), variances * values
+            mixture = Mixture(means, variances, self.spectrum.weights)
             self._thresholds[method] = (mixture, mixture.threshold(self.kept))
         return self._thresholds[method]
 
@@ -67,7 +56,7 @@ class Pruning:
         """Probability that each feature is kept, shape (m, a)."""
         if method == Method.ORACLE:
             return self._salient()
-        mixture, threshold = self.threshold(method)
+        mixture, threshold = self._threshold(method)
         return mixture.survival(threshold)
 
     def risk(self, method: Method) -> FloatArray:
@@ -79,12 +68,12 @@ class Pruning:
             share = self._salient()
             loss = share * ((beta - means) ** 2 + variances) + (1 - share) * beta**2
             loss = loss * values
-        elif method == Method.HESSIAN:
-            mixture, threshold = self.threshold(method)
-            loss = mixture.loss(beta * np.sqrt(values), threshold)
         else:
-            mixture, threshold = self.threshold(method)
-            loss = mixture.loss(beta, threshold) * values
+            mixture, threshold = self._threshold(method)
+            if method == Method.HESSIAN:
+                loss = mixture.loss(beta * np.sqrt(values), threshold)
+            else:
+                loss = mixture.loss(beta, threshold) * values
         return np.where(np.isfinite(found.gamma), spectrum.noise + spectrum.count(loss), np.inf)
 
     def retrained(self, method: Method, n: FloatArray, *, finite_n: bool = False) -> FloatArray:

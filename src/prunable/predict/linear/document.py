@@ -3,59 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from threadpoolctl import threadpool_limits
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.predict.linear.curve import RETRAINED, SAME_DATA, Risks, Wanted, after
-from prunable.predict.linear.curves import Variable, predict_risks
-from prunable.predict.linear.law import Regime
-from prunable.predict.linear.methods import Method
-from prunable.predict.linear.presets import PRESETS, preset
+from prunable.predict.linear.coefficients import Coefficients
+from prunable.predict.linear.curves import Risks, Wanted, predict_risks
+from prunable.predict.linear.names import Method, Model, or_none
 from prunable.predict.linear.problem import Covariance, LinearGaussianProblem
-from prunable.predict.linear.recommend import Recommendation, recommend
-from prunable.predict.linear.simulate import Simulated, simulate_replica, summarise
-
-__all__ = [
-    "PRESETS",
-    "Prediction",
-    "Recommendation",
-    "lgp",
-    "preset",
-    "problem_of",
-    "recommend",
-    "simulate",
-    "simulate_curve",
-]
+from prunable.predict.linear.pruning import DRAWS
+from prunable.predict.linear.solution import Regime
+from prunable.results import Result
 
 # Numbers that draws may hold together.
 LARGEST_DRAW = 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class Prediction(Result):
     """Predicted risks of one linear Gaussian problem. All risks include sigma^2.
 
     Attributes
     ----------
-    risks : Risks
-        "dense", "magnitude", "hessian", "oracle", "retrained" on fresh data and, where it is
-        predicted, "retrained_same_data".
-    s : int
-        Features kept.
-    method : Method
-        After which was retrained.
-    finite_n : bool
-        Whether exact expectations at this n replace limits where they are known.
-    notes : tuple of str
-        What a reader of the numbers should know.
+    risks : by `Model`; "retrained" on fresh data, "retrained_same_data" where it is predicted
+    s : features kept
+    method : after which was retrained
+    finite_n : whether exact expectations at this n replace limits where they are known
+    notes : what a reader of the numbers should know
     """
 
     risks: Risks
@@ -69,12 +47,17 @@ class Prediction:
         """Risks by name."""
         return {name: risk.value for name, risk in self.risks.risk.items()}
 
+    @property
+    def coefficients(self) -> Coefficients:
+        """Law of the learned coefficients."""
+        return Coefficients(self.risks.law)
+
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain JSON values; infinite risks are null, and named in the notes."""
         law = self.risks.law
         problem = law.problem
-        contract = ("dense", *(m.value for m in Method), RETRAINED)
-        errors = {n: r.stderr for n, r in self.risks.risk.items() if r.stderr > 0}
+        risk = {model.value: or_none(self.risk.get(model, math.nan)) for model in Model}
+        same_data = risk.pop(Model.RETRAINED_SAME)
         return {
             "settings": {
                 "n": law.n,
@@ -87,18 +70,23 @@ class Prediction:
                 "method": self.method.value,
                 "finite_n": self.finite_n,
             },
-            "risk": {name: _plain(self.risk.get(name, math.nan)) for name in contract},
+            "risk": risk,
             "fixed_point": {
-                "xi": _plain(law.xi),
-                "gamma": _plain(law.gamma),
+                "xi": or_none(law.xi),
+                "gamma": or_none(law.gamma),
                 "residual": law.residual,
             },
             "regime": law.regime.value,
-            "exact_dense_risk": None if law.exact_risk is None else _plain(law.exact_risk),
-            "retrained_same_data": _plain(self.risk.get(SAME_DATA, math.nan)),
-            "standard_error": errors,
+            "exact_dense_risk": None if law.exact_risk is None else or_none(law.exact_risk),
+            "retrained_same_data": same_data,
+            "standard_error": {n: r.stderr for n, r in self.risks.risk.items() if r.stderr > 0},
             "notes": list(self.notes),
         }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {"model": n, "risk": r.value, "stderr": r.stderr} for n, r in self.risks.risk.items()
+        ]
 
 
 def problem_of(
@@ -114,22 +102,12 @@ def problem_of(
 
     Parameters
     ----------
-    p : int, optional
-        Features; needed if no array gives their number.
-    sigma : float
-        Standard deviation of the noise, >= 0.
-    spectrum : array_like, optional
-        Eigenvalues of the covariance, shape (p,); 1 by default.
-    signal : array_like, optional
-        Coefficients, not multiplied by sqrt(p), shape (p,); 1 / sqrt(p) by default.
-    covariance : array_like, optional
-        In the place of `spectrum`: the matrix, shape (p, p).
-    eigenvectors : {"features", "random"}
-        Where the eigenvectors of `spectrum` lie: along the features, or anywhere.
-
-    Returns
-    -------
-    LinearGaussianProblem
+    p : features; needed if no array gives their number
+    sigma : standard deviation of the noise, >= 0
+    spectrum : (p,) eigenvalues of the covariance; 1 by default
+    signal : (p,) coefficients, not multiplied by sqrt(p); 1 / sqrt(p) by default
+    covariance : in the place of `spectrum`: the (p, p) matrix
+    eigenvectors : where those of `spectrum` lie: along the features, or anywhere
 
     Raises
     ------
@@ -156,12 +134,9 @@ def problem_of(
     if covariance is not None:
         return LinearGaussianProblem.dense(covariance, beta, sigma)
     values = np.ones(size) if spectrum is None else spectrum
-    build = (
-        LinearGaussianProblem.spectral
-        if eigenvectors == "random"
-        else LinearGaussianProblem.diagonal
-    )
-    return build(values, beta, sigma)
+    if eigenvectors == "random":
+        return LinearGaussianProblem.spectral(values, beta, sigma)
+    return LinearGaussianProblem.diagonal(values, beta, sigma)
 
 
 def lgp(
@@ -176,42 +151,20 @@ def lgp(
     problem: LinearGaussianProblem | None = None,
     method: Method | str = Method.MAGNITUDE,
     finite_n: bool = False,
-    draws: int = 64,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Prediction:
     """Predict the dense, pruned and retrained risk of a linear Gaussian problem.
 
     Parameters
     ----------
-    n : int
-        Samples.
-    p : int, optional
-        Features; needed if no array gives their number.
-    s : int, optional
-        Features kept, 1 <= s <= p; all by default.
-    sigma : float
-        Standard deviation of the noise, >= 0.
-    spectrum, signal, covariance : array_like, optional
-        As in `problem_of`.
-    problem : LinearGaussianProblem, optional
-        In the place of `p`, `sigma` and the arrays.
-    method : Method or str
-        After which pruning to retrain: "magnitude", "hessian" or "oracle".
-    finite_n : bool
-        Whether to use exact expectations at this n where they are known.
-    draws : int
-        For what has no closed form: correlated features, retraining on the same data.
-    seed : int
-        Of those draws.
-
-    Returns
-    -------
-    Prediction
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    n : samples
+    s : features kept, 1 <= s <= p; all by default
+    p, sigma, spectrum, signal, covariance : as in `problem_of`
+    problem : in their place
+    method : after which pruning to retrain: "magnitude", "hessian" or "oracle"
+    finite_n : whether to use exact expectations at this n where they are known
+    draws : for what has no closed form: correlated features, retraining on the same data
     """
     if problem is None:
         problem = problem_of(p, sigma, spectrum=spectrum, signal=signal, covariance=covariance)
@@ -228,128 +181,9 @@ def lgp(
     )
     found = predict_risks(problem, n, kept, wanted, rng=rng(seed, "predict", "lgp"))
     # one name whatever the method, which the settings tell
-    renamed = {after(name, chosen): name for name in (RETRAINED, SAME_DATA)}
+    renamed = {m.after(chosen): m.value for m in (Model.RETRAINED, Model.RETRAINED_SAME)}
     risks = Risks(found.law, {renamed.get(k, k): v for k, v in found.risk.items()})
     return Prediction(risks, kept, chosen, finite_n, tuple(_notes(risks, kept)))
-
-
-def simulate(
-    problem: LinearGaussianProblem,
-    n: int,
-    s: int,
-    replicas: int,
-    *,
-    widths: Sequence[int] | None = None,
-    retrain_by: Sequence[Method] = (Method.MAGNITUDE,),
-    seed: int = 0,
-    workers: int = 1,
-    advance: Callable[[], object] = lambda: None,
-) -> list[dict[str, Simulated]]:
-    """Train, prune and retrain on simulated data.
-
-    Parameters
-    ----------
-    problem : LinearGaussianProblem
-        Of known features.
-    n, s : int
-        Samples; features kept.
-    replicas : int
-        Independent data sets, at least 2.
-    widths : sequence of int, optional
-        Use the first k features, for each of these k; all by default.
-    retrain_by : sequence of Method
-        After which to retrain.
-    seed : int
-        The numbers do not depend on `workers`.
-    workers : int
-        Threads, at least 1.
-    advance : callable
-        Called after each replica.
-
-    Returns
-    -------
-    list of dict of str to Simulated
-        One dictionary a width; names as in `numerics.asymptotics.simulate`.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-    """
-    if replicas < 2:
-        raise InputError.parameter(
-            "replicas", "predict.simulate", "at least 2", replicas, "One has no standard error."
-        )
-    if workers < 1:
-        raise InputError.parameter("workers", "predict.simulate", "at least 1", workers)
-
-    def one(replica: int) -> list[dict[str, float]]:
-        rows = simulate_replica(
-            problem, n, s, seed=seed, replica=replica, widths=widths, retrain_by=retrain_by
-        )
-        advance()
-        return rows
-
-    # linear algebra runs outside Python's lock; one thread each, or they fight for the cores
-    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(one, range(replicas)))
-    return [summarise([rows[place] for rows in found]) for place in range(len(found[0]))]
-
-
-def simulate_curve(
-    variable: Variable,
-    problem: LinearGaussianProblem,
-    n: int,
-    s: int,
-    points: Sequence[float],
-    replicas: int,
-    *,
-    advance: Callable[[], object] = lambda: None,
-    **options: Any,
-) -> dict[str, Any]:
-    """Simulate every point of a curve.
-
-    Parameters
-    ----------
-    variable : Variable
-    problem, n, s
-        As in `simulate`.
-    points : sequence of float
-        Of the curve.
-    replicas : int
-        At each point.
-    advance : callable
-        Called `len(points)` times a replica.
-    **options
-        `retrain_by`, `seed` and `workers`, as in `simulate`.
-
-    Returns
-    -------
-    dict
-        "replicas", "points", and by name "mean" and "standard_error", a list a point.
-    """
-    if variable == Variable.WIDTH:
-
-        def one_replica() -> None:
-            for _ in points:
-                advance()
-
-        widths = [int(k) for k in points]
-        found = simulate(problem, n, s, replicas, widths=widths, advance=one_replica, **options)
-    else:
-        found = []
-        for x in points:
-            at = problem.with_sigma(x) if variable == Variable.SIGMA else problem
-            samples = int(x) if variable == Variable.SAMPLES else n
-            kept = int(x) if variable == Variable.SPARSITY else s
-            found += simulate(at, samples, kept, replicas, advance=advance, **options)
-    names = list(found[0])
-    return {
-        "replicas": replicas,
-        "points": [float(x) for x in points],
-        "mean": {name: [_plain(at[name].mean) for at in found] for name in names},
-        "standard_error": {name: [_plain(at[name].stderr) for at in found] for name in names},
-    }
 
 
 def _notes(risks: Risks, s: int) -> list[str]:
@@ -360,7 +194,8 @@ def _notes(risks: Risks, s: int) -> list[str]:
         notes.append(f"n = {law.n} is the number of features of positive variance: {what}.")
     if law.rank < problem.p:
         notes.append(f"{problem.p - law.rank} directions have no variance and do not count.")
-    retrained, same = risks.risk.get(RETRAINED), risks.risk.get(SAME_DATA)
+    retrained = risks.risk.get(Model.RETRAINED)
+    same = risks.risk.get(Model.RETRAINED_SAME)
     if retrained is not None:
         text = "retrained: on fresh data of the same size (definition 5 of the 2020 paper)"
         if same is not None and math.isfinite(retrained.value):
@@ -376,7 +211,3 @@ def _notes(risks: Risks, s: int) -> list[str]:
         exact = f"{law.exact_risk:.6g}" if math.isfinite(law.exact_risk) else "infinite"
         notes.append(f"dense: the expectation at this very n is {exact}; see finite_n.")
     return notes
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -12,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import InputError
-from prunable.predict.linear.finite import at_finite_n, exact_dense_risk
-from prunable.predict.linear.problem import Covariance, LinearGaussianProblem
-from prunable.predict.linear.solution import Regime, Spectrum, solve
+from prunable.predict.linear.problem import Covariance, LinearGaussianProblem, check_samples
+from prunable.predict.linear.solution import (
+    Regime,
+    Spectrum,
+    at_finite_n,
+    exact_dense_risk,
+    ratio,
+    solve,
+)
 
 FloatArray = NDArray[np.float64]
-
-__all__ = ["Law", "Regime", "check_samples", "predict_law"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,26 +33,14 @@ class Law:
 
     Attributes
     ----------
-    problem : LinearGaussianProblem
-    n : int
-        Samples.
-    regime : Regime
-        By the number of features of positive variance, `rank`.
-    rank : int
-    xi : float
-        Fixed point; infinite unless overparameterized.
-    gamma : float
-        Dense risk in the limit of the 2020 paper, including sigma^2.
-    residual : float
-        Relative error of the fixed point's equation.
-    means, variances : ndarray
-        Of the coefficients in the eigenbasis, shape (p,); variances are infinite at
-        interpolation with noise.
-    risk : float
-        Population risk of the dense solution, including sigma^2.
-    exact_risk : float or None
-        Its expectation at this very n, where it is known: underparameterized, and for equal
-        eigenvalues.
+    n, rank : samples; features of positive variance, which decide the regime
+    xi, residual : fixed point, infinite unless overparameterized; relative error of its equation
+    gamma : dense risk in the limit of the 2020 paper, including sigma^2
+    means, variances : of the coefficients in the eigenbasis, shape (p,); variances are infinite
+        at interpolation with noise
+    risk : population risk of the dense solution, including sigma^2
+    exact_risk : its expectation at this very n, where it is known: underparameterized, and for
+        equal eigenvalues
     """
 
     problem: LinearGaussianProblem
@@ -69,38 +61,25 @@ class Law:
         return math.isfinite(self.risk)
 
     def feature_moments(self) -> tuple[FloatArray, FloatArray]:
-        """Means and variances of the coefficients of the features, each of shape (p,).
-
-        Raises
-        ------
-        InputError
-            If only the spectrum is known.
-        """
-        means = self.problem.to_features(self.means)
-        if self.problem.kind == Covariance.DIAGONAL:
-            return means, self.variances
-        return means, np.asarray(self.problem.eigenvectors**2 @ self.variances)
+        """Means and variances of the coefficients of known features, each of shape (p,)."""
+        return self.problem.to_features(self.means), self._of_features(self.variances)
 
     def selection_moments(self) -> tuple[FloatArray, FloatArray]:
         """Means and variances that decide which features are kept, each of shape (p,).
 
         Those of the coefficients or, where their variances are infinite, the shape in which
         they grow: N(0, Sigma^+).
-
-        Raises
-        ------
-        InputError
-            If only the spectrum is known.
         """
         if self.finite:
             return self.feature_moments()
         values = self.problem.eigenvalues
-        with np.errstate(divide="ignore"):
-            inverse = np.where(values > 0, 1 / values, 0.0)
-        zeros = np.zeros(self.problem.p)
+        inverse = ratio(1.0 * (values > 0), values)
+        return np.zeros(self.problem.p), self._of_features(inverse)
+
+    def _of_features(self, variances: FloatArray) -> FloatArray:
         if self.problem.kind == Covariance.DIAGONAL:
-            return zeros, inverse
-        return zeros, np.asarray(self.problem.eigenvectors**2 @ inverse)
+            return variances
+        return np.asarray(self.problem.eigenvectors**2 @ variances)
 
     def sample_selection(self, rng: np.random.Generator, size: int) -> FloatArray:
         """Draw what decides which features are kept, shape (size, p); see `selection_moments`."""
@@ -112,24 +91,9 @@ class Law:
         return self.problem.to_features(rng.standard_normal((size, self.problem.p)) * scale)
 
     def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
-        """Draw solutions.
+        """Draw solutions of finite variance, shape (size, p).
 
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-        size : int
-            Number of draws.
-
-        Returns
-        -------
-        ndarray
-            Coefficients of the features, or of the eigenvectors if only the spectrum is
-            known, shape (size, p).
-
-        Raises
-        ------
-        InputError
-            If the variances are infinite, or `size` is negative.
+        Coefficients of the features, or of the eigenvectors if only the spectrum is known.
         """
         if not self.finite:
             raise InputError(
@@ -147,25 +111,10 @@ class Law:
 
 
 def predict_law(problem: LinearGaussianProblem, n: int, *, finite_n: bool = False) -> Law:
-    """Predict the law of the least-squares solution from n samples.
+    """Predict the law of the least-squares solution from n >= 1 samples.
 
-    Parameters
-    ----------
-    problem : LinearGaussianProblem
-    n : int
-        Samples, at least 1.
-    finite_n : bool
-        Whether to put the exact expectations at this n in the place of their limits, where
-        they are known.
-
-    Returns
-    -------
-    Law
-
-    Raises
-    ------
-    InputError
-        If `n` is not a positive integer.
+    With `finite_n` the exact expectations at this n take the place of their limits, where they
+    are known.
     """
     n = check_samples(n, "predict_law")
     values = problem.eigenvalues
@@ -186,16 +135,3 @@ def predict_law(problem: LinearGaussianProblem, n: int, *, finite_n: bool = Fals
         float(found.gamma[0]),
         None if math.isnan(exact) else exact,
     )
-
-
-def check_samples(n: int, where: str) -> int:
-    """Return `n` if it is a positive integer.
-
-    Raises
-    ------
-    InputError
-        If it is not.
-    """
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise InputError.parameter("n", where, "a positive integer", n, "Give a sample size.")
-    return int(n)

@@ -14,14 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from prunable.predict.linear.fixed_point import weighted_sum
 from prunable.predict.linear.roots import Bracket, find_roots
+from prunable.predict.linear.solution import SAMPLE, SAMPLED_FROM, weighted_sum
 
 FloatArray = NDArray[np.float64]
 
-# Of many coefficients a part finds the neighbourhood of the threshold.
-SAMPLED_FROM = 40_000
-SAMPLE = 4_000
 # Beyond so many standard deviations the normal density is 0 as a double.
 FAR = 40.0
 # Magnitudes that differ by less, relatively, are tied.
@@ -36,34 +33,20 @@ SMALLEST = 1e-290
 class Threshold:
     """Thresholds on magnitudes that keep exact expected numbers.
 
-    Attributes
-    ----------
-    value : ndarray
-        Shape (m,).
-    levels : tuple of (ndarray, ndarray)
-        Thresholds and their shares, each of shape (m,); two if equal magnitudes lie at
-        `value`, of which only a share is kept.
+    `levels` are thresholds and their shares, each of shape (m,) as `value` is; two if equal
+    magnitudes lie at `value`, of which only a share is kept.
     """
 
     value: FloatArray
     levels: tuple[tuple[FloatArray, FloatArray], ...]
-
-    @classmethod
-    def at(cls, value: float) -> Threshold:
-        """One given threshold."""
-        return cls(np.array([value]), ((np.array([value]), np.ones(1)),))
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """Independent Gaussian coefficients X_i ~ N(means_i, variances_i).
 
-    Attributes
-    ----------
-    means, variances : ndarray
-        Shape (m, a); variances finite and non-negative.
-    weights : ndarray or None
-        How often each counts, shape (m, a); None for once.
+    All of shape (m, a), variances finite and non-negative; weights say how often each counts,
+    None for once.
     """
 
     means: FloatArray
@@ -124,23 +107,14 @@ class Mixture:
         return np.asarray(targets**2 * (1 - kept) + tails)
 
     def threshold(self, kept: FloatArray) -> Threshold:
-        """Find the thresholds that keep given numbers of coefficients.
+        """Find the thresholds that keep expected numbers, shape (m,), in (0, `total`].
 
-        Parameters
-        ----------
-        kept : ndarray
-            Expected numbers, with weights; positive, at most `total`, shape (m,).
-
-        Returns
-        -------
-        Threshold
-            Equation (15) of the 2020 paper, for the mixture instead of its limit; ties are
-            shared equally.
+        Equation (15) of the 2020 paper, for the mixture instead of its limit; ties are shared
+        equally.
         """
         whole = kept >= self.total * (1 - 1e-12)
 
         def excess(log_t: FloatArray) -> FloatArray:
-            """Relative, by which too many are kept."""
             return self.count(self.exceedance(np.exp(log_t))) / kept - 1
 
         guess, step = self._guess(kept)

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from prunable.errors import InputError
-from prunable.predict.linear.curve import Wanted
+from prunable.predict.linear.curves import Wanted
+from prunable.predict.linear.names import Method
 from prunable.predict.linear.problem import LinearGaussianProblem
-from prunable.predict.linear.pruning_risk import Method
+
+PresetName = Literal["fig3a", "fig3b", "fig7a", "fig7b"]
+
+PRESETS: dict[str, str] = {
+    "fig3a": "spiked latent weights, identity covariance",
+    "fig3b": "identical latent weights, spiked covariance",
+    "fig7a": "spiked latent weights, identity covariance, with retraining",
+    "fig7b": "identical latent weights, spiked covariance, with retraining",
+}
 
 # The paper gives s / p and n / p; spike and p are our choice, see docs/predict.md.
 SPIKE = 25.0
-P, N, S = 1000, 300, 100
+P = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Preset:
-    """One panel of a figure.
-
-    Attributes
-    ----------
-    name, title : str
-    problem : LinearGaussianProblem
-    n, s : int
-    wanted : Wanted
-        The curves of the panel.
-    """
+    """One panel of a figure; `wanted` are its curves."""
 
     name: str
     title: str
@@ -38,25 +39,9 @@ class Preset:
 
 
 def preset(name: str, *, p: int = P, sigma: float = 0.0) -> Preset:
-    """Build a panel by its name.
+    """Build a panel of `PRESETS` with n = 0.3 p and s = 0.1 p, p a multiple of 10.
 
-    Parameters
-    ----------
-    name : str
-        "fig3a" or "fig7a", spiked latent weights; "fig3b" or "fig7b", a spiked covariance.
-    p : int
-        Features, a multiple of 10; n = 0.3 p and s = 0.1 p.
-    sigma : float
-        Standard deviation of the noise, >= 0.
-
-    Returns
-    -------
-    Preset
-
-    Raises
-    ------
-    InputError
-        If there is no such panel, or `p` is no positive multiple of 10.
+    "a" are spiked latent weights, "b" a spiked covariance; fig7 adds retraining.
     """
     if name not in PRESETS:
         raise InputError.parameter("preset", "preset", f"one of {', '.join(PRESETS)}", name)
@@ -69,11 +54,3 @@ def preset(name: str, *, p: int = P, sigma: float = 0.0) -> Preset:
     problem = LinearGaussianProblem.diagonal(covariance, weights / np.sqrt(p), sigma)
     retrained = (Method.MAGNITUDE, Method.HESSIAN) if name.startswith("fig7") else ()
     return Preset(name, PRESETS[name], problem, n, s, Wanted(retrain_by=retrained))
-
-
-PRESETS = {
-    "fig3a": "spiked latent weights, identity covariance",
-    "fig3b": "identical latent weights, spiked covariance",
-    "fig7a": "spiked latent weights, identity covariance, with retraining",
-    "fig7b": "identical latent weights, spiked covariance, with retraining",
-}

@@ -15,6 +15,8 @@ from prunable.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
+Factor = tuple[FloatArray, bool]
+
 
 class Covariance(StrEnum):
     """What is known of the covariance: its diagonal, all of it, or only its spectrum."""
@@ -28,18 +30,16 @@ class Covariance(StrEnum):
 class LinearGaussianProblem:
     """One least-squares problem; build it by `diagonal`, `dense` or `spectral`.
 
-    Coefficients are those of the model itself, not multiplied by sqrt(p). Definition 1 of the
-    2020 paper.
+    Definition 1 of the 2020 paper. The three builders raise `InputError` if an array has
+    another shape, is not finite, or is no covariance.
 
     Attributes
     ----------
-    covariance : ndarray
-        Variances, shape (p,), or the matrix, shape (p, p); eigenvalues if only they are known.
-    coefficients : ndarray
-        Shape (p,); of the features, or of the eigenvectors if only the spectrum is known.
-    sigma : float
-        Standard deviation of the noise.
-    kind : Covariance
+    covariance : variances, shape (p,), or the matrix, shape (p, p); eigenvalues if only they
+        are known
+    coefficients : (p,) array of the model itself, not multiplied by sqrt(p); of the features,
+        or of the eigenvectors if only the spectrum is known
+    sigma : standard deviation of the noise, >= 0
     """
 
     covariance: FloatArray
@@ -51,26 +51,7 @@ class LinearGaussianProblem:
     def diagonal(
         cls, variances: ArrayLike, coefficients: ArrayLike, sigma: float
     ) -> LinearGaussianProblem:
-        """Take uncorrelated features.
-
-        Parameters
-        ----------
-        variances : array_like
-            Of the features, each >= 0, shape (p,); one number stands for all.
-        coefficients : array_like
-            Shape (p,).
-        sigma : float
-            Standard deviation of the noise, >= 0.
-
-        Returns
-        -------
-        LinearGaussianProblem
-
-        Raises
-        ------
-        InputError
-            If an argument is out of range, not finite, or of another shape.
-        """
+        """Take uncorrelated features; one variance stands for all."""
         return cls._of_vectors(variances, coefficients, sigma, Covariance.DIAGONAL, "variances")
 
     @classmethod
@@ -81,24 +62,6 @@ class LinearGaussianProblem:
 
         No matrix is formed. What depends on the single features, such as pruning, is predicted
         for eigenvectors that lie uniformly at random.
-
-        Parameters
-        ----------
-        eigenvalues : array_like
-            Of the covariance, each >= 0, shape (p,).
-        coefficients_in_eigenbasis : array_like
-            Of the eigenvectors, in the order of `eigenvalues`, shape (p,).
-        sigma : float
-            Standard deviation of the noise, >= 0.
-
-        Returns
-        -------
-        LinearGaussianProblem
-
-        Raises
-        ------
-        InputError
-            If an argument is out of range, not finite, or of another shape.
         """
         return cls._of_vectors(
             eigenvalues, coefficients_in_eigenbasis, sigma, Covariance.SPECTRAL, "eigenvalues"
@@ -108,26 +71,7 @@ class LinearGaussianProblem:
     def dense(
         cls, covariance: ArrayLike, coefficients: ArrayLike, sigma: float
     ) -> LinearGaussianProblem:
-        """Take correlated features.
-
-        Parameters
-        ----------
-        covariance : array_like
-            E[x x^T], symmetric and positive semidefinite, shape (p, p).
-        coefficients : array_like
-            Shape (p,).
-        sigma : float
-            Standard deviation of the noise, >= 0.
-
-        Returns
-        -------
-        LinearGaussianProblem
-
-        Raises
-        ------
-        InputError
-            If an argument is out of range, not finite, or of another shape.
-        """
+        """Take correlated features: a symmetric, positive semidefinite (p, p) matrix E[x x^T]."""
         where = "LinearGaussianProblem.dense"
         beta = _vector(coefficients, "coefficients", where)
         matrix = _finite(covariance, "covariance", where)
@@ -140,11 +84,12 @@ class LinearGaussianProblem:
             raise InputError.parameter(
                 "covariance", where, "symmetric", "a matrix that is not", "Give (S + S.T) / 2."
             )
-        if float(matrix.diagonal().min()) < 0:
+        smallest = float(matrix.diagonal().min())
+        if smallest < 0:
             raise InputError.parameter(
-                "covariance", where, "non-negative on its diagonal", float(matrix.diagonal().min())
+                "covariance", where, "non-negative on its diagonal", smallest
             )
-        return cls((matrix + matrix.T) / 2, beta, _sigma(sigma, where), Covariance.DENSE)
+        return cls((matrix + matrix.T) / 2, beta, check_sigma(sigma, where), Covariance.DENSE)
 
     @classmethod
     def _of_vectors(
@@ -166,7 +111,7 @@ class LinearGaussianProblem:
             )
         if float(values.min()) < 0:
             raise InputError.parameter(name, where, "non-negative", float(values.min()))
-        return cls(values, beta, _sigma(sigma, where), kind)
+        return cls(values, beta, check_sigma(sigma, where), kind)
 
     @property
     def p(self) -> int:
@@ -181,6 +126,11 @@ class LinearGaussianProblem:
         if self.kind == Covariance.SPECTRAL:
             return np.full(self.p, float(self.covariance.mean()))
         return self.covariance
+
+    @property
+    def saliencies(self) -> FloatArray:
+        """What oracle pruning goes by, Sigma_ii beta_i^2: equation (4) of the 2020 paper."""
+        return self.variances * self.coefficients**2
 
     @cached_property
     def _decomposition(self) -> tuple[FloatArray, FloatArray]:
@@ -203,29 +153,12 @@ class LinearGaussianProblem:
         """Eigenvalues of the covariance, shape (p,), in the order of `eigen_coefficients`."""
         return self._decomposition[0] if self.kind == Covariance.DENSE else self.covariance
 
-    @property
+    @cached_property
     def eigen_coefficients(self) -> FloatArray:
         """Coefficients of the eigenvectors, shape (p,)."""
         if self.kind == Covariance.DENSE:
-            return self._eigen_coefficients
+            return np.asarray(self._decomposition[1].T @ self.coefficients)
         return self.coefficients
-
-    @cached_property
-    def _eigen_coefficients(self) -> FloatArray:
-        return np.asarray(self._decomposition[1].T @ self.coefficients)
-
-    def to_features(self, vectors: FloatArray) -> FloatArray:
-        """Turn coefficients of eigenvectors, shape (..., p), into those of features.
-
-        Raises
-        ------
-        InputError
-            If only the spectrum is known.
-        """
-        self._require_features("to_features")
-        if self.kind == Covariance.DIAGONAL:
-            return vectors
-        return np.asarray(vectors @ self._decomposition[1].T)
 
     @property
     def eigenvectors(self) -> FloatArray:
@@ -234,24 +167,29 @@ class LinearGaussianProblem:
             raise InputError("only a dense problem holds eigenvectors; the others need none.")
         return self._decomposition[1]
 
+    def to_features(self, vectors: FloatArray) -> FloatArray:
+        """Turn coefficients of eigenvectors, shape (..., p), into those of features.
+
+        Raises `InputError` if only the spectrum is known.
+        """
+        self._require_features("to_features")
+        if self.kind == Covariance.DIAGONAL:
+            return vectors
+        return np.asarray(vectors @ self._decomposition[1].T)
+
+    def times(self, vector: FloatArray) -> FloatArray:
+        """Multiply a vector, shape (p,), by the covariance of known features."""
+        if self.kind == Covariance.DIAGONAL:
+            return self.covariance * vector
+        return np.asarray(self.covariance @ vector)
+
     @cached_property
     def signal(self) -> float:
         """Variance of x beta, the risk that a perfect model removes."""
         return self._energy(self.coefficients)
 
     def risk_of(self, coefficients: ArrayLike) -> FloatArray:
-        """Population risk of given models, including the noise sigma^2.
-
-        Parameters
-        ----------
-        coefficients : array_like
-            Shape (..., p), in the basis of `self.coefficients`.
-
-        Returns
-        -------
-        ndarray
-            Shape (...).
-        """
+        """Population risk of models, shape (..., p) to (...), including the noise sigma^2."""
         error = np.asarray(coefficients, dtype=np.float64) - self.coefficients
         if self.kind == Covariance.DENSE:
             excess = ((error @ self.covariance) * error).sum(axis=-1)
@@ -262,84 +200,48 @@ class LinearGaussianProblem:
     def restricted(self, features: ArrayLike) -> LinearGaussianProblem:
         """Use only some of the features; what they cannot express becomes noise.
 
+        Sigma_I, beta_I = Sigma_I^+ (Sigma beta)_I, and
+        sigma_I^2 = sigma^2 + min_b E[(x beta - x_I b)^2]: definitions 2 and 5, and lemma 7, of
+        the 2020 paper.
+
         Parameters
         ----------
-        features : array_like
-            Indices, shape (s,), or a boolean mask, shape (p,).
-
-        Returns
-        -------
-        LinearGaussianProblem
-            Sigma_I, beta_I = Sigma_I^+ (Sigma beta)_I, and
-            sigma_I^2 = sigma^2 + min_b E[(x beta - x_I b)^2].
+        features : different indices, shape (s,), or a boolean mask, shape (p,); not empty
 
         Raises
         ------
         InputError
-            If no feature is left, an index is out of range or repeated, or only the spectrum
-            is known.
-
-        Notes
-        -----
-        Definitions 2 and 5, and lemma 7, of the 2020 paper.
+            If they are neither, or only the spectrum is known.
         """
         self._require_features("restricted")
         chosen = np.arange(self.p)[_indices(features, self.p)]
         if self.kind == Covariance.DIAGONAL:
             left_out = np.ones(self.p, dtype=np.bool_)
             left_out[chosen] = False
+            inner, beta = self.covariance[chosen], self.coefficients[chosen]
             lost = float(self.covariance[left_out] @ self.coefficients[left_out] ** 2)
-            return LinearGaussianProblem(
-                self.covariance[chosen],
-                self.coefficients[chosen],
-                math.sqrt(self.sigma**2 + lost),
-                self.kind,
-            )
-        inner = self.covariance[np.ix_(chosen, chosen)]
-        beta = _solve(inner, self.covariance[chosen] @ self.coefficients)
-        error = self.coefficients.copy()
-        error[chosen] -= beta
-        return LinearGaussianProblem(
-            inner, beta, math.sqrt(self.sigma**2 + max(self._energy(error), 0.0)), self.kind
-        )
+        else:
+            inner = self.covariance[np.ix_(chosen, chosen)]
+            beta = _solve(inner, self.covariance[chosen] @ self.coefficients)
+            error = self.coefficients.copy()
+            error[chosen] -= beta
+            lost = max(self._energy(error), 0.0)
+        return LinearGaussianProblem(inner, beta, math.sqrt(self.sigma**2 + lost), self.kind)
+
+    def first(self, k: int) -> LinearGaussianProblem:
+        """Use only the first k features."""
+        return self if k == self.p else self.restricted(np.arange(k))
 
     def with_sigma(self, sigma: float) -> LinearGaussianProblem:
-        """Change the noise only; the decomposition of a dense covariance is kept.
-
-        Parameters
-        ----------
-        sigma : float
-            Standard deviation of the noise, >= 0.
-
-        Returns
-        -------
-        LinearGaussianProblem
-
-        Raises
-        ------
-        InputError
-            If `sigma` is out of range.
-        """
-        sigma = _sigma(sigma, "LinearGaussianProblem.with_sigma")
+        """Change the noise only; the decomposition of a dense covariance is kept."""
+        sigma = check_sigma(sigma, "LinearGaussianProblem.with_sigma")
         changed = LinearGaussianProblem(self.covariance, self.coefficients, sigma, self.kind)
         # what is cached does not depend on the noise
         changed.__dict__.update({**self.__dict__, "sigma": sigma})
         return changed
 
     def rotated(self, rng: np.random.Generator) -> LinearGaussianProblem:
-        """Give a problem of which only the spectrum is known eigenvectors, uniformly at random.
-
-        Forms matrices of shape (p, p).
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-
-        Returns
-        -------
-        LinearGaussianProblem
-            With a dense covariance.
-        """
+        """Give a known spectrum eigenvectors, uniformly at random: a dense problem."""
         Q, R = np.linalg.qr(rng.standard_normal((self.p, self.p)))
         Q *= np.sign(R.diagonal())
         return LinearGaussianProblem.dense(
@@ -359,7 +261,7 @@ class LinearGaussianProblem:
             )
 
 
-def sound_cholesky(matrix: FloatArray) -> tuple[FloatArray, bool] | None:
+def sound_cholesky(matrix: FloatArray) -> Factor | None:
     """Factor a symmetric matrix for `cho_solve`; None if it is not safely positive definite."""
     try:
         factor = scipy.linalg.cho_factor(matrix, check_finite=False)
@@ -367,6 +269,44 @@ def sound_cholesky(matrix: FloatArray) -> tuple[FloatArray, bool] | None:
         return None
     pivots = np.abs(factor[0].diagonal())
     return factor if float(pivots.min()) >= 1e-7 * float(pivots.max()) else None
+
+
+def check_kept(s: int, p: int, where: str) -> int:
+    """Return the number of features kept if it is an integer in [1, p]."""
+    if isinstance(s, bool) or not isinstance(s, int | np.integer) or not 1 <= s <= p:
+        raise InputError.parameter(
+            "s", where, f"an integer in [1, p = {p}]", s, "It counts the features kept."
+        )
+    return int(s)
+
+
+def check_samples(n: int, where: str) -> int:
+    """Return the number of samples if it is a positive integer."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise InputError.parameter("n", where, "a positive integer", n, "Give a sample size.")
+    return int(n)
+
+
+def check_sigma(sigma: float, where: str) -> float:
+    """Return the standard deviation of the noise if it is finite and not negative."""
+    if not 0 <= sigma < math.inf:
+        raise InputError.parameter("sigma", where, "finite and non-negative", sigma)
+    return float(sigma)
+
+
+def check_draws(
+    rng: np.random.Generator | None, draws: int, where: str, why: str
+) -> np.random.Generator:
+    """Return the generator if it is one, and at least two draws are made of it."""
+    if rng is None or draws < 2:
+        raise InputError.parameter(
+            "rng",
+            where,
+            f"a generator, with at least 2 draws, {why}",
+            f"{rng!r} and {draws} draws",
+            "Pass `rng=prunable.numerics.randomness.rng(0)`.",
+        )
+    return rng
 
 
 def _solve(matrix: FloatArray, right: FloatArray) -> FloatArray:
@@ -409,9 +349,3 @@ def _vector(values: ArrayLike, name: str, where: str) -> FloatArray:
     if array.ndim != 1:
         raise InputError.parameter(name, where, "one-dimensional", f"shape {array.shape}")
     return array
-
-
-def _sigma(sigma: float, where: str) -> float:
-    if not 0 <= sigma < math.inf:
-        raise InputError.parameter("sigma", where, "finite and non-negative", sigma)
-    return float(sigma)

@@ -16,15 +16,7 @@ STEPS = 200
 
 @dataclass(frozen=True, eq=False)
 class Bracket:
-    """Ends around each root, the function there, and whether a root lies between.
-
-    Attributes
-    ----------
-    low, high, at_low, at_high : ndarray
-        Shape (m,).
-    found : ndarray of bool
-        Shape (m,).
-    """
+    """Ends around each root, the function there, and whether a root lies between; shape (m,)."""
 
     low: FloatArray
     high: FloatArray
@@ -42,20 +34,8 @@ class Bracket:
     def around(cls, function: Function, guess: FloatArray, step: float, floor: float) -> Bracket:
         """Step away from guesses until a falling function changes its sign.
 
-        Parameters
-        ----------
-        function : callable
-            Acts entry by entry; positive to the left of its root.
-        guess : ndarray
-            Shape (m,).
-        step : float
-            First step; the following triple.
-        floor : float
-            Where the search to the left ends.
-
-        Returns
-        -------
-        Bracket
+        It acts entry by entry on shape (m,) and is positive to the left of its root. Steps
+        triple; the search to the left ends at `floor`.
         """
         low = high = guess
         at_low = at_high = function(guess)
@@ -76,26 +56,11 @@ class Bracket:
 def find_roots(
     function: Function, bracket: Bracket, xtol: float, ftol: float = 0.0
 ) -> tuple[FloatArray, FloatArray]:
-    """Find a root in each bracket.
+    """Find a root in each bracket, and the function there; the better end if there is none.
 
-    Parameters
-    ----------
-    function : callable
-        Acts entry by entry on arrays of shape (m,).
-    bracket : Bracket
-    xtol, ftol : float
-        Absolute accuracy of the argument, or of the function: the first that is met ends the
-        search.
-
-    Returns
-    -------
-    roots, values : ndarray
-        And the function there; the better end where nothing was found. Shape (m,).
-
-    Notes
-    -----
-    Chandrupatla (1997): inverse quadratic steps where the last three points allow them, else
-    halving.
+    Absolute accuracy `xtol` of the argument or `ftol` of the function, whichever is met first,
+    ends the search. Chandrupatla (1997): inverse quadratic steps where the last three points
+    allow them, else halving.
     """
     a, b, fa, fb = bracket.low, bracket.high, bracket.at_low, bracket.at_high
     c, fc = a, fa

@@ -28,12 +28,15 @@ class Task:
         One, or several of equal `batch_key`.
     store : Store
         A folder that every worker sees under the same path.
+    device : str
+        Where they are computed, as the worker names it.
     threads : int
         Of torch and of NumPy's and SciPy's linear algebra, for the computation.
     """
 
     specs: tuple[Spec, ...]
     store: Store
+    device: str = "cpu"
     threads: int = 1
 
 
@@ -54,6 +57,9 @@ class Pool(Protocol):
 class Backend(Protocol):
     """A place to compute."""
 
+    def devices(self, name: str) -> tuple[str, ...]:
+        """Devices that runs are spread over; see `prunable.runs.devices.devices_of`."""
+
     def open(self) -> AbstractContextManager[Pool]:
         """Start the workers; leaving the context stops them, whatever they do."""
 
@@ -67,7 +73,7 @@ def compute(task: Task) -> list[Result]:
     torch.set_num_threads(task.threads)
     try:
         with threadpool_limits(task.threads):  # torch's setting does not reach NumPy's
-            return execute_batch(task.specs, task.store)
+            return execute_batch(task.specs, task.store, device=task.device)
     except PrunableError as error:
         reason = str(error)
     except Exception as error:  # one broken run shall not end a sweep of hundreds

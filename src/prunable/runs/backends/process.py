@@ -17,6 +17,7 @@ import torch
 
 from prunable.errors import InputError
 from prunable.runs.backends.base import DIED, Result, Task, compute, failed
+from prunable.runs.devices import devices_of
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,6 @@ class ProcessBackend:
         Processes, >= 1. The numbers do not depend on it.
     retries : int
         How often a task whose worker may have died is tried again.
-
-    Raises
-    ------
-    InputError
-        If a value is out of range.
     """
 
     workers: int = os.cpu_count() or 1
@@ -45,6 +41,10 @@ class ProcessBackend:
                 raise InputError.parameter(
                     name, "ProcessBackend", f"at least {least}", getattr(self, name)
                 )
+
+    def devices(self, name: str) -> tuple[str, ...]:
+        """Those of this machine."""
+        return devices_of(name)
 
     @contextmanager
     def open(self) -> Iterator[_Processes]:

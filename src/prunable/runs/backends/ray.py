@@ -25,14 +25,9 @@ class RayBackend:
     workers : int, optional
         Tasks at once; None for as many as the cluster has processors.
     gpus : float
-        Share of a GPU that each task reserves.
+        Share of a GPU that each task reserves, and computes on.
     retries : int
         How often Ray tries a task again whose worker or node died.
-
-    Raises
-    ------
-    InputError
-        If Ray is not installed, or a value is out of range.
     """
 
     address: str | None = None
@@ -48,6 +43,16 @@ class RayBackend:
         if self.retries < 0:
             raise InputError.parameter("retries", "RayBackend", "not negative", self.retries)
         _ray()
+
+    def devices(self, name: str) -> tuple[str, ...]:
+        """The one that Ray shows a task: a GPU where one is reserved, else the processor."""
+        if self.gpus and name == "cpu":
+            raise InputError("`--gpus` reserves GPUs, and `--device` is cpu. Leave one out.")
+        if name not in ("auto", "cpu", "cuda"):
+            raise InputError(f"Ray chooses among GPUs itself: `--device` cannot be {name}.")
+        if name == "cuda" and not self.gpus:
+            raise InputError("`--device cuda` needs `--gpus`, the share of a GPU for each task.")
+        return ("cuda:0",) if self.gpus else ("cpu",)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[_RayPool]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prunable.runs.backends.base import Result, Task, compute
+from prunable.runs.devices import devices_of
 
 
 class _Serial:
@@ -25,6 +26,10 @@ class _Serial:
 
 class SerialBackend:
     """Compute in this process; the easiest to debug."""
+
+    def devices(self, name: str) -> tuple[str, ...]:
+        """Those of this machine."""
+        return devices_of(name)
 
     @contextmanager
     def open(self) -> Iterator[_Serial]:

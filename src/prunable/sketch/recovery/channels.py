@@ -23,7 +23,7 @@ from prunable.errors import InputError
 from prunable.sketch.recovery.core import modular_core
 from prunable.sketch.recovery.ensembles import Ensemble
 from prunable.sketch.recovery.entries import Decoded, Ending, Entries, IntArray, Triples, Values
-from prunable.sketch.recovery.sketching import buckets, check_shapes, check_sketch, sketch
+from prunable.sketch.recovery.sketching import buckets, check_sketch, sketch
 
 WORD = np.uint64
 Words = NDArray[np.uint64]
@@ -122,7 +122,6 @@ def decode_tagged(
     if max_rounds < 1:
         raise InputError.parameter("max_rounds", "decode_tagged", ">= 1", max_rounds)
     shape = (left.n, right.n)
-    check_shapes(shape, left, right, "decode_tagged")
     layout = TagLayout.of(shape)
     values = measured.values.ravel().copy()
     tags = measured.tags.ravel() & layout.mask

@@ -50,18 +50,10 @@ def candidates(
 
 
 def modular_core(values: Values, tags: Values, left: Ensemble, right: Ensemble) -> Core | None:
-    """Solve the core of a tagged sketch modulo powers of 2, exactly.
+    """Solve the core of a tagged sketch, of two residuals (m1 * m2,), modulo powers of 2, exactly.
 
-    Parameters
-    ----------
-    values, tags : (m1 * m2,) arrays of unsigned types
-        Residuals of the two sketches.
-
-    Returns
-    -------
-    tuple of ndarray, or None
-        Rows, columns, values and tags of the entries; None if the core is too large, has no
-        solution, or more than one that elimination by odd pivots could tell apart.
+    Rows, columns, values and tags of the entries; None if the core is too large, has no solution,
+    or more than one that elimination by odd pivots could tell apart.
     """
     alive = (values != 0) | (tags != 0)
     system = _system(alive, left, right)
@@ -104,16 +96,8 @@ def real_core(
 ) -> tuple[IntArray, IntArray, FloatArray, bool] | None:
     """Solve the core of a sketch of real numbers by least squares, or by l1.
 
-    Parameters
-    ----------
-    residual, tolerance : (m1 * m2,) arrays
-        What is left of the sketch, and up to which size it counts as 0.
-
-    Returns
-    -------
-    tuple of ndarray, or None
-        Rows, columns and values, and whether they are the only ones possible; None if the core
-        is too large or has no solution.
+    `residual`, (m1 * m2,), counts as 0 up to `tolerance`. Rows, columns and values, and whether
+    they are the only ones possible; None if the core is too large or has no solution.
     """
     alive = np.abs(residual) > tolerance
     system = _system(alive, left, right)
@@ -123,10 +107,10 @@ def real_core(
     wanted = residual[used]
     solution, _, rank, _ = linalg.lstsq(matrix, wanted)
     if rank < matrix.shape[1]:
-        programme = smallest_l1(sparse.csr_array(matrix), wanted)
-        if programme.solution is None:
+        smallest, _, _ = smallest_l1(sparse.csr_array(matrix), wanted)
+        if smallest is None:
             return None
-        solution = programme.solution
+        solution = smallest
     kept = np.abs(solution) > NEGLIGIBLE * np.abs(solution).max(initial=0.0)
     refined = linalg.lstsq(matrix[:, kept], wanted)[0] if kept.any() else solution[kept]
     return rows[kept], cols[kept], refined, bool(rank == matrix.shape[1])

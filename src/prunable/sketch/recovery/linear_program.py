@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,24 +21,16 @@ FloatArray = NDArray[np.float64]
 Method = Literal["highs", "highs-ds", "highs-ipm"]
 
 
-@dataclass(frozen=True, eq=False)
-class Programme:
-    """What HiGHS returned."""
-
-    solution: FloatArray | None  # None if there is none, or HiGHS stopped without one
-    iterations: int
-    capped: bool  # whether the cap of iterations ended it
-
-
 def smallest_l1(
     matrix: sparse.csr_array,
     right: FloatArray,
     method: Method = "highs",
     max_iterations: int = 1_000_000,
-) -> Programme:
+) -> tuple[FloatArray | None, int, bool]:
     """Find the solution of M x = y of smallest l1 norm, as min sum(p + n), M (p - n) = y.
 
-    `method` is HiGHS' own choice, dual simplex, or interior points.
+    `method` is HiGHS' own choice, dual simplex, or interior points. Returns also the iterations,
+    and whether their cap ended it; the solution is None if there is none or HiGHS stopped.
     """
     size = matrix.shape[1]
     both: Any = sparse.hstack([matrix, -matrix])
@@ -48,7 +39,7 @@ def smallest_l1(
     )
     x = found.x
     solution = None if x is None or found.status != 0 else np.asarray(x[:size] - x[size:])
-    return Programme(solution, int(found.nit), found.status == 1)
+    return solution, int(found.nit), found.status == 1
 
 
 def decode_linear_program(
@@ -74,13 +65,12 @@ def decode_linear_program(
     if not size or not measured.any():
         return Decoded(nothing, Ending.RECOVERED, 0.0, 0)
     product = sparse.kron(left.matrix(), right.matrix(), format="csr")
-    found = smallest_l1(product, measured.ravel(), method, max_iterations)
-    if found.solution is None:
-        verdict = Ending.CAPPED if found.capped else Ending.STUCK
-        return Decoded(nothing, verdict, 1.0, found.iterations)
-    matrix = found.solution.reshape(shape)
+    solution, rounds, capped = smallest_l1(product, measured.ravel(), method, max_iterations)
+    if solution is None:
+        return Decoded(nothing, Ending.CAPPED if capped else Ending.STUCK, 1.0, rounds)
+    matrix = solution.reshape(shape)
     rest = float(np.linalg.norm(left.matrix() @ matrix @ right.matrix().T - measured))
     residual = rest / float(np.linalg.norm(measured))
     matrix[np.abs(matrix) <= NEGLIGIBLE * np.abs(matrix).max()] = 0.0
     verdict = Ending.RECOVERED if residual <= FEASIBLE else Ending.STUCK
-    return Decoded(Entries.of(matrix), verdict, residual, found.iterations)
+    return Decoded(Entries.of(matrix), verdict, residual, rounds)

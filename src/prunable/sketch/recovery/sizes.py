@@ -11,6 +11,7 @@ from scipy.special import gammaln
 
 from prunable.errors import InputError
 from prunable.sketch.recovery.channels import TagLayout
+from prunable.sketch.recovery.ensembles import Ensemble, delta_random, identity
 from prunable.sketch.recovery.entries import Entries
 
 # m = factor sqrt(n j) for n x n matrices of j entries a row: docs/sketch/phase.md
@@ -39,6 +40,23 @@ class SketchSize:
         """Entries of Y."""
         return self.m1 * self.m2
 
+    def ensembles(
+        self,
+        shape: tuple[int, int],
+        left: np.random.Generator,
+        right: np.random.Generator | None = None,
+    ) -> tuple[Ensemble, Ensemble]:
+        """Draw A, then B, for matrices of a shape; from one generator, or from two."""
+        sides = (
+            (shape[0], self.m1, self.delta1, left),
+            (shape[1], self.m2, self.delta2, right or left),
+        )
+        a, b = (
+            identity(n) if (m, delta) == (n, 1) else delta_random(n, m, delta, generator)
+            for n, m, delta, generator in sides
+        )
+        return a, b
+
 
 def sketch_size(
     entries: Entries,
@@ -61,9 +79,8 @@ def sketch_size(
         of one row meet the same rows of Y, and only B keeps them apart.
     """
     if not (0 < factor < math.inf and 0 < line_factor < math.inf):
-        raise InputError.parameter(
-            "factor", "sketch_size", "positive, like `line_factor`", (factor, line_factor)
-        )
+        wanted, found = "positive, like `line_factor`", (factor, line_factor)
+        raise InputError.parameter("factor", "sketch_size", wanted, found)
     if delta < 2:
         raise InputError.parameter("delta", "sketch_size", ">= 2", delta)
     p1, p2 = entries.shape

@@ -59,13 +59,9 @@ class SparsityBound:
         Bounds of the fullest row, 3 lambda d2 chi, and column, 3 lambda d1 chi.
     probability : float
         1 - 1/lambda - d1^(-1/3) - d2^(-1/3); at or below 0 the lemma says nothing.
-    loads : tuple of (float, float)
-        Mean loads lambda d2 chi and lambda d1 chi of the rows and columns.
-    needed : tuple of (float, float)
-        Loads from which Lemma E.1 holds: 4 ln(d) / (3 ln(27 / e^2)), about 1.03 ln(d), for d1
-        rows and for d2 columns.
-    holds : bool
-        Whether both loads are large enough and the probability is positive.
+    loads, needed : (float, float)
+        Mean loads lambda d2 chi and lambda d1 chi of the rows and columns, and those from which
+        Lemma E.1 holds: 4 ln(d) / (3 ln(27 / e^2)), about 1.03 ln(d), for d1 rows and d2 columns.
     j_r_binomial, j_c_binomial : int
         Smallest numbers exceeded with probability at most 1 - probability, split evenly, if
         every weight is kept independently with probability chi: exact binomial tails and a
@@ -83,12 +79,10 @@ class SparsityBound:
 
 
 def sparsity_bound(shape: tuple[int, int], chi: float, slack: float) -> SparsityBound:
-    """Bound the fullest row and column of a randomly pruned layer.
+    """Bound the fullest row and column of a randomly pruned layer of d1 rows and d2 columns.
 
     Parameters
     ----------
-    shape : tuple of (int, int)
-        d1 rows and d2 columns, >= 1.
     chi : float
         Probability that a weight is kept, 0 < chi <= 1; (sqrt(d+2) - sqrt(d)) / sqrt(d+2) for
         randomised magnitude pruning of strength d on Gaussian weights (Lemma 4.1).

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from prunable.errors import InputError
-from prunable.predict.features.equivalent import Equivalent, Moments, equivalent_problem
-from prunable.predict.features.feature_moments import (
-    FeatureMoments,
+from prunable.predict.features.moments import (
+    Equivalent,
     FoldedMoments,
+    Moments,
     Shrinkage,
+    equivalent_problem,
     floored,
-    held_out_share,
-    ledoit_wolf_share,
+    shrinkage_share,
     shrunk,
 )
 from prunable.predict.linear.law import Law
+from prunable.predict.linear.problem import LinearGaussianProblem
 
 FloatArray = NDArray[np.float64]
 
@@ -41,31 +43,20 @@ MOST_UNDONE = 4.0
 
 @dataclass(frozen=True, eq=False)
 class FeatureEstimate:
-    """What examples say of features and targets.
+    """What n examples say of features and c targets.
 
     Attributes
     ----------
-    n : int
-        Examples.
-    used : ndarray of int
-        Features that are not zero on all examples; the others are left out.
-    n_features : int
-        All features, p.
-    share : float
-        How far the covariance was drawn to the identity, in [0, 1].
-    second : ndarray, shape (p', p')
-        Shrunk second moments of the used features; of lower rank if these depend on each
-        other linearly.
-    coefficients : ndarray, shape (p', c)
-        Estimated best weights, one column a target.
-    noise : ndarray, shape (c,)
-        Variance of what they leave unexplained.
-    held_out : ndarray, shape (c,)
-        Risk, on held-out folds, of the ridge regression behind the estimate.
-    target : ndarray, shape (c,)
-        E[y^2] as counted; noise and explained part need not add up to it exactly.
-    penalty : ndarray, shape (c,)
-        Ridge penalty chosen, in units of the mean eigenvalue.
+    used : features that are not zero on all examples; the others are left out, p' of p remain
+    n_features : all features, p
+    share : how far the covariance was drawn to the identity, in [0, 1]
+    second : shrunk second moments of the used features, shape (p', p'); of lower rank if these
+        depend on each other linearly
+    coefficients : estimated best weights, one column a target, shape (p', c)
+    noise : variance of what they leave unexplained, shape (c,)
+    held_out : risk, on held-out folds, of the ridge regression behind the estimate, shape (c,)
+    target : E[y^2] as counted, shape (c,); noise and explained part need not add up to it exactly
+    penalty : ridge penalty chosen, in units of the mean eigenvalue, shape (c,)
     """
 
     n: int
@@ -79,9 +70,12 @@ class FeatureEstimate:
     target: FloatArray
     penalty: FloatArray
 
-    def problem(self, target: int = 0) -> Equivalent:
-        """Equivalent problem of the used features and one target."""
-        return equivalent_problem(self.moments(target), null=NULL)
+    @cached_property
+    def problems(self) -> tuple[Equivalent, ...]:
+        """Equivalent problems of the used features, one a target."""
+        return tuple(
+            equivalent_problem(self.moments(target), null=NULL) for target in range(self.noise.size)
+        )
 
     def moments(self, target: int = 0) -> Moments:
         """Moments of the used features and one target, consistent with signal and noise."""
@@ -89,47 +83,46 @@ class FeatureEstimate:
         cross = self.second @ beta
         return Moments(self.second, cross, float(self.noise[target] + beta @ cross))
 
+    def places(self, width: int) -> NDArray[np.intp]:
+        """Which of the used features are among the first `width` of all."""
+        return np.flatnonzero(self.used < width)
+
+    def narrow(self, width: int, target: int = 0) -> LinearGaussianProblem:
+        """Equivalent problem of the used ones among the first features."""
+        problem, places = self.problems[target].problem, self.places(width)
+        return problem if len(places) == problem.p else problem.restricted(places)
+
 
 def estimate_features(
     folded: FoldedMoments, *, shrinkage: Shrinkage | str | float = Shrinkage.HELD_OUT
 ) -> FeatureEstimate:
     """Estimate covariance, signal and noise from moments by folds.
 
-    Parameters
-    ----------
-    folded : FoldedMoments
-    shrinkage : Shrinkage, str or float
-        How the share of the identity in the covariance is chosen, or that share in [0, 1].
-
-    Returns
-    -------
-    FeatureEstimate
-
-    Raises
-    ------
-    InputError
-        If the shrinkage is unknown or out of range, or all features are zero.
-
-    Notes
-    -----
     Signal: ridge regression with the penalty of least risk R on held-out folds. Its asymptotic
     risk is R = (sigma^2 + B) / (1 - df2 / N), B the part of the signal that it misses and
     df2 = sum (lambda / (lambda + kappa))^2; so the noise here, sigma^2 + B, is R (1 - df2 / N),
     and the coefficient of an eigenvector carries the variance R lambda / (N (lambda + kappa)^2)
     (equations (8) to (10) of the 2020 paper with a ridge). That much energy is taken from blocks
     of eigenvectors.
+
+    Parameters
+    ----------
+    shrinkage : how the share of the identity in the covariance is chosen, or that share in [0, 1]
+
+    Raises
+    ------
+    InputError
+        If the shrinkage is unknown or out of range, or all features are zero.
     """
     everything = folded.together()
     used = np.flatnonzero(np.diagonal(everything.second) > 0)
     if not used.size:
         raise InputError.parameter("X", "estimate_features", "not all 0", "zeros")
     n_features = len(everything.second)
+    share = shrinkage_share(folded, shrinkage)
     if used.size < n_features:
-        share = _share(folded, shrinkage, everything)
         folded = FoldedMoments(tuple(fold.restrict(used) for fold in folded.folds))
         everything = folded.together()
-    else:
-        share = _share(folded, shrinkage, everything)
     values, vectors = np.linalg.eigh(everything.second)
     if everything.n >= len(values):
         # with fewer examples directions without variance are the sample's, not the features'
@@ -155,7 +148,7 @@ def estimate_features(
         # signal and noise together are no more than the target
         room = everything.target[c] - left
         if explained - missed > room:
-            factor = max(room, 0.0) / (explained - missed)
+            factor = max(room, 0.0) / (explained - missed) if explained != missed else 0.0
             coefficients[:, c] *= math.sqrt(factor)
             missed *= factor
         noise[c] = max(left - missed, 0.0)
@@ -176,19 +169,9 @@ def estimate_features(
 def spread_of_sizes(law: Law, x: FloatArray) -> float:
     """Measure how unequal examples are, beyond what Gaussian features would be.
 
-    Parameters
-    ----------
-    law : Law
-        Of least squares on the features.
-    x : ndarray, shape (N, p)
-        Examples that the law was not estimated from.
-
-    Returns
-    -------
-    float
-        Standard deviation over mean of x^T W x with W = Sigma^-1, or (Sigma + I / xi)^-1 with
-        more features than examples, less what it is for Gaussian features (in squares). 0 for
-        Gaussian features; the predictions suppose 0.
+    Standard deviation over mean of x^T W x with W = Sigma^-1, or (Sigma + I / xi)^-1 with more
+    features than examples, less what it is for Gaussian features (in squares): 0 for them, as
+    the predictions suppose. The examples, shape (N, p), are others than the law comes from.
     """
     values = law.problem.eigenvalues
     positive = values > 0
@@ -199,24 +182,6 @@ def spread_of_sizes(law: Law, x: FloatArray) -> float:
     shares = weights * values
     gaussian = 2 * float(np.sum(shares**2)) / float(np.sum(shares)) ** 2
     return math.sqrt(max(float(np.var(sizes)) / float(np.mean(sizes)) ** 2 - gaussian, 0.0))
-
-
-def _share(
-    folded: FoldedMoments, shrinkage: Shrinkage | str | float, everything: FeatureMoments
-) -> float:
-    names = ", ".join(Shrinkage)
-    if isinstance(shrinkage, str):
-        if shrinkage == Shrinkage.HELD_OUT:
-            return held_out_share(folded)
-        if shrinkage == Shrinkage.LEDOIT_WOLF:
-            return ledoit_wolf_share(everything)
-        if shrinkage == Shrinkage.NONE:
-            return 0.0
-    elif 0 <= shrinkage <= 1:
-        return float(shrinkage)
-    raise InputError.parameter(
-        "shrinkage", "estimate_features", f"one of {names}, or a share in [0, 1]", shrinkage
-    )
 
 
 def _ridge(folded: FoldedMoments, share: float) -> tuple[FloatArray, FloatArray]:

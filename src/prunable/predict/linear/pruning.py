@@ -6,55 +6,26 @@ Sections 5.2 and C of the 2020 paper: magnitude, Hessian and oracle pruning.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from prunable.errors import InputError
 from prunable.numerics.weights.selection import top_k_mask
 from prunable.predict.linear.diagonal import Pruning
 from prunable.predict.linear.law import Law
-from prunable.predict.linear.methods import Method, Risk, check_kept
-from prunable.predict.linear.mixture import Mixture, Threshold
-from prunable.predict.linear.problem import Covariance, LinearGaussianProblem
+from prunable.predict.linear.names import Method, Risk
+from prunable.predict.linear.problem import (
+    Covariance,
+    LinearGaussianProblem,
+    check_draws,
+    check_kept,
+)
 from prunable.predict.linear.solution import Solution, Spectrum
 
 FloatArray = NDArray[np.float64]
 
 DRAWS = 64
-
-__all__ = [
-    "DRAWS",
-    "Method",
-    "Risk",
-    "ThresholdRisk",
-    "check_kept",
-    "oracle_support",
-    "pruned_risk",
-    "scores",
-    "survival",
-    "threshold_risk",
-    "top_mask",
-]
-
-
-@dataclass(frozen=True, eq=False)
-class ThresholdRisk:
-    """Risk of keeping coefficients of magnitude at least `threshold`.
-
-    Attributes
-    ----------
-    threshold : float
-    risk : Risk
-    kept : float
-        Expected number of coefficients kept.
-    """
-
-    threshold: float
-    risk: Risk
-    kept: float
 
 
 def pruned_risk(
@@ -65,120 +36,48 @@ def pruned_risk(
     rng: np.random.Generator | None = None,
     draws: int = DRAWS,
 ) -> Risk:
-    """Predict the risk after all but s features were set to zero.
+    """Predict the risk after all but s of p features were set to zero.
+
+    In closed form for a diagonal covariance, or where only the spectrum is known; infinite
+    where the dense risk is, at interpolation. Corollary 1 and equations (63)-(66) of the 2020
+    paper. Where only the spectrum is known, the pruned vector splits into its projection on the
+    coefficients and a remainder, which lies uniformly at random and meets the mean eigenvalue.
 
     Parameters
     ----------
-    law : Law
-        Of the dense solution.
-    s : int
-        Features kept, 1 <= s <= p.
-    method : Method
-    rng : numpy.random.Generator, optional
-        Needed for a dense covariance, except by oracle pruning.
-    draws : int
-        Of the law, for a dense covariance, at least 2.
-
-    Returns
-    -------
-    Risk
-        In closed form for a diagonal covariance, or where only the spectrum is known; infinite
-        where the dense risk is, at interpolation.
+    rng : needed for a dense covariance, except by oracle pruning
+    draws : of the law, for a dense covariance, at least 2
 
     Raises
     ------
     InputError
         If `s` or `draws` is out of range, or the generator is missing.
-
-    Notes
-    -----
-    Corollary 1 and equations (63)-(66) of the 2020 paper. Where only the spectrum is known,
-    the pruned vector splits into its projection on the coefficients and a remainder, which
-    lies uniformly at random and meets the mean eigenvalue.
     """
-    s = check_kept(s, law.problem.p, "pruned_risk")
-    method = Method(method)
-    if s == law.problem.p or not law.finite:
-        return Risk(law.risk)
     problem = law.problem
+    s = check_kept(s, problem.p, "pruned_risk")
+    method = Method(method)
+    if s == problem.p or not law.finite:
+        return Risk(law.risk)
     if problem.kind == Covariance.SPECTRAL:
         return Risk(_in_general_position(law, s / problem.p, method))
     if method == Method.ORACLE:
         return Risk(_fixed_support(law, oracle_support(problem, s)))
     if problem.kind == Covariance.DIAGONAL:
         return Risk(float(diagonal_pruning(law, s).risk(method)[0]))
-    if rng is None or draws < 2:
-        raise InputError.parameter(
-            "rng",
-            "pruned_risk",
-            "a generator, with at least 2 draws, for a dense covariance",
-            f"{rng!r} and {draws} draws",
-            "Pass `rng=prunable.numerics.randomness.rng(0)`.",
-        )
-    drawn = law.sample(rng, draws)
+    drawn = law.sample(check_draws(rng, draws, "pruned_risk", "for a dense covariance"), draws)
     kept = top_mask(scores(problem, drawn, method), s)
     return Risk.mean_of(problem.risk_of(np.where(kept, drawn, 0.0)))
 
 
-def threshold_risk(
-    law: Law, threshold: float, *, rng: np.random.Generator | None = None, draws: int = DRAWS
-) -> ThresholdRisk:
-    """Predict the risk after coefficients below a magnitude were set to zero.
-
-    Parameters
-    ----------
-    law : Law
-    threshold : float
-        Non-negative; on the coefficients themselves, not multiplied by sqrt(p).
-    rng : numpy.random.Generator, optional
-        Needed for a dense covariance.
-    draws : int
-        Of the law, for a dense covariance, at least 2.
-
-    Returns
-    -------
-    ThresholdRisk
-        Equation (14) of the 2020 paper.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, or the generator is missing.
-    """
-    if not 0 <= threshold < math.inf:
-        raise InputError.parameter(
-            "threshold", "threshold_risk", "finite and non-negative", threshold
-        )
-    problem = law.problem
-    if not law.finite:
-        return ThresholdRisk(threshold, Risk(law.risk), float(law.rank))
-    if problem.kind == Covariance.DIAGONAL:
-        level = Threshold.at(threshold)
-        mixture = Mixture(law.means[None, :], law.variances[None, :])
-        loss = float(problem.covariance @ mixture.loss(problem.coefficients, level)[0])
-        kept = float(mixture.survival(level).sum())
-        return ThresholdRisk(threshold, Risk(problem.sigma**2 + loss), kept)
-    if rng is None or draws < 2 or problem.kind == Covariance.SPECTRAL:
-        raise InputError(
-            "`threshold_risk` of correlated features needs a dense problem, a generator and at "
-            "least 2 draws."
-        )
-    drawn = law.sample(rng, draws)
-    kept_mask = np.abs(drawn) >= threshold
-    risk = Risk.mean_of(problem.risk_of(np.where(kept_mask, drawn, 0.0)))
-    return ThresholdRisk(threshold, risk, float(kept_mask.sum(axis=1).mean()))
-
-
 def oracle_support(problem: LinearGaussianProblem, s: int) -> NDArray[np.bool_]:
-    """Mark the s features of largest Sigma_ii beta_i^2, equation (4) of the 2020 paper."""
-    return top_k_mask(problem.variances * problem.coefficients**2, s)
+    """Mark the s features of largest saliency."""
+    return top_k_mask(problem.saliencies, s)
 
 
 def scores(problem: LinearGaussianProblem, drawn: FloatArray, method: Method) -> FloatArray:
     """Return what is compared when features are chosen, in the shape of `drawn`, (..., p)."""
     if method == Method.ORACLE:
-        saliency = problem.variances * problem.coefficients**2
-        return np.asarray(np.broadcast_to(saliency, drawn.shape))
+        return np.asarray(np.broadcast_to(problem.saliencies, drawn.shape))
     if method == Method.HESSIAN:
         return np.asarray(np.abs(drawn) * np.sqrt(problem.variances))
     return np.asarray(np.abs(drawn))
@@ -191,32 +90,13 @@ def top_mask(values: FloatArray, s: int) -> NDArray[np.bool_]:
 
 
 def survival(law: Law, s: int, method: Method = Method.MAGNITUDE) -> FloatArray:
-    """Predict the probability that each feature is kept.
-
-    Parameters
-    ----------
-    law : Law
-        Of a problem whose features are known.
-    s : int
-        Features kept, 1 <= s <= p.
-    method : Method
-
-    Returns
-    -------
-    ndarray
-        Probabilities, shape (p,), with sum s.
-
-    Raises
-    ------
-    InputError
-        If `s` is out of range.
-    """
+    """Predict the probability that each feature is among the s kept, shape (p,), with sum s."""
     s = check_kept(s, law.problem.p, "survival")
-    if law.problem.kind == Covariance.SPECTRAL and method != Method.ORACLE:
-        # no feature is told from another
-        return np.full(law.problem.p, s / law.problem.p)
     if method == Method.ORACLE:
         return np.asarray(oracle_support(law.problem, s), dtype=np.float64)
+    if law.problem.kind == Covariance.SPECTRAL:
+        # no feature is told from another
+        return np.full(law.problem.p, s / law.problem.p)
     return np.asarray(diagonal_pruning(law, s).survival(method)[0])
 
 

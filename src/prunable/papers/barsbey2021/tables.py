@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 from prunable.experiments.reproduce.items import (
     Cell,
@@ -16,22 +18,19 @@ from prunable.experiments.reproduce.items import (
     Scale,
     Table,
 )
-from prunable.experiments.reproduce.published import PublishedItem
-from prunable.experiments.train.specs import TrainSpec
-from prunable.papers.barsbey2021.gathering import (
+from prunable.papers.barsbey2021.networks import networks
+from prunable.papers.barsbey2021.settings import (
+    CASES,
+    DATA_LABELS,
+    NET_LABELS,
+    PAPER,
+    PAPER_RATES,
+    PAPER_WIDTHS,
     PUBLISHED,
     Case,
     case_label,
     cases,
     network_plan,
-    networks,
-)
-from prunable.papers.barsbey2021.settings import (
-    CASES,
-    DATA_LABELS,
-    NET_LABELS,
-    PAPER_RATES,
-    PAPER_WIDTHS,
 )
 from prunable.papers.barsbey2021.specs import CountSpec
 
@@ -40,49 +39,41 @@ SHAPES = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28)}
 
 def _plan_counts(scale: Scale, convention: Convention) -> Plan:
     runs = {
-        f"{net}-{dataset}": CountSpec.create(
-            net=net, width=PAPER_WIDTHS[net], shape=SHAPES[dataset]
-        )
-        for net, dataset in CASES
+        f"{net}-{data}": CountSpec.create(net=net, width=PAPER_WIDTHS[net], shape=SHAPES[data])
+        for net, data in CASES
     }
     settings = {f"width of {NET_LABELS[net]}": width for net, width in PAPER_WIDTHS.items()}
     return Plan(scale, convention, runs, settings)
 
 
 def _gather_counts(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    table = PUBLISHED.items["table1"]
+    printed = PUBLISHED.items["table1"]
     columns = (Column("data", "Data"), *(Column(n, NET_LABELS[n], digits=0) for n in PAPER_WIDTHS))
     rows, differing, missing = [], [], []
-    for dataset in SHAPES:
-        row = [Cell(DATA_LABELS[dataset])]
+    for data in SHAPES:
+        row = [Cell(DATA_LABELS[data])]
         for net in PAPER_WIDTHS:
-            key = f"{net}-{dataset}"
-            ours, paper = results[key].get("n_parameters"), table.cell(dataset, net).mean
+            key = f"{net}-{data}"
+            ours, paper = results[key].get("n_parameters"), printed.cell(data, net).mean
             row.append(Cell(ours, published=paper, runs=(plan.runs[key].run_id,)))
             if ours is None:
                 missing.append(key)
             elif ours != paper:
-                differing.append(f"{key}: {ours} and {paper}")
+                differing.append(f"{key}: {ours} and {paper:.0f}")
         rows.append(tuple(row))
     statement = "All six networks have exactly the printed numbers of parameters"
     evidence = "; ".join(differing) or (f"no result of {', '.join(missing)}" if missing else "all")
     holds = False if differing else None if missing else True
-    return Findings(
-        (Table(table.caption, columns, tuple(rows)),), (), (Check(statement, holds, evidence),)
-    )
-
-
-def _training(train: TrainSpec, case: Case, scale: Scale, convention: Convention) -> TrainSpec:
-    del case, scale, convention
-    return train
+    table = Table(printed.caption, columns, tuple(rows))
+    return Findings((table,), (), (Check(statement, holds, evidence),))
 
 
 def _plan_ranges(scale: Scale, convention: Convention) -> Plan:
-    return network_plan(scale, convention, spec_of=_training)
+    return network_plan(scale, convention, cases(scale), lambda train, *_: train)
 
 
 def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    table, totals = PUBLISHED.items["table2"], PUBLISHED.stated["networks"]
+    totals = PUBLISHED.stated["networks"]
     columns = (
         Column("case", "Network, data"),
         Column("low", "Smallest eta / b", digits=6),
@@ -91,37 +82,35 @@ def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
         Column("reached", "Met the stop rule", digits=0),
         Column("diverged", "Diverged", digits=0),
     )
-    rows, notes, outside, n_runs, n_reached = [], [], [], 0, 0
+    rows, notes, outside, n_reached = [], [], [], 0
     for case in cases(plan.scale):
         found, left_out = networks(plan, results, case)
         notes += left_out
-        label = case_label(case, plan.scale)
-        keys = [key for key in plan.runs if key.startswith(f"{case[0]}-{case[1]}/")]
-        ratios = [_ratio(found_network.key) for found_network in found]
-        low, high = _range(table, case)
-        ids = tuple(plan.runs[key].run_id for key in keys)
-        rows.append(
-            (
-                Cell(label),
-                Cell(min(ratios, default=None), published=low, runs=ids),
-                Cell(max(ratios, default=None), published=high, runs=ids),
-                Cell(len(keys), runs=ids),
-                Cell(len(found), runs=ids),
-                Cell(sum(results[key]["status"] == "diverged" for key in keys), runs=ids),
-            )
+        n_reached += len(found)
+        label, (low, high) = case_label(case, plan.scale), _printed_range(case)
+        ratios = {key: _ratio(key) for key in plan.runs if key.startswith(f"{'-'.join(case)}/")}
+        reached = [_ratio(network.key) for network in found]
+        cells = (
+            Cell(min(reached, default=None), published=low),
+            Cell(max(reached, default=None), published=high),
+            Cell(len(ratios)),
+            Cell(len(found)),
+            Cell(sum(results[key]["status"] == "diverged" for key in ratios)),
         )
+        ids = tuple(plan.runs[key].run_id for key in ratios)
+        rows.append((Cell(label), *(replace(cell, runs=ids) for cell in cells)))
         outside += [
             f"{label}, {key.partition('/')[2]}"
-            for key in keys
-            if not low * (1 - 1e-9) <= _ratio(key.partition("/")[2]) <= high * (1 + 1e-9)
+            for key, ratio in ratios.items()
+            if not low * (1 - 1e-9) <= ratio <= high * (1 + 1e-9)
         ]
-        n_runs += len(keys)
-        n_reached += len(found)
+    n_runs = len(plan.runs)
     share = totals["trained"] / (totals["trained"] + totals["diverged"])
+    differing = _differing()
     checks = (
         Check(
             "The step sizes of the released settings span exactly the printed ranges",
-            not (differing := _differing(table)),
+            not differing,
             "; ".join(differing) or f"all {len(CASES)} ranges",
         ),
         Check(
@@ -137,36 +126,38 @@ def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
             essential=False,
         ),
     )
-    return Findings((Table(table.caption, columns, tuple(rows)),), (), checks, tuple(notes))
+    table = Table(PUBLISHED.items["table2"].caption, columns, tuple(rows))
+    return Findings((table,), (), checks, tuple(notes))
 
 
-def _ratio(key: str) -> float:
-    """Eta / b of a key such as `b=50 eta=0.1`."""
-    batch, eta = (part.partition("=")[2] for part in key.split())
-    return float(eta) / float(batch)
-
-
-def _range(table: PublishedItem, case: Case) -> tuple[float, float]:
-    low, high = (table.cell("-".join(case), end).mean for end in ("low", "high"))
+def _printed_range(case: Case) -> tuple[float, float]:
+    cell = partial(PUBLISHED.items["table2"].cell, "-".join(case))
+    low, high = cell("low").mean, cell("high").mean
     assert low is not None
     assert high is not None
     return low, high
 
 
-def _differing(table: PublishedItem) -> list[str]:
+def _ratio(key: str) -> float:
+    """Eta / b of a key that ends as `b=50 eta=0.1`."""
+    batch, eta = (part.partition("=")[2] for part in key.rpartition("/")[2].split())
+    return float(eta) / float(batch)
+
+
+def _differing() -> list[str]:
     found = []
-    for net, dataset in CASES:
-        ratios = [eta / batch for batch, etas in PAPER_RATES[net, dataset] for eta in etas]
-        ours, paper = (min(ratios), max(ratios)), _range(table, (net, dataset))
+    for case in CASES:
+        ratios = [eta / batch for batch, etas in PAPER_RATES[case] for eta in etas]
+        ours, paper = (min(ratios), max(ratios)), _printed_range(case)
         if any(abs(a - b) > 1e-6 * b for a, b in zip(ours, paper, strict=True)):
-            found.append(f"{net}, {dataset}: {ours[0]:g} to {ours[1]:g}")
+            found.append(f"{', '.join(case)}: {ours[0]:g} to {ours[1]:g}")
     return found
 
 
-TABLE_ITEMS = (
+TABLES = (
     Item(
         "barsbey2021-table1",
-        "barsbey2021",
+        PAPER,
         "table",
         "Table 1",
         "Numbers of parameters of the networks",
@@ -176,7 +167,7 @@ TABLE_ITEMS = (
     ),
     Item(
         "barsbey2021-table2",
-        "barsbey2021",
+        PAPER,
         "table",
         "Table 2",
         "Ranges of step size over batch size",

@@ -1,0 +1,351 @@
+"""Figures 1, 3 to 7, 9 and 10, and table 2: what trained networks show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from prunable.experiments.reproduce.checks import monotone
+from prunable.experiments.reproduce.items import (
+    Cell,
+    Check,
+    Column,
+    Convention,
+    Findings,
+    Item,
+    Panel,
+    Plan,
+    Result,
+    Scale,
+    Series,
+    Table,
+)
+from prunable.papers.barsbey2021 import settings
+from prunable.papers.barsbey2021.settings import PAPER, PUBLISHED, Case
+
+METHODS = {
+    "magnitude": "layer-wise magnitude",
+    "global": "global magnitude",
+    "singular": "singular values",
+    "node": "nodes or kernels",
+}
+ALPHA_LABEL = "mean tail index"
+BOTH: tuple[Convention, ...] = ("paper", "authors-code")
+
+Gather = Callable[[str, Sequence["Network"]], tuple[Panel, list[Check]]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that met the stop rule; its key is such as `b=50 eta=0.1`."""
+
+    key: str
+    run_id: str
+    result: Result
+
+    @property
+    def alpha(self) -> float:
+        """Mean tail index of the layers."""
+        return float(self.result["alpha"])
+
+    @property
+    def ratio(self) -> float:
+        """Step size over batch size."""
+        return float(self.result["eta_over_b"])
+
+    @property
+    def accuracy(self) -> float:
+        """Of the last iterate, on the whole test set."""
+        return float(self.result["test_accuracy"])
+
+    def area(self, method: str) -> float:
+        """Mean accuracy after pruning relative to before, over the curve of a method."""
+        x, y = self.curve(method)
+        order = np.argsort(x, kind="stable")
+        xs, ys = np.array(x)[order], np.array(y)[order]
+        span = float(xs[-1] - xs[0])
+        return float(np.trapezoid(ys, xs)) / span if span > 0 else float(ys[0])
+
+    def curve(self, method: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Pruned shares of all weights, and relative test accuracies.
+
+        Singular values are as many numbers as the weights or more until many are pruned; those
+        points are left out.
+        """
+        found = self.result["curves"][method]
+        dense = self.result["dense"]["test_accuracy"]
+        points = [
+            (x, y / dense if dense else 0.0)
+            for x, y in zip(found["pruned"], found["test_accuracy"], strict=True)
+            if x >= 0
+        ]
+        return tuple(x for x, _ in points), tuple(y for _, y in points)
+
+
+def networks(
+    plan: Plan, results: Mapping[str, Result], case: Case
+) -> tuple[list[Network], list[str]]:
+    """Networks of a case in the order of eta / b, and a note for those left out."""
+    found, missing = [], []
+    for key, spec in plan.runs.items():
+        name, _, own = key.partition("/")
+        if name != "-".join(case):
+            continue
+        result = results[key]
+        if result["status"] != "done" or not result["stopped"]:
+            missing.append(f"{own} ({result['reason']})")
+        elif result.get("alpha", 0.0) is None:
+            missing.append(f"{own} (too few vectors for a tail index)")
+        else:
+            found.append(Network(own, spec.run_id, result))
+    label = settings.case_label(case, plan.scale)
+    return found, [f"{label}, left out: {'; '.join(missing)}."] if missing else []
+
+
+def _over_cases(
+    plan: Plan,
+    results: Mapping[str, Result],
+    *,
+    gather: Gather,
+    nets: tuple[str, ...],
+    with_tables: bool = False,
+    notes: tuple[str, ...] = (),
+) -> Findings:
+    """Gather each case on its own: a panel and checks."""
+    panels, checks, tables, said = [], [], [], list(notes)
+    for case in settings.cases(plan.scale, nets):
+        found, left_out = networks(plan, results, case)
+        label = settings.case_label(case, plan.scale)
+        panel, case_checks = gather(label, found)
+        panels.append(panel)
+        checks += case_checks
+        said += left_out
+        if with_tables and found:
+            tables.append(_table(found, label))
+    return Findings(tuple(tables), tuple(panels), tuple(checks), tuple(said))
+
+
+def _table(found: Sequence[Network], title: str) -> Table:
+    columns = (
+        Column("key", "Training"),
+        Column("ratio", "eta / b", digits=6),
+        Column("alpha", "Mean tail index"),
+        Column("prunable", "Prunable at error 0.1", "%", 1),
+        *(Column(f"area_{m}", f"Area, {label}") for m, label in METHODS.items()),
+        Column("test", "Test accuracy", "%", 2),
+        Column("steps", "Steps", digits=0),
+    )
+    rows = []
+    for n in found:
+        areas = (n.area(m) for m in METHODS)
+        prunable, steps = n.result["prunable"], n.result["steps"]
+        values = (n.key, n.ratio, n.alpha, prunable, *areas, n.accuracy, steps)
+        rows.append(tuple(Cell(value, runs=(n.run_id,)) for value in values))
+    return Table(title, columns, tuple(rows))
+
+
+def _tails(label: str, found: Sequence[Network]) -> tuple[Panel, list[Check]]:
+    by_batch: dict[str, list[Network]] = {}
+    for network in found:
+        by_batch.setdefault(network.key.split()[0].replace("=", " = "), []).append(network)
+    series = tuple(
+        Series(
+            batch,
+            tuple(n.ratio for n in group),
+            tuple(n.alpha for n in group),
+            style="points",
+            runs=tuple(n.run_id for n in group),
+        )
+        for batch, group in by_batch.items()
+    )
+    ratios, alphas = [n.ratio for n in found], [n.alpha for n in found]
+    check = monotone(f"{label}: the tail index falls as eta / b grows", ratios, alphas)
+    return Panel(label, "eta / b", ALPHA_LABEL, series, x_log=True), [check]
+
+
+def _prunability(label: str, found: Sequence[Network]) -> tuple[Panel, list[Check]]:
+    series, alphas, shares = [], [], []
+    for i in range(len(found[0].result["layers"]) if found else 0):
+        layers = [n.result["layers"][i] for n in found]
+        known = [layer for layer in layers if layer["alpha"] is not None]
+        own_shares, own_alphas = ([p[key] for p in known] for key in ("prunable", "alpha"))
+        shares += own_shares
+        alphas += own_alphas
+        series.append(
+            Series(
+                f"layer {i + 1} ({layers[0]['name']})",
+                tuple(own_shares),
+                tuple(own_alphas),
+                style="points",
+                runs=tuple(n.run_id for n in found),
+            )
+        )
+    checks = [
+        monotone(
+            f"{label}: networks of lower tail index can be pruned more at error 0.1",
+            [n.alpha for n in found],
+            [n.result["prunable"] for n in found],
+        ),
+        monotone(f"{label}: so can layers, all of them together", alphas, shares, essential=False),
+    ]
+    return Panel(label, "pruning ratio at error 0.1", "tail index", tuple(series)), checks
+
+
+def _curves(
+    label: str, found: Sequence[Network], *, method: str, essential: bool = True
+) -> tuple[Panel, list[Check]]:
+    series = tuple(
+        Series(n.key, *n.curve(method), colour_value=n.alpha, runs=(n.run_id,)) for n in found
+    )
+    check = monotone(
+        f"{label}: networks of lower tail index keep more accuracy under pruning of "
+        f"{METHODS[method]} (area under the curve)",
+        [n.alpha for n in found],
+        [n.area(method) for n in found],
+        essential=essential,
+    )
+    axes = (label, "pruning ratio", "relative test accuracy")
+    return Panel(*axes, series, colour_label=ALPHA_LABEL), [check]
+
+
+def _weak_nodes(label: str, found: Sequence[Network]) -> tuple[Panel, list[Check]]:
+    panel, order = _curves(label, found, method="node", essential=False)
+    statement = f"{label}: node pruning costs more accuracy than magnitude pruning"
+    if not found:
+        return panel, [Check(statement, None, "no networks")]
+    areas = [(n.area("node"), n.area("magnitude")) for n in found]
+    nodes, weights = (float(np.mean(side)) for side in zip(*areas, strict=True))
+    worse = sum(node < weight for node, weight in areas)
+    evidence = (
+        f"mean area {nodes:.3f} against {weights:.3f}; lower in {worse} of {len(found)} networks"
+    )
+    return panel, [Check(statement, nodes < weights, evidence), *order]
+
+
+def _generalisation(label: str, found: Sequence[Network]) -> tuple[Panel, list[Check]]:
+    series = tuple(
+        Series(
+            n.key, (n.alpha,), (n.accuracy,), style="points", colour_value=n.ratio, runs=(n.run_id,)
+        )
+        for n in found
+    )
+    checks = [
+        monotone(
+            f"{label}: networks of higher tail index have lower test accuracy",
+            [n.alpha for n in found],
+            [n.accuracy for n in found],
+        ),
+        _worst_third(label, found),
+    ]
+    return Panel(label, ALPHA_LABEL, "test accuracy", series, colour_label="eta / b"), checks
+
+
+def _worst_third(label: str, found: Sequence[Network]) -> Check:
+    statement = f"{label}: the third of the networks of highest tail index is the worst on average"
+    if len(found) < 3:
+        return Check(statement, None, f"{len(found)} networks")
+    order = [n.accuracy for n in sorted(found, key=lambda n: n.alpha)]
+    means = [float(np.mean(third)) for third in np.array_split(order, 3)]
+    evidence = "test accuracies " + ", ".join(f"{100 * m:.2f} %" for m in means)
+    return Check(statement, means[2] < min(means[:2]), f"{evidence} from the lowest to the highest")
+
+
+FULLY_CONNECTED, CONVOLUTIONAL = ("fcn4", "fcn6"), ("vgg",)
+
+
+def _item(
+    number: int,
+    title: str,
+    claim: str,
+    gather: Gather,
+    *,
+    nets: tuple[str, ...] = FULLY_CONNECTED + CONVOLUTIONAL,
+    conventions: tuple[Convention, ...] = BOTH,
+    notes: tuple[str, ...] = (),
+) -> Item:
+    def plan(scale: Scale, convention: Convention) -> Plan:
+        return settings.network_plan(scale, convention, settings.cases(scale, nets))
+
+    # the tail index and the dense accuracy are the same in both conventions
+    alike = conventions == ("paper",)
+    return Item(
+        f"{PAPER}-fig{number}",
+        PAPER,
+        "figure",
+        f"Figure {number}",
+        title,
+        claim,
+        plan,
+        partial(_over_cases, gather=gather, nets=nets, with_tables=alike, notes=notes),
+        conventions,
+    )
+
+
+FIGURES = (
+    _item(
+        1,
+        "Estimated tail index against the ratio of step size to batch size",
+        "Training with a larger ratio eta / b gives heavier-tailed weights.",
+        _tails,
+        conventions=("paper",),
+        notes=("Estimates are capped at 2, as in the released code.",),
+    ),
+    _item(
+        3,
+        "Tail index against the share that can be pruned at a relative error of 0.1",
+        "Heavier-tailed layers can be pruned more at a given error.",
+        _prunability,
+        notes=(
+            "Pruning ratios that the paper's axis marks: "
+            f"{', '.join(map(str, PUBLISHED.items['fig3'].stated['pruning_ratio_ticks']))}.",
+        ),
+    ),
+    _item(
+        4,
+        "Accuracy after layer-wise magnitude pruning",
+        "Networks with heavier tails are more robust against magnitude pruning.",
+        partial(_curves, method="magnitude"),
+    ),
+    _item(
+        5,
+        "Accuracy after pruning of singular values",
+        "Networks with heavier tails are more robust against pruning of singular values.",
+        partial(_curves, method="singular"),
+        notes=("The ratio counts the numbers of the kept singular triples.",),
+    ),
+    _item(
+        6,
+        "Accuracy after pruning of convolution kernels",
+        "Structured pruning works in the CNNs, and better with heavier tails.",
+        partial(_curves, method="node"),
+        nets=CONVOLUTIONAL,
+    ),
+    _item(
+        7,
+        "Test accuracy against the estimated tail index",
+        "The networks of the highest tail index generalise worst.",
+        _generalisation,
+        conventions=("paper",),
+    ),
+    _item(
+        9,
+        "Accuracy after global magnitude pruning",
+        "One threshold for all layers gives the same picture as layer-wise pruning.",
+        partial(_curves, method="global"),
+        notes=(
+            "Tail indices on the paper's colour bar: {} to {}.".format(
+                *PUBLISHED.items["fig9"].stated["alpha_colour_bar"]
+            ),
+        ),
+    ),
+    _item(
+        10,
+        "Accuracy after node pruning of fully connected networks",
+        "Pruning of whole nodes does little good in the fully connected networks.",
+        _weak_nodes,
+        nets=FULLY_CONNECTED,
+    ),
+)

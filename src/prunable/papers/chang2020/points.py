@@ -1,0 +1,92 @@
+"""What the figures share: points with errors, and theory held against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from prunable.experiments.reproduce.checks import undecided
+from prunable.experiments.reproduce.document import Check, Series, Style
+
+# Limits of theory and simulation: whichever is wider.
+STANDARD_ERRORS = 5.0
+NOTHING = "no results"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A measured number at one place, its standard error or deviation, and the runs behind it."""
+
+    x: float
+    value: float
+    error: float = 0.0
+    runs: tuple[str, ...] = ()
+
+    def said(self, digits: int = 4) -> str:
+        """Number and error in words."""
+        return f"{self.value:.{digits}g} ± {self.error:.2g}"
+
+
+def least(points: Iterable[Point]) -> Point:
+    """The point of the least value."""
+    return min(points, key=lambda point: point.value)
+
+
+def hill(letter: str, *points: Point) -> str:
+    """A first minimum, a peak and a second minimum in words."""
+    first, *others = (f"{point.value:.3g} at {{}}{point.x:.0f}" for point in points)
+    return ", ".join((first.format(f"{letter} = "), *(text.format("") for text in others)))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prediction beside what was simulated."""
+
+    where: str
+    predicted: float
+    simulated: float
+    stderr: float
+
+    @property
+    def deviation(self) -> float:
+        """Relative to what was simulated."""
+        return abs(self.predicted - self.simulated) / abs(self.simulated)
+
+    def strain(self, share: float) -> float:
+        """Deviation over what is allowed: a share of the value, or five standard errors."""
+        allowed = max(share * abs(self.simulated), STANDARD_ERRORS * self.stderr)
+        return abs(self.predicted - self.simulated) / allowed
+
+    def __str__(self) -> str:
+        return (
+            f"{self.where}, predicted {self.predicted:.4g}, simulated {self.simulated:.4g} "
+            f"± {self.stderr:.2g} ({100 * (self.predicted / self.simulated - 1):+.1f} %)"
+        )
+
+
+def agreement(
+    statement: str, pairs: Iterable[Pair], share: float, *, essential: bool = True
+) -> Check:
+    """Check that predictions lie within a share, or five standard errors, of simulations."""
+    found = list(pairs)
+    if not found:
+        return undecided(statement, NOTHING, essential=essential)
+    worst = max(found, key=lambda pair: pair.strain(share))
+    outside = [pair for pair in found if pair.strain(share) > 1]
+    largest = max(found, key=lambda pair: pair.deviation)
+    text = f"{len(found) - len(outside)} of {len(found)} points; hardest: {worst}"
+    if largest is not worst:
+        text += f"; largest relative deviation: {largest}"
+    return Check(statement, not outside, text, essential)
+
+
+def points_series(label: str, points: Sequence[Point], style: Style = "points") -> Series:
+    """Points with error bars."""
+    return Series(
+        label,
+        tuple(point.x for point in points),
+        tuple(point.value for point in points),
+        tuple(point.error for point in points),
+        style=style,
+        runs=tuple(dict.fromkeys(run for point in points for run in point.runs)),
+    )

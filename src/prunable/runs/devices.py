@@ -1,0 +1,52 @@
+"""Where runs compute: what the names of devices stand for on this machine."""
+
+from __future__ import annotations
+
+import torch
+
+from prunable.errors import InputError
+
+DEVICES = "auto, cpu, cuda, or one of several such as cuda:1"
+
+
+def devices_of(name: str) -> tuple[str, ...]:
+    """Devices that a name stands for: "auto" and "cuda" are every GPU; without one, auto is cpu.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or this machine has no such device.
+    """
+    there = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    if name == "auto":
+        return there or ("cpu",)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError.parameter("device", "run", f"one of {DEVICES}", name)
+    if device.type == "cpu":
+        return (name,)
+    wanted = there if device.index is None else (name,)
+    if not wanted or not set(wanted) <= set(there):
+        raise InputError.parameter(
+            "device",
+            "run",
+            f"one of cpu, {', '.join(there) or 'for this machine has no GPU that torch can use'}",
+            name,
+            "Choose auto or cpu.",
+        )
+    return wanted
+
+
+def is_accelerator(name: str) -> bool:
+    """Whether a device wants many networks at once; on processors a wide one fills a core."""
+    return torch.device(name).type != "cpu"
+
+
+def described(device: torch.device) -> str:
+    """A device as the record of a run names it, such as "cuda:0 (NVIDIA H100)"."""
+    if device.type != "cuda":
+        return str(device)
+    return f"{device} ({torch.cuda.get_device_name(device)})"
