@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from prunable.experiments.reproduce.items import Plan
+from prunable.experiments.reproduce.items import Found, Plan
 from prunable.experiments.reproduce.run import reproduce
-from prunable.papers.guha2023 import ITEMS, training
-from prunable.papers.guha2023.epochs import scaled
-from prunable.papers.guha2023.found import Found, cell_of
-from prunable.papers.guha2023.pruning_checks import rows_fit
-from prunable.papers.guha2023.published import column, columns, figure, nearest
+from prunable.papers import published
+from prunable.papers.guha2023 import ITEMS, stages
+from prunable.papers.guha2023.claims import rows_fit
+from prunable.papers.guha2023.found import Bounds, cell_of
+from prunable.papers.guha2023.items import scaled
+from prunable.papers.guha2023.published import columns, nearest
 from prunable.papers.guha2023.specs import (
     ComparedBoundsSpec,
     MarginPruneSpec,
@@ -68,7 +69,7 @@ def pruned(store):
 
 
 def numpy_network(store, spec, epoch=None):
-    model = training.network(store.folder(spec), spec, epoch)
+    model = stages.network(store.folder(spec), spec, epoch)
     layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
     return [(m.weight.detach().double().numpy(), m.bias.detach().double().numpy()) for m in layers]
 
@@ -179,11 +180,11 @@ def test_published_tables_are_whole():
         sides = sorted(math.log(side) for side in (c.inputs, c.width))
         assert sides[0] - 0.006 <= ratio <= sides[1] + 0.006
     for number in ("fig1a", "fig1b", "fig1c", "fig2", "repository"):
-        assert figure(number).caption
+        assert published("guha2023").items[number].caption
 
 
 def test_published_rows_by_hand():
-    c = column("mnist", 784)
+    c = nearest("mnist", 784)
     weights = 4 * 784**2 + 7840
     assert c.weights == weights
     assert c.counting_rate == pytest.approx(0.5 * math.log(weights / 48_000))
@@ -238,18 +239,18 @@ def test_refinement_goes_on_after_a_kill(store, tmp_path):
     folder = other.folder(spec)
     folder.mkdir(parents=True)
     with pytest.raises(KeyboardInterrupt):
-        training.train_stage(spec, Run(other, folder, killed))
-    assert (folder / training.REFINED).exists()
+        stages.train_stage(spec, Run(other, folder, on_step=killed))
+    assert (folder / stages.REFINED).exists()
     again = execute(spec, other)
     assert again["metrics"] == whole["metrics"]
-    assert not (folder / training.REFINED).exists()
+    assert not (folder / stages.REFINED).exists()
 
 
 def test_bfloat16_trains_float32_weights(store):
     spec = train_spec(bfloat16=True, steps=60, snapshots=(), refine_epochs=0)
     found = execute(spec, store)
     assert found["metrics"]["train_accuracy"] > 0.5
-    model = training.network(store.folder(spec), spec)
+    model = stages.network(store.folder(spec), spec)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
@@ -446,14 +447,15 @@ def results_of(plan, change=lambda _key, row: row):
     """Hand-made results for every run of a plan."""
     found = {}
     for key in plan.runs:
-        width, *_, last = key.split("/")
-        if last == "bounds":
+        condition, _, _ = key.partition("/")
+        width, *kind = condition.split()
+        if kind == ["bounds"]:
             row = bounds_row()
-        elif last == "strengths":
+        elif kind == ["strengths"]:
             known = nearest(str(plan.settings["data"]), int(width))
             row = strengths_row(**({"d": known.implied_d, "needed": 99.0} if known else {}))
-        elif last.startswith("epoch"):
-            row = epoch_row(int(last.split()[1]))
+        elif kind:
+            row = epoch_row(int(kind[1]))
         else:
             row = network_row(int(width), str(plan.settings["data"]))
         found[key] = change(key, row)
@@ -565,7 +567,9 @@ def test_table1_checks_can_turn_around():
 def test_table2_stands_beside_another_width():
     """At a reduced width the new bound is not held against the published one; errors are."""
     findings = gathered("table2")
-    assert check(findings, "logarithms: new bound").holds is None
+    bound = check(findings, "logarithms: new bound")
+    assert bound.holds is None
+    assert bound.evidence.startswith("at reduced size (width 500 for 2,000): largest difference 0")
     error = check(findings, "logarithms: true error")
     assert error.holds
     assert "published -2.41 at width 2000" in error.evidence
@@ -678,7 +682,7 @@ def test_figure_2_by_epoch():
     assert check(findings, "rank the epochs alike").holds
 
     def positive(key, _row):
-        epoch = int(key.split()[-1]) if "epoch" in key else 20
+        epoch = int(key.split()[-1].split("/")[0]) if "epoch" in key else 20
         return epoch_row(epoch, positive_from=8) | {"refined": 8 if epoch == 20 else 0}
 
     findings = gathered("fig2", positive)
@@ -689,7 +693,7 @@ def test_figure_2_by_epoch():
     assert findings.panels[0].series[1].y[0] == pytest.approx(max(findings.panels[0].series[0].y))
 
     def rising(key, _row):
-        epoch = int(key.split()[-1]) if "epoch" in key else 20
+        epoch = int(key.split()[-1].split("/")[0]) if "epoch" in key else 20
         loss = epoch / 100
         row = epoch_row(epoch) | {"refined": 8 if epoch == 20 else 0}
         return row | {"logs": row["logs"] | {"ours": math.log(48 + loss)}}
@@ -701,11 +705,15 @@ def test_figure_2_by_epoch():
 
 
 def test_published_rows_of_both_tables_are_held_against_each_other():
-    plan = Plan("laptop", "paper", {}, {"data": "mnist"})
-    assert rows_fit(Found(plan, {})).holds is None
-    judged = rows_fit(Found(plan, {"784/0": network_row(784, input_norm=1e-3)}))
-    assert judged.holds
-    assert not rows_fit(Found(plan, {"784/0": network_row(784)})).holds
+    spec = MarginPruneSpec.create(train=train_spec())
+    plan = Plan("laptop", "paper", {"784/0": spec}, {"data": "mnist"})
+
+    def judged(row):
+        return rows_fit(Bounds(Found(plan, {"784/0": row}))).holds
+
+    assert judged({"status": "failed", "reason": "no"}) is None
+    assert judged(network_row(784, input_norm=1e-3))
+    assert not judged(network_row(784))
 
 
 def test_small_helpers():

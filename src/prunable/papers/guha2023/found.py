@@ -1,16 +1,20 @@
-"""The usable results of an item, by width and row."""
+"""The results of an item by width and row, and how claims about all of them are made."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from prunable.experiments.reproduce.items import Cell, Plan, Result
-from prunable.papers.guha2023.published import Published, nearest
+from prunable.experiments.reproduce.checks import every, undecided
+from prunable.experiments.reproduce.document import Cell, Check
+from prunable.experiments.reproduce.frame import Found, Frame, Result
+from prunable.papers.guha2023.published import BASELINES, Published, columns, nearest
+from prunable.papers.guha2023.specs import MarginPruneSpec
+from prunable.runs.spec import Spec
 
-BARTLETT = {"paper": "bartlett2017_intended", "authors-code": "bartlett2017_code"}
 LABELS = {
     "neyshabur2015": "Neyshabur 2015",
     "neyshabur2017": "Neyshabur 2017",
@@ -20,111 +24,141 @@ LABELS = {
     "theorem": "theorem 5.2, every factor",
     "counting": "plain counting",
 }
-ROWS = ("neyshabur2015", "neyshabur2017", "bartlett2017", "ours")
+ROWS = (*BASELINES, "ours")
 # Rows that are bounds or errors already; others are raw capacities.
 _AS_THEY_ARE = ("ours", "true_error", "theorem")
+NO_NETWORKS = "no network has a result"
+
+Rows = list[tuple[str, Result]]
+
+
+def measure(spec: Spec, result: Result) -> Iterator[tuple[Any, ...]]:
+    """Natural logarithms of a network's rows, infinite ones as such; with "rate" of the root per
+    example of raw capacities."""
+    if isinstance(spec, MarginPruneSpec):
+        bartlett = "bartlett2017_intended" if spec.protect_diagonal else "bartlett2017_code"
+        error = result["errors"]["pruned_test"]
+        logs = {
+            **result["logs"],
+            "bartlett2017": result["logs"][bartlett],
+            "true_error": math.log(error) if error > 0 else None,
+        }
+        for row in LABELS:
+            value = math.inf if logs[row] is None else logs[row]
+            yield row, value
+            as_it_is = row in _AS_THEY_ARE
+            yield f"{row} rate", value if as_it_is else (value - math.log(result["n"])) / 2
 
 
 @dataclass(frozen=True)
-class Found:
-    """Results of the runs that are done.
+class Bounds:
+    """What an item's networks show."""
 
-    Parameters
-    ----------
-    plan : Plan
-    usable : dict of str to dict
-        By the plan's keys.
-    """
-
-    plan: Plan
-    usable: Mapping[str, Result]
-
-    @classmethod
-    def of(cls, plan: Plan, results: Mapping[str, Result]) -> Found:
-        """Leave out runs that failed or diverged."""
-        return cls(plan, {key: row for key, row in results.items() if row["status"] == "done"})
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """A sentence about the runs that are left out, if there are any."""
-        lost = [key for key in self.plan.runs if key not in self.usable]
-        if not lost:
-            return ()
-        return (f"{len(lost)} of {len(self.plan.runs)} runs are left out: {', '.join(lost[:5])}.",)
+    found: Found
 
     @property
     def dataset(self) -> str:
         """Registered name."""
-        return str(self.plan.settings["data"])
+        return str(self.found.plan.settings["data"])
 
     @property
     def widths(self) -> tuple[int, ...]:
+        """Hidden widths of which there is any result."""
+        return tuple(sorted({width_of(key) for key in self.found.usable}))
+
+    @property
+    def trained(self) -> tuple[int, ...]:
         """Hidden widths of which there is a network."""
-        return tuple(sorted({int(key.split("/")[0]) for key in self.usable}))
+        return tuple(width for width in self.widths if len(self.of(width, "ours")))
 
     def published(self, width: int) -> Published | None:
         """The paper's column for a width, or its only one of the data set."""
         return nearest(self.dataset, width)
 
-    def networks(self, width: int | None = None) -> Iterator[tuple[str, Result]]:
-        """Keys such as "500/0" and results of the trained networks."""
-        for key, row in self.usable.items():
-            if key.count("/") == 1 and (width is None or key.startswith(f"{width}/")):
-                yield key, row
+    @property
+    def columns(self) -> tuple[Published, ...]:
+        """All the paper's columns of the data set."""
+        return columns(self.dataset)
 
-    def parts(self, ending: str) -> Iterator[tuple[str, Result]]:
-        """Keys of networks and results of their runs of one kind, such as "bounds"."""
-        for key, row in self.usable.items():
-            if key.count("/") == 2 and key.rsplit("/", 1)[1].startswith(ending):
-                yield key, row
+    def networks(self) -> Rows:
+        """Trained networks by names such as `500/0`."""
+        usable = self.found.usable
+        return [(key, usable[key]) for key in usable if key.partition("/")[0].isdigit()]
 
-    def log_of(self, result: Result, row: str, *, rate: bool = False) -> float | None:
-        """Natural logarithm of a row of one network; None if it is infinite.
+    def parts(self, kind: str) -> Rows:
+        """Results of one kind, such as "bounds", by the names of their networks."""
+        rows = ((key.split(), row) for key, row in self.found.usable.items())
+        return [
+            (f"{words[0]}/{words[-1].rpartition('/')[2]}", row)
+            for words, row in rows
+            if len(words) > 1 and words[1].partition("/")[0] == kind
+        ]
 
-        Parameters
-        ----------
-        result : dict
-        row : str
-            A key of `LABELS`.
-        rate : bool
-            Whether to take the root per example of raw capacities.
-        """
-        if row == "true_error":
-            error = result["errors"]["pruned_test"]
-            return math.log(error) if error > 0 else None
-        name = BARTLETT[self.plan.convention] if row == "bartlett2017" else row
-        value: float | None = result["logs"][name]
-        if value is None or not rate or row in _AS_THEY_ARE:
-            return value
-        return (value - math.log(result["n"])) / 2
+    def strengths(self) -> Rows:
+        """Networks pruned at given strengths, one row a strength."""
+        return [(key, row) for key, part in self.parts("strengths") for row in part["rows"]]
 
-    def values(self, width: int, row: str, *, rate: bool = False) -> list[float]:
-        """A row's logarithms on the networks of a width; infinite ones as such."""
-        found = [self.log_of(result, row, rate=rate) for _, result in self.networks(width)]
-        return [math.inf if value is None else value for value in found]
+    def runs(self, name: str, kind: str = "") -> tuple[str, ...]:
+        """Id of the run behind one result of a network."""
+        width, _, seed = name.partition("/")
+        return (self.found.plan.runs[f"{width}{kind}/{seed}"].run_id,)
+
+    def of(self, width: int, row: str, *, rate: bool = False) -> Frame:
+        """A row's logarithms on the networks of a width."""
+        return self.found.of(str(width), f"{row} rate" if rate else row)
 
     def mean(self, width: int, row: str, *, rate: bool = False) -> float:
         """Mean logarithm over seeds; NaN without a network, infinite if one is."""
-        values = self.values(width, row, rate=rate)
-        return statistics.fmean(values) if values else math.nan
+        mean = self.of(width, row, rate=rate).mean
+        return math.nan if mean is None else mean
 
     def cell(self, width: int, row: str, *, rate: bool = False) -> Cell:
         """A row's mean and deviation over seeds, beside the published number."""
-        known = self.published(width)
+        known, frame = self.published(width), self.of(width, row, rate=rate)
         stated = None
         if known is not None and row in known.logs:
             stated = known.rate(row) if rate else known.logs[row]
         if known is not None and row == "counting" and rate:
             stated = known.counting_rate
-        return cell_of(
-            self.values(width, row, rate=rate),
-            stated,
-            self.ids(key for key, _ in self.networks(width)),
-        )
+        return cell_of(frame.values, stated, frame.runs)
 
-    def ids(self, keys: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
-        """Run ids of keys."""
-        return tuple(self.plan.runs[key].run_id for key in keys)
+    def every_width(
+        self,
+        statement: str,
+        holds: Callable[[int], bool],
+        said: Callable[[int], str],
+        *,
+        essential: bool = True,
+        baselines: bool = True,
+    ) -> Check:
+        """Judge every width of which there is a network; not where baselines are infinite."""
+        lost = [
+            str(width)
+            for width in self.trained
+            if not all(math.isfinite(self.mean(width, row)) for row in BASELINES)
+        ]
+        if baselines and lost:
+            why = "baselines are infinite, for a smallest training margin is not positive"
+            return undecided(statement, f"{why}: width {', '.join(lost)}", essential=essential)
+        rows = ((f"width {width}", width) for width in self.trained)
+        return every(statement, rows, holds, said, nothing=NO_NETWORKS, essential=essential)
+
+
+def width_of(name: str) -> int:
+    """Of a run's key or a network's name."""
+    return int(name.partition("/")[0].split()[0])
+
+
+def every_row(
+    rows: Rows,
+    statement: str,
+    holds: Callable[[Result], bool],
+    said: Callable[[Result], str],
+    *,
+    essential: bool = True,
+) -> Check:
+    """Judge every network, or every strength."""
+    return every(statement, rows, holds, said, nothing=NO_NETWORKS, essential=essential)
 
 
 def cell_of(
@@ -133,8 +167,8 @@ def cell_of(
     """Mean and standard deviation; in words if a number is infinite."""
     if not values:
         return Cell(published=published)
-    if not all(map(math.isfinite, values)):
-        infinite = sum(not math.isfinite(value) for value in values)
+    infinite = sum(not math.isfinite(value) for value in values)
+    if infinite:
         return Cell(f"infinite ({infinite} of {len(values)})", published=published, runs=runs)
     std = statistics.stdev(values) if len(values) > 1 else None
     return Cell(statistics.fmean(values), std, published, runs=runs)

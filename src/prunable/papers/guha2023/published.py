@@ -7,28 +7,21 @@ from dataclasses import dataclass
 
 from prunable.certify.bounds.pruning_moments import pruned_share, strength_of
 from prunable.certify.bounds.spectral_perturbation import contraction
-from prunable.experiments.reproduce.published import PublishedItem
-from prunable.papers import published as published_of
+from prunable.papers import published
 
 PAPER = "guha2023"
 DEPTH, CLASSES = 5, 10
 BASELINES = ("neyshabur2015", "neyshabur2017", "bartlett2017")
-TABLES = {"mnist": "1", "cifar10": "2"}
+TABLES = {"mnist": "table1", "cifar10": "table2"}
 
 
 @dataclass(frozen=True)
 class Published:
     """One column of the tables.
 
-    Parameters
-    ----------
-    dataset : str
-    width, inputs : int
-        Hidden units of each of the four hidden layers; inputs of the first.
-    n : int
-        Training examples, inferred.
-    logs : dict
-        Natural logarithms by row: raw capacities of others, bound of the paper, true error.
+    width, inputs : hidden units of each of the four hidden layers; inputs of the first.
+    n : training examples, inferred.
+    logs : natural logarithms by row: raw capacities of others, bound of the paper, true error.
     """
 
     dataset: str
@@ -71,18 +64,11 @@ class Published:
     def margin_excess(self, input_norm: float) -> float:
         """Least factor by which the margin needed exceeds the smallest training margin.
 
-        Parameters
-        ----------
-        input_norm : float
-            Largest norm of a training input.
-
-        Notes
-        -----
         The row Bartlett 2017 says how large the margin is beside the norms of the layers, the
         row `ours` how strong the pruning. By lemma 4.1 ||Delta||_F^2 is r^(3/2) ||A||_F^2 in
         the mean, r = d / (d + 2), and a spectral norm is at least the Frobenius norm over
         sqrt(width); so lemma C.2 needs at least e max||x|| kappa_L r^(3/4) exp(row / 2) /
-        sqrt(width) margins, with the released code's norms.
+        sqrt(width) margins, with the released code's norms; `input_norm` is max||x||.
         """
         log_excess = (
             1
@@ -99,7 +85,7 @@ def columns(dataset: str) -> tuple[Published, ...]:
     """Published columns of a data set, by width; none of one the paper does not have."""
     if dataset not in TABLES:
         return ()
-    table = published_of(PAPER).items[f"table{TABLES[dataset]}"]
+    table = published(PAPER).items[TABLES[dataset]]
     return tuple(
         Published(
             dataset,
@@ -112,17 +98,8 @@ def columns(dataset: str) -> tuple[Published, ...]:
     )
 
 
-def column(dataset: str, width: int) -> Published | None:
-    """The published column of a data set and width."""
-    return next((c for c in columns(dataset) if c.width == width), None)
-
-
 def nearest(dataset: str, width: int) -> Published | None:
     """The published column of a width, or the only one that the paper has of the data set."""
     known = columns(dataset)
-    return column(dataset, width) or (known[0] if len(known) == 1 else None)
-
-
-def figure(number: str) -> PublishedItem:
-    """What is known of a figure such as "fig1a"; "repository" is that of the released code."""
-    return published_of(PAPER).items[number]
+    same = [c for c in known if c.width == width]
+    return next(iter(same or (known if len(known) == 1 else ())), None)

@@ -10,7 +10,7 @@ from prunable.errors import InputError
 from prunable.experiments.train.specs import TrainSpec
 from prunable.runs.spec import Spec
 
-_PACKAGE = "prunable.papers.guha2023"
+_STAGES = "prunable.papers.guha2023.stages"
 _LAYERS = 5  # of the paper's networks
 
 Strengths = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
@@ -19,18 +19,13 @@ Strengths = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_lengt
 class MarginTrainSpec(TrainSpec):
     """Trains on pixels in [-1, 1], then goes on until every training example is read right.
 
-    Parameters
-    ----------
-    refine_epochs : int
-        Most epochs of Adam that follow, in which examples of small margins come several times.
-        They end as soon as the smallest training margin is positive.
-    bfloat16 : bool
-        Whether training multiplies matrices in bfloat16; weights stay float32.
-    snapshots : tuple of int
-        Epochs, before any refinement, after which the weights are kept too.
+    refine_epochs : most epochs of Adam that follow, in which examples of small margins come
+        several times. They end as soon as the smallest training margin is positive.
+    bfloat16 : whether training multiplies matrices in bfloat16; weights stay float32.
+    snapshots : epochs, before any refinement, after which the weights are kept too.
     """
 
-    stage: ClassVar[str] = f"{_PACKAGE}.training:train_stage"
+    stage: ClassVar[str] = f"{_STAGES}:train_stage"
 
     refine_epochs: int = Field(default=0, ge=0)
     bfloat16: bool = False
@@ -40,12 +35,8 @@ class MarginTrainSpec(TrainSpec):
     def _snapshots_are_reached(self) -> Self:
         last = self.steps / self.steps_per_epoch
         if self.snapshots and max(self.snapshots) > last:
-            raise InputError.parameter(
-                "snapshots",
-                "MarginTrainSpec",
-                f"epochs up to {last:g}, the last one",
-                self.snapshots,
-            )
+            most = f"epochs up to {last:g}, the last one"
+            raise InputError.parameter("snapshots", "MarginTrainSpec", most, self.snapshots)
         return self
 
     @property
@@ -60,11 +51,8 @@ class MarginTrainSpec(TrainSpec):
     def estimated_seconds(self) -> float:
         """Rough time on one core."""
         rate = 1.1e11 if self.bfloat16 else 7e10
-        operations = (
-            6
-            * self.weights
-            * (self.batch_size * self.steps + 1.5 * self.dataset.n_train * self.refine_epochs / 3)
-        )
+        refined = 1.5 * self.dataset.n_train * self.refine_epochs / 3
+        operations = 6 * self.weights * (self.batch_size * self.steps + refined)
         return 1.0 + operations / rate + self.steps * (4e-4 + 4e-9 * self.weights)
 
     @property
@@ -74,8 +62,13 @@ class MarginTrainSpec(TrainSpec):
         return self.width * (inputs + (_LAYERS - 2) * self.width + 10)
 
 
-class _OfNetworkSpec(Spec):
-    """What is done to one trained network."""
+class OfNetworkSpec(Spec):
+    """What is done to one trained network, whose seed draws the masks too.
+
+    epoch : snapshot to take in place of the trained network.
+    protect_diagonal : whether weights at (i, i) stay, as in the text; the released code prunes
+        them too.
+    """
 
     train: MarginTrainSpec
     epoch: int | None = None
@@ -84,53 +77,33 @@ class _OfNetworkSpec(Spec):
     @model_validator(mode="after")
     def _snapshot_exists(self) -> Self:
         if self.epoch is not None and self.epoch not in self.train.snapshots:
-            raise InputError.parameter(
-                "epoch",
-                type(self).__name__,
-                f"one of the snapshots {self.train.snapshots}",
-                self.epoch,
-            )
+            known = f"one of the snapshots {self.train.snapshots}"
+            raise InputError.parameter("epoch", type(self).__name__, known, self.epoch)
         return self
 
-    def _passes(self, count: float) -> float:
+    def passes(self, count: float) -> float:
         """Seconds of so many passes over the training set."""
         return count * 2 * self.train.weights * self.train.dataset.n_train / 4e10
 
 
-class MarginPruneSpec(_OfNetworkSpec):
-    """Prunes a network as strongly as its smallest training margin allows; rows of the tables.
+class MarginPruneSpec(OfNetworkSpec):
+    """Prunes a network as strongly as its smallest training margin allows; rows of the tables."""
 
-    Parameters
-    ----------
-    train : MarginTrainSpec
-        The network; its seed draws the masks too.
-    epoch : int, optional
-        Snapshot to take in place of the trained network.
-    protect_diagonal : bool
-        Whether weights at (i, i) stay, as in the text; the released code prunes them too.
-    """
-
-    stage: ClassVar[str] = f"{_PACKAGE}.bounds_stages:prune_by_margin"
+    stage: ClassVar[str] = f"{_STAGES}:prune_by_margin"
 
     def estimated_seconds(self) -> float:
         """Rough time on one core."""
         chosen = 1.2e-8 * self.train.width**3 if self.epoch is None else 0.0
-        return 1.0 + self._passes(2) + chosen
+        return 1.0 + self.passes(2) + chosen
 
 
 class ComparedBoundsSpec(Spec):
     """Every bound of a pruned network, with all constants, biases folded into the layers.
 
-    Parameters
-    ----------
-    pruned : MarginPruneSpec
-    delta : float
-        Failure probability of each bound.
-    stability_examples : int
-        Examples on which noise stability is measured.
+    Each fails with probability `delta`; noise stability is measured on `stability_examples`.
     """
 
-    stage: ClassVar[str] = f"{_PACKAGE}.bounds_stages:compare_bounds"
+    stage: ClassVar[str] = f"{_STAGES}:compare_bounds"
 
     pruned: MarginPruneSpec
     delta: float = Field(default=0.05, gt=0, lt=1)
@@ -138,25 +111,17 @@ class ComparedBoundsSpec(Spec):
 
     def estimated_seconds(self) -> float:
         """Rough time on one core."""
-        return 1.0 + self.pruned._passes(3) + 1.2e-8 * self.pruned.train.width**3
+        return 1.0 + self.pruned.passes(3) + 1.2e-8 * self.pruned.train.width**3
 
 
-class StrengthsSpec(_OfNetworkSpec):
-    """Prunes a network at given strengths: the bound on the change of its outputs, and the change.
+class StrengthsSpec(OfNetworkSpec):
+    """Prunes a network at given `d`: the bound on the change of its outputs, and the change."""
 
-    Parameters
-    ----------
-    train, epoch, protect_diagonal
-        See `MarginPruneSpec`; masks are those of that run.
-    strengths : tuple of float
-        Values of `d`.
-    """
-
-    stage: ClassVar[str] = f"{_PACKAGE}.bounds_stages:prune_at_strengths"
+    stage: ClassVar[str] = f"{_STAGES}:prune_at_strengths"
 
     strengths: Strengths
 
     def estimated_seconds(self) -> float:
         """Rough time on one core."""
-        each = self._passes(1) + 8e-9 * self.train.width**3
-        return 1.0 + self._passes(3) + len(self.strengths) * each
+        each = self.passes(1) + 8e-9 * self.train.width**3
+        return 1.0 + self.passes(3) + len(self.strengths) * each

@@ -1,9 +1,11 @@
-"""Stages that prune a trained network at random and evaluate its bounds."""
+"""Stages: training until every example is read right, random pruning, and the bounds then."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,18 +24,127 @@ from prunable.certify.bounds.random_pruning import Draws, choose_strength
 from prunable.certify.bounds.sketched_network import needed_margin, sketched_bound
 from prunable.certify.bounds.spectral_perturbation import contraction
 from prunable.certify.network_bounds import bounds_of_model, facts_of_model, margins_of, with_layers
+from prunable.experiments.train import stages as training
 from prunable.experiments.train.networks import as_tensors
-from prunable.experiments.train.stages import dataset_of
-from prunable.nets.train.training import predict
-from prunable.numerics.randomness import rng
-from prunable.papers.guha2023.specs import ComparedBoundsSpec, MarginPruneSpec, StrengthsSpec
-from prunable.papers.guha2023.training import network
+from prunable.nets.archive import load_tensors, save_tensors
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import predict, train
+from prunable.numerics.randomness import child_seed, rng
+from prunable.papers.guha2023 import specs
+from prunable.runs.execution import CHECKPOINT
 from prunable.runs.store import Run
 
 Result = dict[str, Any]
 
+# Refinement: the learning rate of its first epoch beside that of the training, by what it falls
+# from epoch to epoch, and how often more an example comes whose margin is below the limit.
+REFINE_SHARE, FALL, SMALL_MARGIN, REPEATS = 0.2, 0.75, 2.0, 16
+REFINED = "refined.safetensors"
 
-def prune_by_margin(spec: MarginPruneSpec, run: Run) -> Result:
+
+def train_stage(spec: specs.MarginTrainSpec, run: Run) -> Result:
+    """Train one network; leaves its weights, and those of its snapshots, in the run's folder.
+
+    Returns
+    -------
+    dict
+        status, reason, refined (epochs of refinement), metrics, log of the training.
+    """
+    data = training.dataset_of(spec)
+    x, y, _, _ = as_tensors(data, run.device)
+    model = training.new_network(spec, data).to(run.device)
+    metadata = {"run_id": spec.run_id, **training.architecture_of(spec, data).metadata()}
+    due = {epoch * spec.steps_per_epoch: epoch for epoch in spec.snapshots}
+
+    def on_step(step: int) -> None:
+        if step in due:
+            save_tensors(run.folder / _snapshot(due[step]), model.state_dict(), metadata)
+        run.on_step(step)
+
+    outcome = train(
+        _arithmetic(model, spec),
+        x,
+        y,
+        training.training_settings(spec),
+        checkpoint=run.folder / CHECKPOINT,
+        on_step=on_step,
+    )
+    found: Result = {"status": outcome.status, "reason": outcome.reason, "log": outcome.log}
+    if outcome.status != "done":
+        return found
+    refined = _refine(model, x, y, spec, run.folder, lambda: run.on_step(spec.steps))
+    save_tensors(run.folder / training.MODEL, model.state_dict(), metadata)
+    (run.folder / REFINED).unlink(missing_ok=True)
+    return {**found, "refined": refined, "metrics": training.split_metrics(model, data)}
+
+
+def _refine(
+    model: nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    spec: specs.MarginTrainSpec,
+    folder: Path,
+    on_epoch: Callable[[], object],
+) -> int:
+    """Train single epochs until the smallest training margin is positive; how many it took.
+
+    The folder keeps the weights after each epoch, so that a killed run goes on.
+    """
+    kept, done = folder / REFINED, 0
+    if kept.exists():
+        tensors, metadata = load_tensors(kept)
+        model.load_state_dict(tensors)
+        done = int(metadata["epochs"])
+    while done < spec.refine_epochs and (margins := margins_of(model, x, y)).min() <= 0:
+        small = np.flatnonzero(margins < SMALL_MARGIN)
+        chosen = torch.from_numpy(np.concatenate([np.arange(len(margins)), *[small] * REPEATS]))
+        steps = -(-len(chosen) // spec.batch_size)
+        settings = TrainingSettings(
+            lr=REFINE_SHARE * spec.lr * FALL**done,
+            steps=steps,
+            batch_size=spec.batch_size,
+            seed=child_seed(spec.seed, "refine", done),
+            optimizer="adam",
+            schedule="cosine",
+            log_every=steps,
+        )
+        train(_arithmetic(model, spec), x[chosen], y[chosen], settings)
+        done += 1
+        save_tensors(kept, model.state_dict(), {"epochs": str(done)})
+        on_epoch()
+    return done
+
+
+def network(folder: Path, spec: specs.MarginTrainSpec, epoch: int | None = None) -> nn.Module:
+    """The network that a finished run left in its folder, or a snapshot of it."""
+    model = training.new_network(spec, training.dataset_of(spec))
+    name = training.MODEL if epoch is None else _snapshot(epoch)
+    model.load_state_dict(load_tensors(folder / name)[0])
+    return model
+
+
+def _snapshot(epoch: int) -> str:
+    return f"epoch-{epoch}.safetensors"
+
+
+def _arithmetic(model: nn.Module, spec: specs.MarginTrainSpec) -> nn.Module:
+    return _Bfloat16(model) if spec.bfloat16 else model
+
+
+class _Bfloat16(nn.Module):
+    """A model whose matrix products are those of bfloat16; its weights stay float32."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            logits: torch.Tensor = self.model(x)
+        return logits.float()
+
+
+def prune_by_margin(spec: specs.MarginPruneSpec, run: Run) -> Result:
     """Prune as strongly as the smallest training margin allows, and evaluate the tables' rows.
 
     Returns
@@ -47,19 +158,19 @@ def prune_by_margin(spec: MarginPruneSpec, run: Run) -> Result:
     """
     case = _Case.of(spec, run)
     strength = choose_strength(case.facts, case.draws)
-    matrices = case.draws.pruned(strength.d)
-    facts, pruned = case.pruned_facts(matrices), with_layers(case.model, matrices)
+    facts, pruned = case.pruned(strength.d)
     ours = sketched_bound(facts, strength.d, variant="authors-code")
     theorem = sketched_bound(facts, strength.d)
-    capacities = {
+    logs = {
         "neyshabur2015": FROBENIUS.capacity(facts),
         "neyshabur2017": SPECTRAL.capacity(facts, variant="authors-code"),
         "bartlett2017_code": COVERING.capacity(facts, variant="authors-code"),
         "bartlett2017_intended": COVERING.capacity(facts, variant="authors-intended"),
         "bartlett2017_true": COVERING.capacity(facts),
         "counting": parameter_count(facts, "dense"),
+        "ours": ours,
+        "theorem": theorem,
     }
-    logs = {**capacities, "ours": ours, "theorem": theorem}
     return {
         "n": facts.n,
         "weights": facts.weights,
@@ -84,15 +195,12 @@ def prune_by_margin(spec: MarginPruneSpec, run: Run) -> Result:
             "complexity": ours.term("complexity").value,
         },
         "logs": {name: _finite(bound.log_value) for name, bound in logs.items()},
-        "theorem": {
-            "failure": theorem.delta,
-            "violated": [[a.name, a.by] for a in theorem.violated],
-        },
+        "theorem": {"failure": theorem.delta, "violated": _violated(theorem)},
         "layers": _layers(facts, strength.d),
     }
 
 
-def compare_bounds(spec: ComparedBoundsSpec, run: Run) -> Result:
+def compare_bounds(spec: specs.ComparedBoundsSpec, run: Run) -> Result:
     """Evaluate every bound of a pruned network, biases folded into the layers.
 
     Returns
@@ -118,11 +226,23 @@ def compare_bounds(spec: ComparedBoundsSpec, run: Run) -> Result:
     return {
         "n": len(case.x),
         "rows": [row.to_dict() for row in like_with_like(results)],
-        "bounds": [_brief(result) for result in results if result.quantity == "risk"],
+        "bounds": [
+            {
+                "name": result.name,
+                "variant": result.variant,
+                "about": result.about,
+                "log_value": _finite(result.log_value),
+                "vacuous": result.vacuous,
+                "delta": result.delta,
+                "violated": _violated(result),
+            }
+            for result in results
+            if result.quantity == "risk"
+        ],
     }
 
 
-def prune_at_strengths(spec: StrengthsSpec, run: Run) -> Result:
+def prune_at_strengths(spec: specs.StrengthsSpec, run: Run) -> Result:
     """Prune at given strengths, and hold what the lemmas allow for against what happens.
 
     Returns
@@ -139,11 +259,11 @@ def prune_at_strengths(spec: StrengthsSpec, run: Run) -> Result:
     widest = max(range(case.facts.depth), key=lambda i: case.facts.layers[i].inputs)
     rows = []
     for number, d in enumerate(spec.strengths, 1):
-        matrices = case.draws.pruned(d)
-        facts, pruned = case.pruned_facts(matrices), with_layers(case.model, matrices)
+        facts, pruned = case.pruned(d)
         after = predict(pruned, case.x).double()
         change = after - logits
         bounds = [line_counts(layer.matrix_shape, d).value for layer in facts.layers]
+        fullest = [max(layer.row_count, layer.column_count) for layer in facts.layers]
         rows.append(
             {
                 "d": d,
@@ -154,10 +274,7 @@ def prune_at_strengths(spec: StrengthsSpec, run: Run) -> Result:
                 "kept": facts.pruned_kept,
                 "row_count": facts.layers[widest].row_count,
                 "row_bound": bounds[widest],
-                "line_ratio": max(
-                    max(layer.row_count, layer.column_count) / bound
-                    for layer, bound in zip(facts.layers, bounds, strict=True)
-                ),
+                "line_ratio": max(a / b for a, b in zip(fullest, bounds, strict=True)),
                 "error_ratio": max(layer["error_ratio"] for layer in _layers(facts, d)),
                 "train_error": float((after.argmax(1) != case.y).double().mean()),
                 "test_error": case.test_error(pruned),
@@ -180,26 +297,26 @@ class _Case:
     draws: Draws
 
     @classmethod
-    def of(cls, spec: MarginPruneSpec | StrengthsSpec, run: Run) -> _Case:
-        train = spec.train
-        x, y, x_test, y_test = as_tensors(dataset_of(train))
-        model = network(run.folder_of(train), train, spec.epoch)
+    def of(cls, spec: specs.OfNetworkSpec, run: Run) -> _Case:
+        model = network(run.folder_of(spec.train), spec.train, spec.epoch)
+        x, y, x_test, y_test = as_tensors(training.dataset_of(spec.train))
         draws = Draws.of(
             [m.weight.detach().numpy() for m in model.modules() if isinstance(m, nn.Linear)],
-            rng(train.seed, "masks"),
+            rng(spec.train.seed, "masks"),
             protect_diagonal=spec.protect_diagonal,
         )
         return cls(model, x, y, x_test, y_test, facts_of_model(model, x, y), draws)
 
-    def pruned_facts(self, matrices: tuple[FloatArray, ...]) -> NetworkFacts:
-        """Facts of the network after its layers became `matrices`."""
+    def pruned(self, d: float) -> tuple[NetworkFacts, nn.Module]:
+        """Facts of the network pruned at a strength, and that network."""
+        matrices: tuple[FloatArray, ...] = self.draws.pruned(d)
         layers = tuple(
             layer_facts(known.name, dense, pruned, contraction=known.contraction)
             for known, dense, pruned in zip(
                 self.facts.layers, self.draws.matrices, matrices, strict=True
             )
         )
-        return replace(self.facts, layers=layers)
+        return replace(self.facts, layers=layers), with_layers(self.model, matrices)
 
     def test_error(self, model: nn.Module) -> float:
         """Share of test examples that are misread."""
@@ -227,16 +344,8 @@ def _layers(facts: NetworkFacts, d: float) -> list[Result]:
     return rows
 
 
-def _brief(result: BoundResult) -> Result:
-    return {
-        "name": result.name,
-        "variant": result.variant,
-        "about": result.about,
-        "log_value": _finite(result.log_value),
-        "vacuous": result.vacuous,
-        "delta": result.delta,
-        "violated": [[a.name, a.by] for a in result.violated],
-    }
+def _violated(result: BoundResult) -> list[list[Any]]:
+    return [[assumption.name, assumption.by] for assumption in result.violated]
 
 
 def _finite(value: float) -> float | None:
