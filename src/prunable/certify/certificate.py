@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from prunable.certify.architecture import count_errors
-from prunable.certify.bounds.base import BoundResult, check_delta
+from prunable.certify.bounds.base import BoundResult
+from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.held_out import held_out_bound
 from prunable.certify.bounds.occam import bits_allowed, examples_needed, occam_bound
 from prunable.certify.code_file import CodedNetwork, decode_network, encode_network

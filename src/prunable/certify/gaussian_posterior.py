@@ -16,7 +16,9 @@ import numpy as np
 import torch
 
 from prunable.certify.architecture import FloatNetwork, forward
-from prunable.certify.bounds.base import Assumption, BoundResult, check_delta
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import BoundResult
+from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.pac_bayes import (
     catoni_grid_bound,
     gaussian_divergence,

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from prunable.certify.architecture import FloatNetwork, count_errors
-from prunable.certify.bounds.base import BoundResult, check_delta
+from prunable.certify.bounds.base import BoundResult
+from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.held_out import held_out_bound
 from prunable.certify.bounds.occam import dense_through_compression, occam_bound
 from prunable.certify.certificate import Certificate, advice, certify_network

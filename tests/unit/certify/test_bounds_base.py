@@ -6,22 +6,11 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from prunable.certify.bounds.base import (
-    MAXIMUM,
-    PRODUCT,
-    SUM,
-    Assumption,
-    BoundResult,
-    Term,
-    at_least,
-    at_most,
-    check_delta,
-    check_n,
-    combine,
-    positive,
-    powers,
-    show,
-)
+from prunable.certify.bounds.assumptions import Assumption, at_least, at_most
+from prunable.certify.bounds.base import MAXIMUM, PRODUCT, SUM, BoundResult, Term, combine, powers
+from prunable.certify.bounds.checks import check_delta, check_n
+from prunable.certify.bounds.facts import positive_margin
+from prunable.certify.bounds.logs import show
 from prunable.errors import InputError
 
 
@@ -102,8 +91,8 @@ def test_assumptions_say_by_how_much():
     assert at_most("a", 1.0, 1.0, strict=True).status == "violated"
     assert at_least("a", 0.0, math.log(4)).by == "by a factor of 4"
     assert at_least("a", -math.inf, 0.0).by == "by a factor of infinity"
-    assert positive("m", -2.5).by == "by 2.5"
-    assert positive("m", 1e-9).by == ""
+    assert positive_margin(-2.5).by == "by 2.5"
+    assert positive_margin(1e-9).by == ""
     assert Assumption("x", "unchecked", "").by == ""
 
 

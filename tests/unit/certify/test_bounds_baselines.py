@@ -11,6 +11,7 @@ from prunable.certify.bounds.arora2018 import NoiseStability, measure_stability
 from prunable.certify.bounds.comparison import like_with_like
 from prunable.certify.bounds.facts import margin_loss
 from prunable.certify.bounds.matrix_facts import layer_facts, log_path_norms, network_facts
+from prunable.certify.bounds.naive_counting import parameter_count, weights_bound
 from prunable.certify.bounds.of_network import (
     BOUNDS,
     COVER,
@@ -20,7 +21,6 @@ from prunable.certify.bounds.of_network import (
     SPECTRAL,
     all_bounds,
 )
-from prunable.certify.bounds.parameter_counting import parameter_count, weights_bound
 from prunable.certify.bounds.pruning_moments import kept_share
 from prunable.errors import InputError
 

@@ -6,8 +6,11 @@ import mpmath
 import numpy as np
 import pytest
 
-from prunable.certify.bounds.base import log_expm1
-from prunable.certify.bounds.compressed_network import extra_share, pruned_network_bound
+from prunable.certify.bounds.compressed_network import (
+    dense_network_bound,
+    extra_share,
+    pruned_network_bound,
+)
 from prunable.certify.bounds.compression import Compression, NormBound, Observed
 from prunable.certify.bounds.facts import default_tau
 from prunable.certify.bounds.frobenius_perturbation import (
@@ -16,6 +19,7 @@ from prunable.certify.bounds.frobenius_perturbation import (
     perturbation_by_ratio,
     uniform_perturbation,
 )
+from prunable.certify.bounds.logs import log_expm1
 from prunable.certify.bounds.rho import binary_entropy, rho, rho_limit, rho_peak, rho_upper
 from prunable.certify.bounds.stable_weights import (
     StableLaws,
@@ -24,7 +28,6 @@ from prunable.certify.bounds.stable_weights import (
     stable_network_bound,
     unit_scale,
 )
-from prunable.certify.bounds.uncompressed_network import dense_network_bound
 from prunable.errors import InputError
 from prunable.numerics.stable import StableLaw
 

@@ -128,7 +128,7 @@ def test_monte_carlo_divides_by_the_number_of_draws():
     ("call", "message"),
     [
         (lambda: maurer_bound(0.1, 1.0, 7, 0.05), "at least 8"),
-        (lambda: maurer_bound(1.1, 1.0, 70, 0.05), "\\[0, 1\\]"),
+        (lambda: maurer_bound(1.1, 1.0, 70, 0.05), "between 0 and 1"),
         (lambda: maurer_bound(0.1, -1.0, 70, 0.05), "finite and at least 0"),
         (lambda: maurer_bound(0.1, math.inf, 70, 0.05), "finite and at least 0"),
         (lambda: maurer_bound(0.1, 1.0, 0, 0.05), "must not be empty"),
@@ -136,7 +136,7 @@ def test_monte_carlo_divides_by_the_number_of_draws():
         (lambda: catoni_grid_bound(0.1, 1.0, 70, 0.05, ratio=1.0), "above 1"),
         (lambda: catoni_grid_bound(0.1, 1.0, 70, 2.0), "\\(0, 1\\)"),
         (lambda: monte_carlo_gibbs([], 0.05), "at least one draw"),
-        (lambda: monte_carlo_gibbs([math.nan], 0.05), "\\[0, 1\\]"),
+        (lambda: monte_carlo_gibbs([math.nan], 0.05), "between 0 and 1"),
         (lambda: gaussian_divergence(np.ones(2), 0.0, 1.0), "positive"),
     ],
 )

@@ -11,18 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    Assumption,
-    AssumptionStatus,
-    BoundResult,
-    Term,
-    check_delta,
-    require,
-    safe_log,
-)
+from prunable.certify.bounds.assumptions import Assumption, AssumptionStatus
+from prunable.certify.bounds.base import PRODUCT, BoundResult, Term
+from prunable.certify.bounds.checks import check_delta, require
 from prunable.certify.bounds.counting import counting_bound
 from prunable.certify.bounds.facts import FloatArray, NetworkFacts
+from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.margin_bounds import GridMargin, MarginBound, over_layers
 
 # Of the number of parameters in the proof of theorem 4.1, as remembered; a parameter below.
@@ -31,39 +25,24 @@ PROOF_CONSTANT = 72.0
 
 @dataclass(frozen=True)
 class Stability:
-    """How a network treats noise, on training examples.
+    """How a network treats noise, on so many training examples.
 
-    Attributes
-    ----------
-    cushions
-        mu_l = min ||A_l phi(x^(l-1))|| / (||A_l||_F ||phi(x^(l-1))||).
-    interlayer
-        mu_{l->} = min over l <= j <= L of min ||J x^l|| / (||J||_F ||x^l||), J the Jacobian
-        from the output of layer l to that of layer j, but at least 1 / sqrt(outputs of l).
-    activation
-        c = max ||x^l|| / ||phi(x^l)||.
-    output_norm
-        max ||f(x)||.
-    examples
-        Training examples looked at.
+    Interlayer cushions mu_{l->} are the least of ||J x^l|| / (||J||_F ||x^l||) over l <= j <= L
+    and examples, J the Jacobian from the output of layer l to that of layer j, but at least
+    1 / sqrt(outputs of l).
     """
 
-    cushions: tuple[float, ...]
+    cushions: tuple[float, ...]  # mu_l = min ||A_l phi(x^(l-1))|| / (||A_l||_F ||phi(x^(l-1))||)
     interlayer: tuple[float, ...]
-    activation: float
-    output_norm: float
+    activation: float  # c = max ||x^l|| / ||phi(x^l)||
+    output_norm: float  # max ||f(x)||
     examples: int
 
 
 def measure_stability(matrices: list[FloatArray], inputs: FloatArray) -> Stability:
-    """Measure a ReLU network without biases on examples.
+    """Measure a ReLU network without biases on (m, features) training examples.
 
-    Parameters
-    ----------
-    matrices : list of (outputs, inputs) array
-        In the order of application.
-    inputs : (m, features) array
-        Training examples; all of them make a bound, fewer an estimate.
+    Matrices are of shape (outputs, inputs). All examples make a bound, fewer an estimate.
     """
     features = matrices[0].shape[1]
     fits = inputs.ndim == 2 and len(inputs) > 0 and inputs.shape[1] == features
@@ -156,12 +135,7 @@ class NoiseStability(MarginBound):
             delta=math.exp(math.log(delta) + margin.log_share),
             name=self.name,
             statement=f"theorem 2.1 with theorem 4.1 of {self.source}",
-            assumptions=(
-                *self.capacity_conditions(facts),
-                remembered,
-                facts.dense_layers(),
-                facts.no_biases(),
-            ),
+            assumptions=(*self.capacity_conditions(facts), remembered, *facts.form()),
         )
         # all margins of the grid together fail with probability delta
         return replace(found, delta=delta)

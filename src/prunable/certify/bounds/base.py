@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 from scipy.special import logsumexp
 
-from prunable.errors import InputError
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.checks import require
+from prunable.certify.bounds.logs import number, safe_exp, safe_log
 
-AssumptionStatus = Literal["holds", "violated", "unchecked"]
 # "risk" bounds a probability of error; the others bound or measure something else.
 Quantity = Literal["risk", "capacity", "perturbation", "count", "share", "moment"]
 
@@ -112,120 +112,21 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Assumption:
-    """One condition of a bound, and whether it holds here.
-
-    The evidence is the numbers looked at, or why it was not checked. The excess is by how much
-    a violated one is missed: inf if by no finite amount, a logarithm if the unit is a factor.
-    """
-
-    name: str
-    status: AssumptionStatus
-    evidence: str
-    excess: float | None = None
-    unit: Literal["factor", "difference"] = "difference"
-
-    @classmethod
-    def decided(
-        cls,
-        holds: bool,
-        name: str,
-        evidence: str,
-        excess: float | None = None,
-        unit: Literal["factor", "difference"] = "difference",
-    ) -> Assumption:
-        """Make an assumption that was checked; the excess counts only if it is violated."""
-        if holds:
-            return cls(name, "holds", evidence)
-        return cls(name, "violated", evidence, excess, unit)
-
-    @property
-    def by(self) -> str:
-        """By how much the condition is missed, in words; empty unless violated."""
-        if self.status != "violated" or self.excess is None:
-            return ""
-        if self.unit == "factor":
-            return f"by a factor of {show(self.excess)}"
-        return f"by {self.excess:.4g}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Show as JSON; an infinite excess is null."""
-        finite = self.excess is not None and math.isfinite(self.excess)
-        return {
-            "name": self.name,
-            "status": self.status,
-            "evidence": self.evidence,
-            "excess": self.excess if finite else None,
-            "unit": self.unit,
-            "by": self.by,
-        }
-
-
-def at_most(
-    name: str, log_value: float, log_limit: float, evidence: str = "", *, strict: bool = False
-) -> Assumption:
-    """Check that a magnitude is at most a limit, both given as natural logarithms.
-
-    The evidence is what to say before the two numbers; if `strict`, equality violates.
-    """
-    excess = 0.0 if log_value == log_limit else log_value - log_limit
-    return _compared(name, log_value, log_limit, excess, evidence, "<" if strict else "<=")
-
-
-def at_least(
-    name: str, log_value: float, log_limit: float, evidence: str = "", *, strict: bool = False
-) -> Assumption:
-    """Check that a magnitude is at least a limit; as `at_most`."""
-    excess = 0.0 if log_value == log_limit else log_limit - log_value
-    return _compared(name, log_value, log_limit, excess, evidence, ">" if strict else ">=")
-
-
-def _compared(
-    name: str, log_value: float, log_limit: float, excess: float, evidence: str, sign: str
-) -> Assumption:
-    before = f"{evidence}: " if evidence else ""
-    said = f"{before}{show(log_value)}, needed {sign} {show(log_limit)}"
-    holds = excess < 0 or (excess == 0 and sign.endswith("="))
-    return Assumption.decided(holds, name, said, excess, "factor")
-
-
-def positive(name: str, value: float, evidence: str = "") -> Assumption:
-    """Check that a signed number is above zero; the excess is the difference."""
-    said = f"{evidence + ': ' if evidence else ''}{value:.4g}, needed > 0"
-    return Assumption.decided(value > 0, name, said, abs(value))
-
-
-@dataclass(frozen=True)
 class BoundResult:
-    """A bound on a risk, or another quantity that enters one, itemised.
-
-    Attributes
-    ----------
-    source
-        Paper and statement.
-    n
-        Examples the bound speaks about; None where none enter.
-    delta
-        Probability with which the statement may fail, all of its parts together; at 1 or
-        more it says nothing. None for statements that cannot fail.
-    quantity
-        What is bounded; only a "risk" is a bound on a probability of error.
-    variant
-        "paper", "authors-code", or another named reading.
-    about
-        Which network it speaks of.
-    """
+    """A bound on a risk, or another quantity that enters one, itemised."""
 
     name: str
     terms: tuple[Term, ...]
     rule: Rule
     assumptions: tuple[Assumption, ...]
-    source: str
-    n: int | None = None
+    source: str  # paper and statement
+    n: int | None = None  # examples the bound speaks about; None where none enter
+    # Probability with which the statement may fail, all of its parts together; at 1 or more it
+    # says nothing. None for statements that cannot fail.
     delta: float | None = None
     quantity: Quantity = "risk"
-    variant: str = "paper"
-    about: str = ""
+    variant: str = "paper"  # or "authors-code", or another named reading
+    about: str = ""  # which network it speaks of
     log_value: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -285,95 +186,3 @@ class BoundResult:
 def combine(terms: Sequence[Term], rule: Rule) -> float:
     """Combine terms by a rule; natural logarithm of the value."""
     return rule(terms)
-
-
-def number(log_value: float) -> dict[str, float | None]:
-    """Show a magnitude as JSON, by "value" and "log_value".
-
-    Zero has no logarithm, and a value beyond the doubles only its logarithm; infinity has
-    neither.
-    """
-    value = safe_exp(log_value)
-    return {
-        "value": value if math.isfinite(value) else None,
-        "log_value": log_value if math.isfinite(log_value) else None,
-    }
-
-
-def safe_log(value: float) -> float:
-    """Natural logarithm; -inf of zero."""
-    return math.log(value) if value > 0 else -math.inf
-
-
-def safe_exp(log_value: float) -> float:
-    """Exponential; inf beyond the doubles."""
-    try:
-        return math.exp(log_value)
-    except OverflowError:
-        return math.inf
-
-
-def log_expm1(x: float) -> float:
-    """log(exp(x) - 1) for x >= 0, without overflow; -inf at 0."""
-    if x <= 0:
-        return -math.inf
-    return math.log(math.expm1(x)) if x < 30 else x + math.log1p(-math.exp(-x))
-
-
-def show(log_value: float) -> str:
-    """Write a magnitude with four digits, as a power of ten if it is huge or tiny."""
-    if not math.isfinite(log_value):
-        return "0" if log_value < 0 else "infinity"
-    if abs(log_value) < 690:
-        return f"{math.exp(log_value):.4g}"
-    exponent = math.floor(log_value / math.log(10))
-    return f"{math.exp(log_value - exponent * math.log(10)):.3f}e{exponent:+d}"
-
-
-def require(
-    holds: bool, param: str, where: str, constraint: str, value: object, action: str = ""
-) -> None:
-    """Refuse a parameter that breaks a constraint; see `InputError.parameter`."""
-    if not holds:
-        raise InputError.parameter(param, where, constraint, value, action)
-
-
-def check_n(n: int, where: str) -> int:
-    """Check a number of examples: a positive integer."""
-    whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
-    action = "The training set must not be empty."
-    require(whole and n >= 1, "n", where, "a positive integer", n, action)
-    return int(n)
-
-
-def check_delta(delta: float, where: str, name: str = "delta") -> float:
-    """Check a failure probability, inside (0, 1)."""
-    action = "0.05 means that the bound holds 19 times of 20."
-    require(0 < delta < 1, name, where, "inside (0, 1)", delta, action)
-    return float(delta)
-
-
-def check_share(value: float, name: str, where: str) -> float:
-    """Check a probability, risk or share, inside [0, 1]."""
-    require(0 <= value <= 1, name, where, "inside [0, 1]", value)
-    return float(value)
-
-
-def check_positive(value: float, name: str, where: str, action: str = "") -> float:
-    """Check a scale, a norm or a factor."""
-    require(0 < value < math.inf, name, where, "positive and finite", value, action)
-    return float(value)
-
-
-def check_finite(value: float, name: str, where: str) -> float:
-    """Check a magnitude that may be zero."""
-    require(0 <= value < math.inf, name, where, "finite and >= 0", value)
-    return float(value)
-
-
-def check_layers(where: str, **values: Sequence[object]) -> None:
-    """Check that there is a layer, and that each named sequence has one entry a layer."""
-    (first, some), *others = values.items()
-    lengths = [len(entries) for entries in values.values()]
-    alike = f"one number a layer, as {' and '.join(name for name, _ in others)}"
-    require(len(some) > 0 and len(set(lengths)) == 1, first, where, alike, lengths)

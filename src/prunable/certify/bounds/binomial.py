@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 
 from scipy.special import bdtr, betaln
 
-from prunable.certify.bounds.base import Rule, check_n, require, safe_exp, safe_log
+from prunable.certify.bounds.base import Rule
+from prunable.certify.bounds.checks import check_n, require
+from prunable.certify.bounds.logs import safe_exp, safe_log
+from prunable.errors import check_at_least, check_between
 
 _BISECTIONS = 200
 _MAX_FRACTIONS = 100_000
@@ -26,7 +29,7 @@ def log_binomial_cdf(k: int, n: int, p: float) -> float:
     steps, and its factor is a sum of logarithms (Abramowitz and Stegun 26.5.8).
     """
     check_counts(k, n, "log_binomial_cdf")
-    require(0 <= p <= 1, "p", "log_binomial_cdf", "in [0, 1]", p)
+    check_between(p, 0, 1, "p", "log_binomial_cdf")
     if k == n or p == 0:
         return 0.0
     if p == 1:
@@ -78,8 +81,8 @@ def binomial_upper(errors: int, n: int, log_delta: float) -> float:
 
 def kl_bernoulli(q: float, p: float) -> float:
     """kl(q || p) = q ln(q/p) + (1-q) ln((1-q)/(1-p)) in nats, for q and p in [0, 1]."""
-    shares = 0 <= q <= 1 and 0 <= p <= 1
-    require(shares, "q, p", "kl_bernoulli", "in [0, 1]", f"{q}, {p}")
+    check_between(q, 0, 1, "q", "kl_bernoulli")
+    check_between(p, 0, 1, "p", "kl_bernoulli")
     total = 0.0
     for mass, other in ((q, p), (1 - q, 1 - p)):
         if mass > 0:
@@ -91,8 +94,8 @@ def kl_bernoulli(q: float, p: float) -> float:
 
 def kl_upper(q: float, budget: float) -> float:
     """kl^-1(q | c) = sup {p : kl(q || p) <= c}, rounded up, for a budget of c >= 0 nats."""
-    require(0 <= q <= 1, "q", "kl_upper", "in [0, 1]", q)
-    require(budget >= 0, "budget", "kl_upper", "at least 0", budget)
+    check_between(q, 0, 1, "q", "kl_upper")
+    check_at_least(budget, 0, "budget", "kl_upper")
     if q == 1 or budget == math.inf:
         return 1.0
     if q == 0:

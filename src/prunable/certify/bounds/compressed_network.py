@@ -1,7 +1,7 @@
-"""Risk of a network pruned layer by layer: theorem 5 of Barsbey et al. (2021).
+"""Risk of a network pruned layer by layer, and of one that could be: Barsbey et al. (2021).
 
-The empirical risk is that of the dense network, with a margin that pays for what pruning does
-to the outputs; the rest depends on the kept share and the norm of the weights.
+The empirical risk is that of the dense network, in theorem 5 with a margin that pays for what
+pruning does to the outputs; the rest depends on the kept share and the norm of the weights.
 """
 
 from __future__ import annotations
@@ -9,23 +9,17 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    SUM,
-    Assumption,
-    BoundResult,
-    Term,
-    powers,
-    safe_exp,
-)
+from prunable.certify.bounds.assumptions import Assumption, at_least
+from prunable.certify.bounds.base import MAXIMUM, PRODUCT, SUM, BoundResult, Term, powers
 from prunable.certify.bounds.compression import NormBound, Observed
-from prunable.certify.bounds.facts import margin_loss_term
+from prunable.certify.bounds.facts import RELU_WITHOUT_BIASES, margin_loss_term
 from prunable.certify.bounds.frobenius_perturbation import (
     SOURCE,
     lipschitz_term,
     uniform_perturbation,
 )
-from prunable.certify.bounds.rho import binary_entropy
+from prunable.certify.bounds.logs import safe_exp, safe_log
+from prunable.certify.bounds.rho import binary_entropy, rho
 
 # The a-posteriori variant holds for all norms and ramps 2^k, |k| <= 500, and all counts of kept
 # weights from 100 on: a count k fails with probability 2 exp(-k/2), so few kept weights are many.
@@ -36,17 +30,11 @@ Variant = Literal["paper", "a posteriori"]
 def pruned_network_bound(
     seen: Observed, weights: NormBound, *, failure: float = 0.0, variant: Variant = "paper"
 ) -> BoundResult:
-    """Bound the risk of the pruned network: theorem 5.
+    """R^_gamma(w) + (12 Lip R + sqrt(d)) sqrt((kappa + eps_kappa) log(n) / n): theorem 5.
 
-    R^_gamma(w) + (12 Lip R + sqrt(d)) sqrt((kappa + eps_kappa) log(n) / n).
-
-    Parameters
-    ----------
-    failure
-        Probability with which H1 fails.
-    variant
-        "a posteriori" needs no R(delta): it holds on a grid of norms and ramps and for all
-        counts of kept weights at once, and takes the grid point above what is found.
+    It bounds the risk of the pruned network; `failure` is that of H1. The variant "a posteriori"
+    needs no R(delta): it holds on a grid of norms and ramps and for all counts of kept weights at
+    once, and takes the grid point above what is found.
     """
     compression, choice = seen.compression, seen.choice
     kappa, d, layers = compression.kappa, compression.d, compression.depth
@@ -83,6 +71,53 @@ def pruned_network_bound(
         delta=total,
         assumptions=(compression.hypothesis(failure), known, choice, *seen.sample_assumptions()),
         variant=variant,
+    )
+
+
+def dense_network_bound(seen: Observed, weights: NormBound, *, failure: float = 0.0) -> BoundResult:
+    """R^_tau(w) + max(2, 24 rho Lip R / sqrt(d)) sqrt(d log(n) / n): theorem 7.
+
+    It bounds the risk of the network before pruning; `failure` is that of H1.
+    """
+    compression, n, tau = seen.compression, seen.n, seen.tau
+    epsilon, kappa, d = compression.claimed, compression.kappa, compression.d
+    # at epsilon of 1 and more compressibility says nothing: rho is 1
+    share = rho(epsilon, kappa, d) if 0 < epsilon < 1 else float(epsilon > 0 or kappa == 1)
+    size = Term.made(
+        "24 rho Lip R/sqrt(d)",
+        PRODUCT,
+        "size of the set of weights",
+        Term.of("24", 24.0, "constant of the proof"),
+        Term.of("rho_eps(kappa,d)", share, "what compressibility saves", "theorem 7"),
+        lipschitz_term(seen.input_norm, weights.radius, compression.depth, tau),
+        Term.of("R(delta)", weights.radius, "norm of all weights"),
+        Term.of("1/sqrt(d)", 1 / math.sqrt(d), f"d = {d} weights"),
+        equation="(B.1)",
+    )
+    least = Term.of("2", 2.0, "least factor")
+    factor = Term.made("max(2, ..)", MAXIMUM, "factor", least, size, equation="(B.1)")
+    rate = Term.of("sqrt(d log(n)/n)", math.sqrt(d * math.log(n) / n), f"d = {d}, n = {n}", "(B.1)")
+    empirical = margin_loss_term(
+        seen.margins, tau, "training margins up to tau =", symbol="R^_tau(w)", equation="(B.1)"
+    )
+    closeness = 2 * kappa * safe_log(epsilon) if kappa > 0 else 0.0
+    needed = max(math.log(9 * compression.depth), math.log(81) - closeness)
+    condition = "n/log(n) > max(9 L, 81 eps^(-2 kappa))"
+    return BoundResult(
+        "dense network through its compression",
+        (empirical, Term.made("complexity", PRODUCT, "price of generalization", factor, rate)),
+        SUM,
+        (
+            compression.hypothesis(failure),
+            weights.assumption(),
+            at_least(condition, seen.log_ratio, needed, strict=True),
+            at_least("d > 10", math.log(d), math.log(10), strict=True),
+            RELU_WITHOUT_BIASES,
+            seen.choice,
+        ),
+        f"{SOURCE}, theorem 7 (B.1)",
+        n=n,
+        delta=weights.delta + failure + safe_exp(math.log(2) - d / 2),
     )
 
 

@@ -10,16 +10,13 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.base import (
-    Assumption,
-    at_least,
-    at_most,
+from prunable.certify.bounds.assumptions import Assumption, at_least, at_most
+from prunable.certify.bounds.checks import (
     check_delta,
     check_finite,
     check_layers,
     check_positive,
     require,
-    safe_log,
 )
 from prunable.certify.bounds.facts import (
     RELU_WITHOUT_BIASES,
@@ -27,26 +24,17 @@ from prunable.certify.bounds.facts import (
     check_margins,
     default_tau,
 )
+from prunable.certify.bounds.logs import safe_log
 
 
 @dataclass(frozen=True)
 class Compression:
-    """What layer-wise pruning does to a network.
+    """What layer-wise pruning does to a network."""
 
-    Attributes
-    ----------
-    sizes, kept
-        Weights d_l of each layer, and those kept.
-    errors
-        ||w_hat_l - w_l|| / ||w_l|| of each layer, Frobenius.
-    epsilon
-        The relative error that hypothesis H1 claims; the largest of `errors` if None.
-    """
-
-    sizes: tuple[int, ...]
+    sizes: tuple[int, ...]  # weights d_l of each layer
     kept: tuple[int, ...]
-    errors: tuple[float, ...]
-    epsilon: float | None = None
+    errors: tuple[float, ...]  # ||w_hat_l - w_l|| / ||w_l|| of each layer, Frobenius
+    epsilon: float | None = None  # relative error that H1 claims; the largest error if None
 
     def __post_init__(self) -> None:
         where = "Compression"
@@ -90,14 +78,9 @@ class Compression:
 class Observed:
     """What the bounds of 2021 are told of a dense network that can be pruned.
 
-    Parameters
-    ----------
-    margins : (n,) array
-        Of the dense network on the training set, two or more.
-    input_norm
-        B, the largest norm of an input.
-    tau
-        Width of the ramp, chosen before the data; `default_tau` of the margins if None.
+    Its margins are those on the training set, (n,) with n >= 2; B = `input_norm` is the largest
+    norm of an input; `tau` is the width of the ramp, chosen before the data, or `default_tau` if
+    None.
     """
 
     def __init__(
@@ -140,21 +123,11 @@ class Observed:
 
 @dataclass(frozen=True)
 class NormBound:
-    """R(delta), which the norm of all weights exceeds with probability `delta`.
+    """R(delta), which the norm of all weights exceeds with probability `delta`."""
 
-    Attributes
-    ----------
-    norm
-        ||w|| of the network at hand, all layers together.
-    delta
-        In (0, 1).
-    known
-        R(delta); `norm` if None, an assumption that cannot be checked on one network.
-    """
-
-    norm: float
+    norm: float  # ||w|| of the network at hand, all layers together
     delta: float = 0.05
-    known: float | None = None
+    known: float | None = None  # R(delta); if None `norm`, which one network cannot show
 
     def __post_init__(self) -> None:
         check_delta(self.delta, "NormBound")

@@ -7,19 +7,11 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    SUM,
-    Assumption,
-    BoundResult,
-    Term,
-    at_most,
-    check_delta,
-    check_finite,
-    powers,
-    safe_log,
-)
+from prunable.certify.bounds.assumptions import Assumption, at_most
+from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term, powers
+from prunable.certify.bounds.checks import check_delta, check_finite
 from prunable.certify.bounds.facts import check_margins, margin_loss_term
+from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import SOURCE
 
 
@@ -36,32 +28,19 @@ def compression_bound(
 ) -> BoundResult:
     """Bound the risk of a compressed network: theorem 3.1 (Arora et al. 2018).
 
-    Parameters
-    ----------
-    margins, delta, constant
-        See `counting_bound`.
-    parameters
-        q >= 0, of the compressed network.
-    log_levels
-        Natural logarithm of r, the values each can take; >= 0.
-    gamma
-        Margin, >= 0: what compression may do to a logit.
-    deviation
-        What compression does to a logit of a training example at most, if measured.
-    tolerance
-        A change of each logit by gamma changes a margin by 2 gamma: the paper asks for 1.
+    It has q >= 0 parameters of r values each. The margin `gamma` is what compression may do to a
+    logit, and `deviation` what it does to a logit of a training example at most, if measured. A
+    change of each logit by gamma changes a margin by 2 gamma: the paper asks for `tolerance` 1.
+    The rest is as in `counting_bound`.
     """
-    where = "compression_bound"
+    check_finite(parameters, "parameters", "compression_bound")
+    check_finite(log_levels, "log_levels", "compression_bound")
     log_count = Term.made(
         "q ln(r)",
         PRODUCT,
         "nats of a network",
-        Term.of(
-            "q",
-            check_finite(parameters, "parameters", where),
-            "parameters of the compressed network",
-        ),
-        Term.of("ln(r)", check_finite(log_levels, "log_levels", where), "nats of one parameter"),
+        Term.of("q", parameters, "parameters of the compressed network"),
+        Term.of("ln(r)", log_levels, "nats of one parameter"),
         equation="theorem 3.1",
     )
     name, allowed = "logits of training examples change by at most gamma", gamma
@@ -93,23 +72,12 @@ def counting_bound(
     assumptions: tuple[Assumption, ...] = (),
     constant: float | None = None,
 ) -> BoundResult:
-    """R^_gamma + sqrt((ln J + ln(1/delta)) / (2 n)) for one of J networks fixed before the data.
+    """R^_gamma + sqrt((ln J + ln(1/delta)) / (2 n)): theorem D.1.
 
-    It is theorem D.1.
-
-    Parameters
-    ----------
-    margins : (n,) array
-        Of the original network on the training set.
-    log_count
-        ln J, >= 0.
-    gamma
-        Margin that the compression may use up, >= 0.
-    name, statement, assumptions
-        Of the result.
-    constant
-        Of O(.), in constant sqrt(q ln r / n), as the paper states it; if None, the statement is
-        proven: sqrt((q ln r + ln(1/delta)) / (2 n)).
+    It bounds the risk of one of J networks fixed before the data, by margins of the original
+    network on the training set, of which the compression may use up `gamma` >= 0. With a
+    `constant` of O(.) it is constant sqrt(ln J / n), as theorem 3.1 states it without proof. Name,
+    statement and assumptions are those of the result.
     """
     checked = check_margins(margins, name)
     n = checked.size
@@ -117,8 +85,9 @@ def counting_bound(
     check_finite(gamma, "gamma", name)
     if not isinstance(log_count, Term):
         log_count = Term.of("ln(J)", log_count, "nats of a network", "theorem D.1")
-    nats, fixed = log_count, constant_taken(constant or 0.0)
-    if constant is None:
+    if constant is not None:
+        nats, fixed = log_count, constant_taken(constant)
+    else:
         confidence = Term.of("ln(1/delta)", math.log(1 / delta), f"delta = {delta:g}")
         parts = (log_count, confidence)
         nats = Term.made("ln(J)+ln(1/delta)", SUM, "nats paid", *parts, equation="theorem D.1")

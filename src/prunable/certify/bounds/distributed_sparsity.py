@@ -11,17 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    Assumption,
-    BoundResult,
-    Term,
-    at_least,
-    check_finite,
-    require,
-    safe_log,
-)
+from prunable.certify.bounds.assumptions import Assumption, at_least
+from prunable.certify.bounds.base import PRODUCT, BoundResult, Term
+from prunable.certify.bounds.checks import check_finite, require
+from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import GAUSSIAN, SOURCE, kept_share
+from prunable.errors import check_at_least
 
 # n (e^2 / 27)^(N/n) <= n^(-1/3) from this many balls a bin on, in units of log n.
 LOAD_REGIME = (4 / 3) / (math.log(27) - 2)
@@ -35,7 +30,7 @@ def max_load(balls: float, bins: int) -> BoundResult:
     false.
     """
     check_finite(balls, "balls", "max_load")
-    require(bins >= 1, "bins", "max_load", ">= 1", bins)
+    check_at_least(bins, 1, "bins", "max_load")
     return BoundResult(
         "fullest bin",
         (
@@ -60,25 +55,15 @@ def _load_regime(balls: float, bins: int, what: str) -> Assumption:
 def line_counts(
     shape: tuple[int, int], d: float, *, markov: float = 1.0, pruned_diagonal: bool = False
 ) -> BoundResult:
-    """Bound the weights left in any row or column: lemma 5.1.
+    """Bound the weights left in any row or column at strength `d` of the pruning: lemma 5.1.
 
-    3 lambda_l max(d1, d2) chi, but for probability 1/lambda_l + d1^(-1/3) + d2^(-1/3).
-
-    Parameters
-    ----------
-    shape
-        (d1, d2) of the layer.
-    d
-        Strength of the pruning.
-    markov
-        lambda_l >= 1: the count of all weights fails with probability 1 / lambda_l.
-    pruned_diagonal
-        Whether weights at (i, i) are pruned like others; if not, they are the paper's, and
-        their number is checked to be small.
+    3 lambda_l max(d1, d2) chi, but for probability 1/lambda_l + d1^(-1/3) + d2^(-1/3), in which
+    the count of all weights fails with probability 1 / lambda_l, `markov` >= 1. Weights at (i, i)
+    are the paper's, protected, and their number is checked to be small, unless `pruned_diagonal`.
     """
     d1, d2 = shape
     require(min(shape) >= 1, "shape", "line_counts", "positive", shape)
-    require(markov >= 1, "markov", "line_counts", ">= 1", markov)
+    check_at_least(markov, 1, "markov", "line_counts")
     chi = kept_share(d)
     total = markov * d1 * d2 * chi
     assumptions = [

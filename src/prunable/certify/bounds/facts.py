@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.certify.bounds.base import Assumption, Term, positive, require, safe_log
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import Term
+from prunable.certify.bounds.checks import check_numbers, require
+from prunable.certify.bounds.logs import safe_log
 
 FloatArray = NDArray[np.float64]
 
@@ -19,59 +22,29 @@ RELU_WITHOUT_BIASES = Assumption("ReLU network without biases", "unchecked", _WO
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """One linear map x -> A x, A of shape (outputs, inputs), and its weights.
-
-    Attributes
-    ----------
-    inputs, outputs
-        Dimensions of the map; for a convolution those of its feature maps.
-    weights
-        Free parameters: entries of a dense matrix, of the kernels of a convolution.
-    kept
-        Parameters that are not zero.
-    spectral, frobenius
-        Norms of the map.
-    rows_21
-        Sum over outputs of the Euclidean norm of their row: ||A^T||_{2,1} of Bartlett 2017.
-    columns_12
-        Euclidean norm of the l1 norms of the columns: ||A||_{1,2}.
-    mean, variance, excess_kurtosis
-        Of the parameters, the variance about the mean; kurtosis 0 is Gaussian.
-    matrix_shape
-        (d1, d2) of the stored weight matrix, whose entries are pruned.
-    dense
-        Whether the map is the stored matrix itself.
-    change_spectral, change_frobenius
-        Norms of pruned minus dense map; 0 if nothing was pruned.
-    pruned_kept
-        Parameters that pruning left; `kept` if nothing was pruned.
-    row_count, column_count
-        Largest number of non-zeros in a row and in a column of the pruned matrix.
-    contraction
-        max ||A x|| / (||A||_2 ||x||) over the training inputs of the layer; None if it was not
-        measured.
-    """
+    """One linear map x -> A x, A of shape (outputs, inputs), and its weights."""
 
     name: str
-    inputs: int
+    inputs: int  # of the map; for a convolution the size of its feature maps, as outputs
     outputs: int
-    weights: int
-    kept: int
-    spectral: float
+    weights: int  # free parameters: of a dense matrix, of the kernels of a convolution
+    kept: int  # parameters that are not zero
+    spectral: float  # norms of the map
     frobenius: float
-    rows_21: float
-    columns_12: float
+    rows_21: float  # sum over outputs of their rows' norms: ||A^T||_{2,1} of Bartlett 2017
+    columns_12: float  # Euclidean norm of the l1 norms of the columns: ||A||_{1,2}
     max_abs: float
-    mean: float
+    mean: float  # of the parameters, as the variance about it
     variance: float
-    excess_kurtosis: float
-    matrix_shape: tuple[int, int]
-    dense: bool = True
-    change_spectral: float = 0.0
+    excess_kurtosis: float  # 0 is Gaussian
+    matrix_shape: tuple[int, int]  # (d1, d2) of the stored matrix, whose entries are pruned
+    dense: bool = True  # whether the map is the stored matrix itself
+    change_spectral: float = 0.0  # norms of pruned minus dense map; 0 if nothing was pruned
     change_frobenius: float = 0.0
-    pruned_kept: int = 0
-    row_count: int = 0
+    pruned_kept: int = 0  # parameters that pruning left; `kept` if nothing was pruned
+    row_count: int = 0  # most non-zeros in a row, and in a column, of the pruned matrix
     column_count: int = 0
+    # max ||A x|| / (||A||_2 ||x||) over the training inputs of the layer; None if not measured
     contraction: float | None = None
 
     @property
@@ -87,38 +60,19 @@ class LayerFacts:
 
 @dataclass(frozen=True, eq=False)
 class NetworkFacts:
-    """A network as the bounds see it.
-
-    Attributes
-    ----------
-    layers
-        In the order of application.
-    margins : (n,) array
-        Logit of the true class minus the largest other, on the training set.
-    input_norm, input_rms, input_max
-        Largest and root mean squared Euclidean norm of a training input, its largest absolute
-        entry.
-    output_norm
-        Largest Euclidean norm of the logits on the training set; 0 if not measured.
-    path_l1, path_l2_squared
-        Largest over outputs of the sum over paths of products of |w|, and of w^2, as natural
-        logarithms.
-    input_bound
-        Norm that no possible input exceeds, known before the data; None if there is none.
-    biases
-        Biases that the network adds and the layers leave out.
-    """
+    """A network as the bounds see it; layers in the order of application."""
 
     layers: tuple[LayerFacts, ...]
+    # (n,) logit of the true class minus the largest other, on the training set
     margins: FloatArray = field(repr=False)
-    input_norm: float
-    input_rms: float
-    input_max: float
-    output_norm: float
-    path_l1: float
-    path_l2_squared: float
-    input_bound: float | None = None
-    biases: int = 0
+    input_norm: float  # largest Euclidean norm of a training input
+    input_rms: float  # root of the mean squared norm
+    input_max: float  # largest absolute entry
+    output_norm: float  # largest norm of the logits on the training set; 0 if not measured
+    path_l1: float  # sum over paths of products of |w|, the largest output's; logarithm
+    path_l2_squared: float  # the same of w^2
+    input_bound: float | None = None  # norm that no possible input exceeds, if known beforehand
+    biases: int = 0  # that the network adds and the layers leave out
 
     @property
     def n(self) -> int:
@@ -156,6 +110,11 @@ class NetworkFacts:
         return any(layer.change_frobenius > 0 for layer in self.layers)
 
     @property
+    def spectral(self) -> list[float]:
+        """Spectral norms by layer."""
+        return [layer.spectral for layer in self.layers]
+
+    @property
     def changes(self) -> list[float]:
         """Spectral norms of what pruning changed, by layer."""
         return [layer.change_spectral for layer in self.layers]
@@ -168,7 +127,7 @@ class NetworkFacts:
     @property
     def log_spectral_product(self) -> float:
         """Natural logarithm of the product of spectral norms."""
-        return math.fsum(safe_log(layer.spectral) for layer in self.layers)
+        return math.fsum(safe_log(norm) for norm in self.spectral)
 
     @property
     def log_frobenius_product(self) -> float:
@@ -186,6 +145,10 @@ class NetworkFacts:
         excess = safe_log(self.input_norm / self.input_bound)
         known = Assumption.decided(holds, name, said, excess, "factor")
         return self.input_bound if holds else self.input_norm, known
+
+    def form(self) -> tuple[Assumption, Assumption]:
+        """Whether the layers are dense, and the whole network."""
+        return self.dense_layers(), self.no_biases()
 
     def no_biases(self) -> Assumption:
         """Whether the layers are the whole network."""
@@ -206,23 +169,11 @@ class NetworkFacts:
 def check_margins(margins: ArrayLike, where: str) -> FloatArray:
     """Check margins on a training set: a non-empty vector of finite numbers."""
     array = np.asarray(margins, dtype=np.float64)
-    require(
-        array.ndim == 1 and array.size > 0,
-        "margins",
-        where,
-        "a non-empty vector",
-        f"shape {array.shape}",
-        "The training set must not be empty.",
-    )
-    bad = int(array.size - np.isfinite(array).sum())
-    require(
-        bad == 0,
-        "margins",
-        where,
-        "finite",
-        f"{bad} NaN or infinite of {array.size}",
-        "The network's outputs overflow: its training has probably diverged.",
-    )
+    full, found = array.ndim == 1 and array.size > 0, f"shape {array.shape}"
+    action = "The training set must not be empty."
+    require(full, "margins", where, "a non-empty vector", found, action)
+    why = "The network's outputs overflow: its training has probably diverged."
+    check_numbers(array, "margins", where, "", why)
     return array
 
 
@@ -248,9 +199,10 @@ def margin_loss_term(
     return Term.of(symbol, loss, f"share of {words} {gamma:.4g}", equation)
 
 
-def positive_margin(gamma: float, evidence: str = "") -> Assumption:
-    """Whether a margin can be divided by."""
-    return positive("the margin is positive", gamma, evidence or "margin")
+def positive_margin(gamma: float, evidence: str = "margin") -> Assumption:
+    """Whether a margin can be divided by; the excess is the difference from zero."""
+    said = f"{evidence}: {gamma:.4g}, needed > 0"
+    return Assumption.decided(gamma > 0, "the margin is positive", said, abs(gamma))
 
 
 def default_tau(margins: ArrayLike) -> float:

@@ -10,19 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    Assumption,
-    BoundResult,
-    Term,
-    at_most,
-    check_finite,
-    check_layers,
-    check_positive,
-    log_expm1,
-    safe_log,
-)
+from prunable.certify.bounds.assumptions import Assumption, at_most
+from prunable.certify.bounds.base import PRODUCT, BoundResult, Term
+from prunable.certify.bounds.checks import check_finite, check_layers, check_positive
 from prunable.certify.bounds.facts import RELU_WITHOUT_BIASES
+from prunable.certify.bounds.logs import log_expm1, safe_log
 
 SOURCE = "Barsbey, Sefidgaran, Erdogdu, Richard, Simsekli (2021)"
 

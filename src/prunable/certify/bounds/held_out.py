@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from prunable.certify.bounds.base import SUM, Assumption, BoundResult, Term, check_delta, require
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import SUM, BoundResult, Term
 from prunable.certify.bounds.binomial import BINOMIAL_INVERSION, check_counts
+from prunable.certify.bounds.checks import check_delta, require
+from prunable.errors import check_at_least
 
 SOURCE = "Langford 2005, Theorem 3.3 (Clopper and Pearson 1934)"
 FRESH = Assumption(
@@ -29,7 +32,7 @@ def held_out_bound(errors: int, n: int, delta: float, *, candidates: int = 1) ->
     where = "held_out_bound"
     check_counts(errors, n, where)
     check_delta(delta, where)
-    require(candidates >= 1, "candidates", where, "at least 1", candidates)
+    check_at_least(candidates, 1, "candidates", where)
     parts = [Term.of("ln(1/delta)", -math.log(delta), "confidence, nats")]
     if candidates > 1:
         union = "union over the candidates of a path, nats"

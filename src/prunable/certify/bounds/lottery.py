@@ -8,21 +8,14 @@ from dataclasses import dataclass, replace
 
 from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    SUM,
-    Assumption,
-    BoundResult,
-    Term,
-    at_most,
-    check_finite,
-    check_positive,
-    require,
-    safe_log,
-)
+from prunable.certify.bounds.assumptions import Assumption, at_most
+from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
+from prunable.certify.bounds.checks import check_finite, check_positive, require
 from prunable.certify.bounds.counting import constant_taken, counting_bound
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts, default_tau
+from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import SOURCE
+from prunable.errors import check_at_least
 
 _WIDE = Assumption("the random network is wide enough", "unchecked", "poly(d_0, n_F, L, 1/eps)")
 _NO_TARGET = Assumption("||W_l||_2 <= 1, max |W_l| <= 1/sqrt(n_in)", "unchecked", "no target")
@@ -32,36 +25,23 @@ _NO_TARGET = Assumption("||W_l||_2 <= 1, max |W_l| <= 1/sqrt(n_in)", "unchecked"
 class WinningTicket:
     """A subnetwork of a random network that stands for a target network.
 
-    Attributes
-    ----------
-    inputs, hidden, depth
-        d_0, n_F and L of the target network.
-    width
-        D_G, hidden units of the random network, >= 2.
-    step
-        rho, inside (0, 1).
-    approximation, rounding
-        eps of theorem 6.1 and eps_rho of the rounding: the margin is their sum.
-    power
-        c in the failure probability L D_G^-c of sketching.
-    constant
-        Of O(.).
+    The margin is the sum of eps of theorem 6.1 and eps_rho of the rounding to steps of rho.
     """
 
-    inputs: int
+    inputs: int  # d_0, n_F and L of the target network
     hidden: int
     depth: int
-    width: int
-    step: float
-    approximation: float
-    rounding: float = 0.0
-    power: float = 2.0
-    constant: float = 1.0
+    width: int  # D_G, hidden units of the random network, >= 2
+    step: float  # rho, inside (0, 1)
+    approximation: float  # eps
+    rounding: float = 0.0  # eps_rho
+    power: float = 2.0  # c in the failure probability L D_G^-c of sketching
+    constant: float = 1.0  # of O(.)
 
     def __post_init__(self) -> None:
         where, sizes = "WinningTicket", (self.inputs, self.hidden, self.depth)
         require(min(sizes) >= 1, "inputs, hidden, depth", where, "at least 1 each", sizes)
-        require(self.width >= 2, "width", where, ">= 2", self.width)
+        check_at_least(self.width, 2, "width", where)
         require(0 < self.step < 1, "step", where, "inside (0, 1)", self.step)
         check_positive(self.approximation, "approximation", where)
         check_finite(self.rounding, "rounding", where)
@@ -145,5 +125,4 @@ def ticket_bound(facts: NetworkFacts, *, delta: float = 0.05) -> BoundResult:
     width = max(2, math.ceil(inputs * hidden * depth / eps))
     ticket = WinningTicket(inputs, hidden, depth, width, step=2.0**-32, approximation=eps)
     found = ticket.bound(facts.margins - 2 * eps, delta=delta, target=facts.layers)
-    known = (facts.dense_layers(), facts.no_biases())
-    return replace(found, assumptions=(*found.assumptions, *known))
+    return replace(found, assumptions=(*found.assumptions, *facts.form()))

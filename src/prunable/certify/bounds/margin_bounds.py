@@ -13,25 +13,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from prunable.certify.bounds import grid
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    SUM,
-    Assumption,
-    BoundResult,
-    Rule,
-    Term,
-    check_delta,
-    powers,
-    require,
-    safe_exp,
-    safe_log,
-)
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Rule, Term, powers
+from prunable.certify.bounds.checks import check_delta, require
 from prunable.certify.bounds.facts import (
     NetworkFacts,
     default_tau,
     margin_loss_term,
     positive_margin,
 )
+from prunable.certify.bounds.logs import safe_exp, safe_log
 
 _NO_BOUND = Assumption(
     "the number bounds a risk", "violated", "root, sample size and constants are left out"
@@ -137,12 +128,7 @@ class MarginBound(ABC):
             self.name,
             (margin.loss(facts), *self.price(facts, margin, delta)),
             SUM,
-            (
-                positive_margin(margin.gamma),
-                *self.conditions(facts),
-                facts.dense_layers(),
-                facts.no_biases(),
-            ),
+            (positive_margin(margin.gamma), *self.conditions(facts), *facts.form()),
             _cited(self.source, self.statement),
             n=facts.n,
             delta=delta,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.certify.bounds.base import check_positive, require
+from prunable.certify.bounds.checks import check_numbers, check_positive, require
 from prunable.certify.bounds.facts import FloatArray, LayerFacts, NetworkFacts, check_margins
 from prunable.numerics.measure.spectrum import singular_values
 
@@ -25,21 +25,17 @@ def layer_facts(
     matrix: ArrayLike,
     pruned: ArrayLike | None = None,
     *,
+    plain: ArrayLike | None = None,
     contraction: float | None = None,
 ) -> LayerFacts:
-    """Measure a dense layer.
+    """Measure a dense layer of shape (outputs, inputs), and what pruning did to it.
 
-    Parameters
-    ----------
-    matrix, pruned : (outputs, inputs) array
-        The layer, and the layer after pruning, if it was.
-    contraction
-        See `LayerFacts`.
+    Laws of the weights speak of those of the `plain` layer, if it has none of its biases.
     """
     a = check_matrix(name, matrix)
     b = a if pruned is None else check_matrix(f"pruned {name}", pruned)
     require(a.shape == b.shape, f"pruned {name}", "layer_facts", f"of shape {a.shape}", b.shape)
-    mean, variance, kurtosis = moments(a)
+    mean, variance, kurtosis = moments(a if plain is None else np.asarray(plain))
     difference = b - a
     return LayerFacts(
         name=name,
@@ -106,17 +102,13 @@ def network_facts(
     pruned_biases: Sequence[ArrayLike | None] | None = None,
     fold: bool = False,
 ) -> NetworkFacts:
-    """Measure a chain of dense layers.
+    """Measure a chain of dense layers, in the order of application; see `NetworkFacts`.
 
     Parameters
     ----------
     matrices, pruned : sequence of (outputs, inputs) array
-        In the order of application; the layers after pruning.
-    margins : (n,) array
     inputs : (n,) or (n, features) array
         Norms of the training inputs, or the inputs themselves.
-    output_norm, input_bound
-        See `NetworkFacts`.
     biases, pruned_biases : sequence of (outputs,) array or None
         One a layer; those of the pruned network are the same if None.
     fold
@@ -157,24 +149,17 @@ def network_facts(
         bias_count = 0
     layers = []
     for i, array in enumerate(arrays):
-        contraction = None if contractions is None else contractions[i]
-        of_all = layer_facts(labels[i], array, cut[i], contraction=contraction)
-        # laws of the weights speak of the weights alone
-        mean, variance, kurtosis = moments(plain[i])
-        # the row that hands on the constant is no parameter
-        folded = array.shape != plain[i].shape
-        row, one = (array.shape[1], 1) if folded and i + 1 < len(arrays) else (0, 0)
-        layers.append(
-            replace(
-                of_all,
-                weights=of_all.weights - row,
-                kept=of_all.kept - one,
-                pruned_kept=of_all.pruned_kept - one,
-                mean=mean,
-                variance=variance,
-                excess_kurtosis=kurtosis,
+        gain = None if contractions is None else contractions[i]
+        full = layer_facts(labels[i], array, cut[i], plain=plain[i], contraction=gain)
+        if array.shape != plain[i].shape and i + 1 < len(arrays):
+            # the row that hands on the constant is no parameter
+            full = replace(
+                full,
+                weights=full.weights - array.shape[1],
+                kept=full.kept - 1,
+                pruned_kept=full.pruned_kept - 1,
             )
-        )
+        layers.append(full)
     if input_bound is not None:
         check_positive(input_bound, "input_bound", where)
     path_l1, path_l2 = log_path_norms(arrays)
@@ -221,9 +206,7 @@ def check_matrix(name: str, matrix: ArrayLike) -> FloatArray:
     array = np.asarray(matrix, dtype=np.float64)
     full = array.ndim == 2 and array.size > 0
     require(full, name, "bounds", "a non-empty matrix", f"shape {array.shape}")
-    bad = int(array.size - np.isfinite(array).sum())
-    found = f"{bad} NaN or infinite weights of {array.size}"
-    require(bad == 0, name, "bounds", "finite", found, "The training has probably diverged.")
+    check_numbers(array, name, "bounds", "weights ", "The training has probably diverged.")
     return array
 
 

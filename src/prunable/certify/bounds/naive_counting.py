@@ -1,29 +1,27 @@
-"""Risk of a pruned and rounded network by counting masks and values: lemmas D.1, D.2 and D.3.
+"""Plain counting of weights, masks and values, which the others have to beat.
 
-Guha, Dubey and Huo (2023), appendix D.
+Lemmas D.1, D.2 and D.3 of Guha, Dubey and Huo (2023), appendix D, and counting of all weights.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from numpy.typing import ArrayLike
 from scipy.special import erf, gammaln
 from scipy.stats import binom
 
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    SUM,
-    Assumption,
-    BoundResult,
-    Term,
-    check_delta,
-    check_layers,
-    require,
-)
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
+from prunable.certify.bounds.checks import check_delta, check_layers, check_positive, require
 from prunable.certify.bounds.counting import counting_bound
-from prunable.certify.bounds.pruning_moments import GAUSSIAN, SOURCE, check_strength
+from prunable.certify.bounds.facts import NetworkFacts
+from prunable.certify.bounds.pruning_moments import GAUSSIAN, SOURCE, check_strength, kept_share
+from prunable.errors import check_at_least
+
+Counted = Literal["dense", "kept", "sketch"]
 
 
 def masks_bound(
@@ -39,16 +37,8 @@ def masks_bound(
 ) -> BoundResult:
     """Bound the risk by the masks and the values of kept weights: lemma D.1.
 
-    Parameters
-    ----------
-    margins, gamma, delta, constant
-        See `counting_bound`.
-    sizes, kept
-        Weights of each layer, and those kept.
-    steps
-        rho_l, inside (0, 1): a kept weight takes 1 / rho_l values.
-    assumptions
-        What else the caller knows.
+    Sizes, kept weights and steps are one a layer; a kept weight takes 1 / rho_l values, rho_l
+    inside (0, 1) the step. The rest is as in `counting_bound`.
     """
     where = "masks_bound"
     check_layers(where, sizes=sizes, kept=kept, steps=steps)
@@ -76,6 +66,70 @@ def masks_bound(
         statement="lemma D.1",
         constant=constant,
         assumptions=assumptions,
+    )
+
+
+def parameter_count(facts: NetworkFacts, what: Counted, d: float | None = None) -> BoundResult:
+    """Count the numbers that stand for a network, to be compared with other capacities.
+
+    They are all weights, those that pruning left, or at strength `d` of the pruning
+    d1 d2 chi ln^2(max(d1, d2)) of the sketches, as the released code of 2023 counts them.
+    """
+    known = what in ("dense", "kept") or (what == "sketch" and d is not None)
+    require(known, "what", "parameter_count", "dense, kept, or sketch with `d`", what)
+    counts = [float(layer.weights) for layer in facts.layers]
+    if what == "kept":
+        counts = [float(layer.pruned_kept) for layer in facts.layers]
+    elif what == "sketch" and d is not None:
+        counts = [layer.weights * kept_share(d) * layer.log_squared_side for layer in facts.layers]
+    numbered = enumerate(zip(counts, facts.layers, strict=True), 1)
+    return BoundResult(
+        f"parameter count, {what}",
+        tuple(Term.of(f"layer {i}", count, layer.name) for i, (count, layer) in numbered),
+        SUM,
+        (Assumption("the number bounds a risk", "violated", "it is a number of parameters"),),
+        "plain counting",
+        n=facts.n,
+        quantity="capacity",
+    )
+
+
+def weights_bound(
+    facts: NetworkFacts,
+    *,
+    bits: float = 32.0,
+    delta: float = 0.05,
+    pruned_margins: ArrayLike | None = None,
+) -> BoundResult:
+    """R^_0 + sqrt((d bits ln 2 + ln(1/delta)) / (2 n)), by the bits of the weights.
+
+    32 bits make it a statement about the very network that was trained. With margins of the pruned
+    network on the training set its masks and kept weights are counted.
+    """
+    check_positive(bits, "bits", "weights_bound")
+    kept_only = pruned_margins is not None
+    parts = []
+    for i, layer in enumerate(facts.layers, 1):
+        count = layer.weights
+        if kept_only:
+            count = layer.pruned_kept
+            mask = log_binomial(layer.weights, count) + math.log(layer.weights + 1)
+            parts.append(Term.of(f"mask {i}", mask, f"mask and count of {layer.name}"))
+        values = Term.made(
+            f"values {i}",
+            PRODUCT,
+            "values of a layer",
+            Term.of("weights", count, layer.name),
+            Term.of("nats", bits * math.log(2), f"{bits:g} bits a weight"),
+        )
+        parts.append(values)
+    if facts.biases:
+        parts.append(Term.of("biases", facts.biases * bits * math.log(2), f"{facts.biases} biases"))
+    return counting_bound(
+        facts.margins if pruned_margins is None else pruned_margins,
+        Term.made("ln(J)", SUM, "nats of all weights", *parts, equation="theorem D.1"),
+        delta=delta,
+        name=f"parameter counting, {'kept' if kept_only else 'dense'}",
     )
 
 
@@ -107,29 +161,17 @@ def at_least_pruned(alpha: int, count: int, kappa: float) -> float:
     return float(binom.sf(alpha - 1, count, kappa))
 
 
-def most_kept(
-    size: int, d: float, delta: float, kappas: Sequence[float] | None = None
-) -> BoundResult:
-    """Bound the weights that pruning leaves, by lemmas D.2 and D.3 at the best `kappa`.
+def most_kept(size: int, d: float, delta: float) -> BoundResult:
+    """Bound the weights that pruning of strength `d` leaves, by lemmas D.2 and D.3.
 
-    It cannot be below the expected count, since only weights likely to go are used.
-
-    Parameters
-    ----------
-    size
-        Weights of the layer.
-    d
-        Strength of the pruning.
-    delta
-        Failure probability, half for each lemma.
-    kappas
-        Probabilities to try; the law of the weights fixes the best beforehand.
+    Half of `delta` is for each lemma; the law of the weights fixes the best kappa beforehand. The
+    bound cannot be below the expected count, since only weights likely to go are used.
     """
     check_delta(delta, "most_kept")
     check_strength(d, "most_kept")
-    require(size >= 1, "size", "most_kept", ">= 1", size)
+    check_at_least(size, 1, "size", "most_kept")
     best = (0, 1.0, 0)
-    for kappa in kappas if kappas is not None else [i / 50 for i in range(1, 50)]:
+    for kappa in (i / 50 for i in range(1, 50)):
         # largest count with P(at least count) >= 1 - delta/2
         count = int(binom.ppf(delta / 2, size, likely_share(d, kappa)))
         pruned = int(binom.ppf(delta / 2, count, kappa)) if count > 0 else 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
-from prunable.certify.bounds.base import PRODUCT, SUM, Assumption, Term, powers, safe_log
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import PRODUCT, SUM, Term, powers
 from prunable.certify.bounds.facts import RELU, NetworkFacts
+from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.margin_bounds import (
     GridMargin,
     MarginBound,

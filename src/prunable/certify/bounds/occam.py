@@ -12,15 +12,8 @@ from __future__ import annotations
 
 import math
 
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    SUM,
-    Assumption,
-    BoundResult,
-    Term,
-    check_delta,
-    require,
-)
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
 from prunable.certify.bounds.binomial import (
     BINOMIAL_INVERSION,
     KL_INVERSION,
@@ -28,6 +21,7 @@ from prunable.certify.bounds.binomial import (
     check_counts,
     log_binomial_cdf,
 )
+from prunable.certify.bounds.checks import check_delta, require
 
 SOURCE = "Langford 2005, Theorem 4.6 (Blumer et al. 1987)"
 INDEPENDENT = Assumption(
@@ -58,17 +52,11 @@ def occam_bound(
     saving: float = 0.0,
     about: str = "",
 ) -> BoundResult:
-    """Bound the risk of a deterministic network with `errors` among n by the length of its code.
+    """Bound the risk of a deterministic network with `errors` among n by the bits of its code.
 
-    Parameters
-    ----------
-    bits
-        Length of the code that decodes to the network, >= 0.
-    form
-        "binomial", the exact tail, or "kl", its Chernoff form, which is a little larger.
-    saving
-        log2 of a lower bound on the number of codes of at most `bits` bits that decode to
-        the same function, see `permutation_saving`; 0 <= saving <= bits.
+    The `form` is "binomial", the exact tail, or "kl", its Chernoff form, which is a little larger.
+    The `saving`, in [0, bits], is log2 of a lower bound on the number of codes of at most `bits`
+    bits that decode to the same function, see `permutation_saving`.
     """
     where = "occam_bound"
     check_counts(errors, n, where)
@@ -110,17 +98,11 @@ def occam_bound(
 def permutation_saving(hidden: list[list[int]]) -> float:
     """log2 of the number of distinct networks that permuting hidden units makes of one.
 
-    All of them compute the same function, and a code that does not see the order of units
-    gives each the same length, so the prior mass of the function is their number times that
-    of one of them.
-
-    Parameters
-    ----------
-    hidden
-        For each hidden layer, how many units share each set of incoming weights; their sum
-        is the number H of units. Only units with the same incoming weights can be exchanged
-        without changing the network, so that the number is at least the product over layers
-        of H! / prod(multiplicity!).
+    All of them compute the same function, and a code that does not see the order of units gives
+    each the same length, so the prior mass of the function is their number times that of one of
+    them. `hidden` says for each hidden layer how many of its H units share each set of incoming
+    weights. Only units with the same incoming weights can be exchanged without changing the
+    network, so that the number is at least the product over layers of H! / prod(multiplicity!).
     """
     nats = 0.0
     for counts in hidden:

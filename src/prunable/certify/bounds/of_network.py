@@ -8,17 +8,19 @@ from dataclasses import replace
 from numpy.typing import ArrayLike
 
 from prunable.certify.bounds.arora2018 import NoiseStability, Stability
+from prunable.certify.bounds.assumptions import Assumption, at_most
 from prunable.certify.bounds.bartlett2017 import CoveringNumbers
-from prunable.certify.bounds.base import Assumption, BoundResult, at_most, check_delta, safe_log
-from prunable.certify.bounds.compressed_network import pruned_network_bound
+from prunable.certify.bounds.base import BoundResult
+from prunable.certify.bounds.checks import check_delta
+from prunable.certify.bounds.compressed_network import dense_network_bound, pruned_network_bound
 from prunable.certify.bounds.compression import Compression, NormBound, Observed
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts
+from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.lottery import ticket_bound
 from prunable.certify.bounds.margin_bounds import MarginBound
-from prunable.certify.bounds.naive_counting import masks_bound
+from prunable.certify.bounds.naive_counting import masks_bound, parameter_count, weights_bound
 from prunable.certify.bounds.neyshabur2015 import FrobeniusNorms, PathNorm
 from prunable.certify.bounds.neyshabur2017 import SpectralNorms
-from prunable.certify.bounds.parameter_counting import parameter_count, weights_bound
 from prunable.certify.bounds.sketched_network import Constants, needed_margin, sketched_bound
 from prunable.certify.bounds.spectral_covering import SpectralCover
 from prunable.certify.bounds.stable_weights import (
@@ -26,7 +28,6 @@ from prunable.certify.bounds.stable_weights import (
     scaled_network_bound,
     stable_network_bound,
 )
-from prunable.certify.bounds.uncompressed_network import dense_network_bound
 
 DENSE, PRUNED = "dense network", "pruned network"
 FROBENIUS, SPECTRAL, COVERING = FrobeniusNorms(), SpectralNorms(), CoveringNumbers()
@@ -53,24 +54,17 @@ def all_bounds(
 
     Parameters
     ----------
-    facts
-        Of a network and, where it was pruned, of its change.
     delta
         Failure probability of each bound on its own.
     gamma
-        Margin of the bounds for the dense network; if None, the smallest training margin, or
-        the lowest positive one of some quantiles where that is not positive. Raw capacities
-        take the smallest training margin, as the tables of 2023.
-    d
-        Strength of a randomized magnitude pruning, for the bounds of 2023.
+        Margin of the bounds for the dense network; `default_tau` if None. Raw capacities take the
+        smallest training margin, as the tables of 2023.
+    d, constants
+        Strength of a randomized magnitude pruning, for the bounds of 2023, and theorem 5.2's.
     pruned_margins : (n,) array, optional
-        Margins of the pruned network on the training set.
-    laws
-        Of the weights, for corollaries 1 and 2 of 2021.
-    stability
-        For the bound of Arora et al. (2018).
-    constants
-        Of theorem 5.2 of 2023.
+        Of the pruned network on the training set.
+    laws, stability
+        For corollaries 1 and 2 of 2021, and for the bound of Arora et al. (2018).
     bits
         Of one weight, in counting.
     tickets
@@ -129,7 +123,7 @@ def _of_2021(facts: NetworkFacts, delta: float, laws: StableLaws | None) -> list
     stable = []
     if laws is not None:
         stable = [stable_network_bound(seen, laws, delta=delta), scaled_network_bound(seen, laws)]
-    extra = (known, facts.dense_layers(), facts.no_biases())
+    extra = (known, *facts.form())
     return [
         *(_annotated(result, PRUNED, extra) for result in pruned),
         _annotated(dense, DENSE, extra),

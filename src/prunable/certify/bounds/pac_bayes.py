@@ -13,21 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.certify.bounds.base import (
-    SUM,
-    Assumption,
-    BoundResult,
-    Rule,
-    Term,
-    check_delta,
-    check_n,
-    check_share,
-    require,
-    safe_exp,
-    safe_log,
-)
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import SUM, BoundResult, Rule, Term
 from prunable.certify.bounds.binomial import KL_INVERSION, kl_upper
+from prunable.certify.bounds.checks import check_delta, check_n, require
+from prunable.certify.bounds.logs import safe_exp, safe_log
 from prunable.certify.bounds.occam import INDEPENDENT
+from prunable.errors import check_between
 
 _PRIOR_DATA_FREE = Assumption(
     "the prior is fixed before the data", "holds", "mask code and Gaussian widths hold no data"
@@ -122,7 +114,7 @@ def monte_carlo_gibbs(risks: Sequence[float], delta: float) -> float:
     check_delta(delta, where)
     require(len(risks) > 0, "risks", where, "of at least one draw", "none")
     for risk in risks:
-        check_share(risk, "risks", where)
+        check_between(risk, 0, 1, "risks", where)
     mean = math.fsum(risks) / len(risks)
     return kl_upper(mean, math.log(2 / delta) / len(risks))
 
@@ -139,7 +131,7 @@ def _divergence(divergence: float) -> Term:
 def _check(
     gibbs: float, divergence: float, n: int, delta: float, where: str, least: int = 1
 ) -> None:
-    check_share(gibbs, "gibbs", where)
+    check_between(gibbs, 0, 1, "gibbs", where)
     check_n(n, where)
     check_delta(delta, where)
     action = "Maurer's constant is proved from there on."

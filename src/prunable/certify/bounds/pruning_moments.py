@@ -12,17 +12,10 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    SUM,
-    Assumption,
-    BoundResult,
-    Term,
-    check_finite,
-    check_positive,
-    powers,
-    require,
-)
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term, powers
+from prunable.certify.bounds.checks import check_finite, check_positive, require
+from prunable.errors import check_between
 
 SOURCE = "Guha, Dubey, Huo (2023)"
 GAUSSIAN = Assumption("weights are independent centred Gaussians", "unchecked", "assumption 3.1")
@@ -53,7 +46,7 @@ def strength_of(chi: float) -> float:
 
     It is infinite at 0.
     """
-    require(0 <= chi <= 1, "chi", "strength_of", "inside [0, 1]", chi)
+    check_between(chi, 0, 1, "chi", "strength_of")
     if chi == 0:
         return math.inf
     return 2 * (1 - chi) ** 2 / (chi * (2 - chi))
@@ -77,15 +70,10 @@ def kept_second_moment(d: float, variance: float) -> float:
 def latala(second: ArrayLike, fourth: ArrayLike, constant: float = 1.0) -> BoundResult:
     """Bound the mean spectral norm of a matrix of independent centred entries: lemma B.1.
 
-    C (max_i sqrt(sum_j E X_ij^2) + max_j sqrt(sum_i E X_ij^2) + (sum_ij E X_ij^4)^(1/4)).
-
-    Parameters
-    ----------
-    second, fourth : (m, n) array
-        E X_ij^2 and E X_ij^4.
-    constant
-        The universal C of Latala (2005), which nobody has put in numbers; 1 already holds in
-        simulations of Gaussian and pruned Gaussian matrices.
+    C (max_i sqrt(sum_j E X_ij^2) + max_j sqrt(sum_i E X_ij^2) + (sum_ij E X_ij^4)^(1/4)), of (m, n)
+    arrays of E X_ij^2 and E X_ij^4. The `constant` is the universal C of Latala (2005), which
+    nobody has put in numbers; 1 already holds in simulations of Gaussian and pruned Gaussian
+    matrices.
     """
     two, four = np.asarray(second, dtype=np.float64), np.asarray(fourth, dtype=np.float64)
     alike = two.ndim == 2 and two.size > 0 and two.shape == four.shape
@@ -107,18 +95,9 @@ def layer_error(
 ) -> BoundResult:
     """Bound the spectral norm epsilon_l Gamma_l of what pruning takes from a layer: lemma 4.2.
 
-    Parameters
-    ----------
-    shape
-        (d1, d2) of the layer.
-    variance
-        psi of its weights, >= 0.
-    d
-        Strength of the pruning, >= 0.
-    markov
-        epsilon_l >= 1 of Markov's inequality: fails with probability 1 / epsilon_l.
-    constant
-        C of lemma B.1.
+    The layer is of shape (d1, d2), its weights of variance psi >= 0, the pruning of strength `d` >=
+    0. By Markov's inequality it fails with probability 1 / epsilon_l, `markov` >= 1. The `constant`
+    is C of lemma B.1.
     """
     where = "layer_error"
     check_strength(d, where)

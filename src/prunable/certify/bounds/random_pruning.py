@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.certify.bounds.base import require
+from prunable.certify.bounds.checks import require
 from prunable.certify.bounds.facts import FloatArray, NetworkFacts
 from prunable.certify.bounds.matrix_facts import check_matrix, spectral_norm
 from prunable.certify.bounds.pruning_moments import check_strength
@@ -113,16 +113,9 @@ def choose_strength(
 ) -> Strength:
     """Find the strength at which pruning uses up the smallest training margin, by bisection.
 
-    Parameters
-    ----------
-    facts
-        Of the dense network.
-    highest, lowest
-        Ends of the range searched; 10 and 0 in the released code.
-    tolerance
-        Relative width of the final bracket, of which the safe end is taken.
-    contractions
-        Whether the margin needed counts the contraction of lemma C.1, as the released code.
+    The range searched is that of the released code, which starts at 0; of the final bracket of
+    relative width `tolerance` the safe end is taken. With `contractions` the margin needed counts
+    the contraction of lemma C.1, as in the released code.
     """
     require(
         0 < lowest < highest < math.inf and 0 < tolerance < 1,

@@ -10,24 +10,18 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.base import require
+from prunable.certify.bounds.checks import require
 from prunable.certify.bounds.facts import FloatArray
+from prunable.errors import check_at_least
 
 
 def rho(epsilon: float, kappa: float, d: int) -> float:
     """min(eps^(1-kappa) exp(h_b(kappa) + h_b1(kappa, d)), 1) of theorem 7.
 
-    Parameters
-    ----------
-    epsilon
-        Relative error of the compression, in (0, 1].
-    kappa
-        Kept share, in [0, 1].
-    d
-        Weights, >= 1; kappa d is rounded up to a count.
+    The relative error is in (0, 1], the kept share in [0, 1], and kappa d is rounded up to a count.
     """
     _check(epsilon, np.asarray(kappa), "rho")
-    require(d >= 1, "d", "rho", ">= 1", d)
+    check_at_least(d, 1, "d", "rho")
     half, kept = math.ceil(d / 2), math.ceil(kappa * d - 1e-9)
     shares = math.ceil(kept / 2) / half, math.floor(kept / 2) / half
     first = half / d * max(binary_entropy(share) for share in shares)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from prunable.certify.bounds.base import Assumption, at_most, safe_log
+from prunable.certify.bounds.assumptions import Assumption, at_most
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts
+from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import GAUSSIAN, kept_share
-from prunable.certify.bounds.spectral_perturbation import contraction
+from prunable.certify.bounds.spectral_perturbation import contractions_of
 
 GAUSSIAN_ERRORS = 5.0
 # The statement's margin is too small by sqrt(2).
@@ -66,28 +67,20 @@ def worth_sketching(facts: NetworkFacts, d: float, factor: float) -> Assumption:
 
 def contracts(facts: NetworkFacts, failure: float) -> Assumption | None:
     """Compare the contraction that lemma C.1 claims with what training inputs show."""
-    claimed = {
-        layer.name: contraction(layer.inputs, layer.outputs, facts.n, failure=failure)
-        for layer in facts.layers
-        if layer.outputs < layer.inputs
-    }
-    if not claimed or min(claimed.values()) == 1:
+    claimed = contractions_of(facts, failure=failure)
+    if min(claimed) == 1:
         return None
     name = "layers that narrow contract training inputs (condition C.1)"
     shown = [
-        (layer.contraction / claimed[layer.name], layer)
-        for layer in facts.layers
-        if claimed.get(layer.name, 1.0) < 1 and layer.contraction is not None
+        (layer.contraction / factor, factor, layer.name)
+        for layer, factor in zip(facts.layers, claimed, strict=True)
+        if factor < 1 and layer.contraction is not None
     ]
     if not shown:
         return Assumption(name, "unchecked", "the layers' inputs were not given")
-    ratio, worst = max(shown, key=lambda pair: pair[0])
-    return at_most(
-        name,
-        safe_log(ratio * claimed[worst.name]),
-        math.log(claimed[worst.name]),
-        f"max ||Ax||/(||A|| ||x||) of {worst.name}",
-    )
+    ratio, factor, worst = max(shown, key=lambda entry: entry[0])
+    said = f"max ||Ax||/(||A|| ||x||) of {worst}"
+    return at_most(name, safe_log(ratio * factor), math.log(factor), said)
 
 
 def no_step(layers: Sequence[LayerFacts], errors: Sequence[float], depth: int) -> Assumption:

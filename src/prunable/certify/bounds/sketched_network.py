@@ -12,24 +12,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prunable.certify.bounds import sketch_assumptions as conditions
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    SUM,
-    Assumption,
-    BoundResult,
-    Term,
-    at_most,
-    check_delta,
-    powers,
-    require,
-    safe_log,
-)
+from prunable.certify.bounds.assumptions import Assumption, at_most
+from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
+from prunable.certify.bounds.checks import check_delta, require
 from prunable.certify.bounds.counting import constant_taken, root_of
 from prunable.certify.bounds.distributed_sparsity import line_counts
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts, margin_loss, margin_loss_term
+from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import SOURCE, check_strength, kept_share, layer_error
 from prunable.certify.bounds.spectral_perturbation import (
-    contraction,
+    contractions_of,
     largest_step,
     pruning_perturbation,
     spectral_perturbation,
@@ -41,32 +33,17 @@ Variant = Literal["paper", "measured", "authors-code"]
 
 @dataclass(frozen=True)
 class Constants:
-    """What theorem 5.2 leaves open.
+    """What theorem 5.2 leaves open."""
 
-    Attributes
-    ----------
-    markov
-        lambda_l = epsilon_l of every layer; if None, what makes the statement fail with
-        probability `delta`, or with half of it where other terms alone exceed it.
-    steps
-        rho_l of every layer; if None, half of the largest that lemma 4.4 allows.
-    constant
-        Of O(.).
-    latala
-        C of lemma B.1.
-    power
-        c of the failure probability p^-c of sketching, by remark 5.1 above 2.
-    contractions, contraction_failure
-        Whether lemma C.1 may help, and its failure probability.
-    """
-
+    # lambda_l = epsilon_l of every layer; if None, what makes the statement fail with probability
+    # `delta`, or with half of it where other terms alone exceed it
     markov: float | None = None
-    steps: float | None = None
-    constant: float = 1.0
-    latala: float = 1.0
-    power: float = 2.0
-    contractions: bool = True
-    contraction_failure: float = 0.01
+    steps: float | None = None  # rho_l; if None, half of the largest that lemma 4.4 allows
+    constant: float = 1.0  # of O(.)
+    latala: float = 1.0  # C of lemma B.1
+    power: float = 2.0  # c of the failure probability p^-c of sketching, by remark 5.1 above 2
+    contractions: bool = True  # whether lemma C.1 may help
+    contraction_failure: float = 0.01  # its failure probability
 
 
 def sketched_bound(
@@ -80,18 +57,11 @@ def sketched_bound(
     """R^_gamma + c sqrt(sum_l (sketch of layer l) ln(1/rho_l) / n): theorem 5.2.
 
     It is the risk of a network after randomized magnitude pruning of strength `d`, which fails
-    with probability `delta` if that can be reached.
-
-    Parameters
-    ----------
-    facts
-        With the layers' changes by pruning, for the variants that use them.
-    variant
-        "paper": expected counts and errors, with Markov's inequality and every factor.
-        "measured": the counts of the pruned matrices and the norms of their changes, which
-        need no law of the weights, at a margin of sqrt(2) times the change of the logits.
-        "authors-code": the released code's evaluation, without 3 lambda, ln(1/rho) and the
-        failure probability.
+    with probability `delta` if that can be reached. The variants are "paper": expected counts and
+    errors, with Markov's inequality and every factor; "measured": the counts of the pruned matrices
+    and the norms of their changes, which need no law of the weights, at a margin of sqrt(2) times
+    the change of the logits; "authors-code": the released code's evaluation, without 3 lambda,
+    ln(1/rho) and the failure probability.
     """
     check_strength(d, "sketched_bound")
     check_delta(delta, "sketched_bound")
@@ -117,14 +87,8 @@ def needed_margin(
 def _perturbation(
     facts: NetworkFacts, changes: Sequence[float], contractions: bool = True
 ) -> BoundResult:
-    factors = [
-        contraction(layer.inputs, layer.outputs, facts.n, variant="authors-code")
-        for layer in facts.layers
-    ]
-    spectral = [layer.spectral for layer in facts.layers]
-    return spectral_perturbation(
-        facts.input_norm, spectral, changes, contractions=factors if contractions else None
-    )
+    factors = contractions_of(facts, variant="authors-code") if contractions else None
+    return spectral_perturbation(facts.input_norm, facts.spectral, changes, contractions=factors)
 
 
 def _released(facts: NetworkFacts, d: float, delta: float) -> BoundResult:
@@ -141,14 +105,7 @@ def _released(facts: NetworkFacts, d: float, delta: float) -> BoundResult:
         )
         for i, layer in enumerate(facts.layers, 1)
     ]
-    complexity = Term.made(
-        "complexity",
-        powers(0.5, -0.5),
-        "price of generalization",
-        Term.made("sum_l d1 d2 chi ln^2", SUM, "numbers of all sketches", *sizes),
-        Term.of("n", facts.n, "training examples"),
-        equation="released code",
-    )
+    numbers = Term.made("sum_l d1 d2 chi ln^2", SUM, "numbers of all sketches", *sizes)
     empirical = Term.of(
         "R^_gamma'",
         margin_loss(facts.margins, gamma, strict=True),
@@ -164,7 +121,7 @@ def _released(facts: NetworkFacts, d: float, delta: float) -> BoundResult:
     )
     return BoundResult(
         NAME,
-        (empirical, complexity),
+        (empirical, root_of(numbers, facts.n, "released code", 1.0)),
         SUM,
         (
             *change.assumptions,
@@ -173,8 +130,7 @@ def _released(facts: NetworkFacts, d: float, delta: float) -> BoundResult:
             conditions.smallest_margin(facts),
             conditions.worth_sketching(facts, d, 1.0),
             conditions.gaussian(facts.layers),
-            facts.dense_layers(),
-            facts.no_biases(),
+            *facts.form(),
         ),
         f"{SOURCE}, released code of theorem 5.2",
         n=facts.n,
@@ -265,8 +221,7 @@ def _statement(
         conditions.worth_sketching(facts, d, 1.0 if measured else 3 * known.markov),
         constant_taken(given.constant),
         facts.input_limit()[1],
-        facts.dense_layers(),
-        facts.no_biases(),
+        *facts.form(),
     )
     return BoundResult(
         NAME,
@@ -287,21 +242,17 @@ def _rounding(
     facts: NetworkFacts, known: _Pruned, given: Constants, *, measured: bool
 ) -> tuple[list[float], float, tuple[Assumption, ...]]:
     """Steps of the layers' numbers, the margin that pruning and rounding use, its conditions."""
-    spectral = [layer.spectral for layer in facts.layers]
     allowed = [
         largest_step(norm, error, count, facts.depth)
-        for norm, error, count in zip(spectral, known.errors, known.counts, strict=True)
+        for norm, error, count in zip(facts.spectral, known.errors, known.counts, strict=True)
     ]
     steps = [given.steps or (step / 2 if step > 0 else math.nan) for step in allowed]
     if not all(step > 0 for step in steps):
         return steps, math.inf, (conditions.no_step(facts.layers, known.errors, facts.depth),)
-    factors = [
-        contraction(x.inputs, x.outputs, facts.n, failure=given.contraction_failure)
-        for x in facts.layers
-    ]
+    factors = contractions_of(facts, failure=given.contraction_failure)
     change = pruning_perturbation(
         facts.input_norm,
-        spectral,
+        facts.spectral,
         known.errors,
         markov=[1.0] * facts.depth,
         counts=known.counts,

@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 
 from prunable.certify.bounds import grid
-from prunable.certify.bounds.base import PRODUCT, SUM, Assumption, Term, safe_log
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import PRODUCT, SUM, Term
 from prunable.certify.bounds.counting import root_of
 from prunable.certify.bounds.facts import RELU, NetworkFacts
+from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.margin_bounds import GridMargin, MarginBound, on_grid, spectral_square
 
 

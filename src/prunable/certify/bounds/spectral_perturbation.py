@@ -12,20 +12,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from prunable.certify.bounds.base import (
-    PRODUCT,
-    SUM,
-    Assumption,
-    BoundResult,
-    Term,
-    at_most,
+from prunable.certify.bounds.assumptions import Assumption, at_most
+from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
+from prunable.certify.bounds.checks import (
     check_finite,
     check_layers,
     check_n,
     check_positive,
     require,
-    safe_log,
 )
+from prunable.certify.bounds.facts import NetworkFacts
+from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import SOURCE
 
 Variant = Literal["paper", "authors-code"]
@@ -42,18 +39,8 @@ def spectral_perturbation(
     """Bound the change of the outputs: lemma B.2, with contractions lemma C.2.
 
     e ||x^0|| (prod L_l kappa_l ||A^l||_2) sum ||U^l||_2 / ||A^l||_2. Without contractions it
-    cannot fail.
-
-    Parameters
-    ----------
-    input_norm
-        ||x^0||, >= 0.
-    spectral, changes
-        ||A^l||_2 and ||U^l||_2, or bounds of the latter, >= 0.
-    contractions
-        kappa_l of lemma C.1, in (0, 1]; 1 if None.
-    lipschitz
-        Of the activations; 1 for ReLU.
+    cannot fail. The changes are ||U^l||_2, or bounds of it, the contractions kappa_l of lemma C.1,
+    in (0, 1], and L_l = `lipschitz` of the activations, 1 for ReLU.
     """
     where = "spectral_perturbation"
     check_finite(input_norm, "input_norm", where)
@@ -109,17 +96,9 @@ def contraction(
 ) -> float:
     """Contraction kappa_l = min(1, t sqrt(outputs)) of a layer that narrows: lemma C.1.
 
-    It is 1 for layers that do not narrow.
-
-    Parameters
-    ----------
-    failure
-        Probability with which some example is not contracted, in (0, 1).
-    a, m
-        Constants of condition C.1: P(|<v, x>| >= t ||x||) <= a exp(-m d t^2).
-    variant
-        The union over all outputs and examples, or the released code's over examples alone
-        with a = m = 1.
+    It is 1 for layers that do not narrow. With probability `failure` some example is not
+    contracted. In condition C.1, P(|<v, x>| >= t ||x||) <= a exp(-m d t^2). "paper" takes the union
+    over all outputs and examples, the released code over examples alone with a = m = 1.
     """
     where = "contraction"
     check_n(n, where)
@@ -136,6 +115,16 @@ def contraction(
     return min(1.0, t * math.sqrt(outputs))
 
 
+def contractions_of(
+    facts: NetworkFacts, *, failure: float = 0.01, variant: Variant = "paper"
+) -> list[float]:
+    """Contractions of the layers of a network; see `contraction`."""
+    return [
+        contraction(layer.inputs, layer.outputs, facts.n, failure=failure, variant=variant)
+        for layer in facts.layers
+    ]
+
+
 def pruning_perturbation(
     input_norm: float,
     spectral: Sequence[float],
@@ -150,21 +139,15 @@ def pruning_perturbation(
 ) -> BoundResult:
     """Bound what randomized pruning does to the outputs: lemma 4.3, with contractions C.3.
 
-    With rounding of the entries it is lemma 4.4, or C.4. Its `delta` is the sum of
-    1 / epsilon_l, and `contraction_failure`, with which a contraction fails in some layer.
+    With rounding of the entries it is lemma 4.4, or C.4. Its `delta` is the sum of 1 / epsilon_l,
+    and `contraction_failure`, with which a contraction fails in some layer.
 
     Parameters
     ----------
-    input_norm, spectral, contractions
-        See `spectral_perturbation`.
-    errors
-        Gamma_l of `layer_error`.
-    markov
-        epsilon_l >= 1 of each layer.
-    counts
-        J_l, weights that pruning left.
-    steps
-        rho_l: entries are rounded to its nearest multiple; 0 if None.
+    errors, markov
+        Gamma_l of `layer_error`, and epsilon_l >= 1.
+    counts, steps
+        J_l, weights that pruning left, and rho_l, to whose nearest multiple they are rounded.
     tight
         Whether a layer's rounding costs rho_l sqrt(J_l) / 2, its Frobenius norm, in place of
         the paper's rho_l J_l.

@@ -17,8 +17,8 @@ from prunable.certify.bounds.comparison import like_with_like
 from prunable.certify.bounds.distributed_sparsity import line_counts
 from prunable.certify.bounds.facts import FloatArray, NetworkFacts
 from prunable.certify.bounds.matrix_facts import layer_facts
+from prunable.certify.bounds.naive_counting import parameter_count
 from prunable.certify.bounds.of_network import COVERING, FROBENIUS, SPECTRAL
-from prunable.certify.bounds.parameter_counting import parameter_count
 from prunable.certify.bounds.pruning_moments import kept_share, layer_error
 from prunable.certify.bounds.random_pruning import Draws, choose_strength
 from prunable.certify.bounds.sketched_network import needed_margin, sketched_bound
