@@ -1,8 +1,26 @@
-"""A headless Chromium for the tests that look at pages as a reader does."""
+"""The command in this process; a headless Chromium for tests that look at pages as readers do."""
 
 import shutil
 
 import pytest
+from typer.testing import CliRunner
+
+from prunable.cli.app import app
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Run `prunable` in this process: starting one takes seconds. Texts are split at spaces."""
+    runner = CliRunner()
+
+    def invoke(*arguments):
+        parts = [a.split() if isinstance(a, str) else [str(a)] for a in arguments]
+        done = runner.invoke(app, [part for several in parts for part in several])
+        assert done.exception is None or isinstance(done.exception, SystemExit)
+        return done
+
+    return invoke
+
 
 FLAGS = (
     "--headless=new",

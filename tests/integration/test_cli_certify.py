@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
 import prunable.verify_certificate as verifier
 from prunable.certify.certificate import read_certificate
 from prunable.certify.study import CertifySpec
-from prunable.cli.app import app
 from prunable.runs.backends import SerialBackend
 from prunable.runs.execution import execute
 from prunable.runs.runner import run_all
 from prunable.runs.store import Store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SPEC = CertifySpec.create(
     data="digits",
@@ -34,13 +34,6 @@ SPEC = CertifySpec.create(
 )
 
 
-def run(*arguments):
-    """The command in this process; the verifier starts its own."""
-    done = CliRunner().invoke(app, list(map(str, arguments)))
-    assert done.exception is None or isinstance(done.exception, SystemExit)
-    return done
-
-
 def independent(certificate, data):
     done = subprocess.run(
         [sys.executable, "-m", "prunable.verify_certificate", str(certificate), str(data)],
@@ -51,15 +44,6 @@ def independent(certificate, data):
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These networks are too small to share."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("pipeline"))
@@ -67,51 +51,18 @@ def pipeline(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    done = run(
-        "train",
-        "--data",
-        "digits",
-        "--width",
-        40,
-        "--epochs",
-        60,
-        "--eta",
-        0.01,
-        "--batch",
-        50,
-        "--out",
-        folder,
-    )
+    done = run("train --data digits --width 40 --epochs 60 --lr 0.01 --batch 50 --out", folder)
     assert done.exit_code == 0, done.stderr
     return folder / "model.safetensors"
 
 
 @pytest.fixture(scope="module")
-def certified(trained, tmp_path_factory):
+def certified(run, trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("certified") / "cert.json"
-    done = run(
-        "certify",
-        trained,
-        "--data",
-        "digits",
-        "--epochs",
-        3,
-        "--levels",
-        1,
-        "--keep",
-        0.2,
-        "--draws",
-        200,
-        "--lr",
-        0.01,
-        "--out",
-        out,
-        "--figure",
-        out.with_suffix(".svg"),
-        "--json",
-    )
+    options = "--data digits --epochs 3 --levels 1 --keep 0.2 --draws 200 --lr 0.01 --json"
+    done = run("certify", trained, options, "--out", out, "--figure", out.with_suffix(".svg"))
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout), out
 
@@ -163,7 +114,7 @@ def test_few_examples_say_how_many_are_needed(certified):
     assert "examples instead of 1,297" in document["advice"]
 
 
-def test_verification_confirms_in_another_process(certified):
+def test_verification_confirms_in_another_process(run, certified):
     _, out = certified
     done = run("verify", out, "--json")
     assert done.exit_code == 0, done.stderr
@@ -183,7 +134,7 @@ def test_verification_confirms_in_another_process(certified):
         (("vacuous",), "the contrary", "vacuous"),
     ],
 )
-def test_altered_statements_are_not_confirmed(certified, tmp_path, key, value, reason):
+def test_altered_statements_are_not_confirmed(run, certified, tmp_path, key, value, reason):
     _, out = certified
     document = json.loads(out.read_text())
     place = document["statement"]
@@ -199,7 +150,7 @@ def test_altered_statements_are_not_confirmed(certified, tmp_path, key, value, r
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "missing", "longer"])
-def test_damaged_code_files_are_rejected_by_both_readers(pipeline, tmp_path, damage):
+def test_damaged_code_files_are_rejected_by_both_readers(run, pipeline, tmp_path, damage):
     folder, _ = pipeline
     content = (folder / "certificate.code").read_bytes()
     damaged = {
@@ -267,25 +218,16 @@ def test_a_pipeline_that_diverges_is_a_row(tmp_path):
     assert "training diverged in epoch 1" in row["reason"]
 
 
-def test_fine_tuning_that_diverges_is_a_failed_run(trained):
-    done = run("certify", trained, "--data", "digits", "--lr", 1e30, "--epochs", 2)
+def test_fine_tuning_that_diverges_is_a_failed_run(run, trained):
+    done = run("certify", trained, "--data digits --lr 1e30 --epochs 2")
     assert done.exit_code == 5
     assert "diverged in epoch" in done.stderr
 
 
-def test_network_of_the_pipeline_is_certified_as_it_is(pipeline):
+def test_network_of_the_pipeline_is_certified_as_it_is(run, pipeline):
     folder, result = pipeline
-    done = run(
-        "certify",
-        folder / "model.safetensors",
-        "--data",
-        "digits",
-        "--draws",
-        0,
-        "--held-out",
-        "none",
-        "--json",
-    )
+    options = "--data digits --draws 0 --held-out none --json"
+    done = run("certify", folder / "model.safetensors", options)
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["bits"] == result["statement"]["bits"]
@@ -293,7 +235,7 @@ def test_network_of_the_pipeline_is_certified_as_it_is(pipeline):
     assert document["best"]["name"].startswith("Occam")
 
 
-def test_random_labels_give_a_vacuous_certificate(tmp_path):
+def test_random_labels_give_a_vacuous_certificate(run, tmp_path):
     spec = CertifySpec.create(**{**SPEC.model_dump(), "random_labels": True})
     store = Store(tmp_path)
     assert execute(spec, store)["statement"]["vacuous"]
@@ -302,7 +244,7 @@ def test_random_labels_give_a_vacuous_certificate(tmp_path):
     assert "no more than guessing" in done.stdout
 
 
-def test_a_cut_training_set_is_verified_as_it_was(tmp_path):
+def test_a_cut_training_set_is_verified_as_it_was(run, tmp_path):
     data = {"name": "digits", "train_size": 300, "split_seed": 4}
     spec = CertifySpec.create(**{**SPEC.model_dump(), "data": data, "epochs": 4})
     store = Store(tmp_path)
@@ -324,22 +266,22 @@ def test_verifier_is_short_and_stands_alone():
 
 
 @pytest.mark.parametrize("delta", [0, 1, -0.1, "nan"])
-def test_bad_delta_is_named(trained, delta):
-    done = run("certify", trained, "--data", "digits", "--delta", delta)
+def test_bad_delta_is_named(run, trained, delta):
+    done = run("certify", trained, f"--data digits --delta {delta}")
     assert done.exit_code == 2
     assert "`delta`" in done.stderr
 
 
-def test_bad_models_are_named(tmp_path):
+def test_bad_models_are_named(run, tmp_path):
     path = tmp_path / "bad.safetensors"
     save_file({"w": torch.full((10, 64), torch.nan)}, path)
-    done = run("certify", path, "--data", "digits")
+    done = run("certify", path, "--data digits")
     assert done.exit_code == 2
     assert "NaN or infinite" in done.stderr
     save_file({"w": torch.zeros(10, 63)}, path)
-    done = run("certify", path, "--data", "digits")
+    done = run("certify", path, "--data digits")
     assert done.exit_code == 4
     assert "chain of dense layers on 64 inputs" in done.stderr
     path.write_bytes(b"nothing")
-    done = run("certify", path, "--data", "digits")
+    done = run("certify", path, "--data digits")
     assert done.exit_code == 2

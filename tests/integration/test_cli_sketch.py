@@ -8,17 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
-from prunable.cli.app import app
 from prunable.nets.archive import save_tensors
 
 COMMAND = [sys.executable, "-c", "from prunable.cli.app import main; main()"]
-
-
-def run(*arguments):
-    """In this process: starting one takes longer than sketching."""
-    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 @pytest.fixture
@@ -35,7 +28,7 @@ def pruned(tmp_path, monkeypatch):
     return Path("pruned.safetensors")
 
 
-def test_round_trip_of_a_checkpoint(pruned):
+def test_round_trip_of_a_checkpoint(run, pruned):
     before = pruned.read_bytes()
     done = run("sketch", "encode", pruned, "--out", "p.sketch", "--json")
     assert done.exit_code == 0, done.output
@@ -56,7 +49,7 @@ def test_round_trip_of_a_checkpoint(pruned):
     assert Path("q.safetensors").read_bytes() == before == pruned.read_bytes()
 
 
-def test_tables_are_printed(pruned):
+def test_tables_are_printed(run, pruned):
     done = run("sketch", "encode", pruned, "--out", "p.sketch", "--only", "hidden*")
     assert done.exit_code == 0, done.output
     for word in ("bitmask", "entropy", "1 of 3 tensors", "p.sketch"):
@@ -66,7 +59,7 @@ def test_tables_are_printed(pruned):
     assert "every digest agrees" in done.stdout
 
 
-def test_torch_files_and_negative_zeros(tmp_path, monkeypatch):
+def test_torch_files_and_negative_zeros(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generator = torch.Generator().manual_seed(1)
     masked = torch.randn(200, 200, generator=generator)
@@ -84,7 +77,7 @@ def test_torch_files_and_negative_zeros(tmp_path, monkeypatch):
         assert torch.equal(torch.signbit(found[name]), torch.signbit(tensor))
 
 
-def test_bad_input_gets_one_message(pruned):
+def test_bad_input_gets_one_message(run, pruned):
     assert run("sketch", "encode", pruned, "--out", "p.sketch").exit_code == 0
     content = Path("p.sketch").read_bytes()
     Path("cut.sketch").write_bytes(content[:-7])
@@ -108,7 +101,7 @@ def test_bad_input_gets_one_message(pruned):
         assert not Path("x").exists()
 
 
-def test_help_ends_with_an_example():
+def test_help_ends_with_an_example(run):
     for command in ("encode", "decode"):
         done = run("sketch", command, "--help")
         assert done.exit_code == 0

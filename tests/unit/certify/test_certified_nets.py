@@ -18,14 +18,7 @@ from prunable.certify.quantization import (
 )
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """These networks are too small to share."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
