@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,7 @@ def main(out: Path, work: Path, packaged: Path = PACKAGED) -> None:
     """Run what is missing, and write the results."""
     grid = [(d, n, r) for n in EXAMPLES for d in INPUTS for r in WIDTHS]
     found = [
-        kept_out(work / f"cell-{d}-{n}-{r}.json", lambda d=d, n=n, r=r: cells(d, n, r))
+        kept_out(work / f"cell-{d}-{n}-{r}.json", partial(cells, d, n, r))
         for d, n, r in track(grid, "grid")
     ]
     table = [cell for part in found for cell in part["cells"]]
@@ -316,16 +317,16 @@ def main(out: Path, work: Path, packaged: Path = PACKAGED) -> None:
             **CURVE,
             "widths": CURVE_WIDTHS,
             "rows": [
-                kept_out(work / f"curve-{w}.json", lambda w=w: curve(w))
+                kept_out(work / f"curve-{w}.json", partial(curve, w))
                 for w in track(CURVE_WIDTHS, "curve")
             ],
         },
         "others": [
-            kept_out(work / f"other-{a}-{b}.json", lambda a=a, b=b: other(a, b))
+            kept_out(work / f"other-{a}-{b}.json", partial(other, a, b))
             for a, b in track(OTHERS, "activations")
         ],
         "causes": [
-            kept_out(work / f"causes-{d}.json", lambda d=d: causes(d))
+            kept_out(work / f"causes-{d}.json", partial(causes, d))
             for d in track((5, 10, 50, 200), "causes")
         ],
         "real": {
