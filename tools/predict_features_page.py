@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prunable.predict.figures import COLORS, LABELS, draw_line, risk_figure, save
+from prunable.predict.figures import COLORS, draw_line, risk_figure, save
+from prunable.predict.tables import LABELS
 from prunable.report.figures import PALETTE, SIZE, STYLE
 from prunable.report.tables import Column, table
 

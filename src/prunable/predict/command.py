@@ -21,6 +21,7 @@ from prunable.predict.linear.curves import Variable, Wanted, default_points, swe
 from prunable.predict.linear.names import Method
 from prunable.predict.linear.presets import P, PresetName
 from prunable.predict.linear.pruning import DRAWS
+from prunable.predict.tables import print_lgp
 from prunable.report.terminal import AsJson, Figure, Seed, emit, progress, talk
 
 app = typer.Typer(no_args_is_help=True, help="Predict the risk after pruning from formulas.")
@@ -153,8 +154,6 @@ def lgp(
         from prunable.predict.figures import curve_figure, save
 
         save(curve_figure(document, title), figure)
-    from prunable.predict.tables import print_lgp
-
     emit(document, as_json, lambda console: print_lgp(document, console))
     if figure is not None:
         talk().print(f"the figure is {figure}")

@@ -12,27 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prunable.files import write_bytes
+from prunable.predict.tables import LABELS, NAMES
 from prunable.report.figures import PALETTE, PAPER, SIZE, STYLE, as_svg
 
 Rows = Sequence[dict[str, Any]]
 
-NAMES = {
-    "dense": "dense",
-    "magnitude": "magnitude pruned",
-    "hessian": "Hessian pruned",
-    "oracle": "oracle pruned",
-    "retrained": "retrained (magnitude)",
-    "retrained_hessian": "retrained (Hessian)",
-    "retrained_oracle": "retrained (oracle)",
-    "retrained_same_data": "same data (magnitude)",
-    "retrained_same_data_hessian": "same data (Hessian)",
-    "retrained_same_data_oracle": "same data (oracle)",
-}
-# Of risks that are retrained after magnitude pruning only.
-LABELS = {name: NAMES[name] for name in ("dense", "magnitude", "hessian", "oracle")} | {
-    "retrained": "retrained, fresh data",
-    "retrained_same_data": "retrained, same data",
-}
 COLORS = dict(zip(LABELS, PALETTE, strict=False))
 AXES = {
     "width": "k, features trained on",

@@ -8,9 +8,25 @@ from typing import Any
 
 from rich.console import Console
 
-from prunable.predict.figures import LABELS, NAMES
 from prunable.report.tables import MISSING, Column, Row, Table, as_number, spread, table
 
+NAMES = {
+    "dense": "dense",
+    "magnitude": "magnitude pruned",
+    "hessian": "Hessian pruned",
+    "oracle": "oracle pruned",
+    "retrained": "retrained (magnitude)",
+    "retrained_hessian": "retrained (Hessian)",
+    "retrained_oracle": "retrained (oracle)",
+    "retrained_same_data": "same data (magnitude)",
+    "retrained_same_data_hessian": "same data (Hessian)",
+    "retrained_same_data_oracle": "same data (oracle)",
+}
+# Of risks that are retrained after magnitude pruning only.
+LABELS = {name: NAMES[name] for name in ("dense", "magnitude", "hessian", "oracle")} | {
+    "retrained": "retrained, fresh data",
+    "retrained_same_data": "retrained, same data",
+}
 # Points of a curve that are shown.
 ROWS = 15
 SHORT = {

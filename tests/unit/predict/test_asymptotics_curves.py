@@ -263,6 +263,19 @@ def test_facade_and_its_json():
     assert again.to_dict() == document
 
 
+def test_results_as_tables():
+    found = predict.lgp(30, 60, 10, 0.5)
+    frame = found.to_pandas()
+    assert list(frame["model"]) == list(found.risk)
+    assert "<td>retrained_same_data</td>" in found._repr_html_()
+    assert repr(found).startswith("Prediction(n=30, p=60, s=10, dense=")
+    advice = predict.recommend(distinct(), 40, 12)
+    assert advice.to_pandas()["width"][0] == advice.width
+    curve = advice.curve.to_pandas()
+    assert list(curve["width"]) == list(advice.curve.points)
+    assert np.isfinite(curve["magnitude"]).all()
+
+
 def test_facade_says_what_is_infinite():
     at = predict.lgp(50, 50, 10, 1.0)
     assert at.to_dict()["risk"]["dense"] is None

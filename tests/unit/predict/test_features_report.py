@@ -5,8 +5,8 @@ import io
 from rich.console import Console
 
 from prunable.predict import lgp
-from prunable.predict.figures import LABELS, risk_figure
-from prunable.predict.tables import print_estimate, print_lgp, print_points
+from prunable.predict.figures import risk_figure
+from prunable.predict.tables import LABELS, print_estimate, print_lgp, print_points
 
 
 def row(width, s, **risks):

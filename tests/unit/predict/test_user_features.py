@@ -187,6 +187,11 @@ def test_points_and_errors():
     assert found.errors()["dense"]["largest_absolute"] >= abs(expected)
     silent = predict_features(x, y, 20, [5], repeats=0)
     assert silent.measured == ()
+    frame = found.to_pandas()
+    assert list(frame["dense risk"]) == [row["risk"]["dense"] for row in points]
+    assert list(frame["oracle measured"]) == [row["measured"]["oracle"] for row in points]
+    assert repr(found) == "FeaturesPrediction(n=20, widths 10, 30)"
+    assert found.to_dict()["points"] == points
     assert silent.errors() == {}
     assert "measured" not in silent.points()[0]
 

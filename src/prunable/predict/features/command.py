@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from prunable.errors import DataIntegrityError, InputError
+from prunable.predict.features import random_features
 from prunable.predict.features.kernels import Activation, Link
+from prunable.predict.features.prediction import predict_features
+from prunable.predict.tables import print_estimate, print_points, print_validity
 from prunable.report.terminal import AsJson, Figure, Seed, emit, progress
 
 Sizes = Annotated[list[int], typer.Option("--s", help="Features kept; may be given several times.")]
@@ -46,12 +49,9 @@ def rf(
 
     Example: prunable predict rf --d 20 --n 100 --p 50 --p 300 --s 30 --simulate 5
     """
-    from prunable.predict.features import random_features as rf
-    from prunable.predict.tables import print_points, print_validity
-
     if simulate < 0:
         raise InputError.parameter("simulate", "predict rf", "at least 0", simulate)
-    features = rf.RandomFeatures(d, activation, link, noise, weight_scale)
+    features = random_features.RandomFeatures(d, activation, link, noise, weight_scale)
     points: list[dict[str, Any]] = []
     facts = {"condition": 0.0, "n_floored": 0, "residual": 0.0}
     total, steps = len(p) * draws * (2 if simulate else 1), count(1)
@@ -65,13 +65,13 @@ def rf(
             kept = [size for size in s if size <= width] if len(p) > 1 else s
             if not kept:
                 raise InputError.parameter("p", "predict rf", f"at least s = {min(s)}", width)
-            predicted = rf.predict_random_features(features, n, width, kept, **options)
+            predicted = random_features.predict_random_features(features, n, width, kept, **options)
             simulated = None
             if simulate:
-                simulated = rf.simulate_random_features(
+                simulated = random_features.simulate_random_features(
                     features, n, width, kept, repeats=simulate, **options
                 )
-            points += rf.points(predicted, simulated)
+            points += random_features.points(predicted, simulated)
             for key in facts:
                 facts[key] = max(facts[key], getattr(predicted, key))
     document: dict[str, Any] = {
@@ -90,7 +90,9 @@ def rf(
         },
         "points": points,
         "fixed_point": facts,
-        "validity": asdict(rf.nearest_cell(d, n, points[-1]["width"], points[-1]["s"])),
+        "validity": asdict(
+            random_features.nearest_cell(d, n, points[-1]["width"], points[-1]["s"])
+        ),
     }
     _draw(points, figure, f"Random features, n = {n}")
 
@@ -146,9 +148,6 @@ def features(
 
     Example: prunable predict features X.npz --n 200 --s 20 --s 60 --width 100 --width 400
     """
-    from prunable.predict.features.prediction import predict_features
-    from prunable.predict.tables import print_estimate, print_points
-
     if (file is None) == (model is None):
         raise InputError("`predict features` needs either FILE.npz or --model FILE --data NAME.")
     if model is None and (layer or data or net):

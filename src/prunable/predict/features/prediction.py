@@ -77,6 +77,10 @@ class FeaturesPrediction(Result):
     measured: tuple[WidthRisks, ...]
     repeats: int
 
+    def __repr__(self) -> str:
+        widths = ", ".join(str(one.width) for one in self.predicted)
+        return f"FeaturesPrediction(n={self.predicted[0].n}, widths {widths})"
+
     def to_dict(self) -> dict[str, Any]:
         """What was estimated, the points, and the errors, as `predict features --json` has them."""
         estimate = self.estimate
@@ -137,16 +141,13 @@ class FeaturesPrediction(Result):
         return found
 
     def _rows(self) -> list[dict[str, Any]]:
-        plain = ("width", "n", "s", "spread")
-        return [
-            {key: row[key] for key in plain}
-            | {
-                f"{name} {key}": x
-                for key in ("risk", "measured")
-                for name, x in row.get(key, {}).items()
-            }
-            for row in self.points()
-        ]
+        rows = []
+        for point in self.points():
+            row = {key: point[key] for key in ("width", "n", "s", "spread")}
+            for key in ("risk", "measured"):
+                row |= {f"{name} {key}": value for name, value in point.get(key, {}).items()}
+            rows.append(row)
+        return rows
 
 
 def predict_features(

@@ -87,6 +87,9 @@ class Curve(Result):
     stderr: dict[str, FloatArray]
     regimes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"Curve({self.variable}, {len(self.points)} points of {', '.join(self.risk)})"
+
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain JSON values; what is infinite or missing is null."""
         return {

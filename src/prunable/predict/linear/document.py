@@ -42,6 +42,11 @@ class Prediction(Result):
     finite_n: bool
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        law = self.risks.law
+        sizes = f"n={law.n}, p={law.problem.p}, s={self.s}"
+        return f"Prediction({sizes}, {', '.join(f'{k}={v:.4g}' for k, v in self.risk.items())})"
+
     @property
     def risk(self) -> dict[str, float]:
         """Risks by name."""
