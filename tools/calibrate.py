@@ -14,8 +14,10 @@ import math
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prunable.files import write_text
 from prunable.numerics.measure.goodness import anderson_darling, gaussian_goodness
@@ -24,43 +26,22 @@ from prunable.numerics.stable.functions import isf, pdf, sf
 from prunable.numerics.stable.sampling import sample_symmetric
 from prunable.numerics.tails.ecf import fit_stable
 
+FloatArray = NDArray[np.float64]
+
 LEVELS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
-LAWS = (
-    0.5,
-    0.6,
-    0.7,
-    0.8,
-    0.9,
-    1.0,
-    1.1,
-    1.2,
-    1.3,
-    1.4,
-    1.5,
-    1.6,
-    1.7,
-    1.8,
-    1.85,
-    1.9,
-    1.93,
-    1.95,
-    1.97,
-    1.98,
-    1.99,
-    2.0,
-)
+LAWS = (*(tenth / 10 for tenth in range(5, 19)), 1.85, 1.9, 1.93, 1.95, 1.97, 1.98, 1.99, 2.0)
 SIZE = 4096
 # Survival functions are tabulated on this grid and interpolated: to 1e-6, far below noise.
 STEP = 0.01
 GRID = np.concatenate([np.linspace(0, 16, 1601), np.geomspace(16.2, 1e12, 400)])
 
 
-def log_survival(alpha: float) -> np.ndarray:
+def log_survival(alpha: float) -> FloatArray:
     """Logarithm of P(|X| > x) on the grid."""
     return np.log(np.maximum(2 * sf(GRID, alpha), np.finfo(np.float64).tiny))
 
 
-def statistics_of(alpha: float, replicates: int) -> np.ndarray:
+def statistics_of(alpha: float, replicates: int) -> FloatArray:
     """Draw the statistic `replicates` times for the law `alpha`."""
     table = lru_cache(maxsize=None)(lambda cell: log_survival(min(cell * STEP, 2.0)))
     generator = rng(0, "calibrate", repr(alpha))
@@ -86,33 +67,32 @@ def log_ratio_deviation(alpha: float) -> float:
     return math.sqrt(variance)
 
 
-def main(target: str, replicates: str = "6000") -> None:
-    """Write the tables to `target`."""
-    count = int(replicates)
+def tables(replicates: int) -> dict[str, list[Any]]:
+    """All tables, the simulated ones from so many samples a stable law, and five times Gaussian."""
     ratio_alpha = np.round(np.arange(0.5, 2.0001, 0.025), 3)
-    log_ratio = [math.log(isf(0.05, a) / isf(0.25, a)) for a in ratio_alpha]
     stable = []
     for alpha in LAWS:
-        found = statistics_of(alpha, count)
-        stable.append(np.quantile(found, LEVELS))
+        stable.append(np.quantile(statistics_of(alpha, replicates), LEVELS))
         print(alpha, np.round(stable[-1], 3), flush=True)
     generator = rng(0, "calibrate", "gaussian")
-    found = np.array(
-        [
-            gaussian_goodness(generator.standard_normal(SIZE)).anderson_darling
-            for _ in range(5 * count)
-        ]
-    )
-    document = {
+    gaussian = [
+        gaussian_goodness(generator.standard_normal(SIZE)).anderson_darling
+        for _ in range(5 * replicates)
+    ]
+    return {
         "ratio_alpha": ratio_alpha.tolist(),
-        "log_ratio": [round(value, 12) for value in log_ratio],
+        "log_ratio": [round(math.log(isf(0.05, a) / isf(0.25, a)), 12) for a in ratio_alpha],
         "log_ratio_deviation": [round(log_ratio_deviation(a), 9) for a in ratio_alpha],
         "levels": list(LEVELS),
         "law_alpha": list(LAWS),
         "stable": [[round(float(q), 4) for q in row] for row in stable],
-        "gaussian": [round(float(q), 4) for q in np.quantile(found, LEVELS)],
+        "gaussian": [round(float(q), 4) for q in np.quantile(gaussian, LEVELS)],
     }
-    write_text(Path(target), json.dumps(document, indent=1) + "\n")
+
+
+def main(target: str, replicates: str = "6000") -> None:
+    """Write the tables to `target`."""
+    write_text(Path(target), json.dumps(tables(int(replicates)), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,15 +10,15 @@ file for each network.
 from __future__ import annotations
 
 import hashlib
+import math
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -26,7 +26,8 @@ from matplotlib.figure import Figure
 from prunable.errors import DataIntegrityError
 from prunable.files import write_bytes, write_json, write_text
 from prunable.nets.measure.measuring import measure
-from prunable.numerics.measure.network import compare
+from prunable.numerics.measure.dependence import Regime
+from prunable.numerics.measure.network import Measurement, compare
 from prunable.report.figures import PALETTE, STYLE, as_svg
 from prunable.report.measure.tables import layer_table
 
@@ -150,40 +151,35 @@ def _member(archive: Path, member: str) -> bytes:
         return stream.read()
 
 
-def row(network: Network, document: dict[str, Any]) -> str:
+def row(network: Network, m: Measurement) -> str:
     """One line of the summary table."""
-    overall, layers = document["overall"], document["layers"]
-    verdicts = ", ".join(f"{count} {kind}" for kind, count in overall["verdicts"].items())
-    regimes = Counter(layer["dependence"]["regime"] for layer in layers if layer["dependence"])
-    independent = f"{regimes['independent']} of {sum(regimes.values())}"
-    found = overall["allocation"][EPS]
-    shares = " | ".join(
-        f"{100 * found[rule]:.1f}" for rule in ("common_eps", "global_threshold", "best")
-    )
-    ordering = overall["ordering"]
-    tau = f"{ordering['kendall_tau']:.2f}" if ordering else "–"
+    overall = m.overall
+    verdicts = ", ".join(f"{count} {kind}" for kind, count in overall.verdicts.items())
+    regimes = Counter(layer.dependence.regime for layer in m.layers if layer.dependence)
+    independent = f"{regimes[Regime.INDEPENDENT]} of {sum(regimes.values())}"
+    found = overall.allocation[EPS]
+    shares = (found.common_eps, found.global_threshold, found.best)
+    tau = f"{overall.ordering.kendall_tau:.2f}" if overall.ordering else "–"
     return (
-        f"| [{network.label}]({network.key}.md) | {overall['n']:,} | {verdicts} | {independent} "
-        f"| {overall['alpha_median']:.2f} | {tau} | {shares} |"
+        f"| [{network.label}]({network.key}.md) | {overall.n:,} | {verdicts} | {independent} "
+        f"| {overall.alpha_median:.2f} | {tau} | "
+        + " | ".join(f"{100 * share:.1f}" for share in shares)
+        + " |"
     )
 
 
-def draw(documents: dict[str, dict[str, Any]]) -> Figure:
-    """Kept share of weights against the tail index, one point a layer."""
+def draw(measured: dict[str, Measurement]) -> Figure:
+    """Kept share of weights against the tail index, one point a layer, by label."""
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(9.6, 4.4), layout="constrained")
         left, right = drawn.subplots(1, 2)
-        for color, (label, document) in zip(PALETTE, documents.items(), strict=False):
-            layers = [
-                layer
-                for layer in document["layers"]
-                if layer["estimators"]["ecf_regression"]["alpha"] is not None and layer["n"] >= 1000
-            ]
-            alpha = [layer["estimators"]["ecf_regression"]["alpha"] for layer in layers]
-            kappa = [layer["kappa"]["weight"][EPS] for layer in layers]
-            units = [layer["kappa"]["unit"][EPS] for layer in layers]
-            left.plot(alpha, kappa, "o", ms=3.5, color=color, label=label)
-            right.plot(kappa, units, "o", ms=3.5, color=color)
+        for color, (label, m) in zip(PALETTE, measured.items(), strict=False):
+            layers = [x for x in m.layers if math.isfinite(x.ruler.alpha) and x.n >= 1000]
+            kappa = [layer.kappa["weight"][EPS] for layer in layers]
+            units = [layer.kappa["unit"][EPS] for layer in layers]
+            look = {"ms": 3.5, "color": color}
+            left.plot([x.ruler.alpha for x in layers], kappa, "o", label=label, **look)
+            right.plot(kappa, units, "o", **look)
         left.axvline(2, color="#8a8a8a", linewidth=1, linestyle=":")
         left.set(
             xlabel="tail index, regression on the ECF",
@@ -199,45 +195,49 @@ def draw(documents: dict[str, dict[str, Any]]) -> Figure:
     return drawn
 
 
+def page(network: Network, m: Measurement) -> str:
+    """The Markdown page of one network."""
+    verdicts = "\n".join(f"- `{x.name}`: {x.verdict}. {x.reason}" for x in m.layers)
+    return f"""# {network.label}
+
+`{network.member}` of {network.package}. Shares kept in percent, at each relative
+error eps.
+
+{layer_table(m).markdown()}
+
+## Verdicts
+
+{verdicts}
+"""
+
+
+def write(out: Path, measured: dict[Network, Measurement]) -> None:
+    """Write the pages of these networks, both LeNet5 among them, and the summary."""
+    for network, m in measured.items():
+        named = replace(m, model=f"{network.package}: {network.member}")
+        write_json(out / f"{network.key}.json", named.to_dict(curves=False))
+        write_text(out / f"{network.key}.md", page(network, m))
+    by_key = {network.key: m for network, m in measured.items()}
+    changes = [
+        f"| {x.name} | {x.alpha[0]:.3f} | {x.alpha[1]:.3f} | {x.z:.1f} "
+        f"| {100 * x.kappa_weight[EPS][0]:.1f} | {100 * x.kappa_weight[EPS][1]:.1f} |"
+        for x in compare(by_key["lenet5"], by_key["lenet5-adversarial"]).layers
+    ]
+    rows = [row(network, m) for network, m in measured.items()]
+    write_text(out / "networks.md", "\n".join([*HEAD, *rows, *MIDDLE, *changes, ""]))
+    labels = {network.label: m for network, m in measured.items()}
+    write_bytes(out / "networks.svg", as_svg(draw(labels)))
+
+
 def main(folder: str, packages: str | None = None) -> None:
     """Measure all networks and write their pages into `folder`."""
-    out = Path(folder)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(packages or temporary)
         measured = {}
         for network in NETWORKS:
-            measured[network.key] = measure(fetch(network, place), authors=True)
-            print(network.key, measured[network.key].overall.n, flush=True)
-    documents = {key: m.to_dict(curves=False) for key, m in measured.items()}
-    rows = []
-    for network in NETWORKS:
-        document = documents[network.key]
-        document["model"] = f"{network.package}: {network.member}"
-        write_json(out / f"{network.key}.json", document)
-        lines = [
-            f"# {network.label}",
-            "",
-            f"`{network.member}` of {network.package}. Shares kept in percent, at each relative",
-            "error eps.",
-            "",
-            layer_table(measured[network.key]).markdown(),
-            "",
-            "## Verdicts",
-            "",
-            *(f"- `{x['name']}`: {x['verdict']}. {x['reason']}" for x in document["layers"]),
-            "",
-        ]
-        write_text(out / f"{network.key}.md", "\n".join(lines))
-        rows.append(row(network, document))
-    difference = compare(measured["lenet5"], measured["lenet5-adversarial"])
-    changes = [
-        f"| {r.name} | {r.alpha[0]:.3f} | {r.alpha[1]:.3f} | {r.z:.1f} "
-        f"| {100 * r.kappa_weight[EPS][0]:.1f} | {100 * r.kappa_weight[EPS][1]:.1f} |"
-        for r in difference.layers
-    ]
-    write_text(out / "networks.md", "\n".join([*HEAD, *rows, *MIDDLE, *changes, ""]))
-    labels = {network.label: documents[network.key] for network in NETWORKS}
-    write_bytes(out / "networks.svg", as_svg(draw(labels)))
+            measured[network] = measure(fetch(network, place), authors=True)
+            print(measured[network], flush=True)
+    write(Path(folder), measured)
 
 
 HEAD = [

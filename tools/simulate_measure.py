@@ -1,6 +1,6 @@
 """Check verdicts, standard errors and the three synthetic regimes by simulation.
 
-Usage: python tools/simulate_measure.py docs/measure [LAYERS] [INTERVALS]
+Usage: python tools/simulate_measure.py docs/measure [LAYERS] [INTERVALS] [REGIMES]
 
 Writes `simulation.json`, `simulation.md` and `regimes.svg`; about 20 minutes on two cores.
 Seeds are fixed: equal arguments give equal numbers.
@@ -11,9 +11,12 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -40,9 +43,13 @@ from prunable.numerics.tails import (
 )
 from prunable.numerics.weights.compressibility import kappa_p
 from prunable.report.figures import PALETTE, STYLE, as_svg
+from prunable.report.tables import Column, table
+from prunable.results import as_plain
 
 Generator = np.random.Generator
 Matrix = NDArray[np.float64]
+# A map over tasks: on processes, or the built-in one.
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 def pruned_by_magnitude(r: Generator, shape: tuple[int, int]) -> Matrix:
@@ -112,7 +119,31 @@ def scores_of(task: tuple[float, int]) -> dict[str, float]:
     return {name: (e.alpha - alpha) / e.stderr for name, e in found.items()}
 
 
-def regime_of(i: int) -> list[dict[str, float | str]]:
+@dataclass(frozen=True)
+class Found:
+    """What one matrix of one law of appendix A.6.1 of the 2021 paper shows."""
+
+    law: str
+    alpha: float
+    pruning_ratio: float
+    icc_columns: float
+    icc_expected: float
+    regime: Regime
+    verdict: Kind
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """All simulations: verdicts by law and size, coverage by estimator and alpha, regimes."""
+
+    layers: int
+    intervals: int
+    confusion: dict[str, dict[str, Counter[str]]]
+    coverage: dict[str, dict[str, dict[str, float]]]
+    regimes: list[Found]
+
+
+def regimes_of(i: int) -> list[Found]:
     """Kept shares and dependence of the three laws of appendix A.6.1 at one tail index."""
     r = rng(0, "regime", i)
     alpha = r.uniform(1.75, 2)
@@ -122,90 +153,89 @@ def regime_of(i: int) -> list[dict[str, float | str]]:
         "column-elliptic": law.sample_isotropic(side, side, r).T,
         "layer-elliptic": law.sample_isotropic(1, side * side, r).reshape(side, side),
     }
-    rows: list[dict[str, float | str]] = []
+    rows = []
     for name, w in matrices.items():
-        found = dependence(w, r)
+        shared = dependence(w, r)
         with threadpool_limits(1):
             verdict = measure_layer(w, Options(spectrum="none"), r)[0].verdict
-        assert found.columns is not None
+        assert shared.columns is not None
         rows.append(
-            {
-                "law": name,
-                "alpha": alpha,
-                "pruning_ratio": 1 - kappa_p(w, 0.1),
-                "icc_columns": found.columns.intraclass_correlation,
-                "icc_expected": 1 - (math.pi**2 / 8) / (math.pi**2 / 6 * (1 / alpha**2 + 0.5)),
-                "regime": str(found.regime),
-                "verdict": str(verdict),
-            }
+            Found(
+                name,
+                alpha,
+                1 - kappa_p(w, 0.1),
+                shared.columns.intraclass_correlation,
+                1 - (math.pi**2 / 8) / (math.pi**2 / 6 * (1 / alpha**2 + 0.5)),
+                shared.regime,
+                verdict,
+            )
         )
     return rows
 
 
-def confusion_table(counts: dict[str, dict[str, Counter[str]]], layers: int) -> list[str]:
-    """Markdown: one row a law and size, one column a verdict."""
-    verdicts = [str(kind) for kind in Kind]
-    lines = ["| law | size | " + " | ".join(verdicts) + " | right |", "|---" * 9 + "|"]
-    for name, sizes in counts.items():
-        for size, found in sizes.items():
-            right = found[str(KINDS[name][1])] / layers
-            cells = " | ".join(str(found[v] or "") for v in verdicts)
-            lines.append(f"| {name} | {size} | {cells} | {100 * right:.1f} % |")
-    return lines
+def coverage_of(scores: Iterable[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Share of 95 % intervals that hold alpha, largest score and mean score, by estimator."""
+    by_name: dict[str, list[float]] = {}
+    for found in scores:
+        for name, score in found.items():
+            by_name.setdefault(name, []).append(score)
+    known = {name: np.array([z for z in zs if math.isfinite(z)]) for name, zs in by_name.items()}
+    return {
+        name: {
+            "coverage": float(np.mean(np.abs(z) < 1.96)),
+            "largest": float(np.max(np.abs(z))),
+            "bias": float(z.mean()),
+        }
+        for name, z in known.items()
+    }
 
 
-def main(folder: str, layers: str = "200", intervals: str = "1000") -> None:
+def simulate(over: Map, layers: int, intervals: int, regimes: int) -> Simulated:
+    """Run so many layers of each law and size, samples of each alpha, and tail indices."""
+    confusion: dict[str, dict[str, Counter[str]]] = {}
+    for name in KINDS:
+        for shape in SIZES:
+            verdicts = Counter(over(verdict_of, [(name, shape, i) for i in range(layers)]))
+            confusion.setdefault(name, {})[f"{shape[0]} x {shape[1]}"] = verdicts
+            print(name, shape, dict(verdicts), flush=True)
+    coverage: dict[str, dict[str, dict[str, float]]] = {}
+    for alpha in ALPHAS:
+        tasks = [(alpha, i) for i in range(intervals)]
+        for name, numbers in coverage_of(over(scores_of, tasks)).items():
+            coverage.setdefault(name, {})[str(alpha)] = numbers
+        print(alpha, {k: v[str(alpha)]["coverage"] for k, v in coverage.items()}, flush=True)
+    found = [row for rows in over(regimes_of, range(regimes)) for row in rows]
+    return Simulated(layers, intervals, confusion, coverage, found)
+
+
+def main(folder: str, layers: str = "200", intervals: str = "1000", regimes: str = "250") -> None:
     """Run all simulations and write their tables into `folder`."""
-    out, n_layers, n_intervals = Path(folder), int(layers), int(intervals)
+    out = Path(folder)
     with ProcessPoolExecutor() as pool:
-        counts: dict[str, dict[str, Counter[str]]] = {}
-        for name in KINDS:
-            for shape in SIZES:
-                tasks = [(name, shape, i) for i in range(n_layers)]
-                found = Counter(pool.map(verdict_of, tasks, chunksize=10))
-                counts.setdefault(name, {})[f"{shape[0]} x {shape[1]}"] = found
-                print(name, shape, dict(found), flush=True)
-        coverage: dict[str, dict[str, dict[str, float]]] = {}
-        for alpha in ALPHAS:
-            scores = list(
-                pool.map(scores_of, [(alpha, i) for i in range(n_intervals)], chunksize=20)
-            )
-            for name in scores[0]:
-                z = np.array([s[name] for s in scores if math.isfinite(s.get(name, math.nan))])
-                coverage.setdefault(name, {})[str(alpha)] = {
-                    "coverage": float(np.mean(np.abs(z) < 1.96)),
-                    "largest": float(np.max(np.abs(z))),
-                    "bias": float(z.mean()),
-                }
-            print(alpha, {k: v[str(alpha)]["coverage"] for k, v in coverage.items()}, flush=True)
-        regimes = [row for rows in pool.map(regime_of, range(250)) for row in rows]
-    write_json(
-        out / "simulation.json",
-        {
-            "layers": n_layers,
-            "intervals": n_intervals,
-            "confusion": counts,
-            "coverage": coverage,
-            "regimes": regimes,
-        },
-    )
-    write_text(out / "simulation.md", page(counts, coverage, regimes, n_layers, n_intervals))
-    write_bytes(out / "regimes.svg", as_svg(regime_figure(regimes)))
+        over = partial(pool.map, chunksize=10)
+        found = simulate(over, int(layers), int(intervals), int(regimes))
+    write_json(out / "simulation.json", as_plain(found))
+    write_text(out / "simulation.md", page(found))
+    write_bytes(out / "regimes.svg", as_svg(regime_figure(found.regimes)))
 
 
-def regime_figure(regimes: list[dict[str, float | str]]) -> Figure:
+def by_law(regimes: list[Found]) -> dict[str, list[Found]]:
+    """The rows of each law, in the order of the laws."""
+    laws = dict.fromkeys(found.law for found in regimes)
+    return {law: [found for found in regimes if found.law == law] for law in laws}
+
+
+def regime_figure(regimes: list[Found]) -> Figure:
     """Figure 8 of the 2021 paper, and the intraclass correlation that tells its panels apart."""
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(9.6, 4.2), layout="constrained")
         left, right = drawn.subplots(1, 2)
-        for color, name in zip(PALETTE, dict.fromkeys(r["law"] for r in regimes), strict=False):
-            rows = [r for r in regimes if r["law"] == name]
-            alphas = [r["alpha"] for r in rows]
-            left.plot(
-                [r["pruning_ratio"] for r in rows], alphas, "o", ms=3, color=color, label=name
-            )
-            right.plot(alphas, [r["icc_columns"] for r in rows], "o", ms=3, color=color, label=name)
-        curve = sorted((r["alpha"], r["icc_expected"]) for r in regimes)
+        for color, (law, rows) in zip(PALETTE, by_law(regimes).items(), strict=False):
+            alphas = [row.alpha for row in rows]
+            look = {"ms": 3, "color": color, "label": law}
+            left.plot([row.pruning_ratio for row in rows], alphas, "o", **look)
+            right.plot(alphas, [row.icc_columns for row in rows], "o", **look)
+        curve = sorted((row.alpha, row.icc_expected) for row in regimes)
         right.plot(*zip(*curve, strict=True), color="#8a8a8a", label="column-elliptic, theory")
         left.set(
             xlabel="pruning ratio at eps = 0.1",
@@ -222,84 +252,89 @@ def regime_figure(regimes: list[dict[str, float | str]]) -> Figure:
     return drawn
 
 
-def page(
-    counts: dict[str, dict[str, Counter[str]]],
-    coverage: dict[str, dict[str, dict[str, float]]],
-    regimes: list[dict[str, float | str]],
-    layers: int,
-    intervals: int,
-) -> str:
+def confusion_table(found: Simulated) -> str:
+    """Markdown: one row a law and size, one column a verdict."""
+    rows = []
+    for name, sizes in found.confusion.items():
+        for size, counts in sizes.items():
+            cells = [str(counts[kind] or "") for kind in Kind]
+            rows.append(
+                [name, size, *cells, f"{100 * counts[KINDS[name][1]] / found.layers:.1f} %"]
+            )
+    return table(["law", "size", *map(str, Kind), "right"], rows).markdown()
+
+
+def coverage_table(found: Simulated) -> str:
+    """Markdown: one row an estimator, one column an alpha; the largest score beside."""
+    rows = [
+        [name] + [f"{100 * a['coverage']:.1f} % ({a['largest']:.1f})" for a in by_alpha.values()]
+        for name, by_alpha in found.coverage.items()
+    ]
+    return table(["estimator", *(f"alpha = {alpha}" for alpha in ALPHAS)], rows).markdown()
+
+
+def regime_table(found: Simulated) -> str:
+    """Markdown: one row a law."""
+    rows = []
+    for law, of_law in by_law(found.regimes).items():
+        ratios = np.array([row.pruning_ratio for row in of_law])
+        rows.append(
+            [
+                law,
+                f"{ratios.mean():.3f} ({ratios.min():.3f} to {ratios.max():.3f})",
+                listed(row.regime for row in of_law),
+                listed(row.verdict for row in of_law),
+            ]
+        )
+    words = [Column(title, words=True) for title in ("regime found", "verdict found")]
+    return table(["law", "pruning ratio at eps = 0.1, mean (range)", *words], rows).markdown()
+
+
+def page(found: Simulated) -> str:
     """The Markdown page."""
-    lines = [
-        "# What `prunable measure` can tell, by simulation",
-        "",
-        "Written by `python tools/simulate_measure.py docs/measure`; fixed seeds.",
-        "",
-        f"## Verdicts on {layers} simulated layers of each law and size",
-        "",
-        *confusion_table(counts, layers),
-        "",
-        "Small layers leave little power: at 64 x 64 a Student law of index 3 often passes for",
-        "stable, and a Laplace law leaves too few weights in the tail to be sure that it is light.",
-        "",
-        f"## Coverage of 95 % intervals, {intervals:,} samples of {INTERVAL_SIZE:,} weights",
-        "",
-        f"Vectors: {ROWS:,} of dimension {WIDTH}. Beside the coverage the largest |z| met.",
-        "",
-        "| estimator | " + " | ".join(f"alpha = {a}" for a in ALPHAS) + " |",
-        "|---" * (len(ALPHAS) + 1) + "|",
-    ]
-    for name, found in coverage.items():
-        cells = " | ".join(
-            f"{100 * found[str(a)]['coverage']:.1f} % ({found[str(a)]['largest']:.1f})"
-            for a in ALPHAS
-        )
-        lines.append(f"| {name} | {cells} |")
-    lines += [
-        "",
-        "The authors' procedure caps at 2 and takes medians; its interval is from a jackknife",
-        "over ten groups of rows. It is looked at on every tenth sample.",
-        "",
-        "## Three laws of one tail index (appendix A.6.1 of the 2021 paper)",
-        "",
-        "250 tail indices uniform in (1.75, 2), 500 x 500 weights each.",
-        "",
-        "![Three regimes](regimes.svg)",
-        "",
-        "| law | pruning ratio at eps = 0.1, mean (range) | regime found | verdict found |",
-        "|---|---|---|---|",
-    ]
-    for name in dict.fromkeys(r["law"] for r in regimes):
-        rows = [r for r in regimes if r["law"] == name]
-        ratios = np.array([r["pruning_ratio"] for r in rows])
-        found_regimes = Counter(str(r["regime"]) for r in rows)
-        verdicts = Counter(str(r["verdict"]) for r in rows)
-        lines.append(
-            f"| {name} | {ratios.mean():.3f} ({ratios.min():.3f} to {ratios.max():.3f}) "
-            f"| {listed(found_regimes)} | {listed(verdicts)} |"
-        )
     near = min(
         (
-            r["alpha"]
-            for r in regimes
-            if r["law"] == "column-elliptic" and r["regime"] == Regime.INDEPENDENT
+            row.alpha
+            for row in found.regimes
+            if row.law == "column-elliptic" and row.regime == Regime.INDEPENDENT
         ),
         default=math.nan,
     )
-    lines += [
-        "",
-        "A layer drawn from one elliptic law is, given its one scale, Gaussian: no statistic of",
-        "one draw tells it from independent Gaussian weights, and it is as prunable. Columns",
-        f"that share a scale are recognised up to alpha = {near:.2f}, where the shared scale",
-        "explains less than one percent of the variance of log|w|.",
-        "",
-    ]
-    return "\n".join(lines)
+    return f"""# What `prunable measure` can tell, by simulation
+
+Written by `python tools/simulate_measure.py docs/measure`; fixed seeds.
+
+## Verdicts on {found.layers} simulated layers of each law and size
+
+{confusion_table(found)}
+Small layers leave little power: at 64 x 64 a Student law of index 3 often passes for
+stable, and a Laplace law leaves too few weights in the tail to be sure that it is light.
+
+## Coverage of 95 % intervals, {found.intervals:,} samples of {INTERVAL_SIZE:,} weights
+
+Vectors: {ROWS:,} of dimension {WIDTH}. Beside the coverage the largest |z| met.
+
+{coverage_table(found)}
+The authors' procedure caps at 2 and takes medians; its interval is from a jackknife
+over ten groups of rows. It is looked at on every tenth sample.
+
+## Three laws of one tail index (appendix A.6.1 of the 2021 paper)
+
+{len(found.regimes) // 3} tail indices uniform in (1.75, 2), 500 x 500 weights each.
+
+![Three regimes](regimes.svg)
+
+{regime_table(found)}
+A layer drawn from one elliptic law is, given its one scale, Gaussian: no statistic of
+one draw tells it from independent Gaussian weights, and it is as prunable. Columns
+that share a scale are recognised up to alpha = {near:.2f}, where the shared scale
+explains less than one percent of the variance of log|w|.
+"""
 
 
-def listed(counter: Counter[str]) -> str:
+def listed(words: Iterable[str]) -> str:
     """Such as "stable 200, gaussian-like 3"."""
-    return ", ".join(f"{name} {count}" for name, count in counter.most_common())
+    return ", ".join(f"{word} {count}" for word, count in Counter(words).most_common())
 
 
 if __name__ == "__main__":

@@ -41,6 +41,29 @@ def test_anything_small(w, p):
     check(measure({"w": torch.from_numpy(w)}, p=p, workers=1))
 
 
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.sampled_from(["any", "two sizes", "few large", "one size a row"]),
+)
+def test_weights_of_any_exponents(seed, dtype, kind):
+    """Enough weights for every estimator and fit, their sizes from subnormal to the largest."""
+    r = rng(0, "exponents", seed)
+    low, high = (-44, 37) if dtype == torch.float32 else (-320, 305)
+    shape = (20, 20)
+    exponents = {
+        "any": lambda: r.uniform(low, high, shape),
+        "two sizes": lambda: r.choice(r.uniform(low, high, 2), shape),
+        "few large": lambda: np.where(
+            r.random(shape) < 0.02, r.uniform(0, high, shape), r.uniform(low, 0)
+        ),
+        "one size a row": lambda: np.repeat(r.uniform(low, high, (20, 1)), 20, 1),
+    }[kind]()
+    w = torch.from_numpy(10.0**exponents * r.uniform(-1, 1, shape)).to(dtype)
+    check(measure({"w": w}, workers=1))
+
+
 def large(kind):
     r = rng(0, "extremes")
     w = 0.02 * r.standard_normal((400, 300))

@@ -52,7 +52,8 @@ def stable_goodness(sample: NDArray[np.floating[Any]]) -> Goodness | None:
     fit = fit_stable(sample)
     if math.isnan(fit.scale) or fit.alpha < float(calibration.load().law_alpha[0]):
         return None
-    ascending = np.sort(np.abs(sample.astype(np.float64))) / fit.scale
+    with np.errstate(over="ignore"):  # what lies beyond the doubles has probability 0
+        ascending = np.sort(np.abs(sample.astype(np.float64))) / fit.scale
     upper = 2 * half_line(fit.alpha, COARSE).sf(ascending)
     statistic, distance = anderson_darling(1 - upper, upper)
     p = calibration.p_value(statistic, fit.alpha)

@@ -354,6 +354,7 @@ def _tail_plot(magnitudes: Magnitudes, gaussian: Goodness, stable: Goodness | No
     x, above = magnitudes.survival(TAIL_POINTS)
     heavy = None
     if stable is not None:
-        heavy = 2 * half_line(stable.alpha, COARSE).sf(x / stable.scale)
+        with np.errstate(over="ignore"):
+            heavy = 2 * half_line(stable.alpha, COARSE).sf(x / stable.scale)
     normal = np.asarray(erfc(x / (2 * gaussian.scale)))
     return TailPlot(x, above / (magnitudes.size - magnitudes.zeros), heavy, normal)
