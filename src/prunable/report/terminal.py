@@ -18,9 +18,12 @@ Unpickle = Annotated[
     bool, typer.Option("--unpickle", help="Let a pickled model run its code; only if you trust it.")
 ]
 Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
+Device = Annotated[
+    str, typer.Option(help="Where to compute: auto, cpu, cuda, or one of several, as cuda:1.")
+]
 Figure = Annotated[Path | None, typer.Option(help="Draw it here, as SVG.")]
 
-Advance = Callable[[int, int, str], None]
+Advance = Callable[[int, int | None, str], None]
 
 
 def talk() -> Console:
@@ -51,7 +54,7 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
     ) as shown:
         task = shown.add_task(what, total=None)
 
-        def advance(done: int, total: int, name: str = "") -> None:
+        def advance(done: int, total: int | None, name: str = "") -> None:
             shown.update(task, completed=done, total=total, description=f"{what} {name}".rstrip())
 
         yield advance

@@ -36,6 +36,11 @@ class DataSpec(Frozen):
 
     @model_validator(mode="after")
     def _is_there(self) -> Self:
+        if self.split is not None and self.split not in self.registered.splits:
+            choices = ", ".join(self.registered.splits)
+            raise InputError.parameter(
+                "split", "DataSpec", f"{choices} for {self.name}", self.split
+            )
         count = self.registered.n_train
         if self.train_size is not None and self.train_size > count:
             raise InputError.parameter(

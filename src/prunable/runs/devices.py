@@ -45,8 +45,8 @@ def is_accelerator(name: str) -> bool:
     return torch.device(name).type != "cpu"
 
 
-def described(device: torch.device) -> str:
+def described(name: str) -> str:
     """A device as the record of a run names it, such as "cuda:0 (NVIDIA H100)"."""
-    if device.type != "cuda":
-        return str(device)
-    return f"{device} ({torch.cuda.get_device_name(device)})"
+    if not is_accelerator(name):
+        return name
+    return f"{name} ({torch.cuda.get_device_name(name)})"

@@ -71,7 +71,7 @@ def execute_batch(specs: Sequence[Spec], store: Store, *, device: str = "auto") 
             else:
                 ready.append(spec)
         if ready:
-            place = torch.device(devices_of(device)[0])
+            place = devices_of(device)[0]
             compute_runs(ready, [Run(store, store.folder(spec), place) for spec in ready])
     return [Run(store, store.folder(spec)).result(spec) for spec in specs]
 
@@ -94,7 +94,7 @@ def compute_runs(specs: Sequence[Spec], runs: Sequence[Run]) -> list[Result]:
     return results
 
 
-def _execution(seconds: float, together: int, device: torch.device) -> dict[str, Any]:
+def _execution(seconds: float, together: int, device: str) -> dict[str, Any]:
     """How runs were computed; `seconds` of wall time since the last interruption."""
     return {
         "seconds": round(seconds, 2),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from prunable.errors import DataIntegrityError, InputError, SpecError
@@ -16,7 +15,6 @@ from prunable.files import os_errors_named, read_json, remove_leftovers, write_j
 from prunable.runs.spec import Spec
 
 RESULT = "result.json"
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -83,15 +81,15 @@ class Run:
     ----------
     folder : Path
         Of the run; artefacts and checkpoints go there.
-    device : torch.device
-        Where networks and their data shall lie.
+    device : str
+        Where networks and their data shall lie, as torch names it.
     on_step : callable
         To be told the number of steps done, of a run that has steps.
     """
 
     store: Store
     folder: Path
-    device: torch.device = CPU
+    device: str = "cpu"
     on_step: Callable[[int], None] = _unheard
 
     def folder_of(self, spec: Spec) -> Path:

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from prunable.errors import InputError
 from prunable.nets.catalogue import NETS, known_net
-from prunable.numerics.stable import check_alpha
 from prunable.runs.data import DataSpec
 from prunable.runs.spec import Spec
 
@@ -49,8 +48,8 @@ class TrainSpec(Spec):
     weight_decay: float = Field(0.0, ge=0, description="Shrinkage of weights.")
     schedule: Schedule = Field("constant", description="Of the learning rate, over all steps.")
     noise: Noise = Field("none", description="Type of the injected noise.")
-    alpha: float | None = Field(None, description="Tail index of the noise, in (0, 2].")
-    sigma: float = Field(0.0, description="Level of the noise.")
+    alpha: float | None = Field(None, gt=0, le=2, description="Tail index of the noise, in (0, 2].")
+    sigma: float = Field(0.0, ge=0, description="Level of the noise.")
     seed: int = Field(0, ge=0, description="Of weights, batches and noise.")
     average_last: int = Field(0, ge=0, description="Last iterates to average.")
     until_accuracy: float | None = Field(
@@ -76,8 +75,6 @@ class TrainSpec(Spec):
         where = type(self).__name__
         if not self.train_output and self.net != "mean-field":
             raise InputError.parameter("train_output", where, f"true for {self.net}", False)
-        if self.sigma < 0:
-            raise InputError.parameter("sigma", where, "not negative", self.sigma)
         if self.noise == "none":
             if self.alpha is not None or self.sigma != 0:
                 raise InputError(
@@ -86,8 +83,6 @@ class TrainSpec(Spec):
                 )
         elif self.alpha is None:
             raise InputError.parameter("alpha", where, "given with noise, in (0, 2]", None)
-        else:
-            check_alpha(self.alpha, where)
         return self
 
     @property

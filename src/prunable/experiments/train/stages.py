@@ -68,8 +68,7 @@ def train_into(
     """
     if (stored := read_result(folder, spec)) is not None:
         return stored
-    place = torch.device(devices_of(device)[0])
-    run = Run(Store(folder), folder, place, on_step or (lambda _: None))
+    run = Run(Store(folder), folder, devices_of(device)[0], on_step or (lambda _: None))
     return compute_runs([spec], [run])[0]
 
 

@@ -174,7 +174,7 @@ def _kept(plan: PruningPlan, spec: specs.MeasureSpec) -> int:
 class _Accuracy:
     """Accuracies on the examples that a specification asks for."""
 
-    def __init__(self, spec: specs.MeasureSpec, data: Dataset, device: torch.device) -> None:
+    def __init__(self, spec: specs.MeasureSpec, data: Dataset, device: str) -> None:
         self._splits = {
             split: tuple(torch.from_numpy(part[:count].copy()).to(device) for part in (x, y))
             for split, x, y, count in (

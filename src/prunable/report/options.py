@@ -1,0 +1,116 @@
+"""Options of commands made from settings, so that each is named, typed and explained once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from prunable.runs.spec import Frozen
+
+Given = dict[str, Any]
+Command = Callable[..., None]
+
+
+def options_of(
+    settings: type[Frozen],
+    *,
+    flags: Mapping[str, str] | None = None,
+    optional: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
+    old: Mapping[str, str] | None = None,
+) -> Callable[[Command], Command]:
+    """Give a command an option for every field of settings: its type, default and description.
+
+    The command's first parameter receives what was given, nested as the settings are, for
+    `settings.create(**given)`; options that were left out without a default are not in it.
+
+    Parameters
+    ----------
+    settings : type
+        Settings within are spread out; their fields are named by paths such as "dataset.name".
+    flags : mapping
+        Flags by field, where they are not the field's name.
+    optional : mapping
+        Fields that may be left out, and what then stands for them, in words.
+    without : collection of str
+        Fields that the command sets itself.
+    old : mapping
+        Former flags by field; they still work, and no help shows them.
+    """
+    flags, optional, old = flags or {}, optional or {}, old or {}
+    parameters: dict[str, inspect.Parameter] = {}
+    paths: dict[str, str] = {}
+
+    def add(name: str, path: str, annotation: Any, default: Any, **kind: Any) -> None:
+        flag = kind.pop("flag", None)
+        option = typer.Option(*([flag] if flag else []), **kind)
+        paths[name] = path
+        parameters[name] = inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[annotation, option],
+        )
+
+    for path, field in _fields(settings):
+        if path in without:
+            continue
+        name = path.replace(".", "_")
+        annotation, default = _type(field), field.default
+        help_ = field.description or ""
+        if field.is_required():
+            default = inspect.Parameter.empty
+        if path in optional:
+            annotation, default, help_ = annotation | None, None, f"{help_} {optional[path]}"
+        flag = flags.get(path) or (None if annotation is bool else f"--{_leaf(path)}")
+        if annotation is bool:
+            flag = f"--{_leaf(path)}/--no-{_leaf(path)}" if default else f"--{_leaf(path)}"
+        add(name, path, annotation, default, flag=flag, help=help_)
+        if path in old:
+            add(f"old_{name}", path, _type(field) | None, None, flag=old[path], hidden=True)
+
+    def decorated(command: Command) -> Command:
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+        @functools.wraps(command)
+        def wrapper(**values: Any) -> None:
+            given: Given = {}
+            for name, path in paths.items():
+                value = values.pop(name)
+                if value is not None:
+                    *parents, leaf = path.split(".")
+                    place = functools.reduce(lambda at, key: at.setdefault(key, {}), parents, given)
+                    place[leaf] = tuple(value) if isinstance(value, list) else value
+            command(given, **values)
+
+        shown = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        signature = inspect.Signature([*shown, *parameters.values()])
+        wrapper.__dict__["__signature__"] = signature
+        wrapper.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        return wrapper
+
+    return decorated
+
+
+def _fields(settings: type[Frozen], at: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Frozen):
+            yield from _fields(kind, f"{at}{name}.")
+        elif name != "schema_version":
+            yield at + name, field
+
+
+def _type(field: FieldInfo) -> Any:
+    """The annotation as typer reads it: a tuple is an option that may be repeated."""
+    kind: Any = field.annotation
+    return list[get_args(kind)[0]] if get_origin(kind) is tuple else kind  # type: ignore[misc]
+
+
+def _leaf(path: str) -> str:
+    return path.rpartition(".")[2].replace("_", "-")
