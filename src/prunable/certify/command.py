@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from prunable.errors import DataIntegrityError
 from prunable.report.tables import Column, table
 from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, emit, talk
 
@@ -91,28 +86,10 @@ def verify(
 
     Example: prunable verify cert.json
     """
-    from prunable.certify.certificate import read_certificate
-    from prunable.certify.examples import verifiable_data
+    from prunable.certify import verifying
 
-    document, _ = read_certificate(certificate)
-    with tempfile.TemporaryDirectory() as scratch:
-        source = verifiable_data(document, Path(scratch))
-        done = subprocess.run(
-            [sys.executable, "-m", "prunable.verify_certificate", str(certificate), str(source)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    try:
-        answer = json.loads(done.stdout)
-    except ValueError as error:
-        last = done.stderr.strip().splitlines()[-1:] or ["nothing"]
-        raise DataIntegrityError(f"the verifier failed on {certificate}: {last[0]}") from error
-    if not answer["verified"]:
-        raise DataIntegrityError(f"{certificate} is not confirmed: {answer['reason']}.")
-    said = "no more than guessing" if answer["vacuous"] else "confirmed"
-    text = f"{certificate}: error at most {answer['bound']:.2%}, {said}."
-    emit(answer, as_json, lambda console: console.print(text, soft_wrap=True))
+    found = verifying.verify(certificate)
+    emit(found.to_dict(), as_json, lambda console: console.print(str(found), soft_wrap=True))
 
 
 def _show(document: dict[str, Any], console: Console) -> None:
