@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import prunable.verify_certificate as verifier
 from prunable.certify.certificate import read_certificate
+from prunable.certify.pipeline import certify_model
 from prunable.certify.study import CertifySpec
 from prunable.runs.backends import SerialBackend
 from prunable.runs.execution import execute
@@ -233,6 +234,16 @@ def test_network_of_the_pipeline_is_certified_as_it_is(run, pipeline):
     assert document["bits"] == result["statement"]["bits"]
     assert document["bounds"][0]["value"] == result["statement"]["train"]["bound"]
     assert document["best"]["name"].startswith("Occam")
+
+
+def test_results_are_frames_and_tables_too(pipeline):
+    folder, result = pipeline
+    certified = certify_model(folder / "model.safetensors", "digits", draws=0)
+    frame = certified.to_pandas()
+    assert list(frame.columns) == ["name", "about", "quantity", "value", "certifies"]
+    assert frame["value"][0] == result["statement"]["train"]["bound"]
+    assert "Occam, code length" in certified._repr_html_()
+    assert f"{certified.to_dict()['best']['value']:.2%}" in repr(certified)
 
 
 def test_random_labels_give_a_vacuous_certificate(run, tmp_path):

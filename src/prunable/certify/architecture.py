@@ -100,13 +100,9 @@ class CodedArchitecture:
         for step in NAMES.get(text, text).split(","):
             match = _PATTERN.fullmatch(step.strip())
             if match is None:
-                raise InputError.parameter(
-                    "net",
-                    "certify",
-                    f"one of {', '.join(NAMES)} or a chain like c5s2-8,m2,d",
-                    repr(text),
-                    f"The step {step!r} is not understood.",
-                )
+                wanted = f"one of {', '.join(NAMES)} or a chain like c5s2-8,m2,d"
+                mend = f"The step {step!r} is not understood."
+                raise InputError.parameter("net", "certify", wanted, repr(text), mend)
             size, stride, units, pool, dense = match.groups()
             if pool:
                 ops.append(Op("pool", 0, int(pool), int(pool)))

@@ -74,13 +74,10 @@ def certify_network(
     for part, examples in zip(PARTS, (train, test), strict=True):
         if examples is None:
             continue
-        if examples.y.min() < 0 or examples.y.max() >= classes:
-            raise InputError.parameter(
-                "y",
-                "certify",
-                f"classes 0 to {classes - 1} of the network",
-                f"{examples.y.min()} to {examples.y.max()}",
-            )
+        low, high = examples.y.min(), examples.y.max()
+        if low < 0 or high >= classes:
+            wanted = f"classes 0 to {classes - 1} of the network"
+            raise InputError.parameter("y", "certify", wanted, f"{low} to {high}")
         errors, n = count_errors(network.logits, *examples.tensors), len(examples.y)
         if part == "train":
             saving = min(network.saving, bits)

@@ -26,13 +26,9 @@ class Examples:
 
     def __post_init__(self) -> None:
         if not len(self.y) or len(self.x) != len(self.y) or self.x.ndim != 4:
-            raise InputError.parameter(
-                "x",
-                "Examples",
-                "at least 1 picture, and as many labels",
-                f"{self.x.shape} beside {self.y.shape}",
-                "An empty set certifies nothing.",
-            )
+            wanted, found = "at least 1 picture, and as many labels", (self.x.shape, self.y.shape)
+            mend = "An empty set certifies nothing."
+            raise InputError.parameter("x", "Examples", wanted, found, mend)
         if not np.isfinite(self.x).all():
             raise InputError.parameter("x", "Examples", "finite", "NaN or infinite inputs")
 

@@ -146,9 +146,8 @@ def facts_of_model(
             fold=fold,
         )
     elif fold and any(b is not None for b in biases):
-        raise InputError.parameter(
-            "fold", "facts_of_model", "False for convolutions with biases", True
-        )
+        wanted = "False for convolutions with biases"
+        raise InputError.parameter("fold", "facts_of_model", wanted, True)
     else:
         norms = np.linalg.norm(flat, axis=1)
         path_l1, path_l2 = log_path_norms_of(modules, maps, tuple(x.shape[1:]))
@@ -272,13 +271,9 @@ def _as(maps: dict[int, LayerMap], modules: list[nn.Module], length: int) -> dic
         for i, m in maps.items()
     )
     if not same:
-        raise InputError.parameter(
-            "pruned",
-            "facts_of_model",
-            "of the model's form",
-            "other layers or shapes",
-            "Pruned weights must be zeros in place: bounds compare matrices of one shape.",
-        )
+        wanted, found = "of the model's form", "other layers or shapes"
+        mend = "Pruned weights must be zeros in place: bounds compare matrices of one shape."
+        raise InputError.parameter("pruned", "facts_of_model", wanted, found, mend)
     return {i: LayerMap(m.name, layers[i], m.shape) for i, m in maps.items()}
 
 

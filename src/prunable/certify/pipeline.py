@@ -121,9 +121,8 @@ def certify_model(
     channels, height, width = train.x.shape[1:]
     dense = read_network(path, (channels, height, width), unpickle=unpickle)
     if test is not None and test.x.shape[1:] != train.x.shape[1:]:
-        raise InputError.parameter(
-            "held_out", "certify", f"a set of inputs like {dataset}'s", held_out
-        )
+        wanted = f"a set of inputs like {dataset}'s"
+        raise InputError.parameter("held_out", "certify", wanted, held_out)
     network, pruned = integer_network(dense), dense
     if network is None:
         chosen = settings or QuantizationSettings(epochs=5, float_epochs=0, keep=1.0, lr=1e-3)

@@ -37,11 +37,10 @@ def code_levels(
     if levels is not None:
         if levels.shape != shape:
             raise InputError.parameter("levels", "code_levels", f"of shape {shape}", levels.shape)
-        if levels.size and int(np.abs(levels).max()) > max_level:
-            largest = int(np.abs(levels).max())
-            raise InputError.parameter(
-                "levels", "code_levels", f"within +-{max_level}", f"a magnitude of {largest}"
-            )
+        largest = int(np.abs(levels).max(initial=0))
+        if largest > max_level:
+            wanted, found = f"within +-{max_level}", f"a magnitude of {largest}"
+            raise InputError.parameter("levels", "code_levels", wanted, found)
     n_out, n_in, height, width = shape
     given = np.zeros(shape, dtype=np.int64) if levels is None else levels
     found = np.zeros(shape, dtype=np.int64)

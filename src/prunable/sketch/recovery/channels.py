@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least
 from prunable.sketch.recovery.core import modular_core
 from prunable.sketch.recovery.ensembles import Ensemble
 from prunable.sketch.recovery.entries import Decoded, Ending, Entries, IntArray, Triples, Values
@@ -119,8 +119,7 @@ def decode_tagged(
     """
     for part in (measured.values, measured.tags):
         check_sketch(part, left, right, "decode_tagged")
-    if max_rounds < 1:
-        raise InputError.parameter("max_rounds", "decode_tagged", ">= 1", max_rounds)
+    check_at_least(max_rounds, 1, "max_rounds", "decode_tagged")
     shape = (left.n, right.n)
     layout = TagLayout.of(shape)
     values = measured.values.ravel().copy()

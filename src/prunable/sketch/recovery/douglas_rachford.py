@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse.linalg import lsqr
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least
 from prunable.sketch.recovery.ensembles import Ensemble
 from prunable.sketch.recovery.entries import Decoded, Ending, Entries
 from prunable.sketch.recovery.sketching import buckets, check_sketch
@@ -55,8 +55,7 @@ def decode_l1(
     Equation (1) of "Generalization Bounds for MBP via Sparse Matrix Sketching" (2023).
     """
     check_sketch(measured, left, right, "decode_l1")
-    if max_iterations < 1:
-        raise InputError.parameter("max_iterations", "decode_l1", ">= 1", max_iterations)
+    check_at_least(max_iterations, 1, "max_iterations", "decode_l1")
     if not 0 < step < np.inf:
         raise InputError.parameter("step", "decode_l1", "positive", step)
     measured = np.asarray(measured, dtype=np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least
 from prunable.sketch.recovery.entries import IntArray
 
 MOST_REDRAWS = 100
@@ -73,8 +73,7 @@ def delta_random(n: int, m: int, delta: int, generator: np.random.Generator) -> 
     Dasarathy, Shah, Bhaskar, Nowak (2013). The text there speaks of at most delta ones in a
     row; it is the columns that must have few, of which there are many.
     """
-    if n < 0:
-        raise InputError.parameter("n", "delta_random", ">= 0", n)
+    check_at_least(n, 0, "n", "delta_random")
     if not 1 <= delta <= m:
         wanted = f"between 1 and m = {m}"
         raise InputError.parameter("delta", "delta_random", wanted, delta, "Measure more.")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import check_at_least
 from prunable.sketch.recovery.core import real_core
 from prunable.sketch.recovery.ensembles import Ensemble
 from prunable.sketch.recovery.entries import Decoded, Ending, Entries, IntArray, Triples, Values
@@ -56,8 +56,7 @@ def peel(
         measurement. Integers are exact bit for bit, real numbers carry that rounding.
     """
     check_sketch(measured, left, right, "peel")
-    if max_rounds < 1:
-        raise InputError.parameter("max_rounds", "peel", ">= 1", max_rounds)
+    check_at_least(max_rounds, 1, "max_rounds", "peel")
     real = measured.dtype.kind == "f"
     rest = measured.astype(np.float64 if real else measured.dtype).ravel()
     size = np.abs(rest) if real else rest

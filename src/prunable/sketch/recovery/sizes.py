@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least
 from prunable.sketch.recovery.channels import TagLayout
 from prunable.sketch.recovery.ensembles import Ensemble, delta_random, identity
 from prunable.sketch.recovery.entries import Entries
@@ -81,8 +81,7 @@ def sketch_size(
     if not (0 < factor < math.inf and 0 < line_factor < math.inf):
         wanted, found = "positive, like `line_factor`", (factor, line_factor)
         raise InputError.parameter("factor", "sketch_size", wanted, found)
-    if delta < 2:
-        raise InputError.parameter("delta", "sketch_size", ">= 2", delta)
+    check_at_least(delta, 2, "delta", "sketch_size")
     p1, p2 = entries.shape
     fullest_row, fullest_col = entries.fullest
     total = factor**2 * entries.count
