@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.numerics.weights.allocation import Rule, allocate
+from prunable.numerics.weights.allocation import LayerBins, Rule, allocate
 from prunable.numerics.weights.magnitudes import SORTED_SIZE, Magnitudes
 
 LAYER = st.tuples(
@@ -18,6 +18,11 @@ LAYER = st.tuples(
     st.sampled_from([1e-3, 1.0, 1e4]),
 ).map(lambda pair: pair[0] * pair[1])
 LAYERS = st.lists(LAYER, min_size=1, max_size=5)
+
+
+def allocated(magnitudes, budgets, rule=Rule.BEST):
+    bins = [LayerBins.of(layer) for layer in magnitudes]
+    return allocate(bins, [(rule, budget) for budget in budgets], magnitudes)
 
 
 def costs(layers):
@@ -43,7 +48,7 @@ def fewest(layers, budget, rule):
 
 @given(LAYERS, st.floats(0, 5), st.sampled_from(Rule))
 def test_counts_are_those_of_brute_force(layers, budget, rule):
-    found = allocate([Magnitudes.of(w) for w in layers], [budget], rule)[0]
+    found = allocated([Magnitudes.of(w) for w in layers], [budget], rule)[0]
     low, high = fewest(layers, budget, rule)
     assert low <= found.kept.sum() <= high
     assert found.spent <= budget * (1 + 1e-9)
@@ -54,7 +59,7 @@ def test_counts_are_those_of_brute_force(layers, budget, rule):
 
 @given(LAYERS, st.floats(0, 3))
 def test_the_counts_cost_what_is_said(layers, budget):
-    found = allocate([Magnitudes.of(w) for w in layers], [budget])[0]
+    found = allocated([Magnitudes.of(w) for w in layers], [budget])[0]
     spent = 0.0
     for w, kept in zip(layers, found.kept, strict=True):
         if np.any(w):
@@ -67,8 +72,8 @@ def test_the_counts_cost_what_is_said(layers, budget):
 def test_never_more_than_one_common_error_or_one_threshold(layers, eps):
     magnitudes = [Magnitudes.of(w) for w in layers]
     budget = sum(bool(np.any(w)) for w in layers) * eps**2
-    best = allocate(magnitudes, [budget])[0].kept.sum()
-    rival = allocate(magnitudes, [budget], Rule.GLOBAL_THRESHOLD)[0].kept.sum()
+    best = allocated(magnitudes, [budget])[0].kept.sum()
+    rival = allocated(magnitudes, [budget], Rule.GLOBAL_THRESHOLD)[0].kept.sum()
     common = sum(int(m.kept_counts(eps)) for m in magnitudes)
     assert best <= rival
     assert best <= common
@@ -83,7 +88,7 @@ def test_large_layers(dtype, rule):
         for scale, size in ((1.0, SORTED_SIZE + 999), (0.01, 3 * SORTED_SIZE), (30.0, 500))
     ]
     budgets = [0.0, 0.01, 0.03, 0.3, 1.0, 3.0, 10.0]
-    for found in allocate([Magnitudes.of(w) for w in layers], budgets, rule):
+    for found in allocated([Magnitudes.of(w) for w in layers], budgets, rule):
         wide = [w.astype(np.float64) for w in layers]
         low, high = fewest(wide, found.budget, rule)
         assert low <= found.kept.sum() <= high
@@ -92,4 +97,4 @@ def test_large_layers(dtype, rule):
 def test_impossible_budgets():
     for budget in (-1.0, np.nan, np.inf):
         with pytest.raises(InputError, match="`budget`"):
-            allocate([Magnitudes.of([1.0])], [budget])
+            allocated([Magnitudes.of([1.0])], [budget])

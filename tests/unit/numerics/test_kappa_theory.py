@@ -11,7 +11,7 @@ from prunable.errors import InputError
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
 from prunable.numerics.weights.compressibility import kappa_curve
-from prunable.numerics.weights.kappa_theory import gaussian_kappa, stable_kappa, stable_kappa_limit
+from prunable.numerics.weights.kappa_theory import gaussian_kappa, stable_kappa
 
 EPS = np.array([0.05, 0.1, 0.2, 0.4])
 
@@ -55,24 +55,16 @@ def test_band_covers_simulated_layers(alpha, p):
     assert np.all(np.abs(median - band.median) < spread)
 
 
-@pytest.mark.parametrize("alpha", [1.3, 1.7, 1.95])
-def test_limit_is_that_of_large_layers(alpha):
-    """p = 0.5 < alpha / 2, where the share of n = 4e6 weights has an error below 1e-3."""
-    x = StableLaw(alpha).sample(4_000_000, rng(0, "limit", repr(alpha)))
-    for eps in EPS:
-        found = kappa_curve(x, eps, 0.5)
-        assert stable_kappa_limit(alpha, eps, 0.5) == pytest.approx(float(found), abs=2e-3)
-
-
 def test_proposition_8_heavier_tails_keep_less():
     """For p below both tail indices; above, everything is decided by the largest weight."""
     for p in (0.3, 0.7, 1.0):
-        shares = [stable_kappa_limit(a, 0.1, p) for a in (1.1, 1.3, 1.5, 1.7, 1.9, 2.0)]
+        shares = [
+            float(stable_kappa(alpha, 10**6, [0.1], p, rng=rng(0)).median[0])
+            for alpha in (1.1, 1.3, 1.5, 1.7, 1.9, 2.0)
+        ]
         assert np.all(np.diff(shares) > 0)
-    assert stable_kappa_limit(1.5, 0.1, 2.0) == 0
-    assert stable_kappa_limit(2.0, 0.1, 2.0) == pytest.approx(float(gaussian_kappa(0.1)))
-    assert stable_kappa_limit(1.5, 0.0, 1.0) == 1
-    assert stable_kappa_limit(1.5, 1.0, 1.0) == 0
+        assert shares[-1] == pytest.approx(float(gaussian_kappa(0.1, p)), abs=2e-3)
+    assert stable_kappa(1.5, 10**6, [0.1], 2.0, rng=rng(0)).median[0] < 0.1
 
 
 def test_band_is_reproducible_and_ordered():
@@ -90,8 +82,6 @@ def test_band_is_reproducible_and_ordered():
         (lambda: stable_kappa(2.5, 100, EPS, rng=rng(0)), "alpha"),
         (lambda: stable_kappa(1.5, 1, EPS, rng=rng(0)), "n"),
         (lambda: stable_kappa(1.5, 100, EPS, -1, rng=rng(0)), "p"),
-        (lambda: stable_kappa_limit(1.5, 0.1, 0), "p"),
-        (lambda: stable_kappa_limit(0, 0.1, 1), "alpha"),
     ],
 )
 def test_mistakes_raise(call, name):

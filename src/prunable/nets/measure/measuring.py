@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.nets.archive import open_archive
+from prunable.nets.archive import StoredTensor, open_archive
 from prunable.nets.networks.interop import MASK, masked_names
 from prunable.nets.networks.views import Role, WeightView, see, to_numpy
 from prunable.numerics.measure.layer import LayerSketch, MeasuredLayer, measure_layer
 from prunable.numerics.measure.network import Measurement, Skipped, sum_up
 from prunable.numerics.measure.options import Options, SpectrumMode
 from prunable.numerics.randomness import rng
-from prunable.numerics.weights.allocation import Rule, bracket, settle
+from prunable.numerics.weights.allocation import Rule, allocate
 from prunable.numerics.weights.magnitudes import Magnitudes
 
 Source = torch.nn.Module | Mapping[str, torch.Tensor] | str | Path
@@ -38,16 +38,40 @@ LARGE = 2**22
 
 
 @dataclass(frozen=True)
-class _Tensor:
-    """A tensor that can be read when its turn comes, as often as needed."""
+class _Opened:
+    """Tensors that can be read when their turn comes, as often as needed.
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    load: Load
-    consumer: str | None = None
-    transposed: bool = False
-    role: Role | None = None
+    `output` names the last matrix, if the order of the tensors is that of the model.
+    """
+
+    label: str
+    tensors: list[StoredTensor]
+    output: str | None
+    skipped: tuple[Skipped, ...] = ()
+
+    @classmethod
+    def of(
+        cls, label: str, tensors: list[StoredTensor], *, ordered: bool = True, skipped: Any = ()
+    ) -> _Opened:
+        merged = _merged(tensors)
+        matrices = [tensor.name for tensor in merged if len(tensor.shape) >= 2]
+        output = matrices[-1] if matrices and ordered else None
+        return cls(label, merged, output, tuple(Skipped(*entry) for entry in skipped))
+
+    def see(self, tensor: StoredTensor) -> tuple[WeightView, ...] | str:
+        """The matrices that a tensor stands for, or why it is none."""
+        if len(tensor.shape) < 2:  # not worth reading
+            return "a single number" if not tensor.shape else "one dimension: a bias or a scale"
+        role: Role | None = None
+        if self.output is not None:
+            role = "output" if tensor.name == self.output else "hidden"
+        return see(
+            tensor.name,
+            tensor.load(),
+            consumer=tensor.consumer,
+            transposed=tensor.transposed,
+            role=role,
+        )
 
 
 def measure(
@@ -88,15 +112,14 @@ def measure(
         If its format cannot be read.
     """
     options = Options(tuple(eps), p, seed, spectrum, authors)
-    with _opened(model_or_path, unpickle) as (label, tensors, skipped):
-        passed = list(skipped)
-        used: list[_Tensor] = []
+    with _opened(model_or_path, unpickle) as source:
+        passed, used = list(source.skipped), list[StoredTensor]()
 
         def views() -> Iterator[tuple[WeightView, str]]:
-            for done, tensor in enumerate(tensors):
+            for done, tensor in enumerate(source.tensors):
                 if on_layer:
-                    on_layer(done, len(tensors), tensor.name)
-                found = _see(tensor)
+                    on_layer(done, len(source.tensors), tensor.name)
+                found = source.see(tensor)
                 if isinstance(found, str):
                     passed.append(Skipped(tensor.name, found))
                     continue
@@ -106,9 +129,11 @@ def measure(
         measured = _layers(views(), options, workers or os.cpu_count() or 1)
         if not measured:
             reasons = "; ".join(f"{s.name}: {s.reason}" for s in passed[:3]) or "it is empty"
-            raise DataIntegrityError(f"{label} holds no weight matrix to measure ({reasons}).")
+            raise DataIntegrityError(
+                f"{source.label} holds no weight matrix to measure ({reasons})."
+            )
         if on_layer:
-            on_layer(len(tensors), len(tensors), "")
+            on_layer(len(source.tensors), len(source.tensors), "")
         layers, sketches = zip(*measured, strict=True)
         bins = [sketch.bins for sketch in sketches]
         occupied = sum(found is not None for found in bins)
@@ -117,9 +142,9 @@ def measure(
             for rule in (Rule.BEST, Rule.GLOBAL_THRESHOLD)
             for e in options.eps
         ]
-        kept = settle(bins, bracket(bins, questions), _again(used))
+        kept = allocate(bins, questions, _again(source, used))
     overall = sum_up(layers, sketches, kept, options)
-    return Measurement(label, options, layers, overall, tuple(passed))
+    return Measurement(source.label, options, layers, overall, tuple(passed))
 
 
 def _layers(
@@ -165,59 +190,33 @@ def _layer(view: WeightView, dtype: str, options: Options) -> Measured:
     return named, sketch
 
 
-def _see(tensor: _Tensor) -> tuple[WeightView, ...] | str:
-    if len(tensor.shape) < 2:  # not worth reading
-        return "a single number" if not tensor.shape else "one dimension: a bias or a scale"
-    return see(
-        tensor.name,
-        tensor.load(),
-        consumer=tensor.consumer,
-        transposed=tensor.transposed,
-        role=tensor.role,
-    )
-
-
-def _again(used: list[_Tensor]) -> Iterator[Magnitudes]:
+def _again(source: _Opened, used: list[StoredTensor]) -> Iterator[Magnitudes]:
     """The measured matrices once more, one at a time."""
     for tensor in used:
-        views = _see(tensor)
+        views = source.see(tensor)
         assert not isinstance(views, str)
         for view in views:
             yield Magnitudes.of(view.matrix)
 
 
 @contextmanager
-def _opened(source: Source, unpickle: bool) -> Iterator[tuple[str, list[_Tensor], list[Skipped]]]:
+def _opened(source: Source, unpickle: bool) -> Iterator[_Opened]:
     if isinstance(source, torch.nn.Module):
-        yield type(source).__name__, _of_module(source), []
+        yield _Opened.of(type(source).__name__, _of_module(source))
     elif isinstance(source, Mapping):
-        yield "state dict", _of_state(source), []
+        yield _Opened.of("state dict", _of_state(source, {}))
     elif isinstance(source, (str, Path)):
         with open_archive(source, unpickle=unpickle) as archive:
-            last = None
-            if archive.ordered:
-                matrices = [i for i, t in enumerate(archive.tensors) if len(t.shape) >= 2]
-                last = matrices[-1] if matrices else None
-            tensors = [
-                _Tensor(
-                    t.name,
-                    t.shape,
-                    t.dtype,
-                    t.load,
-                    t.consumer,
-                    t.transposed,
-                    None if last is None else "output" if i == last else "hidden",
-                )
-                for i, t in enumerate(archive.tensors)
-            ]
-            yield str(source), _merged(tensors), [Skipped(*entry) for entry in archive.skipped]
+            yield _Opened.of(
+                str(source), list(archive.tensors), ordered=archive.ordered, skipped=archive.skipped
+            )
     else:
         raise InputError.parameter(
             "model_or_path", "measure", "a Module, a state dict or a path", type(source).__name__
         )
 
 
-def _of_module(module: torch.nn.Module) -> list[_Tensor]:
+def _of_module(module: torch.nn.Module) -> list[StoredTensor]:
     owners = {
         id(parameter): type(owner).__name__
         for owner in module.modules()
@@ -225,34 +224,28 @@ def _of_module(module: torch.nn.Module) -> list[_Tensor]:
     }
     state: dict[str, torch.Tensor] = dict(module.named_parameters())
     state |= {name: b for name, b in module.named_buffers() if name.endswith(MASK)}
-    kinds = {name: owners[id(parameter)] for name, parameter in module.named_parameters()}
-    return _of_state(state, kinds)
+    return _of_state(state, {name: owners[id(p)] for name, p in module.named_parameters()})
 
 
-def _of_state(
-    state: Mapping[str, torch.Tensor], owners: Mapping[str, str] | None = None
-) -> list[_Tensor]:
+def _of_state(state: Mapping[str, torch.Tensor], owners: Mapping[str, str]) -> list[StoredTensor]:
     for name, value in state.items():
         if not isinstance(value, torch.Tensor):
             raise InputError.parameter(
                 str(name), "measure", "a Tensor in a state dict", type(value).__name__
             )
-    matrices = [name for name, value in state.items() if value.ndim >= 2]
-    tensors = [
-        _Tensor(
+    return [
+        StoredTensor(
             name,
             tuple(value.shape),
             str(value.dtype).removeprefix("torch."),
-            lambda value=value: to_numpy(value),  # type: ignore[misc]
-            (owners or {}).get(name),
-            role="output" if matrices and name == matrices[-1] else "hidden",
+            partial(to_numpy, value),
+            owners.get(name),
         )
         for name, value in state.items()
     ]
-    return _merged(tensors)
 
 
-def _merged(tensors: list[_Tensor]) -> list[_Tensor]:
+def _merged(tensors: list[StoredTensor]) -> list[StoredTensor]:
     """Originals and masks of torch.nn.utils.prune as the pruned weights they stand for."""
     by_name = {tensor.name: tensor for tensor in tensors}
     split = masked_names(set(by_name))

@@ -106,40 +106,17 @@ class KeptWeights:
 
 
 def allocate(
-    layers: Sequence[Magnitudes], budgets: Sequence[float], rule: Rule = Rule.BEST
+    sketches: Sequence[LayerBins | None],
+    questions: Sequence[tuple[Rule, float]],
+    layers: Iterable[Magnitudes],
 ) -> list[KeptWeights]:
     """Keep the fewest weights under each bound of sum_l ||w_l - w_hat_l||^2 / ||w_l||^2.
 
-    Layers that are all zero keep nothing. `Rule.BEST` is optimal, GLOBAL_THRESHOLD the common
-    practice.
+    A question is a rule and a bound; `Rule.BEST` is optimal, GLOBAL_THRESHOLD the common
+    practice. `layers` are those of the sketches, in their order, and one is held at a time;
+    those that are all zero keep nothing.
     """
-    sketches = [LayerBins.of(layer) for layer in layers]
-    brackets = bracket(sketches, [(rule, budget) for budget in budgets])
-    return settle(sketches, brackets, layers)
-
-
-def bracket(
-    sketches: Sequence[LayerBins | None], questions: Sequence[tuple[Rule, float]]
-) -> list[Bracket]:
-    """Find the bins in which the thresholds of rules and budgets lie, from the first passes."""
-    found = []
-    for rule, budget in questions:
-        if not 0 <= budget < math.inf:
-            raise InputError.parameter("budget", "bracket", "finite and >= 0", budget)
-        low, high = _threshold(sketches, rule, budget)
-        sure = [s.below(low * s.unit(rule)) if s else 0 for s in sketches]
-        ends = [s.up_to(high * s.unit(rule)) if s else 0 for s in sketches]
-        found.append(Bracket(rule, budget, np.array(sure), np.array(ends)))
-    return found
-
-
-def settle(
-    sketches: Sequence[LayerBins | None], brackets: Sequence[Bracket], layers: Iterable[Magnitudes]
-) -> list[KeptWeights]:
-    """Decide inside the brackets, with a second pass over the layers in the same order.
-
-    One of `layers` is held at a time.
-    """
+    brackets = [_bracket(sketches, rule, budget) for rule, budget in questions]
     keys: list[list[FloatArray]] = [[] for _ in brackets]
     costs: list[list[FloatArray]] = [[] for _ in brackets]
     owners: list[list[Counts]] = [[] for _ in brackets]
@@ -163,6 +140,16 @@ def settle(
             costs[i].append(relative**2)
             owners[i].append(np.full(inside.size, place))
     return [_settle_one(sketches, b, keys[i], costs[i], owners[i]) for i, b in enumerate(brackets)]
+
+
+def _bracket(sketches: Sequence[LayerBins | None], rule: Rule, budget: float) -> Bracket:
+    """Find the bins in which the threshold lies."""
+    if not 0 <= budget < math.inf:
+        raise InputError.parameter("budget", "allocate", "finite and >= 0", budget)
+    low, high = _threshold(sketches, rule, budget)
+    sure = [s.below(low * s.unit(rule)) if s else 0 for s in sketches]
+    ends = [s.up_to(high * s.unit(rule)) if s else 0 for s in sketches]
+    return Bracket(rule, budget, np.array(sure), np.array(ends))
 
 
 def _settle_one(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import erfc, gammaincinv
 
 from prunable.errors import InputError
 from prunable.numerics.checks import check_alpha, check_order
 from prunable.numerics.stable.half_line import COARSE, half_line
-from prunable.numerics.stable.moments import absolute_moment, truncated_moment
 
 FloatArray = NDArray[np.float64]
 
@@ -85,25 +82,3 @@ def stable_kappa(
         row[:] = 1 - np.interp(wanted, np.append(0.0, errors), np.append(0.0, pruned))
     low, median, high = np.quantile(curves, BAND, axis=0)
     return KappaBand(low, median, high)
-
-
-def stable_kappa_limit(alpha: float, eps: float, p: float) -> float:
-    """Kept share of infinitely many independent stable weights, 0.1 <= alpha <= 2.
-
-    0 if p >= alpha and alpha < 2, where the largest weight outweighs all others. For
-    p < alpha it falls with alpha: proposition 8 of Barsbey et al. (2021).
-    """
-    alpha = check_alpha(alpha, "stable_kappa_limit")
-    if alpha == 2:
-        return float(gaussian_kappa(eps, p))
-    check_order(p, "stable_kappa_limit")
-    if eps >= 1 or p >= alpha:
-        return 0.0
-    if eps <= 0:
-        return 1.0
-    total = absolute_moment(alpha, p)
-
-    def excess(kappa: float) -> float:
-        return truncated_moment(alpha, p, kappa) / total - math.pow(eps, p)
-
-    return float(brentq(excess, 1e-15, 1 - 1e-12, xtol=1e-10))

@@ -239,6 +239,20 @@ def test_mistakes_raise(options, name):
         measure({"w": torch.ones(3, 3)}, **options)
 
 
+def test_masked_weights_are_measured_as_pruned_and_the_last_is_the_output():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.Linear(20, 10))
+    for layer in net:
+        torch.nn.utils.prune.random_unstructured(layer, "weight", 0.5)
+    for source in (net, net.state_dict()):
+        layers = measure(source).layers
+        assert [(layer.name, layer.role) for layer in layers] == [
+            ("0.weight", "hidden"),
+            ("1.weight", "output"),
+        ]
+        assert all(layer.zeros_share == 0.5 for layer in layers)
+
+
 def test_other_sources_raise():
     with pytest.raises(InputError, match="`model_or_path`"):
         measure(3)

@@ -13,7 +13,7 @@ from prunable.nets.prune.strategies import MagnitudePruning, ShareRule
 from prunable.nets.prune.strategies.sharing import erk_counts
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
-from prunable.numerics.weights.allocation import allocate
+from prunable.numerics.weights.allocation import LayerBins, Rule, allocate
 from prunable.numerics.weights.magnitudes import Magnitudes
 
 SHAPES = {"a": (30, 20), "b": (10, 90), "c": (4, 10)}
@@ -61,7 +61,9 @@ def test_relative_is_the_optimal_allocation():
     given = views()
     kept, plan = masks(0.3, "relative")
     spent = sum(layer.eps**2 for layer in plan.layers)
-    best = allocate([Magnitudes.of(v.matrix) for v in given], [spent])[0]
+    magnitudes = [Magnitudes.of(v.matrix) for v in given]
+    bins = [LayerBins.of(layer) for layer in magnitudes]
+    best = allocate(bins, [(Rule.BEST, spent)], magnitudes)[0]
     assert list(best.kept) == [m.sum() for m in kept]
     for other in get_args(ShareRule):
         assert sum(layer.eps**2 for layer in masks(0.3, other)[1].layers) >= spent - 1e-12
