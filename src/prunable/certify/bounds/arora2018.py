@@ -54,11 +54,11 @@ def measure_stability(matrices: list[FloatArray], inputs: FloatArray) -> Stabili
     outputs: list[FloatArray] = []
     for i, matrix in enumerate(matrices):
         out = after @ matrix.T
-        cushions.append(_smallest(out, after, float(np.linalg.norm(matrix))))
+        cushions.append(float(_ratios(out, after, float(np.linalg.norm(matrix))).min()))
         outputs.append(out)
         if i + 1 < depth:
             after = np.maximum(out, 0.0)
-            activation = max(activation, _largest(out, after))
+            activation = max(activation, float(_ratios(out, after).max()))
     interlayer = [1.0] * depth
     for example in range(len(inputs)):
         for i, value in enumerate(_jacobians(matrices, [out[example] for out in outputs])):
@@ -141,17 +141,11 @@ class NoiseStability(MarginBound):
         return replace(found, delta=delta)
 
 
-def _smallest(out: FloatArray, before: FloatArray, norm: float) -> float:
-    below = norm * np.linalg.norm(before, axis=1)
-    above = np.linalg.norm(out, axis=1)
-    return float(np.min(np.divide(above, below, out=np.ones_like(above), where=below > 0)))
-
-
-def _largest(out: FloatArray, after: FloatArray) -> float:
-    above, below = np.linalg.norm(out, axis=1), np.linalg.norm(after, axis=1)
-    if (above[below == 0] > 0).any():
-        return math.inf
-    return float(np.max(np.divide(above, below, out=np.ones_like(above), where=below > 0)))
+def _ratios(above: FloatArray, below: FloatArray, scale: float = 1.0) -> FloatArray:
+    """Ratios of the rows' norms, 1 where both are zero."""
+    over, under = np.linalg.norm(above, axis=1), scale * np.linalg.norm(below, axis=1)
+    empty = np.where(over > 0, math.inf, 1.0)
+    return np.divide(over, under, out=empty, where=under > 0)
 
 
 def _jacobians(matrices: list[FloatArray], outputs: list[FloatArray]) -> list[float]:

@@ -29,15 +29,6 @@ class Rule:
     name: str
     log_combine: Callable[[Sequence[float]], float] = field(compare=False, repr=False)
 
-    def __call__(self, terms: Sequence[Term]) -> float:
-        """Combine terms; natural logarithm of the value."""
-        logs = [term.log_value for term in terms]
-        result = float(self.log_combine(logs))
-        require(
-            not math.isnan(result), "terms", f"Rule {self.name!r}", "combinable to a number", logs
-        )
-        return result
-
 
 def _log_sum(logs: Sequence[float]) -> float:
     if math.inf in logs:
@@ -91,7 +82,7 @@ class Term:
     @classmethod
     def made(cls, symbol: str, rule: Rule, meaning: str, *parts: Term, equation: str = "") -> Term:
         """Make a term of other terms."""
-        return cls(symbol, meaning, rule(parts), equation, rule, parts)
+        return cls(symbol, meaning, combine(parts, rule), equation, rule, parts)
 
     @property
     def value(self) -> float:
@@ -185,4 +176,8 @@ class BoundResult:
 
 def combine(terms: Sequence[Term], rule: Rule) -> float:
     """Combine terms by a rule; natural logarithm of the value."""
-    return rule(terms)
+    logs = [term.log_value for term in terms]
+    value = float(rule.log_combine(logs))
+    known = not math.isnan(value)
+    require(known, "terms", f"Rule {rule.name!r}", "combinable to a number", logs)
+    return value

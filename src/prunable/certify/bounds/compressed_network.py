@@ -28,13 +28,13 @@ Variant = Literal["paper", "a posteriori"]
 
 
 def pruned_network_bound(
-    seen: Observed, weights: NormBound, *, failure: float = 0.0, variant: Variant = "paper"
+    seen: Observed, weights: NormBound, *, variant: Variant = "paper"
 ) -> BoundResult:
     """R^_gamma(w) + (12 Lip R + sqrt(d)) sqrt((kappa + eps_kappa) log(n) / n): theorem 5.
 
-    It bounds the risk of the pruned network; `failure` is that of H1. The variant "a posteriori"
-    needs no R(delta): it holds on a grid of norms and ramps and for all counts of kept weights at
-    once, and takes the grid point above what is found.
+    It bounds the risk of the pruned network. The variant "a posteriori" needs no R(delta): it
+    holds on a grid of norms and ramps and for all counts of kept weights at once, and takes the
+    grid point above what is found.
     """
     compression, choice = seen.compression, seen.choice
     kappa, d, layers = compression.kappa, compression.d, compression.depth
@@ -45,11 +45,12 @@ def pruned_network_bound(
         least = min(LEAST_KEPT, d)
         kappa = max(kappa, least / d)
         log_all = math.log(2) - least / 2 - math.log1p(-math.exp(-0.5)) + 2 * math.log(GRID)
-        total = failure + safe_exp(log_all)
+        total = compression.failure + safe_exp(log_all)
         known = Assumption("||w|| <= R", "holds", f"{norm:.4g} <= {radius:.4g}, a grid point")
         choice = Assumption(choice.name, "holds", "tau is a grid point, and all of them are paid")
     else:
-        total = weights.delta + failure + safe_exp(math.log(2) - kappa * d / 2)
+        rare = safe_exp(math.log(2) - kappa * d / 2)
+        total = weights.delta + compression.failure + rare
         known = weights.assumption()
     change = uniform_perturbation(seen.input_norm, radius, compression.claimed, layers)
     size = Term.made(
@@ -69,15 +70,15 @@ def pruned_network_bound(
         kappa=kappa,
         gamma=tau + math.sqrt(2) * change.value,
         delta=total,
-        assumptions=(compression.hypothesis(failure), known, choice, *seen.sample_assumptions()),
+        assumptions=(compression.hypothesis(), known, choice, *seen.sample_assumptions()),
         variant=variant,
     )
 
 
-def dense_network_bound(seen: Observed, weights: NormBound, *, failure: float = 0.0) -> BoundResult:
+def dense_network_bound(seen: Observed, weights: NormBound) -> BoundResult:
     """R^_tau(w) + max(2, 24 rho Lip R / sqrt(d)) sqrt(d log(n) / n): theorem 7.
 
-    It bounds the risk of the network before pruning; `failure` is that of H1.
+    It bounds the risk of the network before pruning.
     """
     compression, n, tau = seen.compression, seen.n, seen.tau
     epsilon, kappa, d = compression.claimed, compression.kappa, compression.d
@@ -108,7 +109,7 @@ def dense_network_bound(seen: Observed, weights: NormBound, *, failure: float = 
         (empirical, Term.made("complexity", PRODUCT, "price of generalization", factor, rate)),
         SUM,
         (
-            compression.hypothesis(failure),
+            compression.hypothesis(),
             weights.assumption(),
             at_least(condition, seen.log_ratio, needed, strict=True),
             at_least("d > 10", math.log(d), math.log(10), strict=True),
@@ -117,7 +118,7 @@ def dense_network_bound(seen: Observed, weights: NormBound, *, failure: float = 
         ),
         f"{SOURCE}, theorem 7 (B.1)",
         n=n,
-        delta=weights.delta + failure + safe_exp(math.log(2) - d / 2),
+        delta=weights.delta + compression.failure + safe_exp(math.log(2) - d / 2),
     )
 
 
@@ -127,17 +128,17 @@ def theorem_5(
     statement: str,
     size: Term,
     *,
-    kappa: float,
     gamma: float,
     delta: float,
     assumptions: tuple[Assumption, ...],
+    kappa: float | None = None,
     variant: Variant = "paper",
 ) -> BoundResult:
     """Make the bound of theorem 5, or a corollary, from the size of the set of weights.
 
     R^_gamma(w) + (size + sqrt(d)) sqrt((kappa + eps_kappa) log(n) / n).
     """
-    n, d = seen.n, seen.compression.d
+    n, d, share = seen.n, seen.compression.d, kappa or seen.compression.kappa
     empirical = margin_loss_term(
         seen.margins,
         gamma,
@@ -157,8 +158,8 @@ def theorem_5(
         "kappa + eps_kappa",
         SUM,
         "effective kept share",
-        Term.of("kappa", kappa, "kept share of the weights"),
-        Term.of("eps_kappa", extra_share(kappa, n), "price of the positions", "theorem 5"),
+        Term.of("kappa", share, "kept share of the weights"),
+        Term.of("eps_kappa", extra_share(share, n), "price of the positions", "theorem 5"),
     )
     rate = Term.made(
         "sqrt((kappa+eps_kappa) log(n)/n)",

@@ -35,6 +35,7 @@ class Compression:
     kept: tuple[int, ...]
     errors: tuple[float, ...]  # ||w_hat_l - w_l|| / ||w_l|| of each layer, Frobenius
     epsilon: float | None = None  # relative error that H1 claims; the largest error if None
+    failure: float = 0.0  # probability with which H1 fails
 
     def __post_init__(self) -> None:
         where = "Compression"
@@ -64,14 +65,15 @@ class Compression:
         """Epsilon of H1."""
         return max(self.errors) if self.epsilon is None else self.epsilon
 
-    def hypothesis(self, failure: float) -> Assumption:
-        """H1: every layer's relative error is at most epsilon, but for probability `failure`."""
+    def hypothesis(self) -> Assumption:
+        """H1: every layer's relative error is at most epsilon."""
         worst = max(range(self.depth), key=lambda i: self.errors[i])
+        statement = f"one network of a statement of probability {1 - self.failure:g}"
         return at_most(
             "H1: relative error of every layer at most epsilon",
             safe_log(self.errors[worst]),
             safe_log(self.claimed),
-            f"layer {worst + 1} here, one network of a statement of probability {1 - failure:g}",
+            f"layer {worst + 1} here, {statement}",
         )
 
 

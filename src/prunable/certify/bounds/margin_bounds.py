@@ -17,6 +17,7 @@ from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Rule, Term, powers
 from prunable.certify.bounds.checks import check_delta, require
 from prunable.certify.bounds.facts import (
+    RELU,
     NetworkFacts,
     default_tau,
     margin_loss_term,
@@ -71,6 +72,8 @@ class MarginBound(ABC):
     # readings of the capacity, and that taken if none is named
     variants: ClassVar[tuple[str, ...]] = ("paper",)
     usual: ClassVar[str] = "paper"
+    # whether the bound is one of ReLU networks whose inputs have a known norm
+    of_relu: ClassVar[bool] = False
 
     @abstractmethod
     def norms(self, facts: NetworkFacts, variant: str) -> tuple[Term, ...]:
@@ -79,11 +82,6 @@ class MarginBound(ABC):
     @abstractmethod
     def price(self, facts: NetworkFacts, margin: GridMargin, delta: float) -> tuple[Term, ...]:
         """What the bound adds to the empirical risk at the margin."""
-
-    def conditions(self, facts: NetworkFacts) -> tuple[Assumption, ...]:
-        """Assumptions of the bound of its own."""
-        del facts
-        return ()
 
     def capacity_conditions(self, facts: NetworkFacts) -> tuple[Assumption, ...]:
         """Assumptions of the capacity of its own."""
@@ -124,11 +122,12 @@ class MarginBound(ABC):
         """
         check_delta(delta, self.name)
         margin = GridMargin.of(facts, gamma)
+        inputs = (facts.input_limit()[1], RELU) if self.of_relu else ()
         return BoundResult(
             self.name,
             (margin.loss(facts), *self.price(facts, margin, delta)),
             SUM,
-            (positive_margin(margin.gamma), *self.conditions(facts), *facts.form()),
+            (positive_margin(margin.gamma), *inputs, *facts.form()),
             _cited(self.source, self.statement),
             n=facts.n,
             delta=delta,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import PRODUCT, SUM, Term, powers
-from prunable.certify.bounds.facts import RELU, NetworkFacts
+from prunable.certify.bounds.facts import NetworkFacts
 from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.margin_bounds import (
     GridMargin,
@@ -36,6 +35,7 @@ class SpectralNorms(MarginBound):
     capacity_statement = statement = "theorem 1"
     variants = ("authors-code", "paper")
     usual = "authors-code"
+    of_relu = True
 
     def norms(self, facts: NetworkFacts, variant: str) -> tuple[Term, ...]:
         product = spectral_square(facts)
@@ -83,9 +83,6 @@ class SpectralNorms(MarginBound):
             equation="theorem 1",
         )
         return (complexity,)
-
-    def conditions(self, facts: NetworkFacts) -> tuple[Assumption, ...]:
-        return facts.input_limit()[1], RELU
 
 
 def _stable_ranks(facts: NetworkFacts) -> Term:

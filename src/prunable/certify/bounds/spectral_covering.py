@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 
 from prunable.certify.bounds import grid
-from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import PRODUCT, SUM, Term
 from prunable.certify.bounds.counting import root_of
-from prunable.certify.bounds.facts import RELU, NetworkFacts
+from prunable.certify.bounds.facts import NetworkFacts
 from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.margin_bounds import GridMargin, MarginBound, on_grid, spectral_square
 
@@ -27,6 +26,7 @@ class SpectralCover(MarginBound):
 
     name = "spectral norms"
     source = "cover in spectral norm, after Long and Sedghi (2020)"
+    of_relu = True
 
     def norms(self, facts: NetworkFacts, variant: str) -> tuple[Term, ...]:
         del variant
@@ -57,9 +57,6 @@ class SpectralCover(MarginBound):
         confidence = Term.of("ln(1/delta')", -log_delta, "with the price of the grid")
         nats = Term.made("nats", SUM, "nats paid", count, confidence)
         return (root_of(nats, facts.n),)
-
-    def conditions(self, facts: NetworkFacts) -> tuple[Assumption, ...]:
-        return facts.input_limit()[1], RELU
 
 
 def _log1p_of(log_value: float) -> float:
