@@ -186,7 +186,7 @@ def test_other_bad_arguments_are_named():
         held_out_path([], 10, 0.05)
     with pytest.raises(InputError, match="finite and negative"):
         binomial_upper(1, 10, 0.0)
-    with pytest.raises(InputError, match="binomial or kl"):
+    with pytest.raises(InputError, match=r"one of \('binomial', 'kl'\)"):
         occam_bound(1, 10, 1, 0.05, form="other")
     with pytest.raises(InputError, match="a risk in"):
         bits_allowed(1, 10, 0.05, 1.5)

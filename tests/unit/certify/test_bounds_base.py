@@ -6,10 +6,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from prunable.certify.bounds.assumptions import Assumption, at_least, at_most
+from prunable.certify.bounds.assumptions import Assumption, at_least, at_most, positive_margin
 from prunable.certify.bounds.base import MAXIMUM, PRODUCT, SUM, BoundResult, Term, combine, powers
 from prunable.certify.bounds.checks import check_delta, check_n
-from prunable.certify.bounds.facts import positive_margin
 from prunable.certify.bounds.logs import show
 from prunable.errors import InputError
 

@@ -403,7 +403,7 @@ def test_bad_delta_is_named():
             with pytest.raises(InputError, match="`delta`"):
                 method.bound(FACTS, delta=delta)
     with pytest.raises(
-        InputError, match=r"`variant` of `Bartlett 2017` must be one of authors-code"
+        InputError, match=r"`variant` of `Bartlett 2017` must be one of .'authors-code'"
     ):
         COVERING.capacity(FACTS, variant="other")
     with pytest.raises(InputError, match="`delta`"):

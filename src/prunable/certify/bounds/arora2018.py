@@ -17,7 +17,7 @@ from prunable.certify.bounds.checks import check_delta, require
 from prunable.certify.bounds.counting import counting_bound
 from prunable.certify.bounds.facts import FloatArray, NetworkFacts
 from prunable.certify.bounds.logs import safe_log
-from prunable.certify.bounds.margin_bounds import GridMargin, MarginBound, over_layers
+from prunable.certify.bounds.margin_bounds import GridMargin, MarginBound, summed
 
 # Of the number of parameters in the proof of theorem 4.1, as remembered; a parameter below.
 PROOF_CONSTANT = 72.0
@@ -94,7 +94,7 @@ class NoiseStability(MarginBound):
         return (
             Term.of("c^2 L^2", (known.activation * facts.depth) ** 2, "activations and depth"),
             Term("max||f(x)||^2", "logits", 2 * safe_log(known.output_norm)),
-            over_layers("sum 1/(mu_l mu_{l->})^2", logs, "noise that layers let through"),
+            summed("sum 1/(mu_l mu_{l->})^2", logs, "noise that layers let through"),
         )
 
     def capacity_conditions(self, facts: NetworkFacts) -> tuple[Assumption, ...]:

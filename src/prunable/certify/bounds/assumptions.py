@@ -80,3 +80,14 @@ def _compared(
     said = f"{before}{show(log_value)}, needed {sign} {show(log_limit)}"
     holds = excess < 0 or (excess == 0 and sign.endswith("="))
     return Assumption.decided(holds, name, said, excess, "factor")
+
+
+def positive_margin(gamma: float, evidence: str = "margin") -> Assumption:
+    """Whether a margin can be divided by; the excess is the difference from zero."""
+    said = f"{evidence}: {gamma:.4g}, needed > 0"
+    return Assumption.decided(gamma > 0, "the margin is positive", said, abs(gamma))
+
+
+_WORD = "the form of the network is the caller's word"
+RELU = Assumption("ReLU network", "unchecked", _WORD)
+RELU_WITHOUT_BIASES = Assumption("ReLU network without biases", "unchecked", _WORD)

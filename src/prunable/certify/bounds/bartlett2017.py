@@ -12,8 +12,8 @@ from prunable.certify.bounds.margin_bounds import (
     MarginBound,
     mean_inputs,
     on_grid,
-    over_layers,
     spectral_square,
+    summed,
 )
 
 # (sum x_l^(2/3))^3 of squared ratios: sum of cubic roots, cubed
@@ -51,7 +51,7 @@ class CoveringNumbers(MarginBound):
             symbol, rule = "sum||A_l||_F^2/||A_l||_2^2", SUM
             norms = [layer.frobenius for layer in facts.layers]
         logs = [2 * _log_ratio(x, norm) for x, norm in zip(facts.layers, norms, strict=True)]
-        return spectral_square(facts), over_layers(symbol, logs, "ratios of norms", rule)
+        return spectral_square(facts), summed(symbol, logs, "ratios of norms", rule)
 
     def price(self, facts: NetworkFacts, margin: GridMargin, delta: float) -> tuple[Term, ...]:
         n, width = facts.n, facts.width
@@ -75,7 +75,7 @@ class CoveringNumbers(MarginBound):
             Term.of("ln(n)", math.log(n), "Dudley's integral"),
             mean_inputs(facts),
             product,
-            over_layers(symbol, logs, "ratios of norms, on the grid", _CUBIC_ROOT),
+            summed(symbol, logs, "ratios of norms, on the grid", _CUBIC_ROOT),
             log_shares=shares,
         )
         return complexity, Term.of("8/n^1.5", 8 * n**-1.5, "end of Dudley's integral"), confidence

@@ -19,19 +19,17 @@ def require(
         raise InputError.parameter(param, where, constraint, value, action)
 
 
-def check_n(n: int, where: str) -> int:
+def check_n(n: int, where: str) -> None:
     """Check a number of examples: a positive integer."""
     whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
     action = "The training set must not be empty."
     require(whole and n >= 1, "n", where, "a positive integer", n, action)
-    return int(n)
 
 
-def check_delta(delta: float, where: str, name: str = "delta") -> float:
+def check_delta(delta: float, where: str) -> None:
     """Check a failure probability, inside (0, 1)."""
     action = "0.05 means that the bound holds 19 times of 20."
-    require(0 < delta < 1, name, where, "inside (0, 1)", delta, action)
-    return float(delta)
+    require(0 < delta < 1, "delta", where, "inside (0, 1)", delta, action)
 
 
 def check_positive(value: float, name: str, where: str, action: str = "") -> float:
@@ -40,10 +38,9 @@ def check_positive(value: float, name: str, where: str, action: str = "") -> flo
     return float(value)
 
 
-def check_finite(value: float, name: str, where: str) -> float:
+def check_finite(value: float, name: str, where: str) -> None:
     """Check a magnitude that may be zero."""
     require(0 <= value < math.inf, name, where, "finite and >= 0", value)
-    return float(value)
 
 
 def check_numbers(array: NDArray[np.float64], name: str, where: str, noun: str, why: str) -> None:

@@ -9,15 +9,11 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from prunable.certify.bounds.assumptions import Assumption, at_least
+from prunable.certify.bounds import frobenius_perturbation as perturbation
+from prunable.certify.bounds.assumptions import RELU_WITHOUT_BIASES, Assumption, at_least
 from prunable.certify.bounds.base import MAXIMUM, PRODUCT, SUM, BoundResult, Term, powers
 from prunable.certify.bounds.compression import NormBound, Observed
-from prunable.certify.bounds.facts import RELU_WITHOUT_BIASES, margin_loss_term
-from prunable.certify.bounds.frobenius_perturbation import (
-    SOURCE,
-    lipschitz_term,
-    uniform_perturbation,
-)
+from prunable.certify.bounds.facts import margin_loss_term
 from prunable.certify.bounds.logs import safe_exp, safe_log
 from prunable.certify.bounds.rho import binary_entropy, rho
 
@@ -52,13 +48,13 @@ def pruned_network_bound(
         rare = safe_exp(math.log(2) - kappa * d / 2)
         total = weights.delta + compression.failure + rare
         known = weights.assumption()
-    change = uniform_perturbation(seen.input_norm, radius, compression.claimed, layers)
+    change = perturbation.uniform_perturbation(seen.input_norm, radius, compression.claimed, layers)
     size = Term.made(
         "12 Lip R",
         PRODUCT,
         "size of the set of weights",
         Term.of("12", 12.0, "constant of the proof"),
-        lipschitz_term(seen.input_norm, radius, layers, tau),
+        perturbation.lipschitz_term(seen.input_norm, radius, layers, tau),
         Term.of("R(delta)", radius, "norm of all weights"),
         equation="theorem 5",
     )
@@ -90,7 +86,7 @@ def dense_network_bound(seen: Observed, weights: NormBound) -> BoundResult:
         "size of the set of weights",
         Term.of("24", 24.0, "constant of the proof"),
         Term.of("rho_eps(kappa,d)", share, "what compressibility saves", "theorem 7"),
-        lipschitz_term(seen.input_norm, weights.radius, compression.depth, tau),
+        perturbation.lipschitz_term(seen.input_norm, weights.radius, compression.depth, tau),
         Term.of("R(delta)", weights.radius, "norm of all weights"),
         Term.of("1/sqrt(d)", 1 / math.sqrt(d), f"d = {d} weights"),
         equation="(B.1)",
@@ -116,7 +112,7 @@ def dense_network_bound(seen: Observed, weights: NormBound) -> BoundResult:
             RELU_WITHOUT_BIASES,
             seen.choice,
         ),
-        f"{SOURCE}, theorem 7 (B.1)",
+        f"{perturbation.SOURCE}, theorem 7 (B.1)",
         n=n,
         delta=weights.delta + compression.failure + safe_exp(math.log(2) - d / 2),
     )
@@ -177,7 +173,7 @@ def theorem_5(
         (empirical, complexity),
         SUM,
         assumptions,
-        f"{SOURCE}, {statement}",
+        f"{perturbation.SOURCE}, {statement}",
         n=n,
         delta=delta,
         variant=variant,

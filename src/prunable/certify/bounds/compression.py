@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.assumptions import Assumption, at_least, at_most
+from prunable.certify.bounds.assumptions import RELU_WITHOUT_BIASES, Assumption, at_least, at_most
 from prunable.certify.bounds.checks import (
     check_delta,
     check_finite,
@@ -18,12 +18,7 @@ from prunable.certify.bounds.checks import (
     check_positive,
     require,
 )
-from prunable.certify.bounds.facts import (
-    RELU_WITHOUT_BIASES,
-    FloatArray,
-    check_margins,
-    default_tau,
-)
+from prunable.certify.bounds.facts import FloatArray, check_margins, default_tau
 from prunable.certify.bounds.logs import safe_log
 
 

@@ -11,13 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import Term
 from prunable.certify.bounds.checks import check_numbers, require
-from prunable.certify.bounds.logs import safe_log
+from prunable.certify.bounds.logs import log_product, safe_log
 
 FloatArray = NDArray[np.float64]
-
-_WORD = "the form of the network is the caller's word"
-RELU = Assumption("ReLU network", "unchecked", _WORD)
-RELU_WITHOUT_BIASES = Assumption("ReLU network without biases", "unchecked", _WORD)
 
 
 @dataclass(frozen=True)
@@ -127,12 +123,12 @@ class NetworkFacts:
     @property
     def log_spectral_product(self) -> float:
         """Natural logarithm of the product of spectral norms."""
-        return math.fsum(safe_log(norm) for norm in self.spectral)
+        return log_product(self.spectral)
 
     @property
     def log_frobenius_product(self) -> float:
         """Natural logarithm of the product of Frobenius norms."""
-        return math.fsum(safe_log(layer.frobenius) for layer in self.layers)
+        return log_product(layer.frobenius for layer in self.layers)
 
     def input_limit(self) -> tuple[float, Assumption]:
         """The largest norm of an input, and whether it is known beforehand."""
@@ -197,12 +193,6 @@ def margin_loss_term(
     """Make the term of the empirical risk; `words` say of which margins."""
     loss = margin_loss(margins, gamma)
     return Term.of(symbol, loss, f"share of {words} {gamma:.4g}", equation)
-
-
-def positive_margin(gamma: float, evidence: str = "margin") -> Assumption:
-    """Whether a margin can be divided by; the excess is the difference from zero."""
-    said = f"{evidence}: {gamma:.4g}, needed > 0"
-    return Assumption.decided(gamma > 0, "the margin is positive", said, abs(gamma))
 
 
 def default_tau(margins: ArrayLike) -> float:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from prunable.certify.bounds.assumptions import Assumption, at_most
+from prunable.certify.bounds.assumptions import RELU_WITHOUT_BIASES, Assumption, at_most
 from prunable.certify.bounds.base import PRODUCT, BoundResult, Term
 from prunable.certify.bounds.checks import check_finite, check_layers, check_positive
-from prunable.certify.bounds.facts import RELU_WITHOUT_BIASES
-from prunable.certify.bounds.logs import log_expm1, safe_log
+from prunable.certify.bounds.logs import log_expm1, log_product, safe_log
 
 SOURCE = "Barsbey, Sefidgaran, Erdogdu, Richard, Simsekli (2021)"
 
@@ -33,7 +32,7 @@ def perturbation_by_ratio(
         "lemma 1 (C.1)",
         _inputs(input_norm),
         Term("prod(1+eps_l)-1", "growth of the layers' errors", log_expm1(growth), "(C.1)"),
-        Term("prod||w_l||", "product of the layers' Frobenius norms", _log_prod(norms), "(C.1)"),
+        Term("prod||w_l||", "product of the layers' Frobenius norms", log_product(norms), "(C.1)"),
     )
 
 
@@ -58,12 +57,12 @@ def perturbation_by_distance(
 ) -> BoundResult:
     """B (prod (||w_l|| + v_l) - prod ||w_l||) for distances v_l of the layers: lemma 3, part i."""
     _check(input_norm, norms, distances, "perturbation_by_distance")
-    product = _log_prod(norms)
+    product = log_product(norms)
     if math.isfinite(product):
         growth = math.fsum(math.log1p(v / w) for w, v in zip(norms, distances, strict=True))
         difference = product + log_expm1(growth)
     else:
-        difference = _log_prod([w + v for w, v in zip(norms, distances, strict=True)])
+        difference = log_product([w + v for w, v in zip(norms, distances, strict=True)])
     symbol, meaning = "prod(||w_l||+v_l)-prod||w_l||", "growth of the product of norms"
     return _result(
         "perturbation by distances",
@@ -105,10 +104,6 @@ def lipschitz_term(input_norm: float, norm_bound: float, layers: int, tau: float
         Term("1/tau", "width of the ramp", -math.log(tau)),
         equation="(4.2)",
     )
-
-
-def _log_prod(norms: Sequence[float]) -> float:
-    return math.fsum(safe_log(w) for w in norms) if all(norms) else -math.inf
 
 
 def _log_share(norm_bound: float, layers: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 
 def number(log_value: float) -> dict[str, float | None]:
@@ -21,6 +22,11 @@ def number(log_value: float) -> dict[str, float | None]:
 def safe_log(value: float) -> float:
     """Natural logarithm; -inf of zero."""
     return math.log(value) if value > 0 else -math.inf
+
+
+def log_product(values: Iterable[float]) -> float:
+    """Natural logarithm of a product."""
+    return math.fsum(safe_log(value) for value in values)
 
 
 def safe_exp(log_value: float) -> float:

@@ -13,17 +13,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from prunable.certify.bounds import grid
-from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.assumptions import RELU, Assumption, positive_margin
 from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Rule, Term, powers
-from prunable.certify.bounds.checks import check_delta, require
-from prunable.certify.bounds.facts import (
-    RELU,
-    NetworkFacts,
-    default_tau,
-    margin_loss_term,
-    positive_margin,
-)
+from prunable.certify.bounds.checks import check_delta
+from prunable.certify.bounds.facts import NetworkFacts, default_tau, margin_loss_term
 from prunable.certify.bounds.logs import safe_exp, safe_log
+from prunable.errors import check_one_of
 
 _NO_BOUND = Assumption(
     "the number bounds a risk", "violated", "root, sample size and constants are left out"
@@ -97,8 +92,7 @@ class MarginBound(ABC):
         value is infinite if it is not positive.
         """
         reading = variant or self.usual
-        known = ", ".join(self.variants)
-        require(reading in self.variants, "variant", self.name, f"one of {known}", reading)
+        check_one_of(reading, self.variants, "variant", self.name)
         margin = float(facts.margins.min()) if gamma is None else gamma
         inverse = Term("1/gamma^2", f"margin {margin:.4g}", _log_inverse(margin, 2))
         found = positive_margin(margin, "smallest training margin" if gamma is None else "margin")
@@ -178,7 +172,7 @@ def on_grid(symbol: str, log_value: float, meaning: str) -> tuple[Term, float]:
     return Term(symbol, f"{meaning}, on the grid", rounded), share
 
 
-def over_layers(symbol: str, logs: Sequence[float], meaning: str, rule: Rule = SUM) -> Term:
+def summed(symbol: str, logs: Sequence[float], meaning: str, rule: Rule = SUM) -> Term:
     """Make a sum over layers of which only the parts' logarithms are known."""
     parts = [Term(f"layer {i}", "part of one layer", x) for i, x in enumerate(logs, 1)]
     return Term.made(symbol, rule, meaning, *parts)

@@ -117,9 +117,6 @@ def network_facts(
     """
     where = "network_facts"
     require(len(matrices) > 0, "matrices", where, "one layer or more", "none")
-    if pruned is not None:
-        alike = len(pruned) == len(matrices)
-        require(alike, "pruned", where, f"{len(matrices)} layers", len(pruned))
     checked = check_margins(margins, where)
     norms, top = _inputs(inputs, where)
     same = norms.size == checked.size
@@ -137,6 +134,7 @@ def network_facts(
         )
     cut = plain
     if pruned is not None:
+        require(len(pruned) == len(plain), "pruned", where, f"{len(plain)} layers", len(pruned))
         cut = [check_matrix(f"pruned {name}", m) for name, m in zip(labels, pruned, strict=True)]
     arrays = plain
     added = list(biases) if biases is not None else [None] * len(plain)

@@ -139,17 +139,14 @@ def log_binomial(n: int, k: int) -> float:
 
 
 def likely_share(d: float, kappa: float) -> float:
-    """Share of Gaussian weights that are pruned with probability `kappa` or more.
-
-    erf(sqrt(d ln(1/kappa) / 2)), equation (8), at strength d >= 0 of the pruning.
-    """
+    """Share erf(sqrt(d ln(1/kappa) / 2)) of Gaussian weights that go with `kappa` or more: (8)."""
     check_strength(d, "likely_share")
     require(0 < kappa <= 1, "kappa", "likely_share", "inside (0, 1]", kappa)
     return float(erf(math.sqrt(d * math.log(1 / kappa) / 2)))
 
 
 def at_least_likely(count: int, size: int, d: float, kappa: float) -> float:
-    """Probability that at least `count` of `size` weights are pruned with kappa or more: D.2.
+    """Probability that at least `count` of `size` weights go with kappa or more: D.2.
 
     I_p(count, size - count + 1), p the `likely_share`: a binomial tail.
     """

@@ -7,12 +7,7 @@ import math
 from prunable.certify.bounds.base import PRODUCT, SUM, Term, powers
 from prunable.certify.bounds.facts import NetworkFacts
 from prunable.certify.bounds.logs import safe_log
-from prunable.certify.bounds.margin_bounds import (
-    GridMargin,
-    MarginBound,
-    over_layers,
-    spectral_square,
-)
+from prunable.certify.bounds.margin_bounds import GridMargin, MarginBound, spectral_square, summed
 
 # 4 sqrt(2) e^2, rounded up, of the source's proof.
 PROOF_CONSTANT = 42.0
@@ -42,7 +37,7 @@ class SpectralNorms(MarginBound):
         if variant == "authors-code":
             widths = [math.log(layer.inputs) for layer in facts.layers]
             logs = [a + b for a, b in zip(_ratios(facts), widths, strict=True)]
-            total = over_layers("sum h_l||A_l||_F^2/||A_l||_2^2", logs, "widths and ranks")
+            total = summed("sum h_l||A_l||_F^2/||A_l||_2^2", logs, "widths and ranks")
             return product, total
         h, depth = facts.width, facts.depth
         return (
@@ -86,7 +81,7 @@ class SpectralNorms(MarginBound):
 
 
 def _stable_ranks(facts: NetworkFacts) -> Term:
-    return over_layers("sum||A_l||_F^2/||A_l||_2^2", _ratios(facts), "stable ranks")
+    return summed("sum||A_l||_F^2/||A_l||_2^2", _ratios(facts), "stable ranks")
 
 
 def _ratios(facts: NetworkFacts) -> list[float]:

@@ -22,6 +22,7 @@ from prunable.certify.bounds.binomial import (
     log_binomial_cdf,
 )
 from prunable.certify.bounds.checks import check_delta, require
+from prunable.errors import check_one_of
 
 SOURCE = "Langford 2005, Theorem 4.6 (Blumer et al. 1987)"
 INDEPENDENT = Assumption(
@@ -63,7 +64,7 @@ def occam_bound(
     check_delta(delta, where)
     require(0 <= bits < math.inf, "bits", where, "finite and at least 0", bits)
     require(0 <= saving <= bits, "saving", where, "in [0, bits]", saving)
-    require(form in ("binomial", "kl"), "form", where, "binomial or kl", form)
+    check_one_of(form, ("binomial", "kl"), "form", where)
     said, name = "length of the code, bits", "Occam, code length"
     if saving:
         said = f"length of the code, {bits:g} bits, less {saving:.1f} for orders of hidden units"
@@ -119,7 +120,7 @@ def bits_allowed(errors: int, n: int, delta: float, target: float) -> float | No
     """
     check_counts(errors, n, "bits_allowed")
     check_delta(delta, "bits_allowed")
-    _check_target(target, "bits_allowed")
+    require(0 < target < 1, "target", "bits_allowed", "a risk in (0, 1)", target)
     bits = (-log_binomial_cdf(errors, n, target) + math.log(delta)) / math.log(2)
     return bits if bits >= 0 and errors / n < target else None
 
@@ -130,7 +131,7 @@ def examples_needed(rate: float, bits: float, delta: float, target: float) -> in
     The training error `rate` is taken to stay the same; None if it is not below the target.
     """
     check_delta(delta, "examples_needed")
-    _check_target(target, "examples_needed")
+    require(0 < target < 1, "target", "examples_needed", "a risk in (0, 1)", target)
     if rate >= target:
         return None
 
@@ -184,7 +185,3 @@ def dense_through_compression(
 
 def _confidence(delta: float) -> Term:
     return Term.of("ln(1/delta)", -math.log(delta), "confidence, nats")
-
-
-def _check_target(target: float, where: str) -> None:
-    require(0 < target < 1, "target", where, "a risk in (0, 1)", target)

@@ -8,20 +8,19 @@ from dataclasses import replace
 from numpy.typing import ArrayLike
 
 from prunable.certify.bounds.arora2018 import NoiseStability, Stability
-from prunable.certify.bounds.assumptions import Assumption, at_most
+from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.bartlett2017 import CoveringNumbers
 from prunable.certify.bounds.base import BoundResult
 from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.compressed_network import dense_network_bound, pruned_network_bound
 from prunable.certify.bounds.compression import Compression, NormBound, Observed
-from prunable.certify.bounds.facts import LayerFacts, NetworkFacts
-from prunable.certify.bounds.logs import safe_log
+from prunable.certify.bounds.facts import NetworkFacts
 from prunable.certify.bounds.lottery import ticket_bound
 from prunable.certify.bounds.margin_bounds import MarginBound
 from prunable.certify.bounds.naive_counting import masks_bound, parameter_count, weights_bound
 from prunable.certify.bounds.neyshabur2015 import FrobeniusNorms, PathNorm
 from prunable.certify.bounds.neyshabur2017 import SpectralNorms
-from prunable.certify.bounds.sketched_network import Constants, needed_margin, sketched_bound
+from prunable.certify.bounds.sketched_network import Constants, perturbation_of, sketched_bound
 from prunable.certify.bounds.spectral_covering import SpectralCover
 from prunable.certify.bounds.stable_weights import (
     StableLaws,
@@ -52,13 +51,12 @@ def all_bounds(
 ) -> tuple[BoundResult, ...]:
     """Evaluate every bound for which there are numbers: on risks first, then capacities.
 
+    Each fails with probability `delta` on its own. The margin `gamma` is that of the bounds for the
+    dense network, `default_tau` if None; raw capacities take the smallest training margin, as the
+    tables of 2023.
+
     Parameters
     ----------
-    delta
-        Failure probability of each bound on its own.
-    gamma
-        Margin of the bounds for the dense network; `default_tau` if None. Raw capacities take the
-        smallest training margin, as the tables of 2023.
     d, constants
         Strength of a randomized magnitude pruning, for the bounds of 2023, and theorem 5.2's.
     pruned_margins : (n,) array, optional
@@ -140,29 +138,20 @@ def _of_2023(
             sketched_bound(facts, d, delta=delta, variant=variant, constants=constants)
             for variant in ("paper", "measured", "authors-code")
         ]
-    gamma = needed_margin(facts, facts.changes, contractions=False)
-    if math.isfinite(gamma) and facts.pruned:
+    change = perturbation_of(facts, facts.changes, contractions=False)
+    if math.isfinite(change.value) and facts.pruned:
         # float32 values: 32 bits a kept weight, exact
         masks = masks_bound(
             facts.margins,
             [layer.weights for layer in facts.layers],
             [layer.pruned_kept for layer in facts.layers],
             [2.0**-32] * facts.depth,
-            gamma=math.sqrt(2) * gamma,
+            gamma=math.sqrt(2) * change.value,
             delta=delta,
-            assumptions=(_small_changes(facts), facts.input_limit()[1], facts.no_biases()),
+            assumptions=(*change.assumptions, facts.input_limit()[1], facts.no_biases()),
         )
         found.append(masks)
     return [_annotated(result, PRUNED) for result in found]
-
-
-def _small_changes(facts: NetworkFacts) -> Assumption:
-    def relative(layer: LayerFacts) -> float:
-        return safe_log(layer.change_spectral) - safe_log(layer.spectral or 1.0)
-
-    worst = max(facts.layers, key=relative)
-    limit, said = -math.log(facts.depth), f"change of {worst.name}"
-    return at_most("||U_l|| <= ||A_l||/L", relative(worst), limit, said)
 
 
 def _annotated(result: BoundResult, about: str, extra: tuple[Assumption, ...] = ()) -> BoundResult:

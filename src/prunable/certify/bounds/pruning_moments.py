@@ -42,10 +42,7 @@ def kept_share(d: float) -> float:
 
 
 def strength_of(chi: float) -> float:
-    """Strength d = 2 (1 - chi)^2 / (1 - (1 - chi)^2) at which Gaussian weights keep `chi`.
-
-    It is infinite at 0.
-    """
+    """2 (1 - chi)^2 / (1 - (1 - chi)^2), at which Gaussian weights keep `chi`; infinite at 0."""
     check_between(chi, 0, 1, "chi", "strength_of")
     if chi == 0:
         return math.inf

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from prunable.certify.bounds import sketch_assumptions as conditions
 from prunable.certify.bounds.assumptions import Assumption, at_most
 from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
-from prunable.certify.bounds.checks import check_delta, require
+from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.counting import constant_taken, root_of
 from prunable.certify.bounds.distributed_sparsity import line_counts
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts, margin_loss, margin_loss_term
@@ -26,6 +26,7 @@ from prunable.certify.bounds.spectral_perturbation import (
     pruning_perturbation,
     spectral_perturbation,
 )
+from prunable.errors import check_one_of
 
 NAME = "sketched pruned network"
 Variant = Literal["paper", "measured", "authors-code"]
@@ -65,9 +66,7 @@ def sketched_bound(
     """
     check_strength(d, "sketched_bound")
     check_delta(delta, "sketched_bound")
-    known = ("paper", "measured", "authors-code")
-    named = "paper, measured or authors-code"
-    require(variant in known, "variant", "sketched_bound", named, variant)
+    check_one_of(variant, get_args(Variant), "variant", "sketched_bound")
     if variant == "authors-code":
         return _released(facts, d, delta)
     return _statement(facts, d, delta, constants or Constants(), measured=variant == "measured")
@@ -81,18 +80,19 @@ def needed_margin(
     e max ||x|| prod(kappa_l ||A_l||_2) sum ||Delta_l|| / ||A_l||, the changes being
     ||A_hat_l - A_l||_2; inf beyond the doubles.
     """
-    return _perturbation(facts, changes, contractions).value
+    return perturbation_of(facts, changes, contractions=contractions).value
 
 
-def _perturbation(
-    facts: NetworkFacts, changes: Sequence[float], contractions: bool = True
+def perturbation_of(
+    facts: NetworkFacts, changes: Sequence[float], *, contractions: bool = True
 ) -> BoundResult:
+    """Bound what changes of the layers do to the logits; see `needed_margin`."""
     factors = contractions_of(facts, variant="authors-code") if contractions else None
     return spectral_perturbation(facts.input_norm, facts.spectral, changes, contractions=factors)
 
 
 def _released(facts: NetworkFacts, d: float, delta: float) -> BoundResult:
-    change = _perturbation(facts, facts.changes)
+    change = perturbation_of(facts, facts.changes)
     gamma, chi = change.value, kept_share(d)
     sizes = [
         Term.made(
@@ -164,12 +164,11 @@ class _Pruned:
     @classmethod
     def by_law(cls, facts: NetworkFacts, d: float, delta: float, given: Constants) -> _Pruned:
         layers, depth = facts.layers, facts.depth
-        fixed = _fixed_failure(
-            facts, given, *(a ** (-1 / 3) + b ** (-1 / 3) for a, b in _shapes(layers))
-        )
+        shapes = [layer.matrix_shape for layer in layers]
+        fixed = _fixed_failure(facts, given, *(a ** (-1 / 3) + b ** (-1 / 3) for a, b in shapes))
         spare = delta - fixed if fixed < delta else delta / 2
         markov = given.markov or 2 * depth / spare
-        bounded = [line_counts(shape, d, markov=markov) for shape in _shapes(layers)]
+        bounded = [line_counts(shape, d, markov=markov) for shape in shapes]
         return cls(
             markov,
             fixed + 2 * depth / markov,
@@ -271,10 +270,6 @@ def _fixed_failure(facts: NetworkFacts, given: Constants, *of_layers: float) -> 
     fixed += math.fsum(of_layers)
     narrow = any(layer.outputs < layer.inputs for layer in facts.layers)
     return fixed + (given.contraction_failure if narrow and given.contractions else 0.0)
-
-
-def _shapes(layers: Sequence[LayerFacts]) -> list[tuple[int, int]]:
-    return [layer.matrix_shape for layer in layers]
 
 
 def _worst(found: Sequence[Assumption], layers: Sequence[LayerFacts]) -> Assumption:

@@ -22,7 +22,7 @@ from prunable.certify.bounds.checks import (
     require,
 )
 from prunable.certify.bounds.facts import NetworkFacts
-from prunable.certify.bounds.logs import safe_log
+from prunable.certify.bounds.logs import log_product
 from prunable.certify.bounds.pruning_moments import SOURCE
 
 Variant = Literal["paper", "authors-code"]
@@ -56,7 +56,6 @@ def spectral_perturbation(
         Term(f"||U_{i}||/||A_{i}||", f"layer {i}", _log_ratio(u, a))
         for i, (u, a) in enumerate(zip(changes, spectral, strict=True), 1)
     ]
-    product = math.fsum(safe_log(a) for a in spectral) if all(spectral) else -math.inf
     narrow = math.fsum(math.log(k * lipschitz) for k in factors)
     worst = max(range(len(relative)), key=lambda i: relative[i].log_value)
     small = at_most(
@@ -71,7 +70,7 @@ def spectral_perturbation(
         (
             Term("e", "limit of (1 + 1/L)^L", 1.0, "lemma B.2"),
             Term.of("||x||", input_norm, "norm of the input"),
-            Term("prod||A_l||_2", "product of spectral norms", product),
+            Term("prod||A_l||_2", "product of spectral norms", log_product(spectral)),
             Term("prod L kappa_l", "Lipschitz constants and contractions", narrow),
             Term.made(
                 "sum||U_l||/||A_l||", SUM, "relative changes", *relative, equation="lemma B.2"
@@ -139,18 +138,10 @@ def pruning_perturbation(
 ) -> BoundResult:
     """Bound what randomized pruning does to the outputs: lemma 4.3, with contractions C.3.
 
-    With rounding of the entries it is lemma 4.4, or C.4. Its `delta` is the sum of 1 / epsilon_l,
-    and `contraction_failure`, with which a contraction fails in some layer.
-
-    Parameters
-    ----------
-    errors, markov
-        Gamma_l of `layer_error`, and epsilon_l >= 1.
-    counts, steps
-        J_l, weights that pruning left, and rho_l, to whose nearest multiple they are rounded.
-    tight
-        Whether a layer's rounding costs rho_l sqrt(J_l) / 2, its Frobenius norm, in place of
-        the paper's rho_l J_l.
+    The errors are Gamma_l of `layer_error`, times epsilon_l >= 1. With rounding of the J_l weights
+    that pruning left (`counts`) to multiples of rho_l (`steps`) it is lemma 4.4, or C.4: a layer's
+    rounding costs rho_l J_l, or its Frobenius norm rho_l sqrt(J_l) / 2 if `tight`. Its `delta` is
+    the sum of 1 / epsilon_l, and `contraction_failure`, with which a contraction fails in a layer.
     """
     alike = len(markov) == len(errors) and all(e >= 1 for e in markov)
     require(alike, "markov", "pruning_perturbation", ">= 1, one a layer", list(markov))
