@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
+from prunable.certify.bounds.distributed_sparsity import LOAD_REGIME
 from prunable.files import write_bytes, write_json, write_text
 from prunable.nets.archive import open_archive
 from prunable.numerics.randomness import rng
@@ -41,7 +42,6 @@ from prunable.sketch.recovery.sizes import (
     sketch_size,
 )
 from prunable.sketch.recovery.sketching import sketch
-from prunable.sketch.recovery.sparsity import distributed_sparsity, sparsity_bound
 
 Generator = np.random.Generator
 
@@ -241,27 +241,51 @@ def layers(checkpoint: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def lemma_5_1(shape: tuple[int, int], chi: float, slack: float = 1.0) -> dict[str, Any]:
+    """Bound the fullest row and column of d1 x d2 weights, each kept with probability chi.
+
+    `bound` is Lemma 5.1, 3 lambda d2 chi a row and 3 lambda d1 chi a column, but for
+    `probability` 1 - 1/lambda - d1^(-1/3) - d2^(-1/3); `loads` are the mean ones, `needed` those
+    from which Lemma E.1 holds. `binomial` are the smallest numbers exceeded as rarely, split
+    evenly, by exact binomial tails and a union over lines, in place of a factor of 3 lambda.
+    """
+    d1, d2 = shape
+    probability = 1 - 1 / slack - d1 ** (-1 / 3) - d2 ** (-1 / 3)
+    loads = slack * d2 * chi, slack * d1 * chi
+    failure = min(1 - probability, 1.0) / 2
+    return {
+        "bound": (3 * loads[0], 3 * loads[1]),
+        "probability": probability,
+        "loads": loads,
+        "needed": (LOAD_REGIME * math.log(d1), LOAD_REGIME * math.log(d2)),
+        "binomial": [
+            int(stats.binom.isf(failure / lines, length, chi))
+            for lines, length in ((d1, d2), (d2, d1))
+        ],
+    }
+
+
 def layer(
     how: str, name: str, w: NDArray[np.float32], mask: NDArray[np.bool_], chi: float | None = None
 ) -> dict[str, Any]:
     """One pruned layer: Definition 5.1, Lemma 5.1, and counts."""
     entries = Entries.of(np.where(mask, w, np.float32(0)).view(np.uint32))
-    spread = distributed_sparsity(entries)
-    bound = sparsity_bound(entries.shape, chi or max(spread.share, 1e-9), 1.0)
+    (j_r, j_c), (d1, d2) = entries.fullest, entries.shape
+    lemma = lemma_5_1(entries.shape, chi or max(entries.count / w.size, 1e-9))
     sizes = compare_sizes(entries, sketch_size(entries))
     return {
         "pruning": how,
         "layer": name,
         "shape": list(w.shape),
         "kept": entries.count,
-        "j_r": spread.j_r,
-        "j_c": spread.j_c,
-        "mean_row": spread.mean_row,
-        "mean_col": spread.mean_col,
-        "bound": max(bound.j_r, bound.j_c),
-        "within": spread.j_r <= bound.j_r and spread.j_c <= bound.j_c,
-        "loads_suffice": all(a >= b for a, b in zip(bound.loads, bound.needed, strict=True)),
-        "binomial": [bound.j_r_binomial, bound.j_c_binomial],
+        "j_r": j_r,
+        "j_c": j_c,
+        "mean_row": entries.count / d1,
+        "mean_col": entries.count / d2,
+        "bound": max(lemma["bound"]),
+        "within": j_r <= lemma["bound"][0] and j_c <= lemma["bound"][1],
+        "loads_suffice": all(a >= b for a, b in zip(lemma["loads"], lemma["needed"], strict=True)),
+        "binomial": lemma["binomial"],
         "dense_count": sizes.dense_count,
         "sketch_count": sizes.sketch_count,
         "theory_count": sizes.theory_count,

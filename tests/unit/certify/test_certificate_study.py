@@ -1,7 +1,7 @@
 """The study of certificates at its smallest: its runs, its findings, and what is published."""
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -27,12 +27,9 @@ def reproduced(tmp_path_factory):
 
 
 @pytest.fixture
-def tool():
-    path = ROOT / "tools" / "publish_certificates.py"
-    found = spec_from_file_location("publish_certificates", path)
-    module = module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    return import_module("publish_certificates")
 
 
 def test_true_labels_are_certified_and_random_ones_are_not(reproduced):

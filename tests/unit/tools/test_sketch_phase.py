@@ -1,23 +1,27 @@
 """The tool that measures where sketches are recovered, at a small size, and its figure and page."""
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
+import math
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from scipy import stats
 
+from prunable.nets.archive import save_tensors
+from prunable.numerics.randomness import rng
 from prunable.report.figures import as_svg
+from prunable.sketch.recovery.entries import Entries
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def tool():
-    found = spec_from_file_location("sketch_phase", ROOT / "tools" / "sketch_phase.py")
-    module = module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    return import_module("sketch_phase")
 
 
 def panel(lines):
@@ -74,6 +78,52 @@ def test_more_measurements_recover_more(tool, monkeypatch):
     assert [row[1] for row in found["share"]] == [None, 0.0, 1.0]
     assert found["lines"]["sketch_size"][0] == pytest.approx(1.6 * np.sqrt(120) + 4, abs=2)
     assert found["recovered"][2] == [3, 3]
+
+
+def test_lemma_5_1_is_its_formula(tool):
+    found = tool.lemma_5_1((300, 784), 0.1, 4.0)
+    assert found["bound"] == pytest.approx((3 * 4 * 784 * 0.1, 3 * 4 * 300 * 0.1))
+    assert found["probability"] == pytest.approx(1 - 1 / 4 - 300 ** (-1 / 3) - 784 ** (-1 / 3))
+    # d (e^2 / 27)^load <= d^(-1/3) with equality at the load that is needed
+    for d, load in zip((300, 784), found["needed"], strict=True):
+        assert d * (math.e**2 / 27) ** load == pytest.approx(d ** (-1 / 3))
+
+
+def test_binomial_lines_hold_by_simulation(tool):
+    """Independent weights: 400 draws; false alarm below 1e-6 if the bound holds exactly."""
+    shape, chi = (60, 90), 0.05
+    found = tool.lemma_5_1(shape, chi, 3.0)
+    broken = 0
+    for draw in range(400):
+        kept = rng(0, "binomial", draw).random(shape) < chi
+        fullest = Entries.of(kept.astype(np.uint8)).fullest
+        broken += any(a > b for a, b in zip(fullest, found["binomial"], strict=True))
+    assert broken <= stats.binom.isf(1e-6, 400, 1 - found["probability"])
+    # and it is smaller than three times the mean with Markov's factor
+    assert all(a < b for a, b in zip(found["binomial"], found["bound"], strict=True))
+
+
+def test_three_times_a_small_mean_is_exceeded(tool):
+    """Lemma E.1 outside its regime: 2,000 balls in 2,000 bins exceed 3 almost surely."""
+    found = tool.lemma_5_1((2000, 2000), 1 / 2000)
+    assert found["loads"][0] < found["needed"][0]
+    loads = np.bincount(rng(0, "balls").integers(0, 2000, 2000))
+    assert loads.max() > 3
+    assert found["bound"][0] == pytest.approx(3.0)
+
+
+def test_layers_of_a_checkpoint_are_measured(tool, tmp_path):
+    g = torch.Generator().manual_seed(0)
+    weights = {"1.weight": torch.randn(60, 80, generator=g), "1.bias": torch.zeros(60)}
+    save_tensors(tmp_path / "w.safetensors", weights)
+    rows = tool.layers(tmp_path / "w.safetensors")
+    assert len(rows) == 6
+    for row in rows:
+        assert row["mean_row"] == row["kept"] / 60 <= row["j_r"]
+        assert row["dense_count"] == 4800
+        assert row["within"] <= (max(row["j_r"], row["j_c"]) <= row["bound"])
+    assert rows[0]["kept"] == 800
+    assert "## Layers of a trained" in tool.layer_tables(rows)
 
 
 def test_documented_sizes_suffice(tool, monkeypatch):

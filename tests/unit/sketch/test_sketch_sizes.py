@@ -1,82 +1,22 @@
-"""Definition 5.1 and Lemma 5.1 against simulation, and sizes against counting."""
+"""Sizes of sketches and of other descriptions, against counting."""
 
 import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
 from prunable.sketch.recovery.entries import Entries
 from prunable.sketch.recovery.sizes import SketchSize, compare_sizes, sketch_size
-from prunable.sketch.recovery.sparsity import distributed_sparsity, sparsity_bound
 
 
-def test_definition():
+def test_fullest_lines_are_those_of_definition_5_1():
     matrix = np.eye(4, 6)
     matrix[2, 3:] = 5
-    found = distributed_sparsity(Entries.of(matrix))
-    assert (found.j_r, found.j_c, found.diagonal) == (4, 2, True)
-    assert found.share == pytest.approx(7 / 24)
-    assert (found.mean_row, found.mean_col) == (pytest.approx(7 / 4), pytest.approx(7 / 6))
-    matrix[0, 0] = 0
-    assert not distributed_sparsity(Entries.of(matrix)).diagonal
-    empty = distributed_sparsity(Entries.of(np.zeros((0, 5))))
-    assert (empty.j_r, empty.j_c, empty.share, empty.diagonal) == (0, 0, 0.0, True)
-
-
-def test_lemma_5_1_is_its_formula():
-    found = sparsity_bound((300, 784), 0.1, 4.0)
-    assert found.j_r == pytest.approx(3 * 4 * 784 * 0.1)
-    assert found.j_c == pytest.approx(3 * 4 * 300 * 0.1)
-    assert found.probability == pytest.approx(1 - 1 / 4 - 300 ** (-1 / 3) - 784 ** (-1 / 3))
-    # d (e^2 / 27)^load <= d^(-1/3) with equality at the load that is needed
-    for d, load in zip((300, 784), found.needed, strict=True):
-        assert d * (math.e**2 / 27) ** load == pytest.approx(d ** (-1 / 3))
-    assert found.holds
-    assert not sparsity_bound((300, 784), 0.001, 4.0).holds  # loads of 3 and 1
-    assert not sparsity_bound((300, 784), 0.1, 1.0).holds  # no probability left
-
-
-def test_binomial_lines_hold_by_simulation():
-    """Independent weights: 400 draws; false alarm below 1e-6 if the bound holds exactly."""
-    shape, chi, slack = (60, 90), 0.05, 3.0
-    bound = sparsity_bound(shape, chi, slack)
-    broken = 0
-    for draw in range(400):
-        kept = rng(0, "binomial", draw).random(shape) < chi
-        found = distributed_sparsity(Entries.of(kept.astype(np.uint8)))
-        broken += found.j_r > bound.j_r_binomial or found.j_c > bound.j_c_binomial
-    assert broken <= stats.binom.isf(1e-6, 400, 1 - bound.probability)
-    # and it is smaller than three times the mean with Markov's factor
-    assert bound.j_r_binomial < bound.j_r
-    assert bound.j_c_binomial < bound.j_c
-
-
-def test_three_times_a_small_mean_is_exceeded():
-    """Lemma E.1 outside its regime: 2,000 balls in 2,000 bins exceed 3 almost surely."""
-    bound = sparsity_bound((2000, 2000), 1 / 2000, 1.0)
-    assert not bound.holds
-    loads = np.bincount(rng(0, "balls").integers(0, 2000, 2000))
-    assert loads.max() > 3
-    assert bound.j_r == pytest.approx(3.0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "culprit"),
-    [
-        (((0, 5), 0.5, 2.0), "shape"),
-        (((5, 5), 0.0, 2.0), "chi"),
-        (((5, 5), math.nan, 2.0), "chi"),
-        (((5, 5), 0.5, 0.5), "slack"),
-        (((5, 5), 0.5, math.inf), "slack"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, culprit):
-    with pytest.raises(InputError, match=f"`{culprit}` of `sparsity_bound`"):
-        sparsity_bound(*arguments)
+    assert Entries.of(matrix).fullest == (4, 2)
+    assert Entries.of(np.zeros((0, 5))).fullest == (0, 0)
 
 
 def uniform(shape, count, seed, values):
