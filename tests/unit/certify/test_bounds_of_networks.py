@@ -181,6 +181,15 @@ def test_folded_model_has_no_broken_promise_about_biases():
     assert "Arora 2018" in {r.name for r in without}
 
 
+def test_tickets_are_bounded_on_request():
+    model, x, y = dense(bias=False)
+    plain = bounds_of_model(model, x, y, stability_examples=0)
+    more = bounds_of_model(model, x, y, stability_examples=0, tickets=True)
+    (ticket,) = {r.name: r for r in more}.keys() - {r.name for r in plain}
+    assert ticket == "subnetwork of a random network"
+    assert [r.to_dict() for r in more if r.name != ticket] == [r.to_dict() for r in plain]
+
+
 def test_choice_of_the_strength_is_seeded_and_uses_the_margin():
     model, x, _ = dense(bias=False, n=60)
     with torch.no_grad():
