@@ -11,7 +11,7 @@ from prunable.experiments.reproduce.ranks import rank_correlation
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.barsbey2021 import ITEMS
 from prunable.papers.barsbey2021.laws import gaussian_share
-from prunable.papers.barsbey2021.networks import Network, networks
+from prunable.papers.barsbey2021.networks import area, curve, networks
 from prunable.papers.barsbey2021.settings import CASES, PAPER_RATES, PUBLISHED, setting
 from prunable.papers.barsbey2021.specs import MeasureSpec, SyntheticSpec
 
@@ -263,10 +263,9 @@ def test_networks_that_missed_the_rule_are_left_out():
 def test_curves_leave_out_what_pruning_makes_larger():
     result = measured(1.9, prunable=0.3, area=0.8)
     result["curves"]["singular"]["pruned"] = [-0.5, 0.0, 1.0]
-    network = Network("b=50 eta=0.1", "id", result)
-    assert network.curve("singular") == ((0.0, 1.0), (pytest.approx(0.8), 0.0))
-    assert network.area("singular") == pytest.approx(0.4)
-    assert network.area("magnitude") == pytest.approx((1 + 0.8) / 4 + 0.8 / 4)
+    assert curve(result, "singular") == ((0.0, 1.0), (pytest.approx(0.8), 0.0))
+    assert area(result, "singular") == pytest.approx(0.4)
+    assert area(result, "magnitude") == pytest.approx((1 + 0.8) / 4 + 0.8 / 4)
 
 
 def law(distances, p=0.5):

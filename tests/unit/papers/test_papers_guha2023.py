@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from prunable.experiments.reproduce.items import Found, Plan
+from prunable.experiments.reproduce.items import Plan
 from prunable.experiments.reproduce.run import reproduce
 from prunable.papers import published
 from prunable.papers.guha2023 import ITEMS, stages
@@ -569,10 +569,10 @@ def test_table2_stands_beside_another_width():
     findings = gathered("table2")
     bound = check(findings, "logarithms: new bound")
     assert bound.holds is None
-    assert bound.evidence.startswith("at reduced size (width 500 for 2,000): largest difference 0")
+    assert bound.evidence.startswith("at reduced size (width 500 for 2,000): new bound at width")
     error = check(findings, "logarithms: true error")
     assert error.holds
-    assert "published -2.41 at width 2000" in error.evidence
+    assert "(published at width 2000): -2.41 against -2.41" in error.evidence
     ours = next(row for row in findings.tables[0].rows if row[0].value == "new bound")
     assert (ours[1].value, ours[1].published) == (pytest.approx(4.68), 4.68)
 
@@ -709,7 +709,7 @@ def test_published_rows_of_both_tables_are_held_against_each_other():
     plan = Plan("laptop", "paper", {"784/0": spec}, {"data": "mnist"})
 
     def judged(row):
-        return rows_fit(Bounds(Found(plan, {"784/0": row}))).holds
+        return rows_fit(Bounds(plan, {"784/0": row})).holds
 
     assert judged({"status": "failed", "reason": "no"}) is None
     assert judged(network_row(784, input_norm=1e-3))

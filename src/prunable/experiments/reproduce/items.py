@@ -93,9 +93,6 @@ def runs_of(
     return {f"{name}/{seed}": spec(name, place) for name in conditions for place, seed in places}
 
 
-Part = Callable[[Found], Iterable[str]]
-
-
 @dataclass(frozen=True)
 class Gather:
     """From a plan and its results to findings, by declarations.
@@ -110,17 +107,20 @@ class Gather:
         Functions of `Found`, each one check or several.
     notes : sequence of callable
         Functions of `Found`, each sentences; runs that are lost are named before.
+    view : type
+        The subclass of `Found` that these functions take, with a paper's own questions.
     """
 
-    tables: tuple[TableSpec | Callable[[Found], Table | None], ...] = ()
-    panels: tuple[Callable[[Found], Panel | Iterable[Panel]], ...] = ()
-    claims: tuple[Callable[[Found], Check | Iterable[Check]], ...] = ()
-    notes: tuple[Part, ...] = ()
+    tables: tuple[TableSpec | Callable[..., Table | None], ...] = ()
+    panels: tuple[Callable[..., Panel | Iterable[Panel]], ...] = ()
+    claims: tuple[Callable[..., Check | Iterable[Check]], ...] = ()
+    notes: tuple[Callable[..., Iterable[str]], ...] = ()
     measure: Measure = numbers
+    view: type[Found] = Found
 
     def __call__(self, plan: Plan, results: Mapping[str, Result]) -> Findings:
         """Gather an item's findings; pure."""
-        found = Found(plan, results, self.measure)
+        found = self.view(plan, results, self.measure)
         tables = (part(found) for part in self.tables)
         panels = (part(found) for part in self.panels)
         claims = (part(found) for part in self.claims)
@@ -163,6 +163,22 @@ class Item:
     plan: Callable[[Scale, Convention], Plan]
     gather: Callable[[Plan, Mapping[str, Result]], Findings]
     conventions: tuple[Convention, ...] = ("paper",)
+
+    @classmethod
+    def of(
+        cls,
+        paper: str,
+        label: str,
+        title: str,
+        claim: str,
+        plan: Callable[[Scale, Convention], Plan],
+        gather: Callable[[Plan, Mapping[str, Result]], Findings],
+        conventions: tuple[Convention, ...] = ("paper",),
+    ) -> Item:
+        """An item of a paper, named by its label: "Figure 1" of "wan2023" is wan2023-fig1."""
+        kind: Kind = "figure" if label.startswith("Figure ") else "table"
+        name = f"{paper}-{label.lower().replace('figure ', 'fig').replace('table ', 'table')}"
+        return cls(name, paper, kind, label, title, claim, plan, gather, conventions)
 
 
 def item_document(

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy.stats import chi2, norm
 
-from prunable.experiments.reproduce.checks import monotone
-from prunable.experiments.reproduce.items import (
-    Cell,
-    Check,
-    Column,
-    Convention,
-    Findings,
-    Item,
-    Panel,
-    Plan,
-    Result,
-    Scale,
-    Series,
-    Table,
-)
+from prunable.experiments.reproduce.checks import monotone, undecided
+from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, Series, Table
+from prunable.experiments.reproduce.frame import Found, Result
+from prunable.experiments.reproduce.items import Convention, Findings, Gather, Item, Plan, Scale
 from prunable.experiments.reproduce.ranks import rank_correlation
 from prunable.papers.barsbey2021 import specs
 from prunable.papers.barsbey2021.networks import networks
@@ -63,13 +52,12 @@ def _gather_layer(plan: Plan, results: Mapping[str, Result]) -> Findings:
         "of their standard deviation"
     )
     if not found:
-        return Findings(checks=tuple(Check(s, None, "no network") for s in (one_law, stable_law)))
-    chosen = min(found, key=lambda network: abs(network.alpha - target))
-    r, runs = chosen.result, (chosen.run_id,)
-    middle = _middles(r["edges"])
+        return Findings(checks=tuple(undecided(s, "no network") for s in (one_law, stable_law)))
+    r = min(found, key=lambda network: abs(float(network["alpha"]) - target))
 
     def histograms(title: str, *names: str) -> Panel:
-        shown = (Series(name, middle, tuple(r["counts"][name]), runs=runs) for name in names)
+        x, counts = _middles(r["edges"]), r["counts"]
+        shown = (Series(name, x, tuple(counts[name]), runs=r["runs"]) for name in names)
         return Panel(title, "weight", "count", tuple(shown), y_log=True)
 
     halves = ("random half", "other half", "first filters", "last filters")
@@ -78,24 +66,16 @@ def _gather_layer(plan: Plan, results: Mapping[str, Result]) -> Findings:
         histograms(f"Layer and stable law of index {r['alpha']:.3f}", "weights", "stable"),
     )
     d, p_values = r["distances"], r["p_values"]
+    said = {name: f"difference {d[name]:.3f}, p {p:.2g}" for name, p in p_values.items()}
+    stable = (
+        f"differences {d['stable']:.3f} and {d['normal_deviation']:.3f}; "
+        f"normal law of the same quartiles {d['normal_quartiles']:.3f}"
+    )
+    equal, alike = "Two random halves have one distribution", p_values["halves"] >= REFUTED
     checks = (
-        Check(
-            one_law,
-            d["filters"] <= VISIBLE,
-            f"difference {d['filters']:.3f}, p {p_values['filters']:.2g}",
-        ),
-        Check(
-            stable_law,
-            d["stable"] < d["normal_deviation"],
-            f"differences {d['stable']:.3f} and {d['normal_deviation']:.3f}; "
-            f"normal law of the same quartiles {d['normal_quartiles']:.3f}",
-        ),
-        Check(
-            "Two random halves have one distribution",
-            p_values["halves"] >= REFUTED,
-            f"difference {d['halves']:.3f}, p {p_values['halves']:.2g}",
-            essential=False,
-        ),
+        Check(one_law, d["filters"] <= VISIBLE, said["filters"]),
+        Check(stable_law, d["stable"] < d["normal_deviation"], stable),
+        Check(equal, alike, said["halves"], essential=False),
     )
     columns = (
         Column("layer", "Layer"),
@@ -103,86 +83,84 @@ def _gather_layer(plan: Plan, results: Mapping[str, Result]) -> Findings:
         Column("alpha", "Tail index"),
         Column("training", "Training"),
     )
-    row = (
-        Cell(r["name"], runs=runs),
-        Cell(r["n"], runs=runs),
-        Cell(r["alpha"], published=target, runs=runs),
-        Cell(chosen.key, runs=runs),
-    )
-    said = (
+    values = ((r["name"], None), (r["n"], None), (r["alpha"], target), (r["key"], None))
+    row = tuple(Cell(ours, published=paper, runs=r["runs"]) for ours, paper in values)
+    notes = [
         "The largest convolution of the network whose tail index is nearest to the paper's; the "
         "paper does not say which layer it shows.",
         "Random halves of any layer have one distribution by construction, whatever the weights; "
         "halves by filters can differ.",
         *notes,
-    )
-    return Findings((Table("The layer", columns, (row,)),), panels, checks, said)
+    ]
+    return Findings((Table("The layer", columns, (row,)),), panels, checks, tuple(notes))
 
 
 def _plan_synthetic(scale: Scale, convention: Convention) -> Plan:
     facts = PUBLISHED.items["fig8"].stated
     size, draws, each = (60, 12, 6) if scale == "smoke" else (facts["size"], facts["draws"], 25)
     low, high = facts["alpha"]
+    shared = {"size": size, "low": low, "high": high, "tolerance": facts["tolerance"]}
     runs = {
-        f"draws {first}": specs.SyntheticSpec.create(
-            size=size, first=first, count=each, low=low, high=high, tolerance=facts["tolerance"]
-        )
+        f"draws {first}": specs.SyntheticSpec.create(first=first, count=each, **shared)
         for first in range(0, draws, each)
     }
     settings = {"matrix": f"{size} x {size}", "draws": draws, "tail index": f"{low} to {high}"}
     return Plan(scale, convention, runs, settings)
 
 
-def _gather_synthetic(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    done = [key for key, result in results.items() if result["status"] == "done"]
-    runs = tuple(plan.runs[key].run_id for key in done)
-    found: dict[str, list[float]] = {
-        name: [value for key in done for value in results[key][name]] for name in ("alpha", *LAWS)
-    }
-    alphas, layer = found["alpha"], found["layer"]
-    panels = tuple(
-        Panel(
-            title,
-            "pruning ratio at error 0.1",
-            "tail index",
-            (Series(title, tuple(found[name]), tuple(alphas), style="points", runs=runs),),
+def _all_draws(found: Found, name: str) -> tuple[float, ...]:
+    return tuple(value for result in found.usable.values() for value in result[name])
+
+
+def _panels_synthetic(found: Found) -> Iterator[Panel]:
+    runs = tuple(found.plan.runs[key].run_id for key in found.usable)
+    for name, title in LAWS.items():
+        points = (_all_draws(found, name), _all_draws(found, "alpha"))
+        series = Series(title, *points, style="points", runs=runs)
+        yield Panel(title, "pruning ratio at error 0.1", "tail index", (series,))
+
+
+def _claims_synthetic(found: Found) -> Iterator[Check]:
+    alphas, layer = _all_draws(found, "alpha"), _all_draws(found, "layer")
+    yield monotone(
+        "With independent entries, heavier tails can be pruned more",
+        alphas,
+        _all_draws(found, "independent"),
+        unit="draws",
+    )
+    statement = (
+        "The gain of heavy tails is smaller for dependent columns, and smallest for one vector"
+    )
+    if len(alphas) < 3:
+        yield undecided(statement, "too few draws")
+    else:
+        gains = {title: _gain(alphas, _all_draws(found, name)) for name, title in LAWS.items()}
+        said = ", ".join(f"{title} {gain:.4f}" for title, gain in gains.items())
+        yield Check(
+            statement,
+            all(a > b for a, b in itertools.pairwise(gains.values())),
+            f"mean share at the lowest third of the indices less that at the highest: {said}",
         )
-        for name, title in LAWS.items()
-    )
-    gains = {title: _gain(alphas, found[name]) for name, title in LAWS.items()}
-    known = [gain for gain in gains.values() if gain is not None]
-    gain_text = ", ".join(
-        f"{title} " + ("unknown" if gain is None else f"{gain:.4f}")
-        for title, gain in gains.items()
-    )
     one = rank_correlation(alphas, layer)
+    yield Check(
+        "Of one isotropic vector as much can be pruned whatever the tail index",
+        None if one is None else min(one.p_negative, 1 - one.p_negative) >= REFUTED / 2,
+        f"Spearman's rho {one}" if one else "too few draws",
+    )
     gaussian = gaussian_share(PUBLISHED.items["fig8"].stated["tolerance"])
     far = max((abs(x - gaussian) for x in layer), default=math.nan)
-    sizes = [spec.size for spec in plan.runs.values() if isinstance(spec, specs.SyntheticSpec)]
-    checks = (
-        monotone(
-            "With independent entries, heavier tails can be pruned more",
-            alphas,
-            found["independent"],
-        ),
-        Check(
-            "The gain of heavy tails is smaller for dependent columns, and smallest for one vector",
-            all(a > b for a, b in itertools.pairwise(known)) if len(known) == len(LAWS) else None,
-            f"mean share at the lowest third of the indices less that at the highest: {gain_text}",
-        ),
-        Check(
-            "Of one isotropic vector as much can be pruned whatever the tail index",
-            None if one is None else min(one.p_negative, 1 - one.p_negative) >= REFUTED / 2,
-            f"Spearman's rho {one}" if one else "too few draws",
-        ),
-        Check(
-            "That is the share of independent normal numbers, in closed form",
-            far <= 10 / max(sizes) if layer else None,
-            f"largest difference {far:.4f} from {gaussian:.4f}",
-            essential=False,
-        ),
+    sizes = [s.size for s in found.plan.runs.values() if isinstance(s, specs.SyntheticSpec)]
+    yield Check(
+        "That is the share of independent normal numbers, in closed form",
+        far <= 10 / max(sizes) if layer else None,
+        f"largest difference {far:.4f} from {gaussian:.4f}",
+        essential=False,
     )
-    return Findings((), panels, checks)
+
+
+def _gain(alphas: Sequence[float], shares: Sequence[float]) -> float:
+    thirds = np.array_split(np.array(shares)[np.argsort(alphas)], 3)
+    return float(thirds[0].mean() - thirds[2].mean())
 
 
 def gaussian_share(tolerance: float) -> float:
@@ -192,13 +170,6 @@ def gaussian_share(tolerance: float) -> float:
     """
     c = math.sqrt(float(chi2.ppf(tolerance**2, 3)))
     return float(2 * norm.cdf(c) - 1)
-
-
-def _gain(alphas: list[float], shares: list[float]) -> float | None:
-    if len(alphas) < 3:
-        return None
-    thirds = np.array_split(np.array(shares)[np.argsort(alphas)], 3)
-    return float(thirds[0].mean() - thirds[2].mean())
 
 
 def _plan_rho(scale: Scale, convention: Convention) -> Plan:
@@ -212,23 +183,31 @@ def _plan_rho(scale: Scale, convention: Convention) -> Plan:
     )
 
 
-def _gather_rho(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    spec, r = plan.runs["rho"], results["rho"]
-    assert isinstance(spec, specs.RhoSpec)
+def _panel_rho(found: Found) -> Iterator[Panel]:
+    for r in found.usable.values():
+        spec = found.plan.runs["rho"]
+        assert isinstance(spec, specs.RhoSpec)
+        series = tuple(
+            Series(f"{name}, eps = {eps:g}", tuple(r["kappa"]), tuple(row), runs=(spec.run_id,))
+            for name, rows in (("rho", r["rho"]), ("upper bound", r["upper"]))
+            for eps, row in zip(spec.epsilons, rows, strict=True)
+        )
+        yield Panel("Compressibility in the bound of theorem 7", "kappa", "rho", series)
+
+
+def _claims_rho(found: Found) -> Iterator[Check]:
     statements = (
         "rho_eps(kappa) does not fall as kappa grows",
         "It is never above min(3 eps^(1 - kappa), 1)",
         "It is eps at kappa = 0 and 1 at kappa = 1",
         "At 1 / (1 + eps^(2/3)) and beyond it is 1",
     )
-    if r["status"] != "done":
-        return Findings(checks=tuple(Check(s, None, r["reason"]) for s in statements))
+    spec, r = found.plan.runs["rho"], found.results["rho"]
+    if not found.usable:
+        yield from (undecided(statement, r["reason"]) for statement in statements)
+        return
+    assert isinstance(spec, specs.RhoSpec)
     kappa, curves, upper = np.array(r["kappa"]), np.array(r["rho"]), np.array(r["upper"])
-    series = tuple(
-        Series(f"{name}, eps = {eps:g}", tuple(r["kappa"]), tuple(row), runs=(spec.run_id,))
-        for name, rows in (("rho", r["rho"]), ("upper bound", r["upper"]))
-        for eps, row in zip(spec.epsilons, rows, strict=True)
-    )
     starts = np.abs(curves[:, 0] - np.array(spec.epsilons)).max()
     steps = float(np.diff(curves, axis=1).min())
     excess = float((curves - upper).max())
@@ -242,9 +221,7 @@ def _gather_rho(plan: Plan, results: Mapping[str, Result]) -> Findings:
         (ends <= 1e-12, f"largest difference {ends:.2g}"),
         (beyond >= 1 - 1e-12, f"smallest value there {beyond:.4g}"),
     )
-    checks = tuple(Check(s, *e) for s, e in zip(statements, evidence, strict=True))
-    panel = Panel("Compressibility in the bound of theorem 7", "kappa", "rho", series)
-    return Findings((), (panel,), checks)
+    yield from (Check(s, *said) for s, said in zip(statements, evidence, strict=True))
 
 
 def _plan_vector(scale: Scale, convention: Convention) -> Plan:
@@ -254,73 +231,64 @@ def _plan_vector(scale: Scale, convention: Convention) -> Plan:
     return Plan(scale, convention, {"vector": spec}, settings)
 
 
-def _gather_vector(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    r = results["vector"]
+def _panel_vector(found: Found) -> Iterator[Panel]:
+    for r in found.usable.values():
+        x, runs = _middles(r["edges"]), (found.plan.runs["vector"].run_id,)
+        series = Series("|x|", x, tuple(r["counts"]), style="bars", runs=runs)
+        yield Panel("Magnitudes of stable numbers", "|x|", "count", (series,), y_log=True)
+
+
+def _claims_vector(found: Found) -> Iterator[Check]:
     statement = "Most of the squared norm lies in one hundredth of the numbers, in most vectors"
-    if r["status"] != "done":
-        return Findings(checks=(Check(statement, None, r["reason"]),))
-    runs = (plan.runs["vector"].run_id,)
-    series = Series("|x|", _middles(r["edges"]), tuple(r["counts"]), style="bars", runs=runs)
-    panel = Panel("Magnitudes of stable numbers", "|x|", "count", (series,), y_log=True)
+    r = found.results["vector"]
+    if not found.usable:
+        yield undecided(statement, r["reason"])
+        return
     low, median, high = np.quantile(r["top_share"], (0.05, 0.5, 0.95))
+    text = f"median share {median:.2f} (5 % to 95 % of vectors: {low:.2f} to {high:.2f})"
+    yield Check(statement, bool(median > 0.5), text)
     normal = float(np.median(r["top_share_normal"]))
-    checks = (
-        Check(
-            statement,
-            bool(median > 0.5),
-            f"median share {median:.2f} (5 % to 95 % of vectors: {low:.2f} to {high:.2f})",
-        ),
-        Check(
-            "Of normal numbers a hundredth carries less than a tenth",
-            normal < 0.1,
-            f"median share {normal:.3f}",
-            essential=False,
-        ),
-    )
-    note = f"Largest number of the vector shown {r['largest']:.4g}, median {r['median']:.3g}."
-    return Findings((), (panel,), checks, (note,))
+    statement = "Of normal numbers a hundredth carries less than a tenth"
+    yield Check(statement, normal < 0.1, f"median share {normal:.3f}", essential=False)
+
+
+def _note_vector(found: Found) -> Iterator[str]:
+    for r in found.usable.values():
+        yield f"Largest number of the vector shown {r['largest']:.4g}, median {r['median']:.3g}."
 
 
 FIGURES = (
-    Item(
-        "barsbey2021-fig2",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 2",
         "Weights of one convolution of a CNN trained on MNIST",
         "The weights of a layer share one distribution, which looks like a stable law.",
         _plan_layer,
         _gather_layer,
     ),
-    Item(
-        "barsbey2021-fig8",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 8",
         "Tail index against prunability of synthetic matrices of three laws",
         "Heavy tails help pruning where the entries are independent, and dependence takes the "
         "gain away.",
         _plan_synthetic,
-        _gather_synthetic,
+        Gather((), (_panels_synthetic,), (_claims_synthetic,)),
     ),
-    Item(
-        "barsbey2021-fig11",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 11",
         "The factor rho_eps(kappa) of the bound for the unpruned network",
         "The factor grows with the kept share and stays below its simple upper bound.",
         _plan_rho,
-        _gather_rho,
+        Gather((), (_panel_rho,), (_claims_rho,)),
     ),
-    Item(
-        "barsbey2021-fig12",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 12",
         "Magnitudes of 10,000 independent stable numbers",
         "The norm of a heavy-tailed vector is that of a few of its entries.",
         _plan_vector,
-        _gather_vector,
+        Gather((), (_panel_vector,), (_claims_vector,), (_note_vector,)),
     ),
 )

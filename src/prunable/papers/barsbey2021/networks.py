@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from prunable.experiments.reproduce.checks import monotone
-from prunable.experiments.reproduce.items import (
-    Cell,
-    Check,
-    Column,
-    Convention,
-    Findings,
-    Item,
-    Panel,
-    Plan,
-    Result,
-    Scale,
-    Series,
-    Table,
-)
+from prunable.experiments.reproduce.checks import monotone, undecided
+from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, Series, Table
+from prunable.experiments.reproduce.frame import Result
+from prunable.experiments.reproduce.items import Convention, Findings, Item, Plan, Scale
 from prunable.papers.barsbey2021 import settings
 from prunable.papers.barsbey2021.settings import PAPER, PUBLISHED, Case
 
@@ -35,60 +23,17 @@ METHODS = {
 ALPHA_LABEL = "mean tail index"
 BOTH: tuple[Convention, ...] = ("paper", "authors-code")
 
-Gather = Callable[[str, Sequence["Network"]], tuple[Panel, list[Check]]]
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network that met the stop rule; its key is such as `b=50 eta=0.1`."""
-
-    key: str
-    run_id: str
-    result: Result
-
-    @property
-    def alpha(self) -> float:
-        """Mean tail index of the layers."""
-        return float(self.result["alpha"])
-
-    @property
-    def ratio(self) -> float:
-        """Step size over batch size."""
-        return float(self.result["eta_over_b"])
-
-    @property
-    def accuracy(self) -> float:
-        """Of the last iterate, on the whole test set."""
-        return float(self.result["test_accuracy"])
-
-    def area(self, method: str) -> float:
-        """Mean accuracy after pruning relative to before, over the curve of a method."""
-        x, y = self.curve(method)
-        order = np.argsort(x, kind="stable")
-        xs, ys = np.array(x)[order], np.array(y)[order]
-        span = float(xs[-1] - xs[0])
-        return float(np.trapezoid(ys, xs)) / span if span > 0 else float(ys[0])
-
-    def curve(self, method: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Pruned shares of all weights, and relative test accuracies.
-
-        Singular values are as many numbers as the weights or more until many are pruned; those
-        points are left out.
-        """
-        found = self.result["curves"][method]
-        dense = self.result["dense"]["test_accuracy"]
-        points = [
-            (x, y / dense if dense else 0.0)
-            for x, y in zip(found["pruned"], found["test_accuracy"], strict=True)
-            if x >= 0
-        ]
-        return tuple(x for x, _ in points), tuple(y for _, y in points)
+Networks = Sequence[Result]
+CaseGather = Callable[[str, Networks], tuple[Panel, list[Check]]]
 
 
 def networks(
     plan: Plan, results: Mapping[str, Result], case: Case
-) -> tuple[list[Network], list[str]]:
-    """Networks of a case in the order of eta / b, and a note for those left out."""
+) -> tuple[list[Result], list[str]]:
+    """Results of a case that met the stop rule, in the order of eta / b; a note on the others.
+
+    Each has its own `key`, such as `b=50 eta=0.1`, and the ids of its `runs` beside its numbers.
+    """
     found, missing = [], []
     for key, spec in plan.runs.items():
         name, _, own = key.partition("/")
@@ -100,19 +45,43 @@ def networks(
         elif result.get("alpha", 0.0) is None:
             missing.append(f"{own} (too few vectors for a tail index)")
         else:
-            found.append(Network(own, spec.run_id, result))
+            found.append({**result, "key": own, "runs": (spec.run_id,)})
     label = settings.case_label(case, plan.scale)
     return found, [f"{label}, left out: {'; '.join(missing)}."] if missing else []
+
+
+def area(network: Result, method: str) -> float:
+    """Mean accuracy after pruning relative to before, over the curve of a method."""
+    x, y = curve(network, method)
+    order = np.argsort(x, kind="stable")
+    xs, ys = np.array(x)[order], np.array(y)[order]
+    span = float(xs[-1] - xs[0])
+    return float(np.trapezoid(ys, xs)) / span if span > 0 else float(ys[0])
+
+
+def curve(network: Result, method: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Pruned shares of all weights, and relative test accuracies.
+
+    Singular values are as many numbers as the weights or more until many are pruned; those
+    points are left out.
+    """
+    found, dense = network["curves"][method], network["dense"]["test_accuracy"]
+    points = [
+        (x, y / dense if dense else 0.0)
+        for x, y in zip(found["pruned"], found["test_accuracy"], strict=True)
+        if x >= 0
+    ]
+    return tuple(x for x, _ in points), tuple(y for _, y in points)
 
 
 def _over_cases(
     plan: Plan,
     results: Mapping[str, Result],
     *,
-    gather: Gather,
+    gather: CaseGather,
     nets: tuple[str, ...],
-    with_tables: bool = False,
-    notes: tuple[str, ...] = (),
+    with_tables: bool,
+    notes: tuple[str, ...],
 ) -> Findings:
     """Gather each case on its own: a panel and checks."""
     panels, checks, tables, said = [], [], [], list(notes)
@@ -128,7 +97,7 @@ def _over_cases(
     return Findings(tuple(tables), tuple(panels), tuple(checks), tuple(said))
 
 
-def _table(found: Sequence[Network], title: str) -> Table:
+def _table(found: Networks, title: str) -> Table:
     columns = (
         Column("key", "Training"),
         Column("ratio", "eta / b", digits=6),
@@ -140,83 +109,81 @@ def _table(found: Sequence[Network], title: str) -> Table:
     )
     rows = []
     for n in found:
-        areas = (n.area(m) for m in METHODS)
-        prunable, steps = n.result["prunable"], n.result["steps"]
-        values = (n.key, n.ratio, n.alpha, prunable, *areas, n.accuracy, steps)
-        rows.append(tuple(Cell(value, runs=(n.run_id,)) for value in values))
+        own = {"ratio": n["eta_over_b"], "test": n["test_accuracy"]}
+        row = {**n, **own, **{f"area_{m}": area(n, m) for m in METHODS}}
+        rows.append(tuple(Cell(row[column.key], runs=n["runs"]) for column in columns))
     return Table(title, columns, tuple(rows))
 
 
-def _tails(label: str, found: Sequence[Network]) -> tuple[Panel, list[Check]]:
-    by_batch: dict[str, list[Network]] = {}
+def _column(found: Networks, name: str) -> tuple[float, ...]:
+    return tuple(n[name] for n in found)
+
+
+def _points(label: str, found: Networks, x: str, y: str, colour: float | None = None) -> Series:
+    runs = tuple(run for n in found for run in n["runs"])
+    numbers = (_column(found, x), _column(found, y))
+    return Series(label, *numbers, style="points", colour_value=colour, runs=runs)
+
+
+def _tails(label: str, found: Networks) -> tuple[Panel, list[Check]]:
+    by_batch: dict[str, list[Result]] = {}
     for network in found:
-        by_batch.setdefault(network.key.split()[0].replace("=", " = "), []).append(network)
-    series = tuple(
-        Series(
-            batch,
-            tuple(n.ratio for n in group),
-            tuple(n.alpha for n in group),
-            style="points",
-            runs=tuple(n.run_id for n in group),
-        )
-        for batch, group in by_batch.items()
+        by_batch.setdefault(network["key"].split()[0].replace("=", " = "), []).append(network)
+    names = ("eta_over_b", "alpha")
+    series = tuple(_points(batch, group, *names) for batch, group in by_batch.items())
+    check = monotone(
+        f"{label}: the tail index falls as eta / b grows", *(_column(found, x) for x in names)
     )
-    ratios, alphas = [n.ratio for n in found], [n.alpha for n in found]
-    check = monotone(f"{label}: the tail index falls as eta / b grows", ratios, alphas)
     return Panel(label, "eta / b", ALPHA_LABEL, series, x_log=True), [check]
 
 
-def _prunability(label: str, found: Sequence[Network]) -> tuple[Panel, list[Check]]:
-    series, alphas, shares = [], [], []
-    for i in range(len(found[0].result["layers"]) if found else 0):
-        layers = [n.result["layers"][i] for n in found]
+def _prunability(label: str, found: Networks) -> tuple[Panel, list[Check]]:
+    series, all_known = [], []
+    for i in range(len(found[0]["layers"]) if found else 0):
+        layers = [n["layers"][i] | {"runs": n["runs"]} for n in found]
         known = [layer for layer in layers if layer["alpha"] is not None]
-        own_shares, own_alphas = ([p[key] for p in known] for key in ("prunable", "alpha"))
-        shares += own_shares
-        alphas += own_alphas
-        series.append(
-            Series(
-                f"layer {i + 1} ({layers[0]['name']})",
-                tuple(own_shares),
-                tuple(own_alphas),
-                style="points",
-                runs=tuple(n.run_id for n in found),
-            )
-        )
+        all_known += known
+        name = f"layer {i + 1} ({layers[0]['name']})"
+        series.append(_points(name, known, "prunable", "alpha"))
     checks = [
         monotone(
             f"{label}: networks of lower tail index can be pruned more at error 0.1",
-            [n.alpha for n in found],
-            [n.result["prunable"] for n in found],
+            _column(found, "alpha"),
+            _column(found, "prunable"),
         ),
-        monotone(f"{label}: so can layers, all of them together", alphas, shares, essential=False),
+        monotone(
+            f"{label}: so can layers, all of them together",
+            _column(all_known, "alpha"),
+            _column(all_known, "prunable"),
+            essential=False,
+        ),
     ]
     return Panel(label, "pruning ratio at error 0.1", "tail index", tuple(series)), checks
 
 
 def _curves(
-    label: str, found: Sequence[Network], *, method: str, essential: bool = True
+    label: str, found: Networks, *, method: str, essential: bool = True
 ) -> tuple[Panel, list[Check]]:
     series = tuple(
-        Series(n.key, *n.curve(method), colour_value=n.alpha, runs=(n.run_id,)) for n in found
+        Series(n["key"], *curve(n, method), colour_value=n["alpha"], runs=n["runs"]) for n in found
     )
     check = monotone(
         f"{label}: networks of lower tail index keep more accuracy under pruning of "
         f"{METHODS[method]} (area under the curve)",
-        [n.alpha for n in found],
-        [n.area(method) for n in found],
+        _column(found, "alpha"),
+        [area(n, method) for n in found],
         essential=essential,
     )
     axes = (label, "pruning ratio", "relative test accuracy")
     return Panel(*axes, series, colour_label=ALPHA_LABEL), [check]
 
 
-def _weak_nodes(label: str, found: Sequence[Network]) -> tuple[Panel, list[Check]]:
+def _weak_nodes(label: str, found: Networks) -> tuple[Panel, list[Check]]:
     panel, order = _curves(label, found, method="node", essential=False)
     statement = f"{label}: node pruning costs more accuracy than magnitude pruning"
     if not found:
-        return panel, [Check(statement, None, "no networks")]
-    areas = [(n.area("node"), n.area("magnitude")) for n in found]
+        return panel, [undecided(statement, "no networks")]
+    areas = [(area(n, "node"), area(n, "magnitude")) for n in found]
     nodes, weights = (float(np.mean(side)) for side in zip(*areas, strict=True))
     worse = sum(node < weight for node, weight in areas)
     evidence = (
@@ -225,29 +192,22 @@ def _weak_nodes(label: str, found: Sequence[Network]) -> tuple[Panel, list[Check
     return panel, [Check(statement, nodes < weights, evidence), *order]
 
 
-def _generalisation(label: str, found: Sequence[Network]) -> tuple[Panel, list[Check]]:
-    series = tuple(
-        Series(
-            n.key, (n.alpha,), (n.accuracy,), style="points", colour_value=n.ratio, runs=(n.run_id,)
-        )
-        for n in found
+def _generalisation(label: str, found: Networks) -> tuple[Panel, list[Check]]:
+    names = ("alpha", "test_accuracy")
+    series = tuple(_points(n["key"], [n], *names, n["eta_over_b"]) for n in found)
+    falls = monotone(
+        f"{label}: networks of higher tail index have lower test accuracy",
+        *(_column(found, name) for name in names),
     )
-    checks = [
-        monotone(
-            f"{label}: networks of higher tail index have lower test accuracy",
-            [n.alpha for n in found],
-            [n.accuracy for n in found],
-        ),
-        _worst_third(label, found),
-    ]
-    return Panel(label, ALPHA_LABEL, "test accuracy", series, colour_label="eta / b"), checks
+    panel = Panel(label, ALPHA_LABEL, "test accuracy", series, colour_label="eta / b")
+    return panel, [falls, _worst_third(label, found)]
 
 
-def _worst_third(label: str, found: Sequence[Network]) -> Check:
+def _worst_third(label: str, found: Networks) -> Check:
     statement = f"{label}: the third of the networks of highest tail index is the worst on average"
     if len(found) < 3:
-        return Check(statement, None, f"{len(found)} networks")
-    order = [n.accuracy for n in sorted(found, key=lambda n: n.alpha)]
+        return undecided(statement, f"{len(found)} networks")
+    order = _column(sorted(found, key=lambda n: float(n["alpha"])), "test_accuracy")
     means = [float(np.mean(third)) for third in np.array_split(order, 3)]
     evidence = "test accuracies " + ", ".join(f"{100 * m:.2f} %" for m in means)
     return Check(statement, means[2] < min(means[:2]), f"{evidence} from the lowest to the highest")
@@ -260,7 +220,7 @@ def _item(
     number: int,
     title: str,
     claim: str,
-    gather: Gather,
+    gather: CaseGather,
     *,
     nets: tuple[str, ...] = FULLY_CONNECTED + CONVOLUTIONAL,
     conventions: tuple[Convention, ...] = BOTH,
@@ -271,10 +231,8 @@ def _item(
 
     # the tail index and the dense accuracy are the same in both conventions
     alike = conventions == ("paper",)
-    return Item(
-        f"{PAPER}-fig{number}",
+    return Item.of(
         PAPER,
-        "figure",
         f"Figure {number}",
         title,
         claim,

@@ -37,14 +37,11 @@ FloatArray = NDArray[np.floating[Any]]
 def measure_stage(spec: specs.MeasureSpec, run: Run) -> Result:
     """Measure tail indices, prunability and accuracies after pruning of a trained network.
 
-    Returns
-    -------
-    dict
-        stopped (whether the stop rule was met; if not, nothing else is measured), eta_over_b,
-        layers (name, alpha or None, prunable share, weights of each), alpha (mean of the
-        layers'), prunable (mean), dense (accuracies of the averaged network), test_accuracy (of
-        the last iterate on the whole test set) and curves: by method the shares asked and
-        pruned of all weights, and the accuracies then.
+    Gives stopped (whether the stop rule was met; if not, nothing else is measured), eta_over_b,
+    layers (name, alpha or None, prunable share, weights of each), alpha (mean of the
+    layers'), prunable (mean), dense (accuracies of the averaged network), test_accuracy (of
+    the last iterate on the whole test set) and curves: by method the shares asked and
+    pruned of all weights, and the accuracies then.
     """
     trained = run.result(spec.train)
     ratio = spec.train.lr / spec.train.batch_size
@@ -196,14 +193,11 @@ def layer_law_stage(spec: specs.LayerLawSpec, run: Run) -> Result:
 
     The stable law has the layer's estimated tail index and the weights' interquartile range.
 
-    Returns
-    -------
-    dict
-        stopped, name, alpha, scale, n; edges and counts of the histograms: of a random half of
-        the weights, of the other, of the first and the second half of the filters, of all, and
-        of as many stable numbers; and Kolmogorov-Smirnov distances (and p-values) of those
-        halves, and of the weights from the stable law and the normal laws of the same
-        interquartile range and of the same standard deviation.
+    Gives stopped, name, alpha, scale, n; edges and counts of the histograms: of a random half of
+    the weights, of the other, of the first and the second half of the filters, of all, and
+    of as many stable numbers; and Kolmogorov-Smirnov distances (and p-values) of those
+    halves, and of the weights from the stable law and the normal laws of the same
+    interquartile range and of the same standard deviation.
     """
     trained = run.result(spec.train)
     if not trained["stopped"]:
@@ -277,11 +271,8 @@ def count_stage(spec: specs.CountSpec, run: Run) -> Result:
 def synthetic_stage(spec: specs.SyntheticSpec, run: Run) -> Result:
     """Draw matrices whose entries depend on each other to three degrees; prune each.
 
-    Returns
-    -------
-    dict
-        alpha of each draw, and the largest prunable shares: `independent` (entries are), columns
-        (independent isotropic columns), layer (one isotropic vector of all entries).
+    Gives alpha of each draw, and the largest prunable shares: `independent` (entries are), columns
+    (independent isotropic columns), layer (one isotropic vector of all entries).
     """
     shares: dict[str, list[float]] = {"alpha": [], "independent": [], "columns": [], "layer": []}
     for i in range(spec.first, spec.first + spec.count):
@@ -303,12 +294,9 @@ def synthetic_stage(spec: specs.SyntheticSpec, run: Run) -> Result:
 def stable_vector_stage(spec: specs.StableVectorSpec, run: Run) -> Result:
     """Draw stable vectors, and normal ones to compare with.
 
-    Returns
-    -------
-    dict
-        edges and counts of |x| of the first vector; largest and median of it; top_share: of each
-        vector, the share of the squared norm in the largest hundredth of the entries; and
-        top_share_normal, the same of normal vectors.
+    Gives edges and counts of |x| of the first vector; largest and median of it; top_share: of each
+    vector, the share of the squared norm in the largest hundredth of the entries; and
+    top_share_normal, the same of normal vectors.
     """
     del run
     x = np.abs(sample_symmetric((spec.draws, spec.size), spec.alpha, rng(spec.seed, "stable")))

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from prunable.experiments.reproduce.items import (
-    Cell,
-    Check,
-    Column,
-    Convention,
-    Findings,
-    Item,
-    Plan,
-    Result,
-    Scale,
-    Table,
-)
+from prunable.experiments.reproduce.checks import undecided
+from prunable.experiments.reproduce.document import Cell, Check, Column, Table
+from prunable.experiments.reproduce.frame import Result
+from prunable.experiments.reproduce.items import Convention, Findings, Item, Plan, Scale
+from prunable.papers.barsbey2021 import settings
 from prunable.papers.barsbey2021.networks import networks
-from prunable.papers.barsbey2021.settings import (
-    CASES,
-    DATA_LABELS,
-    NET_LABELS,
-    PAPER,
-    PAPER_RATES,
-    PAPER_WIDTHS,
-    PUBLISHED,
-    Case,
-    case_label,
-    cases,
-    network_plan,
-)
+from prunable.papers.barsbey2021.settings import CASES, PAPER, PAPER_WIDTHS, PUBLISHED, Case
 from prunable.papers.barsbey2021.specs import CountSpec
 
 SHAPES = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28)}
@@ -42,19 +22,19 @@ def _plan_counts(scale: Scale, convention: Convention) -> Plan:
         f"{net}-{data}": CountSpec.create(net=net, width=PAPER_WIDTHS[net], shape=SHAPES[data])
         for net, data in CASES
     }
-    settings = {f"width of {NET_LABELS[net]}": width for net, width in PAPER_WIDTHS.items()}
-    return Plan(scale, convention, runs, settings)
+    widths = {f"width of {settings.NET_LABELS[net]}": width for net, width in PAPER_WIDTHS.items()}
+    return Plan(scale, convention, runs, widths)
 
 
 def _gather_counts(plan: Plan, results: Mapping[str, Result]) -> Findings:
     printed = PUBLISHED.items["table1"]
-    columns = (Column("data", "Data"), *(Column(n, NET_LABELS[n], digits=0) for n in PAPER_WIDTHS))
+    nets = (Column(net, settings.NET_LABELS[net], digits=0) for net in PAPER_WIDTHS)
     rows, differing, missing = [], [], []
     for data in SHAPES:
-        row = [Cell(DATA_LABELS[data])]
+        row = [Cell(settings.DATA_LABELS[data])]
         for net in PAPER_WIDTHS:
-            key = f"{net}-{data}"
-            ours, paper = results[key].get("n_parameters"), printed.cell(data, net).mean
+            key, paper = f"{net}-{data}", printed.cell(data, net).mean
+            ours = results[key].get("n_parameters")
             row.append(Cell(ours, published=paper, runs=(plan.runs[key].run_id,)))
             if ours is None:
                 missing.append(key)
@@ -62,18 +42,18 @@ def _gather_counts(plan: Plan, results: Mapping[str, Result]) -> Findings:
                 differing.append(f"{key}: {ours} and {paper:.0f}")
         rows.append(tuple(row))
     statement = "All six networks have exactly the printed numbers of parameters"
-    evidence = "; ".join(differing) or (f"no result of {', '.join(missing)}" if missing else "all")
-    holds = False if differing else None if missing else True
-    table = Table(printed.caption, columns, tuple(rows))
-    return Findings((table,), (), (Check(statement, holds, evidence),))
+    check = Check(statement, not differing, "; ".join(differing) or "all")
+    if missing and not differing:
+        check = undecided(statement, f"no result of {', '.join(missing)}")
+    table = Table(printed.caption, (Column("data", "Data"), *nets), tuple(rows))
+    return Findings((table,), checks=(check,))
 
 
 def _plan_ranges(scale: Scale, convention: Convention) -> Plan:
-    return network_plan(scale, convention, cases(scale), lambda train, *_: train)
+    return settings.network_plan(scale, convention, settings.cases(scale), lambda train, *_: train)
 
 
 def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
-    totals = PUBLISHED.stated["networks"]
     columns = (
         Column("case", "Network, data"),
         Column("low", "Smallest eta / b", digits=6),
@@ -83,51 +63,50 @@ def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
         Column("diverged", "Diverged", digits=0),
     )
     rows, notes, outside, n_reached = [], [], [], 0
-    for case in cases(plan.scale):
+    for case in settings.cases(plan.scale):
         found, left_out = networks(plan, results, case)
         notes += left_out
         n_reached += len(found)
-        label, (low, high) = case_label(case, plan.scale), _printed_range(case)
+        label, (low, high) = settings.case_label(case, plan.scale), _printed_range(case)
         ratios = {key: _ratio(key) for key in plan.runs if key.startswith(f"{'-'.join(case)}/")}
-        reached = [_ratio(network.key) for network in found]
-        cells = (
-            Cell(min(reached, default=None), published=low),
-            Cell(max(reached, default=None), published=high),
-            Cell(len(ratios)),
-            Cell(len(found)),
-            Cell(sum(results[key]["status"] == "diverged" for key in ratios)),
+        reached = [_ratio(network["key"]) for network in found]
+        diverged = sum(results[key]["status"] == "diverged" for key in ratios)
+        runs = tuple(plan.runs[key].run_id for key in ratios)
+        rows.append(
+            (
+                Cell(label),
+                Cell(min(reached, default=None), published=low, runs=runs),
+                Cell(max(reached, default=None), published=high, runs=runs),
+                *(Cell(count, runs=runs) for count in (len(ratios), len(found), diverged)),
+            )
         )
-        ids = tuple(plan.runs[key].run_id for key in ratios)
-        rows.append((Cell(label), *(replace(cell, runs=ids) for cell in cells)))
         outside += [
             f"{label}, {key.partition('/')[2]}"
             for key, ratio in ratios.items()
             if not low * (1 - 1e-9) <= ratio <= high * (1 + 1e-9)
         ]
-    n_runs = len(plan.runs)
-    share = totals["trained"] / (totals["trained"] + totals["diverged"])
-    differing = _differing()
-    checks = (
-        Check(
-            "The step sizes of the released settings span exactly the printed ranges",
-            not differing,
-            "; ".join(differing) or f"all {len(CASES)} ranges",
-        ),
-        Check(
-            "All runs lie inside the printed ranges",
-            not outside,
-            "; ".join(outside) or f"{n_runs} runs",
-        ),
-        Check(
-            f"At least as large a share of the runs meets the stop rule as in the paper "
-            f"({share:.0%})",
-            n_reached >= share * n_runs if n_runs else None,
-            f"{n_reached} of {n_runs}",
-            essential=False,
-        ),
-    )
     table = Table(PUBLISHED.items["table2"].caption, columns, tuple(rows))
-    return Findings((table,), (), checks, tuple(notes))
+    checks = _claims_ranges(outside, n_reached, len(plan.runs))
+    return Findings((table,), checks=tuple(checks), notes=tuple(notes))
+
+
+def _claims_ranges(outside: Sequence[str], n_reached: int, n_runs: int) -> Iterator[Check]:
+    differing = _differing()
+    yield Check(
+        "The step sizes of the released settings span exactly the printed ranges",
+        not differing,
+        "; ".join(differing) or f"all {len(CASES)} ranges",
+    )
+    inside = "; ".join(outside) or f"{n_runs} runs"
+    yield Check("All runs lie inside the printed ranges", not outside, inside)
+    totals = PUBLISHED.stated["networks"]
+    share = totals["trained"] / (totals["trained"] + totals["diverged"])
+    yield Check(
+        f"At least as large a share of the runs meets the stop rule as in the paper ({share:.0%})",
+        n_reached >= share * n_runs,
+        f"{n_reached} of {n_runs}",
+        essential=False,
+    )
 
 
 def _printed_range(case: Case) -> tuple[float, float]:
@@ -147,7 +126,7 @@ def _ratio(key: str) -> float:
 def _differing() -> list[str]:
     found = []
     for case in CASES:
-        ratios = [eta / batch for batch, etas in PAPER_RATES[case] for eta in etas]
+        ratios = [eta / batch for batch, etas in settings.PAPER_RATES[case] for eta in etas]
         ours, paper = (min(ratios), max(ratios)), _printed_range(case)
         if any(abs(a - b) > 1e-6 * b for a, b in zip(ours, paper, strict=True)):
             found.append(f"{', '.join(case)}: {ours[0]:g} to {ours[1]:g}")
@@ -155,20 +134,16 @@ def _differing() -> list[str]:
 
 
 TABLES = (
-    Item(
-        "barsbey2021-table1",
+    Item.of(
         PAPER,
-        "table",
         "Table 1",
         "Numbers of parameters of the networks",
         "The networks have from 9 to 27 million parameters.",
         _plan_counts,
         _gather_counts,
     ),
-    Item(
-        "barsbey2021-table2",
+    Item.of(
         PAPER,
-        "table",
         "Table 2",
         "Ranges of step size over batch size",
         "The networks are trained to the stop rule at ratios over two orders of magnitude.",

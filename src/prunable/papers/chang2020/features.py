@@ -16,17 +16,8 @@ from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, 
 from prunable.experiments.reproduce.frame import Found, Result
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.tables import curve
-from prunable.papers.chang2020.plans import features_plan
-from prunable.papers.chang2020.points import (
-    NOTHING,
-    Pair,
-    Point,
-    agreement,
-    hill,
-    least,
-    points_series,
-)
-from prunable.papers.chang2020.settings import PAPER
+from prunable.papers.chang2020.points import Pair, Point, agreement, hill, least, points_series
+from prunable.papers.chang2020.settings import PAPER, features_plan
 from prunable.papers.chang2020.specs import RandomFeaturesSpec
 from prunable.runs.spec import Spec
 
@@ -95,32 +86,29 @@ def _stderr(values: NDArray[np.float64]) -> float:
     return float(values.std(ddof=1)) / math.sqrt(values.size) if values.size > 1 else 0.0
 
 
-@dataclass(frozen=True)
-class Models:
+class Models(Found):
     """All risks; the sizes are the numbers of features kept that the item shows."""
-
-    found: Found
 
     @property
     def n(self) -> int:
         """Examples."""
-        return int(str(self.found.plan.settings["n"]))
+        return int(str(self.plan.settings["n"]))
 
     @property
     def sizes(self) -> list[int]:
         """Features kept."""
-        shares = str(self.found.plan.settings["s/n"]).split(",")
+        shares = str(self.plan.settings["s/n"]).split(",")
         return [round(float(share) * self.n) for share in shares]
 
     @property
     def specs(self) -> list[RandomFeaturesSpec]:
         """Of the runs that are done."""
-        specs = (self.found.plan.runs[key] for key in self.found.usable)
+        specs = (self.plan.runs[key] for key in self.usable)
         return [spec for spec in specs if isinstance(spec, RandomFeaturesSpec)]
 
     def at(self, model: str, s: int, p: int) -> Risks | None:
         """Risks of one model, if there are any."""
-        frames = [self.found.of(f"p={p}", f"{kind} {model} {s}") for kind in _KINDS]
+        frames = [self.of(f"p={p}", f"{kind} {model} {s}") for kind in _KINDS]
         if not len(frames[0]):
             return None
         predicted, simulated = (np.array(frame.values) for frame in frames)
@@ -151,8 +139,7 @@ class Models:
 _KINDS = ("predicted", "simulated")
 
 
-def _claims_2(found: Found) -> Iterator[Check]:
-    models = Models(found)
+def _claims_2(models: Models) -> Iterator[Check]:
     sizes, dense = models.sizes, models.dense()
     yield agreement(
         "The equivalent problem predicts dense risks within 10 % or 5 standard errors",
@@ -197,7 +184,7 @@ def _double_descent(dense: Sequence[Risks]) -> Check:
     statement = "The dense risk rises to a peak at p = n and falls again, below its first minimum"
     before, after = _sides(dense)
     if not before or not after:
-        return undecided(statement, NOTHING)
+        return undecided(statement)
     peak = max((*before, *after), key=lambda point: point.value)
     low, again = least(before), least(after)
     return Check(
@@ -214,7 +201,7 @@ def _best_is_wide(models: Models, s: int) -> Check:
     )
     before, after = _sides(models.curve(SAME, s))
     if not before or not after:
-        return undecided(statement, NOTHING)
+        return undecided(statement)
     low, again = least(before), least(after)
     text = (
         f"least risk {again.said(3)} at p = {again.x:.0f} > n, {low.said(3)} at p = {low.x:.0f} < n"
@@ -228,7 +215,7 @@ def _near_dense(models: Models) -> Check:
     dense = [row.point for row in models.dense()]
     sparse = [(row.point, s) for s in models.sizes for row in models.curve(SAME, s)]
     if not dense or not sparse:
-        return undecided(statement, NOTHING, essential=False)
+        return undecided(statement, essential=False)
     whole = least(dense)
     best, s = min(sparse, key=lambda row: row[0].value)
     text = (
@@ -238,8 +225,7 @@ def _near_dense(models: Models) -> Check:
     return Check(statement, best.value < 1.5 * whole.value, text, essential=False)
 
 
-def _claims_4(found: Found) -> Iterator[Check]:
-    models = Models(found)
+def _claims_4(models: Models) -> Iterator[Check]:
     (s, *_) = models.sizes
     share = s / models.n
     yield agreement(
@@ -269,7 +255,7 @@ def _gap(statement: str, rows: Sequence[tuple[Risks, Risks]], *, differs: bool) 
     """Whether risks on the same data differ from those on fresh data; the mismatch of figure 4."""
     points = [(same.point, fresh.point) for same, fresh in rows]
     if not points:
-        return undecided(statement, NOTHING, essential=differs)
+        return undecided(statement, essential=differs)
     gaps = [(same.value / fresh.value - 1, same, fresh) for same, fresh in points]
     share, same, fresh = max(gaps, key=lambda row: abs(row[0]))
     mean = sum(abs(row[0]) for row in gaps) / len(gaps)
@@ -285,7 +271,7 @@ def _crucial(models: Models, s: int) -> Check:
     statement = "Retraining lowers the risk of pruned random features at every p"
     rows = [(same.point, pruned.point) for same, pruned in models.both(SAME, PRUNED, s)]
     if not rows:
-        return undecided(statement, NOTHING)
+        return undecided(statement)
     one, other = max(rows, key=lambda row: row[0].value / row[1].value)
     text = (
         f"{sum(a.value < b.value for a, b in rows)} of {len(rows)}; least gain at p = {one.x:.0f}: "
@@ -314,8 +300,7 @@ def _panel(title: str, series: Sequence[Series]) -> Panel:
     return Panel(title, "features per sample, p/n", "risk", shown, y_log=True)
 
 
-def _panels_2(found: Found) -> Iterator[Panel]:
-    models = Models(found)
+def _panels_2(models: Models) -> Iterator[Panel]:
     retrained, pruned = _line_and_markers("dense", models.dense()), []
     for s in models.sizes:
         label = f"s/n = {s / models.n:g}"
@@ -326,8 +311,7 @@ def _panels_2(found: Found) -> Iterator[Panel]:
     yield _panel("Pruned only", pruned)
 
 
-def _panels_4(found: Found) -> Panel:
-    models = Models(found)
+def _panels_4(models: Models) -> Panel:
     (s, *_) = models.sizes
     series = [
         *_line_and_markers("pruned only", models.curve(PRUNED, s)),
@@ -337,9 +321,8 @@ def _panels_4(found: Found) -> Panel:
     return _panel(f"s/n = {s / models.n:g}", series)
 
 
-def _table(found: Found) -> Table:
+def _table(models: Models) -> Table:
     """Theory and simulation of all models."""
-    models = Models(found)
     columns = [Column("p", "p", digits=0), Column("kept", "s/n", digits=1)]
     for model, label in LABELS.items():
         columns.append(Column(f"{model}-theory", f"{label}, theory"))
@@ -356,11 +339,11 @@ def _table(found: Found) -> Table:
     return Table("Risks of random-features regression", tuple(columns), tuple(rows))
 
 
-def _conditions(found: Found) -> Iterator[str]:
+def _conditions(models: Models) -> Iterator[str]:
     """How well the predictions are conditioned."""
-    if found.usable:
+    if models.usable:
         condition, floored = (
-            max(found.frame.select(metric=name).values) for name in ("condition", "floored")
+            max(models.frame.select(metric=name).values) for name in ("condition", "floored")
         )
         yield (
             f"The feature covariances have condition numbers up to {condition:.1e}; at most "
@@ -369,26 +352,22 @@ def _conditions(found: Found) -> Iterator[str]:
 
 
 FIGURES = (
-    Item(
-        "chang2020-fig2",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 2",
         "Random-features regression, pruned and retrained, against the number of features",
         "The equivalent linear problem predicts the risks after pruning and retraining, which are "
         "least with more features than samples.",
         features_plan,
-        Gather((_table,), (_panels_2,), (_claims_2,), (_conditions,), _measure),
+        Gather((_table,), (_panels_2,), (_claims_2,), (_conditions,), _measure, Models),
     ),
-    Item(
-        "chang2020-fig4",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 4",
         "Random features at the largest s/n: retraining on the same and on fresh data",
         "The formula predicts retraining on fresh data; retraining on the same data differs "
         "slightly, and only when the features kept are nearly as many as the samples.",
         partial(features_plan, only_largest=True),
-        Gather((_table,), (_panels_4,), (_claims_4,), measure=_measure),
+        Gather((_table,), (_panels_4,), (_claims_4,), measure=_measure, view=Models),
     ),
 )

@@ -12,17 +12,8 @@ from prunable.experiments.reproduce.checks import undecided
 from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, Series, Table
 from prunable.experiments.reproduce.frame import Found, Result
 from prunable.experiments.reproduce.items import Gather, Item
-from prunable.papers.chang2020.plans import linear_plan
-from prunable.papers.chang2020.points import (
-    NOTHING,
-    Pair,
-    Point,
-    agreement,
-    hill,
-    least,
-    points_series,
-)
-from prunable.papers.chang2020.settings import PAPER
+from prunable.papers.chang2020.points import Pair, Point, agreement, hill, least, points_series
+from prunable.papers.chang2020.settings import PAPER, linear_plan
 from prunable.papers.chang2020.specs import LinearCurveSpec, LinearTrialsSpec
 from prunable.runs.spec import Spec
 
@@ -153,7 +144,7 @@ def _coincide(curves: Curves) -> Check:
     )
     rows = curves.beside(curves.simulated("hessian - magnitude"), "magnitude")
     if not rows:
-        return undecided(statement, NOTHING)
+        return undecided(statement)
     worst, other = max(rows, key=lambda row: abs(row[0].value) / row[1].value)
     share = worst.value / other.value
     text = (
@@ -171,7 +162,7 @@ def _double_descent(curves: Curves) -> Check:
         before = [point for point in curves.simulated(name) if point.x < curves.n]
         after = curves.wider(name, curves.n)
         if not before or not after:
-            return undecided(statement, NOTHING)
+            return undecided(statement)
         peak = max(curves.simulated(name), key=lambda point: point.value)
         low, again = least(before), least(after)
         holds &= peak in (before[-1], after[0]) and 2 * max(again.value, low.value) < peak.value
@@ -200,7 +191,7 @@ def _beats_retrained(curves: Curves, name: str) -> Check:
 def _beats(curves: Curves, name: str, statement: str, best: Point | None, what: str) -> Check:
     points = curves.simulated(name)
     if not points or best is None:
-        return undecided(statement, NOTHING)
+        return undecided(statement)
     point = points[-1]
     joint = (point.error**2 + best.error**2) ** 0.5
     text = f"{point.said()} at k = {point.x:.0f}; {what} {best.said()} at k = {best.x:.0f}"
@@ -211,7 +202,7 @@ def _best_is_wide(curves: Curves, name: str) -> Check:
     statement = f"In ({curves.panel}) the least risk of {LABELS[name]} models lies at k > 2 n"
     best = curves.best(name)
     if best is None:
-        return undecided(statement, NOTHING)
+        return undecided(statement)
     return Check(statement, best.x > 2 * curves.n, f"{best.said()} at k = {best.x:.0f}")
 
 
@@ -219,7 +210,7 @@ def _ordered(statement: str, n: int, rows: Sequence[tuple[Point, Point]]) -> Che
     """Check that the first of each pair is below the second, but near n."""
     far = [row for row in rows if abs(row[0].x / n - 1) > NEAR]
     if not far:
-        return undecided(statement, NOTHING)
+        return undecided(statement)
     one, other = max(far, key=lambda row: row[0].value / row[1].value)
     held = sum(a.value < b.value for a, b in far)
     text = (
@@ -291,7 +282,7 @@ def _retraining_hurts(curves: Curves, method: str, again: str) -> Check:
     )
     points = curves.wider(f"{again} - {method}", curves.s)
     if not points:
-        return undecided(statement, NOTHING)
+        return undecided(statement)
     helps = [i for i, point in enumerate(points) if point.value < 0]
     hurts = [p for i, p in enumerate(points) if i not in helps and p.x > curves.n]
     text, around = f"it helps at {len(helps)} of {len(points)} widths", True
@@ -315,7 +306,7 @@ def _hurts_more_when_wide(curves: Curves) -> Check:
     narrow = max(((x, k) for x, k in rows if k < curves.n), default=None)
     wide = max(((x, k) for x, k in rows if k > curves.n), default=None)
     if narrow is None or wide is None:
-        return undecided(statement, NOTHING, essential=False)
+        return undecided(statement, essential=False)
     text = (
         f"at most {100 * narrow[0]:+.1f} % at k = {narrow[1]:.0f} < n, {100 * wide[0]:+.1f} % at "
         f"k = {wide[1]:.0f} > n"
@@ -386,10 +377,8 @@ def _table(panel: str, names: Sequence[str], found: Found) -> Table:
 
 
 FIGURES = (
-    Item(
-        "chang2020-fig3",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 3",
         "Linear Gaussian problems: risk of pruned models against the features used",
         "Theory predicts the risks; Hessian pruning equals magnitude pruning with identity "
@@ -404,10 +393,8 @@ FIGURES = (
             _measure,
         ),
     ),
-    Item(
-        "chang2020-fig7",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 7",
         "Linear Gaussian problems: risk after retraining",
         "With independent features retraining raises the risk, except near interpolation.",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -11,17 +10,20 @@ from prunable.experiments.reproduce.checks import percent, undecided
 from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, Series, Table
 from prunable.experiments.reproduce.frame import Found, Frame, Result
 from prunable.experiments.reproduce.items import Gather, Item
-from prunable.papers.chang2020.plans import (
+from prunable.papers.chang2020.points import Point, least, points_series
+from prunable.papers.chang2020.settings import (
     DENSE,
     INITIAL,
     MAGNITUDE,
+    PAPER,
+    PUBLISHED,
     RANDOM,
+    RESNET,
+    TWO_LAYER,
     UNTRAINED,
     condition_of,
     network_plan,
 )
-from prunable.papers.chang2020.points import NOTHING, Point, least, points_series
-from prunable.papers.chang2020.settings import PAPER, PUBLISHED, RESNET, TWO_LAYER
 from prunable.papers.chang2020.specs import PruneRetrainSpec
 from prunable.runs.spec import Spec
 
@@ -44,11 +46,8 @@ def _measure(spec: Spec, result: Result) -> Iterator[tuple[Any, ...]]:
         yield "n_parameters", result["n_parameters"]
 
 
-@dataclass(frozen=True)
-class Errors:
+class Errors(Found):
     """Errors of networks over seeds."""
-
-    found: Found
 
     @property
     def bases(self) -> list[int]:
@@ -61,11 +60,11 @@ class Errors:
         return sorted(self._listed("dense widths"))
 
     def _listed(self, name: str) -> list[int]:
-        return [int(part) for part in str(self.found.plan.settings[name]).split(",")]
+        return [int(part) for part in str(self.plan.settings[name]).split(",")]
 
     def _frame(self, model: str, base: int | None, width: int, metric: str) -> Frame:
         suffix = "_pruned" if model == UNTRAINED and metric in SPLITS else ""
-        return self.found.of(condition_of(model, base, width), f"{metric}{suffix}")
+        return self.of(condition_of(model, base, width), f"{metric}{suffix}")
 
     def at(self, model: str, base: int | None, width: int, split: Split = "test") -> Point | None:
         """Mean over seeds at one width with its standard deviation."""
@@ -90,32 +89,33 @@ class Errors:
         )
         return next((value for frame in frames for value in frame.values), None)
 
-    def at_same_width(
-        self, model: str, other: str, *, start_above: bool = True
-    ) -> list[tuple[str, Point, Point]]:
+    def from_base(self, model: str, base: int) -> list[Point]:
+        """The network of the base width itself and wider ones of a model; none without both."""
+        own = self.at(model, base, base) or self.at(MAGNITUDE, base, base)
+        wider = [point for point in self.curve(model, base) if point.x > base]
+        return [own, *wider] if own is not None and wider else []
+
+    def beside(self, model: str, other: str) -> list[tuple[str, Point, Point]]:
         """Test errors of two models at the widths that both have, wider than the base."""
         return [
             (f"width {point.x:.0f} to {base}", point, beside)
             for base in self.bases
             for point in self.curve(model, base)
-            if (point.x > base or not start_above)
-            and (beside := self.at(other, base, int(point.x))) is not None
+            if point.x > base and (beside := self.at(other, base, int(point.x))) is not None
         ]
 
-    def falls(self, model: str, base: int | None, split: Split, what: str) -> Check:
-        """Check that the error of the widest network is _below that of the narrowest."""
-        statement = f"The {KINDS[split]} error of {what} falls as the dense network widens"
-        points = self.curve(model, base, split)
-        if len(points) < 2:
-            return undecided(statement, "fewer than two widths")
-        return Check(statement, points[-1].value < points[0].value - MARGIN, _in_words(points))
-
-    def all_fall(self, base: int | None) -> list[Check]:
-        """Check it of both errors, of the dense networks or those pruned to a size."""
-        if base is None:
-            return [self.falls(DENSE, None, split, "dense networks") for split in SPLITS]
-        what = f"networks pruned to the size of width {base} and retrained"
-        return [self.falls(MAGNITUDE, base, split, what) for split in SPLITS]
+    def fall(self, base: int | None) -> list[Check]:
+        """Whether both errors fall with the width, of dense networks or those pruned to a size."""
+        pruned = f"networks pruned to the size of width {base} and retrained"
+        what, model = ("dense networks", DENSE) if base is None else (pruned, MAGNITUDE)
+        return [
+            _change(
+                f"The {KINDS[split]} error of {what} falls as the dense network widens",
+                self.curve(model, base, split),
+                _falls,
+            )
+            for split in SPLITS
+        ]
 
     def series(self, *models: str, split: Split = "test") -> list[Series]:
         """One series for each model and base."""
@@ -134,9 +134,8 @@ def _panel(title: str, series: Sequence[Series], label: str = "test error") -> P
     return Panel(title, "width k of the dense network", label, tuple(series), x_log=True)
 
 
-def _error_table(found: Found) -> Table:
+def _error_table(errors: Errors) -> Table:
     """All networks."""
-    errors = Errors(found)
     columns = (
         Column("model", "model"),
         Column("base", "pruned to the size of width", digits=0),
@@ -160,19 +159,33 @@ def _error_table(found: Found) -> Table:
     return Table("Errors", columns, tuple(rows))
 
 
-def _below(
-    statement: str, pairs: Iterable[tuple[str, Point, Point]], *, essential: bool = True
-) -> Check:
-    """Check that the first point of each pair is _below the second."""
-    found = list(pairs)
-    if not found:
-        return undecided(statement, NOTHING, essential=essential)
-    held = sum(one.value < other.value for _, one, other in found)
+def _below(statement: str, pairs: Sequence[tuple[str, Point, Point]]) -> Check:
+    """Check that the first point of each pair is below the second."""
+    if not pairs:
+        return undecided(statement)
+    held = sum(one.value < other.value for _, one, other in pairs)
     text = "; ".join(
-        f"{where}: {_percent(one)} and {_percent(other)}" for where, one, other in found
+        f"{where}: {_percent(one)} and {_percent(other)}" for where, one, other in pairs
     )
-    evidence = f"{held} of {len(found)} comparisons; {text}"
-    return Check(statement, held == len(found), evidence, essential)
+    return Check(statement, held == len(pairs), f"{held} of {len(pairs)} comparisons; {text}")
+
+
+def _change(
+    statement: str,
+    points: Sequence[Point],
+    holds: Callable[[float], bool],
+    *,
+    essential: bool = True,
+) -> Check:
+    """Judge by how much the error of the widest network is above that of the narrowest."""
+    if len(points) < 2:
+        return undecided(statement, "fewer than two widths", essential=essential)
+    rise = points[-1].value - points[0].value
+    return Check(statement, holds(rise), _in_words(points), essential)
+
+
+def _falls(rise: float) -> bool:
+    return rise < -MARGIN
 
 
 def _in_words(points: Sequence[Point]) -> str:
@@ -184,27 +197,31 @@ def _percent(point: Point) -> str:
     return percent(point.value, 1)
 
 
-def _claims_1(found: Found) -> Iterator[Check]:
-    errors = Errors(found)
-    yield from errors.all_fall(None)
+def _claims_1(errors: Errors) -> Iterator[Check]:
+    yield from errors.fall(None)
     for base in errors.bases:
-        yield from errors.all_fall(base)
-        yield _beats_base(errors, base)
+        yield from errors.fall(base)
+        yield _change(
+            f"A larger network pruned to the size of width {base} has a lower test error than the "
+            "network of that width, trained as long",
+            errors.from_base(MAGNITUDE, base),
+            _falls,
+        )
     yield _near_dense(errors, max(errors.bases))
     yield _double_descent(errors)
     yield from (_fits_where_dense_fits(errors, base) for base in errors.bases)
 
 
-def _panels_1(found: Found) -> Iterator[Panel]:
+def _panels_1(errors: Errors) -> Iterator[Panel]:
     for split in SPLITS:
         kind = f"{KINDS[split]} error"
-        series = Errors(found).series(DENSE, MAGNITUDE, split=split)
+        series = errors.series(DENSE, MAGNITUDE, split=split)
         yield _panel(kind.capitalize(), series, kind)
 
 
-def _targets(found: Found) -> Table:
+def _targets(errors: Errors) -> Table:
     """Parameters of the base networks beside those the paper states."""
-    facts, errors = PUBLISHED.items["fig1"], Errors(found)
+    facts = PUBLISHED.items["fig1"]
     targets = facts.stated["parameter_targets"]
     stated = dict(zip(facts.inferred["base_widths"], targets, strict=True))
     columns = (
@@ -218,24 +235,6 @@ def _targets(found: Found) -> Table:
     return Table("Sparsity targets", columns, rows)
 
 
-def _beats_base(errors: Errors, base: int) -> Check:
-    """Pruning a larger network beats training one of that size at once."""
-    statement = (
-        f"A larger network pruned to the size of width {base} has a lower test error than the "
-        "network of that width, trained as long"
-    )
-    points = errors.curve(MAGNITUDE, base)
-    small = [point for point in points if point.x == base]
-    larger = [point for point in points if point.x > base]
-    if not small or not larger:
-        return undecided(statement, NOTHING)
-    return Check(
-        statement,
-        larger[-1].value < small[0].value - MARGIN,
-        f"{percent(small[0].value, 1)} at width {base}; pruned: {_in_words(larger)}",
-    )
-
-
 def _near_dense(errors: Errors, base: int) -> Check:
     statement = (
         f"At the largest target, width {base}, the best pruned network comes within 2 points of "
@@ -243,7 +242,7 @@ def _near_dense(errors: Errors, base: int) -> Check:
     )
     sparse, dense = errors.curve(MAGNITUDE, base), errors.curve(DENSE, None)
     if not sparse or not dense:
-        return undecided(statement, NOTHING, essential=False)
+        return undecided(statement, essential=False)
     one, other = least(sparse), least(dense)
     text = (
         f"pruned {percent(one.value, 1)} from width {one.x:.0f}, dense {percent(other.value, 1)} "
@@ -284,70 +283,64 @@ def _fits_where_dense_fits(errors: Errors, base: int) -> Check:
     return Check(statement, holds, text, essential=False)
 
 
-def _claims_5(found: Found) -> Iterator[Check]:
-    errors = Errors(found)
+def _claims_5(errors: Errors) -> Iterator[Check]:
     yield _below(
         "(a) Weights kept by magnitude give a lower test error than weights kept at random",
-        errors.at_same_width(MAGNITUDE, RANDOM),
+        errors.beside(MAGNITUDE, RANDOM),
     )
     for base in errors.bases:
-        statement = f"(a) With random masks to the size of width {base}, widening still helps"
-        points = errors.curve(RANDOM, base)
-        if len(points) < 2:
-            yield undecided(statement, "fewer than two widths", essential=False)
-        else:
-            falls = points[-1].value < points[0].value
-            yield Check(statement, falls, _in_words(points), essential=False)
+        yield _change(
+            f"(a) With random masks to the size of width {base}, widening still helps",
+            errors.curve(RANDOM, base),
+            lambda rise: rise < 0,
+            essential=False,
+        )
     yield _below(
         "(b) Retraining lowers the test error of every pruned network",
-        errors.at_same_width(MAGNITUDE, UNTRAINED),
+        errors.beside(MAGNITUDE, UNTRAINED),
     )
     for base in errors.bases:
-        statement = f"(b) Without retraining, widening beyond width {base} does not help"
-        points = errors.curve(UNTRAINED, base)
-        if len(points) < 2 or points[0].x != base:
-            yield undecided(statement, "fewer than two widths")
-        else:
-            yield Check(statement, points[-1].value >= points[0].value, _in_words(points))
+        yield _change(
+            f"(b) Without retraining, widening beyond width {base} does not help",
+            errors.from_base(UNTRAINED, base),
+            lambda rise: rise >= 0,
+        )
 
 
-def _panels_5(found: Found) -> Iterator[Panel]:
-    errors = Errors(found)
+def _panels_5(errors: Errors) -> Iterator[Panel]:
     yield _panel("(a) kept by magnitude, and at random", errors.series(DENSE, MAGNITUDE, RANDOM))
     yield _panel("(b) retrained, and not", errors.series(MAGNITUDE, UNTRAINED))
     fitted = errors.series(DENSE, MAGNITUDE, RANDOM, split="train")
     yield _panel("Training errors", fitted, "training error")
 
 
-def _claims_6(found: Found) -> Iterator[Check]:
-    errors = Errors(found)
+def _claims_6(errors: Errors) -> Iterator[Check]:
     for base in (None, *errors.bases):
-        yield from errors.all_fall(base)
+        yield from errors.fall(base)
     yield _no_double_descent(errors)
     yield _below(
         "Weights kept by magnitude give a lower test error than weights kept at random",
-        errors.at_same_width(MAGNITUDE, RANDOM),
+        errors.beside(MAGNITUDE, RANDOM),
     )
     for base in errors.bases:
-        yield _against_base(
+        yield _change(
             f"With random masks to the size of width {base}, the widest network does worse than "
             "the one of the base width itself",
-            errors,
-            (RANDOM, base),
-            worse=True,
+            errors.from_base(RANDOM, base),
+            lambda rise: rise > MARGIN,
         )
     yield _below(
         "Retraining lowers the test error of every pruned network",
-        errors.at_same_width(MAGNITUDE, UNTRAINED),
+        errors.beside(MAGNITUDE, UNTRAINED),
     )
     for base in errors.bases:
         # what the paper leaves open does not matter for its claim
-        yield _against_base(
+        yield _change(
             f"Retrained from the initial weights, the widest network pruned to the size of width "
             f"{base} beats the one of that width too",
-            errors,
-            (INITIAL, base),
-            worse=False,
+            errors.from_base(INITIAL, base),
+            _falls,
+            essential=False,
         )
 
 
@@ -360,18 +353,7 @@ def _no_double_descent(errors: Errors) -> Check:
     return Check(statement, rise < MARGIN, _in_words(points), essential=False)
 
 
-def _against_base(statement: str, errors: Errors, which: tuple[str, int], *, worse: bool) -> Check:
-    """Hold the widest network of a model and base against that of the base width itself."""
-    points, whole = errors.curve(*which), errors.curve(MAGNITUDE, which[1])
-    if not points or not whole or whole[0].x != which[1]:
-        return undecided(statement, NOTHING, essential=worse)
-    rise = points[-1].value - whole[0].value
-    holds = rise > MARGIN if worse else rise < -MARGIN
-    return Check(statement, holds, _in_words([whole[0], *points]), essential=worse)
-
-
-def _panels_6(found: Found) -> Iterator[Panel]:
-    errors = Errors(found)
+def _panels_6(errors: Errors) -> Iterator[Panel]:
     solid = errors.series(DENSE, MAGNITUDE)
     fitted = errors.series(DENSE, MAGNITUDE, split="train")
     yield _panel("(a) test and training error", [*solid, *fitted], "error")
@@ -383,39 +365,33 @@ def _panels_6(found: Found) -> Iterator[Panel]:
 
 
 FIGURES = (
-    Item(
-        "chang2020-fig1",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 1",
         "ResNet-20 of width k, dense and pruned to the size of a base network",
         "Training a larger network, pruning and retraining it gives a lower error than training a "
         "network of that size; the errors of pruned networks follow those of dense ones, double "
         "descent included.",
         partial(network_plan, RESNET, (DENSE, MAGNITUDE)),
-        Gather((_targets, _error_table), (_panels_1,), (_claims_1,), measure=_measure),
+        Gather((_targets, _error_table), (_panels_1,), (_claims_1,), measure=_measure, view=Errors),
     ),
-    Item(
-        "chang2020-fig5",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 5",
         "ResNet-20: random masks, and pruning without retraining",
         "Random masks do worse than magnitude; without retraining the error is much larger and "
         "does not gain from width.",
         partial(network_plan, RESNET, (DENSE, MAGNITUDE, RANDOM)),
-        Gather((_error_table,), (_panels_5,), (_claims_5,), measure=_measure),
+        Gather((_error_table,), (_panels_5,), (_claims_5,), measure=_measure, view=Errors),
     ),
-    Item(
-        "chang2020-fig6",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 6",
         "Two-layer networks of width k on MNIST, pruned by magnitude, at random, not retrained",
         "Larger networks, pruned by magnitude and retrained, are better at the same size; random "
         "masks get worse with width; without retraining pruned networks are poor; there is no "
         "double descent.",
         partial(network_plan, TWO_LAYER, (DENSE, MAGNITUDE, INITIAL, RANDOM)),
-        Gather((_error_table,), (_panels_6,), (_claims_6,), measure=_measure),
+        Gather((_error_table,), (_panels_6,), (_claims_6,), measure=_measure, view=Errors),
     ),
 )

@@ -10,7 +10,6 @@ from prunable.experiments.reproduce.document import Check, Series, Style
 
 # Limits of theory and simulation: whichever is wider.
 STANDARD_ERRORS = 5.0
-NOTHING = "no results"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def agreement(
     """Check that predictions lie within a share, or five standard errors, of simulations."""
     found = list(pairs)
     if not found:
-        return undecided(statement, NOTHING, essential=essential)
+        return undecided(statement, essential=essential)
     worst = max(found, key=lambda pair: pair.strain(share))
     outside = [pair for pair in found if pair.strain(share) > 1]
     largest = max(found, key=lambda pair: pair.deviation)

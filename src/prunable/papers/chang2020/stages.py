@@ -50,11 +50,8 @@ PAIRS = (
 def predict_curve(spec: specs.LinearCurveSpec, run: Run) -> dict[str, Any]:
     """Predict all risks at all widths.
 
-    Returns
-    -------
-    dict
-        `risk`: by name, as `predict_risks` has them, a list with a number a width, None where
-        it is infinite or not predicted.
+    Gives `risk`: by name, as `predict_risks` has them, a list with a number a width, None where
+    it is infinite or not predicted.
     """
     del run
     panel = _panel(spec)
@@ -70,11 +67,8 @@ def predict_curve(spec: specs.LinearCurveSpec, run: Run) -> dict[str, Any]:
 def simulate_widths(spec: specs.LinearTrialsSpec, run: Run) -> dict[str, Any]:
     """Train, prune and retrain on simulated data.
 
-    Returns
-    -------
-    dict
-        `mean` and `stderr`: by name, a list with a number a width. Beside the risks there are
-        the differences "hessian - magnitude" and so on of risks on the same data.
+    Gives `mean` and `stderr`: by name, a list with a number a width. Beside the risks there are
+    the differences "hessian - magnitude" and so on of risks on the same data.
     """
     panel = _panel(spec)
     trials = []
@@ -109,12 +103,9 @@ def _finite(value: float) -> float | None:
 def random_features(spec: specs.RandomFeaturesSpec, run: Run) -> dict[str, Any]:
     """Predict and simulate on the same first layers.
 
-    Returns
-    -------
-    dict
-        `predicted` and `simulated`: by model, a list a first layer of a number a size kept,
-        None where the prediction is infinite or not made. `condition` and `n_floored` of the
-        feature covariances, `residual` of the fixed points.
+    Gives `predicted` and `simulated`: by model, a list a first layer of a number a size kept,
+    None where the prediction is infinite or not made. `condition` and `n_floored` of the
+    feature covariances, `residual` of the fixed points.
     """
     problem = (RandomFeatures(d=spec.d), spec.n, spec.p, spec.kept)
     predicted = predict_random_features(
@@ -146,11 +137,8 @@ def _by_model(found: LayerRisks) -> dict[str, list[list[float | None]]]:
 def prune_retrain(spec: specs.PruneRetrainSpec, run: Run) -> dict[str, Any]:
     """Prune a trained network, measure it, retrain what is left, measure again.
 
-    Returns
-    -------
-    dict
-        n_parameters of the dense network, kept, and `metrics`: those of training under their
-        names, and with "_pruned" those before retraining. The folder receives the network.
+    Gives n_parameters of the dense network, kept, and `metrics`: those of training under their
+    names, and with "_pruned" those before retraining. The folder receives the network.
     """
     data = training.dataset_of(spec.train)
     model = training.trained_network(run.folder_of(spec.train), spec.train).to(run.device)

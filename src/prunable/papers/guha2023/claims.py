@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from scipy.stats import spearmanr
 
-from prunable.experiments.reproduce.checks import at_reduced_size, undecided
+from prunable.experiments.reproduce.checks import at_reduced_size, near, undecided
 from prunable.experiments.reproduce.document import Check
-from prunable.experiments.reproduce.frame import Found, Result
+from prunable.experiments.reproduce.frame import Result
 from prunable.papers.guha2023.found import LABELS, NO_NETWORKS, ROWS, Bounds, every_row, width_of
 from prunable.papers.guha2023.published import BASELINES, Published
 
@@ -27,9 +27,8 @@ COMPARABLE = 0.1
 Points = Sequence[tuple[float, tuple[str, ...], Result]]
 
 
-def of_table(found: Found) -> Iterator[Check]:
+def of_table(bounds: Bounds) -> Iterator[Check]:
     """Claims of tables 1 and 2."""
-    bounds = Bounds(found)
     yield _below_baselines(bounds, rate=False)
     yield _below_baselines(bounds, rate=True)
     yield _shorter_than_counting(bounds)
@@ -71,9 +70,8 @@ def of_table(found: Found) -> Iterator[Check]:
     yield rows_fit(bounds)
 
 
-def of_network(found: Found) -> Iterator[Check]:
+def of_network(bounds: Bounds) -> Iterator[Check]:
     """Claims of figures 1a and 1b, and of the released code's figures."""
-    bounds = Bounds(found)
     own = [c for c in bounds.columns if c.width in bounds.widths]
     strengths = bounds.strengths()
     yield _below_baselines(bounds, rate=False)
@@ -114,9 +112,8 @@ def of_network(found: Found) -> Iterator[Check]:
     )
 
 
-def of_widths(found: Found) -> Iterator[Check]:
+def of_widths(bounds: Bounds) -> Iterator[Check]:
     """Claims of figure 1c."""
-    bounds = Bounds(found)
     yield _below_baselines(bounds, rate=False)
     yield _below_baselines(bounds, rate=True)
     yield _grows_slower(bounds)
@@ -141,7 +138,7 @@ def _below_baselines(bounds: Bounds, *, rate: bool) -> Check:
 
 def _shorter_than_counting(bounds: Bounds) -> Check:
     def complexity(width: int) -> float:
-        parts = bounds.found.results_of(str(width)).values()
+        parts = bounds.results_of(str(width)).values()
         logs = [math.log(row["parts"]["complexity"]) for row in parts]
         return math.fsum(logs) / len(logs)
 
@@ -175,36 +172,32 @@ def _published_below(published: Sequence[Published]) -> Check:
 
 def _near_published(bounds: Bounds) -> Iterator[Check]:
     """The rows against the published ones; the new bound at another width decides nothing."""
-    for rows, tolerance in (
-        (("ours",), NEAR),
-        (("true_error",), NEAR),
-        (BASELINES, NEAR_BASELINES),
-    ):
-        names = ", ".join(LABELS[row] for row in rows)
-        statement = f"Within {tolerance:g} of the published logarithms: {names}"
-        ours = rows == ("ours",)
-        beside = [(width, c) for width in bounds.trained if (c := bounds.published(width))]
-        same = [(width, c) for width, c in beside if width == c.width]
-        compared = (same or beside) if ours else beside
-        if not compared:
-            yield undecided(statement, "the paper has no such width", essential=ours)
-            continue
-        far = [
-            (abs(bounds.mean(width, row) - c.logs[row]), width, row, c)
-            for width, c in compared
-            for row in rows
+    limits = {("ours",): NEAR, ("true_error",): NEAR, BASELINES: NEAR_BASELINES}
+    beside = [(width, c) for width in bounds.trained if (c := bounds.published(width))]
+    same = [(width, c) for width, c in beside if width == c.width]
+    for names, limit in limits.items():
+        essential = names == ("ours",)
+        rows = [
+            (f"{LABELS[row]} at width {width}{_at(c, width)}", bounds.mean(width, row), c.logs[row])
+            for width, c in (same or beside if essential else beside)
+            for row in names
         ]
-        largest, width, row, known = max(far, key=lambda one: one[:3])
-        where = "" if known.width == width else f" at width {known.width}"
-        check = Check(
-            statement,
-            largest <= tolerance,
-            f"largest difference {largest:.2f}, of {LABELS[row]} at width {width}: "
-            f"{bounds.mean(width, row):.2f}, published {known.logs[row]:.2f}{where}",
-            essential=ours,
+        labels = ", ".join(LABELS[row] for row in names)
+        statement = f"Within {limit:g} of the published logarithms: {labels}"
+        if not rows:
+            yield undecided(statement, "the paper has no such width", essential=essential)
+            continue
+        check = near(
+            statement, rows, limit, words=lambda value: f"{value:.2f}", essential=essential
         )
-        reduced = ours and known.width != width
-        yield at_reduced_size(check, f"width {width} for {known.width:,}") if reduced else check
+        if essential and not same:
+            width, c = beside[0]
+            check = at_reduced_size(check, f"width {width} for {c.width:,}")
+        yield check
+
+
+def _at(known: Published, width: int) -> str:
+    return "" if known.width == width else f" (published at width {known.width})"
 
 
 def _steady_error(bounds: Bounds) -> Check:

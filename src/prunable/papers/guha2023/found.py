@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from prunable.experiments.reproduce.checks import every, undecided
@@ -50,26 +49,23 @@ def measure(spec: Spec, result: Result) -> Iterator[tuple[Any, ...]]:
             yield f"{row} rate", value if as_it_is else (value - math.log(result["n"])) / 2
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(Found):
     """What an item's networks show."""
-
-    found: Found
 
     @property
     def dataset(self) -> str:
         """Registered name."""
-        return str(self.found.plan.settings["data"])
+        return str(self.plan.settings["data"])
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Hidden widths of which there is any result."""
-        return tuple(sorted({width_of(key) for key in self.found.usable}))
+        return tuple(sorted({width_of(key) for key in self.usable}))
 
     @property
     def trained(self) -> tuple[int, ...]:
         """Hidden widths of which there is a network."""
-        return tuple(width for width in self.widths if len(self.of(width, "ours")))
+        return tuple(width for width in self.widths if len(self.logs(width, "ours")))
 
     def published(self, width: int) -> Published | None:
         """The paper's column for a width, or its only one of the data set."""
@@ -82,12 +78,12 @@ class Bounds:
 
     def networks(self) -> Rows:
         """Trained networks by names such as `500/0`."""
-        usable = self.found.usable
+        usable = self.usable
         return [(key, usable[key]) for key in usable if key.partition("/")[0].isdigit()]
 
     def parts(self, kind: str) -> Rows:
         """Results of one kind, such as "bounds", by the names of their networks."""
-        rows = ((key.split(), row) for key, row in self.found.usable.items())
+        rows = ((key.split(), row) for key, row in self.usable.items())
         return [
             (f"{words[0]}/{words[-1].rpartition('/')[2]}", row)
             for words, row in rows
@@ -101,20 +97,20 @@ class Bounds:
     def runs(self, name: str, kind: str = "") -> tuple[str, ...]:
         """Id of the run behind one result of a network."""
         width, _, seed = name.partition("/")
-        return (self.found.plan.runs[f"{width}{kind}/{seed}"].run_id,)
+        return (self.plan.runs[f"{width}{kind}/{seed}"].run_id,)
 
-    def of(self, width: int, row: str, *, rate: bool = False) -> Frame:
+    def logs(self, width: int, row: str, *, rate: bool = False) -> Frame:
         """A row's logarithms on the networks of a width."""
-        return self.found.of(str(width), f"{row} rate" if rate else row)
+        return self.of(str(width), f"{row} rate" if rate else row)
 
     def mean(self, width: int, row: str, *, rate: bool = False) -> float:
         """Mean logarithm over seeds; NaN without a network, infinite if one is."""
-        mean = self.of(width, row, rate=rate).mean
+        mean = self.logs(width, row, rate=rate).mean
         return math.nan if mean is None else mean
 
     def cell(self, width: int, row: str, *, rate: bool = False) -> Cell:
         """A row's mean and deviation over seeds, beside the published number."""
-        known, frame = self.published(width), self.of(width, row, rate=rate)
+        known, frame = self.published(width), self.logs(width, row, rate=rate)
         stated = None
         if known is not None and row in known.logs:
             stated = known.rate(row) if rate else known.logs[row]

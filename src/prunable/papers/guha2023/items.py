@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
-from prunable.experiments.reproduce.document import (
-    Cell,
-    Check,
-    Column,
-    Convention,
-    Panel,
-    Series,
-    Table,
-    Value,
-)
-from prunable.experiments.reproduce.frame import Found, Result
-from prunable.experiments.reproduce.items import Gather, Item
+from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, Series, Table, Value
+from prunable.experiments.reproduce.frame import Result
+from prunable.experiments.reproduce.items import Convention, Gather, Item
 from prunable.experiments.reproduce.tables import series
 from prunable.papers import published
 from prunable.papers.guha2023 import claims
@@ -33,14 +24,14 @@ PRINTED, RATES = (*ROWS, "true_error"), (*ROWS, "counting")
 # Tables of the networks
 
 
-def _as_printed(found: Found) -> Table:
+def _as_printed(bounds: Bounds) -> Table:
     title = "Natural logarithms as printed: raw capacities of others, the new bound, the true error"
-    return _by_width(title, Bounds(found), (*PRINTED, "theorem"), rate=False)
+    return _by_width(title, bounds, (*PRINTED, "theorem"), rate=False)
 
 
-def _like_with_like(found: Found) -> Table:
+def _like_with_like(bounds: Bounds) -> Table:
     title = "Like with like: ln sqrt(capacity / n), without constants"
-    return _by_width(title, Bounds(found), RATES, rate=True)
+    return _by_width(title, bounds, RATES, rate=True)
 
 
 def _by_width(title: str, bounds: Bounds, names: Sequence[str], *, rate: bool) -> Table:
@@ -56,11 +47,10 @@ def _width_column(width: int) -> Column:
     return Column(str(width), f"width {width}", digits=2)
 
 
-def _with_constants(found: Found) -> Table | None:
+def _with_constants(bounds: Bounds) -> Table | None:
     """Every method's own bound on the risk, over the networks of each width."""
     logs: dict[str, dict[int, list[float]]] = {}
     runs: dict[int, tuple[str, ...]] = {}
-    bounds = Bounds(found)
     for network, part in bounds.parts("bounds"):
         width = width_of(network)
         runs[width] = runs.get(width, ()) + bounds.runs(network, " bounds")
@@ -87,7 +77,7 @@ def _row(values: Iterable[Value], runs: tuple[str, ...]) -> tuple[Cell, ...]:
     return tuple(Cell(value, runs=runs) for value in values)
 
 
-def _pruning(found: Found) -> Table | None:
+def _pruning(bounds: Bounds) -> Table | None:
     columns = (
         Column("network", "width/seed"),
         Column("margin", "smallest margin"),
@@ -101,7 +91,7 @@ def _pruning(found: Found) -> Table | None:
         Column("contraction", "contraction of the last layer", digits=2),
         Column("claimed", "as lemma C.1 claims", digits=2),
     )
-    rows, bounds = [], Bounds(found)
+    rows = []
     for network, row in bounds.networks():
         known, runs = bounds.published(width_of(network)), bounds.runs(network)
         strength, errors, last = row["strength"], row["errors"], row["layers"][-1]
@@ -121,7 +111,7 @@ def _pruning(found: Found) -> Table | None:
     return Table(title, columns, tuple(rows)) if rows else None
 
 
-def _at_strengths(found: Found) -> Table:
+def _at_strengths(bounds: Bounds) -> Table | None:
     """What pruning does at given strengths, beside what the lemmas allow for."""
     columns = (
         Column("network", "width/seed"),
@@ -135,7 +125,6 @@ def _at_strengths(found: Found) -> Table:
         Column("test", "test error, pruned", "%", 2),
     )
     names = ("needed", "change_norm", "line_ratio", "error_ratio", "test_error")
-    bounds = Bounds(found)
     rows = tuple(
         _row(
             (network, row["d"], row["kept"], part["min_margin"], *(row[name] for name in names)),
@@ -144,10 +133,10 @@ def _at_strengths(found: Found) -> Table:
         for network, part in bounds.parts("strengths")
         for row in part["rows"]
     )
-    return Table("Pruned at given strengths", columns, rows)
+    return Table("Pruned at given strengths", columns, rows) if rows else None
 
 
-def _published_alone(found: Found) -> Table | None:
+def _published_alone(bounds: Bounds) -> Table | None:
     """The published rows as roots per example, and the pruning that they imply."""
     columns = (
         Column("width", "width", digits=0),
@@ -157,32 +146,23 @@ def _published_alone(found: Found) -> Table | None:
     )
     rows = tuple(
         _row((c.width, *map(c.rate, ROWS), c.counting_rate, c.implied_chi, c.implied_d), ())
-        for c in Bounds(found).columns
+        for c in bounds.columns
     )
     title = "The published numbers as ln sqrt(capacity / n)"
     return Table(title, columns, rows) if rows else None
 
 
-def _if_any(table: Callable[[Found], Table]) -> Callable[[Found], Table | None]:
-    def shown(found: Found) -> Table | None:
-        made = table(found)
-        return made if made.rows else None
-
-    return shown
-
-
 # Figure 1
 
 
-def _methods(title: str, names: Sequence[str], rate: bool, found: Found) -> Panel:
+def _methods(title: str, names: Sequence[str], rate: bool, bounds: Bounds) -> Panel:
     """Bars of our networks of one width beside the published numbers."""
-    bounds = Bounds(found)
     shown: list[Series] = []
     for width in bounds.trained[:1]:
         cells = [bounds.cell(width, name, rate=rate) for name in names]
         known = [i for i, cell in enumerate(cells) if isinstance(cell.value, float)]
         stated = [(i, c.published) for i, c in enumerate(cells) if isinstance(c.published, float)]
-        frames = [(float(i), bounds.of(width, names[i], rate=rate)) for i in known]
+        frames = [(float(i), bounds.logs(width, names[i], rate=rate)) for i in known]
         labels = tuple(LABELS[names[i]] for i in known)
         shown.append(series("networks trained here", frames, style="bars", labels=labels))
         if stated:
@@ -191,12 +171,11 @@ def _methods(title: str, names: Sequence[str], rate: bool, found: Found) -> Pane
     return Panel(title, "method", "natural logarithm", tuple(shown))
 
 
-def _widths(title: str, names: Sequence[str], rate: bool, found: Found) -> Panel:
+def _widths(title: str, names: Sequence[str], rate: bool, bounds: Bounds) -> Panel:
     """Lines by width beside the published numbers."""
-    bounds = Bounds(found)
     shown = []
     for name in names:
-        frames = [(float(w), bounds.of(w, name, rate=rate)) for w in bounds.widths]
+        frames = [(float(w), bounds.logs(w, name, rate=rate)) for w in bounds.widths]
         finite = [(w, frame) for w, frame in frames if all(map(math.isfinite, frame.values))]
         shown.append(series(LABELS[name], finite, style="line+points"))
     for name in names if bounds.columns else ():
@@ -209,9 +188,8 @@ def _widths(title: str, names: Sequence[str], rate: bool, found: Found) -> Panel
     return Panel(title, "hidden width", "natural logarithm", tuple(shown))
 
 
-def _strength_panels(found: Found) -> Iterator[Panel]:
+def _strength_panels(bounds: Bounds) -> Iterator[Panel]:
     """The repository's figures: limits of the lemmas, and what pruning does, by strength."""
-    bounds = Bounds(found)
     parts = bounds.parts("strengths")
     if not parts:
         return
@@ -240,8 +218,7 @@ def _strength_panels(found: Found) -> Iterator[Panel]:
     yield Panel(title, "strength d", "weights", tuple(counts), x_log=True, y_log=True)
 
 
-def _repository_notes(found: Found) -> Iterator[str]:
-    bounds = Bounds(found)
+def _repository_notes(bounds: Bounds) -> Iterator[str]:
     stated, name = published(PAPER).items["repository"].inferred, bounds.dataset
     at_10 = [row for _, row in bounds.strengths() if row["d"] == stated["at_d"]]
     for row in at_10[:1] if name in stated["row_count"] else ():
@@ -257,23 +234,23 @@ def _repository_notes(found: Found) -> Iterator[str]:
 # Figure 2
 
 
-def _epochs(found: Found) -> list[tuple[float, tuple[str, ...], Result]]:
+def _epochs(bounds: Bounds) -> list[tuple[float, tuple[str, ...], Result]]:
     """Epoch, run id and result of a network while it trains, the trained one last.
 
     Epochs of refinement count on after those of the training.
     """
-    seeds = {key.rpartition("/")[2] for key in found.plan.runs if " epoch " in key}
+    seeds = {key.rpartition("/")[2] for key in bounds.plan.runs if " epoch " in key}
     points: dict[float, tuple[tuple[str, ...], Result]] = {}
-    for key, row in sorted(found.usable.items(), key=lambda one: " epoch " not in one[0]):
-        spec = found.plan.runs[key]
+    for key, row in sorted(bounds.usable.items(), key=lambda one: " epoch " not in one[0]):
+        spec = bounds.plan.runs[key]
         if isinstance(spec, MarginPruneSpec) and key.rpartition("/")[2] in seeds:
-            end = int(str(found.plan.settings["epochs"])) + row["refined"]
+            end = int(str(bounds.plan.settings["epochs"])) + row["refined"]
             epoch = end if spec.epoch is None else spec.epoch
             points.setdefault(float(epoch), ((spec.run_id,), row))
     return [(epoch, *points[epoch]) for epoch in sorted(points)]
 
 
-def _epoch_table(found: Found) -> Table:
+def _epoch_table(bounds: Bounds) -> Table:
     columns = (
         Column("epoch", "epoch", digits=0),
         Column("margin", "smallest margin"),
@@ -284,7 +261,7 @@ def _epoch_table(found: Found) -> Table:
         Column("test", "true error, pruned", "%", 2),
     )
     rows = []
-    for epoch, runs, row in _epochs(found):
+    for epoch, runs, row in _epochs(bounds):
         bound, errors = math.exp(row["logs"]["ours"]), row["errors"]
         values = (epoch, row["margin"]["min"], row["strength"]["d"], bound)
         more = (row["parts"]["margin_loss"], errors["train"], errors["pruned_test"])
@@ -292,23 +269,23 @@ def _epoch_table(found: Found) -> Table:
     return Table("The new bound while a network trains", columns, tuple(rows))
 
 
-def _epoch_panels(found: Found) -> Iterator[Panel]:
-    points = _epochs(found)
+def _epoch_panels(bounds: Bounds) -> Iterator[Panel]:
+    points = _epochs(bounds)
     if not points:
         return
     epochs = tuple(epoch for epoch, _, _ in points)
     runs = tuple(run for _, ids, _ in points for run in ids)
     errors = [row["errors"]["pruned_test"] for _, _, row in points]
-    bounds = [math.exp(row["logs"]["ours"]) for _, _, row in points]
+    values = [math.exp(row["logs"]["ours"]) for _, _, row in points]
     margins = [row["margin"]["min"] for _, _, row in points]
 
     def curve(label: str, values: Sequence[float]) -> Series:
         return Series(label, epochs, tuple(map(float, values)), style="line+points", runs=runs)
 
-    both = (curve("true error", errors), curve("new bound, scaled", scaled(bounds, errors)))
+    both = (curve("true error", errors), curve("new bound, scaled", scaled(values, errors)))
     title = "New bound, scaled to the range of the true error"
     yield Panel(title, "epoch", "share of test examples", both)
-    yield Panel("New bound, as it is", "epoch", "bound", (curve("new bound", bounds),))
+    yield Panel("New bound, as it is", "epoch", "bound", (curve("new bound", values),))
     smallest = (curve("smallest margin", margins),)
     yield Panel("Smallest training margin", "epoch", "logits", smallest)
 
@@ -322,22 +299,23 @@ def scaled(values: Sequence[float], into: Sequence[float]) -> list[float]:
     return [bottom + (top - bottom) * (value - low) / (high - low) for value in values]
 
 
-def _epoch_claims(found: Found) -> tuple[Check, ...]:
-    return claims.of_epochs(_epochs(found))
+def _epoch_claims(bounds: Bounds) -> tuple[Check, ...]:
+    return claims.of_epochs(_epochs(bounds))
 
 
 BOTH: tuple[Convention, ...] = ("paper", "authors-code")
 _TABLE = Gather(
     tables=(
-        _if_any(_as_printed),
-        _if_any(_like_with_like),
+        _as_printed,
+        _like_with_like,
         _with_constants,
         _pruning,
-        _if_any(_at_strengths),
+        _at_strengths,
         _published_alone,
     ),
     claims=(claims.of_table,),
     measure=measure,
+    view=Bounds,
 )
 _NETWORK = Gather(
     (_at_strengths,),
@@ -349,13 +327,12 @@ _NETWORK = Gather(
     (claims.of_network,),
     (_repository_notes,),
     measure,
+    Bounds,
 )
 
 ITEMS = (
-    Item(
-        "guha2023-fig1a",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 1a",
         "Bounds on MNIST side by side",
         "The new bound is several orders of magnitude below the others; Bartlett 2017 is next.",
@@ -363,10 +340,8 @@ ITEMS = (
         _NETWORK,
         BOTH,
     ),
-    Item(
-        "guha2023-fig1b",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 1b",
         "Bounds on CIFAR-10 side by side",
         "The same on CIFAR-10, by more orders of magnitude.",
@@ -374,10 +349,8 @@ ITEMS = (
         _NETWORK,
         BOTH,
     ),
-    Item(
-        "guha2023-fig1c",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 1c",
         "Bounds on MNIST by hidden width",
         "The new bound stays below the others and grows less as the hidden layers widen.",
@@ -389,25 +362,22 @@ ITEMS = (
             ),
             claims=(claims.of_widths,),
             measure=measure,
+            view=Bounds,
         ),
         BOTH,
     ),
-    Item(
-        "guha2023-fig2",
+    Item.of(
         PAPER,
-        "figure",
         "Figure 2",
         "New bound and true error by epoch",
         "The new bound falls with the true error while the margin is negative, and goes on "
         "falling, slowly, once it is positive and grows.",
         partial(plan_of, "mnist", parts=("epoch",), only_reference=True),
-        Gather((_epoch_table,), (_epoch_panels,), (_epoch_claims,), measure=measure),
+        Gather((_epoch_table,), (_epoch_panels,), (_epoch_claims,), measure=measure, view=Bounds),
         BOTH,
     ),
-    Item(
-        "guha2023-table1",
+    Item.of(
         PAPER,
-        "table",
         "Table 1",
         "Bounds and true errors on MNIST by hidden width",
         "At every hidden width the new bound is smaller than the bounds of Neyshabur 2015, "
@@ -416,10 +386,8 @@ ITEMS = (
         _TABLE,
         BOTH,
     ),
-    Item(
-        "guha2023-table2",
+    Item.of(
         PAPER,
-        "table",
         "Table 2",
         "Bounds and true error on CIFAR-10",
         "On CIFAR-10 too the new bound is orders of magnitude below the others.",

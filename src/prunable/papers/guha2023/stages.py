@@ -45,10 +45,7 @@ REFINED = "refined.safetensors"
 def train_stage(spec: specs.MarginTrainSpec, run: Run) -> Result:
     """Train one network; leaves its weights, and those of its snapshots, in the run's folder.
 
-    Returns
-    -------
-    dict
-        status, reason, refined (epochs of refinement), metrics, log of the training.
+    Gives status, reason, refined (epochs of refinement), metrics, log of the training.
     """
     data = training.dataset_of(spec)
     x, y, _, _ = as_tensors(data, run.device)
@@ -147,14 +144,11 @@ class _Bfloat16(nn.Module):
 def prune_by_margin(spec: specs.MarginPruneSpec, run: Run) -> Result:
     """Prune as strongly as the smallest training margin allows, and evaluate the tables' rows.
 
-    Returns
-    -------
-    dict
-        n, weights, input_norm; refined (epochs of refinement; 0 for a snapshot); margin (min,
-        median); errors (train, test, pruned_test);
-        strength (d, chi, needed, steps, reason); kept; parts of the new bound; logs (natural
-        logarithms of raw capacities, of the new bound and of theorem 5.2, null where infinite);
-        theorem (failure, violated); layers.
+    Gives n, weights, input_norm; refined (epochs of refinement; 0 for a snapshot); margin (min,
+    median); errors (train, test, pruned_test);
+    strength (d, chi, needed, steps, reason); kept; parts of the new bound; logs (natural
+    logarithms of raw capacities, of the new bound and of theorem 5.2, null where infinite);
+    theorem (failure, violated); layers.
     """
     case = _Case.of(spec, run)
     strength = choose_strength(case.facts, case.draws)
@@ -203,11 +197,8 @@ def prune_by_margin(spec: specs.MarginPruneSpec, run: Run) -> Result:
 def compare_bounds(spec: specs.ComparedBoundsSpec, run: Run) -> Result:
     """Evaluate every bound of a pruned network, biases folded into the layers.
 
-    Returns
-    -------
-    dict
-        n; rows (see `like_with_like`); bounds on risks (name, variant, about, log_value,
-        vacuous, delta, violated).
+    Gives n; rows (see `like_with_like`); bounds on risks (name, variant, about, log_value,
+    vacuous, delta, violated).
     """
     case = _Case.of(spec.pruned, run)
     d = run.result(spec.pruned)["strength"]["d"]
@@ -245,14 +236,11 @@ def compare_bounds(spec: specs.ComparedBoundsSpec, run: Run) -> Result:
 def prune_at_strengths(spec: specs.StrengthsSpec, run: Run) -> Result:
     """Prune at given strengths, and hold what the lemmas allow for against what happens.
 
-    Returns
-    -------
-    dict
-        n, min_margin, and rows, one a strength: d; chi; needed, the margin that lemma C.2 asks
-        for; change_true and change_norm, the largest change of the true class's logit and of
-        the logits' vector on a training example; kept; row_count, of the layer with most
-        inputs, and row_bound; line_ratio, the largest count over its bound; error_ratio, the
-        largest spectral change over lemma 4.2's; train_error; test_error.
+    Gives n, min_margin, and rows, one a strength: d; chi; needed, the margin that lemma C.2 asks
+    for; change_true and change_norm, the largest change of the true class's logit and of
+    the logits' vector on a training example; kept; row_count, of the layer with most
+    inputs, and row_bound; line_ratio, the largest count over its bound; error_ratio, the
+    largest spectral change over lemma 4.2's; train_error; test_error.
     """
     case = _Case.of(spec, run)
     logits = predict(case.model, case.x).double()
