@@ -228,6 +228,8 @@ def test_default_points():
         (lambda: sweep_curve("sigma", distinct(), 40, 12, [-1.0]), "`sigma`"),
         (lambda: sweep_curve("samples", distinct(), 40, 12, [0]), "`n`"),
         (lambda: sweep_curve("width", distinct(), 0, 12, [40]), "`n`"),
+        (lambda: sweep_curve("depth", distinct(), 40, 12, [40]), "one of width, sparsity"),
+        (lambda: predict.simulate_curve("depth", distinct(), 40, 12, [40], 2), "`variable`"),
         (lambda: default_points(Variable.WIDTH, distinct(), 1), "`points`"),
         (lambda: predict_risks(distinct(), 40, 12, Wanted(same_data_by=tuple(Method))), "`rng`"),
         (lambda: preset("fig9"), "`preset`"),

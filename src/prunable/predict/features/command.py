@@ -16,7 +16,6 @@ from rich.console import Console
 from prunable.errors import DataIntegrityError, InputError
 from prunable.predict.features import random_features
 from prunable.predict.features.kernels import Activation, Link
-from prunable.predict.features.prediction import predict_features
 from prunable.predict.tables import print_estimate, print_points, print_validity
 from prunable.report.terminal import AsJson, Figure, Seed, emit, progress
 
@@ -148,6 +147,8 @@ def features(
 
     Example: prunable predict features X.npz --n 200 --s 20 --s 60 --width 100 --width 400
     """
+    from prunable.predict.features.prediction import predict_features
+
     if (file is None) == (model is None):
         raise InputError("`predict features` needs either FILE.npz or --model FILE --data NAME.")
     if model is None and (layer or data or net):

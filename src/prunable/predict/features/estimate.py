@@ -56,7 +56,6 @@ class FeatureEstimate:
     noise : variance of what they leave unexplained, shape (c,)
     held_out : risk, on held-out folds, of the ridge regression behind the estimate, shape (c,)
     target : E[y^2] as counted, shape (c,); noise and explained part need not add up to it exactly
-    penalty : ridge penalty chosen, in units of the mean eigenvalue, shape (c,)
     """
 
     n: int
@@ -68,7 +67,6 @@ class FeatureEstimate:
     noise: FloatArray
     held_out: FloatArray
     target: FloatArray
-    penalty: FloatArray
 
     @cached_property
     def problems(self) -> tuple[Equivalent, ...]:
@@ -162,7 +160,6 @@ def estimate_features(
         noise,
         held_out,
         everything.target,
-        penalty,
     )
 
 

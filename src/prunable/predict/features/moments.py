@@ -86,28 +86,23 @@ class Equivalent:
     """A linear Gaussian problem that stands for features.
 
     Its noise is what no weights on the features can explain. `n_floored` eigenvalues were
-    raised to the floor, `n_null` are 0; `condition` is the largest eigenvalue over the smallest
-    that is not 0, after that.
+    raised to the floor; `condition` is the largest one over the smallest that is not 0, after that.
     """
 
     problem: LinearGaussianProblem
     n_floored: int
-    n_null: int
     condition: float
 
 
-def equivalent_problem(moments: Moments, *, floor: float = FLOOR, null: float = 0.0) -> Equivalent:
+def equivalent_problem(moments: Moments, *, null: float = 0.0) -> Equivalent:
     """Build the linear Gaussian problem with the same second moments.
 
     Def. 2 of Chang et al. (2020): Sigma = E[x x^T], beta* = Sigma^-1 E[x y],
     sigma^2 = E[y^2] - E[x y]^T Sigma^-1 E[x y].
 
-    Parameters
-    ----------
-    floor : eigenvalues below this share of the largest, in [0, 1), are raised to it: inverting
-        them would multiply rounding
-    null : eigenvalues up to this share of the largest are 0 instead: features depend on each
-        other linearly. Below `floor`.
+    Eigenvalues below `FLOOR` times the largest are raised to that: inverting them would multiply
+    rounding. Those up to `null` times the largest, a smaller share, are 0 instead: features
+    depend on each other linearly.
 
     Raises
     ------
@@ -116,13 +111,11 @@ def equivalent_problem(moments: Moments, *, floor: float = FLOOR, null: float = 
         have a negative variance.
     """
     where = "equivalent_problem"
-    if not 0 <= floor < 1:
-        raise InputError.parameter("floor", where, "in [0, 1)", floor)
     values, vectors = np.linalg.eigh(moments.second)
     largest = float(values[-1])
     if largest <= 0:
         raise InputError.parameter("second", where, "of features that are not all 0", "zeros")
-    if values[0] < -max(floor, 1e-12) * largest:
+    if values[0] < -FLOOR * largest:
         raise InputError.parameter(
             "second",
             where,
@@ -131,7 +124,7 @@ def equivalent_problem(moments: Moments, *, floor: float = FLOOR, null: float = 
             "Estimate features and products from the same examples.",
         )
     used = values > null * largest if null else np.ones(values.size, dtype=np.bool_)
-    raised = np.maximum(values, max(floor * largest, np.finfo(np.float64).tiny))
+    raised = np.maximum(values, max(FLOOR * largest, np.finfo(np.float64).tiny))
     weights = np.where(used, vectors.T @ moments.cross / raised, 0.0)
     left = moments.target - float(raised @ weights**2)
     if left < -ROUNDING * moments.target:
@@ -152,7 +145,7 @@ def equivalent_problem(moments: Moments, *, floor: float = FLOOR, null: float = 
     # decomposed already; from the matrix, zeros would come back as rounding
     vars(problem)["_decomposition"] = (spectrum, vectors)
     condition = float(raised[-1] / raised[used][0])
-    return Equivalent(problem, n_floored, int(np.sum(~used)), condition)
+    return Equivalent(problem, n_floored, condition)
 
 
 @dataclass(frozen=True, eq=False)

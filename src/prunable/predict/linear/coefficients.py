@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from prunable.errors import InputError
@@ -18,6 +17,7 @@ from prunable.predict.linear.law import Law
 from prunable.predict.linear.names import Method
 from prunable.predict.linear.problem import Covariance
 from prunable.predict.linear.pruning import oracle_support, survival
+from prunable.predict.linear.roots import Bracket, find_roots
 
 FloatArray = NDArray[np.float64]
 
@@ -81,16 +81,19 @@ class Coefficients:
 
     def ppf(self, q: ArrayLike) -> FloatArray:
         """Quantile, the inverse of `cdf`, for 0 < q < 1."""
+        wanted = np.asarray(q, dtype=np.float64)
+        outside = wanted[~((wanted > 0) & (wanted < 1))]
+        if outside.size:
+            raise InputError.parameter("q", "Coefficients.ppf", "in (0, 1)", float(outside[0]))
         means, variances = self.moments
         reach = 40 * np.sqrt(variances) + 1e-300
-        low, high = float((means - reach).min()), float((means + reach).max())
+        ends = (np.full(wanted.size, x) for x in ((means - reach).min(), (means + reach).max()))
 
-        def at(probability: float) -> float:
-            if not 0 < probability < 1:
-                raise InputError.parameter("q", "Coefficients.ppf", "in (0, 1)", probability)
-            return float(brentq(lambda x: float(self.cdf(x)) - probability, low, high, xtol=1e-15))
+        def excess(x: FloatArray) -> FloatArray:
+            return self.cdf(x) - wanted.ravel()
 
-        return _each(at, q)
+        found, _ = find_roots(excess, Bracket.between(excess, *ends), 1e-15)
+        return found.reshape(wanted.shape)
 
     def survival(self, s: int, method: Method = Method.MAGNITUDE) -> FloatArray:
         """Probability that each feature is among the s kept, shape (p,)."""

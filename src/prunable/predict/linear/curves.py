@@ -39,6 +39,10 @@ class Variable(StrEnum):
     SIGMA = "sigma"
     SAMPLES = "samples"
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise InputError.parameter("variable", "a sweep", f"one of {', '.join(cls)}", value)
+
 
 @dataclass(frozen=True)
 class Wanted:

@@ -45,7 +45,6 @@ from prunable.predict.linear.problem import (
     LinearGaussianProblem,
     check_draws,
     check_kept,
-    check_samples,
     sound_cholesky,
 )
 from prunable.predict.linear.pruning import diagonal_pruning, oracle_support, scores, top_mask
@@ -61,19 +60,17 @@ def retrained_risk(
     s: int,
     method: Method = Method.MAGNITUDE,
     *,
-    n_retrain: int | None = None,
     finite_n: bool = False,
     rng: np.random.Generator | None = None,
     draws: int = DRAWS,
 ) -> Risk:
-    """Predict the risk after pruning to s features and retraining them on fresh data.
+    """Predict the risk after pruning to s features and retraining them on n fresh samples.
 
     For a diagonal covariance without draws: every feature counts by its probability of being
     kept, which is exact as p grows. Infinite for s = n.
 
     Parameters
     ----------
-    n_retrain : fresh samples; as many as before by default
     finite_n : whether to use exact expectations at this n where they are known
     rng : needed for a dense covariance, except after oracle pruning
     draws : of the law, for a dense covariance, at least 2
@@ -85,7 +82,6 @@ def retrained_risk(
     """
     problem = law.problem
     s = check_kept(s, problem.p, "retrained_risk")
-    n = check_samples(law.n if n_retrain is None else n_retrain, "retrained_risk")
     if problem.kind == Covariance.SPECTRAL:
         raise InputError(
             "`retrained_risk` needs the single features; this problem knows only its spectrum. "
@@ -93,13 +89,14 @@ def retrained_risk(
         )
     if method == Method.ORACLE:
         kept = problem.restricted(oracle_support(problem, s))
-        return Risk(predict_law(kept, n, finite_n=finite_n).risk)
+        return Risk(predict_law(kept, law.n, finite_n=finite_n).risk)
     if problem.kind == Covariance.DIAGONAL:
-        pruning, samples = diagonal_pruning(law, s), np.array([float(n)])
+        pruning, samples = diagonal_pruning(law, s), np.array([float(law.n)])
         return Risk(float(pruning.retrained(method, samples, finite_n=finite_n)[0]))
     supports = draw_supports(law, s, method, rng=rng, draws=draws)
     risks = [
-        predict_law(problem.restricted(support), n, finite_n=finite_n).risk for support in supports
+        predict_law(problem.restricted(support), law.n, finite_n=finite_n).risk
+        for support in supports
     ]
     return Risk.mean_of(np.array(risks))
 

@@ -190,7 +190,7 @@ def simulate(
 
 
 def simulate_curve(
-    variable: Variable,
+    variable: Variable | str,
     problem: LinearGaussianProblem,
     n: int,
     s: int,
@@ -212,6 +212,7 @@ def simulate_curve(
     dict
         "replicas", "points", and by name "mean" and "standard_error", a list a point.
     """
+    variable = Variable(variable)
     if variable == Variable.WIDTH:
 
         def one_replica() -> None:
