@@ -6,19 +6,19 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from prunable.errors import InputError
+from prunable.report import terminal
+from prunable.report.tables import Column, table
+from prunable.report.terminal import AsJson
 
 app = typer.Typer(help="Data sets: list them, fetch one, say where it lies.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name, see `prunable data list`.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
+def list_(as_json: AsJson = False) -> None:
     """List the registered data sets.
 
     Example: prunable data list --json
@@ -36,6 +36,7 @@ def list_(as_json: Json = False) -> None:
                 "n_train": dataset.n_train,
                 "n_test": dataset.n_test,
                 "n_classes": len(dataset.class_names),
+                "shape": dataset.shape,
                 "default_split": dataset.default_split,
                 "path": str(located.folder) if located else None,
                 "sources": [f"{s.client} {s.package}" for s in dataset.sources],
@@ -43,37 +44,34 @@ def list_(as_json: Json = False) -> None:
                 "provenance": dataset.provenance,
             }
         )
-    if as_json:
-        typer.echo(json.dumps(rows))
-        return
-    table = Table("name", "train", "test", "classes", "here", "licence")
+    cells = []
     for row in rows:
-        place = "in scikit-learn" if row["name"] == "digits" else row["path"] or "no"
-        cells = (row["name"], row["n_train"], row["n_test"], row["n_classes"], place)
-        table.add_row(*map(str, cells), str(row["licence"]))
-    Console().print(table)
+        here = "in scikit-learn" if row["name"] == "digits" else row["path"] or "no"
+        shown = (row["name"], row["n_train"], row["n_test"], row["n_classes"], here, row["licence"])
+        cells.append([str(cell) for cell in shown])
+    words = (Column("here", words=True), Column("licence", words=True))
+    terminal.emit(rows, as_json, table(("name", "train", "test", "classes", *words), cells).print)
 
 
 @app.command("fetch")
-def fetch_(name: Name, as_json: Json = False) -> None:
+def fetch_(name: Name, as_json: AsJson = False) -> None:
     """Fetch a data set, or check the one that is there against its checksums.
 
     Example: prunable data fetch ecg5000
     """
     from prunable.data.store import fetch
 
-    talk = Console(stderr=True)
+    talk = terminal.talk()
     with talk.status(f"fetching and checking {name}"):
         located = fetch(name)
     paths = {key: str(path) for key, path in located.paths.items()}
-    if as_json:
-        typer.echo(json.dumps({"name": name, "path": str(located.folder), "files": paths}))
-    else:
+    if not as_json:
         talk.print(f"{name} is whole: {located.folder if paths else 'part of scikit-learn'}")
+    terminal.emit({"name": name, "path": str(located.folder), "files": paths}, as_json)
 
 
 @app.command("path")
-def path_(name: Name, as_json: Json = False) -> None:
+def path_(name: Name, as_json: AsJson = False) -> None:
     """Print the folder that holds a data set.
 
     Example: prunable data path mnist

@@ -17,22 +17,10 @@ from prunable.numerics.randomness import rng
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set ready for use.
+    """A data set ready for use; its arrays are read-only.
 
-    Attributes
-    ----------
-    name, label : str
-        Registered name, and the name for people.
-    x_train, x_test : ndarray
-        Shape (n, features), or (n, channels, height, width) unflattened; read-only.
-    y_train, y_test : ndarray of int64, shape (n,)
-        Classes 0 to k - 1; read-only.
-    class_names : tuple of str, length k
-    split : str
-        "shuffled" or "official".
-    split_seed : int
-        Seed of the shuffled split; without meaning for the official one.
-    provenance, licence : str
+    Inputs have shape (n, features), or (n, channels, height, width) unflattened; classes are
+    numbered from 0, in the order of `class_names`.
     """
 
     name: str
@@ -43,7 +31,7 @@ class Dataset:
     y_test: NDArray[np.int64]
     class_names: tuple[str, ...]
     split: str
-    split_seed: int
+    split_seed: int  # without meaning for the official split
     provenance: str
     licence: str
 
@@ -61,31 +49,16 @@ def load(
 
     Parameters
     ----------
-    name : str
-        See `prunable data list`.
     split : {"shuffled", "official"}, optional
         "shuffled" pools all examples and draws the training ones anew; "official" is the
         published division. None is the set's default: shuffled for ECG5000 (as in Wan,
         Zaidi and Simsekli 2023) and digits, official for the others.
-    split_seed : int
-        Seed of the shuffled split.
     flatten : bool
         Whether pictures become vectors.
     dtype : dtype
         Floating type of the inputs. Pixels are scaled to [0, 1]; series stay as shipped.
     download : bool
         Whether a set that is not on this machine is fetched.
-
-    Returns
-    -------
-    Dataset
-
-    Raises
-    ------
-    InputError
-        If the name or the split is unknown.
-    DataIntegrityError
-        If the set is missing or damaged.
     """
     dataset = registered(name)
     chosen = split if split is not None else dataset.default_split

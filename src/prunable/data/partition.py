@@ -17,23 +17,7 @@ ATTEMPTS = 1000
 def iid_parts(n_examples: int, clients: int, generator: np.random.Generator) -> Parts:
     """Deal examples out at random, in parts whose sizes differ by at most one.
 
-    Parameters
-    ----------
-    n_examples : int
-        How many there are, at least `clients`.
-    clients : int
-        How many parts, >= 1.
-    generator : numpy.random.Generator
-
-    Returns
-    -------
-    list of ndarray of int64
-        Increasing indices of each client.
-
-    Raises
-    ------
-    InputError
-        If a number is out of range.
+    Gives the increasing indices of each client.
     """
     _check_clients(n_examples, clients, "iid_parts")
     order = generator.permutation(n_examples)
@@ -50,28 +34,15 @@ def dirichlet_parts(
 ) -> Parts:
     """Deal each class out in random shares, so that clients hold different classes.
 
+    Raises InputError if an argument is out of range, or 1000 draws leave some client with too few.
+
     Parameters
     ----------
-    labels : ndarray of int, shape (n,)
-        Classes.
-    clients : int
-        How many parts, >= 1.
     concentration : float
         Of the symmetric Dirichlet law of each class's shares, > 0; the smaller the fewer
         clients hold most of a class, and large values are close to equal shares.
-    generator : numpy.random.Generator
     at_least : int
         Examples every client must have; all shares are drawn anew until it holds.
-
-    Returns
-    -------
-    list of ndarray of int64
-        Increasing indices of each client.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, or 1000 draws leave some client with too few.
 
     Notes
     -----
@@ -111,18 +82,7 @@ def dirichlet_parts(
 
 
 def class_counts(labels: NDArray[np.integer[Any]], parts: Parts) -> NDArray[np.int64]:
-    """Count the examples of each class at each client.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (n,)
-        Classes 0 to k - 1.
-    parts : list of ndarray of int
-
-    Returns
-    -------
-    ndarray of int64, shape (clients, k)
-    """
+    """Count the examples of each class 0 to k - 1 at each client, (clients, k)."""
     k = int(labels.max(initial=-1)) + 1
     return np.array([np.bincount(labels[part], minlength=k) for part in parts], dtype=np.int64)
 

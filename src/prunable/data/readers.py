@@ -39,13 +39,7 @@ def damaged(path: Path, what: str) -> DataIntegrityError:
 
 
 def unpacked(path: Path) -> bytes:
-    """Content of a file, decompressed if its name ends in .gz.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the file is missing or not a whole gzip file.
-    """
+    """Content of a file, decompressed if its name ends in .gz."""
     try:
         content = path.read_bytes()
         return gzip.decompress(content) if path.suffix == ".gz" else content
@@ -58,15 +52,7 @@ def unpacked(path: Path) -> bytes:
 def read_ucr(path: Path) -> Arrays:
     """Read a UCR table: label first, then the series, separated by tabs.
 
-    Returns
-    -------
-    tuple
-        Series of shape (n, length), float32, and integer labels as written.
-
-    Raises
-    ------
-    DataIntegrityError
-        If a row is short, or a value is no number, NaN or infinite.
+    Gives series of shape (n, length), float32, and integer labels as written.
     """
     try:
         table = np.loadtxt(io.BytesIO(unpacked(path)), dtype=np.float64, ndmin=2)
@@ -81,18 +67,7 @@ def read_ucr(path: Path) -> Arrays:
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes, plain or gzipped.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape as the header says.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the magic number, the dimensions or the length are wrong.
-    """
+    """Read an IDX file of unsigned bytes, plain or gzipped, in the shape its header says."""
     content = unpacked(path)
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise damaged(path, "is not an IDX file of unsigned bytes")
@@ -123,43 +98,26 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
+# A hostile or truncated pickle can fail in nearly any way before an object is made.
+_PICKLE_ERRORS = (
+    *(pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError),
+    *(TypeError, AttributeError, ImportError),
+)
+
+
 def unpickle_arrays(content: bytes, path: Path) -> Any:
     """Unpickle what holds nothing but arrays, numbers, strings and containers of them.
 
-    Raises
-    ------
-    DataIntegrityError
-        If it is truncated or names any other object; nothing of that is executed.
+    DataIntegrityError if it is truncated or names any other object; nothing of that is executed.
     """
     try:
         return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
-    # a hostile or truncated pickle can fail in nearly any way before an object is made
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        ImportError,
-    ) as error:
+    except _PICKLE_ERRORS as error:
         raise damaged(path, f"is not a pickle of plain arrays ({error})") from error
 
 
 def read_cifar_batch(path: Path) -> Arrays:
-    """Read one python batch of CIFAR-10.
-
-    Returns
-    -------
-    tuple
-        Pictures of shape (n, 3, 32, 32), uint8, and labels.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the file is no such batch.
-    """
+    """Read one python batch of CIFAR-10: pictures (n, 3, 32, 32), uint8, and labels."""
     batch = unpickle_arrays(unpacked(path), path)
     try:
         pictures, labels = np.asarray(batch["data"]), np.asarray(batch["labels"], dtype=np.int64)
@@ -173,15 +131,7 @@ def read_cifar_batch(path: Path) -> Arrays:
 def read_hub_parquet(path: Path) -> Arrays:
     """Read pictures in the hub's Parquet layout: a struct of encoded bytes, and a label.
 
-    Returns
-    -------
-    tuple
-        Pictures of shape (n, 3, 32, 32), uint8, and labels.
-
-    Raises
-    ------
-    DataIntegrityError
-        If columns are missing, or a picture cannot be decoded or has another size.
+    Gives pictures (n, 3, 32, 32), uint8, and labels.
     """
     try:
         table = pq.read_table(path)
@@ -202,18 +152,7 @@ def read_hub_parquet(path: Path) -> Arrays:
 
 
 def read_digits() -> Arrays:
-    """Read the 8x8 digits out of scikit-learn's own package.
-
-    Returns
-    -------
-    tuple
-        Pictures of shape (1797, 8, 8), values 0 to 16, and labels.
-
-    Raises
-    ------
-    DataIntegrityError
-        If scikit-learn is not installed.
-    """
+    """Read the 8x8 digits, values 0 to 16, out of scikit-learn's own package."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -226,19 +165,10 @@ def read_digits() -> Arrays:
 
 
 def idx_from_mnist_pickle(content: bytes, path: Path) -> Mapping[str, bytes]:
-    """Make the four IDX files of MNIST out of the pickled float version.
+    """Make the four IDX files of MNIST, by name, out of the pickled float version.
 
-    Parameters
-    ----------
-    content : bytes
-        Gzipped pickle of (train, validation, test), each (pixels / 256, labels).
-    path : Path
-        Where it comes from, for messages.
-
-    Returns
-    -------
-    mapping of str to bytes
-        File name to content; the first 60,000 rows are train and validation joined.
+    The gzipped pickle holds (train, validation, test), each (pixels / 256, labels); the first
+    60,000 rows are train and validation joined. `path` says where it comes from, for messages.
     """
     parts = unpickle_arrays(gzip.decompress(content), path)
     (x1, y1), (x2, y2), test = parts

@@ -28,15 +28,7 @@ _DOWNLOAD_SECONDS = 900
 
 @dataclass(frozen=True)
 class Located:
-    """The files of one data set, found complete.
-
-    Attributes
-    ----------
-    folder : Path
-    form : Form
-    paths : dict of str to Path
-        Registered file name to the file that stands for it.
-    """
+    """The files of one data set, found complete; paths by registered file name."""
 
     folder: Path
     form: Form
@@ -62,21 +54,8 @@ def folders(name: str) -> Iterator[Path]:
 def locate(name: str) -> Located | None:
     """Find a data set's files without reading them.
 
-    Parameters
-    ----------
-    name : str
-        Registered name.
-
-    Returns
-    -------
-    Located or None
-        The first folder, in the order `$PRUNABLE_DATA`/name, `$PRUNABLE_DATA`, cache,
-        that holds all files of one form.
-
-    Raises
-    ------
-    InputError
-        If no data set has this name.
+    The first folder, in the order `$PRUNABLE_DATA`/name, `$PRUNABLE_DATA`, cache, that holds all
+    files of one form.
     """
     dataset = registered(name)
     for folder in folders(name):
@@ -93,13 +72,7 @@ def digest_of(path: Path, algorithm: str) -> str:
 
 
 def verify(located: Located) -> None:
-    """Compare every file with its registered digest.
-
-    Raises
-    ------
-    DataIntegrityError
-        Naming the file, the digest expected and the one found.
-    """
+    """Compare every file with its registered digest."""
     for file in located.form.files:
         _verify(located.paths[file.name], file)
 
@@ -107,21 +80,9 @@ def verify(located: Located) -> None:
 def fetch(name: str) -> Located:
     """Make sure that a data set is on this machine, and whole.
 
-    Parameters
-    ----------
-    name : str
-        Registered name.
-
-    Returns
-    -------
-    Located
-        Verified files: the ones found, or else fetched into the cache from the first
-        source that works. Files appear there one by one, whole.
-
-    Raises
-    ------
-    DataIntegrityError
-        If a file is damaged, or no source works; says what each said and what to do.
+    Gives verified files: the ones found, or else fetched into the cache from the first source
+    that works, where they appear one by one, whole. DataIntegrityError if a file is damaged or
+    no source works; it says what each said and what to do.
     """
     dataset = registered(name)
     if not any(form.files for form in dataset.forms):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +32,9 @@ def talk() -> Console:
 
 
 def emit(
-    document: Mapping[str, Any], as_json: bool, show: Callable[[Console], None] | None = None
+    document: Mapping[str, Any] | Sequence[Any],
+    as_json: bool,
+    show: Callable[[Console], None] | None = None,
 ) -> None:
     """Print a result on standard output: as JSON, or as `show` prints it."""
     if as_json:

@@ -12,10 +12,7 @@ DEVICES = "auto, cpu, cuda, or one of several such as cuda:1"
 def devices_of(name: str) -> tuple[str, ...]:
     """Devices that a name stands for: "auto" and "cuda" are every GPU; without one, auto is cpu.
 
-    Raises
-    ------
-    InputError
-        If the name is unknown, or this machine has no such device.
+    Raises InputError if the name is unknown, or this machine has no such device.
     """
     there = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
     if name == "auto":

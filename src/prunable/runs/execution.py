@@ -29,20 +29,10 @@ Result = dict[str, Any]
 def execute(spec: Spec, store: Store, *, device: str = "auto") -> Result:
     """Bring one run, and the runs it builds on, to its stored result.
 
-    Parameters
-    ----------
-    spec : Spec
-        Its class names the stage that computes it.
-    store : Store
-        Other runners may share it: each run is computed by one of them.
-    device : str
-        "auto", or a name of torch's; recorded, but no part of the run's identity.
-
-    Returns
-    -------
-    dict
-        The stored result: id, spec, status ("done" or "diverged"), reason, and what the
-        stage found. A run that is done is read, not repeated.
+    Other runners may share the store: each run is computed by one of them, and one that is done
+    is read, not repeated. The device ("auto", or a name of torch's) is recorded, but no part of
+    the run's identity. The result has id, spec, status ("done" or "diverged"), reason, and what
+    the stage found.
     """
     return execute_batch([spec], store, device=device)[0]
 

@@ -59,9 +59,7 @@ def run_all(
     Parameters
     ----------
     workers : int, optional
-        Processes, in place of `backend`.
-    backend : Backend, optional
-        Processes of this machine by default.
+        Processes, in place of `backend`, which is the processes of this machine by default.
     device : str
         "auto" and "cuda" spread the runs over all GPUs; without one, "auto" is the processor.
     batch : int, optional

@@ -46,6 +46,8 @@ def train_into(
 ) -> Result:
     """Train one network into a folder; resumes an interrupted run, repeats no finished one.
 
+    Raises SpecError if the folder holds another run.
+
     Parameters
     ----------
     folder : Path
@@ -60,11 +62,6 @@ def train_into(
     dict
         Result with the metrics train_loss, train_accuracy, train_balanced_accuracy, and
         the same of the test set.
-
-    Raises
-    ------
-    SpecError
-        If the folder holds another run.
     """
     if (stored := read_result(folder, spec)) is not None:
         return stored

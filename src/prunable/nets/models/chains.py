@@ -11,44 +11,16 @@ from torch import nn
 from prunable.errors import InputError
 from prunable.nets.models.initialisation import convolution, linear
 
-VGG11: tuple[int | None, ...] = (
-    64,
-    None,
-    128,
-    None,
-    256,
-    256,
-    None,
-    512,
-    512,
-    None,
-    512,
-    512,
-    None,
-)
+# Channels of the convolutions; None is a pooling.
+VGG11 = (64, None, 128, None, 256, 256, None, 512, 512, None, 512, 512, None)
 
 
 def mlp(sizes: Sequence[int], *, generator: torch.Generator, bias: bool = True) -> nn.Sequential:
     """Build linear layers with ReLU between them.
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        Inputs, hidden widths, outputs; at least two, each at least 1. LeNet-300-100 has
-        (784, 300, 100, 10).
-    generator : torch.Generator
-        Source of the initial weights.
-    bias : bool
-
-    Returns
-    -------
-    torch.nn.Sequential
-        Flattens its inputs first; linear layers are at the odd positions.
-
-    Raises
-    ------
-    InputError
-        If there are too few sizes, or one is below 1.
+    `sizes` are inputs, hidden widths, outputs: LeNet-300-100 has (784, 300, 100, 10). Without
+    biases and with equal hidden layers it is the FCN of Barsbey et al. (2021), of width 2,048.
+    The network flattens its inputs first; linear layers are at the odd positions.
     """
     if len(sizes) < 2 or min(sizes) < 1:
         raise InputError.parameter("sizes", "mlp", "two or more sizes of at least 1", sizes)
@@ -68,19 +40,8 @@ def vgg(
     shape : (int, int, int)
         Channels, height and width of the pictures; the sides at least 16. Pictures with sides
         below 32 skip the first pooling, as the paper does on MNIST.
-    n_outputs : int
-    generator : torch.Generator
     width : int
         Channels of the first layer; the others are in proportion.
-
-    Returns
-    -------
-    torch.nn.Sequential
-
-    Raises
-    ------
-    InputError
-        If the pictures are too small, or `width` is below 1.
     """
     channels, *sides = shape
     if min(sides) < 16:

@@ -11,18 +11,7 @@ from torch import nn
 def linear(
     n_inputs: int, n_outputs: int, *, generator: torch.Generator, bias: bool = True
 ) -> nn.Linear:
-    """Build a linear layer, uniform on +-1/sqrt(n_inputs) as torch initialises it.
-
-    Parameters
-    ----------
-    n_inputs, n_outputs : int
-    generator : torch.Generator
-    bias : bool
-
-    Returns
-    -------
-    torch.nn.Linear
-    """
+    """Build a linear layer, uniform on +-1/sqrt(n_inputs) as torch initialises it."""
     layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, bias=bias)
     bound = 1 / math.sqrt(n_inputs)
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
@@ -36,19 +25,7 @@ def convolution(
 ) -> nn.Conv2d:
     """Build a padded convolution without bias, N(0, 2 / (size^2 * n_outputs)).
 
-    Parameters
-    ----------
-    n_inputs, n_outputs : int
-        Channels.
-    generator : torch.Generator
-    size : int
-        Of the kernel, odd.
-    stride : int
-
-    Returns
-    -------
-    torch.nn.Conv2d
-        Keeps the size of the picture, up to the stride.
+    `size` of the kernel is odd: the picture keeps its size, up to the stride.
     """
     layer = nn.utils.skip_init(
         nn.Conv2d, n_inputs, n_outputs, size, stride=stride, padding=size // 2, bias=False

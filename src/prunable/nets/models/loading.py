@@ -21,27 +21,11 @@ Tensors = dict[str, torch.Tensor]
 
 
 def read_weights(path: Path, *, unpickle: bool = False) -> tuple[Tensors, dict[str, str]]:
-    """Read all tensors of a checkpoint, and the text stored with them.
+    """Read all tensors of a checkpoint (a file or a folder of them), and the text stored with them.
 
-    Parameters
-    ----------
-    path : Path
-        Safetensors or torch file, or a folder of them.
-    unpickle : bool
-        Whether a pickled model may run its code.
-
-    Returns
-    -------
-    tuple of (dict of str to Tensor, dict of str to str)
-        In the dtypes they are stored in, in the order of the file or, where it keeps none, of
-        the names with their numbers; masks of torch.nn.utils.prune are applied.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the file is missing or damaged.
-    UnsupportedModelError
-        If it is an ONNX file.
+    They have the dtypes they are stored in, in the order of the file or, where it keeps none, of
+    the names with their numbers; masks of torch.nn.utils.prune are applied. A pickled model may
+    run its code if `unpickle` says so.
     """
     with open_archive(path, unpickle=unpickle) as archive:
         if archive.format == "onnx":
@@ -66,12 +50,10 @@ def network_of(
     *,
     shape: tuple[int, ...] | None = None,
 ) -> nn.Module:
-    """Build the network of stored weights.
+    """Build the network of stored weights, in evaluation mode, with their dtypes and names.
 
     Parameters
     ----------
-    tensors : mapping of str to Tensor
-        State dict.
     metadata : mapping of str to str
         May say which architecture it is, as the files of `prunable train` do.
     net : str, optional
@@ -80,16 +62,6 @@ def network_of(
         called for a network of the user's own.
     shape : tuple of int, optional
         Of one example; needed for a named architecture that takes pictures.
-
-    Returns
-    -------
-    torch.nn.Module
-        In evaluation mode, with the tensors' dtypes and names.
-
-    Raises
-    ------
-    InputError
-        If no network is named or found, or the weights do not fit it.
     """
     if net is None:
         return rebuild(tensors, stored_architecture(metadata))

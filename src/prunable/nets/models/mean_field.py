@@ -13,29 +13,10 @@ from prunable.errors import InputError
 class MeanFieldNetwork(nn.Module):
     """One-hidden-layer network f(x) = (1/n) sum_i c_i relu(<theta_i, x>), without biases.
 
-    Parameters
-    ----------
-    n_inputs, width, n_outputs : int
-        Dimension p of x, number n of hidden units, number of outputs; all >= 1.
-    generator : torch.Generator
-        Source of the initial weights.
-    train_output : bool
-        Whether the second layer c is trained (the paper's experiments) or fixed (its
-        theory).
-
-    Attributes
-    ----------
-    hidden : torch.nn.Linear
-        Weight of shape (width, n_inputs): row i is theta_i, uniform on
-        +-1/sqrt(n_inputs) at the start.
-    output : torch.nn.Linear
-        Weight of shape (n_outputs, width): column i is c_i, uniform on +-sqrt(width) at
-        the start, so that c_i/n starts as torch initialises a linear layer.
-
-    Raises
-    ------
-    InputError
-        If a size is below 1.
+    `hidden.weight` (width, n_inputs) holds theta_i in row i, uniform on +-1/sqrt(n_inputs) at the
+    start; `output.weight` (n_outputs, width) holds c_i in column i, uniform on +-sqrt(width), so
+    that c_i/n starts as torch initialises a linear layer. The output is trained as in the
+    paper's experiments, or fixed as in its theory.
 
     Notes
     -----

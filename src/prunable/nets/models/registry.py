@@ -21,23 +21,10 @@ ARCHITECTURE = "architecture"
 
 @dataclass(frozen=True)
 class Architecture:
-    """A registered architecture, sized for a data set.
+    """A registered architecture (a name of `NETS`), sized for a data set.
 
-    Parameters
-    ----------
-    name : str
-        One of `NETS`.
-    shape : tuple of int
-        Of one example: (features,), or (channels, height, width).
-    n_outputs : int
-        Classes.
-    width : int, optional
-        None is the architecture's own; see `NETS`.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown or a size is below 1.
+    `shape` is that of one example: (features,) or (channels, height, width). A `width` of None
+    is the architecture's own.
     """
 
     name: str
@@ -103,23 +90,7 @@ _BUILDERS: Mapping[str, Builder] = {
 
 
 def build(architecture: Architecture, *, generator: torch.Generator) -> nn.Module:
-    """Build an untrained network.
-
-    Parameters
-    ----------
-    architecture : Architecture
-    generator : torch.Generator
-        Source of the initial weights.
-
-    Returns
-    -------
-    torch.nn.Module
-
-    Raises
-    ------
-    InputError
-        If the architecture cannot take examples of such a shape.
-    """
+    """Build an untrained network; InputError if it cannot take examples of such a shape."""
     width = architecture.width or NETS[architecture.name].width
     make = _BUILDERS[architecture.name]
     return make(architecture.shape, architecture.n_outputs, width, generator)
@@ -128,24 +99,10 @@ def build(architecture: Architecture, *, generator: torch.Generator) -> nn.Modul
 def rebuild(
     tensors: Mapping[str, torch.Tensor], architecture: Architecture | Mapping[str, str]
 ) -> nn.Module:
-    """Build a network around stored weights.
+    """Build a network around a stored state dict, in evaluation mode, with its dtypes.
 
-    Parameters
-    ----------
-    tensors : mapping of str to Tensor
-        State dict.
-    architecture : Architecture or mapping of str to str
-        Or the metadata of the file that the weights come from.
-
-    Returns
-    -------
-    torch.nn.Module
-        In evaluation mode, with the dtypes of the tensors.
-
-    Raises
-    ------
-    InputError
-        If the metadata name no architecture, or the weights do not fit it.
+    The architecture may be given by the metadata of the file that the weights come from.
+    InputError if these name none, or the weights do not fit.
     """
     if not isinstance(architecture, Architecture):
         architecture = stored_architecture(architecture)
@@ -162,13 +119,7 @@ def rebuild(
 
 
 def stored_architecture(metadata: Mapping[str, str]) -> Architecture:
-    """Read the architecture from the metadata of a file.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it is malformed.
-    """
+    """Read the architecture from the metadata of a file."""
     try:
         return Architecture(**json.loads(metadata[ARCHITECTURE]))
     except (KeyError, ValueError, TypeError) as error:

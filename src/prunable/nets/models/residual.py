@@ -17,14 +17,8 @@ Shortcut = Literal["identity", "convolution"]
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with batch normalisation, added to a shortcut.
 
-    Parameters
-    ----------
-    n_inputs, n_outputs : int
-        Channels.
-    stride : int
-    shortcut : {"identity", "convolution"}
-        Where the shape changes: strided and padded with zero channels, or a 1x1 convolution.
-    generator : torch.Generator
+    Where the shape changes, the shortcut is strided and padded with zero channels ("identity"),
+    or a 1x1 convolution.
     """
 
     def __init__(
@@ -74,24 +68,13 @@ class ResidualNetwork(nn.Module):
 
     Parameters
     ----------
-    n_channels, n_outputs : int
-        Of the pictures; classes.
     width : int
-        Channels k of the first stage, at least 1.
+        Channels k of the first stage.
     blocks : int
         In each stage: 3 for ResNet-20.
     shortcut : {"identity", "convolution"}
-        With "identity" ResNet-20 has 1044 k^2 + 153 k + 10 parameters on CIFAR-10.
-    generator : torch.Generator
-
-    Raises
-    ------
-    InputError
-        If a size is below 1, or the shortcut unknown.
-
-    Notes
-    -----
-    The network of Figure 1 of Chang, Li, Oymak and Thrampoulidis (2020).
+        With "identity" ResNet-20 has 1044 k^2 + 153 k + 10 parameters on CIFAR-10: the network of
+        Figure 1 of Chang, Li, Oymak and Thrampoulidis (2020).
     """
 
     def __init__(

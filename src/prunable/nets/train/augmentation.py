@@ -12,24 +12,9 @@ PADDING = 4
 
 
 def augmented(x: torch.Tensor, *, seed: int, step: int, padding: int = PADDING) -> torch.Tensor:
-    """Pad pictures with zeros, crop each at random to its size, and mirror half of them.
+    """Pad pictures (n, channels, height, width) with zeros, crop each at random, mirror half.
 
-    Parameters
-    ----------
-    x : Tensor, shape (n, channels, height, width)
-    seed, step : int
-        Crops and mirrors are a function of these, and of nothing else.
-    padding : int
-        Rows and columns of zeros on each side.
-
-    Returns
-    -------
-    Tensor, shape of `x`
-
-    Raises
-    ------
-    InputError
-        If `x` holds no pictures.
+    Crops, to the size before, and mirrors are a function of seed and step, and of nothing else.
     """
     if x.ndim != 4:
         raise InputError.parameter(

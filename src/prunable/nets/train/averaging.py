@@ -12,21 +12,9 @@ from prunable.errors import InputError
 class IterateAverage:
     """Arithmetic mean of parameters over the steps at which `update` was called.
 
-    The mean is kept in float64, one tensor per parameter: memory does not grow with the
-    number of iterates.
+    The mean is kept in float64, one tensor per parameter, and `count` says of how many iterates:
+    memory does not grow with them.
 
-    Parameters
-    ----------
-    named_parameters : iterable of (str, Tensor)
-        As `model.named_parameters()`.
-
-    Attributes
-    ----------
-    count : int
-        Iterates averaged so far.
-
-    Notes
-    -----
     Barsbey et al. (2021), section 5, average the last iterates; start calling `update`
     where the average shall start.
     """
@@ -47,26 +35,14 @@ class IterateAverage:
             self._mean[name].lerp_(parameter.double(), 1 / self.count)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The mean, float64, by parameter name.
-
-        Raises
-        ------
-        InputError
-            If no iterate was averaged yet.
-        """
+        """The mean, float64, by parameter name."""
         if self.count == 0:
             raise InputError("no iterate was averaged yet. Call `update` during training first.")
         return dict(self._mean)
 
     @torch.no_grad()
     def copy_to(self, model: torch.nn.Module) -> None:
-        """Overwrite a model's parameters by the mean, in their own dtype.
-
-        Raises
-        ------
-        InputError
-            If no iterate was averaged yet, or the model's parameters have other names.
-        """
+        """Overwrite a model's parameters by the mean, in their own dtype."""
         means = self.tensors()
         targets = dict(model.named_parameters())
         if targets.keys() != means.keys():
@@ -82,13 +58,7 @@ class IterateAverage:
         return {"count": torch.tensor(self.count), **self._mean}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over a stored mean and count.
-
-        Raises
-        ------
-        InputError
-            If names or shapes differ.
-        """
+        """Take over a stored mean and count."""
         for name, mean in self._mean.items():
             if name not in state or state[name].shape != mean.shape:
                 found = tuple(state[name].shape) if name in state else "nothing"

@@ -19,18 +19,10 @@ from prunable.nets.train.training import Trainee, advance, check_examples
 
 @dataclass(frozen=True)
 class Replica:
-    """One of the networks trained together.
+    """One of the networks trained together; settings and files are those of `train`.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A chain of linear layers with ReLU between them; trained in place.
-    settings : TrainingSettings
-        All may differ from replica to replica, but pictures cannot be augmented.
-    checkpoint : Path, optional
-        As in `train`, which reads and writes the same files.
-    on_step : callable, optional
-        Told the number of steps done, after each; on a thread of its own.
+    The model is a chain of linear layers with ReLU between them, and is trained in place; its
+    pictures cannot be augmented. `on_step` is called on a thread of its own.
     """
 
     model: torch.nn.Module
@@ -55,7 +47,6 @@ def train_together(
         Their models lie on the device of the data.
     x : Tensor, shape (n, ...)
     y : Tensor, shape (n,), int64
-        Classes.
     threads : int, optional
         That share the replicas out among them on the CPU; each computes on one. By default as
         many as torch uses.
@@ -69,15 +60,6 @@ def train_together(
         In the order of `replicas`: those of `train`, up to the rounding of sums taken in
         another order. One that diverges leaves; the others go on. The numbers of a replica
         depend neither on the others nor on `threads`.
-
-    Raises
-    ------
-    InputError
-        If shapes disagree, the data are not finite, or settings ask for augmentation.
-    UnsupportedModelError
-        If a model is no chain.
-    DataIntegrityError
-        If a checkpoint is damaged or of another run.
     """
     where = "train_together"
     check_examples(x, y, where)

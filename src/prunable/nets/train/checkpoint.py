@@ -18,12 +18,7 @@ from prunable.nets.train.averaging import IterateAverage
 class TrainingState:
     """The live objects whose state makes up a training run.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-    optimizer : torch.optim.Optimizer
-        With whatever hooks keep their state in `optimizer.state_dict()`.
-    average : IterateAverage, optional
+    Hooks keep their state in `optimizer.state_dict()`.
     """
 
     model: torch.nn.Module
@@ -31,13 +26,7 @@ class TrainingState:
     average: IterateAverage | None = None
 
     def save(self, path: Path, progress: dict[str, Any]) -> None:
-        """Write everything, and a JSON-able `progress`, to `path`.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
+        """Write everything, and a JSON-able `progress`, to `path`."""
         optimizer = self.optimizer.state_dict()
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
         scalars: dict[str, dict[str, Any]] = {}
@@ -55,10 +44,7 @@ class TrainingState:
     def load(self, path: Path) -> dict[str, Any]:
         """Restore everything from `path` and return the `progress` stored with it.
 
-        Raises
-        ------
-        DataIntegrityError
-            If the file is missing, truncated, or the state of another kind of run.
+        DataIntegrityError if the file is missing, truncated, or the state of another kind of run.
         """
         tensors, metadata = load_tensors(path)
         try:

@@ -20,14 +20,7 @@ from prunable.nets.train.sampling import Kind, add_stable_, sample_stable
 from prunable.numerics.randomness import child_seed
 from prunable.numerics.stable import check_alpha
 
-__all__ = [
-    "HeavyTailedNoise",
-    "NoiseHandle",
-    "ParameterReport",
-    "attach_noise",
-    "sample_stable",
-    "validate",
-]
+__all__ = ["HeavyTailedNoise", "NoiseHandle", "attach_noise", "sample_stable", "validate"]
 
 NoiseType = Literal["type1", "type2", "type3"]
 Vectors = Literal["unit", "kernel"]
@@ -38,7 +31,7 @@ _STATE_KEY = "heavy_tailed_noise"
 
 @dataclass(frozen=True)
 class HeavyTailedNoise:
-    """The law of the injected noise.
+    """The law of the injected noise; section 2.1 and Eq. (2) of Wan, Zaidi and Simsekli (2023).
 
     Parameters
     ----------
@@ -55,15 +48,6 @@ class HeavyTailedNoise:
     vectors : {"unit", "kernel"}
         What X is drawn for: all incoming weights of an output unit or filter (axis 0), or
         each kernel of a convolution (axes 0 and 1), as in the authors' code.
-
-    Raises
-    ------
-    InputError
-        If a value is out of range.
-
-    Notes
-    -----
-    Section 2.1 and Eq. (2) of Wan, Zaidi and Simsekli (2023).
     """
 
     kind: NoiseType
@@ -74,19 +58,15 @@ class HeavyTailedNoise:
 
     def __post_init__(self) -> None:
         where = "HeavyTailedNoise"
-        if self.kind not in _KINDS:
-            raise InputError.parameter("kind", where, f"one of {tuple(_KINDS)}", self.kind)
         check_alpha(self.alpha, where)
-        if not (math.isfinite(self.sigma) and self.sigma >= 0):
-            raise InputError.parameter("sigma", where, "finite and not negative", self.sigma)
-        if not (math.isfinite(self.lr_multiplier) and self.lr_multiplier > 0):
-            raise InputError.parameter(
-                "lr_multiplier", where, "finite and positive", self.lr_multiplier
-            )
-        if self.vectors not in get_args(Vectors):
-            raise InputError.parameter(
-                "vectors", where, f"one of {get_args(Vectors)}", self.vectors
-            )
+        for name, holds, constraint in (
+            ("kind", self.kind in _KINDS, f"one of {tuple(_KINDS)}"),
+            ("sigma", 0 <= self.sigma < math.inf, "finite and not negative"),
+            ("lr_multiplier", 0 < self.lr_multiplier < math.inf, "finite and positive"),
+            ("vectors", self.vectors in get_args(Vectors), f"one of {get_args(Vectors)}"),
+        ):
+            if not holds:
+                raise InputError.parameter(name, where, constraint, getattr(self, name))
 
     def scale(self, lr: float) -> float:
         """Scale sigma * eta^(1/alpha) of the noise at learning rate `lr`."""
@@ -113,22 +93,8 @@ def validate(
 ) -> tuple[ParameterReport, ...]:
     """Say for every parameter of a model whether `attach_noise` would noise it, and why not.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-    optimizer : torch.optim.Optimizer
-        Must hold parameters of `model` only.
-
-    Returns
-    -------
-    tuple of ParameterReport
-        In the order of `model.named_parameters()`.
-
-    Raises
-    ------
-    InputError
-        If the optimizer holds a parameter that is not the model's, as happens when it was
-        built before the model was moved or rebuilt.
+    InputError if the optimizer holds a parameter that is not the model's, as happens when it was
+    built before the model was moved or rebuilt.
     """
     return _reports(dict(model.named_parameters()), optimizer, only=None)
 
@@ -142,7 +108,10 @@ def attach_noise(
     only: Collection[str] | None = None,
     device: torch.device | str | None = None,
 ) -> NoiseHandle:
-    """Add heavy-tailed noise after every step of an optimizer.
+    """Add heavy-tailed noise after every step of an optimizer, Eq. (2) of Wan et al. (2023).
+
+    InputError if nothing is left to noise, a name is unknown, the optimizer holds other
+    parameters, or noise is attached to it already.
 
     Parameters
     ----------
@@ -151,7 +120,6 @@ def attach_noise(
         and groups work.
     named_parameters : iterable of (str, Parameter)
         As `model.named_parameters()`; the names enter the seeds.
-    noise : HeavyTailedNoise
     seed : int
         Run seed, 0 <= seed < 2**63.
     only : collection of str, optional
@@ -168,16 +136,6 @@ def attach_noise(
     NoiseHandle
         Counts steps and can be removed. The count travels in `optimizer.state_dict()`
         and comes back with `optimizer.load_state_dict()`.
-
-    Raises
-    ------
-    InputError
-        If nothing is left to noise, a name is unknown, the optimizer holds other
-        parameters, or noise is attached to it already.
-
-    Notes
-    -----
-    Eq. (2) of Wan, Zaidi and Simsekli (2023).
     """
     child_seed(seed)  # refuses a bad seed here rather than at the first step
     named = dict(named_parameters)
@@ -196,12 +154,7 @@ def attach_noise(
 class NoiseHandle:
     """Live connection between an optimizer and its noise.
 
-    Attributes
-    ----------
-    reports : tuple of ParameterReport
-        What is noised and what is not.
-    step : int
-        Optimizer steps noised so far.
+    `reports` say what is noised and what is not; `step` counts the optimizer steps noised so far.
     """
 
     def __init__(
@@ -235,13 +188,7 @@ class NoiseHandle:
         return {**asdict(self.noise), "seed": self.seed, "step": self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the step count of a stored state.
-
-        Raises
-        ------
-        InputError
-            If the stored law or seed is not this handle's.
-        """
+        """Take over the step count of a stored state of the same law and seed."""
         own = self.state_dict()
         differing = sorted(k for k in own if k != "step" and state.get(k) != own[k])
         if differing:

@@ -43,12 +43,12 @@ def sample_stable(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Draw symmetric alpha-stable noise.
+    """Draw symmetric alpha-stable noise of a shape.
 
     Parameters
     ----------
     shape : sequence of int
-        Shape of the result; axis 0 counts the vectors, the other axes their coordinates.
+        Axis 0 counts the vectors, the other axes their coordinates.
     alpha : float
         Tail index, 0 < alpha <= 2.
     scale : float
@@ -65,13 +65,8 @@ def sample_stable(
     Returns
     -------
     torch.Tensor
-        Shape `shape`. Never NaN or infinite; a draw beyond the largest number of the
-        computation's dtype (possible for alpha < 0.4 in float32) is that number.
-
-    Raises
-    ------
-    InputError
-        If `alpha`, `scale`, `kind` or `dtype` is out of range.
+        Never NaN or infinite; a draw beyond the largest number of the computation's dtype
+        (possible for alpha < 0.4 in float32) is that number.
 
     Notes
     -----
@@ -87,26 +82,10 @@ def sample_stable(
 def add_stable_(
     tensor: torch.Tensor, alpha: float, *, scale: float, kind: Kind, seed: int
 ) -> torch.Tensor:
-    """Add symmetric alpha-stable noise to a tensor in place.
+    """Add symmetric alpha-stable noise to a floating-point tensor in place, and return it.
 
-    Parameters
-    ----------
-    tensor : torch.Tensor
-        Floating point, any shape and device; axis 0 counts the vectors.
-    alpha, scale, kind
-        As in `sample_stable`; `scale` may be 0.
-    seed : int
-        0 <= seed < 2**63; equal arguments add equal numbers, whatever the thread count.
-
-    Returns
-    -------
-    torch.Tensor
-        `tensor` itself.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+    Axis 0 counts the vectors; alpha, scale and kind are as in `sample_stable`, and `scale` may
+    be 0. Equal arguments add equal numbers on one kind of device, whatever the thread count.
     """
     alpha = check_alpha(alpha, "add_stable_")
     if kind not in get_args(Kind):
@@ -136,14 +115,10 @@ def symmetric_from_uniforms_(t: torch.Tensor, w: torch.Tensor, alpha: float) -> 
     alpha : float
         Tail index, 0 < alpha <= 2; not checked.
 
-    Returns
-    -------
-    torch.Tensor
-        Draws with characteristic function exp(-|u|^alpha), same shape and dtype.
-
     Notes
     -----
-    The twin of `prunable.numerics.stable.sampling.symmetric_transform`.
+    The draws have characteristic function exp(-|u|^alpha): the twin of
+    `prunable.numerics.stable.sampling.symmetric_transform`.
     """
     half_pi = math.pi / 2
     if alpha == 1.0:
@@ -169,22 +144,9 @@ def symmetric_from_uniforms_(t: torch.Tensor, w: torch.Tensor, alpha: float) -> 
 
 
 def positive_from_uniforms_(t: torch.Tensor, w: torch.Tensor, a: float) -> torch.Tensor:
-    """Turn uniforms into positive a-stable draws with Laplace transform exp(-s^a).
+    """Turn uniforms into positive a-stable draws with Laplace transform exp(-s^a), 0 < a <= 1.
 
-    Parameters
-    ----------
-    t, w : torch.Tensor
-        As in `symmetric_from_uniforms_`; both are overwritten.
-    a : float
-        Index, 0 < a <= 1; not checked. a = 1 gives the constant 1.
-
-    Returns
-    -------
-    torch.Tensor
-        Draws, same shape and dtype.
-
-    Notes
-    -----
+    Arguments are as in `symmetric_from_uniforms_`, and overwritten; a = 1 gives the constant 1.
     Kanter (1975); the twin of `prunable.numerics.stable.sampling.positive_transform`.
     """
     if a == 1.0:

@@ -26,14 +26,9 @@ EXAMPLES = 512
 
 @dataclass(frozen=True)
 class Chain:
-    """Linear layers with ReLU between them, by the names of their parameters.
+    """Linear layers with ReLU between them: names of weight and bias, from inputs to outputs.
 
-    Attributes
-    ----------
-    layers : tuple of (str, str or None)
-        Names of weight and bias, from the inputs to the outputs.
-    divisor : int
-        Of the outputs: the width of a mean-field network, 1 otherwise.
+    The outputs are divided by `divisor`: the width of a mean-field network, 1 otherwise.
     """
 
     layers: tuple[tuple[str, str | None], ...]
@@ -41,21 +36,7 @@ class Chain:
 
 
 def chain_of(model: nn.Module) -> Chain:
-    """Read a network as a chain.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-
-    Returns
-    -------
-    Chain
-
-    Raises
-    ------
-    UnsupportedModelError
-        If it is none, or has no hidden layer.
-    """
+    """Read a network as a chain; UnsupportedModelError if it is none, or has no hidden layer."""
     if isinstance(model, MeanFieldNetwork):
         return Chain((("hidden.weight", None), ("output.weight", None)), model.width)
     modules = list(model.named_children()) if type(model) is nn.Sequential else []
@@ -83,18 +64,8 @@ def chain_of(model: nn.Module) -> Chain:
 class StackedChain:
     """Equal chains as one stack: parameters and gradients of each are slices of it.
 
-    Parameters
-    ----------
-    models : sequence of torch.nn.Module
-        Networks that differ in their numbers alone. Their parameters, and the gradients of
-        those that are trained, become views of the stack.
-
-    Raises
-    ------
-    InputError
-        If the networks differ in more than their numbers.
-    UnsupportedModelError
-        If they are no chains.
+    The networks differ in their numbers alone. Their parameters, and the gradients of those
+    that are trained, become views of the stack.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
@@ -121,16 +92,8 @@ class StackedChain:
     def loss_and_gradients(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Leave the gradients of the mean cross-entropy in every network.
 
-        Parameters
-        ----------
-        x : Tensor, shape (replicas, n, features)
-        y : Tensor, shape (replicas, n), int64
-            Classes. Both may be expanded from one replica.
-
-        Returns
-        -------
-        Tensor, shape (replicas,)
-            The losses, nats.
+        Inputs (replicas, n, features) and classes (replicas, n), which may be expanded from one
+        replica, give the losses (replicas,), nats.
         """
         count = y.shape[1]
         size = EXAMPLES if x.device.type == "cpu" else count

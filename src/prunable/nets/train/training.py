@@ -46,11 +46,13 @@ def train(
 ) -> TrainingOutcome:
     """Train a classifier in place, on its device, on the cross-entropy.
 
+    Raises InputError if shapes disagree or the data hold NaN or infinity. DataIntegrityError if
+    the checkpoint is damaged or of another run.
+
     Parameters
     ----------
     model : torch.nn.Module
         Maps (batch, ...) to (batch, classes); holds the last iterate afterwards.
-    x : Tensor, shape (n, ...)
     y : Tensor, shape (n,), int64
         Classes.
     checkpoint : Path, optional
@@ -60,13 +62,6 @@ def train(
         Told the number of steps done, after each and before its checkpoint is written.
     prepare : callable, optional
         Given the optimizer before the first step; with `hold_masks` pruned weights stay 0.
-
-    Raises
-    ------
-    InputError
-        If shapes disagree or the data hold NaN or infinity.
-    DataIntegrityError
-        If the checkpoint is damaged or of another run.
     """
     check_examples(x, y, "train")
     trainee = Trainee(
@@ -93,7 +88,6 @@ def advance(
 
     Parameters
     ----------
-    trainees : sequence of Trainee
     gradients : callable
         Leaves the gradients of the next batches in the parameters, and gives the losses.
     stop : Event, optional
