@@ -23,6 +23,7 @@ def options_of(
     optional: Mapping[str, str] | None = None,
     without: Collection[str] = (),
     old: Mapping[str, str] | None = None,
+    panels: Mapping[str, Collection[str]] | None = None,
 ) -> Callable[[Command], Command]:
     """Give a command an option for every field of settings: its type, default and description.
 
@@ -41,14 +42,17 @@ def options_of(
         Fields that the command sets itself.
     old : mapping
         Former flags by field; they still work, and no help shows them.
+    panels : mapping
+        Fields by the title that the help shows them under.
     """
     flags, optional, old = flags or {}, optional or {}, old or {}
+    panel_of = {path: title for title, paths in (panels or {}).items() for path in paths}
     parameters: dict[str, inspect.Parameter] = {}
     paths: dict[str, str] = {}
 
     def add(name: str, path: str, annotation: Any, default: Any, **kind: Any) -> None:
-        flag = kind.pop("flag", None)
-        option = typer.Option(*([flag] if flag else []), **kind)
+        flag, panel = kind.pop("flag", None), panel_of.get(path)
+        option = typer.Option(*([flag] if flag else []), rich_help_panel=panel, **kind)
         paths[name] = path
         parameters[name] = inspect.Parameter(
             name,

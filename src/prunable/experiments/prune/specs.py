@@ -1,13 +1,30 @@
-"""Specifications of runs that measure and prune a trained network."""
+"""Specifications of runs that measure, prune and compare networks, or prune while training."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from prunable.experiments.train.specs import MeanFieldSpec
-from prunable.runs.spec import Spec
+from prunable.errors import InputError
+from prunable.experiments.train.specs import MeanFieldSpec, Noise, Optimizer, Schedule, TrainSpec
+from prunable.nets.catalogue import NETS
+from prunable.nets.prune.choices import (
+    Center,
+    Method,
+    Rewind,
+    Scope,
+    ShareRule,
+    Storage,
+    check_rewind,
+)
+from prunable.nets.prune.plan import Budget, Energy, Error, Keep
+from prunable.runs.data import DataSpec
+from prunable.runs.spec import Frozen, Spec
+
+# Networks that are trained beside a ticket, or under other masks of its size.
+Control = Literal["dense", "re-initialised", "shuffled", "random"]
 
 
 class EvaluateSpec(Spec):
@@ -15,18 +32,15 @@ class EvaluateSpec(Spec):
 
     Parameters
     ----------
-    train : TrainSpec
-        The network.
-    tolerance : float
+    tolerance
         Bound of both pruning criteria: relative Frobenius error <= tolerance, and
         squared relative error <= tolerance.
-    eps : tuple of float
+    eps
         Grid of the curve kappa(eps).
-    keep : tuple of float
+    keep
         Grid of shares kept for the accuracy curve.
-    norm_decades : (float, float)
+    norm_decades
         log10 range of the histogram of unit norms; outliers fall in the end bins.
-    norm_bins : int
     """
 
     stage: ClassVar[str] = "prunable.experiments.train.stages:evaluate_stage"
@@ -40,17 +54,157 @@ class EvaluateSpec(Spec):
 
 
 class PruneSpec(Spec):
-    """Prunes one trained network to a share of its units.
-
-    Parameters
-    ----------
-    train : TrainSpec
-        The network.
-    kappa : float
-        Share of hidden units kept.
-    """
+    """Prunes one trained network to a share kappa of its hidden units."""
 
     stage: ClassVar[str] = "prunable.experiments.train.stages:prune_stage"
 
     train: MeanFieldSpec
     kappa: float = Field(ge=0, le=1)
+
+
+class Retraining(Frozen):
+    """How to train on after pruning, pruned weights held at 0 and free of noise."""
+
+    epochs: int = Field(0, ge=0, description="Epochs to train on, pruned weights held at 0.")
+    lr: float = Field(0.05, gt=0, description="Step size.")
+    batch: int = Field(128, ge=1, description="Examples a step.")
+    optimizer: Optimizer = Field("sgd", description="Rule of the steps.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
+    schedule: Schedule = Field("cosine", description="Of the step size.")
+    rewind: Path | None = Field(None, description="Weights to start again from, such as the first.")
+    noise: Noise = Field("none", description="Injected noise.")
+    alpha: float | None = Field(None, description="Its tail index.")
+    sigma: float = Field(0.0, description="Its level.")
+
+    @model_validator(mode="after")
+    def _noise_is_whole(self) -> Self:
+        if self.noise != "none" and self.alpha is None:
+            raise InputError("`--noise` of `prune` needs its tail index: give --alpha.")
+        return self
+
+
+class PruningJob(Frozen):
+    """What `prune_checkpoint` is asked to do; the fields are the options of `prunable prune`."""
+
+    checkpoint: Path
+    out: Path | None = Field(None, description="Pruned file to write; folder with --compare.")
+    method: Method = Field("magnitude", description="unit: rows; node: columns of one input.")
+    keep: float | None = Field(None, description="Share to keep, kappa in [0, 1].")
+    eps: float | None = Field(None, description="Relative l_2 error allowed in each layer.")
+    energy: float | None = Field(None, description="Share of each layer's squared norm to retain.")
+    scope: Scope = Field("layer", description="Share of each layer, or of all together.")
+    allocation: ShareRule = Field(
+        "threshold", description="With --scope global: how layers share, for magnitude."
+    )
+    center: Center = Field("zero", description="What pruned weights are set to.")
+    only: tuple[str, ...] = Field(("*",), description="Parameters to prune; patterns with * and ?.")
+    exclude: tuple[str, ...] = Field((), description="Parameters to leave alone.")
+    seed: int = Field(0, description="Of methods that draw, and of retraining.")
+    force: bool = Field(False, description="Let a layer be pruned to nothing.")
+    net: str | None = Field(
+        None,
+        description="Architecture the weights belong to, if the file does not say: a name of "
+        "`prunable train`, mlp, or MODULE:FUNCTION of your own.",
+    )
+    data: str | None = Field(None, description="Data set to measure accuracy and retrain on.")
+    shrink: bool = Field(
+        False, description="Cut out pruned nodes; factor layers of pruned singular values."
+    )
+    batch_size: tuple[int, ...] = Field((1, 256), description="Batch sizes to time.")
+    retraining: Retraining = Retraining()
+    storage: Storage = Field(
+        "dense", description="dense: zeros stored; bitmask: a bit a weight and what is left."
+    )
+    onnx: Path | None = Field(None, description="ONNX file to write as well.")
+    dry_run: bool = Field(False, description="Show the plan only.")
+    unpickle: bool = Field(False, description="Let a pickled model run its code.")
+
+    @property
+    def budget(self) -> Budget:
+        """The one budget that is given; InputError if there are none or several."""
+        if sum(value is not None for value in (self.keep, self.eps, self.energy)) != 1:
+            raise InputError("`prune` needs exactly one of --keep, --eps and --energy.")
+        if self.keep is not None:
+            return Keep(self.keep, self.scope)
+        if self.scope == "global":
+            raise InputError(
+                "`--scope global` of `prune` goes with --keep; errors are layer by layer."
+            )
+        return Error(self.eps) if self.eps is not None else Energy(self.energy or 0.0)
+
+
+class ContenderSpec(Spec):
+    """Prunes one checkpoint, known by its content, by one strategy to several shares."""
+
+    stage: ClassVar[str] = "prunable.experiments.prune.strategy_comparison:contender_stage"
+
+    checkpoint: str
+    digest: str
+    unpickle: bool = False
+    dataset: DataSpec
+    net: str | None = None
+    strategy: str
+    kappas: tuple[float, ...]
+    retraining: Retraining | None = None
+    seed: int = Field(0, ge=0)
+
+
+class IterateSpec(TrainSpec):
+    """Trains in rounds, each of `steps` steps, and prunes single weights after each.
+
+    After the rounds the ticket is trained for `last_steps` under its masks, and so are the
+    controls: the whole network; the ticket's masks on other first weights; each layer's mask
+    shuffled; and as many weights drawn from all layers together.
+    """
+
+    stage: ClassVar[str] = "prunable.experiments.prune.iterating:iterate_stage"
+
+    net: str = Field("lenet-300-100", description=f"Architecture: {', '.join(NETS)}.")
+    lr: float = Field(0.05, gt=0, description="Step size.")
+    batch_size: int = Field(128, ge=1, description="Examples a step.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
+    weight_decay: float = Field(5e-4, ge=0, description="Shrinkage of weights.")
+    schedule: Schedule = Field("cosine", description="Of the step size, each round.")
+    method: Literal["magnitude", "random"] = Field("magnitude", description="Which weights go.")
+    allocation: ShareRule = Field("threshold", description="How layers share, for magnitude.")
+    keep: float = Field(gt=0, le=1, description="Share to keep in the end, kappa.")
+    rounds: int = Field(10, ge=1, description="Rounds of training and pruning.")
+    rewind: Rewind = Field(
+        "init",
+        description="What returns after a round: weights to the first (init) or to those of a "
+        "step; the learning rate alone; or none.",
+    )
+    rewind_step: int = Field(0, ge=0, description="The step to return to.")
+    only: tuple[str, ...] = Field(("*",), description="Parameters to prune; * and ? match.")
+    exclude: tuple[str, ...] = Field((), description="Parameters to leave alone.")
+    force: bool = Field(False, description="Whether a layer may be pruned to nothing.")
+    last_steps: int = Field(0, ge=0, description="Steps of the last training; 0 for none.")
+    controls: tuple[Control, ...] = Field((), description="What is trained beside the ticket.")
+    unit: float = Field(1.0, gt=0, description="Inputs are divided by this.")
+
+    @model_validator(mode="after")
+    def _rounds_are_whole(self) -> Self:
+        check_rewind(self.rewind, self.rewind_step, "IterateSpec")
+        if self.rewind_step >= self.steps:
+            raise InputError.parameter(
+                "rewind_step", "IterateSpec", f"below `steps`, {self.steps}", self.rewind_step
+            )
+        if self.rewind == "none" and self.schedule != "constant":
+            raise InputError(
+                "`schedule` of `IterateSpec` ends at 0, and without rewinding it stays there. "
+                "Choose constant, or another `rewind`."
+            )
+        if self.controls and not self.last_steps:
+            raise InputError("`controls` of `IterateSpec` are trained last: give `last_steps`.")
+        if self.average_last:
+            raise InputError("`average_last` of `IterateSpec` has no use: leave it out.")
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        """Most steps of all trainings."""
+        return self.rounds * self.steps + self.last_steps * (1 + len(self.controls))
+
+    def estimated_seconds(self) -> float:
+        """Rough time on one core."""
+        return super().estimated_seconds() * self.total_steps / self.steps

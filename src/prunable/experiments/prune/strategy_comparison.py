@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 
 from prunable.data.loaders import Dataset
-from prunable.errors import InputError
+from prunable.errors import InputError, RunsFailedError
+from prunable.experiments.prune.pruning import accuracy_of, data_for, retraining_settings
+from prunable.experiments.prune.specs import ContenderSpec, Retraining
 from prunable.experiments.train.networks import as_tensors
+from prunable.files import read_json, write_json
+from prunable.nets.models import network_of, read_weights
 from prunable.nets.networks.views import views_of
-from prunable.nets.prune.masks import apply_plan_, mask_of
-from prunable.nets.prune.plan import Keep, PruningPlan, Scope
+from prunable.nets.prune.choices import Scope, ShareRule
+from prunable.nets.prune.masks import apply_plan_, masks_of
+from prunable.nets.prune.plan import Keep, PruningPlan
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.saliency import fisher_saliency, gradient_saliency
 from prunable.nets.prune.strategies import (
@@ -25,132 +30,132 @@ from prunable.nets.prune.strategies import (
     RandomizedMagnitudePruning,
     RandomPruning,
     SaliencyPruning,
-    ShareRule,
     SingularValuePruning,
     Strategy,
 )
-from prunable.nets.train.settings import TrainingSettings
-from prunable.nets.train.training import evaluate, train
+from prunable.nets.train.training import train
 from prunable.numerics.randomness import child_seed, rng
+from prunable.runs.backends import Backend
+from prunable.runs.runner import run_all
+from prunable.runs.spec import Frozen
+from prunable.runs.store import Run, Store
 
 KAPPAS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
 SALIENCY_EXAMPLES = 1024
+DENSE = "dense"  # the control
+COMPARED = "compare.json"
+
+Row = dict[str, Any]
+Make = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], Strategy]
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A strategy in the comparison.
+class Contender(NamedTuple):
+    """What a share is of, and the strategy for a network and the examples for saliencies."""
 
-    Attributes
-    ----------
-    name : str
-        For people.
-    scope : {"layer", "global"}
-        What the share is of.
-    make : callable
-        Strategy for a network and the examples that saliencies are computed from.
-    """
-
-    name: str
     scope: Scope
-    make: Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], Strategy]
+    make: Make
 
 
-def _plain(strategy: Strategy) -> Callable[..., Strategy]:
-    return lambda *_: strategy
+def _plain(scope: Scope, strategy: Strategy) -> Contender:
+    return Contender(scope, lambda *_: strategy)
 
 
-CONTENDERS: tuple[Contender, ...] = (
-    Contender("magnitude", "global", _plain(MagnitudePruning())),
-    Contender("magnitude, layer-wise", "layer", _plain(MagnitudePruning())),
-    *(
-        Contender(f"magnitude, {a}", "global", _plain(MagnitudePruning(allocation=a)))
-        for a in get_args(ShareRule)
-        if a != "threshold"
-    ),
-    Contender(
-        "hessian",
-        "global",
-        lambda model, x, y: SaliencyPruning(fisher_saliency(model, x, y), "hessian"),
-    ),
-    Contender(
-        "magnitude x gradient",
-        "global",
-        lambda model, x, y: SaliencyPruning(gradient_saliency(model, x, y), "gradient"),
-    ),
-    Contender("randomized", "layer", _plain(RandomizedMagnitudePruning())),
-    Contender("unit", "layer", _plain(NodePruning(axis="unit"))),
-    Contender("input node", "layer", _plain(NodePruning(axis="input"))),
-    Contender("singular value", "layer", _plain(SingularValuePruning())),
-    Contender("random", "global", _plain(RandomPruning())),
-)
+def _hessian(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> Strategy:
+    return SaliencyPruning(fisher_saliency(model, x, y), "hessian")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One network pruned once.
+def _gradient(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> Strategy:
+    return SaliencyPruning(gradient_saliency(model, x, y), "gradient")
 
-    Attributes
-    ----------
-    network : str
-        File it came from; "dense" rows are the control.
-    strategy : str
-        Name of the contender, or "dense".
-    kappa_asked : float
-    kappa : float
-        Numbers kept of those in the pruned layers; of singular values, of both factors.
-    accuracy : float
-        On the test set, as pruned.
-    accuracy_retrained : float, optional
-        After retraining under the masks.
-    """
 
-    network: str
-    strategy: str
-    kappa_asked: float
-    kappa: float
-    accuracy: float
-    accuracy_retrained: float | None = None
+CONTENDERS: Mapping[str, Contender] = {
+    "magnitude": _plain("global", MagnitudePruning()),
+    "magnitude, layer-wise": _plain("layer", MagnitudePruning()),
+    **{
+        f"magnitude, {rule}": _plain("global", MagnitudePruning(allocation=rule))
+        for rule in get_args(ShareRule)
+        if rule != "threshold"
+    },
+    "hessian": Contender("global", _hessian),
+    "magnitude x gradient": Contender("global", _gradient),
+    "randomized": _plain("layer", RandomizedMagnitudePruning()),
+    "unit": _plain("layer", NodePruning(axis="unit")),
+    "input node": _plain("layer", NodePruning(axis="input")),
+    "singular value": _plain("layer", SingularValuePruning()),
+    "random": _plain("global", RandomPruning()),
+}
+
+
+class Question(Frozen):
+    """What is compared: files of networks trained alike from different seeds, and how."""
+
+    networks: tuple[str, ...]
+    data: str
+    net: str | None = None
+    seed: int = 0  # of strategies that draw, and of retraining
+    kappas: tuple[float, ...] = KAPPAS
+    retraining: Retraining | None = None
+
+    def specs(self, unpickle: bool = False) -> list[ContenderSpec]:
+        """The runs that answer it: each network, dense and by each strategy.
+
+        Raises
+        ------
+        InputError
+            If there is no network, or one cannot be built.
+        """
+        if not self.networks:
+            raise InputError.parameter("networks", "compare_strategies", "one or more", "none")
+        found = []
+        for path in self.networks:
+            _network(Path(path), self.data, self.net, unpickle)
+            digest = _digest(Path(path))
+            for strategy in (DENSE, *CONTENDERS):
+                spec = ContenderSpec.create(
+                    checkpoint=path,
+                    digest=digest,
+                    unpickle=unpickle,
+                    dataset=self.data,
+                    net=self.net,
+                    strategy=strategy,
+                    kappas=(1.0,) if strategy == DENSE else self.kappas,
+                    retraining=None if strategy == DENSE else self.retraining,
+                    seed=self.seed,
+                )
+                found.append(spec)
+        return found
 
 
 def compare_strategies(
-    networks: Sequence[tuple[str, torch.nn.Module]],
-    data: Dataset,
+    question: Question,
+    out: Path,
     *,
-    kappas: Sequence[float] = KAPPAS,
-    retrain: TrainingSettings | None = None,
-    seed: int = 0,
-    on_row: Callable[[Row], None] | None = None,
-    done: Sequence[Row] = (),
-) -> list[Row]:
-    """Prune each network by each strategy to each share.
+    unpickle: bool = False,
+    backend: Backend | None = None,
+    on_done: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Prune each network by each strategy to each share; what is stored is not computed again.
 
     Parameters
     ----------
-    networks : sequence of (str, Module)
-        Trained alike from different seeds, under the names of their files; left as they are.
-    data : Dataset
-        Test accuracy is measured on it, and saliencies and retraining use its training set.
-    kappas : sequence of float
-        Shares to ask for.
-    retrain : TrainingSettings, optional
-        How to train on under the masks; singular values have none.
-    seed : int
-        Of strategies that draw, and of retraining.
-    on_row : callable, optional
-        Told each new row.
-    done : sequence of Row
-        Rows of an earlier, interrupted call; not computed again.
+    out
+        Folder of the runs and of the document, compare.json.
+    unpickle
+        Whether a pickled checkpoint may run its code.
+    on_done
+        Told the runs done and in all.
 
     Returns
     -------
-    list of Row
-        For each network the dense control, then strategy by strategy.
+    dict
+        The question, a row a network, strategy and share, and their `summarise`.
 
     Raises
     ------
     InputError
-        If no network is given, or a share is out of range.
+        If the folder holds the answer to another question, or a network cannot be built.
+    RunsFailedError
+        If a run failed.
 
     Notes
     -----
@@ -158,130 +163,139 @@ def compare_strategies(
     remove units, which would be classes. A strategy that does not apply, such as kernels of
     linear layers, is not listed.
     """
-    if not networks:
-        raise InputError.parameter("networks", "compare_strategies", "one or more", "none")
-    found = {(row.network, row.strategy, row.kappa_asked): row for row in done}
+    document: dict[str, Any] = {"question": question.to_dict()}
+    path = out / COMPARED
+    if path.exists():
+        stored = read_json(path)
+        if not isinstance(stored, dict) or stored.get("question") != document["question"]:
+            raise InputError(f"{path} answers another question; choose another folder for --out.")
+    specs = question.specs(unpickle)
+    done = 0
+
+    def told(*_: object) -> None:
+        nonlocal done
+        done += 1
+        if on_done is not None:
+            on_done(done, len(specs))
+
+    write_json(path, document)
+    results = run_all(specs, Store(out), backend=backend, on_done=told)
+    failed = [result for result in results if result["status"] != "done"]
+    if failed:
+        raise RunsFailedError(
+            f"{len(failed)} of {len(results)} runs failed; the first: {failed[0]['reason']}"
+        )
+    rows = [row for result in results for row in result["rows"]]
+    document |= {"rows": rows, "summary": summarise(rows)}
+    write_json(path, document)
+    return document
+
+
+def contender_stage(spec: ContenderSpec, run: Run) -> dict[str, Any]:
+    """Prune one network by one strategy to each share."""
+    model, data = _network(Path(spec.checkpoint), spec.dataset.name, spec.net, spec.unpickle)
+    model.to(run.device)
+    if spec.strategy == DENSE:
+        return {"rows": [_row(spec, 1.0, 1.0, accuracy_of(model, data))]}
+    contender = CONTENDERS[spec.strategy]
+    x, y, *_ = as_tensors(data, run.device)
+    strategy = contender.make(model, x[:SALIENCY_EXAMPLES], y[:SALIENCY_EXAMPLES])
+    views = views_of(model.named_parameters())
+    if strategy.axis == "unit":
+        views = tuple(view for view in views if view.role != "output")
     rows = []
-    for name, model in networks:
-        for row in _rows_of(name, model.eval(), data, kappas, retrain, seed, found):
-            if (row.network, row.strategy, row.kappa_asked) not in found and on_row:
-                on_row(row)
-            rows.append(row)
-    return rows
+    for kappa in spec.kappas:
+        generator = rng(spec.seed, "compare", spec.strategy)
+        plan = strategy.plan(views, Keep(kappa, contender.scope), rng=generator)
+        pruned = copy.deepcopy(model)
+        apply_plan_(pruned.named_parameters(), plan)
+        accuracy = accuracy_of(pruned, data)
+        rows.append(_row(spec, kappa, plan.kappa, accuracy, _retrained(spec, pruned, plan, data)))
+    return {"rows": rows}
 
 
-def _rows_of(
-    name: str,
-    model: torch.nn.Module,
-    data: Dataset,
-    kappas: Sequence[float],
-    retrain: TrainingSettings | None,
-    seed: int,
-    found: dict[tuple[str, str, float], Row],
-) -> Iterator[Row]:
-    tensors = as_tensors(data)
-    x, y, x_test, y_test = tensors
-    dense = found.get((name, "dense", 1.0))
-    yield dense or Row(name, "dense", 1.0, 1.0, evaluate(model, x_test, y_test)["accuracy"])
-    for contender in CONTENDERS:
-        keys = [(name, contender.name, kappa) for kappa in kappas]
-        if all(key in found for key in keys):
-            yield from (found[key] for key in keys)
-            continue
-        part = slice(0, SALIENCY_EXAMPLES)
-        strategy = contender.make(model, x[part], y[part])
-        views = views_of(model.named_parameters())
-        if strategy.axis == "unit":
-            views = tuple(view for view in views if view.role != "output")
-        for key in keys:
-            if key in found:
-                yield found[key]
-                continue
-            generator = rng(seed, "compare", contender.name)
-            plan = strategy.plan(views, Keep(key[2], contender.scope), rng=generator)
-            yield _row(key, model, plan, tensors, retrain, seed)
+def _network(
+    path: Path, dataset: str, net: str | None, unpickle: bool
+) -> tuple[torch.nn.Module, Dataset]:
+    tensors, metadata = read_weights(path, unpickle=unpickle)
+    data = data_for(dataset, net, metadata)
+    return network_of(tensors, metadata, net, shape=data.x_train.shape[1:]).eval(), data
+
+
+def _digest(path: Path) -> str:
+    """Of the content of a file, or of a folder's files."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _row(
-    key: tuple[str, str, float],
-    model: torch.nn.Module,
-    plan: PruningPlan,
-    tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
-    retrain: TrainingSettings | None,
-    seed: int,
+    spec: ContenderSpec,
+    kappa_asked: float,
+    kappa: float,
+    accuracy: float,
+    retrained: float | None = None,
 ) -> Row:
-    x, y, x_test, y_test = tensors
-    pruned = copy.deepcopy(model)
-    apply_plan_(pruned.named_parameters(), plan)
-    accuracy = evaluate(pruned, x_test, y_test)["accuracy"]
-    retrained = None
-    if retrain is not None and all(layer.axis != "singular_value" for layer in plan.layers):
-        named = dict(pruned.named_parameters())
-        masks = {layer.name: mask_of(layer, named[layer.name].shape) for layer in plan.layers}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(child_seed(seed, "retrain"))
-            outcome = train(
-                pruned,
-                x,
-                y,
-                retrain,
-                prepare=lambda optimizer: hold_masks(optimizer, named.items(), masks),
-            )
-        if outcome.status == "done":
-            retrained = evaluate(pruned, x_test, y_test)["accuracy"]
-    return Row(*key, plan.kappa, accuracy, retrained)
+    """One network pruned once.
+
+    `kappa` is the share of numbers kept of those in the pruned layers, of singular values those
+    of both factors; accuracies are on the test set, as pruned and retrained under the masks.
+    """
+    return {
+        "network": spec.checkpoint,
+        "strategy": spec.strategy,
+        "kappa_asked": kappa_asked,
+        "kappa": kappa,
+        "accuracy": accuracy,
+        "accuracy_retrained": retrained,
+    }
 
 
-def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _retrained(
+    spec: ContenderSpec, model: torch.nn.Module, plan: PruningPlan, data: Dataset
+) -> float | None:
+    """Accuracy after retraining; None of singular values, which have no masks, and if it fails."""
+    if spec.retraining is None or plan.layers[0].axis == "singular_value":
+        return None
+    x, y, *_ = as_tensors(data, next(model.parameters()).device)
+    named = list(model.named_parameters())
+    masks = masks_of(plan, named)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(child_seed(spec.seed, "retrain"))
+        outcome = train(
+            model,
+            x,
+            y,
+            retraining_settings(spec.retraining, len(x), spec.seed),
+            prepare=lambda optimizer: hold_masks(optimizer, named, masks),
+        )
+    return accuracy_of(model, data) if outcome.status == "done" else None
+
+
+def summarise(rows: Sequence[Row]) -> list[Row]:
     """Mean and range over the networks, one entry a strategy and share.
 
-    Parameters
-    ----------
-    rows : sequence of Row
-
-    Returns
-    -------
-    list of dict
-        Keys strategy, kappa_asked, n, and of kappa, accuracy and accuracy_retrained the mean,
-        and of the accuracies `_min` and `_max`; None where nothing was retrained.
+    Entries have strategy, kappa_asked, n, and of kappa, accuracy and accuracy_retrained the mean,
+    and of the accuracies `_min` and `_max`; None where not all were retrained.
     """
     groups: dict[tuple[str, float], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.strategy, row.kappa_asked), []).append(row)
+        groups.setdefault((row["strategy"], row["kappa_asked"]), []).append(row)
     table = []
     for (strategy, kappa_asked), members in groups.items():
-        entry: dict[str, Any] = {
+        entry: Row = {
             "strategy": strategy,
             "kappa_asked": kappa_asked,
             "n": len(members),
-            "kappa": float(np.mean([row.kappa for row in members])),
+            "kappa": float(np.mean([row["kappa"] for row in members])),
         }
         for name in ("accuracy", "accuracy_retrained"):
-            values = [v for row in members if (v := getattr(row, name)) is not None]
+            values = [row[name] for row in members if row[name] is not None]
             whole = len(values) == len(members)
             entry[name] = float(np.mean(values)) if whole else None
             entry[f"{name}_min"] = min(values) if whole else None
             entry[f"{name}_max"] = max(values) if whole else None
         table.append(entry)
     return table
-
-
-def rows_to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows as plain JSON values."""
-    return [asdict(row) for row in rows]
-
-
-def rows_from_json(values: Any, path: Path) -> list[Row]:
-    """Read what `rows_to_json` gave.
-
-    Raises
-    ------
-    InputError
-        If `path` holds something else.
-    """
-    try:
-        return [Row(**value) for value in values]
-    except TypeError as error:
-        raise InputError(
-            f"{path} does not hold rows of a comparison ({error}); choose another folder."
-        ) from error

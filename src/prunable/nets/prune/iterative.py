@@ -7,45 +7,34 @@ Renda, Frankle and Carbin (2020).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from prunable.errors import (
-    DataIntegrityError,
-    InputError,
-    PrunableError,
-    check_at_least,
-    check_one_of,
-)
+from prunable.errors import InputError, PrunableError, check_at_least
 from prunable.nets.networks.views import WeightView, to_numpy
+from prunable.nets.prune.choices import Rewind, check_rewind
 from prunable.nets.prune.plan import Keep
 from prunable.nets.prune.pruning import check_not_emptied, prune
 from prunable.nets.prune.retraining import MaskHandle, hold_masks, zero_pruned_
-from prunable.nets.prune.strategies import Strategy
-from prunable.nets.prune.tickets import (
-    Tensors,
-    Ticket,
-    count_kept,
-    malformed_named,
-    packed_masks,
-    read_digested,
-    unpacked_masks,
-    write_digested,
+from prunable.nets.prune.rounds import (
+    RoundsProgress,
+    load_progress,
+    restore_,
+    save_progress,
+    values_of,
 )
+from prunable.nets.prune.strategies import Strategy
+from prunable.nets.prune.tickets import Tensors, Ticket, count_kept
 from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.weights.selection import kept_count
-
-Rewind = Literal["init", "step", "learning-rate", "none"]
-
-ROUNDS = "rounds-1"
+from prunable.results import Result
 
 
 @dataclass(frozen=True)
@@ -84,11 +73,28 @@ TrainRound = Callable[[torch.nn.Module, Round], float]
 
 
 @dataclass(frozen=True, eq=False)
-class IterationOutcome:
-    """How iterative pruning ended: the ticket, and the loss that each round's training returned."""
+class IterationOutcome(Result):
+    """What rounds left in the model itself: the ticket, and the loss of each round's training."""
+
+    copied: ClassVar[bool] = False
 
     ticket: Ticket
     losses: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Summarise as plain JSON values, without the masks."""
+        ticket = self.ticket
+        return {
+            "seed": ticket.seed,
+            "rewind_step": ticket.rewind_step,
+            "n_total": ticket.n_total,
+            "n_kept": ticket.n_kept,
+            "rounds": self._rows(),
+        }
+
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        pairs = zip(self.ticket.shares, self.losses, strict=True)
+        return [{"round": i, "kappa": k, "loss": loss} for i, (k, loss) in enumerate(pairs, 1)]
 
 
 def kept_shares(kappa: float, rounds: int) -> tuple[float, ...]:
@@ -178,44 +184,24 @@ def iterate(
         "shapes": {name: list(shape) for name, shape in shapes.items()},
     }
     if checkpoint is not None and checkpoint.exists():
-        progress = _load_progress(checkpoint, settings, model)
-        _restore(model, progress.values)
+        progress = load_progress(checkpoint, settings, model)
+        restore_(model, progress.values)
     else:
         masks = {name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()}
-        origin = _values(model) if rewind == "init" else None
-        progress = _Progress(masks, _values(model), origin)
+        origin = values_of(model) if rewind == "init" else None
+        progress = RoundsProgress(masks, values_of(model), origin)
     rule = _Rule(strategy, rewind, rewind_step, seed, force)
     for number in range(len(progress.shares) + 1, rounds + 1):
         try:
             where = f"round {number} of {rounds}"
             progress = rule.next(model, train_round, progress, shares[number - 1], where)
         except BaseException:
-            _restore(model, progress.values)
+            restore_(model, progress.values)
             raise
         if checkpoint is not None:
-            _save_progress(checkpoint, settings, progress)
+            save_progress(checkpoint, settings, progress)
     step = {"init": 0, "step": rewind_step}.get(rewind)
     return IterationOutcome(Ticket(progress.masks, seed, step, progress.shares), progress.losses)
-
-
-def check_rewind(rewind: str, rewind_step: int, where: str) -> None:
-    """Raise InputError unless the step to rewind to suits what is rewound."""
-    check_one_of(rewind, get_args(Rewind), "rewind", where)
-    check_at_least(rewind_step, 1 if rewind == "step" else 0, "rewind_step", where)
-    if rewind_step and rewind not in ("step", "learning-rate"):
-        raise InputError.parameter("rewind_step", where, f"0 with rewind {rewind!r}", rewind_step)
-
-
-@dataclass(frozen=True, eq=False)
-class _Progress:
-    """Everything that a round hands to the next."""
-
-    masks: Tensors
-    values: Tensors  # of the model, as the next round starts
-    origin: Tensors | None  # values to rewind to, once known
-    shares: tuple[float, ...] = ()
-    losses: tuple[float, ...] = ()
-    last_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -232,10 +218,10 @@ class _Rule:
         self,
         model: torch.nn.Module,
         train_round: TrainRound,
-        progress: _Progress,
+        progress: RoundsProgress,
         share: float,
         where: str,
-    ) -> _Progress:
+    ) -> RoundsProgress:
         """Train, prune to a share, and rewind."""
         number = len(progress.shares) + 1
         named = dict(model.named_parameters())
@@ -253,7 +239,7 @@ class _Rule:
             nonlocal last_step, origin
             last_step = step
             if self.rewind == "step" and number == 1 and step == self.rewind_step:
-                origin = _values(model)
+                origin = values_of(model)
 
         seed = child_seed(self.seed, "round", number)
         masks = MappingProxyType(progress.masks)
@@ -271,12 +257,12 @@ class _Rule:
         if not self.force:
             check_not_emptied([name for name, mask in left.items() if not mask.any()], where)
         if origin is not None:
-            _restore(model, origin)
+            restore_(model, origin)
         zero_pruned_(named, left)
         kept = count_kept(left) / sum(mask.numel() for mask in left.values())
-        return _Progress(
+        return RoundsProgress(
             left,
-            _values(model),
+            values_of(model),
             origin,
             (*progress.shares, kept),
             (*progress.losses, loss),
@@ -339,61 +325,3 @@ def _pruned(
     for layer in plan.layers:
         pruned[layer.name][masks[layer.name]] = torch.from_numpy(layer.kept.copy())
     return pruned
-
-
-def _values(model: torch.nn.Module) -> Tensors:
-    """Copies of all parameters and buffers; tied ones each of their own."""
-    state = model.state_dict().items()
-    return {name: x.detach().clone() for name, x in state if isinstance(x, torch.Tensor)}
-
-
-@torch.no_grad()
-def _restore(model: torch.nn.Module, values: Tensors) -> None:
-    state = model.state_dict()
-    for name, value in values.items():
-        state[name].copy_(value)
-
-
-def _save_progress(path: Path, settings: dict[str, Any], progress: _Progress) -> None:
-    tensors, _ = packed_masks(progress.masks)
-    tensors |= {f"model/{name}": x for name, x in progress.values.items()}
-    tensors |= {f"origin/{name}": x for name, x in (progress.origin or {}).items()}
-    document = {
-        "settings": settings,
-        "shares": progress.shares,
-        "losses": progress.losses,
-        "last_step": progress.last_step,
-    }
-    write_digested(path, ROUNDS, tensors, document)
-
-
-def _load_progress(path: Path, settings: dict[str, Any], model: torch.nn.Module) -> _Progress:
-    tensors, document = read_digested(path, ROUNDS, "checkpoint of rounds")
-    with malformed_named(path):
-        stored = document["settings"]
-        own = json.loads(json.dumps(settings))
-        differing = [key for key in own if stored.get(key) != own[key]]
-        values = _below(tensors, "model/")
-        if _kinds(values) != _kinds(_values(model)):
-            differing.append("model")
-        if differing:
-            raise DataIntegrityError(
-                f"{path} is the checkpoint of another run ({', '.join(differing)} differ); "
-                "give another file, or delete it to start anew."
-            )
-        return _Progress(
-            unpacked_masks(tensors, own["shapes"]),
-            values,
-            _below(tensors, "origin/") or None,
-            tuple(document["shares"]),
-            tuple(document["losses"]),
-            document["last_step"],
-        )
-
-
-def _kinds(values: Tensors) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    return {name: (x.shape, x.dtype) for name, x in values.items()}
-
-
-def _below(tensors: Tensors, prefix: str) -> Tensors:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -7,16 +7,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import DataIntegrityError, InputError, check_between, check_one_of
+from prunable.nets.prune.choices import Axis, Scope
 from prunable.results import Result
-
-Scope = Literal["layer", "global"]
-Axis = Literal["weight", "unit", "input", "kernel", "singular_value"]
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,6 @@ class LayerPlan:
     ----------
     shape : tuple of int
         Shape (out, in * taps) of the layer's `WeightView`.
-    axis
-        What is pruned: single weights; rows (hidden units, filters); the columns of one input
-        (input nodes, channels); the taps of one (output, input) pair; or singular values.
     kept : (n_total,) array of bool
         Which of them are kept, in C order, singular values from the largest; read-only.
     eps, p

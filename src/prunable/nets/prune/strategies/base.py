@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from prunable.errors import InputError
 from prunable.nets.networks.views import WeightView
-from prunable.nets.prune.plan import Axis, Budget, Energy, Error, Keep, LayerPlan, PruningPlan
+from prunable.nets.prune.choices import Axis
+from prunable.nets.prune.plan import Budget, Energy, Error, Keep, LayerPlan, PruningPlan
 from prunable.numerics.parallel import each
 from prunable.numerics.weights.compressibility import kept_counts, relative_error
 from prunable.numerics.weights.selection import Rounding, kept_count, top_k_masks

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.nets.networks.views import WeightView
-from prunable.nets.prune.plan import Axis, Budget, PruningPlan
+from prunable.nets.prune.choices import Axis
+from prunable.nets.prune.plan import Budget, PruningPlan
 from prunable.nets.prune.strategies.base import Strategy, check_views
 
 CENTRED_OVER: dict[Axis, tuple[int, ...]] = {

@@ -13,7 +13,8 @@ from scipy.optimize import brentq
 
 from prunable.errors import InputError, check_at_least
 from prunable.nets.networks.views import WeightView
-from prunable.nets.prune.plan import Axis, Budget, Keep, PruningPlan
+from prunable.nets.prune.choices import Axis
+from prunable.nets.prune.plan import Budget, Keep, PruningPlan
 from prunable.nets.prune.strategies.base import check_views, plan_of
 from prunable.numerics.weights.selection import kept_count
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from prunable.errors import InputError
 from prunable.nets.networks.views import WeightView
-from prunable.nets.prune.plan import Axis, Budget, Keep, PruningPlan
+from prunable.nets.prune.choices import Axis
+from prunable.nets.prune.plan import Budget, Keep, PruningPlan
 from prunable.nets.prune.strategies.base import check_views, plan_of, select
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.choices import ShareRule
 from prunable.nets.prune.strategies.base import Masks, top_of_each
 from prunable.numerics.stable.functions import isf
 from prunable.numerics.tails import log_moment
@@ -17,18 +18,6 @@ from prunable.numerics.weights.selection import top_k_masks
 
 FloatArray = NDArray[np.float64]
 Weights = NDArray[np.floating[Any]]
-
-
-# Rules for `Keep(kappa, scope="global")`, by what the layers have in common:
-# threshold: one threshold on |w|. relative: one threshold on |w| / ||w_l||, which keeps the
-# summed squared relative errors of the layers smallest. common-eps: the same relative l_2 error
-# in every layer. lamp: one threshold on w^2 over the sum of squares of the weights of the layer
-# that are at least as large (Lee, Park, Mo, Ahn and Shin 2021). erk: shares of layers
-# proportional to the sum over the product of their dimensions (Evci, Gale, Menick, Castro and
-# Elsen 2020). tail: shares at which independent stable weights of each layer's estimated tail
-# index would all have the same relative l_2 error, so that heavier tails keep less; it looks at
-# the weights only through that index.
-ShareRule = Literal["threshold", "relative", "common-eps", "lamp", "erk", "tail"]
 
 
 def shared_masks(views: Sequence[WeightView], k: int, rule: ShareRule) -> Masks:

@@ -1,4 +1,4 @@
-"""Accuracy against kept share of every strategy: table and figure."""
+"""Accuracy against kept share of every strategy: table, page and figure."""
 
 from __future__ import annotations
 
@@ -9,33 +9,25 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from prunable.report.figures import PALETTE, STYLE
+from prunable.report.tables import Table, as_percent, table
 
 Entry = dict[str, Any]
 MARKERS = "osv^Dx*P"
+CONTROL = "dense"
 
 
 def comparison_figure(entries: Sequence[Entry], title: str) -> Figure:
     """Draw accuracy against kappa, a line a strategy with its range over networks.
 
-    Parameters
-    ----------
-    entries : sequence of dict
-        From `summarise`.
-    title : str
-
-    Returns
-    -------
-    Figure
-        One panel as pruned, and one retrained if that was done.
+    One panel as pruned, and one retrained if that was done; entries are those of `summarise`.
     """
     retrained = any(entry["accuracy_retrained"] is not None for entry in entries)
     metrics = ["accuracy", *(["accuracy_retrained"] if retrained else [])]
-    names = list(dict.fromkeys(e["strategy"] for e in entries if e["strategy"] != "dense"))
     with mpl.rc_context(STYLE):
         fig = Figure(figsize=(6.6 * len(metrics) + 1.6, 4.6), layout="constrained")
         axes = fig.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
         for ax, metric in zip(axes, metrics, strict=True):
-            for index, name in enumerate(names):
+            for index, name in enumerate(_strategies(entries)):
                 chosen = [e for e in entries if e["strategy"] == name and e[metric] is not None]
                 chosen.sort(key=lambda e: e["kappa"])
                 kappa = [e["kappa"] for e in chosen]
@@ -52,8 +44,8 @@ def comparison_figure(entries: Sequence[Entry], title: str) -> Figure:
                 )
                 low, high = ([e[f"{metric}_{end}"] for e in chosen] for end in ("min", "max"))
                 ax.fill_between(kappa, low, high, color=color, alpha=0.12, linewidth=0)
-            dense = [e["accuracy"] for e in entries if e["strategy"] == "dense"]
-            ax.axhline(dense[0], color="#8a8a8a", linestyle=":", label="dense")
+            dense = next(e for e in entries if e["strategy"] == CONTROL)
+            ax.axhline(dense["accuracy"], color="#8a8a8a", linestyle=":", label=CONTROL)
             ax.set(
                 xscale="log",
                 xlabel="kappa (kept share of the pruned layers' numbers)",
@@ -64,23 +56,21 @@ def comparison_figure(entries: Sequence[Entry], title: str) -> Figure:
     return fig
 
 
-def comparison_rows(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the table: a strategy a row, an asked share a column."""
-    shares = sorted({e["kappa_asked"] for e in entries if e["strategy"] != "dense"})
-    names = list(dict.fromkeys(e["strategy"] for e in entries if e["strategy"] != "dense"))
+def comparison_table(entries: Sequence[Entry], title: str) -> Table:
+    """A strategy a row, an asked share a column, mean test accuracies in percent."""
+    shares = sorted({e["kappa_asked"] for e in entries if e["strategy"] != CONTROL})
     found = {(e["strategy"], e["kappa_asked"]): e for e in entries}
-    rows = []
-    for name in names:
-        cells = [_cell(found.get((name, share))) for share in shares]
-        rows.append([name, *cells])
-    dense = found[("dense", 1.0)]
-    rows.append(["dense", *[f"{100 * dense['accuracy']:.2f}"] * len(shares)])
-    return ["strategy", *(f"kappa {share:g}" for share in shares)], rows
+    rows = [
+        [name, *(_cell(found.get((name, share))) for share in shares)]
+        for name in _strategies(entries)
+    ]
+    rows.append([CONTROL, *[_cell(found[CONTROL, 1.0])] * len(shares)])
+    titles = ["strategy", *(f"kappa {share:g}" for share in shares)]
+    return table(titles, rows, title=f"{title}: test accuracy, %")
 
 
 def comparison_markdown(entries: Sequence[Entry], title: str, command: str) -> str:
     """The table as a page, with the figure and the command that made both."""
-    head, rows = comparison_rows(entries)
     n = max(entry["n"] for entry in entries)
     lines = [
         f"# {title}",
@@ -92,17 +82,18 @@ def comparison_markdown(entries: Sequence[Entry], title: str, command: str) -> s
         "",
         "![accuracy against kappa](compare.svg)",
         "",
-        "| " + " | ".join(head) + " |",
-        "|---" * len(head) + "|",
-        *("| " + " | ".join(row) + " |" for row in rows),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + comparison_table(entries, title).markdown()
+
+
+def _strategies(entries: Sequence[Entry]) -> list[str]:
+    return list(dict.fromkeys(e["strategy"] for e in entries if e["strategy"] != CONTROL))
 
 
 def _cell(entry: Entry | None) -> str:
     if entry is None:
         return ""
-    text = f"{100 * entry['accuracy']:.2f}"
+    text = as_percent(entry["accuracy"], 2)
     if entry["accuracy_retrained"] is not None:
-        text += f" → {100 * entry['accuracy_retrained']:.2f}"
+        text += f" → {as_percent(entry['accuracy_retrained'], 2)}"
     return text

@@ -1,0 +1,44 @@
+"""What can be chosen in pruning, in the words of options and settings; this module is light."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from prunable.errors import InputError, check_at_least, check_one_of
+
+Scope = Literal["layer", "global"]
+
+# What is pruned: single weights; rows (hidden units, filters); the columns of one input (input
+# nodes, channels); the taps of one (output, input) pair; or singular values.
+Axis = Literal["weight", "unit", "input", "kernel", "singular_value"]
+
+# Strategies by name.
+Method = Literal["magnitude", "unit", "node", "kernel", "singular-value", "randomized", "random"]
+
+# What pruned weights are set to.
+Center = Literal["zero", "median"]
+
+# Rules for `Keep(kappa, scope="global")`, by what the layers have in common:
+# threshold: one threshold on |w|. relative: one threshold on |w| / ||w_l||, which keeps the
+# summed squared relative errors of the layers smallest. common-eps: the same relative l_2 error
+# in every layer. lamp: one threshold on w^2 over the sum of squares of the weights of the layer
+# that are at least as large (Lee, Park, Mo, Ahn and Shin 2021). erk: shares of layers
+# proportional to the sum over the product of their dimensions (Evci, Gale, Menick, Castro and
+# Elsen 2020). tail: shares at which independent stable weights of each layer's estimated tail
+# index would all have the same relative l_2 error, so that heavier tails keep less; it looks at
+# the weights only through that index.
+ShareRule = Literal["threshold", "relative", "common-eps", "lamp", "erk", "tail"]
+
+# What returns after a round of iterative pruning; see `iterate`.
+Rewind = Literal["init", "step", "learning-rate", "none"]
+
+# How a file holds zeros: as numbers, or as a bit a weight and the values that are left.
+Storage = Literal["dense", "bitmask"]
+
+
+def check_rewind(rewind: str, rewind_step: int, where: str) -> None:
+    """Raise InputError unless the step to rewind to suits what is rewound."""
+    check_one_of(rewind, get_args(Rewind), "rewind", where)
+    check_at_least(rewind_step, 1 if rewind == "step" else 0, "rewind_step", where)
+    if rewind_step and rewind not in ("step", "learning-rate"):
+        raise InputError.parameter("rewind_step", where, f"0 with rewind {rewind!r}", rewind_step)

@@ -1,0 +1,106 @@
+"""Tables of what was pruned, what it gained, and what rounds of pruning found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from prunable.report.tables import Column, Table, as_number, as_percent, table
+
+Document = dict[str, Any]
+
+
+def pruned_table(document: Document) -> Table:
+    """The plan, layer by layer, and what became of the network and its files."""
+    plan = document["plan"]
+    rows = [
+        (
+            layer["name"],
+            "x".join(map(str, layer["shape"])),
+            f"{layer['axis'].replace('_', ' ')}s",
+            f"{layer['n_kept']:,}",
+            f"{layer['n_total']:,}",
+            "" if layer["kappa_asked"] is None else as_number(layer["kappa_asked"], 4),
+            as_number(layer["kappa"], 4),
+            as_number(layer["eps"], 4),
+        )
+        for layer in plan["layers"]
+    ]
+    titles = ("layer", "shape", Column("pruned", words=True), "kept", "of", "asked", "kappa", "eps")
+    title = f"{plan['method']} pruning"
+    return table(titles, rows, title=title, notes=tuple(_notes(document)))
+
+
+def _notes(document: Document) -> Iterator[str]:
+    plan = document["plan"]
+    yield (
+        f"{plan['n_parameters_kept']:,} of {plan['n_parameters']:,} planned weights kept "
+        f"({as_number(100 * plan['kappa'], 4)} %); numbers that are not zero: "
+        f"{document['n_nonzero_before']:,} before, {document['n_nonzero']:,} after."
+    )
+    if retrained := document["retrained"]:
+        yield (
+            f"Retrained for {retrained['steps']:,} steps: training accuracy "
+            f"{retrained['train_accuracy']:.4f}."
+        )
+    if shrunk := document["shrunk"]:
+        yield (
+            f"Shrunk from {shrunk['n_parameters_before']:,} to {shrunk['n_parameters']:,} "
+            f"parameters; max |exported(x) - pruned(x)| = {shrunk['max_difference']:.3g}."
+        )
+
+
+def files_written(document: Document) -> Iterator[str]:
+    """The files that were written, and their sizes, a line each."""
+    if document["out"]:
+        size = f"{document['bytes']:,} bytes ({document['storage']})"
+        yield f"{document['out']}: {size}, {document['bytes_before']:,} before"
+    if onnx := document["onnx"]:
+        yield (
+            f"{onnx['path']}: {onnx['bytes']:,} bytes (ONNX); max difference of onnxruntime "
+            f"{onnx['max_difference']:.3g}"
+        )
+
+
+def footprint_table(footprint: Document) -> Table:
+    """A network a column: dense, pruned, exported."""
+    models = footprint["models"]
+    counts = {
+        "parameters": "parameters",
+        "non-zeros": "nonzeros",
+        "bytes on disk": "disk_bytes",
+        "MACs an example": "macs",
+        "peak memory, bytes": "peak_bytes",
+    }
+    rows = [(label, *(f"{m[key]:,}" for m in models.values())) for label, key in counts.items()]
+    for size in next(iter(models.values()))["milliseconds"]:
+        times = (as_number(m["milliseconds"][size]["median"]) for m in models.values())
+        rows.append((f"ms at batch {size}", *times))
+    if any(m["accuracy"] is not None for m in models.values()):
+        rows.append(("accuracy", *(f"{m['accuracy']:.4f}" for m in models.values())))
+    return table(("", *models), rows, title="Before and after, measured")
+
+
+def rounds_table(result: Document) -> Table:
+    """A round a row, at the share that it trained with; then the last trainings."""
+    metrics, last = result["metrics"], result["test_accuracy"]
+    rows = [
+        (
+            str(found["round"]),
+            as_percent(found["kappa"], 2),
+            as_number(found["train_loss"], 4),
+            as_percent(found["test_accuracy"], 2),
+        )
+        for found in result["rounds"]
+    ]
+    shares = {"dense": 1.0}
+    rows += [
+        (name, as_percent(shares.get(name, metrics["kappa"]), 2), "", as_percent(accuracy, 2))
+        for name, accuracy in last.items()
+    ]
+    return table(
+        ("round", "weights, %", "training loss", "test accuracy, %"),
+        rows,
+        title="Iterative pruning",
+        notes=(f"Kept {metrics['n_kept']:,} of {metrics['n_total']:,} weights.",),
+    )
