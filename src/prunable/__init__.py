@@ -1,48 +1,116 @@
 """Know before you prune: measure, train for, prune, predict and certify compressibility.
 
-The names below are loaded on first use, so that `import prunable.numerics` needs no torch.
+The names below are imported on first use, so that `import prunable.numerics` needs no torch.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prunable import budgets as budgets
+    from prunable import errors as errors
+    from prunable import predict as predict
+    from prunable import strategies as strategies
+    from prunable.certify.pipeline import certify_model as certify
+    from prunable.certify.verifying import verify as verify
+    from prunable.experiments.prune.strategy_comparison import compare_strategies as compare
+    from prunable.front import load as load
+    from prunable.front import reproduce as reproduce
+    from prunable.front import simulate as simulate
+    from prunable.front import train as train
+    from prunable.nets.measure.measuring import measure as measure
+    from prunable.nets.prune.iterative import iterate as iterate
+    from prunable.nets.prune.masks import masks_of as masks_of
+    from prunable.nets.prune.pruning import prune as prune
+    from prunable.nets.prune.retraining import hold_masks as hold_masks
+    from prunable.nets.shrink.export import save_exported as save
+    from prunable.nets.shrink.factoring import factor as factor
+    from prunable.nets.shrink.sparse_layers import sparsify as sparsify
+    from prunable.nets.shrink.surgery import shrink as shrink
+    from prunable.nets.train.noise import HeavyTailedNoise as HeavyTailedNoise
+    from prunable.nets.train.noise import attach_noise as attach_noise
+    from prunable.numerics.stable import StableLaw as StableLaw
+    from prunable.predict.features.extracting import extract_features as extract_features
+    from prunable.predict.features.prediction import predict_features as predict_features
 
 __version__ = version("prunable")
 
+# Where each name lives, as "module" or "module:name in it".
 _HOMES = {
-    "HeavyTailedNoise": "prunable.nets.train.noise",
-    "attach_noise": "prunable.nets.train.noise",
-    "validate": "prunable.nets.train.noise",
-    "IterateAverage": "prunable.nets.train.averaging",
-    "MeanFieldNetwork": "prunable.nets.models",
-    "measure": "prunable.nets.measure.measuring",
-    "prune": "prunable.nets.prune.pruning",
-    "shrink": "prunable.nets.shrink.surgery",
-    "factor": "prunable.nets.shrink.factoring",
-    "sparsify": "prunable.nets.shrink.sparse_layers",
-    "predict_features": "prunable.predict.features.prediction",
-    "extract_features": "prunable.predict.features.extracting",
-    "certify": "prunable.certify.pipeline:certify_model",
-    "save_exported": "prunable.nets.shrink.export",
-    "load_exported": "prunable.nets.shrink.export",
-    "StableLaw": "prunable.numerics.stable",
+    "HeavyTailedNoise": "prunable.nets.train.noise:HeavyTailedNoise",
+    "StableLaw": "prunable.numerics.stable:StableLaw",
+    "attach_noise": "prunable.nets.train.noise:attach_noise",
+    "budgets": "prunable.budgets",
+    "certify": "prunable.certify",  # a package that can be called
+    "compare": "prunable.experiments.prune.strategy_comparison:compare_strategies",
+    "errors": "prunable.errors",
+    "extract_features": "prunable.predict.features.extracting:extract_features",
+    "factor": "prunable.nets.shrink.factoring:factor",
+    "hold_masks": "prunable.nets.prune.retraining:hold_masks",
+    "iterate": "prunable.nets.prune.iterative:iterate",
+    "load": "prunable.front:load",
+    "masks_of": "prunable.nets.prune.masks:masks_of",
+    "measure": "prunable.nets.measure.measuring:measure",
+    "predict": "prunable.predict",
+    "predict_features": "prunable.predict.features.prediction:predict_features",
+    "prune": "prunable.nets.prune.pruning:prune",
+    "reproduce": "prunable.front:reproduce",
+    "save": "prunable.nets.shrink.export:save_exported",
+    "shrink": "prunable.nets.shrink.surgery:shrink",
+    "simulate": "prunable.front:simulate",
+    "sparsify": "prunable.nets.shrink.sparse_layers:sparsify",
+    "strategies": "prunable.strategies",
+    "train": "prunable.front:train",
+    "verify": "prunable.certify.verifying:verify",
+}
+# Names of the first version, which still work.
+_FORMER = {
+    "IterateAverage": "prunable.nets.train.averaging:IterateAverage",
+    "MeanFieldNetwork": "prunable.nets.models:MeanFieldNetwork",
+    "load_exported": "prunable.nets.shrink.export:load_exported",
+    "save_exported": "prunable.nets.shrink.export:save_exported",
+    "validate": "prunable.nets.train.noise:validate",
 }
 
-_MODULES = {"predict": "prunable.predict"}
-
-__all__ = ["__version__", *sorted(_HOMES | _MODULES)]
+__all__ = [
+    "HeavyTailedNoise",
+    "StableLaw",
+    "attach_noise",
+    "budgets",
+    "certify",
+    "compare",
+    "errors",
+    "extract_features",
+    "factor",
+    "hold_masks",
+    "iterate",
+    "load",
+    "masks_of",
+    "measure",
+    "predict",
+    "predict_features",
+    "prune",
+    "reproduce",
+    "save",
+    "shrink",
+    "simulate",
+    "sparsify",
+    "strategies",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(_MODULES[name])
-    if name in _HOMES:
-        home, _, other = _HOMES[name].partition(":")
-        return getattr(import_module(home), other or name)
-    raise AttributeError(f"module 'prunable' has no attribute {name!r}")
+    home, _, inside = (_HOMES.get(name) or _FORMER.get(name) or "").partition(":")
+    if not home:
+        raise AttributeError(f"module 'prunable' has no attribute {name!r}")
+    module = import_module(home)
+    return getattr(module, inside) if inside else module
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return [*__all__, "__version__"]

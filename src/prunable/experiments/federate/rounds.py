@@ -243,8 +243,9 @@ def run_rounds(spec: FederatedSpec, path: Path, *, on_round: OnRound | None = No
         state, memories, rows = _load(path)
     else:
         state = initial_state(federation)
-    for row in rows[: spec.rounds] if on_round is not None else ():
-        on_round(row)
+    if on_round is not None:
+        for row in rows[: spec.rounds]:
+            on_round(row)
     for round_ in range(len(rows), spec.rounds):
         answers = [
             answer(

@@ -1,0 +1,273 @@
+"""The functions of the front door that bring several rooms together; the others live in theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from prunable.errors import InputError, SpecError
+from prunable.experiments.federate.comparing import compare_methods
+from prunable.experiments.federate.specs import FederatedSpec, standard_methods
+from prunable.experiments.reproduce import run
+from prunable.experiments.reproduce.document import ItemDocument, load_documents
+from prunable.experiments.reproduce.items import Convention, Scale
+from prunable.experiments.reproduce.registry import items_named
+from prunable.experiments.simulate.simulating import DynamicsSettings, run_experiment
+from prunable.experiments.simulate.specs import Experiment
+from prunable.experiments.train.specs import TrainSpec
+from prunable.experiments.train.stages import MODEL, train_into
+from prunable.nets.archive.safetensors_file import metadata_of
+from prunable.nets.catalogue import NETS
+from prunable.nets.models.loading import network_of, read_weights
+from prunable.nets.shrink.export import MANIFEST, load_exported
+from prunable.report.reproduce.reproduction import write_item
+from prunable.report.reproduce.reproduction_html import write_index
+from prunable.results import Result
+from prunable.runs.backends import Backend, backend_of
+from prunable.runs.runner import OnDone
+from prunable.runs.store import Store
+
+UNLIMITED = 1_000_000  # steps, where a stop rule ends a training
+
+
+def load(
+    path: Path | str,
+    model: nn.Module | None = None,
+    *,
+    net: str | None = None,
+    shape: tuple[int, ...] | None = None,
+    unpickle: bool = False,
+) -> nn.Module:
+    """Load a network, in evaluation mode: a file of `save`, of `prunable train`, or of weights.
+
+    Parameters
+    ----------
+    model
+        An instance to fill, for exported files that cannot be rebuilt from nothing.
+    net
+        Architecture of bare weights: a name of `prunable train`, "mlp", or MODULE:FUNCTION.
+    shape
+        Of one example, for architectures that take pictures.
+    unpickle
+        Whether a pickled file may run its code; only if you trust it.
+
+    Raises
+    ------
+    DataIntegrityError
+        If the file is missing or damaged.
+    InputError
+        If no network is named or found, or the weights do not fit it.
+    """
+    path = Path(path)
+    if net is None and path.suffix == ".safetensors" and MANIFEST in metadata_of(path):
+        return load_exported(path, model)
+    if model is not None:
+        raise InputError.parameter(
+            "model", "load", "left out for files that `save` did not write", str(path)
+        )
+    tensors, metadata = read_weights(path, unpickle=unpickle)
+    return network_of(tensors, metadata, net, shape=shape).eval()
+
+
+@dataclass(frozen=True)
+class Training(Result):
+    """How a training ended, and where it left its network."""
+
+    folder: Path
+    status: str
+    reason: str
+    metrics: Mapping[str, float] = field(repr=False)
+    result: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def model(self) -> Path:
+        """File of the trained network, for `load` and `prune`."""
+        return self.folder / MODEL
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `prunable train --json`."""
+        return dict(self.result)
+
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        return [{"metric": name, "value": value} for name, value in self.metrics.items()]
+
+
+def train(
+    out: Path | str,
+    *,
+    epochs: int | None = None,
+    device: str = "auto",
+    on_step: Callable[[int, int | None], None] | None = None,
+    **settings: Any,
+) -> Training:
+    """Train one network into a folder; resumes an interrupted run, repeats no finished one.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the training set; otherwise `until_accuracy` or `until_loss` is the stop rule.
+    device
+        auto, cpu, cuda or one of several such as cuda:1.
+    on_step
+        Told the number of steps done, and of how many if that is known.
+    **settings
+        Fields of `TrainSpec`: dataset, net, width, lr, batch_size, noise, alpha, sigma, seed, ...;
+        the width is the architecture's own by default.
+
+    Raises
+    ------
+    SpecError
+        If a setting is unknown or out of range, or the folder holds another run.
+    """
+    stop_rules = {"until_accuracy", "until_loss"}
+    ruled = any(settings.get(rule) is not None for rule in stop_rules)
+    if (epochs is None) != ruled:
+        raise SpecError("give either --epochs or --until-accuracy (or --until-loss).")
+    net = settings.get("net", TrainSpec.model_fields["net"].default)
+    if settings.get("width") is None and net in NETS:
+        settings["width"] = NETS[net].width
+    spec = TrainSpec.create(steps=UNLIMITED, **settings)
+    total = None
+    if epochs is not None:
+        total = epochs * -(-spec.dataset.n_train // spec.batch_size)
+        spec = TrainSpec.create(steps=total, **settings)
+    folder = Path(out)
+    with Store(folder).locked():
+        told = None if on_step is None else lambda step: on_step(step, total)
+        result = train_into(folder, spec, told, device=device)
+    return Training(folder, result["status"], result["reason"], result["metrics"], result)
+
+
+@dataclass(frozen=True)
+class Simulation(Result):
+    """An experiment on dynamics or of federated clients, and the folder of its runs."""
+
+    experiment: str
+    folder: Path
+    document: Mapping[str, Any] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `prunable simulate --json`."""
+        return dict(self.document)
+
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        if self.experiment == "federated":
+            runs = self.document["runs"]
+            return [{"method": run["method"]["label"], **run["summary"]} for run in runs]
+        shown = ("name", "alpha", "size", "exponent", "low", "high", "theorem", "agreement")
+        rates = [{key: rate[key] for key in shown} for rate in self.document["rates"]]
+        table = self.document["table"]
+        return rates or [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+
+
+def simulate(
+    experiment: Experiment | Literal["federated"],
+    out: Path | str,
+    *,
+    workers: int | None = 1,
+    on_done: OnDone | None = None,
+    **settings: Any,
+) -> Simulation:
+    """Simulate the dynamics behind the theorems, or federated clients; resumable.
+
+    Parameters
+    ----------
+    experiment
+        chaos, euler, moments, compression, sgd-tail or federated.
+    workers
+        Processes, which change no number; None for as many as there are cores.
+    **settings
+        Of `DynamicsSettings`: alphas, seeds, noise, activation, loss, scale. Of federated clients:
+        those of `FederatedSpec`, and kappa, noise, alpha, sigma and precision of its methods.
+
+    Raises
+    ------
+    InputError
+        If the experiment is unknown or a setting out of range.
+    RunsFailedError
+        If a system, or all clients, diverge.
+    """
+    folder, backend = Path(out), backend_of(workers)
+    if experiment == "federated":
+        of_methods = {"kappa", "noise", "alpha", "sigma", "precision"}
+        methods = standard_methods(**{k: v for k, v in settings.items() if k in of_methods})
+        rest = {k: v for k, v in settings.items() if k not in of_methods}
+        specs = [FederatedSpec.create(method=method, **rest) for method in methods]
+        document = compare_methods(specs, folder, backend=backend, on_done=on_done)
+        return Simulation(experiment, folder, document)
+    chosen = DynamicsSettings(**settings)
+    found = run_experiment(experiment, chosen, folder, backend=backend, on_row=on_done)
+    return Simulation(experiment, folder, found)
+
+
+@dataclass(frozen=True)
+class Reproduction(Result):
+    """Items of the papers beside the papers' numbers, and the folder of their pages."""
+
+    folder: Path
+    documents: tuple[ItemDocument, ...] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The documents of `prunable reproduce --json`, as "items"."""
+        return {"items": [document.to_dict() for document in self.documents]}
+
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        return [
+            {
+                "item": document.item,
+                "title": document.title,
+                "verdict": document.verdict.status,
+                "why": document.verdict.why,
+            }
+            for document in self.documents
+        ]
+
+
+def reproduce(
+    *names: str,
+    out: Path | str = "reproduction",
+    scale: Scale = "laptop",
+    convention: Convention = "paper",
+    backend: Backend | None = None,
+    batch: int | None = None,
+    on_done: OnDone | None = None,
+) -> Reproduction:
+    """Reproduce tables and figures of the papers, beside the papers' numbers; resumable.
+
+    Parameters
+    ----------
+    names
+        Items, papers ("wan2023"), studies, or "all"; `prunable reproduce list` names them.
+    out
+        Folder that receives index.html, and for each item a document, a table and a figure.
+    scale
+        smoke: seconds; laptop: hours on two cores; paper: the paper's own size.
+    convention
+        "authors-code" where a paper's text and its code differ, and the code is wanted.
+    backend
+        Where to compute; in this process by default.
+    batch
+        Most networks of equal shape computed as one.
+
+    Raises
+    ------
+    InputError
+        If an item is unknown.
+    """
+    folder = Path(out)
+    documents = run.reproduce(
+        items_named(names),
+        scale=scale,
+        convention=convention,
+        store=Store(folder),
+        backend=backend or backend_of(1),
+        batch=batch,
+        on_done=on_done,
+        on_item=lambda document: write_item(document, folder / "items"),
+    )
+    write_index(load_documents(folder), folder / "index.html")
+    return Reproduction(folder, tuple(documents))

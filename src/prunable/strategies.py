@@ -1,0 +1,23 @@
+"""Strategies of pruning, each with `plan(views, budget, *, rng)`."""
+
+from prunable.nets.prune.strategies import (
+    MagnitudePruning,
+    MedianCentred,
+    NodePruning,
+    RandomizedMagnitudePruning,
+    RandomPruning,
+    SaliencyPruning,
+    SingularValuePruning,
+    Strategy,
+)
+
+__all__ = [
+    "MagnitudePruning",
+    "MedianCentred",
+    "NodePruning",
+    "RandomPruning",
+    "RandomizedMagnitudePruning",
+    "SaliencyPruning",
+    "SingularValuePruning",
+    "Strategy",
+]

@@ -1,0 +1,71 @@
+"""Code as a user writes it; mypy checks it against the public surface, nothing runs it."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import prunable
+from prunable.budgets import Energy, Error, Keep
+from prunable.strategies import MagnitudePruning, NodePruning
+
+
+def measured(path: Path) -> float | None:
+    measurement = prunable.measure(path, eps=(0.1,))
+    shares: list[str] = [layer.name for layer in measurement.layers]
+    document: dict[str, object] = measurement.to_dict()
+    return float(len(shares) + len(document))
+
+
+def smaller(model: nn.Module, example: torch.Tensor) -> nn.Module:
+    pruned = prunable.prune(model, NodePruning("unit"), Keep(0.5))
+    cut = prunable.shrink(model, pruned.plan, example)
+    prunable.save(Path("small.safetensors"), cut.model)
+    return prunable.load("small.safetensors")
+
+
+def budgets() -> list[Keep | Error | Energy]:
+    return [Keep(0.5, "global"), Error(0.1, p=1.0), Energy(0.9)]
+
+
+def trained() -> Path:
+    training = prunable.train("run", dataset="digits", net="two-layer", epochs=2, lr=0.1)
+    accuracy: float = training.metrics["test_accuracy"]
+    assert accuracy > 0
+    return training.model
+
+
+def noisy(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    noise = prunable.HeavyTailedNoise("type1", alpha=1.8, sigma=0.1)
+    handle = prunable.attach_noise(optimizer, model.named_parameters(), noise, seed=0)
+    handle.remove()
+    plan = prunable.prune(model, MagnitudePruning(), Keep(0.1, "global")).plan
+    masks = prunable.masks_of(plan, model.named_parameters())
+    prunable.hold_masks(optimizer, model.named_parameters(), masks).remove()
+
+
+def guaranteed(model: Path) -> float:
+    certified = prunable.certify(model, "digits", delta=0.05)
+    best: dict[str, object] = certified.to_dict()["best"]
+    assert best
+    return prunable.verify("cert.json").bound
+
+
+def predicted() -> float | None:
+    prediction = prunable.predict.lgp(100, 200, 20, 0.5)
+    law = prunable.StableLaw(1.8)
+    return float(law.tail_constant) if prediction.notes else None
+
+
+def reproduced() -> list[str]:
+    found = prunable.reproduce("chang2020-fig1", out="items", scale="smoke")
+    simulation = prunable.simulate("chaos", "chaos", alphas=(1.5,), scale="smoke")
+    return [document.item for document in found.documents] + [simulation.experiment]
+
+
+def refused() -> None:
+    try:
+        prunable.measure("missing.safetensors")
+    except prunable.errors.PrunableError as error:
+        code: int = error.exit_code
+        raise SystemExit(code) from error
