@@ -41,6 +41,7 @@ COMMANDS = {
     "predict lgp": "predict lgp --n 100 --p 200 --s 20 --sigma 0.5 --json",
     "predict lgp simulated": "predict lgp --n 30 --p 60 --s 5 --sigma 0.5 --simulate 3 --json",
     "predict lgp sweep": "predict lgp --n 100 --s 20 --sigma 0.5 --p 200 --sweep width --json",
+    "predict lgp advice": "predict lgp --n 60 --p 90 --s 9 --law --recommend --json",
     "predict rf": "predict rf --n 60 --d 10 --s 10 --p 50 --p 150 --draws 2 --simulate 2 --json",
     "predict features": "predict features features.npz --n 30 --s 5 --json",
     "sketch encode": "sketch encode pruned.safetensors --only *.weight --out pruned.sketch --json",
