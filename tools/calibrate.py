@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from prunable.files import write_text
 from prunable.numerics.measure.goodness import anderson_darling, gaussian_goodness
 from prunable.numerics.randomness import rng
-from prunable.numerics.stable.functions import isf, pdf, sf
-from prunable.numerics.stable.sampling import sample_symmetric
+from prunable.numerics.stable import StableLaw, sample_symmetric
 from prunable.numerics.tails.ecf import fit_stable
 
 FloatArray = NDArray[np.float64]
@@ -38,7 +37,7 @@ GRID = np.concatenate([np.linspace(0, 16, 1601), np.geomspace(16.2, 1e12, 400)])
 
 def log_survival(alpha: float) -> FloatArray:
     """Logarithm of P(|X| > x) on the grid."""
-    return np.log(np.maximum(2 * sf(GRID, alpha), np.finfo(np.float64).tiny))
+    return np.log(np.maximum(2 * StableLaw(alpha).sf(GRID), np.finfo(np.float64).tiny))
 
 
 def statistics_of(alpha: float, replicates: int) -> FloatArray:
@@ -59,10 +58,17 @@ def statistics_of(alpha: float, replicates: int) -> FloatArray:
     return found
 
 
+def log_ratio(alpha: float) -> float:
+    """Logarithm of the ratio of the quantiles 0.9 and 0.5 of |X|."""
+    wide, narrow = StableLaw(alpha).isf(np.array([0.05, 0.25]))
+    return math.log(wide / narrow)
+
+
 def log_ratio_deviation(alpha: float) -> float:
     """Asymptotic deviation of the log ratio of the sample quantiles 0.9 and 0.5 of |X|."""
-    points = isf(np.array([0.05, 0.25]), alpha)
-    wide, narrow = points * 2 * pdf(points, alpha)
+    law = StableLaw(alpha)
+    points = law.isf(np.array([0.05, 0.25]))
+    wide, narrow = points * 2 * law.pdf(points)
     variance = 0.9 * 0.1 / wide**2 + 0.25 / narrow**2 - 2 * 0.5 * 0.1 / (wide * narrow)
     return math.sqrt(variance)
 
@@ -81,7 +87,7 @@ def tables(replicates: int) -> dict[str, list[Any]]:
     ]
     return {
         "ratio_alpha": ratio_alpha.tolist(),
-        "log_ratio": [round(math.log(isf(0.05, a) / isf(0.25, a)), 12) for a in ratio_alpha],
+        "log_ratio": [round(log_ratio(a), 12) for a in ratio_alpha],
         "log_ratio_deviation": [round(log_ratio_deviation(a), 9) for a in ratio_alpha],
         "levels": list(LEVELS),
         "law_alpha": list(LAWS),

@@ -3,10 +3,9 @@
 import hashlib
 import io
 import json
-import sys
 import tarfile
 import zipfile
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +20,13 @@ from prunable.numerics.weights.calibration import load
 TOOLS = Path(__file__).parents[3] / "tools"
 
 
-def tool(name):
-    found = spec_from_file_location(name, TOOLS / f"{name}.py")
-    module = module_from_spec(found)
-    sys.modules[name] = module  # dataclasses look their module up
-    found.loader.exec_module(module)
-    return module
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(TOOLS)
+    return import_module
 
 
-def test_calibration_is_found_again(monkeypatch):
+def test_calibration_is_found_again(tool, monkeypatch):
     """A hundredth of the samples of three laws: medians within a quarter of the tables."""
     calibrate = tool("calibrate")
     monkeypatch.setattr(calibrate, "LAWS", (1.0, 1.5, 2.0))
@@ -44,7 +41,7 @@ def test_calibration_is_found_again(monkeypatch):
     assert made["gaussian"][middle] == pytest.approx(known.gaussian[middle], rel=0.15)
 
 
-def test_simulation_counts_every_layer_and_is_written(monkeypatch, tmp_path):
+def test_simulation_counts_every_layer_and_is_written(tool, monkeypatch, tmp_path):
     simulation = tool("simulate_measure")
     monkeypatch.setattr(simulation, "SIZES", ((64, 64),))
     monkeypatch.setattr(simulation, "ALPHAS", (1.5, 1.9))
@@ -74,7 +71,7 @@ def test_simulation_counts_every_layer_and_is_written(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def networks():
+def networks(tool):
     return tool("measure_networks")
 
 

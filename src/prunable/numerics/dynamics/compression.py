@@ -19,7 +19,6 @@ from prunable.numerics.stable import (
     StableLaw,
     absolute_moment,
     continued_moment,
-    isf,
     positive_transform,
     sample_symmetric,
     truncated_moment,
@@ -170,7 +169,9 @@ def tail_supremum(alpha: float) -> float:
     """sup over t of t^alpha P(|X| > t) for the standard stable law: at least C, to 1e-4."""
     check_alpha(alpha, "tail_supremum")
     u = np.geomspace(1e-9, 1.0, 20_001)[:-1]
-    return max(float((isf(u / 2, alpha) ** alpha * u).max()), StableLaw(alpha).tail_constant)
+    return max(
+        float((StableLaw(alpha).isf(u / 2) ** alpha * u).max()), StableLaw(alpha).tail_constant
+    )
 
 
 def _check_mean(alpha: float, where: str) -> None:

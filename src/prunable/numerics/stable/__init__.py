@@ -1,7 +1,6 @@
 """Symmetric alpha-stable laws: values, quantiles and draws; no torch."""
 
 from prunable.numerics.checks import check_alpha, check_scale
-from prunable.numerics.stable.functions import cdf, isf, pdf, ppf, sf
 from prunable.numerics.stable.law import StableLaw
 from prunable.numerics.stable.moments import absolute_moment, continued_moment, truncated_moment
 from prunable.numerics.stable.sampling import (
@@ -14,17 +13,12 @@ from prunable.numerics.stable.sampling import (
 __all__ = [
     "StableLaw",
     "absolute_moment",
-    "cdf",
     "check_alpha",
     "check_scale",
     "continued_moment",
-    "isf",
-    "pdf",
     "positive_transform",
-    "ppf",
     "sample_isotropic",
     "sample_symmetric",
-    "sf",
     "symmetric_transform",
     "truncated_moment",
 ]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prunable.errors import InputError
 from prunable.numerics.checks import check_alpha, check_reals, check_scale
-from prunable.numerics.stable import functions
+from prunable.numerics.stable.half_line import SMALLEST_ALPHA, HalfLine, half_line
 from prunable.numerics.stable.sampling import sample_isotropic, sample_symmetric
 
 FloatArray = NDArray[np.float64]
@@ -18,6 +19,13 @@ FloatArray = NDArray[np.float64]
 @dataclass(frozen=True)
 class StableLaw:
     """Symmetric alpha-stable law with characteristic function exp(-|scale t|^alpha).
+
+    Relative errors of densities, probabilities and quantiles are below 1e-11 in the centre and
+    in both tails, for every alpha in [0.01, 2]. The first call for a tail index makes a table
+    (about 30 ms; 1 s at alpha = 0.01); later calls take about 0.4 s per million points, those
+    for quantiles 1.5 s. Points `x` may be infinite, probabilities `q` lie in [0, 1]; results
+    have their shape, and are NumPy scalars for scalars. Nolan, *Univariate Stable
+    Distributions* (2020), chapter 3; the numerical method is that of `half_line`.
 
     Parameters
     ----------
@@ -52,24 +60,31 @@ class StableLaw:
             return np.exp(-(np.abs(self.scale * frequencies) ** self.alpha))[()]
 
     def pdf(self, x: ArrayLike) -> FloatArray:
-        """Density at `x`; see `functions.pdf`."""
-        return functions.pdf(self._standardise(x, "pdf"), self.alpha) / self.scale
+        """Density."""
+        law, points = self._at(x, "pdf")
+        with np.errstate(over="ignore"):
+            return law.pdf(np.abs(points))[()] / self.scale
 
     def cdf(self, x: ArrayLike) -> FloatArray:
-        """Distribution function P(X <= x); see `functions.cdf`."""
-        return functions.cdf(self._standardise(x, "cdf"), self.alpha)
+        """Distribution function P(X <= x), relatively accurate in the lower tail."""
+        law, points = self._at(x, "cdf")
+        return _beyond(law, -points)
 
     def sf(self, x: ArrayLike) -> FloatArray:
-        """Survival function P(X > x); see `functions.sf`."""
-        return functions.sf(self._standardise(x, "sf"), self.alpha)
+        """Survival function P(X > x), relatively accurate in the upper tail."""
+        law, points = self._at(x, "sf")
+        return _beyond(law, points)
 
     def ppf(self, q: ArrayLike) -> FloatArray:
-        """Lower quantile, the inverse of `cdf`; see `functions.ppf`."""
-        return self.scale * functions.ppf(q, self.alpha)
+        """Lower quantile: the x with P(X <= x) = q; see `isf`."""
+        return -self._quantile(q, "ppf")
 
     def isf(self, q: ArrayLike) -> FloatArray:
-        """Upper quantile, the inverse of `sf`; see `functions.isf`."""
-        return self.scale * functions.isf(q, self.alpha)
+        """Upper quantile: the x with P(X > x) = q; 0 gives infinity, 1 minus infinity.
+
+        A quantile beyond the largest double (possible for alpha < 1) is infinite.
+        """
+        return self._quantile(q, "isf")
 
     def sample(self, size: int | tuple[int, ...], rng: np.random.Generator) -> FloatArray:
         """Draw independent numbers; see `sampling.sample_symmetric`."""
@@ -79,5 +94,37 @@ class StableLaw:
         """Draw rotation-invariant vectors, one a row; see `sampling.sample_isotropic`."""
         return sample_isotropic(n, dim, self.alpha, rng, self.scale)
 
-    def _standardise(self, x: ArrayLike, method: str) -> FloatArray:
-        return check_reals(x, "x", f"StableLaw.{method}") / self.scale
+    def _at(self, x: ArrayLike, method: str) -> tuple[HalfLine, FloatArray]:
+        """The standard law, and points in its unit."""
+        law = self._half_line(method)
+        return law, check_reals(x, "x", f"StableLaw.{method}") / self.scale
+
+    def _quantile(self, q: ArrayLike, method: str) -> FloatArray:
+        law, where = self._half_line(method), f"StableLaw.{method}"
+        upper = check_reals(q, "q", where)
+        outside = (upper < 0) | (upper > 1)
+        if outside.any():
+            raise InputError.parameter("q", where, "in [0, 1]", float(upper[outside][0]))
+        tail = np.minimum(upper, 1 - upper)
+        out = np.full(upper.shape, np.inf)
+        with np.errstate(over="ignore"):
+            out[tail > 0] = law.isf(tail[tail > 0])
+        quantiles: FloatArray = np.copysign(out, 0.5 - upper)
+        return self.scale * quantiles[()]
+
+    def _half_line(self, method: str) -> HalfLine:
+        if self.alpha < SMALLEST_ALPHA:
+            raise InputError.parameter(
+                "alpha",
+                f"StableLaw.{method}",
+                f"at least {SMALLEST_ALPHA}",
+                self.alpha,
+                "Smaller tail indices leave the range of doubles.",
+            )
+        return half_line(self.alpha)
+
+
+def _beyond(law: HalfLine, points: FloatArray) -> FloatArray:
+    """P(X > point) on both sides of 0."""
+    upper = law.sf(np.abs(points))
+    return np.where(points < 0, 1 - upper, upper)[()]

@@ -9,7 +9,7 @@ from scipy.special import rgamma
 
 from prunable.errors import InputError
 from prunable.numerics.checks import check_alpha, check_order
-from prunable.numerics.stable.functions import isf
+from prunable.numerics.stable.law import StableLaw
 
 NODES = 200
 
@@ -55,5 +55,5 @@ def truncated_moment(alpha: float, p: float, kappa: float) -> float:
     # u = exp(v) is the probability of a larger magnitude; the integrand is smooth in v
     v = (nodes - 1) / 2 * -math.log(kappa)
     u = np.exp(v)
-    total = float(weights @ (u * isf(u / 2, alpha) ** p))
+    total = float(weights @ (u * StableLaw(alpha).isf(u / 2) ** p))
     return total * -math.log(kappa) / 2

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import ShareRule
 from prunable.nets.prune.strategies.base import Masks, top_of_each
-from prunable.numerics.stable.functions import isf
+from prunable.numerics.stable import StableLaw
 from prunable.numerics.tails import log_moment
 from prunable.numerics.weights.selection import top_k_masks
 
@@ -82,7 +82,7 @@ def _tail_index(w: Weights) -> float:
 def _ideal_errors(alpha: float, n: int) -> FloatArray:
     """Relative errors of pruning 1, 2, ... of the quantiles that stand for n stable weights."""
     count = min(n, 20_000)
-    smallest_first = isf((np.arange(count, 0, -1) - 0.5) / (2 * count), alpha)
+    smallest_first = StableLaw(alpha).isf((np.arange(count, 0, -1) - 0.5) / (2 * count))
     running = np.cumsum(smallest_first**2)
     return np.asarray(np.sqrt(running / running[-1]))
 
