@@ -85,7 +85,7 @@ def _read(name: str, entry: dict[str, Any]) -> DataSet:
         for form in entry.pop("forms")
     )
     sources = (Source(**source) for source in entry.pop("sources", ()))
-    lists = {key: tuple(entry.pop(key)) for key in ("shape", "class_names")}
+    lists: dict[str, Any] = {key: tuple(entry.pop(key)) for key in ("shape", "class_names")}
     return DataSet(name=name, forms=tuple(forms), sources=tuple(sources), **lists, **entry)
 
 

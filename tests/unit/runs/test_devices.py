@@ -8,6 +8,7 @@ import torch
 
 from prunable.errors import InputError
 from prunable.experiments.prune.specs import EvaluateSpec
+from prunable.experiments.train import stages
 from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import train_into
 from prunable.nets.archive import load_tensors
@@ -140,6 +141,43 @@ def test_a_device_that_is_not_there_is_bad_input(tmp_path):
         train_into(tmp_path / "run", training(), device="gpu")
 
 
+@pytest.mark.parametrize("net", ["two-layer", "resnet20"])
+def test_networks_and_data_are_moved_to_the_device(tmp_path, monkeypatch, net):
+    """A second processor stands for a GPU: what is moved to it is noted."""
+    moved, kept, trained = set(), [], []
+
+    def note(kind):
+        original = kind.to
+
+        def to(self, *place, **options):
+            found = original(self, *place, **options)
+            if place == ("cpu:1",):
+                moved.add(id(found))
+                kept.append(found)  # so that no other object gets the same id
+            return found
+
+        monkeypatch.setattr(kind, "to", to)
+
+    def spy(name):
+        original = getattr(stages, name)
+
+        def call(first, x, y, *rest, **options):
+            models = [replica.model for replica in first] if isinstance(first, list) else [first]
+            trained.extend(id(part) for part in (*models, x, y))
+            return original(first, x, y, *rest, **options)
+
+        monkeypatch.setattr(stages, name, call)
+
+    note(torch.nn.Module)
+    note(torch.Tensor)
+    for name in ("train", "train_together"):
+        spy(name)
+    spec = training(net=net, width=4, steps=2, batch_size=8)
+    assert execute(spec, Store(tmp_path), device="cpu:1")["status"] == "done"
+    assert len(trained) == 3
+    assert set(trained) <= moved
+
+
 def devices_seen(monkeypatch, stage, name):
     """Devices that a training function of the stages is given by its model and its data."""
     seen = []
@@ -167,8 +205,6 @@ def devices_seen(monkeypatch, stage, name):
     ],
 )
 def test_a_gpu_finds_what_the_processor_finds(tmp_path, changes, monkeypatch):
-    from prunable.experiments.train import stages
-
     name = "train" if "net" in changes and changes["net"] == "resnet20" else "train_together"
     seen = devices_seen(monkeypatch, stages, name)
     spec = training(**changes)

@@ -86,16 +86,15 @@ def train_stage(spec: TrainSpec, run: Run) -> Result:
 def train_batch_stage(specs: Sequence[TrainSpec], runs: Sequence[Run]) -> list[Result]:
     """Train the networks of one `batch_key` together; the same as `train_stage`, up to rounding."""
     data = dataset_of(specs[0])
+    models = [new_network(spec, data).to(run.device) for spec, run in zip(specs, runs, strict=True)]
     replicas = [
-        Replica(
-            new_network(spec, data), training_settings(spec), run.folder / CHECKPOINT, run.on_step
-        )
-        for spec, run in zip(specs, runs, strict=True)
+        Replica(model, training_settings(spec), run.folder / CHECKPOINT, run.on_step)
+        for model, spec, run in zip(models, specs, runs, strict=True)
     ]
     outcomes = train_together(replicas, *as_tensors(data, runs[0].device)[:2])
     return [
-        _store(spec, run, replica.model, data, outcome)
-        for spec, run, replica, outcome in zip(specs, runs, replicas, outcomes, strict=True)
+        _store(spec, run, model, data, outcome)
+        for spec, run, model, outcome in zip(specs, runs, models, outcomes, strict=True)
     ]
 
 
@@ -112,13 +111,7 @@ def _store(
         metrics = split_metrics(model, data)
     table = pa.Table.from_pylist(outcome.log)
     atomic_write(run.folder / "metrics.parquet", lambda path: pq.write_table(table, path))
-    return {
-        "status": outcome.status,
-        "reason": outcome.reason,
-        "stopped": outcome.stopped,
-        "steps": outcome.steps,
-        "metrics": metrics,
-    }
+    return {**outcome.summary(), "metrics": metrics}
 
 
 def training_settings(spec: TrainSpec) -> TrainingSettings:
@@ -129,24 +122,14 @@ def training_settings(spec: TrainSpec) -> TrainingSettings:
         noise = HeavyTailedNoise(
             spec.noise, spec.alpha, spec.sigma, lr_multiplier=spec.lr_multiplier
         )
-    return TrainingSettings(
-        lr=spec.lr * spec.lr_multiplier,
-        steps=spec.steps,
-        batch_size=spec.batch_size,
-        seed=spec.seed,
-        noise=noise,
-        average_last=spec.average_last,
-        until_accuracy=spec.until_accuracy,
-        until_loss=spec.until_loss,
-        extra_steps=spec.extra_steps,
-        log_every=spec.evaluate_every,
-        checkpoint_every=max(200, spec.evaluate_every),
-        optimizer=spec.optimizer,
-        momentum=spec.momentum,
-        weight_decay=spec.weight_decay,
-        schedule=spec.schedule,
-        augment=spec.augment,
-    )
+    shared = TrainSpec.model_fields.keys() & TrainingSettings.__dataclass_fields__.keys()
+    own = {
+        "lr": spec.lr * spec.lr_multiplier,
+        "noise": noise,
+        "log_every": spec.evaluate_every,
+        "checkpoint_every": max(200, spec.evaluate_every),
+    }
+    return TrainingSettings(**{name: getattr(spec, name) for name in shared} | own)
 
 
 def architecture_of(spec: TrainSpec, data: Dataset) -> Architecture:

@@ -182,3 +182,7 @@ class TrainingOutcome:
     log: Log = field(repr=False)
     average: dict[str, torch.Tensor] | None = field(default=None, repr=False)
     stopped: bool = False
+
+    def summary(self) -> dict[str, Any]:
+        """What the result of a run keeps of it: status, reason, stopped, steps."""
+        return {name: getattr(self, name) for name in ("status", "reason", "stopped", "steps")}

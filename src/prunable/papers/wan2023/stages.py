@@ -51,13 +51,7 @@ def train_stage(spec: TwoLayerTrainSpec, run: Run) -> Result:
     if outcome.status == "done":
         save_tensors(run.folder / MODEL, model.state_dict(), {"run_id": spec.run_id})
         metrics = split_metrics(model, data)
-    return {
-        "status": outcome.status,
-        "reason": outcome.reason,
-        "stopped": outcome.stopped,
-        "steps": outcome.steps,
-        "metrics": metrics,
-    }
+    return {**outcome.summary(), "metrics": metrics}
 
 
 def prune_stage(spec: TwoLayerPruneSpec, run: Run) -> Result:

@@ -20,24 +20,12 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """Runs that one worker computes together.
-
-    Parameters
-    ----------
-    specs : tuple of Spec
-        One, or several of equal `batch_key`.
-    store : Store
-        A folder that every worker sees under the same path.
-    device : str
-        Where they are computed, as the worker names it.
-    threads : int
-        Of torch and of NumPy's and SciPy's linear algebra, for the computation.
-    """
+    """Runs that one worker computes together: one, or several of equal `batch_key`."""
 
     specs: tuple[Spec, ...]
-    store: Store
-    device: str = "cpu"
-    threads: int = 1
+    store: Store  # a folder that every worker sees under the same path
+    device: str = "cpu"  # as the worker names it
+    threads: int = 1  # of torch and of NumPy's and SciPy's linear algebra
 
 
 class Pool(Protocol):

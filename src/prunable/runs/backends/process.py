@@ -15,32 +15,21 @@ from multiprocessing import connection
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import check_at_least
 from prunable.runs.backends.base import DIED, Result, Task, compute, failed
 from prunable.runs.devices import devices_of
 
 
 @dataclass(frozen=True)
 class ProcessBackend:
-    """Compute in processes of this machine.
-
-    Parameters
-    ----------
-    workers : int
-        Processes, >= 1. The numbers do not depend on it.
-    retries : int
-        How often a task whose worker may have died is tried again.
-    """
+    """Compute in processes of this machine; the numbers do not depend on how many."""
 
     workers: int = os.cpu_count() or 1
-    retries: int = 2
+    retries: int = 2  # of a task whose worker may have died
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 1), ("retries", 0)):
-            if getattr(self, name) < least:
-                raise InputError.parameter(
-                    name, "ProcessBackend", f"at least {least}", getattr(self, name)
-                )
+        check_at_least(self.workers, 1, "workers", "ProcessBackend")
+        check_at_least(self.retries, 0, "retries", "ProcessBackend")
 
     def devices(self, name: str) -> tuple[str, ...]:
         """Those of this machine."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least
 from prunable.runs.backends.base import DIED, Result, Task, compute, failed
 
 
@@ -18,30 +18,20 @@ from prunable.runs.backends.base import DIED, Result, Task, compute, failed
 class RayBackend:
     """Compute on Ray; the store must lie where every node sees it under the same path.
 
-    Parameters
-    ----------
-    address : str, optional
-        Of a running cluster, such as "auto" or "ray://head:10001"; None starts a local one.
-    workers : int, optional
-        Tasks at once; None for as many as the cluster has processors.
-    gpus : float
-        Share of a GPU that each task reserves, and computes on.
-    retries : int
-        How often Ray tries a task again whose worker or node died.
+    An address is that of a running cluster, such as "auto" or "ray://head:10001"; without one a
+    local cluster is started.
     """
 
     address: str | None = None
-    workers: int | None = None
-    gpus: float = 0.0
-    retries: int = 2
+    workers: int | None = None  # tasks at once; by default as many as it has processors
+    gpus: float = 0.0  # share of a GPU that each task reserves, and computes on
+    retries: int = 2  # of a task whose worker or node died
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise InputError.parameter("workers", "RayBackend", "at least 1", self.workers)
-        if self.gpus < 0:
-            raise InputError.parameter("gpus", "RayBackend", "not negative", self.gpus)
-        if self.retries < 0:
-            raise InputError.parameter("retries", "RayBackend", "not negative", self.retries)
+        if self.workers is not None:
+            check_at_least(self.workers, 1, "workers", "RayBackend")
+        check_at_least(self.gpus, 0, "gpus", "RayBackend")
+        check_at_least(self.retries, 0, "retries", "RayBackend")
         _ray()
 
     def devices(self, name: str) -> tuple[str, ...]:
