@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import prunable.verify_certificate as verifier
 from prunable.certify.certificate import read_certificate
+from prunable.certify.examples import verifiable_data
 from prunable.certify.pipeline import certify_model
 from prunable.certify.study import CertifySpec
 from prunable.runs.backends import SerialBackend
@@ -210,6 +211,16 @@ def test_the_pipeline_is_seeded(pipeline, tmp_path):
     again = store.folder(SPEC) / "certificate.code"
     assert again.read_bytes() == (folder / "certificate.code").read_bytes()
     assert not (store.folder(SPEC) / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_pipelines_are_trained_where_the_runner_puts_them(tmp_path):
+    store = Store(tmp_path)
+    result = execute(SPEC, store, device="cuda:0")
+    assert not result["statement"]["vacuous"]
+    path = store.folder(SPEC) / "certificate.json"
+    data = verifiable_data(read_certificate(path)[0], tmp_path)
+    assert verifier.verify(path, data)["verified"]
 
 
 def test_a_pipeline_that_diverges_is_a_row(tmp_path):

@@ -150,7 +150,7 @@ class QuantizedNet(nn.Module):
     def bias_step(self, layer: int) -> torch.Tensor:
         """Step of the biases: a quarter behind a normalisation, else the step of the weights."""
         if self.architecture.normalised and layer < len(self.weights) - 1:
-            return torch.tensor(HIDDEN_BIAS_STEP)
+            return torch.full_like(self.temperature, HIDDEN_BIAS_STEP).detach()
         return self._step(layer).detach()
 
     def logits(self, x: torch.Tensor, *, rounded: bool) -> torch.Tensor:
@@ -165,7 +165,7 @@ class QuantizedNet(nn.Module):
 
     def code_cost(self, slopes: Sequence[torch.Tensor]) -> torch.Tensor:
         """Bits of all weights, interpolated between levels; without a constant."""
-        total = torch.zeros(())
+        total = torch.zeros_like(self.temperature)
         for layer, slope in enumerate(slopes):
             size = (self._masked(layer) / self._step(layer).detach()).abs().clamp(max=self.levels)
             below = size.detach().floor().long().clamp(max=self.levels - 1)
@@ -199,9 +199,9 @@ class QuantizedNet(nn.Module):
                 for score, m in zip(scores, masks, strict=True)
             ]
         kept = max(1, round(keep * self.architecture.n_weights))
-        chosen = top_k_masks([torch.nan_to_num(score).numpy() for score in scores], kept)
+        chosen = top_k_masks([torch.nan_to_num(score).cpu().numpy() for score in scores], kept)
         for mask, its in zip(masks, chosen, strict=True):
-            mask *= torch.from_numpy(its)
+            mask *= torch.from_numpy(its).to(mask.device)
 
     @torch.no_grad()
     def fit_steps(self) -> None:
@@ -271,6 +271,7 @@ def fine_tune(
     if not len(y):
         mend = "An empty training set teaches nothing."
         raise InputError.parameter("x", "fine_tune", "at least 1 example", "none", mend)
+    x, y = x.to(net.temperature.device), y.to(net.temperature.device)
     net.requires_grad_(True)
     groups = (((*net.weights, *net.biases), 1.0), (net.steps, 0.1), ((net.temperature,), 3.0))
     optimizer = torch.optim.Adam([{"params": list(p), "lr": settings.lr} for p, _ in groups])

@@ -68,7 +68,7 @@ def certify_stage(spec: CertifySpec, run: Run) -> dict[str, Any]:
     data = spec.data.load(flatten=False)
     train, test = examples_of(data, spec.label_seed)
     architecture = CodedArchitecture.parse(spec.net, train.x.shape[1:], len(data.class_names))
-    net = QuantizedNet.fresh(architecture, spec.levels, spec.seed)
+    net = QuantizedNet.fresh(architecture, spec.levels, spec.seed).to(run.device)
     try:
         log = fine_tune(
             net,
@@ -79,6 +79,7 @@ def certify_stage(spec: CertifySpec, run: Run) -> dict[str, Any]:
         )
     except DivergedError as error:
         return {"status": "diverged", "reason": str(error)}
+    net.to("cpu")
     notes = {
         "dataset": spec.data.name,
         "random_labels": spec.label_seed,

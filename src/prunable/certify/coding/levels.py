@@ -39,8 +39,8 @@ def code_levels(
             raise InputError.parameter("levels", "code_levels", f"of shape {shape}", levels.shape)
         largest = int(np.abs(levels).max(initial=0))
         if largest > max_level:
-            wanted, found = f"within +-{max_level}", f"a magnitude of {largest}"
-            raise InputError.parameter("levels", "code_levels", wanted, found)
+            wanted, shown = f"within +-{max_level}", f"a magnitude of {largest}"
+            raise InputError.parameter("levels", "code_levels", wanted, shown)
     n_out, n_in, height, width = shape
     given = np.zeros(shape, dtype=np.int64) if levels is None else levels
     found = np.zeros(shape, dtype=np.int64)
