@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prunable.experiments.prune.strategy_comparison import compare_strategies as compare
     from prunable.front import load as load
     from prunable.front import reproduce as reproduce
+    from prunable.front import save as save
     from prunable.front import simulate as simulate
     from prunable.front import train as train
     from prunable.nets.measure.measuring import measure as measure
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from prunable.nets.prune.masks import masks_of as masks_of
     from prunable.nets.prune.pruning import prune as prune
     from prunable.nets.prune.retraining import hold_masks as hold_masks
-    from prunable.nets.shrink.export import save_exported as save
     from prunable.nets.shrink.factoring import factor as factor
     from prunable.nets.shrink.sparse_layers import sparsify as sparsify
     from prunable.nets.shrink.surgery import shrink as shrink
@@ -58,7 +58,7 @@ _HOMES = {
     "predict_features": "prunable.predict.features.prediction:predict_features",
     "prune": "prunable.nets.prune.pruning:prune",
     "reproduce": "prunable.front:reproduce",
-    "save": "prunable.nets.shrink.export:save_exported",
+    "save": "prunable.front:save",
     "shrink": "prunable.nets.shrink.surgery:shrink",
     "simulate": "prunable.front:simulate",
     "sparsify": "prunable.nets.shrink.sparse_layers:sparsify",

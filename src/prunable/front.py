@@ -23,7 +23,7 @@ from prunable.experiments.train.stages import MODEL, train_into
 from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.catalogue import NETS
 from prunable.nets.models.loading import network_of, read_weights
-from prunable.nets.shrink.export import MANIFEST, load_exported
+from prunable.nets.shrink.export import MANIFEST, ExportResult, load_exported, save_exported
 from prunable.report.reproduce.reproduction import write_item
 from prunable.report.reproduce.reproduction_html import write_index
 from prunable.results import Result
@@ -71,6 +71,13 @@ def load(
         )
     tensors, metadata = read_weights(path, unpickle=unpickle)
     return network_of(tensors, metadata, net, shape=shape).eval()
+
+
+def save(
+    path: Path | str, model: nn.Module, *, metadata: Mapping[str, str] | None = None
+) -> ExportResult:
+    """Write a network, pruned or not, to one file that `load` reads; see `save_exported`."""
+    return save_exported(Path(path), model, metadata=metadata)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
-def test_python_examples_run_and_print_what_they_say(code, capsys):
+def test_python_examples_run_and_print_what_they_say(code, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     promised = re.findall(r"# (\S+ \[.*)", code)
     assert promised

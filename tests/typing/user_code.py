@@ -20,7 +20,7 @@ def measured(path: Path) -> float | None:
 def smaller(model: nn.Module, example: torch.Tensor) -> nn.Module:
     pruned = prunable.prune(model, NodePruning("unit"), Keep(0.5))
     cut = prunable.shrink(model, pruned.plan, example)
-    prunable.save(Path("small.safetensors"), cut.model)
+    prunable.save("small.safetensors", cut.model)
     return prunable.load("small.safetensors")
 
 

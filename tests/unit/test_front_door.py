@@ -106,7 +106,7 @@ def test_train_load_prune_save_load(tmp_path):
 
     example = torch.randn(3, 64)
     cut = prunable.shrink(model, pruned.plan, example)
-    path = tmp_path / "small.safetensors"
+    path = str(tmp_path / "small.safetensors")
     prunable.save(path, cut.model)
     assert torch.equal(load(path)(example), cut.model(example))
     with pytest.raises(prunable.errors.InputError, match="`model` of `load`"):
