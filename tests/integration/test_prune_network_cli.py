@@ -129,37 +129,13 @@ def test_singular_values_become_factors(models, digits, tmp_path):
 def test_retraining_holds_the_zeros_and_repairs(models, digits, tmp_path, noise):
     out = tmp_path / "retrained.safetensors"
     options = ["--noise", noise, "--alpha", 1.8, "--sigma", 1e-3] if noise != "none" else []
-    found = document_of(
-        "prune",
-        models[1],
-        "--keep",
-        0.05,
-        "--scope",
-        "global",
-        "--data",
-        "digits",
-        "--retrain",
-        10,
-        *options,
-        "--out",
-        out,
-    )
+    asked = ["prune", models[1], *["--keep", "0.05", "--scope", "global", "--data", "digits"]]
+    found = document_of(*asked, "--retrain", 10, *options, "--out", out)
     tensors = load_file(out)
     kept = sum(int((t != 0).sum()) for n, t in tensors.items() if n.endswith("weight"))
     assert kept <= found["plan"]["n_parameters_kept"]
     assert found["retrained"]["status"] == "done"
-    plain = document_of(
-        "prune",
-        models[1],
-        "--keep",
-        0.05,
-        "--scope",
-        "global",
-        "--data",
-        "digits",
-        "--out",
-        tmp_path / "plain.safetensors",
-    )
+    plain = document_of(*asked, "--out", tmp_path / "plain.safetensors")
     accuracy = [d["footprint"]["models"]["pruned"]["accuracy"] for d in (plain, found)]
     assert accuracy[1] > accuracy[0] + 0.02
     assert evaluate(network_of(*read_weights(out)), *digits)["accuracy"] == accuracy[1]
@@ -271,3 +247,47 @@ def test_a_full_disk_leaves_the_older_file(models, tmp_path, monkeypatch):
     assert "No space left on device" in done.output
     assert out.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_ticket_is_found_resumed_and_pruned_further(tmp_path):
+    """`prunable iterate`: its files are what other commands take, and it is not repeated."""
+    out = tmp_path / "ticket"
+    options = (
+        "--data digits --net two-layer --width 40 --keep 0.2 --rounds 2 --epochs 4 "
+        "--last-epochs 4 --lr 0.1 --control random"
+    )
+    asked = ["iterate", *options.split(), "--out", out]
+    found = document_of(*asked)
+    assert found["metrics"]["n_kept"] == 592  # a fifth of 64 * 40 + 40 * 10
+    assert [row["round"] for row in found["rounds"]] == [1, 2]
+    assert found["rounds"][1]["kappa"] == pytest.approx(0.2**0.5, abs=1e-3)
+    assert set(found["test_accuracy"]) == {"ticket", "random"}
+    assert document_of(*asked) == found
+    other = run(*asked, "--seed", 1)
+    assert other.exit_code == 2
+    assert "holds the run" in other.output
+    shown = run(*asked)
+    assert "Kept 592 of 2,960 weights" in shown.output
+    assert "ticket.safetensors" in shown.output
+    model = out / "model.safetensors"
+    pruned = document_of("prune", model, "--keep", 0.5, "--scope", "global", "--dry-run")
+    assert pruned["n_nonzero_before"] <= 592 + 40 + 10
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--keep 0", "`keep` of `IterateSpec`"),
+        ("--keep 0.1 --net transformer", "`net` of `iterate`"),
+        ("--keep 0.1 --rewind step", "rewind_step"),
+        ("--keep 0.1 --rewind none", "`schedule` of `IterateSpec`"),
+        ("--keep 0.1 --control dense", "give `last_steps`"),
+        ("--keep 0.1 --last-epochs 1 --control other", "'other'"),
+        ("--keep 0.1 --data no-such-set", "no-such-set"),
+    ],
+)
+def test_bad_settings_of_rounds_are_named(tmp_path, options, message):
+    data = [] if "--data" in options else ["--data", "digits"]
+    done = run("iterate", *options.split(), *data, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())

@@ -88,7 +88,11 @@ def _show(document: dict[str, Any], console: Console) -> None:
 def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
     """Prune each network by each strategy; write compare.json, compare.md and compare.svg."""
     from prunable.data.registry import registered
-    from prunable.experiments.prune.strategy_comparison import Question, compare_strategies
+    from prunable.experiments.prune.strategy_comparison import (
+        CONTENDERS,
+        Question,
+        compare_strategies,
+    )
     from prunable.files import write_bytes, write_text
     from prunable.report.figures import as_svg
     from prunable.report.prune import comparison
@@ -104,13 +108,9 @@ def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
         seed=job.seed,
         retraining=job.retraining if job.retraining.epochs else None,
     )
-    with Store(out).locked(), terminal.progress("pruning") as advance:
-        document = compare_strategies(
-            question,
-            out,
-            unpickle=job.unpickle,
-            on_done=lambda done, total: advance(done, total, ""),
-        )
+    total = len(networks) * (1 + len(CONTENDERS))
+    with Store(out).locked(), terminal.counted("pruning", total) as one_more:
+        document = compare_strategies(question, out, unpickle=job.unpickle, on_done=one_more)
     entries, title = document["summary"], f"Strategies on {registered(job.data).label}"
     command = f"prunable prune {' '.join(networks)} --compare --data {job.data} --out {out}"
     write_text(out / "compare.md", comparison.comparison_markdown(entries, title, command))

@@ -12,26 +12,14 @@ import torch
 
 from prunable.errors import PrunableError
 from prunable.experiments.prune.specs import Control, IterateSpec
+from prunable.experiments.train import stages
 from prunable.experiments.train.networks import as_tensors
-from prunable.experiments.train.stages import (
-    MODEL,
-    architecture_of,
-    dataset_of,
-    new_network,
-    training_settings,
-)
 from prunable.files import read_json, write_json
 from prunable.nets.archive import save_tensors
+from prunable.nets.prune import tickets
 from prunable.nets.prune.iterative import Round, iterate
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.strategies.named import strategy_named
-from prunable.nets.prune.tickets import (
-    Ticket,
-    apply_ticket_,
-    random_ticket,
-    save_ticket,
-    shuffle_masks,
-)
 from prunable.nets.train.settings import TrainingSettings
 from prunable.nets.train.training import OnStep, Prepare, evaluate, train
 from prunable.numerics.randomness import child_seed, rng
@@ -64,15 +52,15 @@ class _Trainer:
 
     def __init__(self, spec: IterateSpec, run: Run) -> None:
         self.spec, self._run, self._done = spec, run, 0
-        self.data = dataset_of(spec)
+        self.data = stages.dataset_of(spec)
         x, self.y, x_test, self.y_test = as_tensors(self.data, run.device)
         self.x, self.x_test = x / spec.unit, x_test / spec.unit
-        self._settings = _Later(**vars(training_settings(spec)))
+        self._settings = _Later(**vars(stages.training_settings(spec)))
 
     def network(self, seed: int) -> torch.nn.Module:
         """An untrained network with the first weights of a seed."""
         spec = self.spec.model_copy(update={"seed": seed})
-        return new_network(spec, self.data).to(self._run.device)
+        return stages.new_network(spec, self.data).to(self._run.device)
 
     def fit(
         self,
@@ -105,11 +93,11 @@ class _Trainer:
         """Share of the test set that a network classifies correctly."""
         return evaluate(model, self.x_test, self.y_test)["accuracy"]
 
-    def under(self, model: torch.nn.Module, ticket: Ticket | None) -> float:
+    def under(self, model: torch.nn.Module, ticket: tickets.Ticket | None) -> float:
         """Test accuracy after a last training with the masks of a ticket held, if there is one."""
         prepare: Prepare | None = None
         if ticket is not None:
-            apply_ticket_(model, ticket)
+            tickets.apply_ticket_(model, ticket)
             named = list(model.named_parameters())
             prepare = partial(hold_masks, named_parameters=named, masks=ticket.masks)
         seed = child_seed(self.spec.seed, "last")
@@ -157,13 +145,13 @@ def iterate_stage(spec: IterateSpec, run: Run) -> Result:
         checkpoint=run.folder / CHECKPOINT,
     )
     ticket = outcome.ticket
-    save_ticket(run.folder / TICKET, ticket)
+    tickets.save_ticket(run.folder / TICKET, ticket)
     final: dict[str, float] = {}
     if spec.last_steps:
         final["ticket"] = trainer.under(model, ticket)
         final |= _controls(trainer, ticket)
-    metadata = {"run_id": spec.run_id, **architecture_of(spec, trainer.data).metadata()}
-    save_tensors(run.folder / MODEL, model.state_dict(), metadata)
+    metadata = {"run_id": spec.run_id, **stages.architecture_of(spec, trainer.data).metadata()}
+    save_tensors(run.folder / stages.MODEL, model.state_dict(), metadata)
     rounds = [
         {"round": number, "kappa": kappa, "train_loss": loss, "test_accuracy": accuracy}
         for number, (kappa, loss, accuracy) in enumerate(
@@ -177,13 +165,16 @@ def iterate_stage(spec: IterateSpec, run: Run) -> Result:
     }
 
 
-def _controls(trainer: _Trainer, ticket: Ticket) -> dict[str, float]:
+def _controls(trainer: _Trainer, ticket: tickets.Ticket) -> dict[str, float]:
     """Test accuracies of the controls that are asked for, by their names."""
     seed = trainer.spec.seed
     generator = rng(seed, "controls")
     # drawn whether asked for or not, so that each is the same whichever others are
-    shuffled, drawn = shuffle_masks(ticket, generator), random_ticket(ticket, generator)
-    starts: dict[Control, tuple[int, Ticket | None]] = {
+    shuffled, drawn = (
+        tickets.shuffle_masks(ticket, generator),
+        tickets.random_ticket(ticket, generator),
+    )
+    starts: dict[Control, tuple[int, tickets.Ticket | None]] = {
         "dense": (seed, None),
         "re-initialised": (seed + OTHER_WEIGHTS, ticket),
         "shuffled": (seed, shuffled),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from prunable.experiments.prune.specs import Control, IterateSpec
@@ -44,43 +45,38 @@ class Size:
 
     data: str
     unit: float
+    lr: float
     keep: float
     rounds: int
     epochs: int
     last_epochs: int
     seeds: Mapping[str, int]
-    batch: int = 128
 
 
-LENET = Size("mnist", MNIST_STD, 0.02, 14, 6, 30, {"learning rate": 3, "weights": 1})
+LENET = Size("mnist", MNIST_STD, 0.05, 0.02, 14, 6, 30, {"learning rate": 3, "weights": 1})
 SIZES: Mapping[Scale, Size] = {
-    "smoke": Size("digits", 1.0, 0.2, 2, 8, 8, {"learning rate": 1, "weights": 1}),
+    "smoke": Size("digits", 1.0, 0.1, 0.2, 2, 8, 8, dict.fromkeys(CONDITIONS, 1)),
     "laptop": LENET,
-    "paper": Size("mnist", MNIST_STD, 0.02, 14, 6, 30, {"learning rate": 3, "weights": 3}),
+    "paper": replace(LENET, seeds=dict.fromkeys(CONDITIONS, 3)),
 }
 
 
 def _spec(size: Size, condition: str, seed: int) -> IterateSpec:
     rewind, controls, _ = CONDITIONS[condition]
-    dataset = DataSpec.create(name=size.data)
-    per_epoch = -(-dataset.n_train // size.batch)
+    common: dict[str, Any] = {
+        "dataset": DataSpec.create(name=size.data),
+        "width": 300,
+        "lr": size.lr,
+        "seed": seed,
+        "keep": size.keep,
+        "rounds": size.rounds,
+        "rewind": rewind,
+        "controls": controls,
+        "unit": size.unit,
+    }
+    per_epoch = -(-common["dataset"].n_train // IterateSpec.model_fields["batch_size"].default)
     return IterateSpec.create(
-        dataset=dataset,
-        net="lenet-300-100",
-        width=300,
-        lr=0.05 if size.data == "mnist" else 0.1,
-        batch_size=size.batch,
-        steps=size.epochs * per_epoch,
-        momentum=0.9,
-        weight_decay=5e-4,
-        schedule="cosine",
-        seed=seed,
-        keep=size.keep,
-        rounds=size.rounds,
-        rewind=rewind,
-        last_steps=size.last_epochs * per_epoch,
-        controls=controls,
-        unit=size.unit,
+        steps=size.epochs * per_epoch, last_steps=size.last_epochs * per_epoch, **common
     )
 
 
@@ -132,14 +128,6 @@ def _rounds(found: Found, condition: str) -> Table | None:
         (Column("kappa", "kappa", digits=4), *columns, Column("mean", "mean", "%", 2)),
         tuple(rows),
     )
-
-
-def _learning_rate(found: Found) -> Table | None:
-    return _rounds(found, "learning rate")
-
-
-def _weights(found: Found) -> Table | None:
-    return _rounds(found, "weights")
 
 
 def _controls(names: tuple[str, ...], condition: str, title: str) -> TableSpec:
@@ -201,9 +189,9 @@ STUDY = Item(
     plan=_plan,
     gather=Gather(
         tables=(
-            _learning_rate,
+            partial(_rounds, condition="learning rate"),
             _controls(("dense", TICKET), "learning rate", "Dense, trained as long as the ticket"),
-            _weights,
+            partial(_rounds, condition="weights"),
             _controls((TICKET, *CONDITIONS["weights"][1]), "weights", "Controls of equal size"),
         ),
         panels=(_panel,),

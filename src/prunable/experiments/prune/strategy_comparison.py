@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -19,20 +19,12 @@ from prunable.experiments.train.networks import as_tensors
 from prunable.files import read_json, write_json
 from prunable.nets.models import network_of, read_weights
 from prunable.nets.networks.views import views_of
+from prunable.nets.prune import strategies
 from prunable.nets.prune.choices import Scope, ShareRule
 from prunable.nets.prune.masks import apply_plan_, masks_of
 from prunable.nets.prune.plan import Keep, PruningPlan
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.saliency import fisher_saliency, gradient_saliency
-from prunable.nets.prune.strategies import (
-    MagnitudePruning,
-    NodePruning,
-    RandomizedMagnitudePruning,
-    RandomPruning,
-    SaliencyPruning,
-    SingularValuePruning,
-    Strategy,
-)
 from prunable.nets.train.training import train
 from prunable.numerics.randomness import child_seed, rng
 from prunable.runs.backends import Backend
@@ -46,43 +38,36 @@ DENSE = "dense"  # the control
 COMPARED = "compare.json"
 
 Row = dict[str, Any]
-Make = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], Strategy]
+# From a network and the examples that saliencies are computed from.
+Make = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], strategies.Strategy]
+Contender = tuple[Scope, Make]  # what a share is of, and the strategy
 
 
-class Contender(NamedTuple):
-    """What a share is of, and the strategy for a network and the examples for saliencies."""
-
-    scope: Scope
-    make: Make
-
-
-def _plain(scope: Scope, strategy: Strategy) -> Contender:
-    return Contender(scope, lambda *_: strategy)
-
-
-def _hessian(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> Strategy:
-    return SaliencyPruning(fisher_saliency(model, x, y), "hessian")
-
-
-def _gradient(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> Strategy:
-    return SaliencyPruning(gradient_saliency(model, x, y), "gradient")
+def _plain(scope: Scope, strategy: strategies.Strategy) -> Contender:
+    return scope, lambda *_: strategy
 
 
 CONTENDERS: Mapping[str, Contender] = {
-    "magnitude": _plain("global", MagnitudePruning()),
-    "magnitude, layer-wise": _plain("layer", MagnitudePruning()),
+    "magnitude": _plain("global", strategies.MagnitudePruning()),
+    "magnitude, layer-wise": _plain("layer", strategies.MagnitudePruning()),
     **{
-        f"magnitude, {rule}": _plain("global", MagnitudePruning(allocation=rule))
+        f"magnitude, {rule}": _plain("global", strategies.MagnitudePruning(allocation=rule))
         for rule in get_args(ShareRule)
         if rule != "threshold"
     },
-    "hessian": Contender("global", _hessian),
-    "magnitude x gradient": Contender("global", _gradient),
-    "randomized": _plain("layer", RandomizedMagnitudePruning()),
-    "unit": _plain("layer", NodePruning(axis="unit")),
-    "input node": _plain("layer", NodePruning(axis="input")),
-    "singular value": _plain("layer", SingularValuePruning()),
-    "random": _plain("global", RandomPruning()),
+    "hessian": (
+        "global",
+        lambda *given: strategies.SaliencyPruning(fisher_saliency(*given), "hessian"),
+    ),
+    "magnitude x gradient": (
+        "global",
+        lambda *given: strategies.SaliencyPruning(gradient_saliency(*given), "gradient"),
+    ),
+    "randomized": _plain("layer", strategies.RandomizedMagnitudePruning()),
+    "unit": _plain("layer", strategies.NodePruning(axis="unit")),
+    "input node": _plain("layer", strategies.NodePruning(axis="input")),
+    "singular value": _plain("layer", strategies.SingularValuePruning()),
+    "random": _plain("global", strategies.RandomPruning()),
 }
 
 
@@ -109,20 +94,19 @@ class Question(Frozen):
         found = []
         for path in self.networks:
             _network(Path(path), self.data, self.net, unpickle)
-            digest = _digest(Path(path))
-            for strategy in (DENSE, *CONTENDERS):
-                spec = ContenderSpec.create(
-                    checkpoint=path,
-                    digest=digest,
-                    unpickle=unpickle,
-                    dataset=self.data,
-                    net=self.net,
-                    strategy=strategy,
-                    kappas=(1.0,) if strategy == DENSE else self.kappas,
-                    retraining=None if strategy == DENSE else self.retraining,
-                    seed=self.seed,
-                )
-                found.append(spec)
+            dense = ContenderSpec.create(
+                checkpoint=path,
+                digest=_digest(Path(path)),
+                unpickle=unpickle,
+                dataset=self.data,
+                net=self.net,
+                strategy=DENSE,
+                kappas=(1.0,),
+                seed=self.seed,
+            )
+            asked = {"kappas": self.kappas, "retraining": self.retraining}
+            others = [dense.model_copy(update={"strategy": n, **asked}) for n in CONTENDERS]
+            found += [dense, *others]
         return found
 
 
@@ -132,7 +116,7 @@ def compare_strategies(
     *,
     unpickle: bool = False,
     backend: Backend | None = None,
-    on_done: Callable[[int, int], None] | None = None,
+    on_done: Callable[..., None] | None = None,
 ) -> dict[str, Any]:
     """Prune each network by each strategy to each share; what is stored is not computed again.
 
@@ -143,7 +127,7 @@ def compare_strategies(
     unpickle
         Whether a pickled checkpoint may run its code.
     on_done
-        Told the runs done and in all.
+        Called as each run is done.
 
     Returns
     -------
@@ -170,16 +154,8 @@ def compare_strategies(
         if not isinstance(stored, dict) or stored.get("question") != document["question"]:
             raise InputError(f"{path} answers another question; choose another folder for --out.")
     specs = question.specs(unpickle)
-    done = 0
-
-    def told(*_: object) -> None:
-        nonlocal done
-        done += 1
-        if on_done is not None:
-            on_done(done, len(specs))
-
     write_json(path, document)
-    results = run_all(specs, Store(out), backend=backend, on_done=told)
+    results = run_all(specs, Store(out), backend=backend, on_done=on_done)
     failed = [result for result in results if result["status"] != "done"]
     if failed:
         raise RunsFailedError(
@@ -196,21 +172,22 @@ def contender_stage(spec: ContenderSpec, run: Run) -> dict[str, Any]:
     model, data = _network(Path(spec.checkpoint), spec.dataset.name, spec.net, spec.unpickle)
     model.to(run.device)
     if spec.strategy == DENSE:
-        return {"rows": [_row(spec, 1.0, 1.0, accuracy_of(model, data))]}
-    contender = CONTENDERS[spec.strategy]
+        return {"rows": [_row(spec, 1.0, 1.0, model, data)]}
+    scope, make = CONTENDERS[spec.strategy]
     x, y, *_ = as_tensors(data, run.device)
-    strategy = contender.make(model, x[:SALIENCY_EXAMPLES], y[:SALIENCY_EXAMPLES])
+    strategy = make(model, x[:SALIENCY_EXAMPLES], y[:SALIENCY_EXAMPLES])
     views = views_of(model.named_parameters())
     if strategy.axis == "unit":
         views = tuple(view for view in views if view.role != "output")
     rows = []
     for kappa in spec.kappas:
         generator = rng(spec.seed, "compare", spec.strategy)
-        plan = strategy.plan(views, Keep(kappa, contender.scope), rng=generator)
+        plan = strategy.plan(views, Keep(kappa, scope), rng=generator)
         pruned = copy.deepcopy(model)
         apply_plan_(pruned.named_parameters(), plan)
-        accuracy = accuracy_of(pruned, data)
-        rows.append(_row(spec, kappa, plan.kappa, accuracy, _retrained(spec, pruned, plan, data)))
+        row = _row(spec, kappa, plan.kappa, pruned, data)
+        row["accuracy_retrained"] = _retrained(spec, pruned, plan, data)
+        rows.append(row)
     return {"rows": rows}
 
 
@@ -232,24 +209,20 @@ def _digest(path: Path) -> str:
 
 
 def _row(
-    spec: ContenderSpec,
-    kappa_asked: float,
-    kappa: float,
-    accuracy: float,
-    retrained: float | None = None,
+    spec: ContenderSpec, asked: float, kappa: float, model: torch.nn.Module, data: Dataset
 ) -> Row:
-    """One network pruned once.
+    """One network pruned once, judged on the test set.
 
     `kappa` is the share of numbers kept of those in the pruned layers, of singular values those
-    of both factors; accuracies are on the test set, as pruned and retrained under the masks.
+    of both factors.
     """
     return {
         "network": spec.checkpoint,
         "strategy": spec.strategy,
-        "kappa_asked": kappa_asked,
+        "kappa_asked": asked,
         "kappa": kappa,
-        "accuracy": accuracy,
-        "accuracy_retrained": retrained,
+        "accuracy": accuracy_of(model, data),
+        "accuracy_retrained": None,
     }
 
 

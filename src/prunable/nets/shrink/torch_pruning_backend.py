@@ -86,14 +86,13 @@ def shrink_structurally(model: nn.Module, plan: PruningPlan, example: Any) -> St
     modes = {name: module.training for name, module in small.named_modules()}
     grads = {name: p.requires_grad for name, p in small.named_parameters()}
     small.eval().requires_grad_(True)  # the graph is that of autograd
-    kind = type(model).__name__
-    graph = _graph(pruning, small, example, kind)
+    graph = _graph(pruning, small, example)
     removed, left, difference = {}, {}, 0.0
     for layer in plan.layers:
         name = layer.name.rpartition(".")[0]
-        units, stay = _removable(graph, pruning, small, name)
+        units, stay = _removable(graph, name)
         if units:
-            _cut(graph, pruning, small, name, units, checks)
+            _cut(graph, name, units, checks)
             found = [_run(small, x, name) for x in checks]
             difference = max(
                 check_same(f, e, small, name, "shrunk")
@@ -129,7 +128,7 @@ def _varied(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     )
 
 
-def _graph(pruning: Any, model: nn.Module, example: Any, kind: str) -> Any:
+def _graph(pruning: Any, model: nn.Module, example: Any) -> Any:
     given = example if isinstance(example, tuple) else (example,)
     try:
         with torch.enable_grad():
@@ -141,37 +140,29 @@ def _graph(pruning: Any, model: nn.Module, example: Any, kind: str) -> Any:
             )
     except Exception as error:  # tracing runs the model's own code
         raise UnsupportedModelError(
-            f"`{kind}` cannot be shrunk: its graph cannot be followed ({error}). Leave the zeros "
-            "in place."
+            f"`{type(model).__name__}` cannot be shrunk: its graph cannot be followed ({error}). "
+            "Leave the zeros in place."
         ) from error
 
 
-def _removable(
-    graph: Any, pruning: Any, model: nn.Module, name: str
-) -> tuple[list[int], list[int]]:
+def _removable(graph: Any, name: str) -> tuple[list[int], list[int]]:
     """Zero units of a layer: those that can go, and those that must stay."""
-    module: Any = model.get_submodule(name)
+    module = graph.model.get_submodule(name)
     if type(module) not in LAYERS or getattr(module, "groups", 1) != 1:
         _refuse(name, f"{type(module).__name__} of this kind is not supported")
     zero = _zero_rows(module).nonzero()[:, 0].tolist()
-    go = (
-        zero
-        if zero and _can_go(graph, _group(graph, pruning, module, zero, name))
-        else [unit for unit in zero if _can_go(graph, _group(graph, pruning, module, [unit], name))]
-    )
-    while go:
-        group = _group(graph, pruning, module, go, name)
-        if graph.check_pruning_group(group):
-            break
+    go = zero
+    if zero and not _can_go(graph, _group(graph, name, zero)):
+        go = [unit for unit in zero if _can_go(graph, _group(graph, name, [unit]))]
+    while go and not graph.check_pruning_group(_group(graph, name, go)):
         go = go[1:]  # no layer may lose all
     return go, sorted(set(zero) - set(go))
 
 
-def _group(graph: Any, pruning: Any, module: nn.Module, units: list[int], name: str) -> Any:
+def _group(graph: Any, name: str, units: list[int]) -> Any:
     """What is coupled to some units of a layer."""
-    cut = pruning.prune_linear_out_channels
-    if not isinstance(module, nn.Linear):
-        cut = pruning.prune_conv_out_channels
+    module = graph.model.get_submodule(name)
+    cut = graph.get_pruner_of_module(module).prune_out_channels
     try:
         return graph.get_pruning_group(module, cut, idxs=list(units))
     except Exception as error:
@@ -212,16 +203,9 @@ def _can_go(graph: Any, group: Any) -> bool:
     return True
 
 
-def _cut(
-    graph: Any,
-    pruning: Any,
-    model: nn.Module,
-    name: str,
-    units: list[int],
-    checks: list[tuple[Tensor, ...]],
-) -> None:
+def _cut(graph: Any, name: str, units: list[int], checks: list[tuple[Tensor, ...]]) -> None:
     """Move constants into the biases that follow, then cut, in place."""
-    group = _group(graph, pruning, model.get_submodule(name), units, name)
+    model, group = graph.model, _group(graph, name, units)
     names = {module: own for own, module in model.named_modules()}
     listeners = {
         names[module]: places

@@ -654,7 +654,7 @@ def test_ties_and_hooks_are_refused():
 
 def test_the_check_refuses_what_differs(monkeypatch):
     """A defect of the surgery itself does not pass."""
-    monkeypatch.setattr("prunable.nets.shrink.surgery.channels.pads_with_zeros", lambda _: False)
+    monkeypatch.setattr("prunable.nets.shrink.surgery.operations.pads_with_zeros", lambda _: False)
     model = vgg(activation=nn.Sigmoid)
     with pytest.raises(UnsupportedModelError, match=r"`Sequential`.*output differs by"):
         shrink(model, plan_of(model), torch.randn(2, 3, 12, 12))

@@ -13,22 +13,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from prunable.errors import UnsupportedModelError
-from prunable.nets.shrink.surgery.operations import (
-    ACTIVATIONS,
-    DROPOUT_FUNCTIONS,
-    DROPOUTS,
-    ELEMENTWISE,
-    LAYERS,
-    NORMS,
-    OF_INPUT,
-    PAIRWISE,
-    POOL_FUNCTIONS,
-    POOLS,
-    RESHAPES,
-    call_node,
-    function_name,
-    pads_with_zeros,
-)
+from prunable.nets.shrink.surgery import operations
 
 
 class Mark(Enum):
@@ -143,7 +128,7 @@ class Channels:
 
     def _attribute(self, node: fx.Node) -> Mark:
         owner = str(node.target).rpartition(".")[0]
-        if type(self.model.get_submodule(owner)) in (*LAYERS, *NORMS):
+        if type(self.model.get_submodule(owner)) in (*operations.LAYERS, *operations.NORMS):
             self._refuse(node, "it is used outside its layer")
         return Mark.WHOLE
 
@@ -157,17 +142,17 @@ class Channels:
         if name in self._called and any(True for _ in module.parameters()):
             self._refuse(node, "it is called more than once")
         self._called.add(name)
-        if kind in LAYERS:
+        if kind in operations.LAYERS:
             return self._layer(node, module, x)
-        if kind in NORMS:
+        if kind in operations.NORMS:
             return self._norm(node, module, x)
-        if kind in ACTIVATIONS.values():
+        if kind in operations.ACTIVATIONS.values():
             if getattr(module, "inplace", False):
                 self._write(node)
             return self._mapped(x, module)
-        if kind in (nn.Identity, *DROPOUTS):
+        if kind in (nn.Identity, *operations.DROPOUTS):
             return self._alias(node, x)
-        if kind in POOLS:
+        if kind in operations.POOLS:
             return self._pool(node, x, kind.__name__.lower(), module)
         if kind is nn.Flatten:
             return self._flatten(node, x, module.start_dim, module.end_dim)
@@ -176,28 +161,28 @@ class Channels:
         return self._refuse(node, "this kind of layer is not supported")
 
     def _operation(self, node: fx.Node) -> Value | Mark:
-        name = function_name(node)
+        name = operations.function_name(node)
         if not node.args or not isinstance(node.args[0], fx.Node):
             operands = node.all_input_nodes
-            if name not in ELEMENTWISE or len(operands) != 1:
+            if name not in operations.ELEMENTWISE or len(operands) != 1:
                 self._refuse(node, "this operation is not supported")
         base = name.removesuffix("_")
         if name in ("size", "getattr", "getitem"):
             return self._size(node, name)
-        if base in ELEMENTWISE:
+        if base in operations.ELEMENTWISE:
             return self._elementwise(node, name, base)
         x = self._tensor(node, node.args[0])
         arguments = node.args[1:]
-        if x is Mark.WHOLE and name in OF_INPUT:
+        if x is Mark.WHOLE and name in operations.OF_INPUT:
             return x
         if any(isinstance(self._values[n], Value) for n in node.all_input_nodes[1:]):
             self._refuse(node, "this operation is not supported")
-        if name in POOL_FUNCTIONS:
-            return self._pool(node, x, name, lambda t: call_node(node, t))
+        if name in operations.POOL_FUNCTIONS:
+            return self._pool(node, x, name, lambda t: operations.call_node(node, t))
         if name == "flatten":
             bounds = dict(zip(("start_dim", "end_dim"), arguments, strict=False)) | node.kwargs
             return self._flatten(node, x, bounds.get("start_dim", 0), bounds.get("end_dim", -1))
-        if name in RESHAPES:
+        if name in operations.RESHAPES:
             sizes = arguments[0] if isinstance(arguments[0], tuple | list) else arguments
             first = sizes[0]
             if (
@@ -212,7 +197,7 @@ class Channels:
             return self._mean(node, x)
         if name == "contiguous":
             return self._alias(node, x)
-        if name in DROPOUT_FUNCTIONS:
+        if name in operations.DROPOUT_FUNCTIONS:
             settings = dict(zip(("p", "training"), arguments, strict=False)) | node.kwargs
             default = name != "alpha_dropout"
             if settings.get("training", settings.get("train", default)) is not False:
@@ -276,7 +261,7 @@ class Channels:
             constant = weight.new_full((weight.shape[1], 1), math.nan)
         matrix = weight.reshape(len(weight), len(constant), -1)
         known = constant.isfinite().all(1)
-        if pads_with_zeros(module):
+        if operations.pads_with_zeros(module):
             known &= (constant == 0).all(1)
         shift = (matrix * constant.where(known[:, None], 0.0)).sum(-1)
         needs = (matrix != 0).any(-1) & ~known
@@ -292,7 +277,7 @@ class Channels:
             return x
         if module.running_mean is None:
             self._refuse(node, "it has no running statistics")
-        if x.dim != 1 or len(self._shape(node)) not in NORMS[type(module)]:
+        if x.dim != 1 or len(self._shape(node)) not in operations.NORMS[type(module)]:
             self._refuse(node, "it acts along another dimension than the layer before")
         values = (x.constant.flatten() - module.running_mean) / (
             module.running_var + module.eps
@@ -313,8 +298,8 @@ class Channels:
         if not values:
             return Mark.WHOLE
         if len(operands) == 1:
-            return self._mapped(values[0], lambda t: call_node(node, t))
-        if base not in PAIRWISE or len(operands) != 2:
+            return self._mapped(values[0], lambda t: operations.call_node(node, t))
+        if base not in operations.PAIRWISE or len(operands) != 2:
             self._refuse(node, "this operation of several tensors is not supported")
         if any(self._shape(n) != self._shape(node) for n in node.all_input_nodes):
             self._refuse(node, "it combines tensors of different shapes")
@@ -326,7 +311,9 @@ class Channels:
         if first.dim != second.dim or first.constant.shape != second.constant.shape:
             self._refuse(node, "its operands hold their channels in different places")
         self._parents[self.find(second.group)] = self.find(first.group)
-        return Value(first.group, first.dim, call_node(node, first.constant, second.constant))
+        return Value(
+            first.group, first.dim, operations.call_node(node, first.constant, second.constant)
+        )
 
     def _mapped(self, x: Value | Mark, function: Callable[[Tensor], Tensor]) -> Value | Mark:
         if isinstance(x, Mark):
@@ -414,7 +401,7 @@ class Channels:
         elif node.op in ("get_attr", "output"):
             name = f"`{node.target}`"
         else:
-            name = f"`{function_name(node)}`"
+            name = f"`{operations.function_name(node)}`"
             path = [p for p, _ in node.meta.get("nn_module_stack", {}).values()]
             if path and path[-1]:
                 name += f" in `{path[-1]}`"
