@@ -217,8 +217,9 @@ class TestLinear:
         wrong = changed(results, name, lambda x: 1.06 * x, "b")
         findings = BY_NAME["chang2020-fig3"].gather(plan, wrong)
         assert held(findings, part) == [False]
-        evidence = next(c.evidence for c in findings.checks if part in c.statement)
-        assert "(-5.7 %)" in evidence
+        check = next(c for c in findings.checks if part in c.statement)
+        assert "(-5.7 %)" in check.evidence
+        assert check.outcome == "contradicted"
 
     def test_claims_of_figure_3_can_fail(self, linear: tuple[Plan, Results]) -> None:
         plan, results = linear
@@ -229,7 +230,9 @@ class TestLinear:
         assert held(gather(plan, flat), "(a) rise to a peak") == [False]
         poor = changed(results, "hessian", lambda x: 3.0 * x, "b")
         findings = gather(plan, poor)
-        assert held(findings, "Hessian pruned models of all features beat every") == [False, False]
+        beaten = "Hessian pruned models of all features beat every"
+        assert held(findings, beaten) == [False, False]
+        assert {c.outcome for c in findings.checks if beaten in c.statement} == {"contradicted"}
         assert held(findings, "beats magnitude") == [False]
         assert held(findings, "better in (b)") == [False]
         narrow = changed(results, "oracle", lambda _: 5.0, "b")

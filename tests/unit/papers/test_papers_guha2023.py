@@ -30,6 +30,8 @@ BY_NAME = {item.name.removeprefix("guha2023-"): item for item in ITEMS}
 SCALES = ("smoke", "laptop", "paper")
 CONVENTIONS = ("paper", "authors-code")
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def train_spec(**changes):
     fields = {
@@ -47,15 +49,6 @@ def train_spec(**changes):
         "seed": 0,
     } | changes
     return MarginTrainSpec.create(**fields)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Runs compute on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

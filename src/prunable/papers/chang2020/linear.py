@@ -12,7 +12,16 @@ from prunable.experiments.reproduce.checks import undecided
 from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, Series, Table
 from prunable.experiments.reproduce.frame import Found, Result
 from prunable.experiments.reproduce.items import Gather, Item
-from prunable.papers.chang2020.points import Pair, Point, agreement, hill, least, points_series
+from prunable.papers.chang2020.points import (
+    STANDARD_ERRORS,
+    Pair,
+    Point,
+    agreement,
+    decided,
+    hill,
+    least,
+    points_series,
+)
 from prunable.papers.chang2020.settings import PAPER, linear_plan
 from prunable.papers.chang2020.specs import LinearCurveSpec, LinearTrialsSpec
 from prunable.runs.spec import Spec
@@ -59,16 +68,8 @@ class Curves:
 
     found: Found
     panel: str
-
-    @property
-    def n(self) -> int:
-        """Samples."""
-        return int(str(self.found.plan.settings["n"]))
-
-    @property
-    def s(self) -> int:
-        """Features kept."""
-        return int(str(self.found.plan.settings["s"]))
+    n: int  # samples
+    s: int  # features kept
 
     def theory(self, name: str, *, at_points: bool = False) -> dict[int, float]:
         """Predictions that are finite, by width."""
@@ -108,12 +109,14 @@ class Curves:
         return least(inside) if inside else None
 
 
-def _both(found: Found) -> tuple[Curves, Curves]:
-    return Curves(found, "a"), Curves(found, "b")
+def _curves(found: Found) -> tuple[Curves, Curves]:
+    """Those of both panels."""
+    n, s = (int(str(found.plan.settings[name])) for name in ("n", "s"))
+    return Curves(found, "a", n, s), Curves(found, "b", n, s)
 
 
 def _claims_3(found: Found) -> Iterator[Check]:
-    a, b = _both(found)
+    a, b = _curves(found)
     yield agreement(
         "Theory predicts dense, magnitude, Hessian and oracle risks in (a) and (b) within "
         "5 standard errors or 3 %",
@@ -195,7 +198,8 @@ def _beats(curves: Curves, name: str, statement: str, best: Point | None, what: 
     point = points[-1]
     joint = (point.error**2 + best.error**2) ** 0.5
     text = f"{point.said()} at k = {point.x:.0f}; {what} {best.said()} at k = {best.x:.0f}"
-    return Check(statement, best.value - point.value > 5 * joint, text)
+    gap, limit = best.value - point.value, STANDARD_ERRORS * joint
+    return Check(statement, gap > limit, text, outcome=decided(gap > limit, gap < -limit))
 
 
 def _best_is_wide(curves: Curves, name: str) -> Check:
@@ -225,20 +229,20 @@ def _ordered(statement: str, n: int, rows: Sequence[tuple[Point, Point]]) -> Che
 
 def _no_gain(found: Found) -> Iterator[str]:
     """Where a larger model does not help, which the paper does not dwell on."""
-    for panel, name in (("a", "magnitude"), ("a", "oracle"), ("b", "magnitude")):
-        one = Curves(found, panel)
+    a, b = _curves(found)
+    for one, name in ((a, "magnitude"), (a, "oracle"), (b, "magnitude")):
         small, wide = one.best("dense", high=one.n - 1), one.best(name, one.n + 1)
         if small is not None and wide is not None and wide.value > small.value:
             yield (
-                f"In ({panel}) {LABELS[name]} models of more features than samples stay above the "
-                f"best small model: {wide.value:.4g} at k = {wide.x:.0f}, and {small.value:.4g} "
-                f"at k = {small.x:.0f}."
+                f"In ({one.panel}) {LABELS[name]} models of more features than samples stay above "
+                f"the best small model: {wide.value:.4g} at k = {wide.x:.0f}, and "
+                f"{small.value:.4g} at k = {small.x:.0f}."
             )
 
 
 def _reversed_by_theory(found: Found) -> Iterator[str]:
     """Where theory itself puts Hessian above magnitude pruning."""
-    curves = Curves(found, "b")
+    _, curves = _curves(found)
     hessian, magnitude = (curves.theory(name) for name in ("hessian", "magnitude"))
     ratios = {
         k: hessian[k] / magnitude[k]
@@ -255,7 +259,7 @@ def _reversed_by_theory(found: Found) -> Iterator[str]:
 
 
 def _claims_7(found: Found) -> Iterator[Check]:
-    a, b = _both(found)
+    a, b = _curves(found)
     yield agreement(
         "The formula for retraining on fresh data holds within 5 standard errors or 3 %",
         [*a.pairs(FRESH), *b.pairs(FRESH)],
@@ -318,7 +322,7 @@ def _same_against_fresh(found: Found) -> Iterator[str]:
     """How far retraining on the same data is from the paper's formula."""
     rows = [
         (same.value / fresh.value - 1, same.x, one.panel, name)
-        for one in _both(found)
+        for one in _curves(found)
         for name, other in zip(SAME, FRESH, strict=True)
         for same, fresh in one.beside(one.wider(name, one.s), other)
     ]
@@ -333,7 +337,7 @@ def _same_against_fresh(found: Found) -> Iterator[str]:
 
 def _panels(lines: Sequence[str], markers: Sequence[str], found: Found) -> Iterator[Panel]:
     """Theory as lines, simulation as points, and the paper's two dashed lines."""
-    for curves in _both(found):
+    for curves in _curves(found):
         theories = {name: curve for name in lines if (curve := curves.theory(name))}
         series = [
             Series(f"{LABELS[name]}, theory", tuple(map(float, curve)), tuple(curve.values()))
@@ -356,14 +360,14 @@ def _panels(lines: Sequence[str], markers: Sequence[str], found: Found) -> Itera
         yield Panel(*axes, tuple(series), y_log=True)
 
 
-def _table(panel: str, names: Sequence[str], found: Found) -> Table:
+def _table(place: int, names: Sequence[str], found: Found) -> Table:
     """Theory and simulation at the simulated widths."""
-    curves = Curves(found, panel)
+    curves = _curves(found)[place]
     columns = [Column("k", "k", digits=0)]
     for name in names:
         columns.append(Column(f"{name}-theory", f"{LABELS[name]}, theory"))
         columns.append(Column(name, "simulated ± standard error"))
-    widths = {int(row.x or 0) for row in found.frame.select(f"{panel} simulated").rows}
+    widths = {int(row.x or 0) for row in found.frame.select(f"{curves.panel} simulated").rows}
     theory = {name: curves.theory(name, at_points=True) for name in names}
     rows = []
     for k in sorted(widths):
@@ -373,7 +377,7 @@ def _table(panel: str, names: Sequence[str], found: Found) -> Table:
             row.append(Cell(theory[name].get(k)))
             row.append(Cell() if point is None else Cell(point.value, point.error, runs=point.runs))
         rows.append(tuple(row))
-    return Table(TITLES[panel], tuple(columns), tuple(rows))
+    return Table(TITLES[curves.panel], tuple(columns), tuple(rows))
 
 
 FIGURES = (
@@ -386,7 +390,7 @@ FIGURES = (
         "beats every small model, even one of the salient features.",
         linear_plan,
         Gather(
-            tuple(partial(_table, panel, PRUNED) for panel in TITLES),
+            tuple(partial(_table, place, PRUNED) for place in (0, 1)),
             (partial(_panels, PRUNED, PRUNED),),
             (_claims_3,),
             (_no_gain, _reversed_by_theory),
@@ -400,7 +404,7 @@ FIGURES = (
         "With independent features retraining raises the risk, except near interpolation.",
         linear_plan,
         Gather(
-            tuple(partial(_table, panel, (*FRESH, *SAME)) for panel in TITLES),
+            tuple(partial(_table, place, (*FRESH, *SAME)) for place in (0, 1)),
             (partial(_panels, (*PRUNED, *FRESH), (*PRUNED, *SAME, *FRESH)),),
             (_claims_7,),
             (_same_against_fresh,),

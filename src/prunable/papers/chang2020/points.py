@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prunable.experiments.reproduce.checks import undecided
-from prunable.experiments.reproduce.document import Check, Series, Style
+from prunable.experiments.reproduce.document import Check, Outcome, Series, Style
 
 # Limits of theory and simulation: whichever is wider.
 STANDARD_ERRORS = 5.0
@@ -35,6 +35,11 @@ def hill(letter: str, *points: Point) -> str:
     """A first minimum, a peak and a second minimum in words."""
     first, *others = (f"{point.value:.3g} at {{}}{point.x:.0f}" for point in points)
     return ", ".join((first.format(f"{letter} = "), *(text.format("") for text in others)))
+
+
+def decided(holds: bool, excluded: bool) -> Outcome:
+    """What a claim comes to; it is contradicted if the standard errors exclude it."""
+    return "holds" if holds else "contradicted" if excluded else "fails"
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ def agreement(
     text = f"{len(found) - len(outside)} of {len(found)} points; hardest: {worst}"
     if largest is not worst:
         text += f"; largest relative deviation: {largest}"
-    return Check(statement, not outside, text, essential)
+    excluded = any(pair.stderr > 0 for pair in outside)
+    return Check(statement, not outside, text, essential, decided(not outside, excluded))
 
 
 def points_series(label: str, points: Sequence[Point], style: Style = "points") -> Series:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from scipy.stats import spearmanr
 
-from prunable.experiments.reproduce.checks import at_reduced_size, near, undecided
+from prunable.experiments.reproduce.checks import at_reduced_size, every, near, undecided
 from prunable.experiments.reproduce.document import Check
 from prunable.experiments.reproduce.frame import Result
-from prunable.papers.guha2023.found import LABELS, NO_NETWORKS, ROWS, Bounds, every_row, width_of
+from prunable.papers.guha2023.found import LABELS, ROWS, Bounds, Rows, width_of
 from prunable.papers.guha2023.published import BASELINES, Published
 
 # "Several orders of magnitude": three of them.
@@ -32,24 +32,24 @@ def of_table(bounds: Bounds) -> Iterator[Check]:
     yield _below_baselines(bounds, rate=False)
     yield _below_baselines(bounds, rate=True)
     yield _shorter_than_counting(bounds)
-    yield every_row(
-        bounds.networks(),
+    yield every(
         f"The smallest training margin allows pruning at least {PRUNED:.0%} of the weights",
+        bounds.networks(),
         lambda row: row["kept"] <= (1 - PRUNED) * row["weights"],
         lambda row: (
             f"margin {row['margin']['min']:.3g}, d = {row['strength']['d']:.3g}, "
             f"{row['kept']:,} of {row['weights']:,} kept"
         ),
     )
-    yield every_row(
-        bounds.networks(),
+    yield every(
         "The new bound is above the true error of the pruned network",
+        bounds.networks(),
         lambda row: row["logs"]["ours"] >= math.log(max(row["errors"]["pruned_test"], 1e-300)),
         lambda row: f"{math.exp(row['logs']['ours']):.3g} and {row['errors']['pruned_test']:.3g}",
     )
-    yield every_row(
-        bounds.networks(),
+    yield every(
         "The new bound is above 1 and says nothing, as the paper grants",
+        bounds.networks(),
         lambda row: row["logs"]["ours"] >= 0,
         lambda row: f"{math.exp(row['logs']['ours']):.3g}",
         essential=False,
@@ -58,9 +58,9 @@ def of_table(bounds: Bounds) -> Iterator[Check]:
     if len(bounds.columns) != 1:
         yield _steady_error(bounds)
     yield _with_constants(bounds)
-    yield every_row(
-        bounds.networks(),
+    yield every(
         "Theorem 5.2's own failure probability is below 1 at these widths",
+        bounds.networks(),
         lambda row: row["theorem"]["failure"] < 1,
         lambda row: f"{row['theorem']['failure']:.2f}",
         essential=False,
@@ -89,25 +89,31 @@ def of_network(bounds: Bounds) -> Iterator[Check]:
     yield _below_baselines(bounds, rate=True)
     yield _shorter_than_counting(bounds)
     yield _published_below(own or bounds.columns)
-    yield every_row(
-        strengths,
+    yield every(
         "The bound on the change of outputs covers the change, at every strength",
+        strengths,
         lambda row: row["needed"] >= row["change_norm"],
         lambda row: f"d = {row['d']:g}: {row['needed']:.3g} and {row['change_norm']:.3g}",
         essential=False,
     )
-    yield every_row(
+    yield _within_limit(
         strengths,
         "No row or column keeps more than 3 d chi weights, at every strength",
-        lambda row: row["line_ratio"] <= 1,
-        lambda row: f"d = {row['d']:g}: {row['line_ratio']:.2f} of the limit at most",
-        essential=False,
+        "line_ratio",
     )
-    yield every_row(
+    yield _within_limit(
         strengths,
         "No layer changes by more than lemma 4.2 allows for at C = 1, at every strength",
-        lambda row: row["error_ratio"] <= 1,
-        lambda row: f"d = {row['d']:g}: {row['error_ratio']:.2f} of the limit at most",
+        "error_ratio",
+    )
+
+
+def _within_limit(rows: Rows, statement: str, ratio: str) -> Check:
+    return every(
+        statement,
+        rows,
+        lambda row: row[ratio] <= 1,
+        lambda row: f"d = {row['d']:g}: {row[ratio]:.2f} of the limit at most",
         essential=False,
     )
 
@@ -225,7 +231,7 @@ def _with_constants(bounds: Bounds) -> Check:
         texts.append(f"{name}: {ours:.2f}, {closest} {least:.2f}")
         holds &= ours < least
     if not texts:
-        return undecided(statement, NO_NETWORKS, essential=False)
+        return undecided(statement, essential=False)
     return Check(statement, holds, "; ".join(texts), essential=False)
 
 
@@ -250,7 +256,7 @@ def rows_fit(bounds: Bounds) -> Check:
     )
     norms = [row["input_norm"] for _, row in bounds.networks()]
     if not norms or not bounds.columns:
-        return undecided(statement, NO_NETWORKS, essential=False)
+        return undecided(statement, "no network, or not the paper's data", essential=False)
     excess = {c.width: c.margin_excess(max(norms)) for c in bounds.columns}
     said = ", ".join(f"{value:.3g} at {width}" for width, value in excess.items())
     evidence = f"the margin needed is at least so many times the one implied: {said}"
@@ -269,9 +275,9 @@ def _margin_suffices(bounds: Bounds) -> Check:
     ]
     if not rows:
         return undecided(statement, "the paper has no such width", essential=False)
-    return every_row(
-        rows,
+    return every(
         statement,
+        rows,
         lambda row: row["needed"] <= row["margin"],
         lambda row: (
             f"d = {row['d']:.3g} needs {row['needed']:.3g}, the margin is {row['margin']:.3g}, "

@@ -26,7 +26,6 @@ LABELS = {
 ROWS = (*BASELINES, "ours")
 # Rows that are bounds or errors already; others are raw capacities.
 _AS_THEY_ARE = ("ours", "true_error", "theorem")
-NO_NETWORKS = "no network has a result"
 
 Rows = list[tuple[str, Result]]
 
@@ -137,24 +136,12 @@ class Bounds(Found):
             why = "baselines are infinite, for a smallest training margin is not positive"
             return undecided(statement, f"{why}: width {', '.join(lost)}", essential=essential)
         rows = ((f"width {width}", width) for width in self.trained)
-        return every(statement, rows, holds, said, nothing=NO_NETWORKS, essential=essential)
+        return every(statement, rows, holds, said, essential=essential)
 
 
 def width_of(name: str) -> int:
     """Of a run's key or a network's name."""
     return int(name.partition("/")[0].split()[0])
-
-
-def every_row(
-    rows: Rows,
-    statement: str,
-    holds: Callable[[Result], bool],
-    said: Callable[[Result], str],
-    *,
-    essential: bool = True,
-) -> Check:
-    """Judge every network, or every strength."""
-    return every(statement, rows, holds, said, nothing=NO_NETWORKS, essential=essential)
 
 
 def cell_of(
