@@ -18,7 +18,7 @@ import json, os, sys, time
 import torch
 from prunable.data.loaders import load
 from prunable.nets.train.batched import Replica, train_together
-from prunable.nets.models import MeanFieldNetwork, mean_field_lr
+from prunable.nets.models import MeanFieldNetwork
 from prunable.nets.train.settings import TrainingSettings
 from prunable.nets.train.training import train
 
@@ -30,7 +30,7 @@ x, y = torch.from_numpy(data.x_train.copy()), torch.from_numpy(data.y_train.copy
 def fresh(seed):
     generator = torch.Generator().manual_seed(seed)
     model = MeanFieldNetwork(x.shape[1], width, len(data.class_names), generator=generator)
-    lr = mean_field_lr(0.6 / width, width)
+    lr = 0.6  # the step size 0.6 / width of the theory
     return Replica(model, TrainingSettings(lr, steps, batch_size=500, seed=seed, log_every=1000))
 
 def one_by_one(group):

@@ -27,13 +27,8 @@ def devices_of(name: str) -> tuple[str, ...]:
         return (name,)
     wanted = there if device.index is None else (name,)
     if not wanted or not set(wanted) <= set(there):
-        raise InputError.parameter(
-            "device",
-            "run",
-            f"one of cpu, {', '.join(there) or 'for this machine has no GPU that torch can use'}",
-            name,
-            "Choose auto or cpu.",
-        )
+        known = f"one of cpu, {', '.join(there)}" if there else "cpu, for there is no GPU here"
+        raise InputError.parameter("device", "run", known, name, "Choose auto or cpu.")
     return wanted
 
 

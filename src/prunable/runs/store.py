@@ -31,39 +31,38 @@ class Store:
     def run_locked(self, spec: Spec) -> Iterator[None]:
         """Hold one run, waiting for whoever holds it, and clear what a killed one left.
 
-        Several runners share a store this way: each run is computed by one of them. The lock
-        is released even by a killed holder.
+        Several runners share a store this way: each run is computed by one of them.
         """
-        folder = self.root / ".locks"
-        with os_errors_named("write in", self.root):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / f"{spec.run_id}.lock")
-            lock.acquire()
-        try:
+        with self._lock(f".locks/{spec.run_id}.lock", timeout=-1):
             remove_leftovers(self.folder(spec))
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the store against a second process, and clear what a killed one left half-written.
 
-        The lock is released even by a killed holder. InputError if another process holds it.
+        InputError if another process holds it.
         """
+        with self._lock(".lock", timeout=0):
+            for folder in (self.root, self.root / "figures", *self.root.glob("runs/*")):
+                remove_leftovers(folder)
+            yield
+
+    @contextmanager
+    def _lock(self, name: str, timeout: float) -> Iterator[None]:
+        """A lock that is released even by a killed holder; without an end the timeout is -1."""
         with os_errors_named("write in", self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / ".lock")
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=timeout)
             except Timeout as error:
                 raise InputError(
                     f"{self.root} is in use by another running command. "
                     "Wait for it, or choose another folder."
                 ) from error
         try:
-            for folder in (self.root, self.root / "figures", *self.root.glob("runs/*")):
-                remove_leftovers(folder)
             yield
         finally:
             lock.release()

@@ -20,10 +20,6 @@ from prunable.nets.models import (
 )
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def count(model):
     return sum(p.numel() for p in model.parameters())
 
@@ -39,12 +35,12 @@ def count(model):
         ("lenet-300-100", (784,), 266_610),
     ],
 )
-def test_published_parameter_counts(name, shape, parameters):
+def test_published_parameter_counts(name, shape, parameters, generator):
     assert count(build(Architecture(name, shape, 10), generator=generator())) == parameters
 
 
 @pytest.mark.parametrize("width", [1, 5, 8, 10])
-def test_resnet20_has_the_counts_of_its_formula(width):
+def test_resnet20_has_the_counts_of_its_formula(width, generator):
     exact = 1044 * width**2 + 153 * width + 10
     assert count(resnet20(3, 10, width=width, generator=generator())) == exact
     projected = resnet20(3, 10, width=width, shortcut="convolution", generator=generator())
@@ -52,7 +48,7 @@ def test_resnet20_has_the_counts_of_its_formula(width):
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_networks_run_repeat_and_are_found_again(name, tmp_path):
+def test_networks_run_repeat_and_are_found_again(name, tmp_path, generator):
     shape = (2, 20, 24) if NETS[name].pictures else (30,)
     architecture = Architecture(name, shape, 7, width=6)
     model = build(architecture, generator=generator()).eval()
@@ -70,7 +66,7 @@ def test_networks_run_repeat_and_are_found_again(name, tmp_path):
         assert list(found.state_dict()) == list(model.state_dict())
 
 
-def test_linear_layers_start_as_torch_starts_them():
+def test_linear_layers_start_as_torch_starts_them(generator):
     """Uniform on +-1/sqrt(inputs): five standard errors of the mean and the square."""
     layer = mlp((400, 1000), generator=generator())[1]
     w = layer.weight.detach().double() * 400**0.5
@@ -124,7 +120,7 @@ def test_networks_of_the_user(tmp_path, monkeypatch):
     sys.modules.pop("my_nets", None)
 
 
-def test_what_cannot_be_found_is_named(tmp_path):
+def test_what_cannot_be_found_is_named(tmp_path, generator):
     square = {"a.weight": torch.ones(3, 3)}
     with pytest.raises(InputError, match="does not say which architecture"):
         network_of(square, {})

@@ -79,7 +79,7 @@ def test_names_of_devices(monkeypatch):
         devices_of("cuda:2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert devices_of("auto") == ("cpu",)
-    with pytest.raises(InputError, match="no GPU"):
+    with pytest.raises(InputError, match="no GPU here"):
         devices_of("cuda")
     for wrong in ("gpu", "meta", "cuda:x"):
         with pytest.raises(InputError, match=f"`device`.*{wrong}"):

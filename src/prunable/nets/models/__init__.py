@@ -1,6 +1,6 @@
 """The network architectures of the papers, and those that pruning is measured on."""
 
-from prunable.nets.models.chains import mlp, vgg
+from prunable.nets.models.chains import mlp
 from prunable.nets.models.loading import network_of, read_weights
 from prunable.nets.models.mean_field import MeanFieldNetwork
 from prunable.nets.models.registry import (
@@ -8,25 +8,21 @@ from prunable.nets.models.registry import (
     NETS,
     Architecture,
     build,
-    known_net,
     rebuild,
     stored_architecture,
 )
-from prunable.nets.models.residual import ResidualNetwork, resnet20
+from prunable.nets.models.residual import resnet20
 
 __all__ = [
     "ARCHITECTURE",
     "NETS",
     "Architecture",
     "MeanFieldNetwork",
-    "ResidualNetwork",
     "build",
-    "known_net",
     "mlp",
     "network_of",
     "read_weights",
     "rebuild",
     "resnet20",
     "stored_architecture",
-    "vgg",
 ]

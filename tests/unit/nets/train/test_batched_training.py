@@ -218,14 +218,10 @@ def test_one_that_diverges_leaves_the_others():
         assert equal(others[1].model, group[2].model)
 
 
-class Killed(BaseException):
-    """Stands for a kill in mid-run."""
-
-
 @pytest.mark.parametrize("batch_size", [1000, 48])
 @pytest.mark.parametrize("together", [1, 4])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_killed_batch_resumes_bit_for_bit(tmp_path, together, batch_size, threads):
+def test_killed_batch_resumes_bit_for_bit(tmp_path, together, batch_size, threads, killed):
     x, y = problem()
     chosen = {"checkpoint_every": 10, "average_last": 25, "batch_size": batch_size}
     whole = replicas(**chosen)
@@ -235,10 +231,10 @@ def test_killed_batch_resumes_bit_for_bit(tmp_path, together, batch_size, thread
     def kill(step):
         told.append(step)
         if len(told) == 90:
-            raise Killed
+            raise killed
 
     group = replicas(folder=tmp_path, on_step=kill, **chosen)
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         train_together(group, x, y, together=together, threads=threads)
     assert any(tmp_path.iterdir())
     # one is found at another step than the rest, another from the start

@@ -18,10 +18,6 @@ from prunable.numerics.stable.sampling import positive_transform, symmetric_tran
 ALPHAS = (0.3, 0.5, 0.9, 0.999, 1.0, 1.001, 1.1, 1.5, 1.8, 1.99, 2.0)
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 @pytest.fixture
 def uniforms():
     rng = np.random.default_rng(7)
@@ -70,14 +66,14 @@ def test_float32_positive_draws_are_right_at_both_ends(a):
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-def test_tiny_alpha_saturates_instead_of_overflowing():
+def test_tiny_alpha_saturates_instead_of_overflowing(generator):
     draws = sample_stable((200_000,), 0.05, generator=generator())
     assert torch.isfinite(draws).all()
     assert draws.abs().max() > 1e37
 
 
 @pytest.mark.parametrize("kind", ["iid", "shared", "isotropic"])
-def test_threads_do_not_change_a_bit(kind):
+def test_threads_do_not_change_a_bit(kind, generator):
     before = torch.get_num_threads()
     draws = []
     try:
@@ -91,7 +87,7 @@ def test_threads_do_not_change_a_bit(kind):
     assert torch.equal(draws[0], draws[2])
 
 
-def test_kinds_have_their_structure():
+def test_kinds_have_their_structure(generator):
     shared = sample_stable((5, 7), 1.5, kind="shared", generator=generator())
     assert torch.equal(shared, shared[:, :1].expand(5, 7))
     iid = sample_stable((5, 7), 1.5, kind="iid", generator=generator())
@@ -99,7 +95,7 @@ def test_kinds_have_their_structure():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_dtype_is_kept(dtype):
+def test_dtype_is_kept(dtype, generator):
     for kind in ("iid", "shared", "isotropic"):
         draws = sample_stable((64, 3), 1.9, kind=kind, generator=generator(), dtype=dtype)
         assert draws.dtype == dtype
@@ -119,7 +115,7 @@ def test_scale_multiplies():
     torch.testing.assert_close(ten, 10 * one, rtol=1e-15, atol=0)
 
 
-def test_same_generator_state_same_draws_and_it_advances():
+def test_same_generator_state_same_draws_and_it_advances(generator):
     source = generator(1)
     first = sample_stable((100,), 1.5, generator=source)
     second = sample_stable((100,), 1.5, generator=source)
@@ -128,7 +124,7 @@ def test_same_generator_state_same_draws_and_it_advances():
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 5), (5, 0)])
-def test_empty_shapes(shape):
+def test_empty_shapes(shape, generator):
     for kind in ("iid", "shared", "isotropic"):
         assert sample_stable(shape, 1.5, kind=kind, generator=generator()).shape == shape
 
@@ -145,7 +141,7 @@ def test_empty_shapes(shape):
         ({"dtype": torch.int64}, "dtype"),
     ],
 )
-def test_bad_arguments_are_named(change, culprit):
+def test_bad_arguments_are_named(change, culprit, generator):
     arguments = {"alpha": 1.5, "generator": generator()} | change
     with pytest.raises(InputError, match=culprit):
         sample_stable((3,), **arguments)

@@ -34,27 +34,15 @@ def settings(**changes):
     return TrainingSettings(**(fields | {"checkpoint_every": 10, "log_every": 10} | changes))
 
 
-class Killed(BaseException):
-    """Stands for a kill in mid-run."""
-
-
-def kill_at(step):
-    def on_step(done):
-        if done == step:
-            raise Killed
-
-    return on_step
-
-
 @pytest.mark.parametrize("killed_at", [7, 10, 23])
 @pytest.mark.parametrize("batch_size", [16, 100])
-def test_killed_run_resumes_bit_for_bit(tmp_path, killed_at, batch_size):
+def test_killed_run_resumes_bit_for_bit(tmp_path, killed_at, batch_size, kill_at, killed):
     x, y = problem()
     chosen = settings(batch_size=batch_size, average_last=15)
     whole_model = network()
     whole = train(whole_model, x, y, chosen)
     checkpoint = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         train(network(), x, y, chosen, checkpoint=checkpoint, on_step=kill_at(killed_at))
     steps = []
     model = network()
@@ -156,7 +144,7 @@ def test_a_rule_not_met_in_time_is_not_met(until_loss):
     torch.testing.assert_close(outcome.average["hidden.weight"], expected, rtol=1e-12, atol=1e-14)
 
 
-def test_runs_with_a_rule_resume_bit_for_bit_wherever_killed(tmp_path):
+def test_runs_with_a_rule_resume_bit_for_bit_wherever_killed(tmp_path, kill_at, killed):
     x, y = problem()
     whole_model = network()
     whole = train(whole_model, x, y, rule())
@@ -164,7 +152,7 @@ def test_runs_with_a_rule_resume_bit_for_bit_wherever_killed(tmp_path):
     # before the rule is met, between that and the averaged steps, and among these
     for killed_at in (met - 3, met, met + 5, met + 17, whole.steps - 1):
         checkpoint = tmp_path / f"{killed_at}.safetensors"
-        with pytest.raises(Killed):
+        with pytest.raises(killed):
             train(network(), x, y, rule(), checkpoint=checkpoint, on_step=kill_at(killed_at))
         model = network()
         resumed = train(model, x, y, rule(), checkpoint=checkpoint)
@@ -176,11 +164,11 @@ def test_runs_with_a_rule_resume_bit_for_bit_wherever_killed(tmp_path):
             assert torch.equal(mean, resumed.average[name])
 
 
-def test_slow_runs_write_checkpoints_by_the_clock(tmp_path, monkeypatch):
+def test_slow_runs_write_checkpoints_by_the_clock(tmp_path, monkeypatch, kill_at, killed):
     x, y = problem()
     checkpoint = tmp_path / "checkpoint.safetensors"
     monkeypatch.setattr("prunable.nets.train.training.CHECKPOINT_SECONDS", -1.0)
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         train(network(), x, y, settings(), checkpoint=checkpoint, on_step=kill_at(7))
     steps = []
     train(network(), x, y, settings(), checkpoint=checkpoint, on_step=steps.append)
@@ -373,7 +361,9 @@ def test_optimizers_and_schedules_are_those_of_torch(fields, reference, schedule
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_killed_runs_with_momenta_and_schedules_resume_bit_for_bit(tmp_path, optimizer):
+def test_killed_runs_with_momenta_and_schedules_resume_bit_for_bit(
+    tmp_path, optimizer, kill_at, killed
+):
     x, y = problem()
     momentum = 0.9 if optimizer == "sgd" else 0.0
     chosen = settings(
@@ -382,7 +372,7 @@ def test_killed_runs_with_momenta_and_schedules_resume_bit_for_bit(tmp_path, opt
     whole, resumed = network(), network()
     train(whole, x, y, chosen)
     checkpoint = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         train(network(), x, y, chosen, checkpoint=checkpoint, on_step=kill_at(17))
     train(resumed, x, y, chosen, checkpoint=checkpoint)
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
