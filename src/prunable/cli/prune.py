@@ -88,11 +88,7 @@ def _show(document: dict[str, Any], console: Console) -> None:
 def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
     """Prune each network by each strategy; write compare.json, compare.md and compare.svg."""
     from prunable.data.registry import registered
-    from prunable.experiments.prune.strategy_comparison import (
-        CONTENDERS,
-        Question,
-        compare_strategies,
-    )
+    from prunable.experiments.prune.strategy_comparison import CONTENDERS, compare_strategies
     from prunable.files import write_bytes, write_text
     from prunable.report.figures import as_svg
     from prunable.report.prune import comparison
@@ -101,17 +97,19 @@ def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
     if job.data is None or job.out is None:
         raise InputError("`prune --compare` needs --data NAME and --out FOLDER.")
     out, networks = job.out, tuple(map(str, models))
-    question = Question.create(
-        networks=networks,
-        data=job.data,
-        net=job.net,
-        seed=job.seed,
-        retraining=job.retraining if job.retraining.epochs else None,
-    )
     total = len(networks) * (1 + len(CONTENDERS))
     with Store(out).locked(), terminal.counted("pruning", total) as one_more:
-        document = compare_strategies(question, out, unpickle=job.unpickle, on_done=one_more)
-    entries, title = document["summary"], f"Strategies on {registered(job.data).label}"
+        found = compare_strategies(
+            networks,
+            job.data,
+            out,
+            net=job.net,
+            retraining=job.retraining if job.retraining.epochs else None,
+            seed=job.seed,
+            unpickle=job.unpickle,
+            on_done=one_more,
+        )
+    entries, title = found.summary, f"Strategies on {registered(job.data).label}"
     command = f"prunable prune {' '.join(networks)} --compare --data {job.data} --out {out}"
     write_text(out / "compare.md", comparison.comparison_markdown(entries, title, command))
     write_bytes(out / "compare.svg", as_svg(comparison.comparison_figure(entries, title)))
@@ -121,4 +119,4 @@ def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
         written = f"{out}: compare.json, compare.md, compare.svg"
         console.print(written, soft_wrap=True, markup=False)
 
-    terminal.emit(document, as_json, show)
+    terminal.emit(found.to_dict(), as_json, show)

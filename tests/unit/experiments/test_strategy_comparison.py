@@ -55,8 +55,13 @@ def networks(digits, tmp_path_factory):
 
 
 def rows_of(out, paths, **question):
-    asked = Question.create(networks=tuple(paths), data="digits", kappas=KAPPAS, **question)
-    return compare_strategies(asked, out, backend=SerialBackend())["rows"]
+    backend = SerialBackend()
+    found = compare_strategies(
+        list(paths), "digits", out, kappas=KAPPAS, backend=backend, **question
+    )
+    assert list(found.to_dict()) == ["question", "rows", "summary"]
+    assert "magnitude" in found._repr_html_()
+    return found.rows
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,6 +28,7 @@ from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.saliency import fisher_saliency, gradient_saliency
 from prunable.nets.train.training import train
 from prunable.numerics.randomness import child_seed, rng
+from prunable.results import Result
 from prunable.runs.backends import Backend
 from prunable.runs.runner import run_all
 from prunable.runs.spec import Frozen
@@ -110,29 +112,53 @@ class Question(Frozen):
         return found
 
 
+@dataclass(frozen=True)
+class StrategyComparison(Result):
+    """A row a network, strategy and share, and their `summarise`."""
+
+    question: Question
+    rows: list[Row]
+    summary: list[Row]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As compare.json holds it."""
+        return vars(self) | {"question": self.question.to_dict()}
+
+    def _rows(self) -> list[Row]:
+        return self.summary
+
+
 def compare_strategies(
-    question: Question,
-    out: Path,
+    networks: Sequence[Path | str],
+    data: str,
+    out: Path | str,
     *,
+    net: str | None = None,
+    kappas: Sequence[float] = KAPPAS,
+    retraining: Retraining | None = None,
+    seed: int = 0,
     unpickle: bool = False,
     backend: Backend | None = None,
     on_done: Callable[..., None] | None = None,
-) -> dict[str, Any]:
+) -> StrategyComparison:
     """Prune each network by each strategy to each share; what is stored is not computed again.
 
     Parameters
     ----------
+    networks
+        Checkpoints of networks trained alike from different seeds.
+    data, net
+        Data set, and the architecture if the files do not say; see `network_of`.
     out
         Folder of the runs and of the document, compare.json.
+    seed
+        Of strategies that draw, and of retraining.
     unpickle
         Whether a pickled checkpoint may run its code.
+    backend
+        Processes of this machine by default.
     on_done
         Called as each run is done.
-
-    Returns
-    -------
-    dict
-        The question, a row a network, strategy and share, and their `summarise`.
 
     Raises
     ------
@@ -147,24 +173,32 @@ def compare_strategies(
     remove units, which would be classes. A strategy that does not apply, such as kernels of
     linear layers, is not listed.
     """
-    document: dict[str, Any] = {"question": question.to_dict()}
-    path = out / COMPARED
+    question = Question.create(
+        networks=tuple(map(str, networks)),
+        data=data,
+        net=net,
+        seed=seed,
+        kappas=tuple(kappas),
+        retraining=retraining,
+    )
+    store = Store(Path(out))
+    path = store.root / COMPARED
     if path.exists():
         stored = read_json(path)
-        if not isinstance(stored, dict) or stored.get("question") != document["question"]:
+        if not isinstance(stored, dict) or stored.get("question") != question.to_dict():
             raise InputError(f"{path} answers another question; choose another folder for --out.")
     specs = question.specs(unpickle)
-    write_json(path, document)
-    results = run_all(specs, Store(out), backend=backend, on_done=on_done)
+    write_json(path, {"question": question.to_dict()})
+    results = run_all(specs, store, backend=backend, on_done=on_done)
     failed = [result for result in results if result["status"] != "done"]
     if failed:
         raise RunsFailedError(
             f"{len(failed)} of {len(results)} runs failed; the first: {failed[0]['reason']}"
         )
     rows = [row for result in results for row in result["rows"]]
-    document |= {"rows": rows, "summary": summarise(rows)}
-    write_json(path, document)
-    return document
+    found = StrategyComparison(question, rows, summarise(rows))
+    write_json(path, found.to_dict())
+    return found
 
 
 def contender_stage(spec: ContenderSpec, run: Run) -> dict[str, Any]:
