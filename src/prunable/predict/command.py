@@ -17,8 +17,8 @@ from prunable import predict
 from prunable.errors import DataIntegrityError, InputError
 from prunable.numerics.randomness import rng
 from prunable.predict.features import command as features
-from prunable.predict.linear.curves import Variable, Wanted, default_points, sweep_curve
-from prunable.predict.linear.names import Method
+from prunable.predict.linear.curves import Wanted, default_points, sweep_curve
+from prunable.predict.linear.names import Method, Variable
 from prunable.predict.linear.presets import P, PresetName
 from prunable.predict.linear.pruning import DRAWS
 from prunable.predict.tables import print_lgp

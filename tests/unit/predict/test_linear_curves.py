@@ -8,15 +8,8 @@ import pytest
 from prunable import predict
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.predict.linear.curves import (
-    Variable,
-    Wanted,
-    default_points,
-    predict_risks,
-    sweep,
-    sweep_curve,
-)
-from prunable.predict.linear.names import Method
+from prunable.predict.linear.curves import Wanted, default_points, predict_risks, sweep, sweep_curve
+from prunable.predict.linear.names import Method, Variable
 from prunable.predict.linear.presets import PRESETS, preset
 from prunable.predict.linear.problem import LinearGaussianProblem
 from prunable.predict.linear.recommend import recommend

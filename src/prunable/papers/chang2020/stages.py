@@ -28,8 +28,8 @@ from prunable.predict.features.random_features import (
     predict_random_features,
     simulate_random_features,
 )
-from prunable.predict.linear.curves import Variable, Wanted, sweep_curve
-from prunable.predict.linear.names import Method
+from prunable.predict.linear.curves import Wanted, sweep_curve
+from prunable.predict.linear.names import Method, Variable
 from prunable.predict.linear.presets import Preset, preset
 from prunable.predict.linear.simulate import simulate_replica, summarise
 from prunable.runs.execution import CHECKPOINT

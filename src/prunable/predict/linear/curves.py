@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from prunable.errors import InputError
 from prunable.predict.linear.diagonal import Pruning
 from prunable.predict.linear.law import Law, predict_law
-from prunable.predict.linear.names import Method, Model, Risk, or_none
+from prunable.predict.linear.names import Method, Model, Risk, Variable, or_none
 from prunable.predict.linear.problem import (
     Covariance,
     LinearGaussianProblem,
     check_kept,
     check_samples,
+    setting,
 )
 from prunable.predict.linear.pruning import DRAWS, pruned_risk
 from prunable.predict.linear.retraining import retrained_risk, same_data_risk
@@ -29,19 +29,6 @@ FloatArray = NDArray[np.float64]
 
 # Numbers in one array of a batch of settings.
 BATCH = 1_000_000
-
-
-class Variable(StrEnum):
-    """What a sweep changes: features trained on, features kept, noise, samples."""
-
-    WIDTH = "width"
-    SPARSITY = "sparsity"
-    SIGMA = "sigma"
-    SAMPLES = "samples"
-
-    @classmethod
-    def _missing_(cls, value: object) -> None:
-        raise InputError.parameter("variable", "a sweep", f"one of {', '.join(cls)}", value)
 
 
 @dataclass(frozen=True)
@@ -184,18 +171,6 @@ def sweep_curve(
         return predict_risks(*setting(variable, problem, n, s, point), wanted, rng=rng)
 
     return sweep(variable.value, places, at, advance)
-
-
-def setting(
-    variable: Variable, problem: LinearGaussianProblem, n: int, s: int, point: float
-) -> tuple[LinearGaussianProblem, int, int]:
-    """The problem, samples and features kept at one point of a sweep."""
-    if variable == Variable.SIGMA:
-        return problem.with_sigma(point), n, s
-    count = int(point)
-    if variable == Variable.WIDTH:
-        return problem.first(count), n, min(s, count)
-    return (problem, count, s) if variable == Variable.SAMPLES else (problem, n, count)
 
 
 def sweep(

@@ -1,4 +1,4 @@
-"""What is predicted: pruning methods, the models they give, and their risks."""
+"""What is predicted: pruning methods, the models they give, their risks, and what sweeps change."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from prunable.errors import InputError
 
 
 class Method(StrEnum):
@@ -35,6 +37,19 @@ class Model(StrEnum):
     def after(self, method: Method) -> str:
         """Name of a retrained model: plain after magnitude pruning, else with the method's."""
         return self.value if method == Method.MAGNITUDE else f"{self.value}_{method.value}"
+
+
+class Variable(StrEnum):
+    """What a sweep changes: features trained on, features kept, noise, samples."""
+
+    WIDTH = "width"
+    SPARSITY = "sparsity"
+    SIGMA = "sigma"
+    SAMPLES = "samples"
+
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise InputError.parameter("variable", "a sweep", f"one of {', '.join(cls)}", value)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError
+from prunable.predict.linear.names import Variable
 
 FloatArray = NDArray[np.float64]
 
@@ -259,6 +260,18 @@ class LinearGaussianProblem:
                 f"`LinearGaussianProblem.{method}` needs the single features; this problem knows "
                 "only its spectrum. Build it by `diagonal` or `dense`."
             )
+
+
+def setting(
+    variable: Variable, problem: LinearGaussianProblem, n: int, s: int, point: float
+) -> tuple[LinearGaussianProblem, int, int]:
+    """The problem, samples and features kept at one point of a sweep."""
+    if variable == Variable.SIGMA:
+        return problem.with_sigma(point), n, s
+    count = int(point)
+    if variable == Variable.WIDTH:
+        return problem.first(count), n, min(s, count)
+    return (problem, count, s) if variable == Variable.SAMPLES else (problem, n, count)
 
 
 def sound_cholesky(matrix: FloatArray) -> Factor | None:

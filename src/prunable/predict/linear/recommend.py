@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunable.predict.linear.curves import Curve, Variable, Wanted, even_points, sweep_curve
+from prunable.predict.linear.curves import Curve, Wanted, even_points, sweep_curve
 from prunable.predict.linear.law import predict_law
-from prunable.predict.linear.names import Method, Model, or_none
+from prunable.predict.linear.names import Method, Model, Variable, or_none
 from prunable.predict.linear.problem import (
     Covariance,
     LinearGaussianProblem,

@@ -19,9 +19,13 @@ from threadpoolctl import threadpool_limits
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng as derived_rng
 from prunable.numerics.weights.selection import top_k_mask
-from prunable.predict.linear.curves import Variable, setting
-from prunable.predict.linear.names import Method, Model, or_none
-from prunable.predict.linear.problem import LinearGaussianProblem, check_kept, check_samples
+from prunable.predict.linear.names import Method, Model, Variable, or_none
+from prunable.predict.linear.problem import (
+    LinearGaussianProblem,
+    check_kept,
+    check_samples,
+    setting,
+)
 
 FloatArray = NDArray[np.float64]
 
