@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from prunable.report.terminal import AsJson, counted, emit, talk
 
 
 def demo(
@@ -23,7 +22,7 @@ def demo(
     width: Annotated[int, typer.Option(min=1, help="Hidden units n.")] = 2000,
     steps: Annotated[int, typer.Option(min=1, help="Full-batch training steps.")] = 600,
     sigma: Annotated[float, typer.Option(help="Level of the noise.")] = 0.15,
-    as_json: Annotated[bool, typer.Option("--json", help="Print results.json on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train with and without heavy-tailed noise, measure, prune and compare.
 
@@ -33,38 +32,21 @@ def demo(
     Example: prunable demo --out demo
     """
     # torch takes seconds to import; `--help` shall not wait for it
-    from prunable.experiments.reproduce.demo import count_runs, run_demo
-    from prunable.experiments.reproduce.demo_settings import DemoSettings
-    from prunable.files import write_json, write_text
-    from prunable.report.demo.html import write_report
-    from prunable.report.demo.results import load_results
-    from prunable.report.demo.tables import render_console, to_markdown
-    from prunable.report.figures import save_figures
+    from prunable.experiments.reproduce import run
+    from prunable.papers.wan2023 import demo as items
+    from prunable.report.reproduce.reproduction import render_console, write_demonstration
+    from prunable.runs.backends import ProcessBackend
     from prunable.runs.store import Store
 
-    talk = Console(stderr=True)
-    settings = DemoSettings(data, width, steps, seeds, sigma=sigma)
-    settings.evaluate_specs()  # refuses bad settings before anything is written
-    store = Store(out)
-    started = time.monotonic()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with store.locked(), Progress(*columns, console=talk) as progress:
-        task = progress.add_task("train, measure, prune", total=count_runs(settings))
-        document = run_demo(
-            settings, store, workers=workers, on_done=lambda *_: progress.advance(task)
+    settings = items.DemoSettings(data, width, steps, seeds, sigma=sigma)
+    item, store, started = items.demonstration(settings), Store(out), time.monotonic()
+    planned = run.dry_run([item], "laptop", "paper", store)  # refuses bad settings
+    with store.locked(), counted("runs", len(planned.missing) + planned.done) as one_more:
+        (document,) = run.reproduce(
+            [item], scale="laptop", store=store, backend=ProcessBackend(workers), on_done=one_more
         )
-        write_json(out / "results.json", document)
-        results = load_results(out / "results.json")
-        save_figures(results, out / "figures")
-        write_text(out / "table.md", to_markdown(results))
-        write_report(results, out / "report.html")
-    if as_json:
-        typer.echo(json.dumps(document))
-    else:
-        render_console(results, Console())
-    talk.print(f"{time.monotonic() - started:.0f} s; the report is {out / 'report.html'}")
+        run.refuse_failures([document])
+        results = items.results_of(settings, store)
+        write_demonstration(document, results, items.FIGURES, out)
+    emit(results, as_json, lambda console: render_console(document, console))
+    talk().print(f"{time.monotonic() - started:.0f} s; the report is {out / 'report.html'}")

@@ -2,64 +2,42 @@
 
 from __future__ import annotations
 
-import enum
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+
+from prunable.report.tables import Column, table
+from prunable.report.terminal import AsJson, counted, talk
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from prunable.experiments.reproduce.run import DryRun
     from prunable.runs.backends import Backend
 
-
-class Scale(enum.StrEnum):
-    """How large."""
-
-    SMOKE = "smoke"
-    LAPTOP = "laptop"
-    PAPER = "paper"
-
-
-class Convention(enum.StrEnum):
-    """Whose definitions, where text and released code of a paper differ."""
-
-    PAPER = "paper"
-    AUTHORS_CODE = "authors-code"
-
-
-class Where(enum.StrEnum):
-    """Backend."""
-
-    SERIAL = "serial"
-    PROCESS = "process"
-    RAY = "ray"
+Scale = Literal["smoke", "laptop", "paper"]
+Where = Literal["serial", "process", "ray"]
 
 
 def reproduce(
     item: Annotated[
-        list[str], typer.Argument(help="Items, papers (`wan2023`) or `all`; or `list` to see them.")
+        list[str],
+        typer.Argument(
+            help="Items, papers (`wan2023`), studies or `all` papers; or `list` to see them."
+        ),
     ],
     scale: Annotated[
         Scale, typer.Option(help="Seconds; hours on two cores; the paper's own size.")
-    ] = Scale.LAPTOP,
+    ] = "laptop",
     convention: Annotated[
-        Convention, typer.Option(help="Where a paper's text and its code differ.")
-    ] = Convention.PAPER,
+        Literal["paper", "authors-code"],
+        typer.Option(help="Where a paper's text and its code differ."),
+    ] = "paper",
     out: Annotated[Path, typer.Option(help="Folder of runs and report.")] = Path("reproduction"),
-    backend: Annotated[Where, typer.Option(help="Where to compute.")] = Where.PROCESS,
+    backend: Annotated[Where, typer.Option(help="Where to compute.")] = "process",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Tasks at once; numbers do not depend on it.")
     ] = None,
@@ -73,7 +51,7 @@ def reproduce(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List runs, rough cost and missing data only.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Reproduce tables and figures of the papers, beside the papers' numbers.
 
@@ -83,82 +61,70 @@ def reproduce(
     Example: prunable reproduce wan2023-table1 --scale smoke --out reproduction
     """
     # torch takes seconds to import; `--help` shall not wait for it
-    from prunable.errors import RunsFailedError
+    from rich.console import Console
+
     from prunable.experiments.reproduce import run
+    from prunable.experiments.reproduce.document import load_documents
     from prunable.experiments.reproduce.registry import items_named
-    from prunable.report.reproduce.reproduction import load_documents, render_console, write_item
+    from prunable.report.reproduce.reproduction import render_console, write_item
     from prunable.report.reproduce.reproduction_html import write_index
+    from prunable.runs.runner import BATCH
     from prunable.runs.store import Store
 
+    console = Console(highlight=False)
     if item == ["list"]:
-        _list(as_json)
+        _list(console, as_json)
         return
-    items, store = items_named(item), Store(out)
+    items, store, started = items_named(item), Store(out), time.monotonic()
+    planned = run.dry_run(items, scale, convention, store)
     if dry_run:
-        _show(run.dry_run(items, scale.value, convention.value, store), as_json)
+        _show(planned, console, as_json)
         return
-    talk = Console(stderr=True)
-    started = time.monotonic()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=talk) as progress:
-        planned = run.dry_run(items, scale.value, convention.value, store)
-        task = progress.add_task("runs", total=len(planned.missing) + planned.done)
+    with counted("runs", len(planned.missing) + planned.done) as one_more:
         documents = run.reproduce(
             items,
-            scale=scale.value,
-            convention=convention.value,
+            scale=scale,
+            convention=convention,
             store=store,
             backend=_backend(backend, workers, address, gpus),
-            batch=batch,
-            on_done=lambda *_: progress.advance(task),
+            batch=batch or BATCH,
+            on_done=one_more,
             on_item=lambda document: write_item(document, out / "items"),
         )
     write_index(load_documents(out), out / "index.html")
     if as_json:
         typer.echo(json.dumps([document.to_dict() for document in documents]))
     else:
-        console = Console()
         for document in documents:
             render_console(document, console)
-    talk.print(f"{time.monotonic() - started:.0f} s; the report is {out / 'index.html'}")
-    lost = [r for document in documents for r in document.runs if r.status == "failed"]
-    if lost:
-        raise RunsFailedError(
-            f"{len(lost)} run(s) failed, the others are kept; the first, {lost[0].id}: "
-            f"{lost[0].reason}"
-        )
+    talk().print(f"{time.monotonic() - started:.0f} s; the report is {out / 'index.html'}")
+    run.refuse_failures(documents)
 
 
 def _backend(where: Where, workers: int | None, address: str | None, gpus: float) -> Backend:
     from prunable.errors import InputError
     from prunable.runs.backends import ProcessBackend, RayBackend, SerialBackend
 
-    if where is not Where.RAY and (address is not None or gpus):
+    if where != "ray" and (address is not None or gpus):
         raise InputError("`--address` and `--gpus` belong to `--backend ray`; leave them out.")
-    if where is Where.SERIAL:
+    if where == "serial":
         return SerialBackend()
-    if where is Where.PROCESS:
+    if where == "process":
         return ProcessBackend() if workers is None else ProcessBackend(workers)
     return RayBackend(address, workers, gpus)
 
 
-def _list(as_json: bool) -> None:
+def _list(console: Console, as_json: bool) -> None:
     from prunable.experiments.reproduce.registry import all_items, studies
 
     items = (*all_items(), *studies().values())
     if as_json:
-        rows: list[dict[str, Any]] = [
+        rows = [
             {
                 "item": item.name,
                 "paper": item.paper,
                 "kind": item.kind,
-                "scales": [scale.value for scale in Scale],
+                "scales": list(get_args(Scale)),
                 "claim": item.claim,
                 "title": item.title,
                 "conventions": list(item.conventions),
@@ -167,39 +133,31 @@ def _list(as_json: bool) -> None:
         ]
         typer.echo(json.dumps(rows))
         return
-    table = Table("item", "what it shows", "claim")
-    for item in items:
-        table.add_row(item.name, item.title, item.claim)
-    Console().print(table)
+    columns = [Column(title, words=True) for title in ("item", "what it shows", "claim")]
+    table(columns, [(item.name, item.title, item.claim) for item in items]).print(console)
 
 
-def _show(planned: DryRun, as_json: bool) -> None:
-    rows = [
-        {"id": spec.run_id, "kind": spec.kind(), "seconds": round(spec.estimated_seconds(), 1)}
-        for spec in planned.missing
-    ]
+def _show(planned: DryRun, console: Console, as_json: bool) -> None:
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "missing": rows,
-                    "done": planned.done,
-                    "seconds": round(planned.seconds, 1),
-                    "missing_data": list(planned.missing_data),
-                }
-            )
-        )
+        rows = [
+            {"id": spec.run_id, "kind": spec.kind(), "seconds": round(spec.estimated_seconds(), 1)}
+            for spec in planned.missing
+        ]
+        found = {
+            "missing": rows,
+            "done": planned.done,
+            "seconds": round(planned.seconds, 1),
+            "missing_data": list(planned.missing_data),
+        }
+        typer.echo(json.dumps(found))
         return
     kinds: dict[str, list[float]] = {}
     for spec in planned.missing:
         kinds.setdefault(spec.kind(), []).append(spec.estimated_seconds())
-    table = Table("runs", "number", "seconds on one core, roughly")
-    for kind, seconds in kinds.items():
-        table.add_row(kind, str(len(seconds)), f"{sum(seconds):.0f}")
-    console = Console()
-    console.print(table)
+    rows_shown = [(kind, str(len(times)), f"{sum(times):.0f}") for kind, times in kinds.items()]
+    table(["runs", "number", "seconds on one core, roughly"], rows_shown).print(console)
     console.print(
-        f"{len(rows)} runs to compute, {planned.done} done; "
+        f"{len(planned.missing)} runs to compute, {planned.done} done; "
         f"roughly {planned.seconds / 60:.0f} minutes on one core."
     )
     for name in planned.missing_data:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -54,12 +54,15 @@ class EvaluateSpec(Spec):
 
 
 class PruneSpec(Spec):
-    """Prunes one trained network to a share kappa of its hidden units."""
+    """Prunes one trained network to a share kappa of its hidden units.
+
+    An evaluation in its place stands for the share that it keeps at its squared relative error.
+    """
 
     stage: ClassVar[str] = "prunable.experiments.train.stages:prune_stage"
 
     train: MeanFieldSpec
-    kappa: float = Field(ge=0, le=1)
+    kappa: Annotated[float, Field(ge=0, le=1)] | EvaluateSpec
 
 
 class Retraining(Frozen):

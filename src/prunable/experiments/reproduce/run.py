@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prunable.data.registry import registered
 from prunable.data.store import locate
+from prunable.errors import RunsFailedError
 from prunable.experiments.reproduce.document import Convention, ItemDocument, Scale
 from prunable.experiments.reproduce.frame import Result
 from prunable.experiments.reproduce.items import Item, Plan, item_document
@@ -114,6 +115,22 @@ def reproduce(
         finish(name)  # an item that needs no run
     run_all(_wanted(plans.values()), store, backend=backend, batch=batch, on_done=take)
     return [documents[item.name] for item in items]
+
+
+def refuse_failures(documents: Iterable[ItemDocument]) -> None:
+    """Raise if runs of documents failed.
+
+    Raises
+    ------
+    RunsFailedError
+        Names how many, and the first with its reason.
+    """
+    lost = [run for document in documents for run in document.runs if run.status == "failed"]
+    if lost:
+        raise RunsFailedError(
+            f"{len(lost)} run(s) failed, the others are kept; the first, {lost[0].id}: "
+            f"{lost[0].reason}"
+        )
 
 
 def _wanted(plans: Iterable[Plan]) -> list[Spec]:

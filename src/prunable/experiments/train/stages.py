@@ -199,7 +199,10 @@ def evaluate_stage(spec: EvaluateSpec, run: Run) -> Result:
 def prune_stage(spec: PruneSpec, run: Run) -> Result:
     """Prune a trained mean-field network to a share of its units."""
     model = _trained_mean_field(spec.train, run)
-    plan = _node_plan(model, Keep(spec.kappa), spec.train.seed)
+    kappa = spec.kappa
+    if isinstance(kappa, EvaluateSpec):
+        kappa = 1 - run.result(kappa)["metrics"]["pruning_ratio_squared"]
+    plan = _node_plan(model, Keep(kappa), spec.train.seed)
     return {
         "plan": plan.to_dict(),
         "metrics": _pruned_metrics(model, plan, dataset_of(spec.train), "_pruned"),

@@ -14,6 +14,8 @@ from prunable.papers.wan2023.specs import PrunedAlikeSpec, TwoLayerPruneSpec, Tw
 from prunable.runs.spec import Spec
 
 EPS_GRID = tuple(round(float(eps), 4) for eps in np.geomspace(0.01, 0.9, 28))
+# Dense where few units are left.
+KEEP_GRID = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85, 1.0)
 ALPHAS = (1.9, 1.8, 1.75)
 # Without the factor 2 in the positive stable variable, the released code's type III noise is
 # that of the text times this.

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from prunable.errors import InputError
+from prunable.experiments.prune.specs import EvaluateSpec
 from prunable.numerics.stable import check_alpha
 from prunable.runs.data import DataSpec
 from prunable.runs.spec import Spec
@@ -160,3 +161,17 @@ class ShareLawSpec(Spec):
         """Rough time on one core: the stable draws of every network."""
         size = self.features if self.noise == "type2" else 1
         return 0.2 + self.draws * self.width * (size * _PER_DRAW + self.features * 4e-9)
+
+
+class DescribeSpec(Spec):
+    """What a data set holds, and how much of its inputs type I noise meets."""
+
+    stage: ClassVar[str] = f"{_STAGES}:describe_stage"
+
+    dataset: DataSpec
+
+
+class Demonstration(Spec):
+    """Identity of a whole demonstration: the evaluations it is made of."""
+
+    evaluations: tuple[EvaluateSpec, ...]

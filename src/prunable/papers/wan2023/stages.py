@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Any
 
@@ -25,6 +26,7 @@ from prunable.nets.train.settings import TrainingSettings
 from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.weights.compressibility import Criterion, eps_from, kappa_curve
 from prunable.papers.wan2023.specs import (
+    DescribeSpec,
     PrunedAlikeSpec,
     ShareLawSpec,
     TwoLayerPruneSpec,
@@ -104,6 +106,35 @@ def share_law_stage(spec: ShareLawSpec, run: Run) -> Result:
         norms = np.linalg.norm(moved.double().numpy(), axis=1)
         shares.append(1 - float(kappa_curve(norms, eps)[0]))
     return {"pruned": shares, "metrics": {"predicted_share": float(np.mean(shares))}}
+
+
+def describe_stage(spec: DescribeSpec, run: Run) -> Result:
+    """Facts of a data set; `visible` is the largest share of an input along the all-ones vector.
+
+    Type I noise moves a unit's pre-activation by its one number times the sum of the input.
+    """
+    del run
+    data = spec.dataset.load()
+    classes = len(data.class_names)
+    x = data.x_train.astype(np.float64)
+    visible = np.abs(x.sum(1)) / (np.linalg.norm(x, axis=1) * math.sqrt(x.shape[1]))
+    return {
+        "visible": float(visible.max()),
+        "facts": {
+            "name": data.name,
+            "label": data.label,
+            "n_train": len(data.x_train),
+            "n_test": len(data.x_test),
+            "n_features": data.x_train.shape[1],
+            "n_classes": classes,
+            "class_counts_train": np.bincount(data.y_train, minlength=classes).tolist(),
+            "class_counts_test": np.bincount(data.y_test, minlength=classes).tolist(),
+            "split": data.split,
+            "split_seed": data.split_seed,
+            "provenance": data.provenance,
+            "licence": data.licence,
+        },
+    }
 
 
 def dataset_of(spec: TwoLayerTrainSpec) -> Dataset:

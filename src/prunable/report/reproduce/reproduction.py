@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from prunable.experiments.reproduce.document import (
     ItemDocument,
@@ -10,9 +12,10 @@ from prunable.experiments.reproduce.document import (
     in_order,
     load_documents,
 )
-from prunable.files import write_bytes, write_text
+from prunable.files import write_bytes, write_json, write_text
 from prunable.report.reproduce.reproduction_console import render_console
-from prunable.report.reproduce.reproduction_figures import item_svg
+from prunable.report.reproduce.reproduction_figures import item_png, item_svg
+from prunable.report.reproduce.reproduction_html import write_index
 from prunable.report.reproduce.reproduction_tables import (
     Document,
     item_markdown,
@@ -58,3 +61,22 @@ def write_item(document: Document, folder: Path) -> None:
     else:
         write_bytes(picture, drawn)
     write_text(page, item_markdown(doc, None if drawn is None else picture.name))
+
+
+def write_demonstration(
+    document: ItemDocument, results: Mapping[str, Any], names: Sequence[str], folder: Path
+) -> None:
+    """Write the demonstration's page, results, table and figures, atomically.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the files of the panels, in their order; all of them are in `overview.png` too.
+    """
+    write_json(folder / "results.json", results)
+    for name, panel in zip(names, document.panels, strict=True):
+        alone = item_svg(document.model_copy(update={"panels": (panel,)}))
+        write_bytes(folder / "figures" / f"{name}.svg", alone or b"")
+    write_bytes(folder / "figures" / "overview.png", item_png(document) or b"")
+    write_text(folder / "table.md", table_markdown(document.tables[0]))
+    write_index([document], folder / "report.html", document.title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from collections.abc import Sequence
@@ -82,6 +83,17 @@ def item_svg(doc: ItemDocument) -> bytes | None:
         return None
     with mpl.rc_context(TICKS):
         return as_svg(drawn)
+
+
+def item_png(doc: ItemDocument) -> bytes | None:
+    """The figure of an item as PNG. See `item_figure`."""
+    drawn = item_figure(doc)
+    if drawn is None:
+        return None
+    stream = io.BytesIO()
+    with mpl.rc_context(TICKS):
+        drawn.savefig(stream, format="png", dpi=110, metadata={"Software": None})
+    return stream.getvalue()
 
 
 def _in_rows(views: Sequence[View]) -> list[list[View]]:
