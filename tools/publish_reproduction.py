@@ -13,8 +13,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from prunable.experiments.reproduce.document import load_documents
 from prunable.files import write_text
-from prunable.report.reproduce.reproduction import load_documents, summary_markdown, write_item
+from prunable.report.reproduce.pages import summary_markdown
+from prunable.report.reproduce.writing import write_item
 
 HEAD = """# Reproduced items
 

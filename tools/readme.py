@@ -1,35 +1,41 @@
 """Puts the demonstration's table and picture into the README: `make readme`.
 
-Its results document and picture are kept in docs/demo, so that every number on the page
-can be traced to a run id and its specification.
+Its results, its item's document and its picture are kept in docs/demo, so that every number on
+the page can be traced to a run id and its specification.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
 from pathlib import Path
 
-from prunable.report.demo.results import load_results
-from prunable.report.demo.tables import to_markdown
+from prunable.experiments.reproduce.document import load_documents
+from prunable.report.reproduce.words import shown
 
 BEGIN, END = "<!-- demo table -->", "<!-- end of demo table -->"
 
 
 def main(demo: str, readme: str) -> None:
     """Replace the text between the markers, and copy what the page refers to."""
-    page = Path(readme)
+    page, source = Path(readme), Path(demo)
     kept = page.parent / "docs" / "demo"
-    kept.mkdir(parents=True, exist_ok=True)
-    shutil.copy(Path(demo) / "results.json", kept)
-    shutil.copy(Path(demo) / "figures" / "overview.png", kept)
-    results = load_results(kept / "results.json")
-    findings = "\n".join(f"- **{f.title}.** {f.text}" for f in results.findings)
-    block = f"{BEGIN}\n{to_markdown(results)}\nWhat it found:\n\n{findings}\n{END}"
-    text, found = re.subn(f"{BEGIN}.*?{END}", lambda _: block, page.read_text(), flags=re.DOTALL)
-    if found != 1:
-        sys.exit(f"{readme} must hold one pair of the markers {BEGIN} and {END}; found {found}.")
+    (kept / "items").mkdir(parents=True, exist_ok=True)
+    (document,) = load_documents(source)
+    shutil.copy(source / "results.json", kept)
+    shutil.copy(source / "figures" / "overview.png", kept)
+    shutil.copy(source / "items" / f"{document.stem}.json", kept / "items")
+    found = json.loads((kept / "results.json").read_text())["findings"]
+    findings = "\n".join(f"- **{one['title']}.** {one['text']}" for one in found)
+    table = document.tables[0]
+    block = (
+        f"{BEGIN}\n{table.title}.\n\n{shown(table).markdown()}\nWhat it found:\n\n{findings}\n{END}"
+    )
+    text, count = re.subn(f"{BEGIN}.*?{END}", lambda _: block, page.read_text(), flags=re.DOTALL)
+    if count != 1:
+        sys.exit(f"{readme} must hold one pair of the markers {BEGIN} and {END}; found {count}.")
     page.write_text(text)
 
 

@@ -191,7 +191,7 @@ def test_numerics_import_without_torch():
         "import sys; sys.modules['torch'] = None\n"
         "import prunable.numerics, prunable.numerics.stable, prunable.numerics.tails\n"
         "import prunable.numerics.weights.compressibility, prunable.data.loaders\n"
-        "import prunable.report.demo.html\n"
+        "import prunable.report.measure.html\n"
         "print('fine')"
     )
     done = subprocess.run(

@@ -1,5 +1,6 @@
 """The README says what the code does."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from prunable.cli.app import app
-from prunable.report.demo.results import load_results
-from prunable.report.demo.tables import to_markdown
+from prunable.experiments.reproduce.document import load_documents
+from prunable.report.reproduce.words import shown
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -24,10 +25,15 @@ def test_python_examples_run_and_print_what_they_say(code, capsys, tmp_path, mon
 
 
 def test_table_and_findings_are_those_of_the_stored_results():
-    results = load_results(ROOT / "docs" / "demo" / "results.json")
-    assert to_markdown(results) in README
-    assert results.findings
-    assert all(finding.text in README for finding in results.findings)
+    results = json.loads((ROOT / "docs" / "demo" / "results.json").read_text())
+    (document,) = load_documents(ROOT / "docs" / "demo")
+    table = document.tables[0]
+    assert shown(table).markdown() in README
+    assert results["findings"]
+    assert all(finding["text"] in README for finding in results["findings"])
+    for row, condition in zip(table.rows, results["conditions"], strict=True):
+        for cell, column in zip(row[1:], table.columns[1:], strict=True):
+            assert cell.value == pytest.approx(condition["summary"][column.key]["mean"], rel=1e-9)
     assert (ROOT / "docs" / "demo" / "overview.png").stat().st_size > 10_000
 
 

@@ -6,9 +6,8 @@ from itertools import pairwise
 import pytest
 from tests.reproduction_documents import HOSTILE, documents, figure_item, table_item
 
-from prunable.experiments.reproduce.document import SMOKE
-from prunable.report.reproduce.reproduction import as_document
-from prunable.report.reproduce.reproduction_html import write_index
+from prunable.experiments.reproduce.document import SMOKE, as_document
+from prunable.report.reproduce.writing import write_index
 
 pytestmark = pytest.mark.browser
 

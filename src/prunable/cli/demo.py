@@ -34,7 +34,8 @@ def demo(
     # torch takes seconds to import; `--help` shall not wait for it
     from prunable.experiments.reproduce import run
     from prunable.papers.wan2023 import demo as items
-    from prunable.report.reproduce.reproduction import render_console, write_demonstration
+    from prunable.report.reproduce.pages import render_console
+    from prunable.report.reproduce.writing import write_demonstration
     from prunable.runs.backends import ProcessBackend
     from prunable.runs.store import Store
 

@@ -66,8 +66,8 @@ def reproduce(
     from prunable.experiments.reproduce import run
     from prunable.experiments.reproduce.document import load_documents
     from prunable.experiments.reproduce.registry import items_named
-    from prunable.report.reproduce.reproduction import render_console, write_item
-    from prunable.report.reproduce.reproduction_html import write_index
+    from prunable.report.reproduce.pages import render_console
+    from prunable.report.reproduce.writing import write_index, write_item
     from prunable.runs.runner import BATCH
     from prunable.runs.store import Store
 

@@ -23,21 +23,13 @@ from tests.reproduction_documents import (
 )
 
 from prunable.errors import DataIntegrityError
-from prunable.experiments.reproduce.document import Column
-from prunable.report.reproduce.reproduction import (
-    as_document,
-    in_order,
-    item_markdown,
-    load_documents,
-    render_console,
-    summary_markdown,
-    table_markdown,
-    write_item,
-)
-from prunable.report.reproduce.reproduction_figures import item_figure, item_svg
-from prunable.report.reproduce.reproduction_html import render_index, write_index
-from prunable.report.reproduce.reproduction_panels import item_views
-from prunable.report.reproduce.reproduction_tables import SMOKE, as_text, grid
+from prunable.experiments.reproduce.document import Column, as_document, in_order, load_documents
+from prunable.report.reproduce.figures import item_figure, item_svg
+from prunable.report.reproduce.html import render_index
+from prunable.report.reproduce.pages import item_markdown, render_console, summary_markdown
+from prunable.report.reproduce.panels import item_views
+from prunable.report.reproduce.words import SMOKE, as_text, shown
+from prunable.report.reproduce.writing import write_index, write_item
 
 
 class Page(HTMLParser):
@@ -175,8 +167,9 @@ def test_numbers_keep_their_leading_digits(value, std, column, text):
 
 
 def test_the_papers_number_stands_right_of_ours():
-    titles, rows = grid(as_document(table_item()).tables[0])
-    assert titles == [
+    table = shown(as_document(table_item()).tables[0])
+    rows = [list(row.cells) for row in table.rows]
+    assert [column.title for column in table.columns] == [
         "noise",
         "alpha",
         "pruned, %",
@@ -207,7 +200,7 @@ def cells_of(line):
 
 def test_markdown_keeps_hostile_words_in_their_cells():
     doc = table_of({"value": MARKUP}, {"value": f"{HOSTILE}\n\n# not a title"}, label=MARKUP)
-    text = table_markdown(doc.tables[0])
+    text = shown(doc.tables[0]).markdown()
     lines = text.splitlines()
     assert len(lines) == 4
     assert {len(cells_of(line)) for line in lines} == {2}
@@ -238,11 +231,11 @@ def test_console_shows_every_number_and_no_control_character(width):
     console = Console(width=width, record=True, file=io.StringIO(), force_terminal=True)
     for document in documents():
         render_console(document, console)
-    shown = console.export_text()
-    assert "\x1b" not in shown
-    assert "\\x1b[31m" in shown
-    assert "[red]x[/red]" in shown
-    words = " ".join(shown.split())
+    printed = console.export_text()
+    assert "\x1b" not in printed
+    assert "\\x1b[31m" in printed
+    assert "[red]x[/red]" in printed
+    words = " ".join(printed.split())
     for words_wanted in (
         "✓ reproduced",
         "◐ partly",
@@ -251,9 +244,9 @@ def test_console_shows_every_number_and_no_control_character(width):
         "rank correlation 0.12",
     ):
         assert words_wanted in words
-    for cells in grid(as_document(table_item()).tables[0])[1]:
-        for cell in cells:
-            assert all(part in shown for part in cell.split(" ± "))
+    for row in shown(as_document(table_item()).tables[0]).rows:
+        for cell in row.cells:
+            assert all(part in printed for part in cell.split(" ± "))
 
 
 def test_smoke_run_says_so_wherever_it_is_shown():

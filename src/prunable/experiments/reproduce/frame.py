@@ -148,20 +148,10 @@ class Found:
         """One row for each number of each run that is done."""
         rows = []
         for key, result in self.usable.items():
-            condition, _, seed = key.rpartition("/")
             spec = self.plan.runs[key]
             for metric, value, *more in self.measure(spec, result):
                 if value is not None:
-                    rows.append(
-                        Observation(
-                            condition or seed,
-                            seed if condition else "",
-                            metric,
-                            value,
-                            spec.run_id,
-                            *more,
-                        )
-                    )
+                    rows.append(Observation(*_place(key), metric, value, spec.run_id, *more))
         return Frame(tuple(rows))
 
     def of(self, condition: str, metric: str) -> Frame:
@@ -170,11 +160,8 @@ class Found:
 
     def results_of(self, condition: str) -> dict[str, Result]:
         """Usable results of a condition by seed, for what is no number."""
-        return {
-            key.rpartition("/")[2]: result
-            for key, result in self.usable.items()
-            if key.rpartition("/")[0] == condition or key == condition
-        }
+        places = ((_place(key), result) for key, result in self.usable.items())
+        return {seed: result for (name, seed), result in places if name == condition}
 
     def lost(self, most: int = 4) -> tuple[str, ...]:
         """A sentence on the runs that could not be used, if there are any."""
@@ -183,3 +170,9 @@ class Found:
             return ()
         named = "; ".join(f"{key}: {row['reason']}" for key, row in list(lost.items())[:most])
         return (f"{len(lost)} of {len(self.plan.runs)} runs are left out ({named}).",)
+
+
+def _place(key: str) -> tuple[str, str]:
+    """Condition and seed of a run's key."""
+    condition, _, seed = key.rpartition("/")
+    return (condition, seed) if condition else (seed, "")

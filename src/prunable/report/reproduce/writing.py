@@ -1,57 +1,29 @@
-"""Reproduced items as files: what commands and scripts call."""
+"""Reproduced items as files, each written whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prunable.experiments.reproduce.document import (
-    ItemDocument,
-    as_document,
-    in_order,
-    load_documents,
-)
+from prunable.experiments.reproduce.document import ItemDocument, as_document
 from prunable.files import write_bytes, write_json, write_text
-from prunable.report.reproduce.reproduction_console import render_console
-from prunable.report.reproduce.reproduction_figures import item_png, item_svg
-from prunable.report.reproduce.reproduction_html import write_index
-from prunable.report.reproduce.reproduction_tables import (
-    Document,
-    item_markdown,
-    summary_markdown,
-    table_markdown,
-)
-
-__all__ = [
-    "ItemDocument",
-    "as_document",
-    "in_order",
-    "item_markdown",
-    "load_documents",
-    "render_console",
-    "summary_markdown",
-    "table_markdown",
-    "write_item",
-]
+from prunable.report.reproduce.figures import item_png, item_svg
+from prunable.report.reproduce.html import TITLE, render_index
+from prunable.report.reproduce.pages import Document, item_markdown
+from prunable.report.reproduce.words import shown
 
 
 def write_item(document: Document, folder: Path) -> None:
-    """Write an item's page in Markdown, and its figure (if any) as SVG, atomically.
+    """Write an item's page in Markdown, and its figure (if any) as SVG.
 
-    Parameters
-    ----------
-    document : ItemDocument or mapping
-    folder : Path
-        Gets `ITEM--SCALE--CONVENTION.md` and `.svg`, beside the JSON of that name: a smoke run
-        never takes the place of a larger one.
+    They are named `ITEM--SCALE--CONVENTION`, beside the JSON of that name: a smoke run never
+    takes the place of a larger one.
 
     Raises
     ------
     DataIntegrityError
         If the document is malformed.
-    InputError
-        If the folder cannot be written.
     """
     doc = as_document(document)
     page, picture = folder / f"{doc.stem}.md", folder / f"{doc.stem}.svg"
@@ -63,10 +35,15 @@ def write_item(document: Document, folder: Path) -> None:
     write_text(page, item_markdown(doc, None if drawn is None else picture.name))
 
 
+def write_index(documents: Iterable[Document], path: Path, title: str = TITLE) -> None:
+    """Write the page of all items; see `html.render_index`."""
+    write_text(path, render_index(documents, title))
+
+
 def write_demonstration(
     document: ItemDocument, results: Mapping[str, Any], names: Sequence[str], folder: Path
 ) -> None:
-    """Write the demonstration's page, results, table and figures, atomically.
+    """Write the demonstration's page, results, table and figures.
 
     Parameters
     ----------
@@ -78,5 +55,5 @@ def write_demonstration(
         alone = item_svg(document.model_copy(update={"panels": (panel,)}))
         write_bytes(folder / "figures" / f"{name}.svg", alone or b"")
     write_bytes(folder / "figures" / "overview.png", item_png(document) or b"")
-    write_text(folder / "table.md", table_markdown(document.tables[0]))
+    write_text(folder / "table.md", shown(document.tables[0]).markdown())
     write_index([document], folder / "report.html", document.title)

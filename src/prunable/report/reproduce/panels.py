@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from prunable.experiments.reproduce.document import Cell, ItemDocument, Number, Panel, Series, Table
-from prunable.report.reproduce.reproduction_tables import as_text, heading, paired
+from prunable.experiments.reproduce.document import (
+    Cell,
+    ItemDocument,
+    Number,
+    Panel,
+    Series,
+    Style,
+    Table,
+)
+from prunable.report.reproduce.words import as_text, heading, paired
 
 Numbers = tuple[Number, ...]
 MANY = 12  # panels of tables; with more the figure leads with what the paper has numbers for
@@ -27,8 +34,6 @@ class Drawn:
 
     Parameters
     ----------
-    label : str
-    style : {"line", "points", "line+points", "published", "bars"}
     x, y : tuple of float or None
         None where a number is missing or a logarithmic axis has no place for it.
     low, high : tuple of float or None, optional
@@ -37,14 +42,12 @@ class Drawn:
         Place of its label among the panels' labels: decides on colour, dash and marker.
     shade : float, optional
         Place on the colour bar, 0 to 1; it has no place among the labels then.
-    runs : tuple of str
-        Ids.
     names : tuple of str, optional
         Of the points.
     """
 
     label: str
-    style: Literal["line", "points", "line+points", "published", "bars"]
+    style: Style
     x: Numbers
     y: Numbers
     low: Numbers | None
@@ -61,9 +64,6 @@ class View:
 
     Parameters
     ----------
-    title, x_label, y_label : str
-    x_log, y_log : bool
-    series : tuple of Drawn
     rows : tuple of str, optional
         Names of y = 0, 1, ..., downwards: a figure of a table.
     bar : tuple of (str, float, float), optional
@@ -87,14 +87,6 @@ def item_views(doc: ItemDocument) -> list[View]:
     """The panels of an item; those of its tables' numbers if it brings none.
 
     Of many only those of tables that the paper has numbers for.
-
-    Parameters
-    ----------
-    doc : ItemDocument
-
-    Returns
-    -------
-    list of View
     """
     if doc.panels:
         labels: dict[str, int] = {}

@@ -19,8 +19,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from prunable.experiments.reproduce.document import ItemDocument
 from prunable.report.figures import PALETTE, STYLE, as_svg
-from prunable.report.reproduce.reproduction_panels import Drawn, Numbers, View, item_views
-from prunable.report.reproduce.reproduction_tables import SMOKE
+from prunable.report.reproduce.panels import Drawn, Numbers, View, item_views
+from prunable.report.reproduce.words import SMOKE
 from prunable.report.tables import printable
 
 ACROSS = 3  # panels a row
@@ -41,17 +41,7 @@ SHADES = LinearSegmentedColormap.from_list(
 
 
 def item_figure(doc: ItemDocument) -> Figure | None:
-    """Draw an item: its panels, or the numbers of its tables if it brings none.
-
-    Parameters
-    ----------
-    doc : ItemDocument
-
-    Returns
-    -------
-    Figure or None
-        None if there is nothing to draw.
-    """
+    """Draw an item: its panels, or the numbers of its tables; None if there is nothing."""
     views = item_views(doc)
     if not views:
         return None
