@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from prunable.report.terminal import AsJson, counted, emit, talk
+from prunable.report.terminal import AsJson, Device, counted, emit, talk
 
 
 def demo(
@@ -22,6 +22,7 @@ def demo(
     width: Annotated[int, typer.Option(min=1, help="Hidden units n.")] = 2000,
     steps: Annotated[int, typer.Option(min=1, help="Full-batch training steps.")] = 600,
     sigma: Annotated[float, typer.Option(help="Level of the noise.")] = 0.15,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Train with and without heavy-tailed noise, measure, prune and compare.
@@ -41,10 +42,11 @@ def demo(
 
     settings = items.DemoSettings(data, width, steps, seeds, sigma=sigma)
     item, store, started = items.demonstration(settings), Store(out), time.monotonic()
+    where = ProcessBackend(workers)
     planned = run.dry_run([item], "laptop", "paper", store)  # refuses bad settings
     with store.locked(), counted("runs", len(planned.missing) + planned.done) as one_more:
         (document,) = run.reproduce(
-            [item], scale="laptop", store=store, backend=ProcessBackend(workers), on_done=one_more
+            [item], scale="laptop", store=store, backend=where, device=device, on_done=one_more
         )
         run.refuse_failures([document])
         results = items.results_of(settings, store)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from prunable.report.tables import Column, table
-from prunable.report.terminal import AsJson, counted, talk
+from prunable.report.terminal import AsJson, Device, counted, talk
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +41,7 @@ def reproduce(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Tasks at once; numbers do not depend on it.")
     ] = None,
+    device: Device = "auto",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Most networks of equal shape computed as one.")
     ] = None,
@@ -68,7 +69,6 @@ def reproduce(
     from prunable.experiments.reproduce.registry import items_named
     from prunable.report.reproduce.pages import render_console
     from prunable.report.reproduce.writing import write_index, write_item
-    from prunable.runs.runner import BATCH
     from prunable.runs.store import Store
 
     console = Console(highlight=False)
@@ -87,7 +87,8 @@ def reproduce(
             convention=convention,
             store=store,
             backend=_backend(backend, workers, address, gpus),
-            batch=batch or BATCH,
+            device=device,
+            batch=batch,
             on_done=one_more,
             on_item=lambda document: write_item(document, out / "items"),
         )

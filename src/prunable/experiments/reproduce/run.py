@@ -66,6 +66,7 @@ def reproduce(
     convention: Convention = "paper",
     store: Store,
     backend: Backend,
+    device: str = "auto",
     batch: int | None = None,
     on_done: OnDone | None = None,
     on_item: OnItem | None = None,
@@ -113,7 +114,8 @@ def reproduce(
 
     for name in [name for name, run_ids in waiting.items() if not run_ids]:
         finish(name)  # an item that needs no run
-    run_all(_wanted(plans.values()), store, backend=backend, batch=batch, on_done=take)
+    specs = _wanted(plans.values())
+    run_all(specs, store, backend=backend, device=device, batch=batch, on_done=take)
     return [documents[item.name] for item in items]
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prunable.experiments.reproduce import checks
+from prunable.experiments.reproduce import agreement, checks
 from prunable.experiments.reproduce.checks import percent
 from prunable.experiments.reproduce.items import Check, Column, Found
 from prunable.experiments.reproduce.published import PublishedItem
@@ -141,7 +141,7 @@ class Rows:
         `where` says, in words, of which of several readings.
         """
         rows = [
-            checks.Comparison(
+            agreement.Comparison(
                 row,
                 found.of(condition, RATIO),
                 self.printed.cell(row, RATIO),
@@ -155,9 +155,9 @@ class Rows:
             "The mean pruned shares agree with the published ones, as two means of runs of one "
             f"law do{where}"
         )
-        return self.sized(checks.agrees(statement, rows), found)
+        return self.sized(agreement.agrees(statement, rows), found)
 
-    def law(self, found: Found, row: str) -> checks.Law | None:
+    def law(self, found: Found, row: str) -> agreement.Law | None:
         """The predicted law of a row's pruned share, where the plan has one."""
         del found, row
         return None

@@ -244,11 +244,11 @@ def _differences(found: Found, *, papers: bool) -> Table | None:
 def _panels(found: Found) -> tuple[Panel, ...]:
     known = [c for c in CONDITIONS if found.results_of(c)]
     places = [(float(place), found.of(c, RATIO)) for place, c in enumerate(known)]
-    bars = series("ours", places, style="bars", labels=tuple(LABELS[c] for c in known))
+    bars = series("units pruned", places, style="bars", labels=tuple(LABELS[c] for c in known))
     cells = settings_of(found.plan).printed()
     theirs = [(p, cells[c].cell(row_of(c), RATIO)) for p, c in enumerate(known) if c in cells]
     paper = Series(
-        "paper",
+        "Wan et al. 2023",
         tuple(float(place) for place, _ in theirs),
         tuple(cell.mean for _, cell in theirs),
         tuple(cell.std or 0.0 for _, cell in theirs),

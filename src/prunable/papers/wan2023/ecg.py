@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from prunable.data.registry import registered
 from prunable.experiments.prune.specs import EvaluateSpec
-from prunable.experiments.reproduce import checks
+from prunable.experiments.reproduce import agreement, checks
 from prunable.experiments.reproduce.checks import percent
 from prunable.experiments.reproduce.items import Check, Convention, Found, Gather, Item, Plan, Scale
 from prunable.experiments.reproduce.tables import Line, TableSpec
@@ -82,10 +83,10 @@ SCALE_NOTES = {
 class EcgRows(Rows):
     """Rows whose plan also predicts the law of the pruned share."""
 
-    def law(self, found: Found, row: str) -> checks.Law | None:
+    def law(self, found: Found, row: str) -> agreement.Law | None:
         """The predicted law of a row's pruned share; without noise nothing scatters."""
         name = f"law-{row}{self.suffix}"
-        return next((checks.Law(r["pruned"]) for r in found.results_of(name).values()), None)
+        return next((agreement.Law(r["pruned"]) for r in found.results_of(name).values()), None)
 
 
 def rows_of(number: int) -> EcgRows:
@@ -198,6 +199,7 @@ def _item(number: int) -> Item:
     rows = rows_of(number)
     title = f"ECG5000, type {NUMERALS[noise]}, n = {width:,}"
     tables = [TableSpec(title, NAME, COLUMNS, rows.lines(), rows.printed)]
+    claims: list[Callable[[Found], Check | list[Check]]]
     claims = [rows.more_prunable, rows.rising, rows.small_loss, rows.agree, rows.near_accuracy]
     claim = (
         "Heavy-tailed noise makes more columns prunable than the 11.5 % without noise, the more "

@@ -89,8 +89,9 @@ def item_png(doc: ItemDocument) -> bytes | None:
 def _in_rows(views: Sequence[View]) -> list[list[View]]:
     """Panels of a row share its names: each table starts a row."""
     rows: list[list[View]] = []
+    across = 2 if len(views) == 4 else ACROSS
     for view in views:
-        if rows and len(rows[-1]) < ACROSS and rows[-1][0].rows == view.rows:
+        if rows and len(rows[-1]) < across and rows[-1][0].rows == view.rows:
             rows[-1].append(view)
         else:
             rows.append([view])

@@ -88,7 +88,7 @@ def render_index(documents: Iterable[Document], title: str = TITLE) -> str:
 
 def _picture(doc: ItemDocument) -> str | None:
     picture = item_svg(doc)
-    return picture and base64.b64encode(picture).decode()
+    return None if picture is None else base64.b64encode(picture).decode()
 
 
 def _table(table: Table, doc: ItemDocument) -> dict[str, Any]:
