@@ -24,8 +24,7 @@ from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.catalogue import NETS
 from prunable.nets.models.loading import network_of, read_weights
 from prunable.nets.shrink.export import MANIFEST, ExportResult, load_exported, save_exported
-from prunable.report.reproduce.reproduction import write_item
-from prunable.report.reproduce.reproduction_html import write_index
+from prunable.report.reproduce.writing import write_index, write_item
 from prunable.results import Result
 from prunable.runs.backends import Backend, backend_of
 from prunable.runs.runner import OnDone
@@ -240,6 +239,7 @@ def reproduce(
     scale: Scale = "laptop",
     convention: Convention = "paper",
     backend: Backend | None = None,
+    device: str = "auto",
     batch: int | None = None,
     on_done: OnDone | None = None,
 ) -> Reproduction:
@@ -257,6 +257,8 @@ def reproduce(
         "authors-code" where a paper's text and its code differ, and the code is wanted.
     backend
         Where to compute; in this process by default.
+    device
+        "auto", "cpu", "cuda" or "cuda:i".
     batch
         Most networks of equal shape computed as one.
 
@@ -272,6 +274,7 @@ def reproduce(
         convention=convention,
         store=Store(folder),
         backend=backend or backend_of(1),
+        device=device,
         batch=batch,
         on_done=on_done,
         on_item=lambda document: write_item(document, folder / "items"),

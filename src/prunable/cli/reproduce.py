@@ -64,42 +64,39 @@ def reproduce(
     # torch takes seconds to import; `--help` shall not wait for it
     from rich.console import Console
 
+    from prunable import front
     from prunable.experiments.reproduce import run
-    from prunable.experiments.reproduce.document import load_documents
     from prunable.experiments.reproduce.registry import items_named
     from prunable.report.reproduce.pages import render_console
-    from prunable.report.reproduce.writing import write_index, write_item
     from prunable.runs.store import Store
 
     console = Console(highlight=False)
     if item == ["list"]:
         _list(console, as_json)
         return
-    items, store, started = items_named(item), Store(out), time.monotonic()
-    planned = run.dry_run(items, scale, convention, store)
+    started = time.monotonic()
+    planned = run.dry_run(items_named(item), scale, convention, Store(out))
     if dry_run:
         _show(planned, console, as_json)
         return
     with counted("runs", len(planned.missing) + planned.done) as one_more:
-        documents = run.reproduce(
-            items,
+        found = front.reproduce(
+            *item,
+            out=out,
             scale=scale,
             convention=convention,
-            store=store,
             backend=_backend(backend, workers, address, gpus),
             device=device,
             batch=batch,
             on_done=one_more,
-            on_item=lambda document: write_item(document, out / "items"),
         )
-    write_index(load_documents(out), out / "index.html")
     if as_json:
-        typer.echo(json.dumps([document.to_dict() for document in documents]))
+        typer.echo(json.dumps(found.to_dict()["items"]))
     else:
-        for document in documents:
+        for document in found.documents:
             render_console(document, console)
     talk().print(f"{time.monotonic() - started:.0f} s; the report is {out / 'index.html'}")
-    run.refuse_failures(documents)
+    run.refuse_failures(found.documents)
 
 
 def _backend(where: Where, workers: int | None, address: str | None, gpus: float) -> Backend:
