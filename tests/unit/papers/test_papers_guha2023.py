@@ -13,9 +13,8 @@ from prunable.experiments.reproduce.run import reproduce
 from prunable.papers import published
 from prunable.papers.guha2023 import ITEMS, stages
 from prunable.papers.guha2023.claims import rows_fit
-from prunable.papers.guha2023.found import Bounds, cell_of
+from prunable.papers.guha2023.found import Bounds, cell_of, columns, nearest
 from prunable.papers.guha2023.items import scaled
-from prunable.papers.guha2023.published import columns, nearest
 from prunable.papers.guha2023.specs import (
     ComparedBoundsSpec,
     MarginPruneSpec,

@@ -83,7 +83,6 @@ def _over_cases(
     with_tables: bool,
     notes: tuple[str, ...],
 ) -> Findings:
-    """Gather each case on its own: a panel and checks."""
     panels, checks, tables, said = [], [], [], list(notes)
     for case in settings.cases(plan.scale, nets):
         found, left_out = networks(plan, results, case)

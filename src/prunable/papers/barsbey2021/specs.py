@@ -56,7 +56,7 @@ class MeasureSpec(Spec):
     train_examples: int = Field(default=10_000, ge=0)
 
     def estimated_seconds(self) -> float:
-        """Rough time: a forward pass for each ratio, and singular values."""
+        # a forward pass for each ratio, and singular values
         passes = 2 * len(self.magnitude_ratios) + len(self.spectral_ratios) + len(self.node_ratios)
         examples = (self.test_examples or 10_000) + self.train_examples
         # a step of training passes each example of a batch about three times
@@ -96,7 +96,6 @@ class SyntheticSpec(Spec):
     seed: int = Field(default=0, ge=0)
 
     def estimated_seconds(self) -> float:
-        """Rough time of the draws and their sorting."""
         return 1e-6 * self.size**2 * self.count
 
 
@@ -132,5 +131,4 @@ class CountSpec(Spec):
     n_outputs: int = Field(default=10, ge=1)
 
     def estimated_seconds(self) -> float:
-        """Rough time to draw the weights."""
         return 1e-8 * self.width**2 * (6 + math.prod(self.shape) / self.width)

@@ -96,18 +96,15 @@ class Models(Found):
 
     @property
     def sizes(self) -> list[int]:
-        """Features kept."""
         shares = str(self.plan.settings["s/n"]).split(",")
         return [round(float(share) * self.n) for share in shares]
 
     @property
     def specs(self) -> list[RandomFeaturesSpec]:
-        """Of the runs that are done."""
         specs = (self.plan.runs[key] for key in self.usable)
         return [spec for spec in specs if isinstance(spec, RandomFeaturesSpec)]
 
     def at(self, model: str, s: int, p: int) -> Risks | None:
-        """Risks of one model, if there are any."""
         frames = [self.of(f"p={p}", f"{kind} {model} {s}") for kind in _KINDS]
         if not len(frames[0]):
             return None
@@ -131,7 +128,6 @@ class Models(Found):
         return [(row, beside) for row in rows if (beside := self.at(other, s, row.p)) is not None]
 
     def pairs(self, model: str, sizes: Sequence[int]) -> list[Pair]:
-        """Predictions beside simulations."""
         rows = [row for s in sizes for row in self.curve(model, s)]
         return [pair for row in rows if (pair := row.against(row)) is not None]
 
@@ -175,7 +171,6 @@ def _from(low: float) -> str:
 
 
 def _sides(rows: Sequence[Risks]) -> tuple[list[Point], list[Point]]:
-    """Points of fewer and of more features than samples."""
     before = [row.point for row in rows if row.p < row.n]
     return before, [row.point for row in rows if row.p > row.n]
 
@@ -210,7 +205,6 @@ def _best_is_wide(models: Models, s: int) -> Check:
 
 
 def _near_dense(models: Models) -> Check:
-    """What sparsity costs."""
     statement = "The best sparse model comes within a factor of 1.5 of the best dense one"
     dense = [row.point for row in models.dense()]
     sparse = [(row.point, s) for s in models.sizes for row in models.curve(SAME, s)]
@@ -267,7 +261,6 @@ def _gap(statement: str, rows: Sequence[tuple[Risks, Risks]], *, differs: bool) 
 
 
 def _crucial(models: Models, s: int) -> Check:
-    """What retraining is for."""
     statement = "Retraining lowers the risk of pruned random features at every p"
     rows = [(same.point, pruned.point) for same, pruned in models.both(SAME, PRUNED, s)]
     if not rows:
@@ -281,12 +274,10 @@ def _crucial(models: Models, s: int) -> Check:
 
 
 def _line(label: str, rows: Sequence[Risks]) -> Series:
-    """Predictions against p/n."""
     return curve(label, [row.p / row.n for row in rows], [row.line for row in rows])
 
 
 def _markers(label: str, rows: Sequence[Risks]) -> Series:
-    """Simulations against p/n."""
     points = [Point(row.p / row.n, row.point.value, row.point.error, row.runs) for row in rows]
     return points_series(label, points)
 
@@ -322,7 +313,6 @@ def _panels_4(models: Models) -> Panel:
 
 
 def _table(models: Models) -> Table:
-    """Theory and simulation of all models."""
     columns = [Column("p", "p", digits=0), Column("kept", "s/n", digits=1)]
     for model, label in LABELS.items():
         columns.append(Column(f"{model}-theory", f"{label}, theory"))
@@ -340,7 +330,6 @@ def _table(models: Models) -> Table:
 
 
 def _conditions(models: Models) -> Iterator[str]:
-    """How well the predictions are conditioned."""
     if models.usable:
         condition, floored = (
             max(models.frame.select(metric=name).values) for name in ("condition", "floored")

@@ -83,11 +83,9 @@ class Curves:
         return sorted(points, key=lambda point: point.x)
 
     def wider(self, name: str, k: float) -> list[Point]:
-        """What was simulated at more than k features."""
         return [point for point in self.simulated(name) if point.x > k]
 
     def at(self, name: str, k: float) -> Point | None:
-        """What was simulated at a width."""
         return next((point for point in self.simulated(name) if point.x == k), None)
 
     def beside(self, points: Iterable[Point], name: str) -> list[tuple[Point, Point]]:
@@ -95,7 +93,6 @@ class Curves:
         return [(point, other) for point in points if (other := self.at(name, point.x)) is not None]
 
     def pairs(self, names: Sequence[str]) -> Iterator[Pair]:
-        """Predictions beside simulations."""
         for name in names:
             theory = self.theory(name, at_points=True)
             for point in self.simulated(name):
@@ -110,7 +107,6 @@ class Curves:
 
 
 def _curves(found: Found) -> tuple[Curves, Curves]:
-    """Those of both panels."""
     n, s = (int(str(found.plan.settings[name])) for name in ("n", "s"))
     return Curves(found, "a", n, s), Curves(found, "b", n, s)
 
@@ -158,7 +154,6 @@ def _coincide(curves: Curves) -> Check:
 
 
 def _double_descent(curves: Curves) -> Check:
-    """A peak where features are as many as samples."""
     statement = f"Dense and pruned risks in ({curves.panel}) rise to a peak at k = n and fall again"
     texts, holds = [], True
     for name in PRUNED:
@@ -279,7 +274,6 @@ def _claims_7(found: Found) -> Iterator[Check]:
 
 
 def _retraining_hurts(curves: Curves, method: str, again: str) -> Check:
-    """The message of figure 7."""
     statement = (
         f"In ({curves.panel}) retraining on the same data after {LABELS[method].split()[0]} "
         "pruning raises the risk, except in one interval around k = n"
@@ -361,7 +355,6 @@ def _panels(lines: Sequence[str], markers: Sequence[str], found: Found) -> Itera
 
 
 def _table(place: int, names: Sequence[str], found: Found) -> Table:
-    """Theory and simulation at the simulated widths."""
     curves = _curves(found)[place]
     columns = [Column("k", "k", digits=0)]
     for name in names:

@@ -56,7 +56,6 @@ class Errors(Found):
 
     @property
     def widths(self) -> list[int]:
-        """Of the dense networks."""
         return sorted(self._listed("dense widths"))
 
     def _listed(self, name: str) -> list[int]:
@@ -118,7 +117,6 @@ class Errors(Found):
         ]
 
     def series(self, *models: str, split: Split = "test") -> list[Series]:
-        """One series for each model and base."""
         found = []
         for model in models:
             for base in (None,) if model == DENSE else self.bases:
@@ -130,12 +128,10 @@ class Errors(Found):
 
 
 def _panel(title: str, series: Sequence[Series], label: str = "test error") -> Panel:
-    """A panel of errors against the width."""
     return Panel(title, "width k of the dense network", label, tuple(series), x_log=True)
 
 
 def _error_table(errors: Errors) -> Table:
-    """All networks."""
     columns = (
         Column("model", "model"),
         Column("base", "pruned to the size of width", digits=0),
@@ -189,7 +185,6 @@ def _falls(rise: float) -> bool:
 
 
 def _in_words(points: Sequence[Point]) -> str:
-    """Errors by width."""
     return ", ".join(f"{_percent(point)} at width {point.x:.0f}" for point in points)
 
 

@@ -59,27 +59,30 @@ class NetworkSize:
     train : of the dense network, of any width, seed and number of steps.
     bases : widths whose numbers of parameters pruning aims at.
     widths : of the dense networks.
-    n_train : training examples.
+    epochs : of the training, and of retraining.
     restarts : whether retraining from initial weights is compared.
     """
 
     train: TrainSpec
     bases: tuple[int, ...]
     widths: tuple[int, ...]
-    n_train: int
     epochs: int
-    retrain_epochs: int
     seeds: tuple[int, ...] = (0,)
     restarts: bool = False
 
-    def steps(self, epochs: int) -> int:
-        """Optimizer steps of so many epochs."""
-        return epochs * -(-self.n_train // self.train.batch_size)
+    @property
+    def n_train(self) -> int:
+        """Training examples."""
+        return self.train.dataset.n_train
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of all epochs."""
+        return self.epochs * -(-self.n_train // self.train.batch_size)
 
     def dense(self, width: int, seed: int) -> TrainSpec:
         """Training of the dense network of a width."""
-        steps = self.steps(self.epochs)
-        own = {"width": width, "seed": seed, "steps": steps, "evaluate_every": steps}
+        own = {"width": width, "seed": seed, "steps": self.steps, "evaluate_every": self.steps}
         return TrainSpec.create(**{**dict(self.train), **own})
 
 
@@ -131,15 +134,13 @@ def _two_layer(dataset: str, lr: float) -> TrainSpec:
 
 
 RESNET: dict[Scale, NetworkSize] = {
-    "smoke": NetworkSize(_resnet("digits", 64, 128), (1,), (1, 2), 128, 1, 1),
-    "laptop": NetworkSize(_resnet("cifar10", 32, 5000), (2, 4), (2, 3, 4, 6, 8), 5000, 6, 6),
+    "smoke": NetworkSize(_resnet("digits", 64, 128), (1,), (1, 2), 1),
+    "laptop": NetworkSize(_resnet("cifar10", 32, 5000), (2, 4), (2, 3, 4, 6, 8), 6),
     "paper": NetworkSize(
         _resnet("cifar10", 128),
         bases=(5, 8, 10),
         widths=(2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20),
-        n_train=50_000,
         epochs=1600,
-        retrain_epochs=1600,
     ),
 }
 
@@ -147,16 +148,14 @@ _TWO_LAYER = NetworkSize(
     _two_layer("mnist", 0.001),
     bases=(2, 4),
     widths=(2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64),
-    n_train=60_000,
     epochs=200,
-    retrain_epochs=200,
     seeds=(0, 1, 2),
     restarts=True,
 )
 
 TWO_LAYER: dict[Scale, NetworkSize] = {
-    "smoke": NetworkSize(_two_layer("digits", 0.01), (2, 4), (2, 4, 8), 1297, 2, 2, restarts=True),
-    "laptop": replace(_TWO_LAYER, widths=(2, 4, 8, 16, 32, 64), epochs=10, retrain_epochs=10),
+    "smoke": NetworkSize(_two_layer("digits", 0.01), (2, 4), (2, 4, 8), 2, restarts=True),
+    "laptop": replace(_TWO_LAYER, widths=(2, 4, 8, 16, 32, 64), epochs=10),
     "paper": _TWO_LAYER,
 }
 
@@ -173,12 +172,10 @@ def linear_plan(scale: Scale, convention: Convention) -> Plan:
     chunks = [size.widths[i : i + size.chunk] for i in range(0, len(size.widths), size.chunk)]
     runs: dict[str, Spec] = {}
     for panel in ("a", "b"):
-        runs[f"{panel} theory"] = specs.LinearCurveSpec.create(
-            panel=panel, p=size.p, widths=_curve_widths(size)
-        )
-        runs[f"{panel} theory at points"] = specs.LinearCurveSpec.create(
-            panel=panel, p=size.p, widths=size.widths, same_data=True
-        )
+        curve = {"panel": panel, "p": size.p, "widths": _curve_widths(size)}
+        points = {"panel": panel, "p": size.p, "widths": size.widths, "same_data": True}
+        runs[f"{panel} theory"] = specs.LinearCurveSpec.create(**curve)
+        runs[f"{panel} theory at points"] = specs.LinearCurveSpec.create(**points)
         for some in chunks:
             runs[f"{panel} simulated/k={some[0]}..{some[-1]}"] = specs.LinearTrialsSpec.create(
                 panel=panel, p=size.p, widths=some, trials=size.trials
@@ -233,9 +230,8 @@ def features_plan(scale: Scale, convention: Convention, *, only_largest: bool = 
         "over many sizes its dense and retrained risks are off by up to 13 % at d = 10, by "
         "less than 10 % from d = 20 on (docs/predict-features.md).",
     )
-    return Plan(
-        scale, convention, dict(_feature_runs(size, round(shares[0] * size.n))), settings, notes
-    )
+    runs = dict(_feature_runs(size, round(shares[0] * size.n)))
+    return Plan(scale, convention, runs, settings, notes)
 
 
 def _feature_runs(size: FeaturesSize, smallest: int) -> Iterator[tuple[str, Spec]]:
@@ -243,15 +239,9 @@ def _feature_runs(size: FeaturesSize, smallest: int) -> Iterator[tuple[str, Spec
         kept = tuple(s for share in size.shares if (s := round(share * size.n)) < p)
         for first in range(0, size.layers, size.chunk) if smallest in kept else ():
             layers = min(size.chunk, size.layers - first)
-            spec = specs.RandomFeaturesSpec.create(
-                d=size.d,
-                n=size.n,
-                p=p,
-                kept=kept,
-                layers=layers,
-                data_sets=size.data_sets,
-                seed=first,
-            )
+            model = {"d": size.d, "n": size.n, "p": p, "kept": kept}
+            draws = {"layers": layers, "data_sets": size.data_sets, "seed": first}
+            spec = specs.RandomFeaturesSpec.create(**model, **draws)
             yield f"p={p}/layers {first}..{first + layers - 1}", spec
 
 
@@ -275,23 +265,17 @@ def _network_runs(size: NetworkSize, models: Sequence[str]) -> dict[str, Spec]:
 def _networks(size: NetworkSize, width: int, seed: int) -> Iterator[tuple[str, int | None, Spec]]:
     dense = size.dense(width, seed)
     yield DENSE, None, dense
-    shared = {"train": dense, "retrain_steps": size.steps(size.retrain_epochs)}
     for base in size.bases:
+        shared = {"train": dense, "base_width": base, "retrain_steps": size.steps}
         if width >= base:
-            yield MAGNITUDE, base, specs.PruneRetrainSpec.create(base_width=base, **shared)
+            yield MAGNITUDE, base, specs.PruneRetrainSpec.create(**shared)
         if width > base and size.restarts:
-            spec = specs.PruneRetrainSpec.create(base_width=base, restart="initial", **shared)
-            yield INITIAL, base, spec
+            yield INITIAL, base, specs.PruneRetrainSpec.create(**shared, restart="initial")
         if width > base:
-            yield (
-                RANDOM,
-                base,
-                specs.PruneRetrainSpec.create(base_width=base, method="random", **shared),
-            )
+            yield RANDOM, base, specs.PruneRetrainSpec.create(**shared, method="random")
 
 
 def _network_settings(size: NetworkSize) -> dict[str, Any]:
-    """What the report shows."""
     train = size.train
     return {
         "data": train.dataset.name,
@@ -300,7 +284,7 @@ def _network_settings(size: NetworkSize) -> dict[str, Any]:
         "dense widths": ", ".join(map(str, size.widths)),
         "base widths": ", ".join(map(str, size.bases)),
         "epochs": size.epochs,
-        "epochs of retraining": size.retrain_epochs,
+        "epochs of retraining": size.epochs,
         "optimizer": f"Adam, learning rate {train.lr:g}, batches of {train.batch_size}",
         "augmentation": train.augment,
         "seeds": len(size.seeds),
@@ -313,13 +297,8 @@ def network_plan(
     """Runs of models of RESNET or TWO_LAYER at a scale."""
     size, paper = sizes[scale], sizes["paper"]
     notes = _resnet_notes if sizes is RESNET else _two_layer_notes
-    return Plan(
-        scale,
-        convention,
-        _network_runs(size, models),
-        _network_settings(size),
-        tuple(notes(size, paper)),
-    )
+    said = (_network_settings(size), tuple(notes(size, paper)))
+    return Plan(scale, convention, _network_runs(size, models), *said)
 
 
 def _resnet_notes(size: NetworkSize, paper: NetworkSize) -> Iterator[str]:
@@ -341,7 +320,7 @@ def _resnet_notes(size: NetworkSize, paper: NetworkSize) -> Iterator[str]:
     if size.epochs != paper.epochs:
         yield (
             f"Batches of {size.train.batch_size}; {size.epochs} epochs of training and "
-            f"{size.retrain_epochs} of retraining instead of "
+            f"{size.epochs} of retraining instead of "
             f"{paper.epochs:,} each, too few to fit the training data."
         )
     if size.bases != paper.bases:
@@ -363,9 +342,6 @@ def _two_layer_notes(size: NetworkSize, paper: NetworkSize) -> Iterator[str]:
         yield f"The data are {size.train.dataset.name} in place of MNIST."
     if size.epochs != paper.epochs:
         yield (
-            f"{size.epochs} epochs of training and {size.retrain_epochs} of retraining instead of "
+            f"{size.epochs} epochs of training and {size.epochs} of retraining instead of "
             f"{paper.epochs} each."
         )
-
-
-# --- figure 1 ------------------------------------------------------------------------------

@@ -38,7 +38,6 @@ class LinearCurveSpec(LinearSpec):
     same_data: bool = False
 
     def estimated_seconds(self) -> float:
-        """Rough time on one core."""
         return 0.1 + 0.02 * len(self.widths) * self.same_data
 
 
@@ -54,7 +53,6 @@ class LinearTrialsSpec(LinearSpec):
     trials: int = Field(ge=2)
 
     def estimated_seconds(self) -> float:
-        """Rough time on one core."""
         return 0.3 + 0.012 * (self.p / 1000) ** 2 * len(self.widths) * self.trials
 
 
@@ -78,7 +76,6 @@ class RandomFeaturesSpec(Spec):
     seed: int = Field(default=0, ge=0)
 
     def estimated_seconds(self) -> float:
-        """Rough time on one core."""
         share = self.p / 1000
         return self.layers * (
             0.05 * len(self.kept) * (0.5 + share) + 0.025 * self.data_sets * share
@@ -114,7 +111,6 @@ class PruneRetrainSpec(Spec):
         return self
 
     def estimated_seconds(self) -> float:
-        """Rough time on one core."""
         pictures = self.retrain_steps * self.train.batch_size
         if self.train.dataset.name == "cifar10":
             return 30 + 0.002 * pictures * max(1.0, self.train.width / 8)

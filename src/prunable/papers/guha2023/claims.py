@@ -10,8 +10,15 @@ from scipy.stats import spearmanr
 from prunable.experiments.reproduce.checks import at_reduced_size, every, near, undecided
 from prunable.experiments.reproduce.document import Check
 from prunable.experiments.reproduce.frame import Result
-from prunable.papers.guha2023.found import LABELS, ROWS, Bounds, Rows, width_of
-from prunable.papers.guha2023.published import BASELINES, Published
+from prunable.papers.guha2023.found import (
+    BASELINES,
+    LABELS,
+    ROWS,
+    Bounds,
+    Published,
+    Rows,
+    width_of,
+)
 
 # "Several orders of magnitude": three of them.
 ORDERS = math.log(1000)

@@ -13,15 +13,11 @@ from prunable.experiments.reproduce.items import Convention, Gather, Item
 from prunable.experiments.reproduce.tables import series
 from prunable.papers import published
 from prunable.papers.guha2023 import claims
-from prunable.papers.guha2023.found import LABELS, ROWS, Bounds, cell_of, measure, width_of
-from prunable.papers.guha2023.published import PAPER
+from prunable.papers.guha2023.found import LABELS, PAPER, ROWS, Bounds, cell_of, measure, width_of
 from prunable.papers.guha2023.settings import plan_of
 from prunable.papers.guha2023.specs import MarginPruneSpec
 
 PRINTED, RATES = (*ROWS, "true_error"), (*ROWS, "counting")
-
-
-# Tables of the networks
 
 
 def _as_printed(bounds: Bounds) -> Table:
@@ -152,11 +148,7 @@ def _published_alone(bounds: Bounds) -> Table | None:
     return Table(title, columns, rows) if rows else None
 
 
-# Figure 1
-
-
 def _methods(title: str, names: Sequence[str], rate: bool, bounds: Bounds) -> Panel:
-    """Bars of our networks of one width beside the published numbers."""
     shown: list[Series] = []
     for width in bounds.trained[:1]:
         cells = [bounds.cell(width, name, rate=rate) for name in names]
@@ -172,7 +164,6 @@ def _methods(title: str, names: Sequence[str], rate: bool, bounds: Bounds) -> Pa
 
 
 def _widths(title: str, names: Sequence[str], rate: bool, bounds: Bounds) -> Panel:
-    """Lines by width beside the published numbers."""
     shown = []
     for name in names:
         frames = [(float(w), bounds.logs(w, name, rate=rate)) for w in bounds.widths]
@@ -229,9 +220,6 @@ def _repository_notes(bounds: Bounds) -> Iterator[str]:
             f"the fullest row keeps {row['row_count']} of 3 d chi = {row['row_bound']:.0f} "
             f"(released figures: {stated['row_count'][name]} of {stated['row_bound'][name]})."
         )
-
-
-# Figure 2
 
 
 def _epochs(bounds: Bounds) -> list[tuple[float, tuple[str, ...], Result]]:

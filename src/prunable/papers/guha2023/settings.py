@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from prunable.experiments.reproduce.items import Convention, Plan, Scale
 from prunable.papers.guha2023 import specs
-from prunable.papers.guha2023.published import nearest
+from prunable.papers.guha2023.found import nearest
 from prunable.runs.spec import Spec
 
 Data = Literal["mnist", "cifar10"]

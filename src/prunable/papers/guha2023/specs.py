@@ -45,11 +45,9 @@ class MarginTrainSpec(TrainSpec):
         return -(-self.dataset.n_train // self.batch_size)
 
     def batch_key(self) -> str | None:
-        """None: refinement differs from network to network."""
-        return None
+        return None  # refinement differs from network to network
 
     def estimated_seconds(self) -> float:
-        """Rough time on one core."""
         rate = 1.1e11 if self.bfloat16 else 7e10
         refined = 1.5 * self.dataset.n_train * self.refine_epochs / 3
         operations = 6 * self.weights * (self.batch_size * self.steps + refined)
@@ -92,7 +90,6 @@ class MarginPruneSpec(OfNetworkSpec):
     stage: ClassVar[str] = f"{_STAGES}:prune_by_margin"
 
     def estimated_seconds(self) -> float:
-        """Rough time on one core."""
         chosen = 1.2e-8 * self.train.width**3 if self.epoch is None else 0.0
         return 1.0 + self.passes(2) + chosen
 
@@ -110,7 +107,6 @@ class ComparedBoundsSpec(Spec):
     stability_examples: int = Field(default=16, ge=1)
 
     def estimated_seconds(self) -> float:
-        """Rough time on one core."""
         return 1.0 + self.pruned.passes(3) + 1.2e-8 * self.pruned.train.width**3
 
 
@@ -122,6 +118,5 @@ class StrengthsSpec(OfNetworkSpec):
     strengths: Strengths
 
     def estimated_seconds(self) -> float:
-        """Rough time on one core."""
         each = self.passes(1) + 8e-9 * self.train.width**3
         return 1.0 + self.passes(3) + len(self.strengths) * each
