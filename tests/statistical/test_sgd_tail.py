@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from prunable.numerics.dynamics import (
-    LinearRegressionSgd,
+from prunable.numerics.dynamics.sgd_chain import (
     hill_index,
     monte_carlo_index,
     simulate_norms,
     stationary_steps,
-    tail_index,
 )
+from prunable.numerics.dynamics.sgd_tail import LinearRegressionSgd, tail_index
 
 pytestmark = pytest.mark.statistical
 

@@ -7,23 +7,18 @@ import pytest
 from scipy import stats
 
 from prunable.errors import InputError
-from prunable.numerics.dynamics import (
-    Agreement,
-    Claim,
+from prunable.numerics.dynamics.compression import (
     asymptotic_errors,
     asymptotic_exponent,
-    compare,
-    distance_covariance,
-    energy_distance,
     expected_maximum_bound,
     expected_maximum_limit,
-    fit_exponent,
-    hsic,
     largest_weights_limit,
     mean_limit_constant,
     simulated_errors,
     tail_supremum,
 )
+from prunable.numerics.dynamics.fitted_rates import Agreement, Claim, compare, fit_exponent
+from prunable.numerics.dynamics.independence import distance_covariance, energy_distance, hsic
 from prunable.numerics.stable import StableLaw, sample_symmetric
 from prunable.numerics.weights.compressibility import best_k_term_error
 

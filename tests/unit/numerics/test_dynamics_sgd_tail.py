@@ -7,15 +7,17 @@ import pytest
 from scipy import integrate, special, stats
 
 from prunable.errors import InputError
-from prunable.numerics.dynamics import (
-    LinearRegressionSgd,
-    critical_step,
+from prunable.numerics.dynamics.sgd_chain import (
     hill_index,
-    log_moment_function,
-    lyapunov_exponent,
     monte_carlo_index,
     simulate_norms,
     stationary_steps,
+)
+from prunable.numerics.dynamics.sgd_tail import (
+    LinearRegressionSgd,
+    critical_step,
+    log_moment_function,
+    lyapunov_exponent,
     tail_index,
 )
 

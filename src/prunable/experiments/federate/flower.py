@@ -23,7 +23,7 @@ from prunable.experiments.federate.rounds import (
 )
 from prunable.experiments.federate.specs import FederatedSpec
 from prunable.extras import extra
-from prunable.nets.federated import decode, encode
+from prunable.nets.federated.message import decode, encode
 
 MODEL, UPDATE, MEMORY = "model", "update", "memory"
 

@@ -21,17 +21,11 @@ from prunable.experiments.federate.specs import FederatedMethod, FederatedSpec
 from prunable.experiments.train.networks import as_tensors
 from prunable.files import os_errors_named
 from prunable.nets.archive import load_tensors, save_tensors
-from prunable.nets.federated import (
-    add_memory,
-    add_update,
-    decode,
-    encode,
-    prune_update,
-    residual,
-    top_k,
-    train_locally,
-    weighted_mean,
-)
+from prunable.nets.federated.aggregation import add_update, weighted_mean
+from prunable.nets.federated.client import train_locally
+from prunable.nets.federated.error_feedback import add_memory, residual, top_k
+from prunable.nets.federated.message import decode, encode
+from prunable.nets.federated.update_pruning import prune_update
 from prunable.nets.models import NETS, Architecture, build
 from prunable.nets.train.training import evaluate
 from prunable.numerics.randomness import child_seed, rng

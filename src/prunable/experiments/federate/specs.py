@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from prunable.errors import InputError
 from prunable.nets.catalogue import known_net
-from prunable.nets.federated import LocalTraining
+from prunable.nets.federated.client import LocalTraining
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.runs.data import DataSpec
 from prunable.runs.spec import Frozen, Spec

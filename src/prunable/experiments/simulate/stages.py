@@ -19,22 +19,21 @@ from prunable.experiments.simulate.specs import (
     SgdTailSpec,
 )
 from prunable.nets.simulate.particles import (
+    Observer,
     StableDrive,
     System,
     initial_particles,
     mean_field_path,
     simulate,
 )
-from prunable.numerics.dynamics import (
-    LinearRegressionSgd,
-    distance_covariance,
+from prunable.numerics.dynamics.independence import distance_covariance, hsic
+from prunable.numerics.dynamics.sgd_chain import (
     hill_index,
-    hsic,
     monte_carlo_index,
     simulate_norms,
     stationary_steps,
-    tail_index,
 )
+from prunable.numerics.dynamics.sgd_tail import LinearRegressionSgd, tail_index
 from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.stable import sample_symmetric
 from prunable.numerics.weights.compressibility import best_k_term_error
@@ -58,7 +57,6 @@ def row_stage(spec: Spec, run: Run) -> Row:
 
 
 def _chaos(spec: ChaosSpec) -> Row:
-    problem, drive = spec.problem(), _drive(spec)
     first, second = (
         _reference(spec.model_copy(update={"seed": 0}), which) for which in ("first", "second")
     )
@@ -73,18 +71,8 @@ def _chaos(spec: ChaosSpec) -> Row:
             gap = (particles - limit[:, : particles.shape[1]]).norm(dim=-1)
             torch.maximum(found, gap, out=found)
 
-    theta, readout = _particles(spec, largest, spec.replicas)
-    simulate(
-        problem,
-        drive,
-        systems,
-        theta,
-        readout,
-        eta=spec.horizon / spec.steps,
-        steps=spec.steps,
-        seed=child_seed(spec.seed, "run"),
-        observe=observe,
-    )
+    start = _particles(spec, largest, spec.replicas)
+    _final(spec, systems, start, spec.steps, observe=observe)
     return {
         "largest": [float(found.amax(dim=1).mean()) for found in farthest[:-1]],
         "mean": [float(found.mean()) for found in farthest[:-1]],
@@ -110,19 +98,10 @@ def _reference(spec: ChaosSpec, which: str) -> torch.Tensor:
 def _independence(spec: IndependenceSpec) -> Row:
     rows: Row = {"distance_covariance": [], "hsic": []}
     for width in spec.widths:
-        theta, readout = _particles(spec, width, spec.replicas)
-        final = simulate(
-            spec.problem(),
-            _drive(spec),
-            [System(width)],
-            theta,
-            readout,
-            eta=spec.horizon / spec.steps,
-            steps=spec.steps,
-            seed=child_seed(spec.seed, "run", width),
-        )[0]
+        start = _particles(spec, width, spec.replicas)
+        final = _final(spec, [System(width)], start, spec.steps, width)[0]
         # the readout belongs to the particle: its sign turns the drift, and the dependence
-        columns = (final * readout.sign()).numpy()
+        columns = (final * start[1].sign()).numpy()
         for name, measure in (("distance_covariance", distance_covariance), ("hsic", hsic)):
             found = measure(
                 columns[:, 0],
@@ -162,17 +141,8 @@ def _euler_errors(
     spec: EulerSpec, systems: Sequence[System], steps: int, replicas: int, decay: float
 ) -> list[float]:
     """Mean over replicas of the farthest particle's distance from the last system, at the end."""
-    theta, readout = _particles(spec, systems[0].width, replicas)
-    final = simulate(
-        spec.problem(decay),
-        _drive(spec),
-        systems,
-        theta,
-        readout,
-        eta=spec.horizon / steps,
-        steps=steps,
-        seed=child_seed(spec.seed, "run", systems[0].width, steps),
-    )
+    start = _particles(spec, systems[0].width, replicas)
+    final = _final(spec, systems, start, steps, systems[0].width, steps, decay=decay)
     return [float((end - final[-1]).norm(dim=-1).amax(dim=1).mean()) for end in final[:-1]]
 
 
@@ -226,19 +196,31 @@ def _sgd_tail(spec: SgdTailSpec) -> Row:
     }
 
 
-def _column_norms(spec: ParticleSpec, width: int, steps: int, draw: int = 0) -> Any:
-    theta, readout = _particles(spec, width, 1, draw)
-    final = simulate(
-        spec.problem(),
+def _final(
+    spec: ParticleSpec,
+    systems: Sequence[System],
+    start: tuple[torch.Tensor, torch.Tensor],
+    steps: int,
+    *path: int,
+    decay: float = 0.0,
+    observe: Observer | None = None,
+) -> list[torch.Tensor]:
+    """Particles at the end of the horizon; the noise is drawn for the path."""
+    return simulate(
+        spec.problem(decay),
         _drive(spec),
-        [System(width)],
-        theta,
-        readout,
+        systems,
+        *start,
         eta=spec.horizon / steps,
         steps=steps,
-        seed=child_seed(spec.seed, "run", width, draw),
-    )[0]
-    return final[0].norm(dim=-1).numpy()
+        seed=child_seed(spec.seed, "run", *path),
+        observe=observe,
+    )
+
+
+def _column_norms(spec: ParticleSpec, width: int, steps: int, draw: int = 0) -> Any:
+    start = _particles(spec, width, 1, draw)
+    return _final(spec, [System(width)], start, steps, width, draw)[0][0].norm(dim=-1).numpy()
 
 
 def _errors(values: Any, spec: CompressionSpec) -> Any:

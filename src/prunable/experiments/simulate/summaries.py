@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 
 from prunable.experiments.simulate.specs import IndependenceSpec
-from prunable.numerics.dynamics import (
-    Claim,
-    LinearRegressionSgd,
+from prunable.numerics.dynamics.compression import (
     asymptotic_errors,
     asymptotic_exponent,
-    compare,
     expected_maximum_bound,
     expected_maximum_limit,
-    fit_exponent,
-    tail_index,
 )
+from prunable.numerics.dynamics.fitted_rates import Claim, compare, fit_exponent
+from prunable.numerics.dynamics.sgd_tail import LinearRegressionSgd, tail_index
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
 
+BOUND, EXACT = Claim.UPPER_BOUND, Claim.EXACT
 Rows = Sequence[tuple[Any, dict[str, Any]]]
 Summary = dict[str, Any]
 
@@ -37,7 +35,7 @@ def _chaos(rows: Rows) -> Summary:
         series = []
         for alpha, group in _by_alpha(chaos).items():
             widths, errors = group[0][0].widths, [row[name] for _, row in group]
-            rates.append(_rate(title, alpha, "n", widths, errors, -0.5, Claim.UPPER_BOUND))
+            rates.append(_rate(title, alpha, "n", widths, errors, -0.5, BOUND))
             series.append(_series(f"alpha = {alpha:g}", widths, errors))
         series.append(_guide("n^(-1/2)", series[0], -0.5))
         panels.append(_panel(title, "n, particles", "distance to the limit's particles", series))
@@ -52,16 +50,8 @@ def _chaos(rows: Rows) -> Summary:
             continue
         for name in ("distance_covariance", "hsic"):
             for width, found in zip(spec.widths, row[name], strict=True):
-                table.append(
-                    [
-                        spec.alpha,
-                        name.replace("_", " "),
-                        width,
-                        found["statistic"],
-                        found["null_std"],
-                        found["p_value"],
-                    ]
-                )
+                numbers = (found[key] for key in ("statistic", "null_std", "p_value"))
+                table.append([spec.alpha, name.replace("_", " "), width, *numbers])
         values = [abs(found["statistic"]) for found in row["distance_covariance"]]
         series.append(_series(f"alpha = {spec.alpha:g}", spec.widths, [values]))
         noise = np.mean([found["null_std"] for found in row["distance_covariance"]])
@@ -91,24 +81,15 @@ def _euler(rows: Rows) -> Summary:
         spec = group[0][0]
         # errors fall with the number of steps: the theorem's eta^(1/alpha) is its -1/alpha
         found = [row["steps"] for _, row in group]
-        rates.append(
-            _rate(
-                "Theorem 4.1: steps",
-                alpha,
-                "1/eta",
-                spec.step_counts,
-                found,
-                -1 / alpha,
-                Claim.UPPER_BOUND,
-            )
-        )
+        title, exponent = "Theorem 4.1: steps", -1 / alpha
+        rates.append(_rate(title, alpha, "1/eta", spec.step_counts, found, exponent, BOUND))
         steps.append(_series(f"alpha = {alpha:g}", spec.step_counts, found))
         for name, title, kept in (
             ("widths", "Theorem 4.1: width", widths),
             ("widths_decay", "Width, with weight decay", decay),
         ):
             found = [row[name] for _, row in group]
-            claim = Claim.UPPER_BOUND if name == "widths" else Claim.EXACT
+            claim = BOUND if name == "widths" else EXACT
             rates.append(_rate(title, alpha, "n", spec.widths, found, 1 / alpha, claim))
             kept.append(_series(f"alpha = {alpha:g}", spec.widths, found))
     alpha = rows[0][0].alpha
@@ -136,37 +117,20 @@ def _moments(rows: Rows) -> Summary:
     for alpha, group in _by_alpha(rows).items():
         sizes = group[0][0].sizes
         found = [row["second_moment"] for _, row in group]
-        rates.append(
-            _rate(
-                "Theorem 4.3: empirical second moment",
-                alpha,
-                "N",
-                sizes,
-                found,
-                2 / alpha - 1,
-                Claim.EXACT,
-            )
-        )
+        title = "Theorem 4.3: empirical second moment"
+        rates.append(_rate(title, alpha, "N", sizes, found, 2 / alpha - 1, EXACT))
         moments.append(_series(f"alpha = {alpha:g}", sizes, found))
         found = [row["maximum"] for _, row in group]
         if alpha == 2:
             continue
-        rates.append(
-            _rate("Lemma B.1: largest of n", alpha, "n", sizes, found, 1 / alpha, Claim.EXACT)
-        )
+        title = "Lemma B.1: largest of n"
+        rates.append(_rate(title, alpha, "n", sizes, found, 1 / alpha, EXACT))
         maxima.append(_series(f"alpha = {alpha:g}", sizes, found))
         measured = float(np.mean([row[-1] for row in found]))
-        printed = (8 * StableLaw(alpha).tail_constant + 1) * sizes[-1] ** (1 / alpha)
-        table.append(
-            [
-                alpha,
-                sizes[-1],
-                measured,
-                expected_maximum_limit(alpha, sizes[-1]),
-                expected_maximum_bound(alpha, sizes[-1]),
-                printed,
-            ]
-        )
+        n = sizes[-1]
+        printed = (8 * StableLaw(alpha).tail_constant + 1) * n ** (1 / alpha)
+        limit, bound = expected_maximum_limit(alpha, n), expected_maximum_bound(alpha, n)
+        table.append([alpha, n, measured, limit, bound, printed])
     panels = [
         _panel(
             "Theorem 4.3: no second moment",
@@ -226,23 +190,14 @@ def _compression(rows: Rows) -> Summary:
                     table.append([alpha, kappa, p, d, float(row), wanted])
                 if p > alpha:
                     title = f"Independent weights, kappa = {kappa:g}"
-                    rates.append(
-                        _rate(
-                            title,
-                            alpha,
-                            "d",
-                            spec.dimensions,
-                            found,
-                            asymptotic_exponent(alpha, p),
-                            Claim.EXACT,
-                        )
-                    )
+                    exponent = asymptotic_exponent(alpha, p)
+                    rates.append(_rate(title, alpha, "d", spec.dimensions, found, exponent, EXACT))
                 if p == 2 and k == shown:
                     weights.append(_series(f"alpha = {alpha:g}", spec.dimensions, found))
                     weights.append(_series("limit law", spec.dimensions, [limit], "guide"))
             found = [[at[p_two][k] for at in row["columns"]] for _, row in group]
             title, rate = f"Theorem 3.1: columns, kappa = {kappa:g}", asymptotic_exponent(alpha, 2)
-            rates.append(_rate(title, alpha, "n", spec.widths, found, rate, Claim.EXACT))
+            rates.append(_rate(title, alpha, "n", spec.widths, found, rate, EXACT))
             if k == shown:
                 columns.append(_series(f"alpha = {alpha:g}", spec.widths, found))
     kappa = spec.kappas[shown]
@@ -276,20 +231,10 @@ def _sgd_tail(rows: Rows) -> Summary:
             for spec, row in group:
                 deviation = (row["simulated"] - row["exact"]) / row["simulated_stderr"]
                 far += abs(deviation) > 3
-                table.append(
-                    [
-                        dim,
-                        batch,
-                        spec.eta,
-                        spec.eta / batch,
-                        row["exact"],
-                        row["simulated"],
-                        row["simulated_stderr"],
-                        deviation,
-                        row["monte_carlo"],
-                        row["monte_carlo_stderr"],
-                    ]
-                )
+                found = [row[key] for key in ("exact", "simulated", "simulated_stderr")]
+                drawn = [row[key] for key in ("monte_carlo", "monte_carlo_stderr")]
+                step = spec.eta / batch
+                table.append([dim, batch, spec.eta, step, *found, deviation, *drawn])
             ratios = [spec.eta / batch for spec, _ in group]
             error = [row["simulated_stderr"] for _, row in group]
             middle = [row["simulated"] for _, row in group]
@@ -320,19 +265,8 @@ def _sgd_tail(rows: Rows) -> Summary:
         f"Hill's estimate on simulated chains is more than 3 standard errors away in {far} of "
         f"{len(rows)} settings. Its bias grows with alpha; below alpha = 3 it is small.",
     ]
-    columns = [
-        "d",
-        "b",
-        "eta",
-        "eta/b",
-        "exact",
-        "simulated",
-        "std. error",
-        "deviation",
-        "root of drawn steps",
-        "its std. error",
-    ]
-    return _summary([], panels, notes, columns, table)
+    columns = ["d", "b", "eta", "eta/b", "exact", "simulated", "std. error", "deviation"]
+    return _summary([], panels, notes, [*columns, "root of drawn steps", "its std. error"], table)
 
 
 SUMMARIES: dict[str, Callable[[Rows], Summary]] = {

@@ -12,7 +12,7 @@ from prunable.experiments.federate import rounds as module
 from prunable.experiments.federate.comparing import compare_methods, federated_document
 from prunable.experiments.federate.rounds import answer, federate, initial_state, run_rounds
 from prunable.experiments.federate.specs import FederatedMethod, FederatedSpec, standard_methods
-from prunable.nets.federated import decode
+from prunable.nets.federated.message import decode
 from prunable.report.simulate.federated import (
     federated_markdown,
     federated_table,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.nets.federated import decode, encode
+from prunable.nets.federated.message import decode, encode
 
 FORMS = ("dense", "bitmask", "gaps", "nodes")
 
