@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -114,7 +113,8 @@ def iterate_stage(spec: IterateSpec, run: Run) -> Result:
     one if there is no last training.
     """
     trainer = _Trainer(spec, run)
-    accuracies = _Accuracies(run.folder / ROUNDS)
+    kept = run.folder / ROUNDS
+    accuracies: list[float] = read_json(kept) if kept.exists() else []
 
     def train_round(model: torch.nn.Module, chosen: Round) -> float:
         first = chosen.first_step
@@ -126,7 +126,9 @@ def iterate_stage(spec: IterateSpec, run: Run) -> Result:
             on_step=chosen.on_step,
             first_step=first,
         )
-        accuracies.note(chosen.number, trainer.accuracy(model))
+        # what a killed run wrote of this round and later ones is void
+        accuracies[chosen.number - 1 :] = [trainer.accuracy(model)]
+        write_json(kept, accuracies)
         return loss
 
     model = trainer.network(spec.seed)
@@ -155,7 +157,7 @@ def iterate_stage(spec: IterateSpec, run: Run) -> Result:
     rounds = [
         {"round": number, "kappa": kappa, "train_loss": loss, "test_accuracy": accuracy}
         for number, (kappa, loss, accuracy) in enumerate(
-            zip((1.0, *ticket.shares), outcome.losses, accuracies.values, strict=False), 1
+            zip((1.0, *ticket.shares), outcome.losses, accuracies, strict=False), 1
         )
     ]
     return {
@@ -185,16 +187,3 @@ def _controls(trainer: _Trainer, ticket: tickets.Ticket) -> dict[str, float]:
         for name, (start, masks) in starts.items()
         if name in trainer.spec.controls
     }
-
-
-class _Accuracies:
-    """Test accuracy after each round, kept in a file beside the checkpoint of the rounds."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.values: list[float] = read_json(path) if path.exists() else []
-
-    def note(self, number: int, accuracy: float) -> None:
-        """Write down that of one round; what a killed run wrote of later ones is void."""
-        self.values = [*self.values[: number - 1], accuracy]
-        write_json(self._path, self.values)

@@ -228,16 +228,8 @@ def _shrunk(model: nn.Module, plan: PruningPlan, example: torch.Tensor) -> tuple
 
 
 def _pruned(job: PruningJob, model: nn.Module | Mapping[str, torch.Tensor]) -> PruningResult:
-    return prune(
-        model,
-        strategy_named(job.method, job.allocation, job.center),
-        job.budget,
-        only=job.only,
-        exclude=job.exclude,
-        seed=job.seed,
-        force=job.force,
-        dry_run=job.dry_run,
-    )
+    how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})
+    return prune(model, strategy_named(job.method, job.allocation, job.center), job.budget, **how)
 
 
 def _bytes(path: Path) -> int:

@@ -142,10 +142,8 @@ def iterate(
         schedules, to `rewind_step` ("learning-rate"); or nothing ("none").
     rewind_step
         At least 1 for "step", at least 0 for "learning-rate", 0 otherwise.
-    only, exclude
-        Names of parameters, or patterns with * and ?; exclusion wins.
-    force
-        Whether a layer may be pruned to nothing.
+    only, exclude, force
+        As of `prune`.
     checkpoint
         File written after each round, and resumed from if it exists, with all values of the
         model: a killed run goes on and ends as an uninterrupted one, bit for bit.
