@@ -61,18 +61,10 @@ class Op:
 
 @dataclass(frozen=True)
 class CodedArchitecture:
-    """A chain of layers on inputs of one shape; see the module.
+    """A chain of layers on inputs of one shape; see the module."""
 
-    Attributes
-    ----------
-    input_shape : tuple of int
-        (channels, height, width); a series or a vector is (1, 1, features).
-    classes : int
-        Units of the last step, which is dense; at least 2.
-    """
-
-    input_shape: PictureShape
-    classes: int
+    input_shape: PictureShape  # a series or a vector is (1, 1, features)
+    classes: int  # units of the last step, which is dense; at least 2
     ops: tuple[Op, ...]
     normalised: bool = True
 

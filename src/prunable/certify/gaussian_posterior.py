@@ -38,22 +38,12 @@ _MONTE_CARLO_SHARE = 0.2  # of delta
 
 @dataclass(frozen=True, eq=False)
 class GaussianPosterior:
-    """Widths of prior and posterior around a network, and what they cost.
-
-    Attributes
-    ----------
-    priors : tuple of float
-        Prior standard deviation of each layer's weights and biases.
-    share : float
-        Posterior over prior standard deviation, in (0, 1).
-    divergence : float
-        KL(Q || P) in nats, masks and widths included.
-    """
+    """Widths of prior and posterior around a network, and what they cost."""
 
     network: FloatNetwork
-    priors: tuple[float, ...]
-    share: float
-    divergence: float
+    priors: tuple[float, ...]  # standard deviation of each layer's weights and biases
+    share: float  # posterior over prior standard deviation, in (0, 1)
+    divergence: float  # KL(Q || P) in nats, masks and widths included
 
     @classmethod
     def around(cls, network: FloatNetwork, share: float) -> GaussianPosterior:
@@ -122,7 +112,7 @@ def gaussian_certificate(
     Raises
     ------
     InputError
-        If `delta` is outside (0, 1), there are fewer than 8 examples, or a logit is not finite.
+        If there are fewer than 8 examples, or a logit is not finite.
     """
     check_delta(delta, "gaussian_certificate")
     n, spare = len(train.y), _MONTE_CARLO_SHARE * delta

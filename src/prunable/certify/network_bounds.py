@@ -79,8 +79,6 @@ def bounds_of_model(
 
     Raises
     ------
-    InputError
-        If the training set is empty or numbers are not finite.
     UnsupportedModelError
         If the model is no such chain.
     """

@@ -107,7 +107,7 @@ def certify_model(
     Raises
     ------
     InputError
-        If `delta` is outside (0, 1), or weights, inputs or logits are not finite.
+        If weights, inputs or logits are not finite.
     UnsupportedModelError
         If the checkpoint is no chain that a code file can name.
     DivergedError
