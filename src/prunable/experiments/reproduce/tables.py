@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from prunable.experiments.reproduce.document import Cell, Column, Series, Style, Table
 from prunable.experiments.reproduce.frame import Found, Frame
 from prunable.experiments.reproduce.published import NOTHING, PublishedItem
@@ -115,6 +117,15 @@ def series(
         runs=tuple(dict.fromkeys(run for _, frame in points for run in frame.runs)),
         labels=labels,
     )
+
+
+def band(
+    label: str, x: Sequence[float], rows: Sequence[Sequence[float]], runs: tuple[str, ...]
+) -> Series:
+    """The mean of several curves on one grid, with their deviations."""
+    deviations = np.std(rows, axis=0, ddof=1) if len(rows) > 1 else np.zeros(len(x))
+    means = tuple(np.mean(rows, axis=0).tolist())
+    return Series(label, tuple(x), means, tuple(deviations.tolist()), runs=runs)
 
 
 def curve(

@@ -11,12 +11,21 @@ from prunable.experiments.reproduce.items import (
     Convention,
     Found,
     Gather,
-    Item,
     Plan,
     Scale,
 )
 from prunable.experiments.reproduce.tables import Line, TableSpec
-from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, PUBLISHED, RATIO, TEST, Rows, late
+from prunable.papers.wan2023.claims import (
+    COLUMNS,
+    NAME,
+    PRUNED,
+    PUBLISHED,
+    RATIO,
+    TEST,
+    Rows,
+    late,
+    table_item,
+)
 from prunable.papers.wan2023.settings import (
     CIFAR,
     CIFAR_ALPHAS,
@@ -54,17 +63,7 @@ def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
         scale,
         convention,
         cifar_runs(number, scale),
-        {
-            "data": setting.dataset,
-            "training pictures": setting.train_size or "all",
-            "hidden units": setting.width,
-            "step size": setting.lr,
-            "batch": setting.batch_size or 0,
-            "until training accuracy": setting.until_accuracy or 0.0,
-            "most steps": setting.steps,
-            "noise level": CIFAR_SIGMAS[0] * CIFAR_FACTORS[scale],
-            "seeds": setting.seeds,
-        },
+        setting.summary(CIFAR_SIGMAS[0] * CIFAR_FACTORS[scale]),
         notes,
     )
 
@@ -115,15 +114,12 @@ def _strongest_loses(found: Found) -> Check:
 
 
 ITEMS = (
-    Item(
-        "wan2023-table6",
-        "wan2023",
-        "table",
-        "Table 6",
+    table_item(
+        6,
         "CIFAR-10 with noise of type I, n = 5,000: accuracy and pruned share",
         "A negative result: without noise more columns can be pruned than with noise of alpha = "
         "1.9.",
-        partial(plan_of, INDICES),
+        plan_of,
         Gather(
             (TableSpec("CIFAR-10, type I, n = 5,000", NAME, COLUMNS, ROWS.lines(), ROWS.printed),),
             (),
@@ -140,14 +136,11 @@ ITEMS = (
             (partial(late, conditions=("none", *ROWS.noisy.values())),),
         ),
     ),
-    Item(
-        "wan2023-table20",
-        "wan2023",
-        "table",
-        "Table 20",
+    table_item(
+        20,
         "CIFAR-10 with noise of type I, alpha = 1.8, n = 5,000, by noise level",
         "Stronger noise makes more columns prunable and costs accuracy.",
-        partial(plan_of, LEVELS),
+        plan_of,
         Gather(
             (
                 TableSpec(

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from prunable.experiments.reproduce import agreement, checks
 from prunable.experiments.reproduce.checks import percent
-from prunable.experiments.reproduce.items import Check, Column, Found
+from prunable.experiments.reproduce.items import (
+    Check,
+    Column,
+    Convention,
+    Found,
+    Gather,
+    Item,
+    Plan,
+    Scale,
+)
 from prunable.experiments.reproduce.published import PublishedItem
 from prunable.experiments.reproduce.tables import Line, Metric, median
 from prunable.papers import published
@@ -194,6 +204,20 @@ class Rows:
                     "one unit is enough to prune nearly all the others."
                 )
         return said
+
+
+def table_item(
+    number: int,
+    title: str,
+    claim: str,
+    plan: Callable[[int, Scale, Convention], Plan],
+    gather: Gather,
+    conventions: tuple[Convention, ...] = ("paper",),
+) -> Item:
+    """The item of a table; `plan` is told its number."""
+    name, label = f"wan2023-table{number}", f"Table {number}"
+    chosen = partial(plan, number)
+    return Item(name, "wan2023", "table", label, title, claim, chosen, gather, conventions)
 
 
 def late(found: Found, conditions: Sequence[str]) -> list[str]:

@@ -26,7 +26,7 @@ from prunable.experiments.reproduce.items import (
     Table,
 )
 from prunable.experiments.reproduce.published import PublishedItem
-from prunable.experiments.reproduce.tables import Line, Metric, TableSpec, series
+from prunable.experiments.reproduce.tables import Line, Metric, TableSpec, band, series
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.wan2023 import demo_results as results
 from prunable.papers.wan2023.claims import PRUNED, PUBLISHED, RATIO, TEST, Rows
@@ -298,12 +298,8 @@ def _histogram(found: Found, condition: str) -> Series:
 
 
 def _curve(found: Found, condition: str, name: str, grid: tuple[float, ...]) -> Series:
-    rows = np.array([result[name] for result in found.results_of(condition).values()])
-    spread = np.std(rows, axis=0, ddof=1) if len(rows) > 1 else np.zeros(len(grid))
-    runs = found.of(condition, RATIO).runs
-    return Series(
-        LABELS[condition], grid, tuple(rows.mean(axis=0)), tuple(spread), "line", None, runs
-    )
+    rows = [result[name] for result in found.results_of(condition).values()]
+    return band(LABELS[condition], grid, rows, found.of(condition, RATIO).runs)
 
 
 def results_of(settings: DemoSettings, store: Store) -> dict[str, Any]:

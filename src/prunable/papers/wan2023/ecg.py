@@ -13,7 +13,7 @@ from prunable.experiments.reproduce.checks import percent
 from prunable.experiments.reproduce.items import Check, Convention, Found, Gather, Item, Plan, Scale
 from prunable.experiments.reproduce.tables import Line, TableSpec
 from prunable.experiments.train.specs import TrainSpec
-from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, RATIO, TEST, Rows
+from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, RATIO, TEST, Rows, table_item
 from prunable.papers.wan2023.settings import (
     ALPHAS,
     EPS_GRID,
@@ -111,14 +111,7 @@ def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
         scale,
         convention,
         runs,
-        {
-            "data": setting.dataset,
-            "hidden units": setting.width,
-            "step size": setting.lr,
-            "full-batch steps": setting.steps,
-            "noise level": round(sigma, 4),
-            "seeds": setting.seeds,
-        },
+        setting.summary(round(sigma, 4)),
         (SMOKE_NOTE,) if scale == "smoke" else notes,
     )
 
@@ -223,14 +216,11 @@ def _item(number: int) -> Item:
     if number == WORSE:
         claims.append(_worse_than_type1)
         claim += "; type III compresses less than type I"
-    return Item(
-        f"wan2023-table{number}",
-        "wan2023",
-        "table",
-        f"Table {number}",
+    return table_item(
+        number,
         f"ECG5000 with noise of type {NUMERALS[noise]}, n = {width:,}: accuracy and pruned share",
         claim + ".",
-        partial(plan_of, number),
+        plan_of,
         Gather(tuple(tables), (), tuple(claims), (rows.outliers, rows.slips)),
         ("paper", "authors-code") if noise == "type3" else ("paper",),
     )

@@ -19,7 +19,7 @@ from prunable.experiments.reproduce.items import (
     Scale,
     Series,
 )
-from prunable.experiments.reproduce.tables import curve, series
+from prunable.experiments.reproduce.tables import band, curve, series
 from prunable.papers.wan2023.claims import RATIO, label_of
 from prunable.papers.wan2023.settings import ALPHAS, ecg_runs, ecg_setting, ecg_sigma
 from prunable.papers.wan2023.specs import TwoLayerPruneSpec
@@ -39,13 +39,7 @@ def plan_of(scale: Scale, convention: Convention) -> Plan:
         scale,
         convention,
         ecg_runs(WIDTH, NOISE, scale, convention),
-        {
-            "data": setting.dataset,
-            "hidden units": setting.width,
-            "full-batch steps": setting.steps,
-            "noise level": ecg_sigma(NOISE, convention),
-            "seeds": setting.seeds,
-        },
+        setting.summary(ecg_sigma(NOISE, convention)),
         (
             "The figure is a sketch without numbers: a network, its weight matrix with a few "
             "large columns, the matrix after pruning. Here its three statements are measured on "
@@ -141,15 +135,8 @@ def _tail(found: Found, condition: str) -> Series:
 
 
 def _kept(found: Found, condition: str) -> Series:
-    curves = np.array([result["kappa"] for result in found.results_of(condition).values()])
-    deviations = np.std(curves, axis=0, ddof=1) if len(curves) > 1 else np.zeros(curves.shape[1])
-    return Series(
-        label_of(condition),
-        _spec(found).eps,
-        tuple(curves.mean(axis=0).tolist()),
-        tuple(deviations.tolist()),
-        runs=found.of(condition, RATIO).runs,
-    )
+    rows = [result["kappa"] for result in found.results_of(condition).values()]
+    return band(label_of(condition), _spec(found).eps, rows, found.of(condition, RATIO).runs)
 
 
 def _spread(found: Found, condition: str) -> float:

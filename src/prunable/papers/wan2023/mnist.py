@@ -7,7 +7,7 @@ from functools import partial
 from prunable.experiments.reproduce import checks
 from prunable.experiments.reproduce.items import Check, Convention, Found, Gather, Item, Plan, Scale
 from prunable.experiments.reproduce.tables import Line, Metric, TableSpec
-from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, TEST, Rows, late
+from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, TEST, Rows, late, table_item
 from prunable.papers.wan2023.settings import (
     ALPHAS,
     MNIST,
@@ -43,20 +43,7 @@ def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
     if number in ALIKE:
         runs |= alike_runs(width, scale)
     return Plan(
-        scale,
-        convention,
-        runs,
-        {
-            "data": setting.dataset,
-            "hidden units": setting.width,
-            "step size": setting.lr,
-            "batch": setting.batch_size or 0,
-            "until training accuracy": setting.until_accuracy or 0.0,
-            "most steps": setting.steps,
-            "noise level": mnist_sigma(width, scale),
-            "seeds": setting.seeds,
-        },
-        _notes(width, scale),
+        scale, convention, runs, setting.summary(mnist_sigma(width, scale)), _notes(width, scale)
     )
 
 
@@ -116,15 +103,12 @@ def _noisy_item(number: int) -> Item:
     if rows.target("none", TEST) is not None:
         claims.append(rows.near_accuracy)
     title = f"MNIST, type I, n = {rows.width:,}"
-    return Item(
-        f"wan2023-table{number}",
-        "wan2023",
-        "table",
-        f"Table {number}",
+    return table_item(
+        number,
         f"MNIST with noise of type I, n = {rows.width:,}: accuracy and pruned share",
         "Heavy-tailed noise makes more columns prunable than without noise, the more so the "
         "lower alpha, at a small cost in accuracy.",
-        partial(plan_of, number),
+        plan_of,
         Gather(
             (TableSpec(title, NAME, COLUMNS, rows.lines(), rows.printed),),
             (),
@@ -152,14 +136,11 @@ def _alike_item(number: int) -> Item:
     title = f"MNIST without noise, n = {other.width:,}, pruned as far as with type I noise"
     claim = "Without noise accuracy falls as more is pruned"
     claim += ", to below that of the networks with noise." if number == LAST else ", though little."
-    return Item(
-        f"wan2023-table{number}",
-        "wan2023",
-        "table",
-        f"Table {number}",
+    return table_item(
+        number,
         f"MNIST without noise, n = {other.width:,}, pruned as far as networks with noise",
         claim,
-        partial(plan_of, number),
+        plan_of,
         Gather(
             (TableSpec(title, NAME, columns, lines, rows.printed),),
             (),

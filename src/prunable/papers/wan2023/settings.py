@@ -89,6 +89,24 @@ class Setting:
             seed=seed,
         )
 
+    def summary(self, sigma: float) -> dict[str, str | int | float | bool]:
+        """What a reader must know beside the numbers."""
+        found: dict[str, str | int | float | bool] = {
+            "data": self.dataset,
+            "hidden units": self.width,
+            "step size": self.lr,
+            "noise level": sigma,
+            "seeds": self.seeds,
+        }
+        if self.until_accuracy is None:
+            return found | {"full-batch steps": self.steps}
+        return found | {
+            "training pictures": self.train_size or "all",
+            "batch": self.batch_size or 0,
+            "until training accuracy": self.until_accuracy,
+            "most steps": self.steps,
+        }
+
     def evaluations(
         self, condition: str, noise: str = "none", alpha: float | None = None, sigma: float = 0.0
     ) -> dict[str, TwoLayerPruneSpec]:
