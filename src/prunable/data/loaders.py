@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from prunable.data.readers import READERS, Arrays, damaged, read_digits
 from prunable.data.registry import JPEG_COPIES, DataSet, registered
 from prunable.data.store import Located, digest_of, fetch, locate, missing, verify
-from prunable.errors import InputError
+from prunable.errors import check_one_of
 from prunable.numerics.randomness import rng
 
 
@@ -62,8 +62,7 @@ def load(
     """
     dataset = registered(name)
     chosen = split if split is not None else dataset.default_split
-    if chosen not in dataset.splits:
-        raise InputError.parameter("split", f"load {name}", f"one of {dataset.splits}", chosen)
+    check_one_of(chosen, dataset.splits, "split", f"load {name}")
     located = None if name == "digits" else _located(dataset, download)
     train, test = _read(dataset, located)
     if chosen == "shuffled":

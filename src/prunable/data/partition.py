@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_between
 
 Parts = list[NDArray[np.int64]]
 ATTEMPTS = 1000
@@ -19,7 +19,7 @@ def iid_parts(n_examples: int, clients: int, generator: np.random.Generator) -> 
 
     Gives the increasing indices of each client.
     """
-    _check_clients(n_examples, clients, "iid_parts")
+    check_between(clients, 1, n_examples, "clients", "iid_parts")
     order = generator.permutation(n_examples)
     return [np.sort(part) for part in np.array_split(order, clients)]
 
@@ -55,13 +55,10 @@ def dirichlet_parts(
         raise InputError.parameter(
             "labels", where, "a vector of integers", f"{labels.dtype} of shape {labels.shape}"
         )
-    _check_clients(labels.size, clients, where)
+    check_between(clients, 1, labels.size, "clients", where)
     if not (math.isfinite(concentration) and concentration > 0):
         raise InputError.parameter("concentration", where, "finite and positive", concentration)
-    if not 0 <= at_least * clients <= labels.size:
-        raise InputError.parameter(
-            "at_least", where, f"between 0 and {labels.size // clients}", at_least
-        )
+    check_between(at_least, 0, labels.size // clients, "at_least", where)
     # the order within a class is drawn once, the shares at each attempt
     classes = [generator.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)]
     for _ in range(ATTEMPTS):
@@ -85,10 +82,3 @@ def class_counts(labels: NDArray[np.integer[Any]], parts: Parts) -> NDArray[np.i
     """Count the examples of each class 0 to k - 1 at each client, (clients, k)."""
     k = int(labels.max(initial=-1)) + 1
     return np.array([np.bincount(labels[part], minlength=k) for part in parts], dtype=np.int64)
-
-
-def _check_clients(n_examples: int, clients: int, where: str) -> None:
-    if not 1 <= clients <= n_examples:
-        raise InputError.parameter(
-            "clients", where, f"between 1 and the number of examples, {n_examples}", clients
-        )

@@ -189,13 +189,14 @@ def idx_from_mnist_pickle(content: bytes, path: Path) -> Mapping[str, bytes]:
 SplitReader = Callable[[Mapping[str, Path]], tuple[Arrays, Arrays]]
 
 
-def _joined(parts: list[Arrays]) -> Arrays:
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+def _pair(read: Callable[[Path], Arrays]) -> SplitReader:
+    """Reader of a file for each part."""
 
+    def read_both(paths: Mapping[str, Path]) -> tuple[Arrays, Arrays]:
+        train, test = (read(path) for path in paths.values())
+        return train, test
 
-def _ucr(paths: Mapping[str, Path]) -> tuple[Arrays, Arrays]:
-    train, test = (read_ucr(path) for path in paths.values())
-    return train, test
+    return read_both
 
 
 def _idx(paths: Mapping[str, Path]) -> tuple[Arrays, Arrays]:
@@ -205,18 +206,14 @@ def _idx(paths: Mapping[str, Path]) -> tuple[Arrays, Arrays]:
 
 def _cifar_batches(paths: Mapping[str, Path]) -> tuple[Arrays, Arrays]:
     *train, test = [read_cifar_batch(path) for path in paths.values()]
-    return _joined(train), test
-
-
-def _hub_parquet(paths: Mapping[str, Path]) -> tuple[Arrays, Arrays]:
-    train, test = (read_hub_parquet(path) for path in paths.values())
-    return train, test
+    pictures, labels = zip(*train, strict=True)
+    return (np.concatenate(pictures), np.concatenate(labels)), test
 
 
 # Paths come in the order of the registered files: training ones first.
 READERS: dict[str, SplitReader] = {
-    "ucr": _ucr,
+    "ucr": _pair(read_ucr),
     "idx": _idx,
     "cifar-batches": _cifar_batches,
-    "hub-parquet": _hub_parquet,
+    "hub-parquet": _pair(read_hub_parquet),
 }

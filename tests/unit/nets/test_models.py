@@ -115,7 +115,7 @@ def test_networks_of_the_user(tmp_path, monkeypatch):
     ):
         with pytest.raises(InputError, match=message):
             network_of(tensors, {}, net)
-    with pytest.raises(InputError, match="do not fit my_nets:small"):
+    with pytest.raises(InputError, match="not those of my_nets:small"):
         network_of({"0.weight": torch.ones(9, 9)}, {}, "my_nets:small")
     sys.modules.pop("my_nets", None)
 

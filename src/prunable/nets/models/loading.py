@@ -14,7 +14,13 @@ from torch import nn
 from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.safetensors_file import metadata_of
-from prunable.nets.models.registry import NETS, Architecture, rebuild, stored_architecture
+from prunable.nets.models.registry import (
+    NETS,
+    Architecture,
+    rebuild,
+    stored_architecture,
+    with_weights,
+)
 from prunable.nets.networks.interop import merge_masks
 
 Tensors = dict[str, torch.Tensor]
@@ -76,12 +82,10 @@ def network_of(
     if net not in NETS:
         known = ", ".join([*NETS, "mlp", "MODULE:FUNCTION"])
         raise InputError.parameter("net", "prune", f"one of {known}", net)
-    if shape is None:
-        if NETS[net].pictures:
-            raise InputError(f"`{net}` needs the shape of its pictures: name the data set.")
-        shape = (first.shape[1],)
     if not NETS[net].pictures:
         shape = (first.shape[1],)
+    elif shape is None:
+        raise InputError(f"`{net}` needs the shape of its pictures: name the data set.")
     return rebuild(tensors, Architecture(net, shape, last.shape[0], first.shape[0]))
 
 
@@ -172,10 +176,4 @@ def _own(tensors: Mapping[str, torch.Tensor], net: str) -> nn.Module:
         ) from error
     if not isinstance(model, nn.Module):
         raise InputError.parameter("net", "prune", "a function that returns a torch module", net)
-    try:
-        model.load_state_dict(dict(tensors), assign=True)
-    except RuntimeError as error:
-        raise InputError(
-            f"The weights do not fit {net} ({' '.join(str(error).split())[:300]})."
-        ) from error
-    return model.eval()
+    return with_weights(model, tensors, net)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from prunable.errors import InputError
+from prunable.errors import check_at_least
 
 
 class MeanFieldNetwork(nn.Module):
@@ -35,8 +35,7 @@ class MeanFieldNetwork(nn.Module):
     ) -> None:
         super().__init__()
         for name, size in (("n_inputs", n_inputs), ("width", width), ("n_outputs", n_outputs)):
-            if size < 1:
-                raise InputError.parameter(name, "MeanFieldNetwork", "at least 1", size)
+            check_at_least(size, 1, name, "MeanFieldNetwork")
         self.width = width
         # skip_init: torch's own initialisation would draw from the global generator
         self.hidden = nn.utils.skip_init(nn.Linear, n_inputs, width, bias=False)

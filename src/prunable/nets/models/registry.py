@@ -107,13 +107,18 @@ def rebuild(
     if not isinstance(architecture, Architecture):
         architecture = stored_architecture(architecture)
     model = build(architecture, generator=torch.Generator())
+    what = f"{architecture.name} on examples of shape {architecture.shape}"
+    return with_weights(model, tensors, what)
+
+
+def with_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor], what: str) -> nn.Module:
+    """The model around stored weights, in evaluation mode; InputError if they are not its own."""
     try:
         model.load_state_dict(dict(tensors), assign=True)
     except RuntimeError as error:
         raise InputError(
-            f"The weights are not those of {architecture.name} on examples of shape "
-            f"{architecture.shape} ({' '.join(str(error).split())[:300]}). Name the architecture "
-            "they were trained as."
+            f"The weights are not those of {what} ({' '.join(str(error).split())[:300]}). "
+            "Name the architecture they were trained as."
         ) from error
     return model.eval()
 

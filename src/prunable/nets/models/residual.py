@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from prunable.errors import InputError
+from prunable.errors import check_at_least, check_one_of
 from prunable.nets.models.initialisation import convolution, linear
 
 Shortcut = Literal["identity", "convolution"]
@@ -89,12 +89,8 @@ class ResidualNetwork(nn.Module):
     ) -> None:
         super().__init__()
         for name, size in (("width", width), ("blocks", blocks)):
-            if size < 1:
-                raise InputError.parameter(name, "ResidualNetwork", "at least 1", size)
-        if shortcut not in get_args(Shortcut):
-            raise InputError.parameter(
-                "shortcut", "ResidualNetwork", f"one of {get_args(Shortcut)}", shortcut
-            )
+            check_at_least(size, 1, name, "ResidualNetwork")
+        check_one_of(shortcut, get_args(Shortcut), "shortcut", "ResidualNetwork")
         self.conv = convolution(n_channels, width, generator=generator)
         self.bn = nn.BatchNorm2d(width)
         stages = []

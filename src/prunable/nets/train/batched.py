@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least
 from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
 from prunable.nets.train.stacked_chain import StackedChain, chain_of
 from prunable.nets.train.training import Trainee, advance, check_examples
@@ -64,8 +64,7 @@ def train_together(
     where = "train_together"
     check_examples(x, y, where)
     for name, value in (("threads", threads), ("together", together)):
-        if value is not None and value < 1:
-            raise InputError.parameter(name, where, "at least 1", value)
+        check_at_least(1 if value is None else value, 1, name, where)
     for replica in replicas:
         if replica.settings.augment:
             raise InputError("`train_together` does not augment pictures. Use `train`.")

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_one_of
 from prunable.numerics.randomness import child_seed
 from prunable.numerics.stable import check_alpha
 
@@ -88,8 +88,7 @@ def add_stable_(
     be 0. Equal arguments add equal numbers on one kind of device, whatever the thread count.
     """
     alpha = check_alpha(alpha, "add_stable_")
-    if kind not in get_args(Kind):
-        raise InputError.parameter("kind", "add_stable_", f"one of {get_args(Kind)}", kind)
+    check_one_of(kind, get_args(Kind), "kind", "add_stable_")
     if not (math.isfinite(scale) and scale >= 0):
         raise InputError.parameter("scale", "add_stable_", "finite and not negative", scale)
     if not tensor.is_floating_point():
