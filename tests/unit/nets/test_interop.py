@@ -38,7 +38,7 @@ def test_masks_are_read_from_modules_and_files(tmp_path):
     torch_prune.l1_unstructured(model[2], "weight", amount=0.75)
     torch.save(model.state_dict(), tmp_path / "m.pt")
     for source in (model, model.state_dict(), tmp_path / "m.pt"):
-        layers = {layer.name: layer.measured for layer in measure(source).layers}
+        layers = {layer.name: layer for layer in measure(source).layers}
         assert set(layers) == {"0.weight", "2.weight"}
         assert layers["2.weight"].zeros_share == 0.75
     merged = merge_masks(model.state_dict())

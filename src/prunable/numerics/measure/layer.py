@@ -277,18 +277,15 @@ def _estimate(
     sample: Matrix, zeros_share: float
 ) -> tuple[dict[str, TailEstimate], StableFit | None]:
     """Estimates by method; that by Hill waits for the largest weights."""
-    names = ("log_moment", "log_variance", "quantile", "ecf_two_point", RULER, "hill")
-    found = {name: Sample(sample, zeros_share, name, "").refuse(Status.TOO_FEW) for name in names}
+    found = {
+        name: Sample(sample, zeros_share, name, "").refuse(Status.TOO_FEW)
+        for name in (*tails.ESTIMATORS, RULER, "hill")
+    }
     if sample.size == 0:
         return found, None
+    found |= {name: estimator(sample) for name, estimator in tails.ESTIMATORS.items()}
     fit = tails.fit_stable(sample)
-    found |= {
-        "log_moment": tails.log_moment(sample),
-        "log_variance": tails.log_variance(sample),
-        "quantile": tails.quantile(sample),
-        "ecf_two_point": tails.ecf_two_point(sample),
-        RULER: fit.estimate,
-    }
+    found[RULER] = fit.estimate
     return found, fit if math.isfinite(fit.scale) else None
 
 

@@ -8,7 +8,16 @@ from prunable.numerics.tails.log_moment import log_moment, log_moment_vectors
 from prunable.numerics.tails.log_variance import log_variance
 from prunable.numerics.tails.quantiles import quantile
 
+# What `measure` runs on every layer, by method, beside the fitted stable law and Hill's plot.
+ESTIMATORS: dict[str, Estimator] = {
+    "log_moment": log_moment,
+    "log_variance": log_variance,
+    "quantile": quantile,
+    "ecf_two_point": ecf_two_point,
+}
+
 __all__ = [
+    "ESTIMATORS",
     "Center",
     "Estimator",
     "HillPlot",

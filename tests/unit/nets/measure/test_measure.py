@@ -14,6 +14,7 @@ import prunable
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.measure.measuring import measure
 from prunable.nets.networks.views import kind_of, see
+from prunable.numerics import tails
 from prunable.numerics.measure.network import compare, trajectory
 
 
@@ -325,6 +326,15 @@ def test_authors_option():
     found = measure(state, authors=True).layers[0].estimators
     assert found["authors"].alpha <= 2
     assert "authors" not in measure(state).layers[0].estimators
+
+
+def test_an_estimator_that_is_listed_is_shown(monkeypatch):
+    monkeypatch.setitem(tails.ESTIMATORS, "another", tails.log_variance)
+    state = {"w": torch.randn(40, 30, generator=torch.Generator().manual_seed(0))}
+    found = measure(state).layers[0].estimators
+    assert found["another"].alpha == found["log_variance"].alpha
+    few = measure({"w": torch.zeros(3, 3)}).layers[0].estimators
+    assert few["another"].status is tails.Status.TOO_FEW
 
 
 def test_spectrum_option():
