@@ -10,7 +10,7 @@ import torch
 from prunable.errors import InputError
 from prunable.nets.networks.views import WeightView, views_of
 from prunable.nets.prune.masks import apply_plan_
-from prunable.nets.prune.plan import Energy, Error, Keep
+from prunable.nets.prune.plan import Energy, Error, Keep, plan_from_json, plan_to_json
 from prunable.nets.prune.strategies import (
     MagnitudePruning,
     MedianCentred,
@@ -157,6 +157,20 @@ class StrategyContract(ABC):
             self.plan(budget, views)
             for view, matrix in zip(heavy_tailed_views(), matrices, strict=True):
                 np.testing.assert_array_equal(view.matrix, matrix)
+
+    def test_json_round_trip(self):
+        for budget in self.budgets():
+            plan = self.plan(budget)
+            text = plan_to_json(plan)
+            again = plan_from_json(text)
+            assert (again.method, again.budget) == (plan.method, plan.budget)
+            assert plan_to_json(again) == text
+            for one, other in zip(plan.layers, again.layers, strict=True):
+                np.testing.assert_array_equal(one.kept, other.kept)
+                assert (one.eps, one.taps) == (other.eps, other.taps)
+                assert (one.fill is None) == (other.fill is None)
+                if one.fill is not None:
+                    np.testing.assert_array_equal(one.fill, other.fill)
 
     def test_model_is_untouched_until_the_plan_is_applied(self):
         model = torch.nn.Sequential(

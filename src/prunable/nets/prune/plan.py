@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError, check_between, check_one_of
+from prunable.errors import DataIntegrityError, InputError, check_between, check_one_of
 from prunable.nets.prune.choices import Axis, Scope
 from prunable.results import Result
 
@@ -201,6 +203,54 @@ class PruningPlan(Result):
 
     def _rows(self) -> Sequence[Mapping[str, Any]]:
         return [layer.to_dict() for layer in self.layers]
+
+
+def plan_to_json(plan: PruningPlan) -> str:
+    """Write a whole plan as JSON text: `PruningPlan.to_dict`, the masks, `taps` and `fill`.
+
+    Each layer's `kept` is base64 of its bits, the first in the highest bit.
+    """
+    document = plan.to_dict()
+    for entry, layer in zip(document["layers"], plan.layers, strict=True):
+        bits = np.packbits(layer.kept).tobytes()
+        entry["kept"] = base64.b64encode(bits).decode("ascii")
+        entry["taps"] = layer.taps
+        entry["fill"] = None if layer.fill is None else layer.fill.tolist()
+    return json.dumps(document)
+
+
+def plan_from_json(text: str) -> PruningPlan:
+    """Read what `plan_to_json` wrote, equal in every mask and number; else DataIntegrityError."""
+    budgets = {"keep": Keep, "error": Error, "energy": Energy}
+    try:
+        document = json.loads(text)
+        fields = dict(document["budget"])
+        budget = budgets[fields.pop("kind")](**fields)
+        layers = tuple(_layer_from(entry) for entry in document["layers"])
+        return PruningPlan(document["method"], budget, layers)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataIntegrityError(
+            f"The text is not a whole pruning plan ({error!r}); write the plan again."
+        ) from error
+
+
+def _layer_from(entry: dict[str, Any]) -> LayerPlan:
+    shape = (int(entry["shape"][0]), int(entry["shape"][1]))
+    count = candidates(shape, entry["taps"], entry["axis"])
+    bits = np.frombuffer(base64.b64decode(entry["kept"], validate=True), dtype=np.uint8)
+    if bits.size != -(-count // 8):
+        raise ValueError(f"{bits.size} bytes for {count} candidates of {entry['name']}")
+    return LayerPlan(
+        entry["name"],
+        shape,
+        entry["axis"],
+        np.unpackbits(bits, count=count).astype(np.bool_),
+        eps=entry["eps"],
+        p=entry["p"],
+        kappa_asked=entry["kappa_asked"],
+        taps=entry["taps"],
+        fill=None if entry["fill"] is None else np.array(entry["fill"], dtype=np.float64),
+    )
 
 
 def candidates(shape: tuple[int, int], taps: int, axis: Axis) -> int:

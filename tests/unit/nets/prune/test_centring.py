@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.networks.interop import hand_over_
 from prunable.nets.networks.views import views_of
 from prunable.nets.prune.iterative import iterate
 from prunable.nets.prune.masks import apply_plan_
-from prunable.nets.prune.plan import Keep
+from prunable.nets.prune.plan import Keep, plan_from_json, plan_to_json
 from prunable.nets.prune.strategies import (
     MagnitudePruning,
     MedianCentred,
@@ -23,7 +23,7 @@ def pruned(weights: np.ndarray, strategy, kappa: float) -> np.ndarray:
     parameter = torch.nn.Parameter(torch.from_numpy(weights.copy()))
     named = [("w", parameter)]
     plan = MedianCentred(strategy).plan(views_of(named), Keep(kappa), rng=rng(0))
-    apply_plan_(named, plan)
+    apply_plan_(named, plan_from_json(plan_to_json(plan)))
     return parameter.detach().numpy()
 
 
@@ -79,3 +79,16 @@ def test_masks_of_others_and_tickets_know_no_medians():
         hand_over_(model, plan)
     with pytest.raises(InputError, match="one that sets single weights to 0"):
         iterate(model, lambda *_: 0.0, strategy=strategy, rounds=1, kappa=0.5)
+
+
+@pytest.mark.parametrize("broken", ["{}", "[]", "not json", '{"method": 1, "layers": []}'])
+def test_broken_plans_are_named(broken):
+    with pytest.raises(DataIntegrityError, match="not a whole pruning plan"):
+        plan_from_json(broken)
+
+
+def test_a_plan_with_a_short_mask_is_refused():
+    model = torch.nn.Linear(4, 3)
+    plan = MagnitudePruning().plan(views_of([("w", model.weight)]), Keep(0.5), rng=rng(0))
+    with pytest.raises(DataIntegrityError, match="1 bytes for 12 candidates of w"):
+        plan_from_json(plan_to_json(plan).replace('"kept": "', '"kept": "AA==", "was": "'))
