@@ -10,7 +10,7 @@ from prunable.experiments.reproduce.run import reproduce
 from prunable.runs.backends import SerialBackend
 from prunable.runs.store import Store
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
