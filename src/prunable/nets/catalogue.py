@@ -1,12 +1,16 @@
-"""Facts about the named architectures, readable without torch."""
+"""Names of architectures, their facts, and choices of training; readable without torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from prunable.errors import InputError
+
+Optimizer = Literal["sgd", "adam"]
+Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from prunable.errors import InputError
-from prunable.nets.catalogue import NETS, known_net
+from prunable.nets.catalogue import NETS, Optimizer, Schedule, known_net
 from prunable.runs.data import DataSpec
 from prunable.runs.spec import Spec
 
@@ -17,8 +17,6 @@ FLOPS = 6e10
 STEP_SECONDS = 3e-4
 
 Noise = Literal["none", "type1", "type2", "type3"]
-Optimizer = Literal["sgd", "adam"]
-Schedule = Literal["constant", "cosine"]
 
 
 class TrainSpec(Spec):

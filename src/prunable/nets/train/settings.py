@@ -10,69 +10,39 @@ from typing import Any, Literal, get_args
 import torch
 
 from prunable.errors import InputError
+from prunable.nets.catalogue import Optimizer, Schedule
 from prunable.nets.train.noise import HeavyTailedNoise
 
 Log = list[dict[str, float]]
-Optimizer = Literal["sgd", "adam"]
-Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """How to train.
 
-    Parameters
-    ----------
-    lr : float
-        Learning rate at the start.
-    steps : int
-        Most optimizer steps.
-    batch_size : int
-        Examples a step; the whole training set if at least its size. Batches come from
-        a permutation drawn anew each epoch; the last, smaller batch is used.
-    seed : int
-        Run seed: batches and noise derive from it.
-    average_last : int
-        Number of last iterates to average; 0 for none. With a stop rule at most `extra_steps`,
-        for only then is the first of them known in time.
-    until_accuracy, until_loss : float, optional
-        Stop rule, asked every `log_every` steps of the whole training set: accuracy at least the
-        one and mean cross-entropy (nats) below the other.
-    extra_steps : int
-        Steps taken once the rule is met. All stay within `steps`: a rule met too late for them
-        is not met.
-    log_every : int
-        Steps between evaluations of loss and accuracy on the training set.
-    checkpoint_every : int
-        Steps between checkpoints; there is another whenever two minutes have passed.
-    optimizer : {"sgd", "adam"}
-        Adam has torch's other defaults.
-    momentum : float
-        Of SGD, in [0, 1).
-    weight_decay : float
-        Factor of the weights added to the gradient.
-    schedule : {"constant", "cosine"}
-        "cosine" lets the learning rate fall to 0 at the last step.
-    augment : bool
-        Crop and mirror the pictures of each batch at random; see `augmented`.
+    Batches come from a permutation drawn anew each epoch; the last, smaller one is used. The stop
+    rule is asked every `log_every` steps of the whole training set: accuracy at least
+    `until_accuracy`, and mean cross-entropy (nats) below `until_loss`. `extra_steps` follow it,
+    all within `steps`: a rule met too late for them is not met. With a rule, `average_last` is at
+    most `extra_steps`, for only then is the first of the averaged iterates known in time.
     """
 
-    lr: float
-    steps: int
-    batch_size: int
-    seed: int
+    lr: float  # at the start
+    steps: int  # at most
+    batch_size: int  # the whole training set if at least its size
+    seed: int  # batches and noise derive from it
     noise: HeavyTailedNoise | None = None
-    average_last: int = 0
+    average_last: int = 0  # iterates; 0 for none
     until_accuracy: float | None = None
     until_loss: float | None = None
     extra_steps: int = 0
-    log_every: int = 50
-    checkpoint_every: int = 200
-    optimizer: Optimizer = "sgd"
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    schedule: Schedule = "constant"
-    augment: bool = False
+    log_every: int = 50  # steps between evaluations on the training set
+    checkpoint_every: int = 200  # steps; there is another whenever two minutes have passed
+    optimizer: Optimizer = "sgd"  # Adam has torch's other defaults
+    momentum: float = 0.0  # of SGD
+    weight_decay: float = 0.0  # factor of the weights added to the gradient
+    schedule: Schedule = "constant"  # "cosine": the learning rate falls to 0 at the last step
+    augment: bool = False  # crop and mirror the pictures of each batch; see `augmented`
 
     def __post_init__(self) -> None:
         self._check("lr", "finite and positive", 0 < self.lr < math.inf)
@@ -160,28 +130,14 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """How a training run ended.
-
-    Attributes
-    ----------
-    reason : str
-        Why it diverged, or why it stopped.
-    steps : int
-        Optimizer steps taken.
-    log : list of dict
-        Rows with keys step, loss and accuracy (nats and share, on the training set).
-    average : dict of str to Tensor, optional
-        Mean of the last iterates, float64.
-    stopped : bool
-        Whether the stop rule was met.
-    """
+    """How a training run ended."""
 
     status: Literal["done", "diverged"]
-    reason: str
-    steps: int
-    log: Log = field(repr=False)
-    average: dict[str, torch.Tensor] | None = field(default=None, repr=False)
-    stopped: bool = False
+    reason: str  # why it diverged, or why it stopped
+    steps: int  # taken
+    log: Log = field(repr=False)  # step, loss (nats) and accuracy (share) on the training set
+    average: dict[str, torch.Tensor] | None = field(default=None, repr=False)  # float64
+    stopped: bool = False  # whether the stop rule was met
 
     def summary(self) -> dict[str, Any]:
         """What the result of a run keeps of it: status, reason, stopped, steps."""
