@@ -39,8 +39,13 @@ def stamps(out):
 
 
 def test_list_names_every_table_and_figure():
-    rows = json.loads(prunable("list", "--json").stdout)
+    listed = json.loads(prunable("list", "--json").stdout)
+    rows = [row for row in listed if row["kind"] != "study"]
     assert {row["item"] for row in rows} == NAMES
+    for row in listed:
+        if row["kind"] == "study":
+            assert row["paper"] is None
+            assert row["item"].startswith("study-")
     for row in rows:
         assert row.keys() >= {"item", "paper", "kind", "scales", "claim"}
         assert row["kind"] == ("table" if "-table" in row["item"] else "figure")
