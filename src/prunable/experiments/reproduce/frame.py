@@ -6,12 +6,10 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from prunable.experiments.reproduce.plans import Plan
 from prunable.runs.spec import Spec
-
-if TYPE_CHECKING:
-    from prunable.experiments.reproduce.items import Plan
 
 Result = dict[str, Any]
 Measure = Callable[[Spec, Result], Iterable[tuple[Any, ...]]]

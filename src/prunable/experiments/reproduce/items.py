@@ -22,7 +22,7 @@ An item belongs to a `registry.Paper` (entry point group `prunable.papers`), or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from prunable.experiments.reproduce.document import (
     Cell,
@@ -41,8 +41,8 @@ from prunable.experiments.reproduce.document import (
     judge,
 )
 from prunable.experiments.reproduce.frame import Found, Measure, Result, numbers
+from prunable.experiments.reproduce.plans import Plan, runs_of
 from prunable.experiments.reproduce.tables import TableSpec
-from prunable.runs.spec import Spec
 
 __all__ = [
     "Cell",
@@ -62,35 +62,6 @@ __all__ = [
     "item_document",
     "runs_of",
 ]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Runs of an item at one scale.
-
-    Parameters
-    ----------
-    runs : mapping of str to Spec
-        By "CONDITION/SEED"; what they build on comes by itself.
-    settings : mapping
-        Sizes, seeds, data: what a reader must know beside the numbers.
-    notes : tuple of str
-        How the scale departs from the paper, a sentence each.
-    """
-
-    scale: Scale
-    convention: Convention
-    runs: Mapping[str, Spec]
-    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-def runs_of(
-    conditions: Iterable[str], seeds: Iterable[object], spec: Callable[[str, int], Spec]
-) -> dict[str, Spec]:
-    """Runs of every condition with every seed, by "CONDITION/SEED"."""
-    places = list(enumerate(seeds))
-    return {f"{name}/{seed}": spec(name, place) for name in conditions for place, seed in places}
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from prunable.data.registry import registered
-from prunable.experiments.prune.specs import EvaluateSpec, PruneSpec
+from prunable.experiments.prune.specs import EvaluateSpec
 from prunable.experiments.reproduce.items import (
     Cell,
     Check,
@@ -27,23 +25,13 @@ from prunable.experiments.reproduce.items import (
 )
 from prunable.experiments.reproduce.published import PublishedItem
 from prunable.experiments.reproduce.tables import Line, Metric, TableSpec, band, series
-from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.wan2023 import demo_results as results
-from prunable.papers.wan2023.claims import PRUNED, PUBLISHED, RATIO, TEST, Rows
+from prunable.papers.wan2023.claims import PRUNED, RATIO, TEST, Rows
+from prunable.papers.wan2023.demo_settings import CONDITIONS, DemoSettings
 from prunable.papers.wan2023.settings import EPS_GRID, KEEP_GRID
-from prunable.papers.wan2023.specs import DescribeSpec
-from prunable.runs.spec import Spec
 from prunable.runs.store import Store, read_result
 
 NAME = "study-demo"
-# (noise type, tail index, table of the paper)
-CONDITIONS: dict[str, tuple[str, float | None, int]] = {
-    "none": ("none", None, 1),
-    "type1-1.9": ("type1", 1.9, 1),
-    "type1-1.8": ("type1", 1.8, 1),
-    "type1-1.75": ("type1", 1.75, 1),
-    "type2-1.8": ("type2", 1.8, 11),
-}
 LABELS = {
     "none": "no noise",
     **{
@@ -65,74 +53,6 @@ COLUMNS = (
     Metric("test_accuracy_pruned_frobenius", "test acc. after"),
     Metric("alpha_log_moment_vectors", "measured alpha (units)", digits=2),
 )
-
-
-@dataclass(frozen=True)
-class DemoSettings:
-    """Size of the demonstration; the defaults are the paper's Table 1.
-
-    Parameters
-    ----------
-    width : int
-        Hidden units n.
-    steps : int
-        Full-batch steps.
-    n_seeds : int
-        Runs a condition, with the seeds 0, 1, ...
-    lr, sigma : float
-        Step size and noise level. The paper prints sigma = 0.5 for its type I tables;
-        0.15 is what reproduces them (see docs/deviations.md).
-    """
-
-    dataset: str = "ecg5000"
-    width: int = 2000
-    steps: int = 600
-    n_seeds: int = 5
-    lr: float = 3e-4
-    sigma: float = 0.15
-
-    def evaluation(self, condition: str, seed: int) -> EvaluateSpec:
-        """One network of a condition, measured and pruned."""
-        noise, alpha, _ = CONDITIONS[condition]
-        train = TrainSpec.create(
-            dataset=self.dataset,
-            width=self.width,
-            steps=self.steps,
-            lr=self.lr,
-            batch_size=registered(self.dataset).n_train,
-            noise=noise,
-            alpha=alpha,
-            sigma=0.0 if alpha is None else self.sigma,
-            seed=seed,
-        )
-        return EvaluateSpec.create(train=train, eps=EPS_GRID, keep=KEEP_GRID)
-
-    def runs(self) -> dict[str, Spec]:
-        """Evaluations `type1-1.8/0`, the plain networks pruned as far, and the data's facts.
-
-        Pruning the networks without noise as far as those with it is the control of the paper's
-        Tables 17-19.
-        """
-        seeds = range(self.n_seeds)
-        evaluated = {(c, seed): self.evaluation(c, seed) for c in CONDITIONS for seed in seeds}
-        found: dict[str, Spec] = {f"{c}/{seed}": spec for (c, seed), spec in evaluated.items()}
-        for (condition, seed), spec in evaluated.items():
-            if condition != "none":
-                plain = evaluated["none", seed].train
-                control = PruneSpec.create(train=plain, kappa=spec)
-                found[f"{condition}-control/{seed}"] = control
-        return {**found, "data": DescribeSpec.create(dataset=self.dataset)}
-
-    @property
-    def is_papers(self) -> bool:
-        """Whether the paper's numbers can stand beside the results."""
-        return self == DemoSettings(n_seeds=self.n_seeds)
-
-    def printed(self) -> dict[str, PublishedItem]:
-        """The paper's table of each condition, where its numbers can stand beside."""
-        if not self.is_papers:
-            return {}
-        return {c: PUBLISHED[f"table{table}"] for c, (_, _, table) in CONDITIONS.items()}
 
 
 def row_of(condition: str) -> str:

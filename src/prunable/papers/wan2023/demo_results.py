@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +12,10 @@ from prunable.experiments.reproduce.items import Found
 from prunable.experiments.reproduce.published import PublishedItem
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.wan2023.claims import PRUNED, RATIO, TEST
+from prunable.papers.wan2023.demo_settings import DemoSettings
 from prunable.papers.wan2023.settings import EPS_GRID, KEEP_GRID
 from prunable.papers.wan2023.specs import Demonstration
 from prunable.runs.spec import Spec
-
-if TYPE_CHECKING:
-    from prunable.papers.wan2023.demo import DemoSettings
 
 Row = dict[str, Any]
 
