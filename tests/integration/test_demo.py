@@ -188,7 +188,11 @@ def test_unsupported_network_is_status_4(tmp_path):
 
 def test_numerics_import_without_torch():
     code = (
-        "import sys; sys.modules['torch'] = None\n"
+        "import sys\n"
+        "class NoTorch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.partition('.')[0] == 'torch': raise ImportError(name)\n"
+        "sys.meta_path.insert(0, NoTorch())\n"
         "import prunable.numerics, prunable.numerics.stable, prunable.numerics.tails\n"
         "import prunable.numerics.weights.compressibility, prunable.data.loaders\n"
         "import prunable.report.measure.html\n"
