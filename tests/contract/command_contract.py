@@ -38,6 +38,9 @@ COMMANDS = {
     "prune dry run": "prune net.safetensors --eps 0.1 --dry-run --json",
     "train": "train --data digits --net two-layer --width 20 --epochs 20 --batch 20 --eta 0.1"
     " --out run --json",
+    "prune compare": "prune run/model.safetensors --compare --data digits --out compared --json",
+    "iterate": "iterate --data digits --net two-layer --width 20 --keep 0.3 --rounds 2 --epochs 2"
+    " --last-epochs 2 --lr 0.1 --control random --control dense --out iterated --json",
     "predict lgp": "predict lgp --n 100 --p 200 --s 20 --sigma 0.5 --json",
     "predict lgp simulated": "predict lgp --n 30 --p 60 --s 5 --sigma 0.5 --simulate 3 --json",
     "predict lgp sweep": "predict lgp --n 100 --s 20 --sigma 0.5 --p 200 --sweep width --json",
