@@ -64,20 +64,25 @@ class RunsFailedError(PrunableError):
     exit_code = 5
 
 
+def require(
+    holds: object, param: str, where: str, constraint: str, value: object, action: str = ""
+) -> None:
+    """Raise the standard InputError unless a constraint holds; see `InputError.parameter`."""
+    if not holds:
+        raise InputError.parameter(param, where, constraint, value, action)
+
+
 def check_one_of(value: object, choices: Iterable[object], param: str, where: str) -> None:
     """Raise the standard InputError unless a value is one of the choices."""
     known = tuple(choices)
-    if value not in known:
-        raise InputError.parameter(param, where, f"one of {known}", value)
+    require(value in known, param, where, f"one of {known}", value)
 
 
 def check_between(value: float, low: float, high: float, param: str, where: str) -> None:
     """Raise the standard InputError unless low <= value <= high; NaN is neither."""
-    if not low <= value <= high:
-        raise InputError.parameter(param, where, f"between {low:g} and {high:g}", value)
+    require(low <= value <= high, param, where, f"between {low:g} and {high:g}", value)
 
 
 def check_at_least(value: float, least: float, param: str, where: str) -> None:
     """Raise the standard InputError unless value >= least."""
-    if not value >= least:
-        raise InputError.parameter(param, where, f"at least {least:g}", value)
+    require(value >= least, param, where, f"at least {least:g}", value)

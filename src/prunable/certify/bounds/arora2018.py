@@ -13,11 +13,12 @@ import numpy as np
 
 from prunable.certify.bounds.assumptions import Assumption, AssumptionStatus
 from prunable.certify.bounds.base import PRODUCT, BoundResult, Term
-from prunable.certify.bounds.checks import check_delta, require
+from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.counting import counting_bound
 from prunable.certify.bounds.facts import FloatArray, NetworkFacts
 from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.margin_bounds import GridMargin, MarginBound, summed
+from prunable.errors import require
 
 # Of the number of parameters in the proof of theorem 4.1, as remembered; a parameter below.
 PROOF_CONSTANT = 72.0

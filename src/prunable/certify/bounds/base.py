@@ -15,8 +15,8 @@ from typing import Any, Literal
 from scipy.special import logsumexp
 
 from prunable.certify.bounds.assumptions import Assumption
-from prunable.certify.bounds.checks import require
 from prunable.certify.bounds.logs import number, safe_exp, safe_log
+from prunable.errors import require
 
 # "risk" bounds a probability of error; the others bound or measure something else.
 Quantity = Literal["risk", "capacity", "perturbation", "count", "share", "moment"]

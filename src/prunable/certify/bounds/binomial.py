@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from scipy.special import bdtr, betaln
 
 from prunable.certify.bounds.base import Rule
-from prunable.certify.bounds.checks import check_n, require
+from prunable.certify.bounds.checks import check_n
 from prunable.certify.bounds.logs import safe_exp, safe_log
-from prunable.errors import check_at_least, check_between
+from prunable.errors import check_at_least, check_between, require
 
 _BISECTIONS = 200
 _MAX_FRACTIONS = 100_000

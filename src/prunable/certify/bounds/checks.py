@@ -8,15 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
-
-
-def require(
-    holds: bool, param: str, where: str, constraint: str, value: object, action: str = ""
-) -> None:
-    """Refuse a parameter that breaks a constraint; see `InputError.parameter`."""
-    if not holds:
-        raise InputError.parameter(param, where, constraint, value, action)
+from prunable.errors import require
 
 
 def check_n(n: int, where: str) -> None:

@@ -11,15 +11,10 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from prunable.certify.bounds.assumptions import RELU_WITHOUT_BIASES, Assumption, at_least, at_most
-from prunable.certify.bounds.checks import (
-    check_delta,
-    check_finite,
-    check_layers,
-    check_positive,
-    require,
-)
+from prunable.certify.bounds.checks import check_delta, check_finite, check_layers, check_positive
 from prunable.certify.bounds.facts import FloatArray, check_margins, default_tau
 from prunable.certify.bounds.logs import safe_log
+from prunable.errors import require
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from prunable.certify.bounds.assumptions import Assumption, at_least
 from prunable.certify.bounds.base import PRODUCT, BoundResult, Term
-from prunable.certify.bounds.checks import check_finite, require
+from prunable.certify.bounds.checks import check_finite
 from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import GAUSSIAN, SOURCE, kept_share
-from prunable.errors import check_at_least
+from prunable.errors import check_at_least, require
 
 # n (e^2 / 27)^(N/n) <= n^(-1/3) from this many balls a bin on, in units of log n.
 LOAD_REGIME = (4 / 3) / (math.log(27) - 2)

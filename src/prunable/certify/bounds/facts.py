@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import Term
-from prunable.certify.bounds.checks import check_numbers, require
+from prunable.certify.bounds.checks import check_numbers
 from prunable.certify.bounds.logs import log_product, safe_log
+from prunable.errors import require
 
 FloatArray = NDArray[np.float64]
 

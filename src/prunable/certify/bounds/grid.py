@@ -18,11 +18,8 @@ _TOTAL = math.pi**2 / 3 - 1
 def up(log_value: float) -> tuple[float, float]:
     """Move a constant up to the grid.
 
-    Returns
-    -------
-    log_value, log_share : float
-        The grid point, at most one step above, and the natural logarithm of its share of the
-        failure probability, (1 + |k|)^-2 / 2.29; shares of all points sum to 1.
+    Returns the grid point, at most one step above, and the natural logarithm of its share of the
+    failure probability, (1 + |k|)^-2 / 2.29; shares of all points sum to 1.
     """
     k = math.ceil(log_value / STEP)
     return k * STEP, -2 * math.log1p(abs(k)) - math.log(_TOTAL)

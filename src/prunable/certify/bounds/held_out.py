@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import SUM, BoundResult, Term
 from prunable.certify.bounds.binomial import BINOMIAL_INVERSION, check_counts
-from prunable.certify.bounds.checks import check_delta, require
-from prunable.errors import check_at_least
+from prunable.certify.bounds.checks import check_delta
+from prunable.errors import check_at_least, require
 
 SOURCE = "Langford 2005, Theorem 3.3 (Clopper and Pearson 1934)"
 FRESH = Assumption(

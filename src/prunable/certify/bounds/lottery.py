@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike
 
 from prunable.certify.bounds.assumptions import Assumption, at_most
 from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
-from prunable.certify.bounds.checks import check_finite, check_positive, require
+from prunable.certify.bounds.checks import check_finite, check_positive
 from prunable.certify.bounds.counting import constant_taken, counting_bound
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts, default_tau
 from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import SOURCE
-from prunable.errors import check_at_least
+from prunable.errors import check_at_least, require
 
 _WIDE = Assumption("the random network is wide enough", "unchecked", "poly(d_0, n_F, L, 1/eps)")
 _NO_TARGET = Assumption("||W_l||_2 <= 1, max |W_l| <= 1/sqrt(n_in)", "unchecked", "no target")

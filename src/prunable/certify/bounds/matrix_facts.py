@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.certify.bounds.checks import check_numbers, check_positive, require
+from prunable.certify.bounds.checks import check_numbers, check_positive
 from prunable.certify.bounds.facts import FloatArray, LayerFacts, NetworkFacts, check_margins
+from prunable.errors import require
 from prunable.numerics.measure.spectrum import singular_values
 
 

@@ -15,11 +15,11 @@ from scipy.stats import binom
 
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
-from prunable.certify.bounds.checks import check_delta, check_layers, check_positive, require
+from prunable.certify.bounds.checks import check_delta, check_layers, check_positive
 from prunable.certify.bounds.counting import counting_bound
 from prunable.certify.bounds.facts import NetworkFacts
 from prunable.certify.bounds.pruning_moments import GAUSSIAN, SOURCE, check_strength, kept_share
-from prunable.errors import check_at_least
+from prunable.errors import check_at_least, require
 
 Counted = Literal["dense", "kept", "sketch"]
 

@@ -21,8 +21,8 @@ from prunable.certify.bounds.binomial import (
     check_counts,
     log_binomial_cdf,
 )
-from prunable.certify.bounds.checks import check_delta, require
-from prunable.errors import check_one_of
+from prunable.certify.bounds.checks import check_delta
+from prunable.errors import check_one_of, require
 
 SOURCE = "Langford 2005, Theorem 4.6 (Blumer et al. 1987)"
 INDEPENDENT = Assumption(

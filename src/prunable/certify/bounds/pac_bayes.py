@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import SUM, BoundResult, Rule, Term
 from prunable.certify.bounds.binomial import KL_INVERSION, kl_upper
-from prunable.certify.bounds.checks import check_delta, check_n, require
+from prunable.certify.bounds.checks import check_delta, check_n
 from prunable.certify.bounds.logs import safe_exp, safe_log
 from prunable.certify.bounds.occam import INDEPENDENT
-from prunable.errors import check_between
+from prunable.errors import check_between, require
 
 _PRIOR_DATA_FREE = Assumption(
     "the prior is fixed before the data", "holds", "mask code and Gaussian widths hold no data"

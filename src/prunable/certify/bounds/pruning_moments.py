@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term, powers
-from prunable.certify.bounds.checks import check_finite, check_positive, require
-from prunable.errors import check_between
+from prunable.certify.bounds.checks import check_finite, check_positive
+from prunable.errors import check_between, require
 
 SOURCE = "Guha, Dubey, Huo (2023)"
 GAUSSIAN = Assumption("weights are independent centred Gaussians", "unchecked", "assumption 3.1")

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.certify.bounds.checks import require
 from prunable.certify.bounds.facts import FloatArray, NetworkFacts
 from prunable.certify.bounds.matrix_facts import check_matrix, spectral_norm
 from prunable.certify.bounds.pruning_moments import check_strength
 from prunable.certify.bounds.sketched_network import needed_margin
+from prunable.errors import require
 
 
 @dataclass(frozen=True, eq=False)

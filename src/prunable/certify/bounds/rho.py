@@ -10,9 +10,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunable.certify.bounds.checks import require
 from prunable.certify.bounds.facts import FloatArray
-from prunable.errors import check_at_least
+from prunable.errors import check_at_least, require
 
 
 def rho(epsilon: float, kappa: float, d: int) -> float:

@@ -14,16 +14,11 @@ from typing import Literal
 
 from prunable.certify.bounds.assumptions import Assumption, at_most
 from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
-from prunable.certify.bounds.checks import (
-    check_finite,
-    check_layers,
-    check_n,
-    check_positive,
-    require,
-)
+from prunable.certify.bounds.checks import check_finite, check_layers, check_n, check_positive
 from prunable.certify.bounds.facts import NetworkFacts
 from prunable.certify.bounds.logs import log_product
 from prunable.certify.bounds.pruning_moments import SOURCE
+from prunable.errors import require
 
 Variant = Literal["paper", "authors-code"]
 

@@ -10,10 +10,11 @@ from scipy.special import gamma as gamma_function
 
 from prunable.certify.bounds.assumptions import Assumption, at_least
 from prunable.certify.bounds.base import PRODUCT, BoundResult, Term
-from prunable.certify.bounds.checks import check_delta, check_layers, check_positive, require
+from prunable.certify.bounds.checks import check_delta, check_layers, check_positive
 from prunable.certify.bounds.compressed_network import theorem_5
 from prunable.certify.bounds.compression import Observed
 from prunable.certify.bounds.logs import log_expm1, safe_exp, safe_log
+from prunable.errors import require
 
 
 @dataclass(frozen=True)

@@ -30,19 +30,13 @@ def compare_methods(
 ) -> Row:
     """Run methods on the same clients, and write `federated.json`, see `federated_document`.
 
+    Raises InputError if there is no spec, or they differ in more than the method; RunsFailedError
+    if all clients of a run diverge.
+
     Parameters
     ----------
-    specs : sequence of FederatedSpec
-        Differing in the method alone; the first is the reference, dense FedAvg.
-    out : Path
-        Folder of a `Store`; what an interrupted or shorter run left there is gone on from.
-
-    Raises
-    ------
-    InputError
-        If there is no spec, or they differ in more than the method.
-    RunsFailedError
-        If all clients of a run diverge.
+    specs : differing in the method alone; the first is the reference, dense FedAvg
+    out : folder of a `Store`; what an interrupted or shorter run left there is gone on from
     """
     _shared_settings(specs)
     results = run_all(specs, Store(out), backend=backend, on_done=on_done)
@@ -59,10 +53,7 @@ def compare_under_flower(
 ) -> Row:
     """Do as `compare_methods` with Flower carrying the messages; nothing else is stored.
 
-    Raises
-    ------
-    InputError
-        If Flower is not installed.
+    Raises InputError if Flower is not installed.
     """
     _shared_settings(specs)
     runs = []
@@ -80,26 +71,17 @@ def federated_document(
 ) -> Row:
     """Put rows and their comparison with the first run into one document.
 
+    Raises InputError if there is no run, or specs differ in more than the method. The document
+    holds settings; clients, their numbers of examples by class; and runs, each with method, rows
+    and summary: accuracy (mean of the last 3 rounds, test set), accuracy_last, bytes_up_round
+    (mean), fewer_bytes (the reference's over its own), points_below (the reference's accuracy less
+    its own, in percent), holds (at least 4 times fewer bytes and at most 1 point below), diverged
+    (local trainings that diverged).
+
     Parameters
     ----------
-    specs : sequence of FederatedSpec
-        Differing in the method alone; the first is the reference.
-    runs : sequence of sequence of dict
-        Rows of `run_rounds`, as many for each.
-
-    Returns
-    -------
-    dict
-        settings; clients, their numbers of examples by class; and runs, each with method, rows
-        and summary: accuracy (mean of the last 3 rounds, test set), accuracy_last,
-        bytes_up_round (mean), fewer_bytes (the reference's over its own), points_below (the
-        reference's accuracy less its own, in percent), holds (at least 4 times fewer bytes
-        and at most 1 point below), diverged (local trainings that diverged).
-
-    Raises
-    ------
-    InputError
-        If there is no run, or specs differ in more than the method.
+    specs : differing in the method alone; the first is the reference
+    runs : rows of `run_rounds`, as many for each
     """
     settings = _shared_settings(specs)
     reference = _summary(runs[0])

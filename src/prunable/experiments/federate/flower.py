@@ -109,18 +109,12 @@ def run_flower(
 ) -> list[Row]:
     """Run rounds on Flower's simulation engine, with the rows of `run_rounds`, bit for bit.
 
-    Nothing is stored; an interrupted run starts anew.
+    Nothing is stored; an interrupted run starts anew. Raises InputError if Flower or Ray is not
+    installed; RunsFailedError if a client fails, or the training of all diverges.
 
     Parameters
     ----------
     cpus : processor cores of one client; Ray runs as many clients at once as there are cores for
-
-    Raises
-    ------
-    InputError
-        If Flower or Ray is not installed.
-    RunsFailedError
-        If a client fails, or the training of all diverges.
     """
     rows: list[Row] = []
     simulation = _flower("flwr.simulation")

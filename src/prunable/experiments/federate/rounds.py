@@ -72,10 +72,8 @@ class Answer:
 def federate(spec: FederatedSpec) -> Federation:
     """Load the data, deal it out, and build the initial network.
 
-    Raises
-    ------
-    InputError
-        If the data cannot be dealt out like that, or the network takes no such examples.
+    Raises InputError if the data cannot be dealt out like that, or the network takes no such
+    examples.
     """
     pictures = spec.net in NETS and NETS[spec.net].pictures
     data = spec.dataset.load(flatten=not pictures)
@@ -151,10 +149,7 @@ def average_into(
 ) -> State:
     """Do the server's part of a round: decode the clients' messages in their order, average, add.
 
-    Raises
-    ------
-    DataIntegrityError
-        If a message is damaged or of another model.
+    Raises DataIntegrityError if a message is damaged or of another model.
     """
     trained = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
     received = [decode(message, like=trained) for message in messages]
@@ -208,27 +203,16 @@ def federated_stage(spec: FederatedSpec, run: Run) -> Row:
 def run_rounds(spec: FederatedSpec, path: Path, *, on_round: OnRound | None = None) -> list[Row]:
     """Run rounds, going on where an interrupted or shorter run stopped.
 
+    Raises RunsFailedError if the training of every client diverges in one round; DataIntegrityError
+    if the stored state is damaged. A row a round: round (from 1), accuracy and loss on the test
+    set, bytes_up and bytes_down (lengths of all messages of the round), messages (how many went
+    up), error, kept and local_loss (means over clients), diverged (clients and reasons),
+    compressibility. An interrupted and resumed run gives the rows of an uninterrupted one.
+
     Parameters
     ----------
-    path : Path
-        File of the state after the last finished round.
-    on_round : callable, optional
-        Told each row once its round is stored; finished ones first.
-
-    Returns
-    -------
-    list of dict
-        A row a round: round (from 1), accuracy and loss on the test set, bytes_up and
-        bytes_down (lengths of all messages of the round), messages (how many went up), error,
-        kept and local_loss (means over clients), diverged (clients and reasons),
-        compressibility. An interrupted and resumed run gives the rows of an uninterrupted one.
-
-    Raises
-    ------
-    RunsFailedError
-        If the training of every client diverges in one round.
-    DataIntegrityError
-        If the stored state is damaged.
+    path : file of the state after the last finished round
+    on_round : told each row once its round is stored; finished ones first
     """
     federation = federate(spec)
     memories: dict[int, State | None] = {}
@@ -287,10 +271,7 @@ def finish_round(
 ) -> tuple[State, Row]:
     """Average the messages of a round, evaluate, and write the row of `run_rounds`.
 
-    Raises
-    ------
-    RunsFailedError
-        If there is no message.
+    Raises RunsFailedError if there is no message.
     """
     if not messages:
         raise RunsFailedError(

@@ -73,14 +73,10 @@ class FederatedSpec(Spec):
 
     Parameters
     ----------
-    concentration : float
-        Of the Dirichlet partition.
-    epochs : int
-        Passes over a client's examples a round.
-    seed : int
-        Of the partition, the initial weights, the batches and the noise.
-    rounds : int
-        A longer run goes on from the state that a shorter one of the same settings left.
+    concentration : of the Dirichlet partition
+    epochs : passes over a client's examples a round
+    seed : of the partition, the initial weights, the batches and the noise
+    rounds : a longer run goes on from the state that a shorter one of the same settings left
     """
 
     stage: ClassVar[str] = "prunable.experiments.federate.rounds:federated_stage"

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from prunable.errors import InputError, RunsFailedError
+from prunable.errors import InputError, RunsFailedError, check_one_of, require
 from prunable.experiments.simulate.specs import (
     ChaosSpec,
     CompressionSpec,
@@ -77,12 +77,9 @@ class DynamicsSettings:
 
     Parameters
     ----------
-    alphas : tuple of float
-        Tail indices of the noise, above 1 and at most 2; not used by sgd-tail.
-    seeds : int
-        Independent repetitions, at least 2; each gives one regression.
-    scale : {"laptop", "smoke"}
-        Sizes for results, or for a quick look.
+    alphas : tail indices of the noise, above 1 and at most 2; not used by sgd-tail
+    seeds : independent repetitions, at least 2; each gives one regression
+    scale : sizes for results, or for a quick look
     """
 
     alphas: tuple[float, ...] = ALPHAS
@@ -97,22 +94,16 @@ class DynamicsSettings:
             raise InputError.parameter(
                 "seeds", "simulate", "at least 2", self.seeds, "An interval needs repetitions."
             )
-        if not self.alphas:
-            raise InputError.parameter("alpha", "simulate", "given at least once", "none")
-        if self.scale not in get_args(Scale):
-            raise InputError.parameter("scale", "simulate", f"one of {get_args(Scale)}", self.scale)
+        require(self.alphas, "alpha", "simulate", "given at least once", "none")
+        check_one_of(self.scale, get_args(Scale), "scale", "simulate")
 
 
 def rows_of(experiment: Experiment, settings: DynamicsSettings) -> list[Spec]:
     """Every row of an experiment.
 
-    Raises
-    ------
-    InputError
-        If a setting is out of range or the experiment is unknown.
+    Raises InputError if a setting is out of range or the experiment is unknown.
     """
-    if experiment not in KINDS:
-        raise InputError.parameter("experiment", "simulate", f"one of {tuple(KINDS)}", experiment)
+    check_one_of(experiment, KINDS, "experiment", "simulate")
     if experiment == "sgd-tail":
         return [
             _made(SgdTailSpec, settings, dim=dim, batch=batch, eta=eta)
@@ -142,26 +133,15 @@ def run_experiment(
 ) -> Document:
     """Bring every row to a result, then summarise; what is stored is not computed again.
 
+    Raises InputError if a setting is out of range or the folder cannot be written; RunsFailedError
+    if a system diverges. The summary has `experiment`, `settings`, `rates`, `table`, `panels`,
+    `notes`.
+
     Parameters
     ----------
-    out : Path
-        Folder: rows in `runs/`, the summary in `EXPERIMENT.json`.
-    backend : Backend, optional
-        Where rows are computed; processes of this machine by default.
-    on_row : callable, optional
-        Told each specification and its result.
-
-    Returns
-    -------
-    dict
-        The summary: `experiment`, `settings`, `rates`, `table`, `panels`, `notes`.
-
-    Raises
-    ------
-    InputError
-        If a setting is out of range or the folder cannot be written.
-    RunsFailedError
-        If a system diverges.
+    out : folder: rows in `runs/`, the summary in `EXPERIMENT.json`
+    backend : where rows are computed; processes of this machine by default
+    on_row : told each specification and its result
     """
     rows = rows_of(experiment, settings)
     results = run_all(rows, Store(out), backend=backend, on_done=on_row)

@@ -47,10 +47,7 @@ Row = dict[str, Any]
 def row_stage(spec: Spec, run: Run) -> Row:
     """Compute one row of an experiment: plain JSON values, equal for equal specifications.
 
-    Raises
-    ------
-    InputError
-        If the simulated system diverges.
+    Raises InputError if the simulated system diverges.
     """
     del run
     return {"row": _ROWS[type(spec)](spec)}

@@ -158,10 +158,7 @@ def _moments(rows: Rows) -> Summary:
 def printed_constant_fails_below() -> float:
     """The alpha below which the limit of E max / n^(1/alpha) exceeds 8 C + 1 of lemma B.1.
 
-    Returns
-    -------
-    float
-        To 1e-3, with C taken as the limit of t^alpha P(|X| > t).
+    To 1e-3, with C taken as the limit of t^alpha P(|X| > t).
     """
     grid = np.arange(1.01, 1.5, 0.001)
     fails = [a for a in grid if expected_maximum_limit(a, 1) > 8 * StableLaw(a).tail_constant + 1]

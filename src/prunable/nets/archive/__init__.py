@@ -33,27 +33,17 @@ _LONGEST_HEADER = 100_000_000  # bytes, by the definition of safetensors
 def open_archive(path: str | Path, *, unpickle: bool = False) -> Iterator[Archive]:
     """Open a checkpoint of any format and list its tensors, without building the model.
 
+    Raises DataIntegrityError if the file is missing, damaged or incomplete, or holds no tensors;
+    InputError if the path cannot be read or is ambiguous, or the file holds pickled objects;
+    UnsupportedModelError if the file holds a program, or is of a format without a reader. The
+    tensors can be loaded until the context ends.
+
     Parameters
     ----------
     path : str or Path
         A safetensors, torch or ONNX file, told apart by content; an index of shards
         (`*.index.json`); or a folder that holds one of these.
-    unpickle : bool
-        Whether a torch file may run the code that its pickled objects name.
-
-    Yields
-    ------
-    Archive
-        Its tensors can be loaded until the context ends.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the file is missing, damaged or incomplete, or holds no tensors.
-    InputError
-        If the path cannot be read or is ambiguous, or the file holds pickled objects.
-    UnsupportedModelError
-        If the file holds a program, or is of a format without a reader.
+    unpickle : whether a torch file may run the code that its pickled objects name
     """
     path = Path(path)
     with ExitStack() as stack:

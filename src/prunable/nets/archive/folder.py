@@ -18,15 +18,10 @@ OpenFile = Callable[[Path], Archive]
 def open_folder(folder: Path, open_file: OpenFile) -> Archive:
     """Open the weights that a folder holds, each file by `open_file`.
 
-    Looked for in this order: an index of safetensors, model.safetensors or the safetensors
-    there are, an index of torch files, one torch file, one ONNX file.
-
-    Raises
-    ------
-    DataIntegrityError
-        If there are no weights, or several files hold the same tensor.
-    InputError
-        If there are several files to choose from.
+    Looked for in this order: an index of safetensors, model.safetensors or the safetensors there
+    are, an index of torch files, one torch file, one ONNX file. Raises DataIntegrityError if there
+    are no weights, or several files hold the same tensor; InputError if there are several files to
+    choose from.
     """
     with failures_named(folder):
         files = sorted(path for path in folder.iterdir() if path.is_file())
@@ -53,11 +48,8 @@ def open_folder(folder: Path, open_file: OpenFile) -> Archive:
 def open_index(index: Path, open_file: OpenFile) -> Archive:
     """Open the shards that an index names by its "weight_map", as one archive.
 
-    Raises
-    ------
-    DataIntegrityError
-        If the index is malformed, or names a file outside its folder, a file that is missing
-        or a tensor that its file does not hold.
+    Raises DataIntegrityError if the index is malformed, or names a file outside its folder, a file
+    that is missing or a tensor that its file does not hold.
     """
     weight_map = _weight_map(index)
     for shard in dict.fromkeys(weight_map.values()):

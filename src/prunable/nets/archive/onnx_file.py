@@ -58,14 +58,9 @@ _Uses = dict[str, list[tuple["NodeProto", int]]]
 def open_onnx(path: Path) -> Archive:
     """List the tensors of one ONNX file; external data are read tensor by tensor.
 
-    These are initializers of the graph and its subgraphs, and constants of two or more axes.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the file is damaged, or external data are missing or outside the file's folder.
-    InputError
-        If the package `onnx` is not installed.
+    These are initializers of the graph and its subgraphs, and constants of two or more axes. Raises
+    DataIntegrityError if the file is damaged, or external data are missing or outside the file's
+    folder; InputError if the package `onnx` is not installed.
     """
     try:
         import onnx

@@ -93,10 +93,7 @@ def _sort_metadata(path: Path) -> None:
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read all tensors of a safetensors file, and its metadata; nothing is unpickled.
 
-    Raises
-    ------
-    DataIntegrityError
-        If the file is missing, truncated or of another format.
+    Raises DataIntegrityError if the file is missing, truncated or of another format.
     """
     try:
         with safe_open(path, framework="pt") as archive:
@@ -114,10 +111,7 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def metadata_of(path: Path) -> dict[str, str]:
     """Text stored in the header of a safetensors file; none of a folder of them.
 
-    Raises
-    ------
-    DataIntegrityError
-        If the file is damaged.
+    Raises DataIntegrityError if the file is damaged.
     """
     if path.is_dir():
         return {}

@@ -52,15 +52,9 @@ def open_torch(path: Path, unpickle: bool) -> Archive:
     A zip file is mapped into memory and read tensor by tensor; the older format is read whole.
     Names are the keys joined by dots, without a wrapper such as "state_dict" around the only
     mapping that holds tensors. `unpickle` allows pickled objects, which run the code they name.
-
-    Raises
-    ------
-    DataIntegrityError
-        If the file is damaged.
-    InputError
-        If it holds pickled objects and `unpickle` is off, or needs a class not installed here.
-    UnsupportedModelError
-        If it holds a program (TorchScript, torch.export) or is no file of `torch.save`.
+    Raises DataIntegrityError if the file is damaged; InputError if it holds pickled objects and
+    `unpickle` is off, or needs a class not installed here; UnsupportedModelError if it holds a
+    program (TorchScript, torch.export) or is no file of `torch.save`.
     """
     with failures_named(path):
         with path.open("rb") as stream:

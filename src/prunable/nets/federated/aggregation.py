@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 
 State = Mapping[str, torch.Tensor]
 
@@ -15,12 +15,8 @@ State = Mapping[str, torch.Tensor]
 def weighted_mean(updates: Sequence[State], weights: Sequence[float]) -> dict[str, torch.Tensor]:
     """Average state dicts, added up in float64 in the given order, in the first one's dtypes.
 
-    Algorithm 1 of McMahan et al. (2017), with n_k / n of each client as its weight.
-
-    Raises
-    ------
-    InputError
-        If there is none, names or shapes differ, or weights are negative or all 0.
+    Algorithm 1 of McMahan et al. (2017), with n_k / n of each client as its weight. Raises
+    InputError if there is none, names or shapes differ, or weights are negative or all 0.
     """
     where = "weighted_mean"
     if not updates or len(updates) != len(weights):
@@ -56,8 +52,7 @@ def add_update(state: State, update: State) -> dict[str, torch.Tensor]:
     Raises InputError where `update` names what `state` lacks, or shapes differ.
     """
     strangers = sorted(update.keys() - state.keys())
-    if strangers:
-        raise InputError.parameter("update", "add_update", "of names of the state", strangers)
+    require(not strangers, "update", "add_update", "of names of the state", strangers)
     _same({name: state[name] for name in update}, update, "update", "add_update")
     return {
         name: tensor + update[name].to(tensor.dtype) if name in update else tensor.clone()

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.nets.train.settings import TrainingSettings
 from prunable.nets.train.training import train
@@ -27,8 +27,7 @@ class LocalTraining:
     noise: HeavyTailedNoise | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise InputError.parameter("epochs", "LocalTraining", "at least 1", self.epochs)
+        check_at_least(self.epochs, 1, "epochs", "LocalTraining")
         self.settings(1, 0)
 
     def settings(self, n_examples: int, seed: int) -> TrainingSettings:
@@ -60,17 +59,13 @@ def train_locally(
 ) -> LocalOutcome:
     """Train from the server's whole state dict on one client's examples.
 
-    Diverged is also a training whose loss is finite and a weight is not.
+    Diverged is also a training whose loss is finite and a weight is not. Raises InputError if the
+    client has no example, or examples that are not finite.
 
     Parameters
     ----------
     model : overwritten; only its architecture matters
     seed : of batches and noise; another one for each client and round
-
-    Raises
-    ------
-    InputError
-        If the client has no example, or examples that are not finite.
     """
     if len(x) == 0:
         raise InputError("`x` of `train_locally` must not be empty; give this client examples.")

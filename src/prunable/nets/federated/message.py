@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, InputError, check_one_of, require
 
 Form = Literal["dense", "bitmask", "gaps", "nodes"]
 Precision = Literal["float32", "float16"]
@@ -73,6 +73,9 @@ def encode(
 ) -> bytes:
     """Serialise an update or a model; `decode` gives the rounded values back bit for bit.
 
+    Raises InputError if a tensor is not of floating point, holds NaN or infinity, or exceeds the
+    range of the precision, or an argument is out of range.
+
     Parameters
     ----------
     tensors : finite; entries that are 0 (or -0) after rounding are not sent, except in the dense
@@ -80,19 +83,11 @@ def encode(
     n_examples : examples the client trained on, its weight in the average
     form : of all tensors; auto takes the shortest for each
     precision : what values are rounded to
-
-    Raises
-    ------
-    InputError
-        If a tensor is not of floating point, holds NaN or infinity, or exceeds the range of the
-        precision, or an argument is out of range.
     """
-    if precision not in _WIDTHS:
-        raise InputError.parameter("precision", "encode", f"one of {tuple(_WIDTHS)}", precision)
+    check_one_of(precision, _WIDTHS, "precision", "encode")
     if form != "auto" and form not in get_args(Form):
         raise InputError.parameter("form", "encode", f"auto or one of {get_args(Form)}", form)
-    if not 0 <= n_examples < 2**63:
-        raise InputError.parameter("n_examples", "encode", "in [0, 2**63)", n_examples)
+    require(0 <= n_examples < 2**63, "n_examples", "encode", "in [0, 2**63)", n_examples)
     header: list[list[Any]] = []
     payload: list[bytes] = []
     for name, tensor in tensors.items():
@@ -110,10 +105,7 @@ def encode(
 def decode(message: bytes, *, like: Mapping[str, torch.Tensor] | None = None) -> Message:
     """Read a message of `encode`; with `like`, of a model of the same names and shapes.
 
-    Raises
-    ------
-    DataIntegrityError
-        If it is truncated, altered, of another version or of another model.
+    Raises DataIntegrityError if it is truncated, altered, of another version or of another model.
     """
     if len(message) < _PREFIX.size + _CHECKSUM.size:
         raise _damaged(f"it has {len(message)} bytes, fewer than an empty message")
@@ -151,8 +143,7 @@ def decode(message: bytes, *, like: Mapping[str, torch.Tensor] | None = None) ->
 
 def _rounded(name: str, tensor: torch.Tensor, precision: Precision) -> NDArray[np.floating[Any]]:
     """The values to send, shape (rows, entries of a row)."""
-    if not tensor.is_floating_point():
-        raise InputError.parameter(name, "encode", "a floating-point tensor", tensor.dtype)
+    require(tensor.is_floating_point(), name, "encode", "a floating-point tensor", tensor.dtype)
     array = tensor.detach().cpu().to(torch.float32).contiguous().numpy()
     if not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.networks.views import views_of
 from prunable.nets.prune.plan import Keep
 from prunable.nets.prune.strategies import MagnitudePruning, NodePruning, Strategy
@@ -23,15 +23,10 @@ def prune_update(
 
     Single weights go by magnitude under one threshold; hidden units by the norm of their incoming
     weights, the columns theta^i of Wan, Zaidi and Simsekli (2023), section 3, a share of each
-    hidden layer, and the output layer stays whole. Biases stay whole.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, an entry is not finite, or there is no matrix to prune.
+    hidden layer, and the output layer stays whole. Biases stay whole. Raises InputError if an
+    argument is out of range, an entry is not finite, or there is no matrix to prune.
     """
-    if axis not in ("weight", "unit"):
-        raise InputError.parameter("axis", "prune_update", "weight or unit", axis)
+    require(axis in ("weight", "unit"), "axis", "prune_update", "weight or unit", axis)
     views = views_of(update.items())
     if axis == "unit":
         views = tuple(view for view in views if view.role == "hidden")

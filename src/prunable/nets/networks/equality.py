@@ -38,10 +38,7 @@ def exact_inputs(example: Any) -> tuple[Tensor, ...]:
 def expected_outputs(model: nn.Module, example: Any) -> list[Tensor]:
     """Do as `exact_outputs`, and blame the example where that fails.
 
-    Raises
-    ------
-    InputError
-        If the example does not fit the model.
+    Raises InputError if the example does not fit the model.
     """
     try:
         return exact_outputs(model, example)
@@ -96,15 +93,12 @@ def check_same(
 ) -> float:
     """The largest difference of outputs, where it is no more than rounding; see `within_rounding`.
 
+    Raises UnsupportedModelError if it is more.
+
     Parameters
     ----------
     name : the layer or model to blame
     done : what was tried, completing "cannot be ..."
-
-    Raises
-    ------
-    UnsupportedModelError
-        If it is more.
     """
     difference = largest_difference(found, expected)
     if not within_rounding(difference, expected, model):

@@ -44,13 +44,9 @@ def merge_masks(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def hand_over_(model: torch.nn.Module, plan: PruningPlan) -> None:
     """Prune a model through torch.nn.utils.prune, which keeps the weights beside their masks.
 
-    Each planned parameter becomes NAME_orig, with a buffer NAME_mask.
-
-    Raises
-    ------
-    InputError
-        If a planned parameter is missing or has another shape, or the plan is of singular values or
-        medians. Then nothing is changed.
+    Each planned parameter becomes NAME_orig, with a buffer NAME_mask. Raises InputError if a
+    planned parameter is missing or has another shape, or the plan is of singular values or medians.
+    Then nothing is changed.
     """
     parameters = dict(model.named_parameters())
     masks = {}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import check_at_least
 
 SAMPLE = 1e-3  # seconds; shorter calls are repeated within a sample, which steadies it
 MOST_CALLS = 50
@@ -20,15 +20,10 @@ def interleaved_seconds(
 ) -> dict[str, NDArray[np.float64]]:
     """Time functions side by side, so that drift hits all alike.
 
-    Each is called once to warm up and then in rounds, every second round in reverse order.
-
-    Returns
-    -------
-    dict of str to (repeats,) array
-        Seconds a call, by round; the i-th numbers of all functions were taken one after another.
+    Each is called once to warm up and then in rounds, every second round in reverse order. Returns
+    seconds a call, by round; the i-th numbers of all functions were taken one after another.
     """
-    if repeats < 1:
-        raise InputError.parameter("repeats", "interleaved_seconds", "at least 1", repeats)
+    check_at_least(repeats, 1, "repeats", "interleaved_seconds")
     counts = {}
     for name, call in calls.items():
         call()

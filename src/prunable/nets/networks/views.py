@@ -51,6 +51,8 @@ CONSUMERS: dict[str, Kind] = {
 class WeightView:
     """One parameter as a matrix.
 
+    Raises InputError if `matrix` is empty, not 2-d, not of floating point, or not finite.
+
     Attributes
     ----------
     matrix : (out, in * taps) floats
@@ -61,11 +63,6 @@ class WeightView:
     taps : entries of a convolution's kernel: each input has so many adjacent columns. Kernels are
         the rows of `matrix.reshape(-1, taps)`
     shape : that of the parameter, or of the matrix if empty
-
-    Raises
-    ------
-    InputError
-        If `matrix` is empty, not 2-d, not of floating point, or not finite.
     """
 
     name: str
@@ -115,12 +112,8 @@ def views_of(named_parameters: Iterable[tuple[str, torch.Tensor]]) -> tuple[Weig
     A convolution (out, in, kh, kw) becomes a matrix (out, in * kh * kw), one filter a row. The last
     matrix given has the role "output". Memory is shared for contiguous float32 and float64
     parameters on the CPU; float16 and bfloat16 become float32, which is exact. Fused parameters
-    stay whole.
-
-    Raises
-    ------
-    InputError
-        If a parameter is empty, not of floating point, or holds NaN or infinity.
+    stay whole. Raises InputError if a parameter is empty, not of floating point, or holds NaN or
+    infinity.
     """
     parameters = [(name, p) for name, p in named_parameters if p.ndim >= 2]
     last = len(parameters) - 1
@@ -194,22 +187,14 @@ def see(
 ) -> tuple[WeightView, ...] | str:
     """See one stored tensor as matrices, or say why not.
 
+    Raises InputError if weights are NaN or infinite. Query, key and value of a fused attention
+    parameter come apart; a string is the reason to pass the tensor over.
+
     Parameters
     ----------
     consumer : what reads it, as in `kind_of`
     transposed : whether a matrix is stored as (in, out)
     role : if None, "output" for names that say so
-
-    Returns
-    -------
-    tuple of WeightView, or str
-        Query, key and value of a fused attention parameter come apart; a string is the reason to
-        pass the tensor over.
-
-    Raises
-    ------
-    InputError
-        If weights are NaN or infinite.
     """
     if array.size == 0:
         return f"empty, of shape {array.shape}"

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least, check_one_of, require
 from prunable.nets.train.sampling import Kind, add_stable_
 from prunable.numerics.randomness import child_seed
 
@@ -50,6 +50,8 @@ __all__ = [
 class MeanFieldProblem:
     """Data, activation and loss of a mean-field network.
 
+    Raises InputError if an argument is out of range or shapes do not fit.
+
     Parameters
     ----------
     inputs : (m, p), examples, all used in every step
@@ -59,11 +61,6 @@ class MeanFieldProblem:
     loss : half the squared error; log(1 + exp(-y f)); negative log-likelihood of softmax
     outputs : l
     weight_decay : adds -weight_decay * theta to the drift, which makes it unbounded; 0 in the paper
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or shapes do not fit.
     """
 
     inputs: torch.Tensor
@@ -75,12 +72,8 @@ class MeanFieldProblem:
 
     def __post_init__(self) -> None:
         where = "MeanFieldProblem"
-        if self.activation not in get_args(Activation):
-            raise InputError.parameter(
-                "activation", where, f"one of {get_args(Activation)}", self.activation
-            )
-        if self.loss not in get_args(Loss):
-            raise InputError.parameter("loss", where, f"one of {get_args(Loss)}", self.loss)
+        check_one_of(self.activation, get_args(Activation), "activation", where)
+        check_one_of(self.loss, get_args(Loss), "loss", where)
         if self.inputs.ndim != 2 or self.inputs.numel() == 0 or not _finite(self.inputs):
             raise InputError.parameter(
                 "inputs", where, "a finite matrix, one example a row", tuple(self.inputs.shape)
@@ -169,8 +162,7 @@ class StableDrive:
             raise InputError.parameter(
                 "sigma", "StableDrive", "finite and not negative", self.sigma
             )
-        if self.noise not in KINDS:
-            raise InputError.parameter("noise", "StableDrive", f"one of {tuple(KINDS)}", self.noise)
+        check_one_of(self.noise, KINDS, "noise", "StableDrive")
 
     def add_increments_(self, tensor: torch.Tensor, step: float, seed: int) -> torch.Tensor:
         """Add sigma (L_{t + step} - L_t) to every vector along the last axis, in place."""
@@ -219,8 +211,7 @@ def initial_particles(
     readout : magnitude of every readout; the signs are fair
     """
     for name, count in (("replicas", replicas), ("width", width)):
-        if count < 1:
-            raise InputError.parameter(name, "initial_particles", "at least 1", count)
+        check_at_least(count, 1, name, "initial_particles")
     generator = torch.Generator().manual_seed(child_seed(seed, "initial"))
     p = problem.inputs.shape[1]
     theta = torch.empty(replicas, width, p, dtype=dtype).normal_(0, std, generator=generator)
@@ -243,7 +234,9 @@ def simulate(
     """Run coupled systems on the same initial particles and the same noise.
 
     A coarse increment of a Levy process is the sum of the fine ones, so the coupling is exact. All
-    systems share the replicas' batched matrix products.
+    systems share the replicas' batched matrix products. Raises InputError if arguments do not fit,
+    or if a system diverges; then the step is named. Returns the final particles of each system, (r,
+    width, p).
 
     Parameters
     ----------
@@ -252,16 +245,6 @@ def simulate(
     seed : of the noise
     observe : called with the number of fine steps done and the particles of all systems whenever
         all of them have moved; it must not change them
-
-    Returns
-    -------
-    list of Tensor
-        Final particles of each system, (r, width, p).
-
-    Raises
-    ------
-    InputError
-        If arguments do not fit, or if a system diverges; then the step is named.
     """
     _check_run(systems, theta, eta, steps, problem)
     largest = max(system.width for system in systems)
@@ -392,12 +375,9 @@ def _check_run(
     steps: int,
     problem: MeanFieldProblem,
 ) -> None:
-    if not (math.isfinite(eta) and eta > 0):
-        raise InputError.parameter("eta", "simulate", "positive and finite", eta)
-    if steps < 1:
-        raise InputError.parameter("steps", "simulate", "at least 1", steps)
-    if not systems:
-        raise InputError.parameter("systems", "simulate", "at least one system", 0)
+    require(math.isfinite(eta) and eta > 0, "eta", "simulate", "positive and finite", eta)
+    check_at_least(steps, 1, "steps", "simulate")
+    require(systems, "systems", "simulate", "at least one system", 0)
     if theta.ndim != 3 or theta.shape[2] != problem.inputs.shape[1]:
         raise InputError.parameter(
             "theta", "simulate", f"of shape (r, n, {problem.inputs.shape[1]})", tuple(theta.shape)

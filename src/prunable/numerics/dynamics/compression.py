@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.numerics.checks import check_alpha
 from prunable.numerics.stable import (
     StableLaw,
@@ -34,17 +34,13 @@ LEPAGE_TERMS = 256
 def simulated_errors(
     alpha: float, d: int, kappa: float, p: float, draws: int, *, rng: np.random.Generator
 ) -> FloatArray:
-    """Relative l_p errors of keeping ceil(kappa d) of d independent stable weights.
+    """Relative l_p errors of keeping ceil(kappa d) of d independent stable weights, one a draw.
 
     Parameters
     ----------
     alpha : 0.1 <= alpha <= 2
     kappa : 0 < kappa < 1
     draws : independent vectors
-
-    Returns
-    -------
-    (draws,) array
     """
     _check(alpha, kappa, p, "simulated_errors")
     kept = math.ceil(kappa * d)
@@ -67,13 +63,10 @@ def asymptotic_errors(
 ) -> FloatArray:
     """Draw from the limit law of the relative l_p error at dimension d; see `simulated_errors`.
 
-    Returns
-    -------
-    (draws,) array
-        For p > alpha the random error (d m / ((C d)^(p/alpha) S + d M))^(1/p), where m is the
-        truncated moment, S = sum Gamma_i^(-p/alpha), and M the analytic continuation of
-        E|X|^p, which is 0 at p = 2; for p < alpha, and for Gaussian weights, the constant
-        (m / E|X|^p)^(1/p); at p = alpha an error that falls like log(d)^(-1/p).
+    One a draw: for p > alpha the random error (d m / ((C d)^(p/alpha) S + d M))^(1/p), where m is
+    the truncated moment, S = sum Gamma_i^(-p/alpha), and M the analytic continuation of E|X|^p,
+    which is 0 at p = 2; for p < alpha, and for Gaussian weights, the constant (m / E|X|^p)^(1/p);
+    at p = alpha an error that falls like log(d)^(-1/p).
 
     Notes
     -----
@@ -108,8 +101,7 @@ def mean_limit_constant(alpha: float, kappa: float, p: float) -> float:
     E S^-r = Gamma(1 + r/a) / (Gamma(1 + r) Gamma(1 - a)^(r/a)) with r = 1/p and a = alpha/p.
     """
     _check(alpha, kappa, p, "mean_limit_constant")
-    if p <= alpha or alpha == 2:
-        raise InputError.parameter("p", "mean_limit_constant", f"above alpha = {alpha:g}", p)
+    require(p > alpha and alpha != 2, "p", "mean_limit_constant", f"above alpha = {alpha:g}", p)
     a, r = alpha / p, 1 / p
     log_inverse = gammaln(1 + r / a) - gammaln(1 + r) - r / a * gammaln(1 - a)
     tail = StableLaw(alpha).tail_constant
@@ -123,20 +115,15 @@ def largest_weights_limit(
 ) -> FloatArray:
     """Draw the limit, as d grows, of the relative l_p error of keeping a fixed number k, p > alpha.
 
+    One a draw: (sum_{i>k} Gamma_i^(-p/alpha) / sum_i Gamma_i^(-p/alpha))^(1/p).
+
     Parameters
     ----------
     terms : drawn terms of LePage's series; the mean of the others is added
-
-    Returns
-    -------
-    (draws,) array
-        (sum_{i>k} Gamma_i^(-p/alpha) / sum_i Gamma_i^(-p/alpha))^(1/p).
     """
     check_alpha(alpha, "largest_weights_limit")
-    if not p > alpha:
-        raise InputError.parameter("p", "largest_weights_limit", f"above alpha = {alpha:g}", p)
-    if not 1 <= k < terms:
-        raise InputError.parameter("k", "largest_weights_limit", f"from 1 to {terms - 1}", k)
+    require(p > alpha, "p", "largest_weights_limit", f"above alpha = {alpha:g}", p)
+    require(1 <= k < terms, "k", "largest_weights_limit", f"from 1 to {terms - 1}", k)
     powers = np.cumsum(rng.exponential(size=(draws, terms)), axis=1) ** (-p / alpha)
     last = terms ** (1 - p / alpha) / (p / alpha - 1)
     pruned = powers[:, k:].sum(axis=1) + last
@@ -175,15 +162,12 @@ def tail_supremum(alpha: float) -> float:
 
 
 def _check_mean(alpha: float, where: str) -> None:
-    if not 1 < alpha < 2:
-        raise InputError.parameter(
-            "alpha", where, "between 1 and 2", alpha, "At alpha <= 1 there is no mean."
-        )
+    require(
+        1 < alpha < 2, "alpha", where, "between 1 and 2", alpha, "At alpha <= 1 there is no mean."
+    )
 
 
 def _check(alpha: float, kappa: float, p: float, where: str) -> None:
     check_alpha(alpha, where)
-    if not 0 < kappa < 1:
-        raise InputError.parameter("kappa", where, "between 0 and 1", kappa)
-    if not 0 < p < math.inf:
-        raise InputError.parameter("p", where, "positive and finite", p)
+    require(0 < kappa < 1, "kappa", where, "between 0 and 1", kappa)
+    require(0 < p < math.inf, "p", where, "positive and finite", p)

@@ -67,17 +67,13 @@ def fit_exponent(sizes: ArrayLike, errors: ArrayLike) -> FittedRate:
     """Fit error ~ size^c by one log-log regression a seed.
 
     The interval is that of a mean of independent slopes, so it needs no model of the dependence
-    between sizes, which coupled simulations share.
+    between sizes, which coupled simulations share. Raises InputError if shapes do not fit or a
+    value is not positive and finite.
 
     Parameters
     ----------
     sizes : (k,) positive, increasing; at least 2
     errors : (seeds, k) positive; rows are independent, at least 2
-
-    Raises
-    ------
-    InputError
-        If shapes do not fit or a value is not positive and finite.
     """
     x, y = np.asarray(sizes, dtype=np.float64), np.asarray(errors, dtype=np.float64)
     if x.ndim != 1 or x.size < 2 or not (x > 0).all() or not (np.diff(x) > 0).all():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least, require
 
 FloatArray = NDArray[np.float64]
 
@@ -37,16 +37,12 @@ class IndependenceTest:
 def energy_distance(x: FloatArray, y: FloatArray) -> float:
     """Unbiased energy distance 2 E||X - Y|| - E||X - X'|| - E||Y - Y'|| of two laws with means.
 
-    0 on average for equal laws, so it can be negative: Szekely and Rizzo (2013).
+    0 on average for equal laws, so it can be negative: Szekely and Rizzo (2013). Raises InputError
+    if the samples are too small, too large, not finite, or of different dimensions.
 
     Parameters
     ----------
     x, y : (n, d) and (m, d), at least 2 rows each
-
-    Raises
-    ------
-    InputError
-        If the samples are too small, too large, not finite, or of different dimensions.
     """
     _check(x, "x", "energy_distance", 2)
     _check(y, "y", "energy_distance", 2)
@@ -64,17 +60,12 @@ def distance_covariance(
 
     The energy distance between the joint law and the product of its margins, in a weighted L2
     space, divided by the square root of both distance variances; U-centred, Szekely and Rizzo
-    (2014). For laws with means.
+    (2014). For laws with means. Raises InputError if the samples do not fit.
 
     Parameters
     ----------
     x, y : (n, d) and (n, e), paired rows, at least 4
     rng : draws the permutations
-
-    Raises
-    ------
-    InputError
-        If the samples do not fit.
     """
     return _test(x, y, lambda z: cdist(z, z), permutations, rng, "distance_covariance")
 
@@ -107,10 +98,8 @@ def _test(
 ) -> IndependenceTest:
     _check(x, "x", where, 4)
     _check(y, "y", where, 4)
-    if len(x) != len(y):
-        raise InputError.parameter("y", where, f"of {len(x)} rows, paired with x", len(y))
-    if permutations < 1:
-        raise InputError.parameter("permutations", where, "at least 1", permutations)
+    require(len(x) == len(y), "y", where, f"of {len(x)} rows, paired with x", len(y))
+    check_at_least(permutations, 1, "permutations", where)
     for sample in (x, y):
         if not np.ptp(sample, axis=0).any():
             raise InputError(f"`{where}` needs samples that vary; all rows of one are equal.")
@@ -141,5 +130,4 @@ def _check(sample: FloatArray, param: str, where: str, fewest: int) -> None:
         raise InputError.parameter(
             param, where, f"an array of {fewest} to {LARGEST} rows", np.shape(sample)
         )
-    if not np.isfinite(sample).all():
-        raise InputError.parameter(param, where, "finite", "NaN or infinity")
+    require(np.isfinite(sample).all(), param, where, "finite", "NaN or infinity")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least, require
 from prunable.numerics.dynamics.sgd_tail import LinearRegressionSgd, lyapunov_exponent
 
 FloatArray = NDArray[np.float64]
@@ -52,19 +52,12 @@ def simulate_norms(
 ) -> FloatArray:
     """Distances ||x - x*|| of independent chains, started at the solution, after some steps.
 
+    Raises InputError if a count or `label_noise` is not positive. In the unit of label_noise /
+    input_std.
+
     Parameters
     ----------
     label_noise : standard deviation of the labels around the linear model, positive
-
-    Returns
-    -------
-    (chains,) array
-        In the unit of label_noise / input_std.
-
-    Raises
-    ------
-    InputError
-        If a count or `label_noise` is not positive.
 
     Notes
     -----
@@ -73,10 +66,8 @@ def simulate_norms(
     draws a step in any dimension, with exactly the law of the distance of the full chain.
     """
     for name, count in (("chains", chains), ("steps", steps)):
-        if count < 1:
-            raise InputError.parameter(name, "simulate_norms", "at least 1", count)
-    if not label_noise > 0:
-        raise InputError.parameter("label_noise", "simulate_norms", "positive", label_noise)
+        check_at_least(count, 1, name, "simulate_norms")
+    require(label_noise > 0, "label_noise", "simulate_norms", "positive", label_noise)
     c, b, d = model.rate, model.batch, model.dim
     noise = label_noise / model.input_std
     r = np.zeros(chains)
@@ -117,8 +108,7 @@ def monte_carlo_index(
     The standard error is that of the mean, divided by its slope in r. Raises InputError where the
     drawn norms have no root.
     """
-    if draws < 100:
-        raise InputError.parameter("draws", "monte_carlo_index", "at least 100", draws)
+    check_at_least(draws, 100, "draws", "monte_carlo_index")
     x = rng.chisquare(model.batch, draws)
     squared = (1 - model.rate * x) ** 2
     if model.dim > 1:

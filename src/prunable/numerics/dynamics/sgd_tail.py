@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 
 FloatArray = NDArray[np.float64]
 
@@ -82,10 +82,9 @@ def log_moment_function(model: LinearRegressionSgd, r: float) -> float:
     c = eta s^2/b and X, Y independent chi-square with b and d - 1 degrees of freedom: theorem 3 of
     Gurbuzbalaban, Simsekli and Zhu (2021).
     """
-    if not 0 <= r <= LARGEST_INDEX:
-        raise InputError.parameter(
-            "r", "log_moment_function", f"between 0 and {LARGEST_INDEX:g}", r
-        )
+    require(
+        0 <= r <= LARGEST_INDEX, "r", "log_moment_function", f"between 0 and {LARGEST_INDEX:g}", r
+    )
     return _NormLaw.of(model, r).log_moment(r)
 
 
@@ -97,15 +96,10 @@ def lyapunov_exponent(model: LinearRegressionSgd) -> float:
 def tail_index(model: LinearRegressionSgd) -> float:
     """Tail index of the stationary law: the positive root of h(alpha) = 1, to 1e-9 relative.
 
-    It falls with the step and rises with the batch. Kesten (1973) and Goldie (1991):
-    P(||x|| > t) ~ C t^-alpha. The product of independent M has the growth of ||M e_1|| because
-    inputs are rotation invariant.
-
-    Raises
-    ------
-    InputError
-        If the step is so large that there is no stationary law, or so small that alpha is above
-        512.
+    It falls with the step and rises with the batch. Kesten (1973) and Goldie (1991): P(||x|| > t) ~
+    C t^-alpha. The product of independent M has the growth of ||M e_1|| because inputs are rotation
+    invariant. Raises InputError if the step is so large that there is no stationary law, or so
+    small that alpha is above 512.
     """
     if lyapunov_exponent(model) >= 0:
         raise InputError.parameter(

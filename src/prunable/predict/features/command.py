@@ -13,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, InputError, check_at_least
 from prunable.predict.features import random_features
 from prunable.predict.features.kernels import Activation, Link
 from prunable.predict.tables import print_estimate, print_points, print_validity
@@ -48,8 +48,7 @@ def rf(
 
     Example: prunable predict rf --d 20 --n 100 --p 50 --p 300 --s 30 --simulate 5
     """
-    if simulate < 0:
-        raise InputError.parameter("simulate", "predict rf", "at least 0", simulate)
+    check_at_least(simulate, 0, "simulate", "predict rf")
     features = random_features.RandomFeatures(d, activation, link, noise, weight_scale)
     points: list[dict[str, Any]] = []
     facts = {"condition": 0.0, "n_floored": 0, "residual": 0.0}

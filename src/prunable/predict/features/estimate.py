@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.predict.features.moments import (
     Equivalent,
     FoldedMoments,
@@ -96,26 +96,21 @@ def estimate_features(
 ) -> FeatureEstimate:
     """Estimate covariance, signal and noise from moments by folds.
 
-    Signal: ridge regression with the penalty of least risk R on held-out folds. Its asymptotic
-    risk is R = (sigma^2 + B) / (1 - df2 / N), B the part of the signal that it misses and
-    df2 = sum (lambda / (lambda + kappa))^2; so the noise here, sigma^2 + B, is R (1 - df2 / N),
-    and the coefficient of an eigenvector carries the variance R lambda / (N (lambda + kappa)^2)
-    (equations (8) to (10) of the 2020 paper with a ridge). That much energy is taken from blocks
-    of eigenvectors.
+    Signal: ridge regression with the penalty of least risk R on held-out folds. Its asymptotic risk
+    is R = (sigma^2 + B) / (1 - df2 / N), B the part of the signal that it misses and df2 = sum
+    (lambda / (lambda + kappa))^2; so the noise here, sigma^2 + B, is R (1 - df2 / N), and the
+    coefficient of an eigenvector carries the variance R lambda / (N (lambda + kappa)^2) (equations
+    (8) to (10) of the 2020 paper with a ridge). That much energy is taken from blocks of
+    eigenvectors. Raises InputError if the shrinkage is unknown or out of range, or all features are
+    zero.
 
     Parameters
     ----------
     shrinkage : how the share of the identity in the covariance is chosen, or that share in [0, 1]
-
-    Raises
-    ------
-    InputError
-        If the shrinkage is unknown or out of range, or all features are zero.
     """
     everything = folded.together()
     used = np.flatnonzero(np.diagonal(everything.second) > 0)
-    if not used.size:
-        raise InputError.parameter("X", "estimate_features", "not all 0", "zeros")
+    require(used.size, "X", "estimate_features", "not all 0", "zeros")
     n_features = len(everything.second)
     share = shrinkage_share(folded, shrinkage)
     if used.size < n_features:

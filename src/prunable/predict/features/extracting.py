@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from prunable.errors import InputError, UnsupportedModelError
+from prunable.errors import InputError, UnsupportedModelError, check_at_least, check_one_of, require
 
 Side = Literal["input", "output"]
 Pooling = Literal["none", "mean"]
@@ -57,8 +57,10 @@ def stream_features(
 ) -> Iterator[FloatArray]:
     """Yield the features of one layer, shape (batch, p), batch by batch.
 
-    The network is in evaluation mode while a batch passes, each of its modules in its former
-    mode between batches, and nothing stays attached to it.
+    The network is in evaluation mode while a batch passes, each of its modules in its former mode
+    between batches, and nothing stays attached to it. Raises InputError if there is no such layer,
+    there are no examples, or features are NaN or infinite; UnsupportedModelError if the layer is
+    not called exactly once for a batch, or does not handle one tensor.
 
     Parameters
     ----------
@@ -69,30 +71,20 @@ def stream_features(
     side : of the layer; the output of a named layer by default
     pooling : feature maps (batch, channels, ...) are flattened, or averaged over their places
     batch_size : examples at a time, if `inputs` is one tensor
-
-    Raises
-    ------
-    InputError
-        If there is no such layer, there are no examples, or features are NaN or infinite.
-    UnsupportedModelError
-        If the layer is not called exactly once for a batch, or does not handle one tensor.
     """
     where = "stream_features"
-    if batch_size < 1:
-        raise InputError.parameter("batch_size", where, "at least 1", batch_size)
+    check_at_least(batch_size, 1, "batch_size", where)
     for option, value, choices in (
         ("pooling", pooling, get_args(Pooling)),
         ("side", side, (*get_args(Side), None)),
     ):
-        if value not in choices:
-            raise InputError.parameter(option, where, f"one of {choices}", value)
+        check_one_of(value, choices, option, where)
     chosen = side or ("input" if layer is None else "output")
     name = penultimate_layer(model) if layer is None else layer
     modules = dict(model.named_modules())
-    if name not in modules:
-        raise InputError.parameter(
-            "layer", where, "a layer of the network", name, f"It has {_listed(model)}."
-        )
+    require(
+        name in modules, "layer", where, "a layer of the network", name, f"It has {_listed(model)}."
+    )
     if isinstance(inputs, torch.Tensor) and not len(inputs):
         raise InputError.parameter("inputs", where, "not empty", "no examples")
     batches = inputs.split(batch_size) if isinstance(inputs, torch.Tensor) else inputs

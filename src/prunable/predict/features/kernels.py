@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf, expit, ndtr
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least
 
 FloatArray = NDArray[np.float64]
 Function = Callable[[FloatArray], FloatArray]
@@ -265,8 +265,7 @@ def hermite_coefficients(function: Function, scales: ArrayLike, degree: int = DE
     h_k are orthonormal Hermite polynomials. f acts entry by entry and may have kinks or jumps
     at 0; it must be finite in +-13 s for each of the m scales s > 0.
     """
-    if degree < 0:
-        raise InputError.parameter("degree", "hermite_coefficients", "at least 0", degree)
+    check_at_least(degree, 0, "degree", "hermite_coefficients")
     nodes, weights = _quadrature()
     values = _values(function, np.atleast_1d(np.asarray(scales, dtype=np.float64))[:, None] * nodes)
     return (values * weights) @ _hermite(degree).T

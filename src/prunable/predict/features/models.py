@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least, require
 from prunable.predict.linear.law import Law, predict_law
 from prunable.predict.linear.names import Method, Model, Risk
 from prunable.predict.linear.problem import LinearGaussianProblem
@@ -65,14 +65,9 @@ def predict_models(
 
 def check_sizes(n: int, p: int, kept: Sequence[int], where: str) -> tuple[int, ...]:
     """Refuse n < 3 examples, p < 1, and sizes outside 1..p; return the numbers kept."""
-    if n < 3:
-        raise InputError.parameter(
-            "n", where, "at least 3", n, "Fewer examples have no finite mean risk."
-        )
-    if p < 1:
-        raise InputError.parameter("p", where, "at least 1", p)
-    if not len(kept):
-        raise InputError.parameter("s", where, "given", "nothing", "Say how many features to keep.")
+    require(n >= 3, "n", where, "at least 3", n, "Fewer examples have no finite mean risk.")
+    check_at_least(p, 1, "p", where)
+    require(len(kept), "s", where, "given", "nothing", "Say how many features to keep.")
     for s in kept:
         if not 1 <= s <= p:
             raise InputError.parameter(

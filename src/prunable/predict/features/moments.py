@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least, require
 from prunable.predict.linear.problem import LinearGaussianProblem
 
 FloatArray = NDArray[np.float64]
@@ -71,8 +71,7 @@ class Moments:
             i = int(variances.argmin())
             wanted = "of features whose squares have means >= 0"
             raise InputError.parameter("second", where, wanted, f"{variances[i]} for feature {i}")
-        if not self.target >= 0:
-            raise InputError.parameter("target", where, "at least 0", self.target)
+        check_at_least(self.target, 0, "target", where)
         if np.abs(second - second.T).max() > 1e-8 * np.abs(second).max():
             raise InputError.parameter("second", where, "symmetric", "an asymmetric matrix")
 
@@ -101,20 +100,14 @@ def equivalent_problem(moments: Moments, *, null: float = 0.0) -> Equivalent:
     sigma^2 = E[y^2] - E[x y]^T Sigma^-1 E[x y].
 
     Eigenvalues below `FLOOR` times the largest are raised to that: inverting them would multiply
-    rounding. Those up to `null` times the largest, a smaller share, are 0 instead: features
-    depend on each other linearly.
-
-    Raises
-    ------
-    InputError
-        If all features are zero, an eigenvalue is below minus the floor, or the noise would
-        have a negative variance.
+    rounding. Those up to `null` times the largest, a smaller share, are 0 instead: features depend
+    on each other linearly. Raises InputError if all features are zero, an eigenvalue is below minus
+    the floor, or the noise would have a negative variance.
     """
     where = "equivalent_problem"
     values, vectors = np.linalg.eigh(moments.second)
     largest = float(values[-1])
-    if largest <= 0:
-        raise InputError.parameter("second", where, "of features that are not all 0", "zeros")
+    require(largest > 0, "second", where, "of features that are not all 0", "zeros")
     if values[0] < -FLOOR * largest:
         raise InputError.parameter(
             "second",
@@ -208,19 +201,16 @@ def fold_moments(
 ) -> FoldedMoments:
     """Sum up features and targets in one pass, not centred.
 
+    Raises InputError if shapes disagree, values are not finite, or there are fewer than two
+    examples a fold.
+
     Parameters
     ----------
     batches : features, shape (m, p), and targets, shape (m,) or (m, c), of consecutive examples
     folds : at least 2; example i belongs to fold i modulo `folds`
-
-    Raises
-    ------
-    InputError
-        If shapes disagree, values are not finite, or there are fewer than two examples a fold.
     """
     where = "fold_moments"
-    if folds < 2:
-        raise InputError.parameter("folds", where, "at least 2", folds)
+    check_at_least(folds, 2, "folds", where)
     sums: list[FeatureMoments] | None = None
     seen = 0
     for x, y in batches:
@@ -256,10 +246,8 @@ def fold_moments(
 def checked_examples(x: ArrayLike, y: ArrayLike, where: str) -> tuple[FloatArray, FloatArray]:
     """Take features of shape (N, p) and targets of shape (N,) or (N, c) as float64 matrices.
 
-    Raises
-    ------
-    InputError
-        If shapes disagree, there are no features, or values are NaN, infinite or no numbers.
+    Raises InputError if shapes disagree, there are no features, or values are NaN, infinite or no
+    numbers.
     """
     matrices = []
     for name, given in (("X", x), ("y", y)):

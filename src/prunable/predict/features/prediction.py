@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least, require
 from prunable.numerics.randomness import rng
 from prunable.predict.features.estimate import FeatureEstimate, estimate_features, spread_of_sizes
 from prunable.predict.features.models import check_sizes, predict_models, standard_error
@@ -168,7 +168,8 @@ def predict_features(
     """Predict dense, pruned and retrained risks on given features, and measure how well.
 
     The examples are divided at random. From the larger part moments are estimated, and training
-    sets of n are drawn to measure the truth; the smaller part is what it is measured on.
+    sets of n are drawn to measure the truth; the smaller part is what it is measured on. Raises
+    InputError if shapes disagree, values are not finite, or a number is out of range.
 
     Parameters
     ----------
@@ -185,11 +186,6 @@ def predict_features(
     repeats : training sets on which the truth is measured; 0 for none
     draws : of the law of the dense solution
     on_done : told the steps done, their number, and what is done
-
-    Raises
-    ------
-    InputError
-        If shapes disagree, values are not finite, or a number is out of range.
     """
     where = "predict_features"
     features, targets = checked_examples(x, y, where)
@@ -200,10 +196,8 @@ def predict_features(
         raise InputError.parameter(
             "widths", where, f"at least the fewest features kept, {min(sizes)}", min(used_widths)
         )
-    if not 0 < test_share < 1:
-        raise InputError.parameter("test_share", where, "in (0, 1)", test_share)
-    if repeats < 0:
-        raise InputError.parameter("repeats", where, "at least 0", repeats)
+    require(0 < test_share < 1, "test_share", where, "in (0, 1)", test_share)
+    check_at_least(repeats, 0, "repeats", where)
     order = rng(seed, "held out").permutation(len(features))
     n_pool = len(features) - math.ceil(test_share * len(features))
     if n_pool < n:
@@ -336,12 +330,10 @@ class _Job:
 def _widths(widths: Sequence[int] | None, p: int) -> tuple[int, ...]:
     chosen = (p,) if widths is None else tuple(int(w) for w in widths)
     for width in chosen:
-        if not 1 <= width <= p:
-            raise InputError.parameter(
-                "widths", "predict_features", f"between 1 and the {p} features", width
-            )
-    if not chosen:
-        raise InputError.parameter("widths", "predict_features", "given", "nothing")
+        require(
+            1 <= width <= p, "widths", "predict_features", f"between 1 and the {p} features", width
+        )
+    require(chosen, "widths", "predict_features", "given", "nothing")
     return chosen
 
 

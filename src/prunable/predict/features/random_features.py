@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, check_at_least
 from prunable.numerics.randomness import rng
 from prunable.predict.features.kernels import (
     DEGREE,
@@ -70,7 +70,7 @@ class RandomFeatures:
 
     def __post_init__(self) -> None:
         where = "RandomFeatures"
-        _at_least(1, self.d, "d", where)
+        check_at_least(self.d, 1, "d", where)
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise InputError.parameter("noise", where, "finite and not negative", self.noise)
         if not (math.isfinite(self.weight_scale) and self.weight_scale > 0):
@@ -157,7 +157,7 @@ def predict_random_features(
     """
     where = "predict_random_features"
     sizes = check_sizes(n, p, kept, where)
-    _at_least(1, draws, "draws", where)
+    check_at_least(draws, 1, "draws", where)
     equivalents, found = [], []
     for draw in range(draws):
         layer = features.layer(p, rng(seed, "layer", p, draw))
@@ -195,8 +195,8 @@ def simulate_random_features(
     """
     where = "simulate_random_features"
     sizes = check_sizes(n, p, kept, where)
-    _at_least(1, draws, "draws", where)
-    _at_least(1, repeats, "repeats", where)
+    check_at_least(draws, 1, "draws", where)
+    check_at_least(repeats, 1, "repeats", where)
     risks = {model: np.zeros((draws, len(sizes))) for model in Model}
     for draw in range(draws):
         layer = features.layer(p, rng(seed, "layer", p, draw))
@@ -296,8 +296,3 @@ def nearest_cell(d: int, n: int, p: int, s: int) -> Validity:
         low[0] / SLACK <= value <= low[-1] * SLACK for low, value in zip(ranges, asked, strict=True)
     )
     return Validity(inside=inside, **found)
-
-
-def _at_least(least: int, value: int, name: str, where: str) -> None:
-    if value < least:
-        raise InputError.parameter(name, where, f"at least {least}", value)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.errors import InputError
+from prunable.errors import check_at_least, require
 from prunable.predict.linear.diagonal import Pruning
 from prunable.predict.linear.law import Law, predict_law
 from prunable.predict.linear.names import Method, Model, Risk, Variable, or_none
@@ -201,8 +201,7 @@ def sweep(
 
 def default_points(variable: Variable, problem: LinearGaussianProblem, count: int) -> list[float]:
     """Return evenly spread points: up to p features, 3 p samples, or twice the signal."""
-    if count < 2:
-        raise InputError.parameter("points", "default_points", "at least 2", count)
+    check_at_least(count, 2, "points", "default_points")
     if variable == Variable.SIGMA:
         top = 2 * max(problem.sigma, problem.signal**0.5)
         return [float(x) for x in np.linspace(0, top, count)]
@@ -220,14 +219,12 @@ def _checked(
 ) -> list[float]:
     where = "sweep_curve"
     given = np.atleast_1d(np.asarray(points))
-    if given.ndim != 1 or not given.size:
-        raise InputError.parameter("points", where, "a non-empty list", f"{points!r}")
+    require(given.ndim == 1 and given.size, "points", where, "a non-empty list", f"{points!r}")
     if variable != Variable.SPARSITY:
         check_kept(s, problem.p, where)
     if variable == Variable.SIGMA:
         return [problem.with_sigma(sigma).sigma for sigma in given]
-    if not np.array_equal(given, np.round(given)):
-        raise InputError.parameter("points", where, "whole numbers", f"{points!r}")
+    require(np.array_equal(given, np.round(given)), "points", where, "whole numbers", f"{points!r}")
     counts = [int(x) for x in given]
     if variable == Variable.SAMPLES:
         return [check_samples(x, where) for x in counts]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.numerics.randomness import rng
 from prunable.predict.linear.coefficients import Coefficients
 from prunable.predict.linear.curves import Risks, Wanted, predict_risks
@@ -105,6 +105,8 @@ def problem_of(
 ) -> LinearGaussianProblem:
     """Build a problem from what is known of it.
 
+    Raises InputError if the arguments contradict each other, or are out of range.
+
     Parameters
     ----------
     p : features; needed if no array gives their number
@@ -113,11 +115,6 @@ def problem_of(
     signal : (p,) coefficients, not multiplied by sqrt(p); 1 / sqrt(p) by default
     covariance : in the place of `spectrum`: the (p, p) matrix
     eigenvectors : where those of `spectrum` lie: along the features, or anywhere
-
-    Raises
-    ------
-    InputError
-        If the arguments contradict each other, or are out of range.
     """
     where = "predict.lgp"
     if spectrum is not None and covariance is not None:
@@ -133,8 +130,7 @@ def problem_of(
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise InputError.parameter("p", where, "a positive integer", size)
     for name, found in sizes.items():
-        if found != size:
-            raise InputError.parameter(name, where, f"of length p = {size}", found)
+        require(found == size, name, where, f"of length p = {size}", found)
     beta = np.full(size, 1 / math.sqrt(size)) if signal is None else signal
     if covariance is not None:
         return LinearGaussianProblem.dense(covariance, beta, sigma)

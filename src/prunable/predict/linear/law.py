@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.predict.linear.problem import Covariance, LinearGaussianProblem, check_samples
 from prunable.predict.linear.solution import (
     Regime,
@@ -100,8 +100,7 @@ class Law:
                 f"the solution has no finite variance at n = {self.n} and {self.rank} features "
                 "of positive variance; take n further away from it."
             )
-        if size < 0:
-            raise InputError.parameter("size", "Law.sample", "non-negative", size)
+        require(size >= 0, "size", "Law.sample", "non-negative", size)
         draws = rng.standard_normal((size, self.problem.p))
         draws *= np.sqrt(self.variances)
         draws += self.means

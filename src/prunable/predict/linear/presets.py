@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.predict.linear.curves import Wanted
 from prunable.predict.linear.names import Method
 from prunable.predict.linear.problem import LinearGaussianProblem
@@ -43,8 +43,7 @@ def preset(name: str, *, p: int = P, sigma: float = 0.0) -> Preset:
 
     "a" are spiked latent weights, "b" a spiked covariance; fig7 adds retraining.
     """
-    if name not in PRESETS:
-        raise InputError.parameter("preset", "preset", f"one of {', '.join(PRESETS)}", name)
+    require(name in PRESETS, "preset", "preset", f"one of {', '.join(PRESETS)}", name)
     if p < 10 or p % 10:
         raise InputError.parameter("p", "preset", "a positive multiple of 10", p)
     s, n = p // 10, 3 * p // 10

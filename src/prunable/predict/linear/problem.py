@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.predict.linear.names import Variable
 
 FloatArray = NDArray[np.float64]
@@ -86,10 +86,7 @@ class LinearGaussianProblem:
                 "covariance", where, "symmetric", "a matrix that is not", "Give (S + S.T) / 2."
             )
         smallest = float(matrix.diagonal().min())
-        if smallest < 0:
-            raise InputError.parameter(
-                "covariance", where, "non-negative on its diagonal", smallest
-            )
+        require(smallest >= 0, "covariance", where, "non-negative on its diagonal", smallest)
         return cls((matrix + matrix.T) / 2, beta, check_sigma(sigma, where), Covariance.DENSE)
 
     @classmethod
@@ -201,18 +198,13 @@ class LinearGaussianProblem:
     def restricted(self, features: ArrayLike) -> LinearGaussianProblem:
         """Use only some of the features; what they cannot express becomes noise.
 
-        Sigma_I, beta_I = Sigma_I^+ (Sigma beta)_I, and
-        sigma_I^2 = sigma^2 + min_b E[(x beta - x_I b)^2]: definitions 2 and 5, and lemma 7, of
-        the 2020 paper.
+        Sigma_I, beta_I = Sigma_I^+ (Sigma beta)_I, and sigma_I^2 = sigma^2 + min_b E[(x beta - x_I
+        b)^2]: definitions 2 and 5, and lemma 7, of the 2020 paper. Raises InputError if they are
+        neither, or only the spectrum is known.
 
         Parameters
         ----------
         features : different indices, shape (s,), or a boolean mask, shape (p,); not empty
-
-        Raises
-        ------
-        InputError
-            If they are neither, or only the spectrum is known.
         """
         self._require_features("restricted")
         chosen = np.arange(self.p)[_indices(features, self.p)]
@@ -302,8 +294,7 @@ def check_samples(n: int, where: str) -> int:
 
 def check_sigma(sigma: float, where: str) -> float:
     """Return the standard deviation of the noise if it is finite and not negative."""
-    if not 0 <= sigma < math.inf:
-        raise InputError.parameter("sigma", where, "finite and non-negative", sigma)
+    require(0 <= sigma < math.inf, "sigma", where, "finite and non-negative", sigma)
     return float(sigma)
 
 
@@ -334,8 +325,7 @@ def _indices(features: ArrayLike, p: int) -> NDArray[np.intp]:
     where = "LinearGaussianProblem.restricted"
     given = np.asarray(features)
     if given.dtype == np.bool_:
-        if given.shape != (p,):
-            raise InputError.parameter("features", where, f"of length {p}", f"{given.shape}")
+        require(given.shape == (p,), "features", where, f"of length {p}", f"{given.shape}")
         given = np.flatnonzero(given)
     if given.ndim != 1 or given.size == 0 or not np.issubdtype(given.dtype, np.integer):
         raise InputError.parameter("features", where, "a non-empty list of indices", f"{given!r}")
@@ -349,8 +339,7 @@ def _finite(values: ArrayLike, name: str, where: str) -> FloatArray:
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError.parameter(name, where, "numbers", f"{values!r}") from error
-    if array.size == 0:
-        raise InputError.parameter(name, where, "non-empty", "nothing")
+    require(array.size != 0, name, where, "non-empty", "nothing")
     if not np.isfinite(array).all():
         bad = array[~np.isfinite(array)].flat[0]
         raise InputError.parameter(name, where, "finite", float(bad), "Remove NaN and infinities.")
@@ -359,6 +348,5 @@ def _finite(values: ArrayLike, name: str, where: str) -> FloatArray:
 
 def _vector(values: ArrayLike, name: str, where: str) -> FloatArray:
     array = _finite(values, name, where)
-    if array.ndim != 1:
-        raise InputError.parameter(name, where, "one-dimensional", f"shape {array.shape}")
+    require(array.ndim == 1, name, where, "one-dimensional", f"shape {array.shape}")
     return array

@@ -38,20 +38,16 @@ def pruned_risk(
 ) -> Risk:
     """Predict the risk after all but s of p features were set to zero.
 
-    In closed form for a diagonal covariance, or where only the spectrum is known; infinite
-    where the dense risk is, at interpolation. Corollary 1 and equations (63)-(66) of the 2020
-    paper. Where only the spectrum is known, the pruned vector splits into its projection on the
+    In closed form for a diagonal covariance, or where only the spectrum is known; infinite where
+    the dense risk is, at interpolation. Corollary 1 and equations (63)-(66) of the 2020 paper.
+    Where only the spectrum is known, the pruned vector splits into its projection on the
     coefficients and a remainder, which lies uniformly at random and meets the mean eigenvalue.
+    Raises InputError if `s` or `draws` is out of range, or the generator is missing.
 
     Parameters
     ----------
     rng : needed for a dense covariance, except by oracle pruning
     draws : of the law, for a dense covariance, at least 2
-
-    Raises
-    ------
-    InputError
-        If `s` or `draws` is out of range, or the generator is missing.
     """
     problem = law.problem
     s = check_kept(s, problem.p, "pruned_risk")

@@ -66,19 +66,15 @@ def retrained_risk(
 ) -> Risk:
     """Predict the risk after pruning to s features and retraining them on n fresh samples.
 
-    For a diagonal covariance without draws: every feature counts by its probability of being
-    kept, which is exact as p grows. Infinite for s = n.
+    For a diagonal covariance without draws: every feature counts by its probability of being kept,
+    which is exact as p grows. Infinite for s = n. Raises InputError if an argument is out of range,
+    the generator is missing, or only the spectrum is known.
 
     Parameters
     ----------
     finite_n : whether to use exact expectations at this n where they are known
     rng : needed for a dense covariance, except after oracle pruning
     draws : of the law, for a dense covariance, at least 2
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, the generator is missing, or only the spectrum is known.
     """
     problem = law.problem
     s = check_kept(s, problem.p, "retrained_risk")
@@ -120,12 +116,8 @@ def same_data_risk(
     """Predict the risk after pruning to s features and retraining on the same data.
 
     The mean over at least two draws of the law, which may not be at interpolation; infinite if
-    exactly n kept directions have variance.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, s = n, or only the spectrum is known.
+    exactly n kept directions have variance. Raises InputError if an argument is out of range, s =
+    n, or only the spectrum is known.
     """
     problem = law.problem
     s = check_kept(s, problem.p, "same_data_risk")

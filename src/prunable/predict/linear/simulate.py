@@ -16,7 +16,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from prunable.errors import InputError
+from prunable.errors import check_at_least, require
 from prunable.numerics.randomness import rng as derived_rng
 from prunable.numerics.weights.selection import top_k_mask
 from prunable.predict.linear.names import Method, Model, Variable, or_none
@@ -177,8 +177,7 @@ def simulate(
     advance : called after each replica
     """
     _check_replicas(replicas, "predict.simulate")
-    if workers < 1:
-        raise InputError.parameter("workers", "predict.simulate", "at least 1", workers)
+    check_at_least(workers, 1, "workers", "predict.simulate")
 
     def one(replica: int) -> list[dict[str, float]]:
         rows = simulate_replica(
@@ -206,15 +205,12 @@ def simulate_curve(
 ) -> dict[str, Any]:
     """Simulate every point of a sweep; widths share their data.
 
+    The result has "replicas", "points", and by name "mean" and "standard_error", a list a point.
+
     Parameters
     ----------
     advance : called `len(points)` times a replica
     options : `retrain_by`, `seed` and `workers`, as in `simulate`
-
-    Returns
-    -------
-    dict
-        "replicas", "points", and by name "mean" and "standard_error", a list a point.
     """
     variable = Variable(variable)
     if variable == Variable.WIDTH:
@@ -279,7 +275,4 @@ def _descending(values: FloatArray) -> NDArray[np.intp]:
 
 
 def _check_replicas(count: int, where: str) -> None:
-    if count < 2:
-        raise InputError.parameter(
-            "replicas", where, "at least 2", count, "One has no standard error."
-        )
+    require(count >= 2, "replicas", where, "at least 2", count, "One has no standard error.")
