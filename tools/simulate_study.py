@@ -12,13 +12,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
-from prunable.experiments.simulate.simulating import ALPHAS, DynamicsSettings, run_experiment
+from prunable.experiments.simulate.simulating import (
+    ALPHAS,
+    DynamicsSettings,
+    Scale,
+    rows_of,
+    run_experiment,
+)
+from prunable.experiments.simulate.specs import Experiment
 from prunable.files import write_json, write_text
 from prunable.report.simulate.dynamics import markdown, save_panels
+from prunable.report.terminal import counted
 
-TITLES = {
+TITLES: dict[Experiment, str] = {
     "chaos": "Propagation of chaos",
     "euler": "Discretisation error",
     "moments": "Second moments and maxima",
@@ -27,26 +33,20 @@ TITLES = {
 }
 
 
-def main() -> None:
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    out = Path(sys.argv[1])
-    rows = Path(sys.argv[2] if len(sys.argv) == 3 else tempfile.mkdtemp())
-    # arrays are small: a second thread waits more than it computes
-    torch.set_num_threads(1)
+def main(out: Path, rows: Path, seeds: int = 12, scale: Scale = "laptop") -> None:
+    """Do the missing rows, then write what they say."""
     for name, title in TITLES.items():
         # moments have a Gaussian control, whose second moment exists
-        settings = DynamicsSettings((*ALPHAS, 2.0) if name == "moments" else ALPHAS, seeds=12)
-        document = run_experiment(
-            name,
-            settings,
-            rows / name,
-            on_row=lambda done, total, name=name: print(f"{name} {done}/{total}", flush=True),
-        )
+        alphas = (*ALPHAS, 2.0) if name == "moments" else ALPHAS
+        settings = DynamicsSettings(alphas, seeds, scale=scale)
+        with counted(name, len(rows_of(name, settings))) as done:
+            document = run_experiment(name, settings, rows / name, on_row=done)
         write_json(out / f"{name}.json", document)
         write_text(out / f"{name}.md", markdown(document, title))
         save_panels(document, out / f"{name}.svg")
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) == 3 else tempfile.mkdtemp()))
