@@ -12,15 +12,9 @@ from __future__ import annotations
 
 import math
 
+from prunable.certify.bounds import binomial
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
-from prunable.certify.bounds.binomial import (
-    BINOMIAL_INVERSION,
-    KL_INVERSION,
-    binomial_upper,
-    check_counts,
-    log_binomial_cdf,
-)
 from prunable.certify.bounds.checks import check_delta
 from prunable.errors import check_one_of, require
 
@@ -60,7 +54,7 @@ def occam_bound(
     bits that decode to the same function, see `permutation_saving`.
     """
     where = "occam_bound"
-    check_counts(errors, n, where)
+    binomial.check_counts(errors, n, where)
     check_delta(delta, where)
     require(0 <= bits < math.inf, "bits", where, "finite and at least 0", bits)
     require(0 <= saving <= bits, "saving", where, "in [0, bits]", saving)
@@ -76,9 +70,9 @@ def occam_bound(
         Term.of("L", bits - saving, said),
         Term.of("ln 2", math.log(2), "nats in a bit"),
     )
-    first, rule = Term.of("k", errors, "errors on the training set"), BINOMIAL_INVERSION
+    first, rule = Term.of("k", errors, "errors on the training set"), binomial.BINOMIAL_INVERSION
     if form == "kl":
-        first, rule = Term.of("r", errors / n, "training error"), KL_INVERSION
+        first, rule = Term.of("r", errors / n, "training error"), binomial.KL_INVERSION
         name += ", kl form"
     return BoundResult(
         name=name,
@@ -118,10 +112,10 @@ def bits_allowed(errors: int, n: int, delta: float, target: float) -> float | No
 
     None if not even a code of no bits is enough.
     """
-    check_counts(errors, n, "bits_allowed")
+    binomial.check_counts(errors, n, "bits_allowed")
     check_delta(delta, "bits_allowed")
     require(0 < target < 1, "target", "bits_allowed", "a risk in (0, 1)", target)
-    bits = (-log_binomial_cdf(errors, n, target) + math.log(delta)) / math.log(2)
+    bits = (-binomial.log_binomial_cdf(errors, n, target) + math.log(delta)) / math.log(2)
     return bits if bits >= 0 and errors / n < target else None
 
 
@@ -137,7 +131,7 @@ def examples_needed(rate: float, bits: float, delta: float, target: float) -> in
 
     def enough(n: int) -> bool:
         log_delta = math.log(delta) - bits * math.log(2)
-        return binomial_upper(math.ceil(rate * n), n, log_delta) <= target
+        return binomial.binomial_upper(math.ceil(rate * n), n, log_delta) <= target
 
     high = 1
     while not enough(high):
@@ -160,12 +154,12 @@ def dense_through_compression(
     disagreement is counted on n fresh inputs, which need no labels and served no training. Its
     part fails with probability `delta`, the sum with at most the sum of both deltas.
     """
-    check_counts(disagreements, n, "dense_through_compression")
+    binomial.check_counts(disagreements, n, "dense_through_compression")
     check_delta(delta, "dense_through_compression")
     of_compressed = f"bound of the compressed network: {compressed.name}"
     apart = Term.made(
         "P(f != g)",
-        BINOMIAL_INVERSION,
+        binomial.BINOMIAL_INVERSION,
         "disagreement, at most",
         Term.of("k", disagreements, "fresh inputs on which the networks differ"),
         Term.of("m", n, "fresh inputs"),

@@ -31,12 +31,9 @@ def compare_methods(
     """Run methods on the same clients, and write `federated.json`, see `federated_document`.
 
     Raises InputError if there is no spec, or they differ in more than the method; RunsFailedError
-    if all clients of a run diverge.
-
-    Parameters
-    ----------
-    specs : differing in the method alone; the first is the reference, dense FedAvg
-    out : folder of a `Store`; what an interrupted or shorter run left there is gone on from
+    if all clients of a run diverge. The specs differ in the method alone; the first is the
+    reference, dense FedAvg. What an interrupted or shorter run left in `out`, the folder of a
+    `Store`, is gone on from.
     """
     _shared_settings(specs)
     results = run_all(specs, Store(out), backend=backend, on_done=on_done)
@@ -76,12 +73,8 @@ def federated_document(
     and summary: accuracy (mean of the last 3 rounds, test set), accuracy_last, bytes_up_round
     (mean), fewer_bytes (the reference's over its own), points_below (the reference's accuracy less
     its own, in percent), holds (at least 4 times fewer bytes and at most 1 point below), diverged
-    (local trainings that diverged).
-
-    Parameters
-    ----------
-    specs : differing in the method alone; the first is the reference
-    runs : rows of `run_rounds`, as many for each
+    (local trainings that diverged). The specs differ in the method alone, the first is the
+    reference; `runs` are rows of `run_rounds`, as many for each.
     """
     settings = _shared_settings(specs)
     reference = _summary(runs[0])

@@ -11,16 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from prunable.errors import RunsFailedError
-from prunable.experiments.federate.rounds import (
-    Federation,
-    OnRound,
-    Row,
-    answer,
-    encode_state,
-    federate,
-    finish_round,
-    initial_state,
-)
+from prunable.experiments.federate import rounds
 from prunable.experiments.federate.specs import FederatedSpec
 from prunable.extras import extra
 from prunable.nets.federated.message import decode, encode
@@ -44,7 +35,7 @@ def client_app(spec: FederatedSpec) -> Any:
         request = message.content[MODEL]
         state = federation.model.state_dict() | decode(request["message"]).tensors
         kept = context.state[MEMORY]["message"] if MEMORY in context.state else None
-        given = answer(
+        given = rounds.answer(
             spec,
             federation.model,
             {name: tensor.clone() for name, tensor in state.items()},
@@ -63,7 +54,9 @@ def client_app(spec: FederatedSpec) -> Any:
     return app
 
 
-def server_app(spec: FederatedSpec, rows: list[Row], on_round: OnRound | None = None) -> Any:
+def server_app(
+    spec: FederatedSpec, rows: list[rounds.Row], on_round: rounds.OnRound | None = None
+) -> Any:
     """Build the Flower `ServerApp` of a run, which fills `rows` as `run_rounds` does."""
     flower = _flower("flwr.app")
     app = _flower("flwr.serverapp").ServerApp()
@@ -71,10 +64,10 @@ def server_app(spec: FederatedSpec, rows: list[Row], on_round: OnRound | None = 
     @app.main()  # type: ignore[untyped-decorator, unused-ignore]
     def main(grid: Any, context: Any) -> None:
         del context
-        federation = federate(spec)
-        state = initial_state(federation)
+        federation = rounds.federate(spec)
+        state = rounds.initial_state(federation)
         for round_ in range(spec.rounds):
-            model = encode_state(state)
+            model = rounds.encode_state(state)
             record = flower.ConfigRecord({"message": model, "round": round_})
             requests = [
                 flower.Message(
@@ -94,7 +87,7 @@ def server_app(spec: FederatedSpec, rows: list[Row], on_round: OnRound | None = 
             records = sorted((r.content[UPDATE] for r in replies), key=lambda r: r["client"])
             messages = [record["message"] for record in records if record["message"]]
             infos = [_unpacked(record) for record in records]
-            state, row = finish_round(
+            state, row = rounds.finish_round(
                 spec, federation, state, messages, infos, round_, len(model) * len(requests)
             )
             rows.append(row)
@@ -105,18 +98,15 @@ def server_app(spec: FederatedSpec, rows: list[Row], on_round: OnRound | None = 
 
 
 def run_flower(
-    spec: FederatedSpec, *, cpus: float = 1, on_round: OnRound | None = None
-) -> list[Row]:
+    spec: FederatedSpec, *, cpus: float = 1, on_round: rounds.OnRound | None = None
+) -> list[rounds.Row]:
     """Run rounds on Flower's simulation engine, with the rows of `run_rounds`, bit for bit.
 
     Nothing is stored; an interrupted run starts anew. Raises InputError if Flower or Ray is not
-    installed; RunsFailedError if a client fails, or the training of all diverges.
-
-    Parameters
-    ----------
-    cpus : processor cores of one client; Ray runs as many clients at once as there are cores for
+    installed; RunsFailedError if a client fails, or the training of all diverges. `cpus` are
+    processor cores of one client; Ray runs as many clients at once as there are cores for.
     """
-    rows: list[Row] = []
+    rows: list[rounds.Row] = []
     simulation = _flower("flwr.simulation")
     _flower("ray")
     try:
@@ -137,12 +127,12 @@ def run_flower(
 
 
 @lru_cache(maxsize=1)
-def _federation(spec: FederatedSpec) -> Federation:
+def _federation(spec: FederatedSpec) -> rounds.Federation:
     """The data and a network, once in each worker process."""
-    return federate(spec)
+    return rounds.federate(spec)
 
 
-def _packed(info: Row) -> Row:
+def _packed(info: rounds.Row) -> rounds.Row:
     """What a client reports, as the scalars that Flower carries."""
     packed = {key: value for key, value in info.items() if isinstance(value, (int, float, str))}
     for key, value in (info["compressibility"] or {}).items():
@@ -151,8 +141,8 @@ def _packed(info: Row) -> Row:
     return packed
 
 
-def _unpacked(record: Any) -> Row:
-    info: Row = {"error": None, "kept": None, "loss": None, "compressibility": None}
+def _unpacked(record: Any) -> rounds.Row:
+    info: rounds.Row = {"error": None, "kept": None, "loss": None, "compressibility": None}
     prefix = "compressibility."
     for key, value in record.items():
         if key.startswith(prefix):

@@ -207,12 +207,9 @@ def run_rounds(spec: FederatedSpec, path: Path, *, on_round: OnRound | None = No
     if the stored state is damaged. A row a round: round (from 1), accuracy and loss on the test
     set, bytes_up and bytes_down (lengths of all messages of the round), messages (how many went
     up), error, kept and local_loss (means over clients), diverged (clients and reasons),
-    compressibility. An interrupted and resumed run gives the rows of an uninterrupted one.
-
-    Parameters
-    ----------
-    path : file of the state after the last finished round
-    on_round : told each row once its round is stored; finished ones first
+    compressibility. An interrupted and resumed run gives the rows of an uninterrupted one. `path`
+    is the file of the state after the last finished round; `on_round` is told each row once its
+    round is stored, finished ones first.
     """
     federation = federate(spec)
     memories: dict[int, State | None] = {}

@@ -12,15 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from prunable.errors import InputError, RunsFailedError, check_one_of, require
-from prunable.experiments.simulate.specs import (
-    ChaosSpec,
-    CompressionSpec,
-    EulerSpec,
-    Experiment,
-    IndependenceSpec,
-    MomentsSpec,
-    SgdTailSpec,
-)
+from prunable.experiments.simulate import specs
 from prunable.experiments.simulate.summaries import SUMMARIES
 from prunable.files import write_json
 from prunable.nets.simulate.particles import Activation, Loss, NoiseType
@@ -38,18 +30,18 @@ SGD_GRID: dict[int, tuple[tuple[int, ...], tuple[float, ...]]] = {
     1: ((1, 2, 3), (0.75, 0.9, 1.05, 1.2)),
     10: ((8, 9, 10), (0.82, 0.84, 0.86, 0.88)),
 }
-KINDS: dict[Experiment, type[Spec]] = {
-    "chaos": ChaosSpec,
-    "euler": EulerSpec,
-    "moments": MomentsSpec,
-    "compression": CompressionSpec,
-    "sgd-tail": SgdTailSpec,
+KINDS: dict[specs.Experiment, type[Spec]] = {
+    "chaos": specs.ChaosSpec,
+    "euler": specs.EulerSpec,
+    "moments": specs.MomentsSpec,
+    "compression": specs.CompressionSpec,
+    "sgd-tail": specs.SgdTailSpec,
 }
 # What a quick look leaves out.
 SMOKE: dict[type[Spec], dict[str, Any]] = {
-    ChaosSpec: {"widths": (8, 16, 32), "replicas": 8, "steps": 5, "reference_width": 2048},
-    IndependenceSpec: {"widths": (2, 8), "replicas": 64, "steps": 5, "permutations": 20},
-    EulerSpec: {
+    specs.ChaosSpec: {"widths": (8, 16, 32), "replicas": 8, "steps": 5, "reference_width": 2048},
+    specs.IndependenceSpec: {"widths": (2, 8), "replicas": 64, "steps": 5, "permutations": 20},
+    specs.EulerSpec: {
         "width": 8,
         "step_counts": (2, 4),
         "fine_steps": 32,
@@ -59,15 +51,15 @@ SMOKE: dict[type[Spec], dict[str, Any]] = {
         "replicas": 4,
         "replicas_of_widths": 4,
     },
-    MomentsSpec: {"width": 4096, "steps": 5, "sizes": (16, 64, 256), "maxima_pool": 4096},
-    CompressionSpec: {
+    specs.MomentsSpec: {"width": 4096, "steps": 5, "sizes": (16, 64, 256), "maxima_pool": 4096},
+    specs.CompressionSpec: {
         "dimensions": (100, 1000),
         "widths": (64, 256),
         "steps": 5,
         "draws": 4,
         "replicas": 2,
     },
-    SgdTailSpec: {"chains": 10_000, "share": 0.01},
+    specs.SgdTailSpec: {"chains": 10_000, "share": 0.01},
 }
 
 
@@ -98,7 +90,7 @@ class DynamicsSettings:
         check_one_of(self.scale, get_args(Scale), "scale", "simulate")
 
 
-def rows_of(experiment: Experiment, settings: DynamicsSettings) -> list[Spec]:
+def rows_of(experiment: specs.Experiment, settings: DynamicsSettings) -> list[Spec]:
     """Every row of an experiment.
 
     Raises InputError if a setting is out of range or the experiment is unknown.
@@ -106,7 +98,7 @@ def rows_of(experiment: Experiment, settings: DynamicsSettings) -> list[Spec]:
     check_one_of(experiment, KINDS, "experiment", "simulate")
     if experiment == "sgd-tail":
         return [
-            _made(SgdTailSpec, settings, dim=dim, batch=batch, eta=eta)
+            _made(specs.SgdTailSpec, settings, dim=dim, batch=batch, eta=eta)
             for dim, (batches, etas) in SGD_GRID.items()
             for batch in batches
             for eta in etas
@@ -119,12 +111,12 @@ def rows_of(experiment: Experiment, settings: DynamicsSettings) -> list[Spec]:
         for seed in range(settings.seeds)
     ]
     if experiment == "chaos":
-        rows += [_made(IndependenceSpec, settings, alpha=a, seed=0, **shared) for a in alphas]
+        rows += [_made(specs.IndependenceSpec, settings, alpha=a, seed=0, **shared) for a in alphas]
     return rows
 
 
 def run_experiment(
-    experiment: Experiment,
+    experiment: specs.Experiment,
     settings: DynamicsSettings,
     out: Path,
     *,

@@ -9,15 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prunable.experiments.simulate.specs import (
-    ChaosSpec,
-    CompressionSpec,
-    EulerSpec,
-    IndependenceSpec,
-    MomentsSpec,
-    ParticleSpec,
-    SgdTailSpec,
-)
+from prunable.experiments.simulate import specs
 from prunable.nets.simulate.particles import (
     Observer,
     StableDrive,
@@ -26,13 +18,8 @@ from prunable.nets.simulate.particles import (
     mean_field_path,
     simulate,
 )
+from prunable.numerics.dynamics import sgd_chain
 from prunable.numerics.dynamics.independence import distance_covariance, hsic
-from prunable.numerics.dynamics.sgd_chain import (
-    hill_index,
-    monte_carlo_index,
-    simulate_norms,
-    stationary_steps,
-)
 from prunable.numerics.dynamics.sgd_tail import LinearRegressionSgd, tail_index
 from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.stable import sample_symmetric
@@ -53,7 +40,7 @@ def row_stage(spec: Spec, run: Run) -> Row:
     return {"row": _ROWS[type(spec)](spec)}
 
 
-def _chaos(spec: ChaosSpec) -> Row:
+def _chaos(spec: specs.ChaosSpec) -> Row:
     first, second = (
         _reference(spec.model_copy(update={"seed": 0}), which) for which in ("first", "second")
     )
@@ -79,7 +66,7 @@ def _chaos(spec: ChaosSpec) -> Row:
 
 
 @lru_cache(maxsize=8)
-def _reference(spec: ChaosSpec, which: str) -> torch.Tensor:
+def _reference(spec: specs.ChaosSpec, which: str) -> torch.Tensor:
     return mean_field_path(
         spec.problem(),
         _drive(spec),
@@ -92,7 +79,7 @@ def _reference(spec: ChaosSpec, which: str) -> torch.Tensor:
     )
 
 
-def _independence(spec: IndependenceSpec) -> Row:
+def _independence(spec: specs.IndependenceSpec) -> Row:
     rows: Row = {"distance_covariance": [], "hsic": []}
     for width in spec.widths:
         start = _particles(spec, width, spec.replicas)
@@ -112,7 +99,7 @@ def _independence(spec: IndependenceSpec) -> Row:
     return rows
 
 
-def _euler(spec: EulerSpec) -> Row:
+def _euler(spec: specs.EulerSpec) -> Row:
     counts = [System(spec.width, spec.fine_steps // count) for count in spec.step_counts]
     row: Row = {
         "steps": _euler_errors(
@@ -135,7 +122,7 @@ def _euler(spec: EulerSpec) -> Row:
 
 
 def _euler_errors(
-    spec: EulerSpec, systems: Sequence[System], steps: int, replicas: int, decay: float
+    spec: specs.EulerSpec, systems: Sequence[System], steps: int, replicas: int, decay: float
 ) -> list[float]:
     """Mean over replicas of the farthest particle's distance from the last system, at the end."""
     start = _particles(spec, systems[0].width, replicas)
@@ -143,7 +130,7 @@ def _euler_errors(
     return [float((end - final[-1]).norm(dim=-1).amax(dim=1).mean()) for end in final[:-1]]
 
 
-def _moments(spec: MomentsSpec) -> Row:
+def _moments(spec: specs.MomentsSpec) -> Row:
     squared = _column_norms(spec, spec.width, spec.steps) ** 2
     pool = np.abs(sample_symmetric(spec.maxima_pool, spec.alpha, rng(spec.seed, "maxima")))
     return {
@@ -155,7 +142,7 @@ def _moments(spec: MomentsSpec) -> Row:
     }
 
 
-def _compression(spec: CompressionSpec) -> Row:
+def _compression(spec: specs.CompressionSpec) -> Row:
     row: Row = {"weights": [], "columns": []}
     for d in spec.dimensions:
         source = rng(spec.seed, "weights", d)
@@ -175,13 +162,13 @@ def _compression(spec: CompressionSpec) -> Row:
     return row
 
 
-def _sgd_tail(spec: SgdTailSpec) -> Row:
+def _sgd_tail(spec: specs.SgdTailSpec) -> Row:
     model = LinearRegressionSgd(spec.eta, spec.batch, spec.dim)
-    steps = stationary_steps(model)
+    steps = sgd_chain.stationary_steps(model)
     path = (spec.seed, "sgd-tail", spec.dim, spec.batch, repr(spec.eta))
-    norms = simulate_norms(model, spec.chains, steps, rng=rng(*path, "chains"))
-    found = hill_index(norms, spec.share)
-    drawn = monte_carlo_index(model, spec.chains, rng=rng(*path, "root"))
+    norms = sgd_chain.simulate_norms(model, spec.chains, steps, rng=rng(*path, "chains"))
+    found = sgd_chain.hill_index(norms, spec.share)
+    drawn = sgd_chain.monte_carlo_index(model, spec.chains, rng=rng(*path, "root"))
     return {
         "exact": tail_index(model),
         "steps": steps,
@@ -194,7 +181,7 @@ def _sgd_tail(spec: SgdTailSpec) -> Row:
 
 
 def _final(
-    spec: ParticleSpec,
+    spec: specs.ParticleSpec,
     systems: Sequence[System],
     start: tuple[torch.Tensor, torch.Tensor],
     steps: int,
@@ -215,12 +202,12 @@ def _final(
     )
 
 
-def _column_norms(spec: ParticleSpec, width: int, steps: int, draw: int = 0) -> Any:
+def _column_norms(spec: specs.ParticleSpec, width: int, steps: int, draw: int = 0) -> Any:
     start = _particles(spec, width, 1, draw)
     return _final(spec, [System(width)], start, steps, width, draw)[0][0].norm(dim=-1).numpy()
 
 
-def _errors(values: Any, spec: CompressionSpec) -> Any:
+def _errors(values: Any, spec: specs.CompressionSpec) -> Any:
     return np.array(
         [
             [best_k_term_error(values, kept_count(kappa, values.size), p) for kappa in spec.kappas]
@@ -233,12 +220,12 @@ def _blocks(values: Any, size: int) -> Any:
     return values[: values.size // size * size].reshape(-1, size)
 
 
-def _drive(spec: ParticleSpec) -> StableDrive:
+def _drive(spec: specs.ParticleSpec) -> StableDrive:
     return StableDrive(spec.alpha, spec.sigma, spec.noise)
 
 
 def _particles(
-    spec: ParticleSpec, width: int, replicas: int, draw: int = 0
+    spec: specs.ParticleSpec, width: int, replicas: int, draw: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     return initial_particles(
         spec.problem(),
@@ -251,10 +238,10 @@ def _particles(
 
 
 _ROWS: dict[type[Spec], Any] = {
-    ChaosSpec: _chaos,
-    IndependenceSpec: _independence,
-    EulerSpec: _euler,
-    MomentsSpec: _moments,
-    CompressionSpec: _compression,
-    SgdTailSpec: _sgd_tail,
+    specs.ChaosSpec: _chaos,
+    specs.IndependenceSpec: _independence,
+    specs.EulerSpec: _euler,
+    specs.MomentsSpec: _moments,
+    specs.CompressionSpec: _compression,
+    specs.SgdTailSpec: _sgd_tail,
 }

@@ -36,14 +36,9 @@ def open_archive(path: str | Path, *, unpickle: bool = False) -> Iterator[Archiv
     Raises DataIntegrityError if the file is missing, damaged or incomplete, or holds no tensors;
     InputError if the path cannot be read or is ambiguous, or the file holds pickled objects;
     UnsupportedModelError if the file holds a program, or is of a format without a reader. The
-    tensors can be loaded until the context ends.
-
-    Parameters
-    ----------
-    path : str or Path
-        A safetensors, torch or ONNX file, told apart by content; an index of shards
-        (`*.index.json`); or a folder that holds one of these.
-    unpickle : whether a torch file may run the code that its pickled objects name
+    tensors can be loaded until the context ends. `path` is a safetensors, torch or ONNX file, told
+    apart by content; an index of shards (`*.index.json`); or a folder that holds one of these.
+    `unpickle` says whether a torch file may run the code that its pickled objects name.
     """
     path = Path(path)
     with ExitStack() as stack:

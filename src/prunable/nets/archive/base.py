@@ -15,32 +15,12 @@ from numpy.typing import NDArray
 from prunable.errors import DataIntegrityError, InputError, PrunableError
 
 # Stored types that float32 holds exactly, and types that NumPy knows by itself.
-_WIDENED = frozenset(
-    {
-        "float16",
-        "bfloat16",
-        "float8_e4m3fn",
-        "float8_e4m3fnuz",
-        "float8_e5m2",
-        "float8_e5m2fnuz",
-        "float8_e8m0fnu",
-    }
-)
-_NATIVE = frozenset(
-    {
-        "float64",
-        "float32",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "bool",
-    }
-)
+_WIDENED = {"float16", "bfloat16", "float8_e8m0fnu"} | {
+    f"float8_{layout}" for layout in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")
+}
+_NATIVE = {"float64", "float32", "bool"} | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
 
 
 @dataclass(frozen=True)

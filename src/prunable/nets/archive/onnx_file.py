@@ -12,16 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.nets.archive.base import (
-    Archive,
-    StoredTensor,
-    can_load,
-    clean_name,
-    failures_named,
-    is_widened,
-    stored_tensor,
-    unique_names,
-)
+from prunable.nets.archive import base
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
@@ -55,7 +46,7 @@ _PACKED = {"int4": 4, "uint4": 4, "int2": 2, "uint2": 2}  # bits a number
 _Uses = dict[str, list[tuple["NodeProto", int]]]
 
 
-def open_onnx(path: Path) -> Archive:
+def open_onnx(path: Path) -> base.Archive:
     """List the tensors of one ONNX file; external data are read tensor by tensor.
 
     These are initializers of the graph and its subgraphs, and constants of two or more axes. Raises
@@ -69,20 +60,20 @@ def open_onnx(path: Path) -> Archive:
             f"{path} is an ONNX file, and reading it needs a package that is not installed. "
             "Run pip install 'prunable[onnx]'."
         ) from error
-    tensors: list[StoredTensor] = []
+    tensors: list[base.StoredTensor] = []
     skipped: list[tuple[str, str]] = []
-    with failures_named(path):
+    with base.failures_named(path):
         model = onnx.load(path, format="protobuf", load_external_data=False)
         if not model.HasField("graph"):
             raise ValueError("it holds no graph")
         entries = [entry for g in (model.graph, *model.functions) for entry in _entries(g)]
-        names = unique_names(clean_name(name) for name, _, _ in entries)
+        names = base.unique_names(base.clean_name(name) for name, _, _ in entries)
         for name, (inner, tensor, uses) in zip(names, entries, strict=True):
             if isinstance(tensor, str):
                 skipped.append((name, tensor))
                 continue
             dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).name
-            if not can_load(dtype) and dtype not in _PACKED:
+            if not base.can_load(dtype) and dtype not in _PACKED:
                 kind = "text" if dtype == "object" else f"numbers of type {dtype}"
                 skipped.append((name, kind))
                 continue
@@ -93,9 +84,9 @@ def open_onnx(path: Path) -> Archive:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 read = partial(_read_external, *_external(path, name, tensor), tensor, dtype)
             tensors.append(
-                stored_tensor(path, name, tensor.dims, dtype, read, consumer, transposed)
+                base.stored_tensor(path, name, tensor.dims, dtype, read, consumer, transposed)
             )
-    return Archive(path, "onnx", tuple(tensors), True, tuple(skipped))
+    return base.Archive(path, "onnx", tuple(tensors), True, tuple(skipped))
 
 
 def _entries(graph: Any) -> Iterator[tuple[str, TensorProto | str, _Uses]]:
@@ -153,7 +144,9 @@ def _consumer(name: str, axes: int, uses: _Uses) -> tuple[str | None, bool]:
                 seen.update(onward)
                 pending += [(out, flipped != swap) for out in onward]
             else:
-                found.append((clean_name(node.op_type), axes > 1 and _in_out(node, index, flipped)))
+                found.append(
+                    (base.clean_name(node.op_type), axes > 1 and _in_out(node, index, flipped))
+                )
     products = [entry for entry in found if entry[0] in _PRODUCTS]
     return (products or found or [(None, False)])[0]
 
@@ -185,7 +178,7 @@ def _read(tensor: TensorProto, dtype: str) -> NDArray[Any]:
     if dtype in _PACKED:
         return array.astype(np.uint8 if dtype.startswith("u") else np.int8)
     with np.errstate(all="ignore"):  # a stored NaN is a number like any other here
-        return array.astype(np.float32) if is_widened(dtype) else np.array(array, order="C")
+        return array.astype(np.float32) if base.is_widened(dtype) else np.array(array, order="C")
 
 
 def _external(path: Path, name: str, tensor: TensorProto) -> tuple[Path, int, int]:

@@ -16,14 +16,7 @@ from safetensors.torch import save_file
 
 from prunable.errors import DataIntegrityError, InputError
 from prunable.files import atomic_write
-from prunable.nets.archive.base import (
-    Archive,
-    can_load,
-    clean_name,
-    failures_named,
-    stored_tensor,
-    torch_to_numpy,
-)
+from prunable.nets.archive import base
 
 _DTYPES = {
     "F64": "float64",
@@ -115,28 +108,28 @@ def metadata_of(path: Path) -> dict[str, str]:
     """
     if path.is_dir():
         return {}
-    with failures_named(path), safe_open(path, framework="pt") as archive:
+    with base.failures_named(path), safe_open(path, framework="pt") as archive:
         return dict(archive.metadata() or {})
 
 
-def open_safetensors(path: Path, stack: ExitStack) -> Archive:
+def open_safetensors(path: Path, stack: ExitStack) -> base.Archive:
     """List the tensors of one safetensors file; `stack` keeps it open, mapped into memory."""
     tensors, skipped = [], []
-    with failures_named(path):
+    with base.failures_named(path):
         # Through torch, for NumPy has neither bfloat16 nor the 8-bit floats.
         handle = stack.enter_context(safe_open(path, framework="pt"))
         for name in handle.keys():  # noqa: SIM118 -- a handle is not iterable
             header = handle.get_slice(name)
             dtype = _DTYPES.get(header.get_dtype(), header.get_dtype())
-            if can_load(dtype):
+            if base.can_load(dtype):
                 read = partial(_read, handle, name)
                 tensors.append(
-                    stored_tensor(path, clean_name(name), header.get_shape(), dtype, read)
+                    base.stored_tensor(path, base.clean_name(name), header.get_shape(), dtype, read)
                 )
             else:
-                skipped.append((clean_name(name), f"numbers of type {dtype}"))
-    return Archive(path, "safetensors", tuple(tensors), False, tuple(skipped))
+                skipped.append((base.clean_name(name), f"numbers of type {dtype}"))
+    return base.Archive(path, "safetensors", tuple(tensors), False, tuple(skipped))
 
 
 def _read(handle: Any, name: str) -> NDArray[Any]:
-    return torch_to_numpy(handle.get_tensor(name))
+    return base.torch_to_numpy(handle.get_tensor(name))

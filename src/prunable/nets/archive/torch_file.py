@@ -14,17 +14,7 @@ from typing import Any
 import torch
 
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
-from prunable.nets.archive.base import (
-    Archive,
-    StoredTensor,
-    brief,
-    can_load,
-    clean_name,
-    failures_named,
-    stored_tensor,
-    torch_to_numpy,
-    unique_names,
-)
+from prunable.nets.archive import base
 
 _WRAPPERS = frozenset(
     {
@@ -46,7 +36,7 @@ _UNREAL_VIEW = 2**28  # bytes: larger tensors must have their own numbers in the
 _Found = tuple[list[tuple[str, torch.Tensor]], list[tuple[str, str]]]
 
 
-def open_torch(path: Path, unpickle: bool) -> Archive:
+def open_torch(path: Path, unpickle: bool) -> base.Archive:
     """List the tensors of one file of `torch.save`.
 
     A zip file is mapped into memory and read tensor by tensor; the older format is read whole.
@@ -56,7 +46,7 @@ def open_torch(path: Path, unpickle: bool) -> Archive:
     `unpickle` is off, or needs a class not installed here; UnsupportedModelError if it holds a
     program (TorchScript, torch.export) or is no file of `torch.save`.
     """
-    with failures_named(path):
+    with base.failures_named(path):
         with path.open("rb") as stream:
             head = stream.read(512)
         mapped = head.startswith(b"PK")
@@ -69,16 +59,16 @@ def open_torch(path: Path, unpickle: bool) -> Archive:
             )
         found, skipped = _flatten(_load(path, unpickle, mapped))
         limit = path.stat().st_size
-        tensors: list[StoredTensor] = []
-        for name, (_, tensor) in zip(unique_names(n for n, _ in found), found, strict=True):
+        tensors: list[base.StoredTensor] = []
+        for name, (_, tensor) in zip(base.unique_names(n for n, _ in found), found, strict=True):
             reason = _unreadable(tensor, limit)
             if reason:
                 skipped.append((name, reason))
                 continue
             dtype = str(tensor.dtype).removeprefix("torch.")
-            read = partial(torch_to_numpy, tensor)
-            tensors.append(stored_tensor(path, name, tensor.shape, dtype, read))
-    return Archive(path, "torch", tuple(tensors), True, tuple(skipped))
+            read = partial(base.torch_to_numpy, tensor)
+            tensors.append(base.stored_tensor(path, name, tensor.shape, dtype, read))
+    return base.Archive(path, "torch", tuple(tensors), True, tuple(skipped))
 
 
 def _check_zip(path: Path) -> None:
@@ -130,9 +120,9 @@ def _load(path: Path, unpickle: bool, mapped: bool) -> Any:
             if not unpickle:
                 raise
             raise InputError(
-                f"{path} holds objects of a class that is not installed here ({brief(error)}). "
-                "Install the package that defines it, or save its state_dict as safetensors "
-                "where it is."
+                f"{path} holds objects of a class that is not installed here "
+                f"({base.brief(error)}). Install the package that defines it, or save its "
+                "state_dict as safetensors where it is."
             ) from error
 
 
@@ -185,8 +175,8 @@ def _walk(value: Any, name: str, seen: set[int], depth: int) -> _Found:
     found: list[tuple[str, torch.Tensor]] = []
     skipped: list[tuple[str, str]] = []
     for key, child in children:
-        below = f"{name}.{clean_name(key)}" if name else clean_name(key)
-        if _is_optimizer(clean_name(key), child):
+        below = f"{name}.{base.clean_name(key)}" if name else base.clean_name(key)
+        if _is_optimizer(base.clean_name(key), child):
             skipped.append((below, "state of an optimizer"))
             continue
         tensors, others = _walk(child, below, seen, depth + 1)
@@ -226,7 +216,7 @@ def _unreadable(tensor: torch.Tensor, limit: int) -> str | None:
     if tensor.layout is not torch.strided:
         return "a sparse tensor"
     dtype = str(tensor.dtype).removeprefix("torch.")
-    if not can_load(dtype):
+    if not base.can_load(dtype):
         return f"numbers of type {dtype}"
     # The reader of torch grows a storage to whatever shape a damaged header asks for.
     held = tensor.untyped_storage().nbytes()

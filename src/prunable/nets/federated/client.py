@@ -60,12 +60,9 @@ def train_locally(
     """Train from the server's whole state dict on one client's examples.
 
     Diverged is also a training whose loss is finite and a weight is not. Raises InputError if the
-    client has no example, or examples that are not finite.
-
-    Parameters
-    ----------
-    model : overwritten; only its architecture matters
-    seed : of batches and noise; another one for each client and round
+    client has no example, or examples that are not finite. The model is overwritten: only its
+    architecture matters. `seed` is that of batches and noise; another one for each client and
+    round.
     """
     if len(x) == 0:
         raise InputError("`x` of `train_locally` must not be empty; give this client examples.")

@@ -17,9 +17,7 @@ TOLERANCE = 1e-4
 def exact_outputs(model: nn.Module, example: Any) -> list[Tensor]:
     """A model's outputs in float64, on the CPU, in evaluation mode; the model is left untouched.
 
-    Parameters
-    ----------
-    example : its input or a tuple of inputs; integers stay integers
+    The example is its input or a tuple of inputs; integers stay integers.
     """
     exact = copy.deepcopy(model).cpu().double().eval()
     with torch.no_grad():
@@ -93,12 +91,8 @@ def check_same(
 ) -> float:
     """The largest difference of outputs, where it is no more than rounding; see `within_rounding`.
 
-    Raises UnsupportedModelError if it is more.
-
-    Parameters
-    ----------
-    name : the layer or model to blame
-    done : what was tried, completing "cannot be ..."
+    Raises UnsupportedModelError if it is more. `name` is the layer or model to blame, `done` what
+    was tried, completing "cannot be ...".
     """
     difference = largest_difference(found, expected)
     if not within_rounding(difference, expected, model):

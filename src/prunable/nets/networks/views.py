@@ -162,9 +162,7 @@ def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
 def kind_of(name: str, shape: tuple[int, ...], consumer: str | None = None) -> Kind:
     """Tell what a layer does from its name and shape, and from what reads it.
 
-    Parameters
-    ----------
-    consumer : an operator of ONNX or a module class of torch
+    The consumer is an operator of ONNX or a module class of torch.
     """
     if consumer in CONSUMERS:
         return CONSUMERS[consumer]

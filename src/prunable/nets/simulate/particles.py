@@ -106,11 +106,8 @@ class MeanFieldProblem:
         """Drift b(theta_i, mu) of every particle, and the network outputs that mu gives.
 
         b(theta, mu) = -E[d_1 loss(mu(h_x), y) grad h_x(theta)]: n times minus the gradient of the
-        empirical risk.
-
-        Parameters
-        ----------
-        field : outputs (m, l) or (r, m, l) of another measure mu; by default the particles' own
+        empirical risk. `field` holds outputs (m, l) or (r, m, l) of another measure mu; by default
+        the particles' own.
         """
         hidden, slope = _ACTIVATIONS[self.activation](theta @ self.inputs.T)
         if field is None:
@@ -205,10 +202,8 @@ def initial_particles(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Independent particles: Gaussian weights (replicas, width, p), readouts (replicas, width, l).
 
-    Parameters
-    ----------
-    std : standard deviation of a weight
-    readout : magnitude of every readout; the signs are fair
+    `std` is the standard deviation of a weight, `readout` the magnitude of every readout, whose
+    signs are fair.
     """
     for name, count in (("replicas", replicas), ("width", width)):
         check_at_least(count, 1, name, "initial_particles")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from prunable.errors import require
+from prunable.numerics.arrays import FloatArray
 from prunable.numerics.checks import check_alpha
 from prunable.numerics.stable import (
     StableLaw,
@@ -24,8 +24,6 @@ from prunable.numerics.stable import (
     truncated_moment,
 )
 from prunable.numerics.weights.compressibility import best_k_term_error
-
-FloatArray = NDArray[np.float64]
 
 # Of the series at p = alpha, where it needs few.
 LEPAGE_TERMS = 256
@@ -115,11 +113,8 @@ def largest_weights_limit(
 ) -> FloatArray:
     """Draw the limit, as d grows, of the relative l_p error of keeping a fixed number k, p > alpha.
 
-    One a draw: (sum_{i>k} Gamma_i^(-p/alpha) / sum_i Gamma_i^(-p/alpha))^(1/p).
-
-    Parameters
-    ----------
-    terms : drawn terms of LePage's series; the mean of the others is added
+    One a draw: (sum_{i>k} Gamma_i^(-p/alpha) / sum_i Gamma_i^(-p/alpha))^(1/p). So many `terms` of
+    LePage's series are drawn; the mean of the others is added.
     """
     check_alpha(alpha, "largest_weights_limit")
     require(p > alpha, "p", "largest_weights_limit", f"above alpha = {alpha:g}", p)

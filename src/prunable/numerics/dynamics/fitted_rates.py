@@ -8,12 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from prunable.errors import InputError
-
-FloatArray = NDArray[np.float64]
 
 LEVEL = 0.95
 
@@ -68,12 +66,8 @@ def fit_exponent(sizes: ArrayLike, errors: ArrayLike) -> FittedRate:
 
     The interval is that of a mean of independent slopes, so it needs no model of the dependence
     between sizes, which coupled simulations share. Raises InputError if shapes do not fit or a
-    value is not positive and finite.
-
-    Parameters
-    ----------
-    sizes : (k,) positive, increasing; at least 2
-    errors : (seeds, k) positive; rows are independent, at least 2
+    value is not positive and finite. Sizes are (k,) positive, increasing, at least 2; errors
+    (seeds, k) positive, with independent rows, at least 2.
     """
     x, y = np.asarray(sizes, dtype=np.float64), np.asarray(errors, dtype=np.float64)
     if x.ndim != 1 or x.size < 2 or not (x > 0).all() or not (np.diff(x) > 0).all():

@@ -10,12 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from prunable.errors import InputError, check_at_least, require
-
-FloatArray = NDArray[np.float64]
+from prunable.numerics.arrays import FloatArray
 
 LARGEST = 8192
 
@@ -38,11 +36,8 @@ def energy_distance(x: FloatArray, y: FloatArray) -> float:
     """Unbiased energy distance 2 E||X - Y|| - E||X - X'|| - E||Y - Y'|| of two laws with means.
 
     0 on average for equal laws, so it can be negative: Szekely and Rizzo (2013). Raises InputError
-    if the samples are too small, too large, not finite, or of different dimensions.
-
-    Parameters
-    ----------
-    x, y : (n, d) and (m, d), at least 2 rows each
+    if the samples are too small, too large, not finite, or of different dimensions. x is (n, d) and
+    y (m, d), at least 2 rows each.
     """
     _check(x, "x", "energy_distance", 2)
     _check(y, "y", "energy_distance", 2)
@@ -60,12 +55,8 @@ def distance_covariance(
 
     The energy distance between the joint law and the product of its margins, in a weighted L2
     space, divided by the square root of both distance variances; U-centred, Szekely and Rizzo
-    (2014). For laws with means. Raises InputError if the samples do not fit.
-
-    Parameters
-    ----------
-    x, y : (n, d) and (n, e), paired rows, at least 4
-    rng : draws the permutations
+    (2014). For laws with means. Raises InputError if the samples do not fit. x is (n, d) and y (n,
+    e), paired rows, at least 4; `rng` draws the permutations.
     """
     return _test(x, y, lambda z: cdist(z, z), permutations, rng, "distance_covariance")
 

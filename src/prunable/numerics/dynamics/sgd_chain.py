@@ -6,13 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from prunable.errors import InputError, check_at_least, require
+from prunable.numerics.arrays import FloatArray
 from prunable.numerics.dynamics.sgd_tail import LinearRegressionSgd, lyapunov_exponent
-
-FloatArray = NDArray[np.float64]
 
 # Chains forget their start like exp(steps * growth); the tail needs some steps more.
 FORGETTING = 30.0
@@ -53,11 +51,8 @@ def simulate_norms(
     """Distances ||x - x*|| of independent chains, started at the solution, after some steps.
 
     Raises InputError if a count or `label_noise` is not positive. In the unit of label_noise /
-    input_std.
-
-    Parameters
-    ----------
-    label_noise : standard deviation of the labels around the linear model, positive
+    input_std. `label_noise` is the standard deviation of the labels around the linear model,
+    positive.
 
     Notes
     -----

@@ -13,13 +13,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp
 
 from prunable.errors import InputError, require
-
-FloatArray = NDArray[np.float64]
+from prunable.numerics.arrays import FloatArray
 
 # Panels shrink by this factor towards a point where the integrand is not smooth ...
 GRADING = 0.35

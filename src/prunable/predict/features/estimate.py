@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from prunable.errors import require
+from prunable.numerics.arrays import FloatArray
 from prunable.predict.features.moments import (
     Equivalent,
     FoldedMoments,
@@ -28,8 +29,6 @@ from prunable.predict.features.moments import (
 )
 from prunable.predict.linear.law import Law
 from prunable.predict.linear.problem import LinearGaussianProblem
-
-FloatArray = NDArray[np.float64]
 
 # Penalties, in units of the mean eigenvalue, among which held-out folds choose.
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-24, 5))
@@ -102,11 +101,8 @@ def estimate_features(
     coefficient of an eigenvector carries the variance R lambda / (N (lambda + kappa)^2) (equations
     (8) to (10) of the 2020 paper with a ridge). That much energy is taken from blocks of
     eigenvectors. Raises InputError if the shrinkage is unknown or out of range, or all features are
-    zero.
-
-    Parameters
-    ----------
-    shrinkage : how the share of the identity in the covariance is chosen, or that share in [0, 1]
+    zero. `shrinkage` says how the share of the identity in the covariance is chosen, or is that
+    share, in [0, 1].
     """
     everything = folded.together()
     used = np.flatnonzero(np.diagonal(everything.second) > 0)

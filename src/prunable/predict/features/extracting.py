@@ -8,14 +8,13 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from prunable.errors import InputError, UnsupportedModelError, check_at_least, check_one_of, require
+from prunable.numerics.arrays import FloatArray
 
 Side = Literal["input", "output"]
 Pooling = Literal["none", "mean"]
-FloatArray = NDArray[np.float64]
 BATCH = 1024
 
 

@@ -20,12 +20,12 @@ from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import erf, expit, ndtr
 
 from prunable.errors import InputError, check_at_least
+from prunable.numerics.arrays import FloatArray
 
-FloatArray = NDArray[np.float64]
 Function = Callable[[FloatArray], FloatArray]
 Name = TypeVar("Name", bound=StrEnum)
 

@@ -10,16 +10,14 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
 from prunable.errors import InputError, check_at_least, require
+from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.law import Law, predict_law
 from prunable.predict.linear.names import Method, Model, Risk
 from prunable.predict.linear.problem import LinearGaussianProblem
 from prunable.predict.linear.pruning import DRAWS, pruned_risk
 from prunable.predict.linear.retraining import retrained_risk, same_data_risk
-
-FloatArray = NDArray[np.float64]
 
 NOT_COVERED = Risk(math.nan, math.nan)
 

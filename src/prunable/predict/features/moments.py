@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from prunable.errors import InputError, check_at_least, require
+from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.problem import LinearGaussianProblem
-
-FloatArray = NDArray[np.float64]
 
 FOLDS = 5
 # Shares of the identity that a held-out choice may take.
@@ -202,12 +201,8 @@ def fold_moments(
     """Sum up features and targets in one pass, not centred.
 
     Raises InputError if shapes disagree, values are not finite, or there are fewer than two
-    examples a fold.
-
-    Parameters
-    ----------
-    batches : features, shape (m, p), and targets, shape (m,) or (m, c), of consecutive examples
-    folds : at least 2; example i belongs to fold i modulo `folds`
+    examples a fold. Batches are features, shape (m, p), and targets, shape (m,) or (m, c), of
+    consecutive examples; example i belongs to fold i modulo `folds`, at least 2.
     """
     where = "fold_moments"
     check_at_least(folds, 2, "folds", where)

@@ -8,25 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from prunable.errors import InputError, check_at_least, require
+from prunable.numerics.arrays import FloatArray
 from prunable.numerics.randomness import rng
+from prunable.predict.features import moments
 from prunable.predict.features.estimate import FeatureEstimate, estimate_features, spread_of_sizes
 from prunable.predict.features.models import check_sizes, predict_models, standard_error
-from prunable.predict.features.moments import (
-    FeatureMoments,
-    Shrinkage,
-    checked_examples,
-    fold_moments,
-)
 from prunable.predict.linear.law import predict_law
 from prunable.predict.linear.names import Model, or_none
 from prunable.predict.linear.pruning import DRAWS
 from prunable.predict.linear.simulate import Sample, least_squares, train_prune
 from prunable.results import Result
 
-FloatArray = NDArray[np.float64]
 OnDone = Callable[[int, int, str], None]
 
 TEST_SHARE = 0.3
@@ -38,11 +33,8 @@ ERRORS = ("error_percent", "error_percent_of_median")
 class WidthRisks:
     """Risks when the first `width` features are used; all include the noise.
 
-    Attributes
-    ----------
-    risks : by model and number kept, one column a target, shape (len(kept), c)
-    totals : of measured risks: summed over targets, for each training set, shape
-        (repeats, len(kept))
+    The risks are by model and number kept, one column a target, shape (len(kept), c); the totals
+    those measured, summed over targets, for each training set, shape (repeats, len(kept)).
     """
 
     width: int
@@ -158,7 +150,7 @@ def predict_features(
     *,
     widths: Sequence[int] | None = None,
     center: bool = False,
-    shrinkage: Shrinkage | str | float = Shrinkage.HELD_OUT,
+    shrinkage: moments.Shrinkage | str | float = moments.Shrinkage.HELD_OUT,
     test_share: float = TEST_SHARE,
     repeats: int = 5,
     draws: int = DRAWS,
@@ -188,7 +180,7 @@ def predict_features(
     on_done : told the steps done, their number, and what is done
     """
     where = "predict_features"
-    features, targets = checked_examples(x, y, where)
+    features, targets = moments.checked_examples(x, y, where)
     p = features.shape[1]
     used_widths = _widths(widths, p)
     sizes = check_sizes(n, p, kept, where)
@@ -213,7 +205,7 @@ def predict_features(
         features = features - features[pool].mean(axis=0)
         targets = targets - targets[pool].mean(axis=0)
     estimate = estimate_features(
-        fold_moments([(features[pool], targets[pool])]), shrinkage=shrinkage
+        moments.fold_moments([(features[pool], targets[pool])]), shrinkage=shrinkage
     )
     if estimate.used[0] >= min(used_widths):
         raise InputError.parameter(
@@ -229,7 +221,7 @@ def predict_features(
         spread_of_sizes(predict_law(estimate.narrow(width), n), judge[:, estimate.places(width)])
         for width in used_widths
     )
-    held_out = FeatureMoments.of(features[test], targets[test])
+    held_out = moments.FeatureMoments.of(features[test], targets[test])
     measured = job.measure(features[pool], targets[pool], held_out) if repeats else ()
     return FeaturesPrediction(
         estimate, len(test), held_out.target, spreads, predicted, measured, repeats
@@ -283,7 +275,7 @@ class _Job:
         return tuple(found)
 
     def measure(
-        self, x: FloatArray, y: FloatArray, held_out: FeatureMoments
+        self, x: FloatArray, y: FloatArray, held_out: moments.FeatureMoments
     ) -> tuple[WidthRisks, ...]:
         """Train, prune and retrain on subsamples; judge on held-out examples.
 

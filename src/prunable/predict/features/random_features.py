@@ -16,27 +16,16 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prunable.errors import InputError, check_at_least
+from prunable.numerics.arrays import FloatArray
 from prunable.numerics.randomness import rng
-from prunable.predict.features.kernels import (
-    DEGREE,
-    Activation,
-    Function,
-    Link,
-    activation_function,
-    cross_moment,
-    feature_kernel,
-    link_function,
-    second_moment,
-)
+from prunable.predict.features import kernels
 from prunable.predict.features.models import check_sizes, predict_models, standard_error
 from prunable.predict.features.moments import Moments, equivalent_problem
 from prunable.predict.linear.names import Model, or_none
 from prunable.predict.linear.simulate import Sample, train_prune
 
-FloatArray = NDArray[np.float64]
 OnDraw = Callable[[int], None]
 
 TABLE = "random_features_validity.json"
@@ -62,11 +51,11 @@ class RandomFeatures:
     """
 
     d: int = 10
-    activation: Activation | str | Function = Activation.RELU
-    link: Link | str | Function = Link.SQUARE
+    activation: kernels.Activation | str | kernels.Function = kernels.Activation.RELU
+    link: kernels.Link | str | kernels.Function = kernels.Link.SQUARE
     noise: float = 0.0
     weight_scale: float = 1.0
-    degree: int = DEGREE
+    degree: int = kernels.DEGREE
 
     def __post_init__(self) -> None:
         where = "RandomFeatures"
@@ -77,8 +66,8 @@ class RandomFeatures:
             raise InputError.parameter(
                 "weight_scale", where, "finite and positive", self.weight_scale
             )
-        activation_function(self.activation)
-        link_function(self.link)
+        kernels.activation_function(self.activation)
+        kernels.link_function(self.link)
 
     def layer(self, p: int, generator: np.random.Generator) -> FloatArray:
         """Draw the first layer R, shape (p, d)."""
@@ -89,18 +78,22 @@ class RandomFeatures:
 
         Their `risk` is the population risk of given weights.
         """
-        second = feature_kernel(layer, self.activation, degree=self.degree)
+        second = kernels.feature_kernel(layer, self.activation, degree=self.degree)
         # inputs and layer are rotation invariant: the first axis is any direction
         direction = np.eye(self.d)[0]
-        cross = cross_moment(layer, direction, self.activation, self.link, degree=self.degree)
-        target = second_moment(link_function(self.link)) + self.noise**2
+        cross = kernels.cross_moment(
+            layer, direction, self.activation, self.link, degree=self.degree
+        )
+        target = kernels.second_moment(kernels.link_function(self.link)) + self.noise**2
         return Moments(second, cross, target)
 
     def sample(self, layer: FloatArray, n: int, generator: np.random.Generator) -> Sample:
         """Draw n training examples."""
         inputs = generator.standard_normal((n, self.d))
-        x = activation_function(self.activation)(inputs @ layer.T)
-        y = link_function(self.link)(inputs[:, 0]) + self.noise * generator.standard_normal(n)
+        x = kernels.activation_function(self.activation)(inputs @ layer.T)
+        y = kernels.link_function(self.link)(inputs[:, 0]) + self.noise * generator.standard_normal(
+            n
+        )
         return Sample(np.asarray(x, dtype=np.float64), y)
 
 

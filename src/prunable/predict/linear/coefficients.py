@@ -9,17 +9,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from prunable.errors import InputError
+from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.law import Law
 from prunable.predict.linear.names import Method
 from prunable.predict.linear.problem import Covariance
 from prunable.predict.linear.pruning import oracle_support, survival
 from prunable.predict.linear.roots import Bracket, find_roots
-
-FloatArray = NDArray[np.float64]
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 

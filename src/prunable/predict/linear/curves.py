@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import check_at_least, require
+from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.diagonal import Pruning
 from prunable.predict.linear.law import Law, predict_law
 from prunable.predict.linear.names import Method, Model, Risk, Variable, or_none
@@ -24,8 +25,6 @@ from prunable.predict.linear.pruning import DRAWS, pruned_risk
 from prunable.predict.linear.retraining import retrained_risk, same_data_risk
 from prunable.predict.linear.solution import Spectrum, at_finite_n, solve
 from prunable.results import Result
-
-FloatArray = NDArray[np.float64]
 
 # Numbers in one array of a batch of settings.
 BATCH = 1_000_000
@@ -66,10 +65,8 @@ class Risks:
 class Curve(Result):
     """Risks along a sweep of m points.
 
-    Attributes
-    ----------
-    risk, stderr : one array a model, shape (m,); NaN where a model is not predicted
-    regimes : of the dense solution at each point
+    `risk` and `stderr` hold one array a model, shape (m,), NaN where a model is not predicted;
+    `regimes` are those of the dense solution at each point.
     """
 
     variable: str

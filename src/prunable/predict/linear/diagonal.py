@@ -6,23 +6,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.mixture import Mixture, Threshold
 from prunable.predict.linear.names import Method
 from prunable.predict.linear.solution import Solution, Spectrum, exact_dense_risk, ratio, solve
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Pruning:
     """Pruning of solved settings.
 
-    Attributes
-    ----------
-    spectrum : of uncorrelated features: eigenvalues are variances
-    kept : features kept, in the unit of the weights, shape (m,)
+    The eigenvalues of the spectrum are variances of uncorrelated features; `kept`, shape (m,),
+    counts features in the unit of the weights.
     """
 
     spectrum: Spectrum

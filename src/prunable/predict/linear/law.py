@@ -9,20 +9,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prunable.errors import InputError, require
+from prunable.numerics.arrays import FloatArray
+from prunable.predict.linear import solution
 from prunable.predict.linear.problem import Covariance, LinearGaussianProblem, check_samples
-from prunable.predict.linear.solution import (
-    Regime,
-    Spectrum,
-    at_finite_n,
-    exact_dense_risk,
-    ratio,
-    solve,
-)
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +36,7 @@ class Law:
 
     problem: LinearGaussianProblem
     n: int
-    regime: Regime
+    regime: solution.Regime
     rank: int
     xi: float
     gamma: float
@@ -73,7 +64,7 @@ class Law:
         if self.finite:
             return self.feature_moments()
         values = self.problem.eigenvalues
-        inverse = ratio(1.0 * (values > 0), values)
+        inverse = solution.ratio(1.0 * (values > 0), values)
         return np.zeros(self.problem.p), self._of_features(inverse)
 
     def _of_features(self, variances: FloatArray) -> FloatArray:
@@ -117,10 +108,10 @@ def predict_law(problem: LinearGaussianProblem, n: int, *, finite_n: bool = Fals
     """
     n = check_samples(n, "predict_law")
     values = problem.eigenvalues
-    spectrum = Spectrum.single(values, problem.eigen_coefficients, problem.sigma**2, n)
-    limit = solve(spectrum)
-    found = at_finite_n(spectrum, limit) if finite_n else limit
-    exact = float(exact_dense_risk(spectrum)[0])
+    spectrum = solution.Spectrum.single(values, problem.eigen_coefficients, problem.sigma**2, n)
+    limit = solution.solve(spectrum)
+    found = solution.at_finite_n(spectrum, limit) if finite_n else limit
+    exact = float(solution.exact_dense_risk(spectrum)[0])
     return Law(
         problem,
         n,

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.roots import Bracket, find_roots
 from prunable.predict.linear.solution import SAMPLE, SAMPLED_FROM, weighted_sum
-
-FloatArray = NDArray[np.float64]
 
 # Beyond so many standard deviations the normal density is 0 as a double.
 FAR = 40.0

@@ -12,9 +12,8 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError, require
+from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.names import Variable
-
-FloatArray = NDArray[np.float64]
 
 Factor = tuple[FloatArray, bool]
 
@@ -200,11 +199,8 @@ class LinearGaussianProblem:
 
         Sigma_I, beta_I = Sigma_I^+ (Sigma beta)_I, and sigma_I^2 = sigma^2 + min_b E[(x beta - x_I
         b)^2]: definitions 2 and 5, and lemma 7, of the 2020 paper. Raises InputError if they are
-        neither, or only the spectrum is known.
-
-        Parameters
-        ----------
-        features : different indices, shape (s,), or a boolean mask, shape (p,); not empty
+        neither, or only the spectrum is known. The features are different indices, shape (s,), or a
+        boolean mask, shape (p,); not empty.
         """
         self._require_features("restricted")
         chosen = np.arange(self.p)[_indices(features, self.p)]
@@ -266,14 +262,17 @@ def setting(
     return (problem, count, s) if variable == Variable.SAMPLES else (problem, n, count)
 
 
-def sound_cholesky(matrix: FloatArray) -> Factor | None:
-    """Factor a symmetric matrix for `cho_solve`; None if it is not safely positive definite."""
+def sound_cholesky(matrix: FloatArray, least: float = 1e-7) -> Factor | None:
+    """Factor a symmetric matrix for `cho_solve`; None if it is not safely positive definite.
+
+    The least pivot must be so large a share of the largest.
+    """
     try:
         factor = scipy.linalg.cho_factor(matrix, check_finite=False)
     except np.linalg.LinAlgError:
         return None
     pivots = np.abs(factor[0].diagonal())
-    return factor if float(pivots.min()) >= 1e-7 * float(pivots.max()) else None
+    return factor if float(pivots.min()) >= least * float(pivots.max()) else None
 
 
 def check_kept(s: int, p: int, where: str) -> int:

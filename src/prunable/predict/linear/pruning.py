@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from prunable.numerics.arrays import FloatArray
 from prunable.numerics.weights.selection import top_k_mask
 from prunable.predict.linear.diagonal import Pruning
 from prunable.predict.linear.law import Law
@@ -22,8 +23,6 @@ from prunable.predict.linear.problem import (
     check_kept,
 )
 from prunable.predict.linear.solution import Solution, Spectrum
-
-FloatArray = NDArray[np.float64]
 
 DRAWS = 64
 
@@ -42,12 +41,8 @@ def pruned_risk(
     the dense risk is, at interpolation. Corollary 1 and equations (63)-(66) of the 2020 paper.
     Where only the spectrum is known, the pruned vector splits into its projection on the
     coefficients and a remainder, which lies uniformly at random and meets the mean eigenvalue.
-    Raises InputError if `s` or `draws` is out of range, or the generator is missing.
-
-    Parameters
-    ----------
-    rng : needed for a dense covariance, except by oracle pruning
-    draws : of the law, for a dense covariance, at least 2
+    Raises InputError if `s` or `draws` is out of range, or the generator is missing. A dense
+    covariance needs `rng`, except by oracle pruning, and at least 2 `draws` of the law.
     """
     problem = law.problem
     s = check_kept(s, problem.p, "pruned_risk")

@@ -37,6 +37,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from prunable.errors import InputError
+from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.law import Law, predict_law
 from prunable.predict.linear.names import Method, Risk
 from prunable.predict.linear.problem import (
@@ -49,8 +50,6 @@ from prunable.predict.linear.problem import (
 )
 from prunable.predict.linear.pruning import diagonal_pruning, oracle_support, scores, top_mask
 from prunable.predict.linear.solution import Regime, solve_fixed_point
-
-FloatArray = NDArray[np.float64]
 
 DRAWS = 32
 

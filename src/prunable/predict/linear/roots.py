@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from prunable.numerics.arrays import FloatArray
+
 Function = Callable[[FloatArray], FloatArray]
 
 STEPS = 200

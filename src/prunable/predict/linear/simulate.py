@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from prunable.errors import check_at_least, require
+from prunable.numerics.arrays import FloatArray
 from prunable.numerics.randomness import rng as derived_rng
 from prunable.numerics.weights.selection import top_k_mask
 from prunable.predict.linear.names import Method, Model, Variable, or_none
@@ -25,9 +26,8 @@ from prunable.predict.linear.problem import (
     check_kept,
     check_samples,
     setting,
+    sound_cholesky,
 )
-
-FloatArray = NDArray[np.float64]
 
 
 class Sample(NamedTuple):
@@ -52,13 +52,8 @@ def least_squares(x: FloatArray, y: FloatArray) -> FloatArray:
     Through the smaller Gram matrix where its condition allows it, else by singular values.
     """
     wide = x.shape[1] > x.shape[0]
-    gram = x @ x.T if wide else x.T @ x
-    try:
-        factor = scipy.linalg.cho_factor(gram, check_finite=False, overwrite_a=True)
-    except np.linalg.LinAlgError:
-        return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0])
-    pivots = np.abs(factor[0].diagonal())
-    if float(pivots.min()) < 1e-5 * float(pivots.max()):
+    factor = sound_cholesky(x @ x.T if wide else x.T @ x, 1e-5)
+    if factor is None:
         return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0])
     right = y if wide else x.T @ y
     solved = scipy.linalg.cho_solve(factor, right, check_finite=False)
@@ -206,11 +201,8 @@ def simulate_curve(
     """Simulate every point of a sweep; widths share their data.
 
     The result has "replicas", "points", and by name "mean" and "standard_error", a list a point.
-
-    Parameters
-    ----------
-    advance : called `len(points)` times a replica
-    options : `retrain_by`, `seed` and `workers`, as in `simulate`
+    `advance` is called `len(points)` times a replica; `options` are `retrain_by`, `seed` and
+    `workers`, as in `simulate`.
     """
     variable = Variable(variable)
     if variable == Variable.WIDTH:

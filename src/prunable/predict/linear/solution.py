@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
+from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.roots import Bracket, find_roots
-
-FloatArray = NDArray[np.float64]
 
 # Of large spectra a part finds the neighbourhood of the root.
 SAMPLED_FROM = 40_000
