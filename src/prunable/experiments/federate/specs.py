@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.catalogue import known_net
 from prunable.nets.federated.client import LocalTraining
 from prunable.nets.train.noise import HeavyTailedNoise
@@ -15,36 +15,26 @@ from prunable.runs.spec import Frozen, Spec
 
 
 class FederatedMethod(Frozen):
-    """What clients send, and by which SGD they train.
+    """What clients send, and by which SGD they train."""
 
-    Parameters
-    ----------
-    label : for tables and figures
-    sends : the difference to the server's model, or the local model itself; the server averages
-        either, and entries that were not sent count as 0
-    selection : what is kept: everything; weights of matrices by magnitude; hidden units by norm;
-        entries of all tensors by magnitude
-    kappa : kept share; 1 with "all"
-    feedback : whether the client adds what it did not send to its next update
-    precision : of the values sent
-    """
-
-    label: str
+    label: str  # for tables and figures
+    # the difference to the server's model, or the local model itself; the server averages either,
+    # and entries that were not sent count as 0
     sends: Literal["update", "model"] = "update"
+    # what is kept: everything; weights of matrices by magnitude; hidden units by norm; entries of
+    # all tensors by magnitude
     selection: Literal["all", "weights", "units", "topk"] = "all"
-    kappa: float = Field(default=1.0, gt=0, le=1)
-    feedback: bool = False
-    precision: Literal["float32", "float16"] = "float32"
+    kappa: float = Field(default=1.0, gt=0, le=1)  # kept share; 1 with "all"
+    feedback: bool = False  # whether the client adds what it did not send to its next update
+    precision: Literal["float32", "float16"] = "float32"  # of the values sent
     noise: Literal["none", "type1", "type2", "type3"] = "none"
     alpha: float | None = None
     sigma: float = 0.0
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if self.selection == "all" and self.kappa != 1:
-            raise InputError.parameter(
-                "kappa", "FederatedMethod", "1 where everything is sent", self.kappa
-            )
+        valid = self.selection != "all" or self.kappa == 1
+        require(valid, "kappa", "FederatedMethod", "1 where everything is sent", self.kappa)
         if self.feedback and self.sends == "model":
             raise InputError(
                 "`feedback` of `FederatedMethod` belongs to updates; send updates, or leave it out."
@@ -69,15 +59,7 @@ class FederatedMethod(Frozen):
 
 
 class FederatedSpec(Spec):
-    """One federated run: so many rounds of clients that train, prune and send.
-
-    Parameters
-    ----------
-    concentration : of the Dirichlet partition
-    epochs : passes over a client's examples a round
-    seed : of the partition, the initial weights, the batches and the noise
-    rounds : a longer run goes on from the state that a shorter one of the same settings left
-    """
+    """One federated run: so many rounds of clients that train, prune and send."""
 
     stage: ClassVar[str] = "prunable.experiments.federate.rounds:federated_stage"
 
@@ -86,11 +68,13 @@ class FederatedSpec(Spec):
     width: int = Field(default=200, ge=1)
     clients: int = Field(default=10, ge=1)
     partition: Literal["iid", "dirichlet"] = "iid"
-    concentration: float = Field(default=0.3, gt=0)
+    concentration: float = Field(default=0.3, gt=0)  # of the Dirichlet partition
     lr: float = Field(default=0.1, gt=0)
-    epochs: int = Field(default=1, ge=1)
+    epochs: int = Field(default=1, ge=1)  # passes over a client's examples a round
     batch_size: int = Field(default=50, ge=1)
+    # of the partition, the initial weights, the batches and the noise
     seed: int = Field(default=0, ge=0)
+    # a longer run goes on from the state that a shorter one of the same settings left
     rounds: int = Field(default=20, ge=1)
     method: FederatedMethod
 

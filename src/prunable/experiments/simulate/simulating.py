@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from prunable.errors import InputError, RunsFailedError, check_one_of, require
+from prunable.errors import RunsFailedError, check_one_of, require
 from prunable.experiments.simulate import specs
 from prunable.experiments.simulate.summaries import SUMMARIES
 from prunable.files import write_json
@@ -65,36 +65,25 @@ SMOKE: dict[type[Spec], dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class DynamicsSettings:
-    """What a user chooses.
+    """What a user chooses."""
 
-    Parameters
-    ----------
-    alphas : tail indices of the noise, above 1 and at most 2; not used by sgd-tail
-    seeds : independent repetitions, at least 2; each gives one regression
-    scale : sizes for results, or for a quick look
-    """
-
+    # tail indices of the noise, above 1 and at most 2; not used by sgd-tail
     alphas: tuple[float, ...] = ALPHAS
-    seeds: int = 10
+    seeds: int = 10  # independent repetitions, at least 2; each gives one regression
     noise: NoiseType = "type3"
     activation: Activation = "tanh"
     loss: Loss = "squared"
-    scale: Scale = "laptop"
+    scale: Scale = "laptop"  # sizes for results, or for a quick look
 
     def __post_init__(self) -> None:
-        if self.seeds < 2:
-            raise InputError.parameter(
-                "seeds", "simulate", "at least 2", self.seeds, "An interval needs repetitions."
-            )
+        action = "An interval needs repetitions."
+        require(self.seeds >= 2, "seeds", "simulate", "at least 2", self.seeds, action)
         require(self.alphas, "alpha", "simulate", "given at least once", "none")
         check_one_of(self.scale, get_args(Scale), "scale", "simulate")
 
 
 def rows_of(experiment: specs.Experiment, settings: DynamicsSettings) -> list[Spec]:
-    """Every row of an experiment.
-
-    Raises InputError if a setting is out of range or the experiment is unknown.
-    """
+    """Every row of an experiment."""
     check_one_of(experiment, KINDS, "experiment", "simulate")
     if experiment == "sgd-tail":
         return [

@@ -25,42 +25,30 @@ _NATIVE = {"float64", "float32", "bool"} | {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of an archive, not read yet.
+    """One tensor of an archive, not read yet."""
 
-    Attributes
-    ----------
-    name : unique in its archive
-    dtype : as stored: "float32", "bfloat16", "float8_e4m3fn", "int8", ...
-    load : reads this tensor now, into an array of its own, while the archive is open. Floats
-        narrower than 32 bits come as float32, which holds them exactly; other types as they are.
-        Raises `DataIntegrityError` when the file is damaged there
-    consumer : ONNX only: type of the operation that reads it ("MatMul", "Gemm", "Conv", ...)
-    transposed : ONNX only: whether a matrix is stored as (in, out) in its last two axes
-    """
-
-    name: str
+    name: str  # unique in its archive
     shape: tuple[int, ...]
-    dtype: str
+    dtype: str  # as stored: "float32", "bfloat16", "float8_e4m3fn", "int8", ...
+    # reads this tensor now, into an array of its own, while the archive is open. Floats narrower
+    # than 32 bits come as float32, which holds them exactly; other types as they are. Raises
+    # `DataIntegrityError` when the file is damaged there
     load: Callable[[], NDArray[Any]]
+    # ONNX only: type of the operation that reads it ("MatMul", "Gemm", "Conv", ...)
     consumer: str | None = None
+    # ONNX only: whether a matrix is stored as (in, out) in its last two axes
     transposed: bool = False
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An open model file, its tensors listed but not read.
-
-    Attributes
-    ----------
-    format : "safetensors", "torch" or "onnx"
-    ordered : whether the order of the tensors is that of the model
-    skipped : name and reason of the entries that are no tensors, or none that can be read
-    """
+    """An open model file, its tensors listed but not read."""
 
     path: Path
-    format: str
+    format: str  # "safetensors", "torch" or "onnx"
     tensors: tuple[StoredTensor, ...]
-    ordered: bool
+    ordered: bool  # whether the order of the tensors is that of the model
+    # name and reason of the entries that are no tensors, or none that can be read
     skipped: tuple[tuple[str, str], ...]
 
 

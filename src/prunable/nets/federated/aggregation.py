@@ -27,10 +27,8 @@ def weighted_mean(updates: Sequence[State], weights: Sequence[float]) -> dict[st
             f"{len(weights)} for {len(updates)}",
         )
     total = math.fsum(weights)
-    if not all(math.isfinite(w) and w >= 0 for w in weights) or total == 0:
-        raise InputError.parameter(
-            "weights", where, "finite, not negative and not all 0", list(weights)
-        )
+    valid = all(math.isfinite(w) and w >= 0 for w in weights) and total != 0
+    require(valid, "weights", where, "finite, not negative and not all 0", list(weights))
     first = updates[0]
     for place, update in enumerate(updates):
         _same(first, update, f"update {place}", where)

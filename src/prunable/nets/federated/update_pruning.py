@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from prunable.errors import InputError, require
+from prunable.errors import require
 from prunable.nets.networks.views import views_of
 from prunable.nets.prune.plan import Keep
 from prunable.nets.prune.strategies import MagnitudePruning, NodePruning, Strategy
@@ -30,14 +30,8 @@ def prune_update(
     views = views_of(update.items())
     if axis == "unit":
         views = tuple(view for view in views if view.role == "hidden")
-    if not views:
-        raise InputError.parameter(
-            "update",
-            "prune_update",
-            "with a matrix to prune",
-            sorted(update),
-            "Prune single weights, or add a hidden layer.",
-        )
+    action = "Prune single weights, or add a hidden layer."
+    require(views, "update", "prune_update", "with a matrix to prune", sorted(update), action)
     strategy: Strategy = MagnitudePruning() if axis == "weight" else NodePruning("unit")
     scope: Literal["global", "layer"] = "global" if axis == "weight" else "layer"
     plan = strategy.plan(views, Keep(kappa, scope), rng=rng(0))

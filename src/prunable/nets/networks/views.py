@@ -52,26 +52,18 @@ class WeightView:
     """One parameter as a matrix.
 
     Raises InputError if `matrix` is empty, not 2-d, not of floating point, or not finite.
-
-    Attributes
-    ----------
-    matrix : (out, in * taps) floats
-        Read-only, and shared with the parameter where possible.
-    layout : rows belong to outputs, as torch stores linear layers
-    role : whether it is the model's last matrix
-    kind : what the layer does with it
-    taps : entries of a convolution's kernel: each input has so many adjacent columns. Kernels are
-        the rows of `matrix.reshape(-1, taps)`
-    shape : that of the parameter, or of the matrix if empty
     """
 
     name: str
+    # (out, in * taps) floats; read-only, and shared with the parameter where possible
     matrix: NDArray[np.floating[Any]]
-    layout: Literal["out_in"] = "out_in"
-    role: Role = "hidden"
-    kind: Kind = "dense"
+    layout: Literal["out_in"] = "out_in"  # rows belong to outputs, as torch stores linear layers
+    role: Role = "hidden"  # whether it is the model's last matrix
+    kind: Kind = "dense"  # what the layer does with it
+    # entries of a convolution's kernel: each input has so many adjacent columns. Kernels are the
+    # rows of `matrix.reshape(-1, taps)`
     taps: int = 1
-    shape: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()  # that of the parameter, or of the matrix if empty
 
     def __post_init__(self) -> None:
         matrix = self.matrix.view()

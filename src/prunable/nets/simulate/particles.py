@@ -48,26 +48,17 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class MeanFieldProblem:
-    """Data, activation and loss of a mean-field network.
+    """Data, activation and loss of a mean-field network."""
 
-    Raises InputError if an argument is out of range or shapes do not fit.
-
-    Parameters
-    ----------
-    inputs : (m, p), examples, all used in every step
-    targets : (m, l) numbers for "squared"; (m, 1) of -1 and 1 for "logistic"; (m,) class numbers
-        for "cross-entropy"
-    activation : ReLU breaks the theorems' assumption of bounded smooth units
-    loss : half the squared error; log(1 + exp(-y f)); negative log-likelihood of softmax
-    outputs : l
-    weight_decay : adds -weight_decay * theta to the drift, which makes it unbounded; 0 in the paper
-    """
-
-    inputs: torch.Tensor
+    inputs: torch.Tensor  # (m, p), examples, all used in every step
+    # (m, l) numbers for "squared"; (m, 1) of -1 and 1 for "logistic"; (m,) class numbers for
+    # "cross-entropy"
     targets: torch.Tensor
-    activation: Activation = "tanh"
+    activation: Activation = "tanh"  # ReLU breaks the theorems' assumption of bounded smooth units
+    # half the squared error; log(1 + exp(-y f)); negative log-likelihood of softmax
     loss: Loss = "squared"
-    outputs: int = 1
+    outputs: int = 1  # l
+    # adds -weight_decay * theta to the drift, which makes it unbounded; 0 in the paper
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
@@ -80,20 +71,16 @@ class MeanFieldProblem:
             )
         m = self.inputs.shape[0]
         wanted = (m,) if self.loss == "cross-entropy" else (m, self.outputs)
-        if tuple(self.targets.shape) != wanted:
-            raise InputError.parameter(
-                "targets", where, f"of shape {wanted}", tuple(self.targets.shape)
-            )
+        valid = tuple(self.targets.shape) == wanted
+        require(valid, "targets", where, f"of shape {wanted}", tuple(self.targets.shape))
         if self.loss == "logistic" and (
             self.outputs != 1 or not bool((self.targets.abs() == 1).all())
         ):
             raise InputError.parameter(
                 "targets", where, "-1 or 1, with one output, for the logistic loss", "others"
             )
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise InputError.parameter(
-                "weight_decay", where, "finite and not negative", self.weight_decay
-            )
+        valid = math.isfinite(self.weight_decay) and self.weight_decay >= 0
+        require(valid, "weight_decay", where, "finite and not negative", self.weight_decay)
 
     def predictions(self, theta: torch.Tensor, readout: torch.Tensor) -> torch.Tensor:
         """Network outputs f, shape (r, m, l), of replicas: theta (r, n, p), readout (r, n, l)."""
@@ -155,10 +142,8 @@ class StableDrive:
                 self.alpha,
                 "At alpha <= 1 stable noise has no mean, so no mean error exists.",
             )
-        if not (math.isfinite(self.sigma) and self.sigma >= 0):
-            raise InputError.parameter(
-                "sigma", "StableDrive", "finite and not negative", self.sigma
-            )
+        valid = math.isfinite(self.sigma) and self.sigma >= 0
+        require(valid, "sigma", "StableDrive", "finite and not negative", self.sigma)
         check_one_of(self.noise, KINDS, "noise", "StableDrive")
 
     def add_increments_(self, tensor: torch.Tensor, step: float, seed: int) -> torch.Tensor:
@@ -171,19 +156,12 @@ class StableDrive:
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """One of the coupled systems: how many particles, and how often they move.
+    """One of the coupled systems: how many particles, and how often they move."""
 
-    Parameters
-    ----------
-    width : particles n: the first n of those that exist
-    every : fine steps in one of its own; its eta is `every` times the fine one
-    path : outputs f (steps, m, l) over its own steps that drive it instead of its own; the
-        particles are then independent, and solve the limit equation as far as `path` is the
-        limit's
-    """
-
-    width: int
-    every: int = 1
+    width: int  # particles n: the first n of those that exist
+    every: int = 1  # fine steps in one of its own; its eta is `every` times the fine one
+    # outputs f (steps, m, l) over its own steps that drive it instead of its own; the particles are
+    # then independent, and solve the limit equation as far as `path` is the limit's
     path: torch.Tensor | None = None
 
 
@@ -378,10 +356,8 @@ def _check_run(
             "theta", "simulate", f"of shape (r, n, {problem.inputs.shape[1]})", tuple(theta.shape)
         )
     for system in systems:
-        if not 1 <= system.width <= theta.shape[1]:
-            raise InputError.parameter(
-                "width", "System", f"between 1 and {theta.shape[1]}", system.width
-            )
+        valid = 1 <= system.width <= theta.shape[1]
+        require(valid, "width", "System", f"between 1 and {theta.shape[1]}", system.width)
         if system.every < 1 or steps % system.every:
             raise InputError.parameter(
                 "every", "System", f"a divisor of {steps} steps", system.every

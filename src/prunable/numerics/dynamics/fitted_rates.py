@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 
 LEVEL = 0.95
 
@@ -70,10 +70,8 @@ def fit_exponent(sizes: ArrayLike, errors: ArrayLike) -> FittedRate:
     (seeds, k) positive, with independent rows, at least 2.
     """
     x, y = np.asarray(sizes, dtype=np.float64), np.asarray(errors, dtype=np.float64)
-    if x.ndim != 1 or x.size < 2 or not (x > 0).all() or not (np.diff(x) > 0).all():
-        raise InputError.parameter(
-            "sizes", "fit_exponent", "at least two positive increasing numbers", x.tolist()
-        )
+    valid = x.ndim == 1 and x.size >= 2 and (x > 0).all() and (np.diff(x) > 0).all()
+    require(valid, "sizes", "fit_exponent", "at least two positive increasing numbers", x.tolist())
     if y.ndim != 2 or y.shape[1] != x.size or y.shape[0] < 2:
         raise InputError.parameter(
             "errors", "fit_exponent", f"of shape (seeds, {x.size}) with two seeds or more", y.shape

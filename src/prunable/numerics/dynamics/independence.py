@@ -55,8 +55,8 @@ def distance_covariance(
 
     The energy distance between the joint law and the product of its margins, in a weighted L2
     space, divided by the square root of both distance variances; U-centred, Szekely and Rizzo
-    (2014). For laws with means. Raises InputError if the samples do not fit. x is (n, d) and y (n,
-    e), paired rows, at least 4; `rng` draws the permutations.
+    (2014). For laws with means. x is (n, d) and y (n, e), paired rows, at least 4;
+    `rng` draws the permutations.
     """
     return _test(x, y, lambda z: cdist(z, z), permutations, rng, "distance_covariance")
 
@@ -117,8 +117,6 @@ def _u_centred(matrix: FloatArray) -> FloatArray:
 
 
 def _check(sample: FloatArray, param: str, where: str, fewest: int) -> None:
-    if sample.ndim != 2 or not fewest <= len(sample) <= LARGEST:
-        raise InputError.parameter(
-            param, where, f"an array of {fewest} to {LARGEST} rows", np.shape(sample)
-        )
+    valid = sample.ndim == 2 and fewest <= len(sample) <= LARGEST
+    require(valid, param, where, f"an array of {fewest} to {LARGEST} rows", np.shape(sample))
     require(np.isfinite(sample).all(), param, where, "finite", "NaN or infinity")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from prunable.errors import InputError, check_at_least, require
+from prunable.errors import check_at_least, require
 from prunable.numerics.arrays import FloatArray
 from prunable.numerics.dynamics.sgd_tail import LinearRegressionSgd, lyapunov_exponent
 
@@ -33,10 +33,8 @@ def stationary_steps(model: LinearRegressionSgd) -> int:
     Raises InputError where the step is too large for a stationary law.
     """
     growth = -lyapunov_exponent(model)
-    if growth <= 0:
-        raise InputError.parameter(
-            "eta", "stationary_steps", "small enough for a stationary law", model.eta, "Lower it."
-        )
+    wanted = "small enough for a stationary law"
+    require(growth > 0, "eta", "stationary_steps", wanted, model.eta, "Lower it.")
     return int(min(max(FEWEST_STEPS, math.ceil(FORGETTING / growth)), MOST_STEPS))
 
 
@@ -50,9 +48,8 @@ def simulate_norms(
 ) -> FloatArray:
     """Distances ||x - x*|| of independent chains, started at the solution, after some steps.
 
-    Raises InputError if a count or `label_noise` is not positive. In the unit of label_noise /
-    input_std. `label_noise` is the standard deviation of the labels around the linear model,
-    positive.
+    In the unit of label_noise / input_std; `label_noise` is the standard deviation of the labels
+    around the linear model, positive.
 
     Notes
     -----
@@ -86,10 +83,8 @@ def hill_index(values: FloatArray, share: float = 0.002) -> IndexEstimate:
     The smaller the share, the less bias and the more noise; the standard error is alpha / sqrt(k).
     """
     k = int(values.size * share)
-    if k < 20:
-        raise InputError.parameter(
-            "share", "hill_index", "a share of at least 20 values", share, "Simulate more chains."
-        )
+    action = "Simulate more chains."
+    require(k >= 20, "share", "hill_index", "a share of at least 20 values", share, action)
     top = np.sort(np.partition(values, values.size - k - 1)[-k - 1 :])
     alpha = 1 / float(np.log(top[1:] / top[0]).mean())
     return IndexEstimate(alpha, alpha / math.sqrt(k), k)
@@ -109,10 +104,8 @@ def monte_carlo_index(
     if model.dim > 1:
         squared += model.rate**2 * x * rng.chisquare(model.dim - 1, draws)
     logs = np.log(squared) / 2
-    if logs.mean() >= 0 or logs.max() <= 0:
-        raise InputError.parameter(
-            "eta", "monte_carlo_index", "one whose drawn steps both shrink and grow", model.eta
-        )
+    wanted = "one whose drawn steps both shrink and grow"
+    require(logs.mean() < 0 and logs.max() > 0, "eta", "monte_carlo_index", wanted, model.eta)
 
     def excess(r: float) -> float:
         return float(np.expm1(r * logs).mean())

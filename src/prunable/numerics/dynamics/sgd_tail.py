@@ -33,27 +33,19 @@ REACH = 9.0
 
 @dataclass(frozen=True)
 class LinearRegressionSgd:
-    """Stochastic gradient descent on squared errors, 1/2 each, with fresh Gaussian examples.
+    """Stochastic gradient descent on squared errors, 1/2 each, with fresh Gaussian examples."""
 
-    Parameters
-    ----------
-    eta : constant step, positive
-    batch, dim : examples b of a step and dimension d of an input, at least 1
-    input_std : standard deviation of every coordinate of an input
-    """
-
-    eta: float
+    eta: float  # constant step, positive
+    # batch, dim: examples b of a step and dimension d of an input, at least 1
     batch: int = 1
     dim: int = 1
-    input_std: float = 1.0
+    input_std: float = 1.0  # standard deviation of every coordinate of an input
 
     def __post_init__(self) -> None:
         for name in ("eta", "input_std"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise InputError.parameter(
-                    name, "LinearRegressionSgd", "positive and finite", value
-                )
+            valid = math.isfinite(value) and value > 0
+            require(valid, name, "LinearRegressionSgd", "positive and finite", value)
         for name in ("batch", "dim"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:

@@ -42,29 +42,21 @@ MOST_UNDONE = 4.0
 
 @dataclass(frozen=True, eq=False)
 class FeatureEstimate:
-    """What n examples say of features and c targets.
-
-    Attributes
-    ----------
-    used : features that are not zero on all examples; the others are left out, p' of p remain
-    n_features : all features, p
-    share : how far the covariance was drawn to the identity, in [0, 1]
-    second : shrunk second moments of the used features, shape (p', p'); of lower rank if these
-        depend on each other linearly
-    coefficients : estimated best weights, one column a target, shape (p', c)
-    noise : variance of what they leave unexplained, shape (c,)
-    held_out : risk, on held-out folds, of the ridge regression behind the estimate, shape (c,)
-    target : E[y^2] as counted, shape (c,); noise and explained part need not add up to it exactly
-    """
+    """What n examples say of features and c targets."""
 
     n: int
+    # features that are not zero on all examples; the others are left out, p' of p remain
     used: NDArray[np.int64]
-    n_features: int
-    share: float
+    n_features: int  # all features, p
+    share: float  # how far the covariance was drawn to the identity, in [0, 1]
+    # shrunk second moments of the used features, shape (p', p'); of lower rank if these depend on
+    # each other linearly
     second: FloatArray
-    coefficients: FloatArray
-    noise: FloatArray
+    coefficients: FloatArray  # estimated best weights, one column a target, shape (p', c)
+    noise: FloatArray  # variance of what they leave unexplained, shape (c,)
+    # risk, on held-out folds, of the ridge regression behind the estimate, shape (c,)
     held_out: FloatArray
+    # E[y^2] as counted, shape (c,); noise and explained part need not add up to it exactly
     target: FloatArray
 
     @cached_property

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import erf, expit, ndtr
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import InputError, check_at_least, require
 from prunable.numerics.arrays import FloatArray
 
 Function = Callable[[FloatArray], FloatArray]
@@ -172,10 +172,8 @@ def cross_moment(
 def _rows(layer: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Unit rows and their former norms."""
     rows = np.asarray(layer, dtype=np.float64)
-    if rows.ndim != 2 or not rows.size:
-        raise InputError.parameter(
-            "layer", "random features", "a matrix (features, inputs)", f"shape {rows.shape}"
-        )
+    valid = rows.ndim == 2 and rows.size
+    require(valid, "layer", "random features", "a matrix (features, inputs)", f"shape {rows.shape}")
     norms = np.linalg.norm(rows, axis=1)
     if not np.isfinite(norms).all() or not norms.all():
         bad = int(np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))[0])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from prunable.errors import InputError, check_at_least, require
+from prunable.errors import check_at_least, require
 from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.law import Law, predict_law
 from prunable.predict.linear.names import Method, Model, Risk
@@ -67,10 +67,8 @@ def check_sizes(n: int, p: int, kept: Sequence[int], where: str) -> tuple[int, .
     check_at_least(p, 1, "p", where)
     require(len(kept), "s", where, "given", "nothing", "Say how many features to keep.")
     for s in kept:
-        if not 1 <= s <= p:
-            raise InputError.parameter(
-                "s", where, f"between 1 and p = {p}", s, "No more features can be kept than exist."
-            )
+        action = "No more features can be kept than exist."
+        require(1 <= s <= p, "s", where, f"between 1 and p = {p}", s, action)
     return tuple(int(s) for s in kept)
 
 

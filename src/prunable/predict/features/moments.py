@@ -56,15 +56,11 @@ class Moments:
         where = "Moments"
         if second.ndim != 2 or second.shape[0] != second.shape[1] or not second.size:
             raise InputError.parameter("second", where, "a square matrix", second.shape)
-        if cross.shape != second.shape[:1]:
-            raise InputError.parameter(
-                "cross", where, f"of shape {second.shape[:1]}", f"shape {cross.shape}"
-            )
+        valid = cross.shape == second.shape[:1]
+        require(valid, "cross", where, f"of shape {second.shape[:1]}", f"shape {cross.shape}")
         for name, values in (("second", second), ("cross", cross), ("target", self.target)):
-            if not np.isfinite(values).all():
-                raise InputError.parameter(
-                    name, where, "finite", "NaN or infinity", "Clean the data first."
-                )
+            valid = bool(np.isfinite(values).all())
+            require(valid, name, where, "finite", "NaN or infinity", "Clean the data first.")
         variances = np.diagonal(second)
         if variances.min() < 0:
             i = int(variances.argmin())
@@ -142,19 +138,14 @@ def equivalent_problem(moments: Moments, *, null: float = 0.0) -> Equivalent:
 
 @dataclass(frozen=True, eq=False)
 class FeatureMoments:
-    """Averages over one set of n examples, not centred.
-
-    Attributes
-    ----------
-    second, cross, target : of x x^T, shape (p, p); of x y^T, shape (p, c); of y^2, shape (c,)
-    fourth : of ||x||^4; NaN if it is not known
-    """
+    """Averages over one set of n examples, not centred."""
 
     n: int
+    # second, cross, target: of x x^T, shape (p, p); of x y^T, shape (p, c); of y^2, shape (c,)
     second: FloatArray
     cross: FloatArray
     target: FloatArray
-    fourth: float = np.nan
+    fourth: float = np.nan  # of ||x||^4; NaN if it is not known
 
     @classmethod
     def of(cls, x: FloatArray, y: FloatArray) -> FeatureMoments:

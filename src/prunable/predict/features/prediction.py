@@ -50,24 +50,19 @@ class WidthRisks:
 
 @dataclass(frozen=True, eq=False)
 class FeaturesPrediction(Result):
-    """What features and targets say of the risks of least squares on them.
-
-    Attributes
-    ----------
-    n_test, null : held-out examples; risk of predicting 0 on them, shape (c,)
-    spreads : how unequal the held-out examples are, one number a width, see `spread_of_sizes`;
-        from about a half on, predictions are too low
-    predicted, measured : one a width; nothing may have been measured
-    repeats : training sets behind `measured`
-    """
+    """What features and targets say of the risks of least squares on them."""
 
     estimate: FeatureEstimate
+    # n_test, null: held-out examples; risk of predicting 0 on them, shape (c,)
     n_test: int
     null: FloatArray
+    # how unequal the held-out examples are, one number a width, see `spread_of_sizes`; from about a
+    # half on, predictions are too low
     spreads: tuple[float, ...]
+    # predicted, measured: one a width; nothing may have been measured
     predicted: tuple[WidthRisks, ...]
     measured: tuple[WidthRisks, ...]
-    repeats: int
+    repeats: int  # training sets behind `measured`
 
     def __repr__(self) -> str:
         widths = ", ".join(str(one.width) for one in self.predicted)
@@ -192,14 +187,8 @@ def predict_features(
     check_at_least(repeats, 0, "repeats", where)
     order = rng(seed, "held out").permutation(len(features))
     n_pool = len(features) - math.ceil(test_share * len(features))
-    if n_pool < n:
-        raise InputError.parameter(
-            "n",
-            where,
-            f"at most {n_pool}, the examples that are not held out",
-            n,
-            "Give more examples, or a smaller n or test share.",
-        )
+    wanted = f"at most {n_pool}, the examples that are not held out"
+    require(n_pool >= n, "n", where, wanted, n, "Give more examples, or a smaller n or test share.")
     pool, test = order[:n_pool], order[n_pool:]
     if center:
         features = features - features[pool].mean(axis=0)

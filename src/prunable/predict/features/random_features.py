@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import InputError, check_at_least, require
 from prunable.numerics.arrays import FloatArray
 from prunable.numerics.randomness import rng
 from prunable.predict.features import kernels
@@ -39,33 +39,25 @@ class RandomFeatures:
     """A random-features regression; the paper's by default.
 
     Raises `InputError` if a value is out of range or a name unknown.
-
-    Parameters
-    ----------
-    d : inputs, >= 1
-    activation : g, a name or a callable
-    link : psi, likewise; the direction beta has length 1
-    noise : standard deviation of noise added to the targets, >= 0
-    weight_scale : standard deviation of the entries of R, > 0; it matters unless g is homogeneous
-    degree : of the Hermite series, where there is no closed form
     """
 
-    d: int = 10
+    d: int = 10  # inputs, >= 1
+    # g, a name or a callable
     activation: kernels.Activation | str | kernels.Function = kernels.Activation.RELU
+    # psi, likewise; the direction beta has length 1
     link: kernels.Link | str | kernels.Function = kernels.Link.SQUARE
-    noise: float = 0.0
+    noise: float = 0.0  # standard deviation of noise added to the targets, >= 0
+    # standard deviation of the entries of R, > 0; it matters unless g is homogeneous
     weight_scale: float = 1.0
-    degree: int = kernels.DEGREE
+    degree: int = kernels.DEGREE  # of the Hermite series, where there is no closed form
 
     def __post_init__(self) -> None:
         where = "RandomFeatures"
         check_at_least(self.d, 1, "d", where)
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise InputError.parameter("noise", where, "finite and not negative", self.noise)
-        if not (math.isfinite(self.weight_scale) and self.weight_scale > 0):
-            raise InputError.parameter(
-                "weight_scale", where, "finite and positive", self.weight_scale
-            )
+        valid = math.isfinite(self.weight_scale) and self.weight_scale > 0
+        require(valid, "weight_scale", where, "finite and positive", self.weight_scale)
         kernels.activation_function(self.activation)
         kernels.link_function(self.link)
 
@@ -99,25 +91,18 @@ class RandomFeatures:
 
 @dataclass(frozen=True, eq=False)
 class LayerRisks:
-    """Risks for each draw of the first layer; all include the noise.
+    """Risks for each draw of the first layer; all include the noise."""
 
-    Attributes
-    ----------
-    n, p, kept : examples, features, features kept
-    risks : by model, shape (draws, len(kept)); infinite where the law has no finite variance, at
-        p = n, or at s = n after retraining
-    condition : largest condition number of the feature covariances
-    n_floored : most eigenvalues that were raised to the floor
-    residual : largest relative residual of the fixed points
-    """
-
+    # n, p, kept: examples, features, features kept
     n: int
     p: int
     kept: tuple[int, ...]
+    # by model, shape (draws, len(kept)); infinite where the law has no finite variance, at p = n,
+    # or at s = n after retraining
     risks: dict[Model, FloatArray]
-    condition: float = math.nan
-    n_floored: int = 0
-    residual: float = 0.0
+    condition: float = math.nan  # largest condition number of the feature covariances
+    n_floored: int = 0  # most eigenvalues that were raised to the floor
+    residual: float = 0.0  # largest relative residual of the fixed points
 
     def mean(self, model: Model) -> FloatArray:
         """Average over draws, shape (len(kept),)."""

@@ -32,21 +32,15 @@ BATCH = 1_000_000
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which risks to predict, and how.
+    """Which risks to predict, and how."""
 
-    Attributes
-    ----------
-    methods : pruning
-    retrain_by, same_data_by : after which to retrain, on fresh or on the same data
-    finite_n : whether to use exact expectations at this n where they are known
-    draws : for what has no closed form; a quarter of them where each is dear, retraining more
-        correlated features than samples
-    """
-
-    methods: tuple[Method, ...] = tuple(Method)
+    methods: tuple[Method, ...] = tuple(Method)  # pruning
+    # retrain_by, same_data_by: after which to retrain, on fresh or on the same data
     retrain_by: tuple[Method, ...] = ()
     same_data_by: tuple[Method, ...] = ()
-    finite_n: bool = False
+    finite_n: bool = False  # whether to use exact expectations at this n where they are known
+    # for what has no closed form; a quarter of them where each is dear, retraining more correlated
+    # features than samples
     draws: int = DRAWS
 
 

@@ -25,22 +25,14 @@ LARGEST_DRAW = 20_000_000
 
 @dataclass(frozen=True, eq=False)
 class Prediction(Result):
-    """Predicted risks of one linear Gaussian problem. All risks include sigma^2.
+    """Predicted risks of one linear Gaussian problem. All risks include sigma^2."""
 
-    Attributes
-    ----------
-    risks : by `Model`; "retrained" on fresh data, "retrained_same_data" where it is predicted
-    s : features kept
-    method : after which was retrained
-    finite_n : whether exact expectations at this n replace limits where they are known
-    notes : what a reader of the numbers should know
-    """
-
+    # by `Model`; "retrained" on fresh data, "retrained_same_data" where it is predicted
     risks: Risks
-    s: int
-    method: Method
-    finite_n: bool
-    notes: tuple[str, ...]
+    s: int  # features kept
+    method: Method  # after which was retrained
+    finite_n: bool  # whether exact expectations at this n replace limits where they are known
+    notes: tuple[str, ...]  # what a reader of the numbers should know
 
     def __repr__(self) -> str:
         law = self.risks.law

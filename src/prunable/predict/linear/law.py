@@ -21,29 +21,22 @@ class Law:
     """Gaussian law of the minimum-norm least-squares solution.
 
     In the eigenbasis of the covariance the coefficients are independent.
-
-    Attributes
-    ----------
-    n, rank : samples; features of positive variance, which decide the regime
-    xi, residual : fixed point, infinite unless overparameterized; relative error of its equation
-    gamma : dense risk in the limit of the 2020 paper, including sigma^2
-    means, variances : of the coefficients in the eigenbasis, shape (p,); variances are infinite
-        at interpolation with noise
-    risk : population risk of the dense solution, including sigma^2
-    exact_risk : its expectation at this very n, where it is known: underparameterized, and for
-        equal eigenvalues
     """
 
     problem: LinearGaussianProblem
-    n: int
+    n: int  # samples
     regime: solution.Regime
-    rank: int
-    xi: float
-    gamma: float
-    residual: float
+    rank: int  # features of positive variance, which with n decide the regime
+    xi: float  # fixed point, infinite unless overparameterized
+    gamma: float  # dense risk in the limit of the 2020 paper, including sigma^2
+    residual: float  # relative error of the equation of the fixed point
+    # of the coefficients in the eigenbasis, shape (p,); variances are infinite at interpolation
+    # with noise
     means: FloatArray
     variances: FloatArray
-    risk: float
+    risk: float  # population risk of the dense solution, including sigma^2
+    # its expectation at this very n, where it is known: underparameterized, and for equal
+    # eigenvalues
     exact_risk: float | None
 
     @property

@@ -32,19 +32,14 @@ class LinearGaussianProblem:
 
     Definition 1 of the 2020 paper. The three builders raise `InputError` if an array has
     another shape, is not finite, or is no covariance.
-
-    Attributes
-    ----------
-    covariance : variances, shape (p,), or the matrix, shape (p, p); eigenvalues if only they
-        are known
-    coefficients : (p,) array of the model itself, not multiplied by sqrt(p); of the features,
-        or of the eigenvectors if only the spectrum is known
-    sigma : standard deviation of the noise, >= 0
     """
 
+    # variances, shape (p,), or the matrix, shape (p, p); eigenvalues if only they are known
     covariance: FloatArray
+    # (p,) array of the model itself, not multiplied by sqrt(p); of the features, or of the
+    # eigenvectors if only the spectrum is known
     coefficients: FloatArray
-    sigma: float
+    sigma: float  # standard deviation of the noise, >= 0
     kind: Covariance
 
     @classmethod
@@ -102,10 +97,8 @@ class LinearGaussianProblem:
         values = _finite(variances, name, where)
         if values.ndim == 0:
             values = np.full(beta.size, float(values))
-        if values.shape != beta.shape:
-            raise InputError.parameter(
-                name, where, f"as many as the {beta.size} coefficients", f"{values.shape}"
-            )
+        valid = values.shape == beta.shape
+        require(valid, name, where, f"as many as the {beta.size} coefficients", f"{values.shape}")
         if float(values.min()) < 0:
             raise InputError.parameter(name, where, "non-negative", float(values.min()))
         return cls(values, beta, check_sigma(sigma, where), kind)
@@ -277,10 +270,8 @@ def sound_cholesky(matrix: FloatArray, least: float = 1e-7) -> Factor | None:
 
 def check_kept(s: int, p: int, where: str) -> int:
     """Return the number of features kept if it is an integer in [1, p]."""
-    if isinstance(s, bool) or not isinstance(s, int | np.integer) or not 1 <= s <= p:
-        raise InputError.parameter(
-            "s", where, f"an integer in [1, p = {p}]", s, "It counts the features kept."
-        )
+    valid = not isinstance(s, bool) and isinstance(s, int | np.integer) and 1 <= s <= p
+    require(valid, "s", where, f"an integer in [1, p = {p}]", s, "It counts the features kept.")
     return int(s)
 
 

@@ -31,34 +31,23 @@ SIZES = 24
 
 @dataclass(frozen=True, eq=False)
 class Recommendation(Result):
-    """What to train for a model of s features. Risks include sigma^2.
+    """What to train for a model of s features. Risks include sigma^2."""
 
-    Attributes
-    ----------
-    width : features to train with, s for "train the small model"
-    model : "dense" for no pruning, "magnitude" or "hessian", "retrained" and so on after it
-    regime : of the dense solution at that width
-    direct_risk : of training the first s features directly
-    gain : share of that risk that is saved, 0 for nothing
-    informed_risk, informed_size : the best that training at most s features can do if the
-        salient ones are known, over all underparameterized sizes: lemma 7 of the 2020 paper;
-        size 0 for predicting nothing
-    beats_informed : whether training large and pruning beats even that
-    proven : whether the theorems of the 2020 paper cover it: diagonal covariance, no retraining
-    winning_widths : at which a pruned model beats `informed_risk`
-    """
-
-    width: int
-    model: str
+    width: int  # features to train with, s for "train the small model"
+    model: str  # "dense" for no pruning, "magnitude" or "hessian", "retrained" and so on after it
     risk: float
-    regime: str
-    direct_risk: float
-    gain: float
+    regime: str  # of the dense solution at that width
+    direct_risk: float  # of training the first s features directly
+    gain: float  # share of that risk that is saved, 0 for nothing
+    # informed_risk, informed_size: the best that training at most s features can do if the salient
+    # ones are known, over all underparameterized sizes: lemma 7 of the 2020 paper; size 0 for
+    # predicting nothing
     informed_risk: float
     informed_size: int
-    beats_informed: bool
+    beats_informed: bool  # whether training large and pruning beats even that
+    # whether the theorems of the 2020 paper cover it: diagonal covariance, no retraining
     proven: bool
-    winning_widths: tuple[int, ...]
+    winning_widths: tuple[int, ...]  # at which a pruned model beats `informed_risk`
     curve: Curve
 
     def to_dict(self) -> dict[str, Any]:

@@ -32,21 +32,13 @@ class Regime(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Eigenvalues and coefficients, counted differently in each setting.
+    """Eigenvalues and coefficients, counted differently in each setting."""
 
-    Attributes
-    ----------
-    values : eigenvalues, each >= 0, shape (a,)
-    coefficients : in the eigenbasis, shape (a,)
-    noise : sigma^2, shape (m,)
-    n : samples, in the unit of the weights, shape (m,)
-    weights : how often each eigenvalue counts, shape (m, a); None for once
-    """
-
-    values: FloatArray
-    coefficients: FloatArray
-    noise: FloatArray
-    n: FloatArray
+    values: FloatArray  # eigenvalues, each >= 0, shape (a,)
+    coefficients: FloatArray  # in the eigenbasis, shape (a,)
+    noise: FloatArray  # sigma^2, shape (m,)
+    n: FloatArray  # samples, in the unit of the weights, shape (m,)
+    # how often each eigenvalue counts, shape (m, a); None for once
     weights: FloatArray | None = None
 
     @classmethod
@@ -75,23 +67,18 @@ class Spectrum:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Means and variances of the minimum-norm solution in the eigenbasis.
+    """Means and variances of the minimum-norm solution in the eigenbasis."""
 
-    Attributes
-    ----------
-    over, at : overparameterized; at interpolation; shape (m,)
-    xi, gamma, residual : fixed point, infinite unless overparameterized; dense risk including
-        sigma^2; relative error of the equation; shape (m,)
-    noise_share : part of `gamma` that grows with sigma^2, shape (m,)
-    means, variances : shape (m, a); variances are infinite at interpolation with noise
-    """
-
+    # over, at: overparameterized; at interpolation; shape (m,)
     over: NDArray[np.bool_]
     at: NDArray[np.bool_]
+    # xi, gamma, residual: fixed point, infinite unless overparameterized; dense risk including
+    # sigma^2; relative error of the equation; shape (m,)
     xi: FloatArray
     gamma: FloatArray
     residual: FloatArray
-    noise_share: FloatArray
+    noise_share: FloatArray  # part of `gamma` that grows with sigma^2, shape (m,)
+    # means, variances: shape (m, a); variances are infinite at interpolation with noise
     means: FloatArray
     variances: FloatArray
 
@@ -197,17 +184,13 @@ def weighted_sum(terms: FloatArray, weights: FloatArray | None) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class FixedPoint:
-    """Solutions of sum_i w_i h_i = n, h_i = xi lambda_i / (1 + xi lambda_i).
+    """Solutions of sum_i w_i h_i = n, h_i = xi lambda_i / (1 + xi lambda_i)."""
 
-    Attributes
-    ----------
-    xi, residual : shape (m,); the residual is |sum_i w_i h_i - n| / n as computed
-    shares, complements : h_i, the share of each coefficient that is learned, and 1 - h_i
-        without cancellation, shape (m, a)
-    """
-
+    # xi, residual: shape (m,); the residual is |sum_i w_i h_i - n| / n as computed
     xi: FloatArray
     residual: FloatArray
+    # shares, complements: h_i, the share of each coefficient that is learned, and 1 - h_i without
+    # cancellation, shape (m, a)
     shares: FloatArray
     complements: FloatArray
 
