@@ -21,7 +21,7 @@ from prunable.certify.bounds.held_out import held_out_bound
 from prunable.certify.bounds.occam import bits_allowed, examples_needed, occam_bound
 from prunable.certify.code_file import CodedNetwork, decode_network, encode_network
 from prunable.certify.examples import Examples
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, InputError, require
 from prunable.files import read_json, write_bytes, write_json
 
 FORMAT = "prunable certificate 1"
@@ -121,8 +121,7 @@ def certify_network(
 def write_certificate(path: Path, certificate: Certificate) -> Path:
     """Write the JSON file and, beside it, the code file, whose path is returned."""
     file = path.with_suffix(".code")
-    if file == path:
-        raise InputError.parameter("out", "certify", "a name that does not end in .code", path.name)
+    require(file != path, "out", "certify", "a name that does not end in .code", path.name)
     document = dict(certificate.document)
     document["statement"] = {**document["statement"], "file": file.name}
     write_bytes(file, certificate.code)

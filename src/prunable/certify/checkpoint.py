@@ -52,10 +52,7 @@ def read_network(path: Path, shape: PictureShape, *, unpickle: bool = False) -> 
 def dense_chain(tensors: dict[str, torch.Tensor], input_shape: PictureShape) -> FloatNetwork:
     """Recognise a plain chain of dense layers with ReLU in a checkpoint.
 
-    Parameters
-    ----------
-    tensors : dict of str to Tensor
-        Matrices (out, in), named in their order, each perhaps with a bias (out,).
+    `tensors`: matrices (out, in), named in their order, each perhaps with a bias (out,).
     """
     features = width = input_shape[0] * input_shape[1] * input_shape[2]
     modules: dict[str, dict[int, torch.Tensor]] = {}

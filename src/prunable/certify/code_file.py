@@ -34,7 +34,7 @@ from prunable.certify.architecture import CodedArchitecture, FloatNetwork, Op, W
 from prunable.certify.bounds.occam import permutation_saving
 from prunable.certify.coding.arithmetic import HALF, Coder, Encoder, code_positive, code_uniform
 from prunable.certify.coding.levels import code_levels, decode_exactly
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, InputError, require
 
 Integers = NDArray[np.int64]
 STEP_BITS = 10
@@ -131,8 +131,7 @@ def step_value(place: int) -> float:
 
 def step_place(step: float) -> int:
     """Nearest place on the grid of a positive step."""
-    if not 0 < step < math.inf:
-        raise InputError.parameter("step", "step_place", "positive and finite", step)
+    require(0 < step < math.inf, "step", "step_place", "positive and finite", step)
     places = range(1 << STEP_BITS)
     return min(places, key=lambda place: abs(math.log(step_value(place) / step)))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from prunable.data.loaders import Dataset
 from prunable.data.store import fetch
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, InputError, require
 from prunable.runs.data import DataSpec
 
 
@@ -29,8 +29,7 @@ class Examples:
             wanted, found = "at least 1 picture, and as many labels", (self.x.shape, self.y.shape)
             mend = "An empty set certifies nothing."
             raise InputError.parameter("x", "Examples", wanted, found, mend)
-        if not np.isfinite(self.x).all():
-            raise InputError.parameter("x", "Examples", "finite", "NaN or infinite inputs")
+        require(np.isfinite(self.x).all(), "x", "Examples", "finite", "NaN or infinite inputs")
 
     @property
     def sha256(self) -> str:
@@ -67,10 +66,8 @@ def verifiable_data(document: dict[str, Any], scratch: Path) -> Path:
 
     The .npz is written into `scratch` where the set has no raw files or its labels are random.
 
-    Raises
-    ------
-    DataIntegrityError
-        If the certificate does not name its data, or the set is not on this machine.
+    Raises DataIntegrityError if the certificate does not name its data, or the set is not on this
+    machine.
     """
     try:
         notes = document["notes"]

@@ -28,7 +28,7 @@ from prunable.certify.bounds.pac_bayes import (
 from prunable.certify.code_file import STEP_BITS, step_place, step_value
 from prunable.certify.coding.levels import ideal_bits
 from prunable.certify.examples import Examples
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.numerics.randomness import child_seed
 
 SHARES = (0.03, 0.06, 0.12, 0.25, 0.5)
@@ -48,8 +48,7 @@ class GaussianPosterior:
     @classmethod
     def around(cls, network: FloatNetwork, share: float) -> GaussianPosterior:
         """Choose prior widths for a network, whose zeros are pruned, and count the divergence."""
-        if not 0 < share < 1:
-            raise InputError.parameter("share", "gaussian_certificate", "in (0, 1)", share)
+        require(0 < share < 1, "share", "gaussian_certificate", "in (0, 1)", share)
         priors, nats = [], 0.0
         for weight, bias in zip(network.weights, network.biases, strict=True):
             mask = (weight != 0).to(torch.int64).numpy()
@@ -102,17 +101,10 @@ def gaussian_certificate(
 ) -> tuple[BoundResult, ...]:
     """Bound the average risk of the noisy pruned network by PAC-Bayes-kl and by Catoni.
 
-    Parameters
-    ----------
-    delta : float
-        Probability that a bound fails, in (0, 1); a fifth of it is for the Monte Carlo part.
-    draws : int
-        Networks drawn for the bound; a tenth as many choose the posterior's width before.
+    Raises InputError if there are fewer than 8 examples, or a logit is not finite.
 
-    Raises
-    ------
-    InputError
-        If there are fewer than 8 examples, or a logit is not finite.
+    `delta`: probability that a bound fails, in (0, 1); a fifth of it is for the Monte Carlo part.
+    `draws`: networks drawn for the bound; a tenth as many choose the posterior's width before.
     """
     check_delta(delta, "gaussian_certificate")
     n, spare = len(train.y), _MONTE_CARLO_SHARE * delta

@@ -57,6 +57,8 @@ def bounds_of_model(
 
     Matrices of other networks are bounded by `all_bounds` of their `network_facts`.
 
+    Raises UnsupportedModelError if the model is no such chain.
+
     Parameters
     ----------
     model : nn.Module
@@ -76,11 +78,6 @@ def bounds_of_model(
     stability_examples : int
         Examples on which noise stability is measured; 0 leaves that bound out, as do
         convolutions and biases that are not folded.
-
-    Raises
-    ------
-    UnsupportedModelError
-        If the model is no such chain.
     """
     facts = facts_of_model(model, x, y, pruned, fold=fold, input_bound=input_bound)
     modules = chain_of(model)
@@ -192,6 +189,8 @@ def choose_pruning(
 ) -> tuple[Strength, tuple[FloatArray, ...]]:
     """Choose the strength of randomized magnitude pruning by the smallest training margin.
 
+    Gives the strength, and the layers pruned at it.
+
     Parameters
     ----------
     model : nn.Module
@@ -202,11 +201,6 @@ def choose_pruning(
         Whether weights at (i, i) stay, as in the paper; not so in the released code.
     contractions, highest
         See `choose_strength`.
-
-    Returns
-    -------
-    Strength, tuple of ndarray
-        The strength, and the layers pruned at it.
     """
     facts = facts_of_model(model, x, y)
     if not all(layer.dense for layer in facts.layers):

@@ -88,6 +88,10 @@ def certify_model(
 ) -> CertifiedModel:
     """Evaluate every bound of a checkpoint: dense layers with ReLU, or a network of the study.
 
+    Raises InputError if weights, inputs or logits are not finite; UnsupportedModelError if the
+    checkpoint is no chain that a code file can name; DivergedError if the fine-tuning does not stay
+    finite.
+
     Parameters
     ----------
     dataset : str
@@ -103,15 +107,6 @@ def certify_model(
         Networks drawn for the Gaussian posterior; 0 leaves it out.
     unpickle : bool
         Whether a pickled model may run its code.
-
-    Raises
-    ------
-    InputError
-        If weights, inputs or logits are not finite.
-    UnsupportedModelError
-        If the checkpoint is no chain that a code file can name.
-    DivergedError
-        If the fine-tuning does not stay finite.
     """
     check_delta(delta, "certify")
     train, own = examples_of(load(dataset, flatten=False))

@@ -251,22 +251,14 @@ def fine_tune(
 ) -> Log:
     """Train in place: float epochs, iterative pruning with fine-tuning, then with rounding.
 
+    Gives rows with epoch, loss, kept; raises DivergedError if loss or weights do not stay finite.
+
     Parameters
     ----------
     x, y : tensors (n, channels, height, width) of float32, and (n,) of int64
     checkpoint : Path, optional
         Written after every epoch; training resumes from it and ends with the same numbers as
         without interruption.
-
-    Returns
-    -------
-    list of dict
-        Rows with epoch, loss and kept.
-
-    Raises
-    ------
-    DivergedError
-        If loss or weights do not stay finite.
     """
     if not len(y):
         mend = "An empty training set teaches nothing."

@@ -39,10 +39,7 @@ def verify(certificate: Path | str) -> Verification:
 
     The process that does so runs under 200 lines that know numpy and nothing of this package.
 
-    Raises
-    ------
-    DataIntegrityError
-        If the certificate is not confirmed, or the verifier cannot read it.
+    Raises DataIntegrityError if the certificate is not confirmed, or the verifier cannot read it.
     """
     path = Path(certificate)
     document, _ = read_certificate(path)

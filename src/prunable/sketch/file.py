@@ -46,20 +46,10 @@ Tensors = dict[str, torch.Tensor]
 class TensorReport(Result):
     """How one tensor was stored, and what else it could have been.
 
-    Attributes
-    ----------
-    stored, reason : str
-        "sketch", or "plain" and why.
-    n_nonzero : int
-        Entries that are not 0 or -0.
-    j_r, j_c : int
-        Entries in the fullest row and column of the tensor as a matrix (first axis, rest); None
-        of tensors too dense to sketch.
-    attempts : int
-        Draws of A and B until the sketch decoded; 0 if it was not tried.
-    bytes, bytes_dense, bytes_bitmask, bytes_entropy
-        Of what is stored; as it is; a bit a position and the rest; by the entropy of positions
-        and values (None like `j_r`).
+    It is stored as "sketch", or "plain" for a `reason`. `j_r` and `j_c` are the entries in the
+    fullest row and column of the tensor as a matrix (first axis, rest); None of tensors too dense
+    to sketch. Bytes are of what is stored; as it is; a bit a position and the rest; by the entropy
+    of positions and values (None like `j_r`).
     """
 
     name: str
@@ -68,12 +58,12 @@ class TensorReport(Result):
     stored: str = "plain"
     reason: str = ""
     n: int
-    n_nonzero: int
+    n_nonzero: int  # entries that are not 0 or -0
     n_negative_zeros: int = 0
     j_r: int | None = None
     j_c: int | None = None
     m: tuple[int, int] | None = None
-    attempts: int = 0
+    attempts: int = 0  # draws of A and B until the sketch decoded; 0 if it was not tried
     bytes: int
     bytes_dense: float
     bytes_bitmask: float
@@ -93,6 +83,8 @@ def save_sketches(
     Every sketch is decoded before it is written: what does not decode to the same bits is
     sketched anew, larger, or stored as it is.
 
+    Raises InputError if the file cannot be written, or an asked tensor cannot be sketched.
+
     Parameters
     ----------
     metadata : mapping of str to str, optional
@@ -102,11 +94,6 @@ def save_sketches(
         as they are. Without it, tensors are sketched where that is smaller.
     seed : int
         Root of the seeds of A and B.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written, or an asked tensor cannot be sketched.
     """
     stored: Tensors = {}
     records: dict[str, Any] = {}
@@ -124,10 +111,8 @@ def save_sketches(
 def load_sketches(path: Path) -> tuple[Tensors, dict[str, str]]:
     """Read a file of `save_sketches`: tensors, bit for bit, and the original's metadata.
 
-    Raises
-    ------
-    DataIntegrityError
-        If the file is missing, truncated, of another format, or altered; names the tensor.
+    Raises DataIntegrityError, naming the tensor, if the file is missing, truncated, of another
+    format, or altered.
     """
     stored, header = load_tensors(path)
     text = header.get("sketch", "")

@@ -86,12 +86,8 @@ def retrain_(
     `on_step` is told the steps done and in all; the result has status, reason, steps and the
     last training loss and accuracy.
 
-    Raises
-    ------
-    InputError
-        If the plan has no masks, or the weights to rewind to do not fit.
-    PrunableError
-        If training diverged; the model is then as it was.
+    Raises InputError if the plan has no masks, or the weights to rewind to do not fit;
+    PrunableError if training diverged; the model is then as it was.
     """
     for layer in plan.layers:
         if layer.axis == "singular_value" or layer.fill is not None:
@@ -133,20 +129,13 @@ def retrain_(
 def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str, Any]:
     """Prune a checkpoint, retrain and shrink its network if asked, write and measure it.
 
-    Returns
-    -------
-    dict
-        model, the keys of `PruningResult.to_dict`, out, storage, bytes_before and bytes of the
-        files, and, None where it was not asked for or there is no network: retrained, shrunk,
-        sparse (which layers run in compressed rows), footprint (of the dense, the pruned and the
-        exported network), onnx.
+    Raises InputError if the weights fit no network, or the job is contradictory; nothing is written
+    then; UnsupportedModelError if the network cannot be shrunk.
 
-    Raises
-    ------
-    InputError
-        If the weights fit no network, or the job is contradictory; nothing is written then.
-    UnsupportedModelError
-        If the network cannot be shrunk.
+    Gives model, the keys of `PruningResult.to_dict`, out, storage, bytes_before and bytes of the
+    files, and, None where it was not asked for or there is no network: retrained, shrunk, sparse
+    (which layers run in compressed rows), footprint (of the dense, the pruned and the exported
+    network), onnx.
     """
     if job.out is None and not job.dry_run:
         raise InputError("`prune` needs --out FILE, or --dry-run to show the plan only.")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from prunable.data.loaders import Dataset
-from prunable.errors import InputError, RunsFailedError
+from prunable.errors import InputError, RunsFailedError, require
 from prunable.experiments.prune.pruning import accuracy_of, data_for, retraining_settings
 from prunable.experiments.prune.specs import ContenderSpec, Retraining
 from prunable.experiments.train.networks import as_tensors
@@ -86,13 +86,9 @@ class Question(Frozen):
     def specs(self, unpickle: bool = False) -> list[ContenderSpec]:
         """The runs that answer it: each network, dense and by each strategy.
 
-        Raises
-        ------
-        InputError
-            If there is no network, or one cannot be built.
+        Raises InputError if there is no network, or one cannot be built.
         """
-        if not self.networks:
-            raise InputError.parameter("networks", "compare_strategies", "one or more", "none")
+        require(self.networks, "networks", "compare_strategies", "one or more", "none")
         found = []
         for path in self.networks:
             _network(Path(path), self.data, self.net, unpickle)
@@ -143,6 +139,13 @@ def compare_strategies(
 ) -> StrategyComparison:
     """Prune each network by each strategy to each share; what is stored is not computed again.
 
+    Raises InputError if the folder holds the answer to another question, or a network cannot be
+    built; RunsFailedError if a run failed.
+
+    The output layer is pruned by strategies that remove weights, and left whole by those that
+    remove units, which would be classes. A strategy that does not apply, such as kernels of
+    linear layers, is not listed.
+
     Parameters
     ----------
     networks
@@ -159,19 +162,6 @@ def compare_strategies(
         Processes of this machine by default.
     on_done
         Called as each run is done.
-
-    Raises
-    ------
-    InputError
-        If the folder holds the answer to another question, or a network cannot be built.
-    RunsFailedError
-        If a run failed.
-
-    Notes
-    -----
-    The output layer is pruned by strategies that remove weights, and left whole by those that
-    remove units, which would be classes. A strategy that does not apply, such as kernels of
-    linear layers, is not listed.
     """
     question = Question.create(
         networks=tuple(map(str, networks)),

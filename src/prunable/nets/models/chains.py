@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.models.initialisation import convolution, linear
 
 # Channels of the convolutions; None is a pooling.
@@ -35,19 +35,13 @@ def vgg(
 ) -> nn.Sequential:
     """Build the CNN of Barsbey et al. (2021): VGG11 without biases and batch normalisation.
 
-    Parameters
-    ----------
-    shape : (int, int, int)
-        Channels, height and width of the pictures; the sides at least 16. Pictures with sides
-        below 32 skip the first pooling, as the paper does on MNIST.
-    width : int
-        Channels of the first layer; the others are in proportion.
+    `shape` (int, int, int): channels, height and width of the pictures; the sides at least 16.
+    Pictures with sides below 32 skip the first pooling, as the paper does on MNIST. `width`:
+    channels of the first layer; the others are in proportion.
     """
     channels, *sides = shape
-    if min(sides) < 16:
-        raise InputError.parameter("shape", "vgg", "a picture of sides of 16 or more", shape)
-    if width < 1:
-        raise InputError.parameter("width", "vgg", "at least 1", width)
+    require(min(sides) >= 16, "shape", "vgg", "a picture of sides of 16 or more", shape)
+    require(width >= 1, "width", "vgg", "at least 1", width)
     skip_pooling = min(sides) < 32
     layers: list[nn.Module] = []
     for entry in VGG11:

@@ -18,8 +18,6 @@ class MeanFieldNetwork(nn.Module):
     that c_i/n starts as torch initialises a linear layer. The output is trained as in the
     paper's experiments, or fixed as in its theory.
 
-    Notes
-    -----
     Section 3 of Wan, Zaidi and Simsekli (2023). Because of the factor 1/n the step size of
     the theory is the optimizer's learning rate divided by n.
     """

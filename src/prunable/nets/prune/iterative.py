@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from prunable.errors import InputError, PrunableError, check_at_least
+from prunable.errors import InputError, PrunableError, check_at_least, require
 from prunable.nets.networks.views import WeightView, to_numpy
 from prunable.nets.prune.choices import Rewind, check_rewind
 from prunable.nets.prune.plan import Keep
@@ -39,34 +39,21 @@ from prunable.results import Result
 
 @dataclass(frozen=True)
 class Round:
-    """What the training of one round needs to know.
+    """What the training of one round needs to know."""
 
-    Attributes
-    ----------
-    number
-        1 for the first.
-    seed
-        Of this round, for batches and noise.
-    first_step
-        Step at which schedules such as that of the learning rate start: 0 in the first round
-        and with rewinding to the start, the rewind step, or, without rewinding, the last step
-        told to `on_step`.
-    hold
-        Given the optimizer, holds this round's masks; see `hold_masks`. Call it before the
-        first step. Iteration removes the handle after the round.
-    on_step
-        To be told the number of steps done, `first_step` included, after each step; only
-        rewinding to a step, and no rewinding at all, need it.
-    masks : mapping of str to bool Tensor
-        What is left before the round.
-    """
-
-    number: int
-    seed: int
+    number: int  # 1 for the first
+    seed: int  # of this round, for batches and noise
+    # step at which schedules such as that of the learning rate start: 0 in the first round and with
+    # rewinding to the start, the rewind step, or, without rewinding, the last step told to
+    # `on_step`
     first_step: int
+    # given the optimizer, holds this round's masks; see `hold_masks`. Call it before the first
+    # step. Iteration removes the handle after the round
     hold: Callable[[torch.optim.Optimizer], MaskHandle]
+    # to be told the number of steps done, `first_step` included, after each step; only rewinding to
+    # a step, and no rewinding at all, need it
     on_step: Callable[[int], None]
-    masks: Mapping[str, torch.Tensor] = field(repr=False)
+    masks: Mapping[str, torch.Tensor] = field(repr=False)  # what is left before the round
 
 
 TrainRound = Callable[[torch.nn.Module, Round], float]
@@ -99,8 +86,7 @@ class IterationOutcome(Result):
 
 def kept_shares(kappa: float, rounds: int) -> tuple[float, ...]:
     """Shares kept after each round, kappa^(i / rounds); the last is `kappa`, in (0, 1], exactly."""
-    if not 0 < kappa <= 1:
-        raise InputError.parameter("kappa", "kept_shares", "above 0 and at most 1", kappa)
+    require(0 < kappa <= 1, "kappa", "kept_shares", "above 0 and at most 1", kappa)
     check_at_least(rounds, 1, "rounds", "kept_shares")
     return tuple(kappa ** (i / rounds) for i in range(1, rounds + 1))
 
@@ -126,6 +112,12 @@ def iterate(
     layers among those that are left, and rewinds. In the end the model holds the ticket: weights
     rewound and pruned, to be trained once more under the ticket's masks.
 
+    Raises InputError if an argument is out of range, the strategy cannot choose single weights
+    globally, a layer would be pruned to nothing, or `train_round` did not hold the masks or tell
+    the rewind step. Raises DataIntegrityError if the checkpoint is damaged or of another run.
+    Raises PrunableError if a round's loss or weights are not finite. The model is then, as after
+    any exception, what it was before the round, and the checkpoint that of the last whole round.
+
     Parameters
     ----------
     train_round
@@ -147,18 +139,6 @@ def iterate(
     checkpoint
         File written after each round, and resumed from if it exists, with all values of the
         model: a killed run goes on and ends as an uninterrupted one, bit for bit.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, the strategy cannot choose single weights globally, a
-        layer would be pruned to nothing, or `train_round` did not hold the masks or tell the
-        rewind step.
-    DataIntegrityError
-        If the checkpoint is damaged or of another run.
-    PrunableError
-        If a round's loss or weights are not finite. The model is then, as after any exception,
-        what it was before the round, and the checkpoint that of the last whole round.
     """
     shares = kept_shares(kappa, rounds)
     check_rewind(rewind, rewind_step, "iterate")

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import DataIntegrityError, InputError, check_between, check_one_of
+from prunable.errors import DataIntegrityError, InputError, check_between, check_one_of, require
 from prunable.nets.prune.choices import Axis, Scope
 from prunable.results import Result
 
@@ -70,33 +70,21 @@ Budget = Keep | Error | Energy
 
 @dataclass(frozen=True, eq=False)
 class LayerPlan:
-    """What is kept of one layer.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Shape (out, in * taps) of the layer's `WeightView`.
-    kept : (n_total,) array of bool
-        Which of them are kept, in C order, singular values from the largest; read-only.
-    eps, p
-        Realised relative l_p error, and its order.
-    kappa_asked
-        Share the budget asked of this layer; None if it asked for something else.
-    taps
-        Entries of a convolution's kernel; 1 for other layers.
-    fill : array of shape (out or 1, inputs or 1, taps or 1), optional
-        What pruned weights are set to; None is 0. Singular values are those of the weights less
-        this.
-    """
+    """What is kept of one layer, and the realised relative l_p error, `eps`."""
 
     name: str
-    shape: tuple[int, int]
+    shape: tuple[int, int]  # (out, in * taps), that of the layer's `WeightView`
     axis: Axis
+    # (n_total,) array of bool: which of them are kept, in C order, singular values from the
+    # largest; read-only
     kept: NDArray[np.bool_]
     eps: float
     p: float = 2.0
+    # share the budget asked of this layer; None if it asked for something else
     kappa_asked: float | None = None
-    taps: int = 1
+    taps: int = 1  # entries of a convolution's kernel; 1 for other layers
+    # array of shape (out or 1, inputs or 1, taps or 1): what pruned weights are set to; None is 0.
+    # Singular values are those of the weights less this
     fill: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
@@ -268,5 +256,4 @@ def candidates(shape: tuple[int, int], taps: int, axis: Axis) -> int:
 
 def check_order(p: float, where: str) -> None:
     """Raise InputError unless `p` is the order of a (quasi-)norm: positive and finite."""
-    if not 0 < p < math.inf:
-        raise InputError.parameter("p", where, "positive and finite", p)
+    require(0 < p < math.inf, "p", where, "positive and finite", p)

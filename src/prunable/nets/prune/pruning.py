@@ -48,6 +48,9 @@ def prune(
 ) -> PruningResult:
     """Prune a model in place, without a copy.
 
+    Raises InputError if a pattern fits no weight matrix, weights are not finite, the budget does
+    not suit the strategy, or a layer would be pruned to nothing. Then nothing is changed.
+
     Parameters
     ----------
     model
@@ -61,12 +64,6 @@ def prune(
         Whether a layer may be pruned to nothing.
     dry_run
         Whether to plan only.
-
-    Raises
-    ------
-    InputError
-        If a pattern fits no weight matrix, weights are not finite, the budget does not suit the
-        strategy, or a layer would be pruned to nothing. Then nothing is changed.
     """
     pairs = model.named_parameters() if isinstance(model, torch.nn.Module) else model.items()
     named: dict[str, torch.Tensor] = dict(pairs)

@@ -21,6 +21,9 @@ def hold_masks(
     other hook. Noise of `attach_noise` may be attached before or after, and the weights that
     stay receive the same draws as without masks.
 
+    Raises InputError if a mask names no parameter, has another shape or type, or its parameter is
+    to be trained by another optimizer. Then nothing is changed.
+
     Parameters
     ----------
     optimizer
@@ -29,12 +32,6 @@ def hold_masks(
         As `model.named_parameters()`; may hold more than the masks name.
     masks : mapping of str to bool Tensor
         What is kept of each parameter, in its shape; parameters without a mask train freely.
-
-    Raises
-    ------
-    InputError
-        If a mask names no parameter, has another shape or type, or its parameter is to be
-        trained by another optimizer. Then nothing is changed.
     """
     named = dict(named_parameters)
     check_masks(named, masks, "hold_masks")

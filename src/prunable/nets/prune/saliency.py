@@ -24,6 +24,10 @@ def fisher_saliency(
 ) -> Saliencies:
     """Optimal brain damage with the diagonal of the empirical Fisher information.
 
+    Gives w^2 E[g^2] / 2 of each parameter, g the gradient of one example: what the loss grows by if
+    the weight goes, to second order, with the Fisher information for the Hessian (LeCun, Denker and
+    Solla 1990).
+
     Parameters
     ----------
     model
@@ -32,13 +36,6 @@ def fisher_saliency(
         Loss of a batch of one, in nats for a likelihood.
     chunk
         Examples whose gradients are held at a time.
-
-    Returns
-    -------
-    dict of str to ndarray
-        w^2 E[g^2] / 2 of each parameter, g the gradient of one example: what the loss grows by
-        if the weight goes, to second order, with the Fisher information for the Hessian
-        (LeCun, Denker and Solla 1990).
     """
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     buffers = dict(model.named_buffers())

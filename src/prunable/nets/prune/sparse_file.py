@@ -26,8 +26,6 @@ def save_sparse(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
     A tensor that a bitmask does not make smaller is stored whole.
 
-    Notes
-    -----
     For a tensor NAME of n entries the file holds `NAME::mask`, bytes of 8 entries in C order,
     the first entry in the highest bit, and `NAME::values`, the entries that are not 0. The
     header's `shapes` maps NAME to its shape.

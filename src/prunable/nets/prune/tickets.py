@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, require
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.prune.retraining import check_masks, zero_pruned_
 from prunable.nets.prune.sparse_file import unpacked_bits
@@ -26,30 +26,18 @@ TICKET = "ticket-1"
 
 @dataclass(frozen=True, eq=False)
 class Ticket:
-    """The masks that iterative pruning found, and how.
+    """The masks that iterative pruning found, and how."""
 
-    Attributes
-    ----------
-    masks : mapping of str to bool Tensor
-        What is kept of each parameter, in its shape; at least one.
-    seed
-        Of the rounds.
-    rewind_step
-        Training step whose weights belong to the ticket, 0 for the initial ones; None if
-        weights were not rewound.
-    shares
-        Kept share after each round, of the masked parameters.
-    """
-
-    masks: Mapping[str, torch.Tensor]
-    seed: int
+    masks: Mapping[str, torch.Tensor]  # what is kept of each parameter, in its shape; at least one
+    seed: int  # of the rounds
+    # training step whose weights belong to the ticket, 0 for the initial ones; None if weights were
+    # not rewound
     rewind_step: int | None
-    shares: tuple[float, ...]
+    shares: tuple[float, ...]  # kept share after each round, of the masked parameters
 
     def __post_init__(self) -> None:
         wrong = [name for name, mask in self.masks.items() if mask.dtype != torch.bool]
-        if wrong or not self.masks:
-            raise InputError.parameter("masks", "Ticket", "one or more bool tensors", wrong)
+        require(not wrong and self.masks, "masks", "Ticket", "one or more bool tensors", wrong)
         masks = {name: mask.cpu() for name, mask in self.masks.items()}
         object.__setattr__(self, "masks", MappingProxyType(masks))
         object.__setattr__(self, "shares", tuple(map(float, self.shares)))

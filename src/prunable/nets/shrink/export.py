@@ -43,29 +43,19 @@ def save_exported(
 ) -> ExportResult:
     """Write a model and what is needed to rebuild it to one file, atomically.
 
-    Parameters
-    ----------
-    model
-        Left untouched; stored in its own precision. Nested `nn.Sequential` of torch's layers are
-        rebuilt from nothing; other classes need an instance, whose layers are then replaced.
-    metadata
-        Further text for the header.
+    Raises InputError if the file cannot be written; an older file then stays as it was;
+    UnsupportedModelError if the model has hooks, masks of torch.nn.utils.prune, or state that is no
+    tensor with data.
 
-    Raises
-    ------
-    InputError
-        If the file cannot be written; an older file then stays as it was.
-    UnsupportedModelError
-        If the model has hooks, masks of torch.nn.utils.prune, or state that is no tensor with
-        data.
-
-    Notes
-    -----
     The file is that of `prunable.nets.prune.sparse_file`, whose header has one more entry,
     `manifest`: a JSON object of `class`, the model's; `modules`, a list of [name, class of
     torch.nn, arguments] from the outside in; `tied`, from a name to the one that holds its numbers;
     and `csr`, the linear layers that are faster in compressed rows. docs/exported-models.md prints
     a loader.
+
+    `model`: left untouched; stored in its own precision. Nested `nn.Sequential` of torch's layers
+    are rebuilt from nothing; other classes need an instance, whose layers are then replaced.
+    `metadata`: further text for the header.
     """
     modules, sparse = _modules(model)
     state, tied = _state(model, sparse)
@@ -95,20 +85,12 @@ def load_exported(path: Path, model: nn.Module | None = None, *, sparse: bool = 
 
     The model is in evaluation mode, on the CPU, in the precision of the file.
 
-    Parameters
-    ----------
-    model
-        An instance of the class that was exported; changed in place. Needed unless the file
-        rebuilds its model from nothing.
-    sparse
-        Whether layers that were exported in compressed rows run in them here.
+    Raises DataIntegrityError if the file is damaged or no exported model; InputError if a model is
+    needed and was not given, or does not fit.
 
-    Raises
-    ------
-    DataIntegrityError
-        If the file is damaged or no exported model.
-    InputError
-        If a model is needed and was not given, or does not fit.
+    `model`: an instance of the class that was exported; changed in place. Needed unless the file
+    rebuilds its model from nothing. `sparse`: whether layers that were exported in compressed rows
+    run in them here.
     """
     stored, header = load_tensors(path)
     try:

@@ -41,22 +41,9 @@ class FactoredResult(SmallerModel):
 def factor(model: nn.Module, plan: PruningPlan, example: Any) -> FactoredResult:
     """Replace layers of few singular values by two smaller ones, in a copy of the model.
 
-    Parameters
-    ----------
-    plan
-        Applied whole; only layers whose singular values it prunes can become two.
-    example : Tensor or tuple of Tensor
-        Input of the check.
+    Raises InputError if the plan or the example does not fit the model; UnsupportedModelError if
+    the factored model computes something else.
 
-    Raises
-    ------
-    InputError
-        If the plan or the example does not fit the model.
-    UnsupportedModelError
-        If the factored model computes something else.
-
-    Notes
-    -----
     A matrix (m, n) of rank r is two factors of r (m + n) numbers, which is smaller if
     r < m n / (m + n). A linear layer becomes two; a convolution becomes one with the same
     kernel, stride and padding to r channels, and one with kernels of a single entry. Each
@@ -64,6 +51,9 @@ def factor(model: nn.Module, plan: PruningPlan, example: Any) -> FactoredResult:
     A layer stays a whole truncated matrix where that is not larger, or where it is more than
     its own weights: tied, with hooks, in groups, filled with medians, or read by code other
     than its own.
+
+    `plan`: applied whole; only layers whose singular values it prunes can become two. `example`
+    (Tensor or tuple of Tensor): input of the check.
     """
     masked = copy.deepcopy(model)
     apply_plan_(masked.named_parameters(), plan)

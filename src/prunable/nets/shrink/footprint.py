@@ -103,6 +103,9 @@ def compare(
 ) -> Comparison:
     """Measure models side by side, such as dense, masked and exported.
 
+    Raises InputError if there is no model or batch size, a size is below 1, or the example does not
+    fit a model.
+
     Parameters
     ----------
     models
@@ -118,12 +121,6 @@ def compare(
         The models' files, whose sizes are then reported.
     repeats
         Rounds of timing, in each of which the models take turns.
-
-    Raises
-    ------
-    InputError
-        If there is no model or batch size, a size is below 1, or the example does not fit a
-        model.
     """
     sizes = sorted(set(batch_sizes))
     if not models or not sizes or sizes[0] < 1 or example.ndim < 1 or len(example) == 0:

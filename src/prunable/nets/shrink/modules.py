@@ -17,19 +17,14 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class SmallerModel(Result):
     """A smaller copy of a model and the check that it computes the same as the masked one.
 
-    Attributes
-    ----------
-    model
-        In the training mode, precision and device of the given model, which is left as it was.
-    max_difference
-        Largest |smaller(example) - masked(example)|, in evaluation mode and float64.
-    n_parameters_before, n_parameters
-        Numbers in the given model and in the smaller one, tied ones once, added biases too.
+    Numbers of parameters count tied ones once, and added biases too.
     """
 
     copied: ClassVar[bool] = True
 
+    # in the training mode, precision and device of the given model, which is left as it was
     model: nn.Module
+    # largest |smaller(example) - masked(example)|, in evaluation mode and float64
     max_difference: float
     n_parameters_before: int
     n_parameters: int
@@ -46,15 +41,10 @@ class SmallerModel(Result):
 
 @dataclass(frozen=True, eq=False)
 class ShrinkResult(SmallerModel):
-    """A model whose pruned units are cut out, of the same classes.
+    """A model whose pruned units are cut out, of the same classes."""
 
-    Attributes
-    ----------
-    kept : mapping of str to (int, int)
-        Units (filters) and inputs (channels) left in each linear or convolutional layer, by the
-        layer's name.
-    """
-
+    # units (filters) and inputs (channels) left in each linear or convolutional layer, by the
+    # layer's name
     kept: Mapping[str, tuple[int, int]]
 
     def _rows(self) -> Sequence[Mapping[str, Any]]:

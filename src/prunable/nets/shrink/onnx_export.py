@@ -52,6 +52,10 @@ def save_onnx(
 ) -> OnnxResult:
     """Write a model as ONNX and check it by onnxruntime.
 
+    Raises InputError if onnx or onnxruntime is not installed, the example does not fit, or the file
+    cannot be written; an older file then stays as it was; UnsupportedModelError if the model cannot
+    be exported or run, is larger than 2 GB, or onnxruntime computes something else.
+
     Parameters
     ----------
     model
@@ -62,15 +66,6 @@ def save_onnx(
         are the names of what goes in and comes out.
     opset
         Version of the operators; by default the newest that torch's exporter recommends.
-
-    Raises
-    ------
-    InputError
-        If onnx or onnxruntime is not installed, the example does not fit, or the file cannot be
-        written; an older file then stays as it was.
-    UnsupportedModelError
-        If the model cannot be exported or run, is larger than 2 GB, or onnxruntime computes
-        something else.
     """
     onnx, runtime = (extra(name, "save_onnx", "onnx") for name in ("onnx", "onnxruntime"))
     if example.ndim < 1 or example.numel() == 0:

@@ -168,21 +168,13 @@ class LayerLayout:
 
 @dataclass(frozen=True)
 class SparsifyReport(Result):
-    """What the probe found.
+    """What the probe found."""
 
-    Attributes
-    ----------
-    layers
-        Linear layers and convolutions.
-    times
-        By batch size, median time of the returned model relative to the given one; 1 where
-        nothing changed.
-    max_difference
-        Largest difference of the two models' outputs, in the model's own precision.
-    """
-
-    layers: tuple[LayerLayout, ...]
+    layers: tuple[LayerLayout, ...]  # linear layers and convolutions
+    # by batch size, median time of the returned model relative to the given one; 1 where nothing
+    # changed
     times: Mapping[int, float]
+    # largest difference of the two models' outputs, in the model's own precision
     max_difference: float
 
     @property
@@ -199,6 +191,13 @@ def sparsify(
 ) -> tuple[nn.Module, SparsifyReport]:
     """Copy a model, with linear layers in compressed rows where that is faster on this machine.
 
+    Raises InputError if there is no batch, an empty one, or one that does not fit the model.
+
+    A layer changes if it is faster at every batch size; if the changed model as a whole is
+    then slower than the given one at any, all layers stay dense. What wins depends on the
+    machine, its load and `torch.get_num_threads()`: probe as the model will run. Convolutions
+    stay dense: torch has no sparse kernel for them.
+
     Parameters
     ----------
     model
@@ -207,18 +206,6 @@ def sparsify(
         Inputs of the batch sizes that count, one of each.
     repeats
         Rounds of the probe, which times both layouts in turn.
-
-    Raises
-    ------
-    InputError
-        If there is no batch, an empty one, or one that does not fit the model.
-
-    Notes
-    -----
-    A layer changes if it is faster at every batch size; if the changed model as a whole is
-    then slower than the given one at any, all layers stay dense. What wins depends on the
-    machine, its load and `torch.get_num_threads()`: probe as the model will run. Convolutions
-    stay dense: torch has no sparse kernel for them.
     """
     batches = list(example_batches)
     if not batches or any(batch.ndim == 0 or len(batch) == 0 for batch in batches):

@@ -45,29 +45,18 @@ class StructuralResult(ShrinkResult):
 def shrink_structurally(model: nn.Module, plan: PruningPlan, example: Any) -> StructuralResult:
     """Copy a model without the units that a plan prunes, of any graph that autograd can trace.
 
-    Parameters
-    ----------
-    plan
-        Of units. Units that were zero before count as well.
-    example : Tensor or tuple of Tensor
-        Input or inputs; the dependencies are found by running them through the model.
+    Raises InputError if Torch-Pruning is not installed, the plan is not of units, or the plan or
+    the example does not fit the model; UnsupportedModelError if the graph cannot be followed, or
+    cutting a layer changes what the model computes; it names the layer.
 
-    Raises
-    ------
-    InputError
-        If Torch-Pruning is not installed, the plan is not of units, or the plan or the example
-        does not fit the model.
-    UnsupportedModelError
-        If the graph cannot be followed, or cutting a layer changes what the model computes; it
-        names the layer.
-
-    Notes
-    -----
     Torch-Pruning finds what is coupled to a unit. A unit goes only if all the layers that write
     to its place have zero weights there. What is then left of it is a constant, of biases and
     normalisation: it is read off at each layer that listens, checked to be one, and added to
     that layer's bias, for Torch-Pruning itself would drop it. After each planned layer the model
     is compared with the masked one.
+
+    `plan`: of units. Units that were zero before count as well. `example` (Tensor or tuple of
+    Tensor): input or inputs; the dependencies are found by running them through the model.
     """
     pruning = extra("torch_pruning", "shrink_structurally", "structural")
     other = [layer.name for layer in plan.layers if layer.axis != "unit"]

@@ -41,6 +41,10 @@ def train_together(
 ) -> list[TrainingOutcome]:
     """Train networks on the same data, each as `train` would.
 
+    Gives the outcomes in the order of `replicas`: those of `train`, up to the rounding of sums
+    taken in another order. One that diverges leaves; the others go on. The numbers of a replica
+    depend neither on the others nor on `threads`.
+
     Parameters
     ----------
     replicas : sequence of Replica
@@ -53,13 +57,6 @@ def train_together(
     together : int, optional
         Replicas in one stack of tensors: equal architectures and batch sizes. By default 1 on
         the CPU, where a wide network fills a core, and all that are equal on an accelerator.
-
-    Returns
-    -------
-    list of TrainingOutcome
-        In the order of `replicas`: those of `train`, up to the rounding of sums taken in
-        another order. One that diverges leaves; the others go on. The numbers of a replica
-        depend neither on the others nor on `threads`.
     """
     where = "train_together"
     check_examples(x, y, where)

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.train.sampling import Kind, add_stable_, sample_stable
 from prunable.numerics.randomness import child_seed
 from prunable.numerics.stable import check_alpha
@@ -65,8 +65,7 @@ class HeavyTailedNoise:
             ("lr_multiplier", 0 < self.lr_multiplier < math.inf, "finite and positive"),
             ("vectors", self.vectors in get_args(Vectors), f"one of {get_args(Vectors)}"),
         ):
-            if not holds:
-                raise InputError.parameter(name, where, constraint, getattr(self, name))
+            require(holds, name, where, constraint, getattr(self, name))
 
     def scale(self, lr: float) -> float:
         """Scale sigma * eta^(1/alpha) of the noise at learning rate `lr`."""
@@ -113,6 +112,9 @@ def attach_noise(
     InputError if nothing is left to noise, a name is unknown, the optimizer holds other
     parameters, or noise is attached to it already.
 
+    The handle counts steps and can be removed. The count travels in `optimizer.state_dict()` and
+    comes back with `optimizer.load_state_dict()`.
+
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
@@ -130,12 +132,6 @@ def attach_noise(
         Where the draws are made; None is where each parameter lies. Generators of different
         devices draw different numbers from one seed: drawn on the CPU, the noise does not
         depend on where the model is trained.
-
-    Returns
-    -------
-    NoiseHandle
-        Counts steps and can be removed. The count travels in `optimizer.state_dict()`
-        and comes back with `optimizer.load_state_dict()`.
     """
     child_seed(seed)  # refuses a bad seed here rather than at the first step
     named = dict(named_parameters)

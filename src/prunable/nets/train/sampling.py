@@ -45,6 +45,12 @@ def sample_stable(
 ) -> torch.Tensor:
     """Draw symmetric alpha-stable noise of a shape.
 
+    Chambers, Mallows and Stuck (1976); the three laws are those of section 2.1 of Wan,
+    Zaidi and Simsekli (2023).
+
+    Draws are never NaN or infinite; one beyond the largest number of the computation's dtype
+    (possible for alpha < 0.4 in float32) is that number.
+
     Parameters
     ----------
     shape : sequence of int
@@ -61,17 +67,6 @@ def sample_stable(
         On any device; advanced by one draw, which seeds all the others.
     dtype, device
         Of the result. float16 and bfloat16 are rounded from float32.
-
-    Returns
-    -------
-    torch.Tensor
-        Never NaN or infinite; a draw beyond the largest number of the computation's dtype
-        (possible for alpha < 0.4 in float32) is that number.
-
-    Notes
-    -----
-    Chambers, Mallows and Stuck (1976); the three laws are those of section 2.1 of Wan,
-    Zaidi and Simsekli (2023).
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     out = torch.zeros(tuple(shape), dtype=dtype, device=device)
@@ -105,6 +100,9 @@ def add_stable_(
 def symmetric_from_uniforms_(t: torch.Tensor, w: torch.Tensor, alpha: float) -> torch.Tensor:
     """Turn uniforms into symmetric alpha-stable draws, overwriting both arguments.
 
+    The draws have characteristic function exp(-|u|^alpha): the twin of
+    `prunable.numerics.stable.sampling.symmetric_transform`.
+
     Parameters
     ----------
     t : torch.Tensor
@@ -113,11 +111,6 @@ def symmetric_from_uniforms_(t: torch.Tensor, w: torch.Tensor, alpha: float) -> 
         In [-1, 1] without 0: the sign, and through |w| the exponential variable.
     alpha : float
         Tail index, 0 < alpha <= 2; not checked.
-
-    Notes
-    -----
-    The draws have characteristic function exp(-|u|^alpha): the twin of
-    `prunable.numerics.stable.sampling.symmetric_transform`.
     """
     half_pi = math.pi / 2
     if alpha == 1.0:

@@ -86,12 +86,8 @@ def advance(
 ) -> None:
     """Take steps with several networks in lockstep, until one of them ends.
 
-    Parameters
-    ----------
-    gradients : callable
-        Leaves the gradients of the next batches in the parameters, and gives the losses.
-    stop : Event, optional
-        Ends the loop from outside.
+    `gradients`: leaves the gradients of the next batches in the parameters, and gives the losses.
+    `stop`: ends the loop from outside.
     """
     while not any(trainee.ended for trainee in trainees):
         if stop is not None and stop.is_set():
@@ -220,11 +216,8 @@ def check_examples(x: torch.Tensor, y: torch.Tensor, where: str) -> None:
 def evaluate(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
     """Loss and accuracies of a classifier on examples (n, ...) and classes (n,).
 
-    Returns
-    -------
-    dict
-        loss (mean cross-entropy, nats), accuracy (share right), balanced_accuracy (mean
-        over the classes present of the share right).
+    Gives loss (mean cross-entropy, nats), accuracy (share right), and balanced_accuracy (mean over
+    the classes present of the share right).
     """
     logits = predict(model, x)
     right = (logits.argmax(1) == y).double()

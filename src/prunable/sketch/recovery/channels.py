@@ -105,17 +105,14 @@ def decode_tagged(
 ) -> Decoded:
     """Decode a tagged sketch: peel single measurements, then solve what is left.
 
+    RECOVERED means that both sketches are explained exactly.
+
     Parameters
     ----------
     core : bool
         Whether a small rest that peeling cannot enter is solved as a linear system.
     max_rounds : int
         Cap of the rounds of peeling, >= 1.
-
-    Returns
-    -------
-    Decoded
-        RECOVERED means that both sketches are explained exactly.
     """
     for part in (measured.values, measured.tags):
         check_sketch(part, left, right, "decode_tagged")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse.linalg import lsqr
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import check_at_least, require
 from prunable.sketch.recovery.ensembles import Ensemble
 from prunable.sketch.recovery.entries import Decoded, Ending, Entries
 from prunable.sketch.recovery.sketching import buckets, check_sketch
@@ -36,28 +36,21 @@ def decode_l1(
 ) -> Decoded:
     """Decode Y = A X B^T, (m1, m2), by Douglas-Rachford iterations on the l1 problem.
 
+    Equation (1) of "Generalization Bounds for MBP via Sparse Matrix Sketching" (2023).
+
+    Every 50 iterations the support found so far is refitted by least squares; RECOVERED means that
+    this explains Y to a relative residual of 1e-11 with fewer entries than half the measurements.
+
     Parameters
     ----------
     max_iterations : int
         Cap, >= 1.
     step : float
         Threshold of the shrinkage, relative to the largest entry of A^+ Y (B^+)^T, > 0.
-
-    Returns
-    -------
-    Decoded
-        Every 50 iterations the support found so far is refitted by least squares; RECOVERED
-        means that this explains Y to a relative residual of 1e-11 with fewer entries than half
-        the measurements.
-
-    Notes
-    -----
-    Equation (1) of "Generalization Bounds for MBP via Sparse Matrix Sketching" (2023).
     """
     check_sketch(measured, left, right, "decode_l1")
     check_at_least(max_iterations, 1, "max_iterations", "decode_l1")
-    if not 0 < step < np.inf:
-        raise InputError.parameter("step", "decode_l1", "positive", step)
+    require(0 < step < np.inf, "step", "decode_l1", "positive", step)
     measured = np.asarray(measured, dtype=np.float64)
     a, b = left.matrix(), right.matrix()
     a_inverse, b_inverse = (linalg.pinv(matrix.toarray()) for matrix in (a, b))

@@ -61,17 +61,12 @@ def delta_random(n: int, m: int, delta: int, generator: np.random.Generator) -> 
     No two columns are equal: a column that repeats an earlier one is drawn anew, since entries
     of one row in equal columns have the same sketch and nothing can part them.
 
-    Parameters
-    ----------
-    generator : numpy.random.Generator
-        Its raw 64-bit words are used, so the same bit generator gives the same ensemble under
-        every version of NumPy.
-
-    Notes
-    -----
     Definition E.1 of "Generalization Bounds for MBP via Sparse Matrix Sketching" (2023), after
     Dasarathy, Shah, Bhaskar, Nowak (2013). The text there speaks of at most delta ones in a
     row; it is the columns that must have few, of which there are many.
+
+    `generator`: its raw 64-bit words are used, so the same bit generator gives the same ensemble
+    under every version of NumPy.
     """
     check_at_least(n, 0, "n", "delta_random")
     if not 1 <= delta <= m:

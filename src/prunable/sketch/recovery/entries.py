@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 
 IntArray = NDArray[np.int64]
 # float64 for the paper's sketch of real numbers; an unsigned type for exact sketches of bits
@@ -37,8 +37,7 @@ class Entries:
         Real numbers, which must be finite, become float64; unsigned integers stay as they are.
         """
         matrix = np.asarray(matrix)
-        if matrix.ndim != 2:
-            raise InputError.parameter("matrix", "Entries.of", "two-dimensional", matrix.shape)
+        require(matrix.ndim == 2, "matrix", "Entries.of", "two-dimensional", matrix.shape)
         if matrix.dtype.kind != "u":
             matrix = matrix.astype(np.float64)
             if not np.isfinite(matrix).all():
@@ -104,24 +103,14 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """What a decoder found, and whether it explains the sketch.
+    """What a decoder found, and whether it explains the sketch."""
 
-    Attributes
-    ----------
-    entries : Entries
-        Best account of the matrix; the truth only under `Ending.RECOVERED`, and then up to the
-        chance that another sparse matrix has the same sketch.
-    residual : float
-        ||Y - A X B^T|| / ||Y|| in Frobenius norm, 0 for a sketch of zeros; for integers, which
-        have no size modulo a power of 2, the share of measurements that differ.
-    rounds : int
-        Iterations used.
-    core : int
-        Entries that only the linear solver of `core` found.
-    """
-
+    # best account of the matrix; the truth only under `Ending.RECOVERED`, and then up to the chance
+    # that another sparse matrix has the same sketch
     entries: Entries
     verdict: Ending
+    # ||Y - A X B^T|| / ||Y|| in Frobenius norm, 0 for a sketch of zeros; for integers, which have
+    # no size modulo a power of 2, the share of measurements that differ
     residual: float
-    rounds: int
-    core: int = 0
+    rounds: int  # iterations used
+    core: int = 0  # entries that only the linear solver of `core` found

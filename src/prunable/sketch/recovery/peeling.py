@@ -38,6 +38,10 @@ def peel(
 ) -> Decoded:
     """Decode Y = A X B^T by verification, then solve the small rest.
 
+    RECOVERED means that the sketch is explained: exactly for integers; for real numbers up to the
+    rounding of the additions and subtractions, which is followed measurement by measurement.
+    Integers are exact bit for bit, real numbers carry that rounding.
+
     Parameters
     ----------
     measured : (m1, m2) array
@@ -47,13 +51,6 @@ def peel(
         numbers only.
     max_rounds : int
         Cap of the rounds, >= 1.
-
-    Returns
-    -------
-    Decoded
-        RECOVERED means that the sketch is explained: exactly for integers; for real numbers up
-        to the rounding of the additions and subtractions, which is followed measurement by
-        measurement. Integers are exact bit for bit, real numbers carry that rounding.
     """
     check_sketch(measured, left, right, "peel")
     check_at_least(max_rounds, 1, "max_rounds", "peel")

@@ -109,33 +109,21 @@ def sketch_size(
 class Sizes:
     """Bytes, or parameters, of one matrix in several descriptions.
 
-    Attributes
-    ----------
-    dense, bitmask : float
-        p1 p2 numbers as they are; a bit for each position and the values that are not 0.
-    entropy : float
-        log2 C(p1 p2, S) bits for the positions, and for the values the fewer of their own bits
-        and an adaptive code of their alphabet.
-    sketch : float
-        Values and tags of a decodable sketch.
-    dense_count, nonzero_count, sketch_count : int
-        p1 p2, S, and the measurements of the sketch: real parameters of the reduced description.
-    theory_count : float
-        (j p) ln(p)^2, the paper's number with constant 1: j the fullest line, p the larger
-        side.
-    code_count : float
-        S ln(p)^2, which the paper's experiments evaluate.
+    Counts are of real parameters of the reduced description: p1 p2, S, and the measurements.
     """
 
-    dense: float
-    bitmask: float
+    dense: float  # p1 p2 numbers as they are
+    bitmask: float  # a bit for each position and the values that are not 0
+    # log2 C(p1 p2, S) bits for the positions, and for the values the fewer of their own bits and an
+    # adaptive code of their alphabet
     entropy: float
-    sketch: float
+    sketch: float  # values and tags of a decodable sketch
     dense_count: int
     nonzero_count: int
     sketch_count: int
+    # (j p) ln(p)^2, the paper's number with constant 1: j the fullest line, p the larger side
     theory_count: float
-    code_count: float
+    code_count: float  # S ln(p)^2, which the paper's experiments evaluate
 
 
 def compare_sizes(entries: Entries, size: SketchSize) -> Sizes:

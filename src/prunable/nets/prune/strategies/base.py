@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.plan import Budget, Energy, Error, Keep, LayerPlan, PruningPlan
@@ -59,8 +59,7 @@ def select(
         return top_of_each(scores, [kept_count(budget.kappa, x.size, rounding) for x in scores])
     if not isinstance(budget, Error | Energy):
         raise InputError.parameter("budget", f"{where}.plan", "Keep, Error or Energy", budget)
-    if budget.p != p:
-        raise InputError.parameter("p", where, f"the budget's order, {budget.p:g}", p)
+    require(budget.p == p, "p", where, f"the budget's order, {budget.p:g}", p)
     return top_of_each(scores, [int(kept_counts(x, budget.eps, p)) for x in scores])
 
 
@@ -92,5 +91,4 @@ def plan_of(
 
 def check_views(views: Sequence[WeightView], where: str) -> None:
     """Raise InputError unless there is a view."""
-    if not views:
-        raise InputError.parameter("views", f"{where}.plan", "at least one view", "none")
+    require(views, "views", f"{where}.plan", "at least one view", "none")

@@ -28,8 +28,6 @@ class MedianCentred:
 
     The strategy sees the centred weights; errors, asked and realised, are relative to those.
 
-    Notes
-    -----
     As the code released with Barsbey et al. (2021) prunes: the median of the whole layer for
     single weights, of each row for input nodes, of each column for singular values, of each tap
     over all kernels for kernels; of each column for units, which it does not have.

@@ -21,6 +21,8 @@ from prunable.numerics.weights.selection import Rounding, kept_count
 class MagnitudePruning:
     """Keep the weights of largest magnitude, of each layer or of all layers together.
 
+    Theorem 2 of Barsbey et al. (2021): (i) one threshold for all layers, (ii) layer by layer.
+
     Parameters
     ----------
     p
@@ -30,10 +32,6 @@ class MagnitudePruning:
         How `Keep` turns a share into a count; ceil as in the 2021 paper's definition.
     allocation
         How a share of all layers together is divided among them.
-
-    Notes
-    -----
-    Theorem 2 of Barsbey et al. (2021): (i) one threshold for all layers, (ii) layer by layer.
     """
 
     axis: ClassVar[Axis] = "weight"

@@ -46,6 +46,10 @@ class RandomPruning:
 class RandomizedMagnitudePruning:
     """Prune each weight w with probability exp(-w^2 / (d Psi)).
 
+    Algorithm 1 of Guha, Dubey and Huo (2023); Psi is the variance of the layer's weights about
+    their mean. For Gaussian weights the expected kept share is
+    1 - sqrt(d / (d + 2)) (lemma 4.1).
+
     Parameters
     ----------
     d
@@ -54,12 +58,6 @@ class RandomizedMagnitudePruning:
     keep_diagonal
         Whether weights at (i, i) are never pruned, as in the paper; its authors' code prunes
         them too.
-
-    Notes
-    -----
-    Algorithm 1 of Guha, Dubey and Huo (2023); Psi is the variance of the layer's weights about
-    their mean. For Gaussian weights the expected kept share is
-    1 - sqrt(d / (d + 2)) (lemma 4.1).
     """
 
     axis: ClassVar[Axis] = "weight"

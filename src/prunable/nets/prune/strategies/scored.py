@@ -23,8 +23,6 @@ class SaliencyPruning:
     `saliencies` holds that of each weight, >= 0, in the shape of the parameter, by its name;
     `method` says what they are, such as "hessian", and names the plan.
 
-    Notes
-    -----
     Of linear problems: Hessian pruning selects by Shat_ii b_i^2 with Shat the diagonal of the
     empirical second moment, oracle pruning by Sigma_ii (beta*_i)^2 (Chang, Li, Oymak and
     Thrampoulidis 2020, sections 2 and 3). Of networks: see `prunable.nets.prune.saliency`.

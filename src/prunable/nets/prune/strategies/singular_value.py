@@ -22,8 +22,6 @@ class SingularValuePruning:
     `p`, positive and finite, is the order of the norm of the vector of singular values; for
     p = 2 the error is that of the weights in the Frobenius norm.
 
-    Notes
-    -----
     Theorem 3 of Barsbey et al. (2021). A layer of shape (m, n) is smaller as two factors only
     if fewer than m n / (m + n) singular values are kept.
     """

@@ -23,6 +23,14 @@ def shrink(
 ) -> ShrinkResult:
     """Copy a model without what a plan prunes: it equals the masked one in evaluation mode.
 
+    Raises InputError if the plan or the example does not fit the model, or `round_to` is below 1;
+    UnsupportedModelError if the model holds what cannot be cut safely, or the check fails.
+
+    A unit without incoming weights is constant: the constant is added to the next layer's
+    bias. Where it is not zero and meets zero padding, which makes it differ at the borders,
+    the unit stays. A unit whose outgoing weights are all zero goes with its producer. Units
+    that additions tie together go together. Every layer keeps at least one unit.
+
     Parameters
     ----------
     model
@@ -37,20 +45,6 @@ def shrink(
     round_to
         Channel counts are rounded up to a multiple, by zero units, and never beyond the
         original.
-
-    Raises
-    ------
-    InputError
-        If the plan or the example does not fit the model, or `round_to` is below 1.
-    UnsupportedModelError
-        If the model holds what cannot be cut safely, or the check fails.
-
-    Notes
-    -----
-    A unit without incoming weights is constant: the constant is added to the next layer's
-    bias. Where it is not zero and meets zero padding, which makes it differ at the borders,
-    the unit stays. A unit whose outgoing weights are all zero goes with its producer. Units
-    that additions tie together go together. Every layer keeps at least one unit.
     """
     check_at_least(round_to, 1, "round_to", "shrink")
     if not example.is_floating_point() or example.numel() == 0:
