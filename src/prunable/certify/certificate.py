@@ -58,14 +58,8 @@ def certify_network(
 ) -> Certificate:
     """Encode a network, count its errors and state its bounds.
 
-    Parameters
-    ----------
-    test : Examples, optional
-        Examples that served no choice at all.
-    delta : float
-        Probability that the bound fails, in (0, 1); of the held-out bound too.
-    notes : dict, optional
-        How the network was made; not part of the statement.
+    Test examples served no choice at all; `delta` is the probability that a bound fails, the
+    held-out one too; notes say how the network was made and are not part of the statement.
     """
     check_delta(delta, "certify")
     classes = network.architecture.classes

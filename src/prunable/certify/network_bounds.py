@@ -53,24 +53,17 @@ def bounds_of_model(
     constants: Constants | None = None,
     tickets: bool = False,
 ) -> tuple[BoundResult, ...]:
-    """Evaluate every bound of a chain of linear layers and convolutions.
+    """Evaluate every bound of a chain of linear layers and convolutions; see `chain_of`.
 
-    Matrices of other networks are bounded by `all_bounds` of their `network_facts`.
-
-    Raises UnsupportedModelError if the model is no such chain.
+    Matrices of other networks are bounded by `all_bounds` of their `network_facts`, which says what
+    the other parameters are. Raises UnsupportedModelError if the model is no such chain.
 
     Parameters
     ----------
-    model : nn.Module
-        See `chain_of`.
     x, y : (n, ...) and (n,) tensors
         The training set.
     pruned : nn.Module, optional
         The model after pruning, of the same form.
-    delta : float
-        Failure probability of each bound on its own.
-    gamma, d, constants, tickets
-        See `all_bounds`.
     fold : bool
         Whether biases become weights of a constant input; not those of convolutions.
     input_bound : float, optional
@@ -189,18 +182,9 @@ def choose_pruning(
 ) -> tuple[Strength, tuple[FloatArray, ...]]:
     """Choose the strength of randomized magnitude pruning by the smallest training margin.
 
-    Gives the strength, and the layers pruned at it.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Chain of dense layers.
-    seed : int
-        Of the masks, which grow with the strength.
-    protect_diagonal : bool
-        Whether weights at (i, i) stay, as in the paper; not so in the released code.
-    contractions, highest
-        See `choose_strength`.
+    Gives the strength, and the layers of a chain of dense layers pruned at it. The masks of a seed
+    grow with the strength. With `protect_diagonal` weights at (i, i) stay, as in the paper; not so
+    in the released code. The rest is as in `choose_strength`.
     """
     facts = facts_of_model(model, x, y)
     if not all(layer.dense for layer in facts.layers):

@@ -41,35 +41,20 @@ class DivergedError(RunsFailedError):
 
 
 class QuantizationSettings(Frozen):
-    """How to train, prune and quantise.
+    """How to train, prune and quantise."""
 
-    Parameters
-    ----------
-    epochs, float_epochs : int
-        All epochs, where 0 rounds what is there; the first, without rounding, in whose second
-        half iterative global magnitude pruning happens.
-    keep : float
-        Share of weights that pruning keeps, in `prune_rounds` rounds, each with fine-tuning.
-    levels : int
-        L, the largest magnitude of an integer.
-    rate : float
-        Price of one bit of code in nats of the mean loss.
-    lr : float
-        Largest step size of Adam; it rises over 300 steps, or a tenth of all, and falls by a
-        cosine.
-    smoothing : float
-        Of labels.
-    """
-
-    epochs: int = Field(60, ge=0)
+    epochs: int = Field(60, ge=0)  # all, where 0 rounds what is there
+    # the first, without rounding, in whose second half iterative global magnitude pruning happens
     float_epochs: int = Field(4, ge=0)
     prune_rounds: int = Field(2, ge=1)
-    levels: int = Field(2, ge=1)
+    levels: int = Field(2, ge=1)  # L, the largest magnitude of an integer
     batch_size: int = Field(128, ge=1)
+    # share of weights that pruning keeps, in `prune_rounds` rounds, each with fine-tuning
     keep: float = Field(0.9, gt=0, le=1)
-    rate: float = Field(1e-4, ge=0)
+    rate: float = Field(1e-4, ge=0)  # price of one bit of code in nats of the mean loss
+    # largest step size of Adam; it rises over 300 steps, or a tenth of all, and falls by a cosine
     lr: float = Field(5e-3, gt=0)
-    smoothing: float = Field(0.0, ge=0, lt=1)
+    smoothing: float = Field(0.0, ge=0, lt=1)  # of labels
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -251,14 +236,9 @@ def fine_tune(
 ) -> Log:
     """Train in place: float epochs, iterative pruning with fine-tuning, then with rounding.
 
-    Gives rows with epoch, loss, kept; raises DivergedError if loss or weights do not stay finite.
-
-    Parameters
-    ----------
-    x, y : tensors (n, channels, height, width) of float32, and (n,) of int64
-    checkpoint : Path, optional
-        Written after every epoch; training resumes from it and ends with the same numbers as
-        without interruption.
+    Inputs are (n, channels, height, width) of float32. The checkpoint is written after every epoch;
+    training resumes from it and ends with the same numbers as without interruption. Gives rows with
+    epoch, loss and kept; raises DivergedError if loss or weights do not stay finite.
     """
     if not len(y):
         mend = "An empty training set teaches nothing."

@@ -32,21 +32,13 @@ CERTIFICATE = "certificate.json"
 
 
 class CertifySpec(QuantizationSettings, Spec):
-    """One certified network.
-
-    Parameters
-    ----------
-    random_labels : bool
-        Whether labels are drawn anew, uniformly: the control.
-    net : str
-        See `prunable.certify.architecture`.
-    """
+    """One certified network."""
 
     stage: ClassVar[str] = "prunable.certify.study:certify_stage"
 
     data: DataSpec
-    random_labels: bool = False
-    net: str = "c5-8,m4,c3-12,m2,d"
+    random_labels: bool = False  # whether labels are drawn anew, uniformly: the control
+    net: str = "c5-8,m4,c3-12,m2,d"  # see `prunable.certify.architecture`
     delta: float = Field(0.05, gt=0, lt=1)
     epochs: int = Field(20, ge=1)
     keep: float = Field(0.8, gt=0, le=1)

@@ -81,19 +81,11 @@ def save_sketches(
     """Write a checkpoint with its sparse tensors sketched, atomically.
 
     Every sketch is decoded before it is written: what does not decode to the same bits is
-    sketched anew, larger, or stored as it is.
+    sketched anew, larger, or stored as it is. `metadata` is the text of the original's header,
+    restored with it. `asked` says of a name whether its tensor is sketched, however large that is;
+    others are stored as they are. Without it, tensors are sketched where that is smaller.
 
     Raises InputError if the file cannot be written, or an asked tensor cannot be sketched.
-
-    Parameters
-    ----------
-    metadata : mapping of str to str, optional
-        Text of the original's header, restored with it.
-    asked : callable, optional
-        Says of a name whether its tensor is sketched, however large that is; others are stored
-        as they are. Without it, tensors are sketched where that is smaller.
-    seed : int
-        Root of the seeds of A and B.
     """
     stored: Tensors = {}
     records: dict[str, Any] = {}

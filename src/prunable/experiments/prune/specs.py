@@ -28,27 +28,17 @@ Control = Literal["dense", "re-initialised", "shuffled", "random"]
 
 
 class EvaluateSpec(Spec):
-    """Measures and prunes one trained network.
-
-    Parameters
-    ----------
-    tolerance
-        Bound of both pruning criteria: relative Frobenius error <= tolerance, and
-        squared relative error <= tolerance.
-    eps
-        Grid of the curve kappa(eps).
-    keep
-        Grid of shares kept for the accuracy curve.
-    norm_decades
-        log10 range of the histogram of unit norms; outliers fall in the end bins.
-    """
+    """Measures and prunes one trained network."""
 
     stage: ClassVar[str] = "prunable.experiments.train.stages:evaluate_stage"
 
     train: MeanFieldSpec
+    # bound of both pruning criteria: relative Frobenius error <= tolerance, and squared relative
+    # error <= tolerance
     tolerance: float = Field(default=0.1, gt=0, lt=1)
-    eps: tuple[float, ...]
-    keep: tuple[float, ...]
+    eps: tuple[float, ...]  # grid of the curve kappa(eps)
+    keep: tuple[float, ...]  # grid of shares kept for the accuracy curve
+    # log10 range of the histogram of unit norms; outliers fall in the end bins
     norm_decades: tuple[float, float] = (-1.0, 3.0)
     norm_bins: int = Field(default=80, ge=1)
 

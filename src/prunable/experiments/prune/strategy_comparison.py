@@ -139,29 +139,16 @@ def compare_strategies(
 ) -> StrategyComparison:
     """Prune each network by each strategy to each share; what is stored is not computed again.
 
-    Raises InputError if the folder holds the answer to another question, or a network cannot be
-    built; RunsFailedError if a run failed.
+    Networks are checkpoints of networks trained alike from different seeds, and `net` the
+    architecture if the files do not say; see `network_of`. The folder `out` holds the runs and the
+    document, compare.json. The seed is that of strategies that draw, and of retraining.
 
     The output layer is pruned by strategies that remove weights, and left whole by those that
     remove units, which would be classes. A strategy that does not apply, such as kernels of
     linear layers, is not listed.
 
-    Parameters
-    ----------
-    networks
-        Checkpoints of networks trained alike from different seeds.
-    data, net
-        Data set, and the architecture if the files do not say; see `network_of`.
-    out
-        Folder of the runs and of the document, compare.json.
-    seed
-        Of strategies that draw, and of retraining.
-    unpickle
-        Whether a pickled checkpoint may run its code.
-    backend
-        Processes of this machine by default.
-    on_done
-        Called as each run is done.
+    Raises InputError if the folder holds the answer to another question, or a network cannot be
+    built; RunsFailedError if a run failed.
     """
     question = Question.create(
         networks=tuple(map(str, networks)),

@@ -64,17 +64,10 @@ class _PaddedShortcut(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """Three stages of residual blocks of k, 2k and 4k channels, and a linear layer.
+    """Three stages of residual blocks of k, 2k and 4k channels, and a linear layer; width is k.
 
-    Parameters
-    ----------
-    width : int
-        Channels k of the first stage.
-    blocks : int
-        In each stage: 3 for ResNet-20.
-    shortcut : {"identity", "convolution"}
-        With "identity" ResNet-20 has 1044 k^2 + 153 k + 10 parameters on CIFAR-10: the network of
-        Figure 1 of Chang, Li, Oymak and Thrampoulidis (2020).
+    ResNet-20 has 3 blocks a stage. With identity shortcuts it has 1044 k^2 + 153 k + 10 parameters
+    on CIFAR-10: the network of Figure 1 of Chang, Li, Oymak and Thrampoulidis (2020).
     """
 
     def __init__(

@@ -46,24 +46,15 @@ def prune(
     force: bool = False,
     dry_run: bool = False,
 ) -> PruningResult:
-    """Prune a model in place, without a copy.
+    """Prune a model in place, without a copy; tied parameters of a module are pruned once.
+
+    `only` and `exclude` are names of parameters, or patterns with * and ?; exclusion wins. A
+    strategy that removes units leaves the last matrix alone, whose units are the outputs, unless
+    its name is given. `seed` is for strategies that draw; `force` lets a layer be pruned to
+    nothing.
 
     Raises InputError if a pattern fits no weight matrix, weights are not finite, the budget does
     not suit the strategy, or a layer would be pruned to nothing. Then nothing is changed.
-
-    Parameters
-    ----------
-    model
-        Tied parameters of a module are pruned once.
-    only, exclude
-        Names of parameters, or patterns with * and ?; exclusion wins. A strategy that removes
-        units leaves the last matrix alone, whose units are the outputs, unless its name is given.
-    seed
-        Of strategies that draw.
-    force
-        Whether a layer may be pruned to nothing.
-    dry_run
-        Whether to plan only.
     """
     pairs = model.named_parameters() if isinstance(model, torch.nn.Module) else model.items()
     named: dict[str, torch.Tensor] = dict(pairs)

@@ -18,20 +18,12 @@ def hold_masks(
 
     Their gradients are zeroed as backward passes fill them and again before each step, so that
     neither clipping nor momentum sees them; the weights are zeroed after each step, after every
-    other hook. Noise of `attach_noise` may be attached before or after, and the weights that
-    stay receive the same draws as without masks.
+    other hook, and so is what the optimizer remembers of them now. Noise of `attach_noise` may be
+    attached before or after, and the weights that stay receive the same draws as without masks.
 
-    Raises InputError if a mask names no parameter, has another shape or type, or its parameter is
-    to be trained by another optimizer. Then nothing is changed.
-
-    Parameters
-    ----------
-    optimizer
-        What it remembers of pruned weights, such as momentum, is zeroed too.
-    named_parameters
-        As `model.named_parameters()`; may hold more than the masks name.
-    masks : mapping of str to bool Tensor
-        What is kept of each parameter, in its shape; parameters without a mask train freely.
+    Masks are bools that say what is kept of each parameter, in its shape; parameters without one
+    train freely. An InputError, if a mask names no parameter, has another shape or type, or its
+    parameter is to be trained by another optimizer, changes nothing.
     """
     named = dict(named_parameters)
     check_masks(named, masks, "hold_masks")

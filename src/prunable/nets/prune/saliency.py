@@ -26,16 +26,8 @@ def fisher_saliency(
 
     Gives w^2 E[g^2] / 2 of each parameter, g the gradient of one example: what the loss grows by if
     the weight goes, to second order, with the Fisher information for the Hessian (LeCun, Denker and
-    Solla 1990).
-
-    Parameters
-    ----------
-    model
-        Left as it is; evaluated in its present mode, which should be `eval`.
-    loss
-        Loss of a batch of one, in nats for a likelihood.
-    chunk
-        Examples whose gradients are held at a time.
+    Solla 1990). The model is evaluated in its present mode, which should be `eval`; the loss of a
+    batch of one is in nats for a likelihood; gradients of `chunk` examples are held at a time.
     """
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     buffers = dict(model.named_buffers())

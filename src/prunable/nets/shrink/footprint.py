@@ -103,24 +103,11 @@ def compare(
 ) -> Comparison:
     """Measure models side by side, such as dense, masked and exported.
 
-    Raises InputError if there is no model or batch size, a size is below 1, or the example does not
-    fit a model.
-
-    Parameters
-    ----------
-    models
-        Measured in evaluation mode, as they are, on their devices and in their precision, and
-        left untouched.
-    example : (batch, ...) Tensor
-        Input, repeated or cut to each batch size.
-    plan
-        Gives asked and realised kappa.
-    accuracy
-        Computes the accuracy of a model, called once for each.
-    files
-        The models' files, whose sizes are then reported.
-    repeats
-        Rounds of timing, in each of which the models take turns.
+    They are measured in evaluation mode, as they are, on their devices and in their precision, and
+    left untouched. The example, (batch, ...), is repeated or cut to each batch size; an InputError
+    says that it does not fit, or that there is no model or size. A plan gives asked and realised
+    kappa, `accuracy` is called once a model, `files` are those whose sizes are reported, and in
+    each of the `repeats` the models take turns.
     """
     sizes = sorted(set(batch_sizes))
     if not models or not sizes or sizes[0] < 1 or example.ndim < 1 or len(example) == 0:

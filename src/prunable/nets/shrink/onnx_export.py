@@ -52,20 +52,15 @@ def save_onnx(
 ) -> OnnxResult:
     """Write a model as ONNX and check it by onnxruntime.
 
+    It is exported in evaluation mode and in its own precision, and left untouched; layers in
+    compressed rows become whole matrices, for the format has no such product. Of the example,
+    (batch, ...), the batch dimension is free in the file and named `batch`; `input` and `output`
+    are the names of what goes in and comes out. `opset` is by default the newest that torch's
+    exporter recommends.
+
     Raises InputError if onnx or onnxruntime is not installed, the example does not fit, or the file
     cannot be written; an older file then stays as it was; UnsupportedModelError if the model cannot
     be exported or run, is larger than 2 GB, or onnxruntime computes something else.
-
-    Parameters
-    ----------
-    model
-        Exported in evaluation mode and in its own precision; left untouched. Layers in
-        compressed rows become whole matrices, for the format has no such product.
-    example : (batch, ...) Tensor
-        Input. The batch dimension of the file, named `batch`, is free; `input` and `output`
-        are the names of what goes in and comes out.
-    opset
-        Version of the operators; by default the newest that torch's exporter recommends.
     """
     onnx, runtime = (extra(name, "save_onnx", "onnx") for name in ("onnx", "onnxruntime"))
     if example.ndim < 1 or example.numel() == 0:

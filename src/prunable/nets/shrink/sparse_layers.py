@@ -191,21 +191,14 @@ def sparsify(
 ) -> tuple[nn.Module, SparsifyReport]:
     """Copy a model, with linear layers in compressed rows where that is faster on this machine.
 
-    Raises InputError if there is no batch, an empty one, or one that does not fit the model.
+    `example_batches` are inputs of the batch sizes that count, one of each; `repeats` are rounds of
+    the probe, which times both layouts in turn. The model is left untouched; the copy is in its
+    training mode, precision and device.
 
     A layer changes if it is faster at every batch size; if the changed model as a whole is
     then slower than the given one at any, all layers stay dense. What wins depends on the
     machine, its load and `torch.get_num_threads()`: probe as the model will run. Convolutions
     stay dense: torch has no sparse kernel for them.
-
-    Parameters
-    ----------
-    model
-        Left untouched; the copy is in its training mode, precision and device.
-    example_batches
-        Inputs of the batch sizes that count, one of each.
-    repeats
-        Rounds of the probe, which times both layouts in turn.
     """
     batches = list(example_batches)
     if not batches or any(batch.ndim == 0 or len(batch) == 0 for batch in batches):

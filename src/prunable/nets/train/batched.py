@@ -45,18 +45,10 @@ def train_together(
     taken in another order. One that diverges leaves; the others go on. The numbers of a replica
     depend neither on the others nor on `threads`.
 
-    Parameters
-    ----------
-    replicas : sequence of Replica
-        Their models lie on the device of the data.
-    x : Tensor, shape (n, ...)
-    y : Tensor, shape (n,), int64
-    threads : int, optional
-        That share the replicas out among them on the CPU; each computes on one. By default as
-        many as torch uses.
-    together : int, optional
-        Replicas in one stack of tensors: equal architectures and batch sizes. By default 1 on
-        the CPU, where a wide network fills a core, and all that are equal on an accelerator.
+    Models lie on the device of the data. On the CPU `threads`, by default as many as torch uses,
+    share the replicas out among them, and each computes on one. `together` replicas of equal
+    architectures and batch sizes are one stack of tensors: by default 1 on the CPU, where a wide
+    network fills a core, and all that are equal on an accelerator.
     """
     where = "train_together"
     check_examples(x, y, where)

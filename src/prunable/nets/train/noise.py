@@ -31,29 +31,17 @@ _STATE_KEY = "heavy_tailed_noise"
 
 @dataclass(frozen=True)
 class HeavyTailedNoise:
-    """The law of the injected noise; section 2.1 and Eq. (2) of Wan, Zaidi and Simsekli (2023).
+    """The law of the injected noise; section 2.1 and Eq. (2) of Wan, Zaidi and Simsekli (2023)."""
 
-    Parameters
-    ----------
-    kind : {"type1", "type2", "type3"}
-        One scalar for all weights of a unit; independent weights; rotation invariant.
-    alpha : float
-        Tail index, 0 < alpha <= 2. At alpha = 2 the noise is Gaussian of variance
-        2 sigma^2 eta.
-    sigma : float
-        Noise level, >= 0.
-    lr_multiplier : float
-        The optimizer's learning rate over eta: the width n for mean-field networks, whose
-        learning rate is eta * n, and 1 otherwise.
-    vectors : {"unit", "kernel"}
-        What X is drawn for: all incoming weights of an output unit or filter (axis 0), or
-        each kernel of a convolution (axes 0 and 1), as in the authors' code.
-    """
-
-    kind: NoiseType
+    kind: NoiseType  # one scalar for all weights of a unit; independent weights; rotation invariant
+    # tail index, 0 < alpha <= 2. At alpha = 2 the noise is Gaussian of variance 2 sigma^2 eta
     alpha: float
-    sigma: float
+    sigma: float  # noise level, >= 0
+    # the optimizer's learning rate over eta: the width n for mean-field networks, whose learning
+    # rate is eta * n, and 1 otherwise
     lr_multiplier: float = 1.0
+    # what X is drawn for: all incoming weights of an output unit or filter (axis 0), or each kernel
+    # of a convolution (axes 0 and 1), as in the authors' code
     vectors: Vectors = "unit"
 
     def __post_init__(self) -> None:

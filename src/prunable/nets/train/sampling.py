@@ -100,17 +100,9 @@ def add_stable_(
 def symmetric_from_uniforms_(t: torch.Tensor, w: torch.Tensor, alpha: float) -> torch.Tensor:
     """Turn uniforms into symmetric alpha-stable draws, overwriting both arguments.
 
-    The draws have characteristic function exp(-|u|^alpha): the twin of
-    `prunable.numerics.stable.sampling.symmetric_transform`.
-
-    Parameters
-    ----------
-    t : torch.Tensor
-        Distances of the angle to the pole, in (0, 1].
-    w : torch.Tensor
-        In [-1, 1] without 0: the sign, and through |w| the exponential variable.
-    alpha : float
-        Tail index, 0 < alpha <= 2; not checked.
+    `t` are distances of the angle to the pole, in (0, 1]; `w`, in [-1, 1] without 0, is the sign,
+    and through |w| the exponential variable; alpha is not checked. The draws have characteristic
+    function exp(-|u|^alpha): the twin of `prunable.numerics.stable.sampling.symmetric_transform`.
     """
     half_pi = math.pi / 2
     if alpha == 1.0:

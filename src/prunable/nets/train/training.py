@@ -44,17 +44,13 @@ def train(
     on_step: OnStep | None = None,
     prepare: Prepare | None = None,
 ) -> TrainingOutcome:
-    """Train a classifier in place, on its device, on the cross-entropy.
+    """Train a classifier in place, on its device, on the cross-entropy; it holds the last iterate.
 
-    Raises InputError if shapes disagree or the data hold NaN or infinity. DataIntegrityError if
-    the checkpoint is damaged or of another run.
+    Raises InputError if shapes disagree or the data hold NaN or infinity; DataIntegrityError if the
+    checkpoint is damaged or of another run.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Maps (batch, ...) to (batch, classes); holds the last iterate afterwards.
-    y : Tensor, shape (n,), int64
-        Classes.
     checkpoint : Path, optional
         File to resume from if it exists, and to write every `checkpoint_every` steps and at the
         end. A resumed run ends in the same weights, bit for bit, as an uninterrupted one.
@@ -84,10 +80,9 @@ def advance(
     gradients: Callable[[], Sequence[float]],
     stop: threading.Event | None = None,
 ) -> None:
-    """Take steps with several networks in lockstep, until one of them ends.
+    """Take steps with several networks in lockstep, until one of them ends or `stop` is set.
 
-    `gradients`: leaves the gradients of the next batches in the parameters, and gives the losses.
-    `stop`: ends the loop from outside.
+    `gradients` leaves those of the next batches in the parameters, and gives the losses.
     """
     while not any(trainee.ended for trainee in trainees):
         if stop is not None and stop.is_set():

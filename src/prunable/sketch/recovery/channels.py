@@ -105,14 +105,8 @@ def decode_tagged(
 ) -> Decoded:
     """Decode a tagged sketch: peel single measurements, then solve what is left.
 
-    RECOVERED means that both sketches are explained exactly.
-
-    Parameters
-    ----------
-    core : bool
-        Whether a small rest that peeling cannot enter is solved as a linear system.
-    max_rounds : int
-        Cap of the rounds of peeling, >= 1.
+    With `core`, a small rest that peeling cannot enter is solved as a linear system. RECOVERED
+    means that both sketches are explained exactly.
     """
     for part in (measured.values, measured.tags):
         check_sketch(part, left, right, "decode_tagged")

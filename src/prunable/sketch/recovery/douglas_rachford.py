@@ -36,17 +36,11 @@ def decode_l1(
 ) -> Decoded:
     """Decode Y = A X B^T, (m1, m2), by Douglas-Rachford iterations on the l1 problem.
 
-    Equation (1) of "Generalization Bounds for MBP via Sparse Matrix Sketching" (2023).
+    Equation (1) of "Generalization Bounds for MBP via Sparse Matrix Sketching" (2023). `step` is
+    the threshold of the shrinkage, relative to the largest entry of A^+ Y (B^+)^T.
 
     Every 50 iterations the support found so far is refitted by least squares; RECOVERED means that
     this explains Y to a relative residual of 1e-11 with fewer entries than half the measurements.
-
-    Parameters
-    ----------
-    max_iterations : int
-        Cap, >= 1.
-    step : float
-        Threshold of the shrinkage, relative to the largest entry of A^+ Y (B^+)^T, > 0.
     """
     check_sketch(measured, left, right, "decode_l1")
     check_at_least(max_iterations, 1, "max_iterations", "decode_l1")

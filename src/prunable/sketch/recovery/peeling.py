@@ -36,21 +36,14 @@ def peel(
     core: bool = True,
     max_rounds: int = MOST_ROUNDS,
 ) -> Decoded:
-    """Decode Y = A X B^T by verification, then solve the small rest.
+    """Decode Y = A X B^T, (m1, m2), by verification, then solve the small rest.
+
+    Y is float64, or of unsigned integers, which are decoded modulo their power of 2. With `core`, a
+    small rest of real numbers that peeling cannot enter is solved by least squares or l1.
 
     RECOVERED means that the sketch is explained: exactly for integers; for real numbers up to the
     rounding of the additions and subtractions, which is followed measurement by measurement.
     Integers are exact bit for bit, real numbers carry that rounding.
-
-    Parameters
-    ----------
-    measured : (m1, m2) array
-        Y: float64, or unsigned integers, which are decoded modulo their power of 2.
-    core : bool
-        Whether a small rest that peeling cannot enter is solved by least squares or l1; real
-        numbers only.
-    max_rounds : int
-        Cap of the rounds, >= 1.
     """
     check_sketch(measured, left, right, "peel")
     check_at_least(max_rounds, 1, "max_rounds", "peel")

@@ -42,15 +42,8 @@ def select(
 ) -> Masks:
     """Mark, of each layer's (n,) scores, those of largest absolute value that a budget keeps.
 
-    Parameters
-    ----------
-    p
-        Order of the scores' norm that is the norm of the weights; budgets of error must have the
-        same, or an InputError names it.
-    rounding
-        How `Keep` turns a share into a count.
-    where
-        Name of the strategy, for messages.
+    `p` is the order of the scores' norm that is the norm of the weights; budgets of error must have
+    the same, or an InputError names it. `rounding` says how `Keep` turns a share into a count.
     """
     if isinstance(budget, Keep):
         if budget.scope == "global":

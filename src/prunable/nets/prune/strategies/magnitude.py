@@ -22,23 +22,16 @@ class MagnitudePruning:
     """Keep the weights of largest magnitude, of each layer or of all layers together.
 
     Theorem 2 of Barsbey et al. (2021): (i) one threshold for all layers, (ii) layer by layer.
-
-    Parameters
-    ----------
-    p
-        Order in which plans report errors, and of error budgets; positive and finite. The kept
-        weights do not depend on it.
-    rounding
-        How `Keep` turns a share into a count; ceil as in the 2021 paper's definition.
-    allocation
-        How a share of all layers together is divided among them.
     """
 
     axis: ClassVar[Axis] = "weight"
 
+    # order in which plans report errors, and of error budgets; positive and finite. The kept
+    # weights do not depend on it
     p: float = 2.0
+    # how `Keep` turns a share into a count; ceil as in the 2021 paper's definition
     rounding: Rounding = "ceil"
-    allocation: ShareRule = "threshold"
+    allocation: ShareRule = "threshold"  # how a share of all layers together is divided among them
 
     def __post_init__(self) -> None:
         where = "MagnitudePruning"

@@ -21,26 +21,17 @@ NODE_AXES = ("unit", "input", "kernel")
 
 @dataclass(frozen=True)
 class NodePruning:
-    """Keep the nodes of largest l_p norm.
+    """Keep the nodes of largest l_p norm."""
 
-    Parameters
-    ----------
-    axis
-        Nodes are the rows of the (out, in * taps) matrix, a hidden unit's incoming weights or
-        a filter (the columns theta^i of Wan, Zaidi and Simsekli 2023, section 3); the
-        columns of one input, an input node's or channel's outgoing weights (theorem 4 of
-        Barsbey et al. 2021); or the kernels of a convolution (their code for networks with
-        convolutions).
-    p
-        Order of the norm, positive and finite. Error budgets must have the same order, since
-        only then are the largest nodes the best to keep.
-    rounding
-        How `Keep` turns a share into a count.
-    """
-
+    # nodes are the rows of the (out, in * taps) matrix, a hidden unit's incoming weights or a
+    # filter (the columns theta^i of Wan, Zaidi and Simsekli 2023, section 3); the columns of one
+    # input, an input node's or channel's outgoing weights (theorem 4 of Barsbey et al. 2021); or
+    # the kernels of a convolution (their code for networks with convolutions)
     axis: Axis = "unit"
+    # order of the norm, positive and finite. Error budgets must have the same order, since only
+    # then are the largest nodes the best to keep
     p: float = 2.0
-    rounding: Rounding = "ceil"
+    rounding: Rounding = "ceil"  # how `Keep` turns a share into a count
 
     def __post_init__(self) -> None:
         check_one_of(self.axis, NODE_AXES, "axis", "NodePruning")

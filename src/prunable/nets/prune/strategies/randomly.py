@@ -49,20 +49,14 @@ class RandomizedMagnitudePruning:
     Algorithm 1 of Guha, Dubey and Huo (2023); Psi is the variance of the layer's weights about
     their mean. For Gaussian weights the expected kept share is
     1 - sqrt(d / (d + 2)) (lemma 4.1).
-
-    Parameters
-    ----------
-    d
-        Strength of the compression, >= 0: 0 prunes nothing, infinity everything. If None, each
-        layer's strength is solved for the share of the budget.
-    keep_diagonal
-        Whether weights at (i, i) are never pruned, as in the paper; its authors' code prunes
-        them too.
     """
 
     axis: ClassVar[Axis] = "weight"
 
+    # strength of the compression, >= 0: 0 prunes nothing, infinity everything. If None, each
+    # layer's strength is solved for the share of the budget
     d: float | None = None
+    # whether weights at (i, i) are never pruned, as in the paper; its authors' code prunes them too
     keep_diagonal: bool = True
 
     def __post_init__(self) -> None:

@@ -23,28 +23,20 @@ def shrink(
 ) -> ShrinkResult:
     """Copy a model without what a plan prunes: it equals the masked one in evaluation mode.
 
-    Raises InputError if the plan or the example does not fit the model, or `round_to` is below 1;
-    UnsupportedModelError if the model holds what cannot be cut safely, or the check fails.
+    The model has linear layers, convolutions and what acts on their channels one by one:
+    activations, batch normalisation, dropout, pooling, flattening and additions; it is left
+    untouched. What the plan zeroes is cut where whole units or inputs become superfluous; zeros
+    that the model held before count as well. The shape of the floating-point example is followed
+    through the model, its values only serve the check. Channel counts are rounded up to a multiple
+    of `round_to`, by zero units, and never beyond the original.
 
     A unit without incoming weights is constant: the constant is added to the next layer's
     bias. Where it is not zero and meets zero padding, which makes it differ at the borders,
     the unit stays. A unit whose outgoing weights are all zero goes with its producer. Units
     that additions tie together go together. Every layer keeps at least one unit.
 
-    Parameters
-    ----------
-    model
-        Linear layers, convolutions and what acts on their channels one by one: activations,
-        batch normalisation, dropout, pooling, flattening and additions. Left untouched.
-    plan
-        Whatever it zeroes is cut where whole units or inputs become superfluous; zeros that the
-        model held before count as well.
-    example : (batch, ...) Tensor
-        Floating-point input; its shape is followed through the model, its values only serve
-        the check.
-    round_to
-        Channel counts are rounded up to a multiple, by zero units, and never beyond the
-        original.
+    Raises InputError if the plan or the example does not fit the model, or `round_to` is below 1;
+    UnsupportedModelError if the model holds what cannot be cut safely, or the check fails.
     """
     check_at_least(round_to, 1, "round_to", "shrink")
     if not example.is_floating_point() or example.numel() == 0:
