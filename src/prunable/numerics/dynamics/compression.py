@@ -66,8 +66,6 @@ def asymptotic_errors(
     which is 0 at p = 2; for p < alpha, and for Gaussian weights, the constant (m / E|X|^p)^(1/p);
     at p = alpha an error that falls like log(d)^(-1/p).
 
-    Notes
-    -----
     Lemma 2 and proposition 8 of Barsbey et al. (2021) say where the limit is 0 and where it
     depends on alpha; the law of large numbers for the pruned part and LePage's series for the
     rest give the rate. S has the Laplace transform exp(-Gamma(1 - a) s^a), a = alpha/p.

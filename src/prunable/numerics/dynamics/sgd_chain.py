@@ -51,8 +51,6 @@ def simulate_norms(
     In the unit of label_noise / input_std; `label_noise` is the standard deviation of the labels
     around the linear model, positive.
 
-    Notes
-    -----
     With u = A e along the current direction e, w = ||x|| u - noise and R = ||x||, the next
     distance is R'^2 = (R - c u.w)^2 + c^2 ||w||^2 chi^2_{d-1}: a Markov chain of four scalar
     draws a step in any dimension, with exactly the law of the distance of the full chain.
