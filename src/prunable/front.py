@@ -13,8 +13,7 @@ from prunable.errors import InputError, SpecError
 from prunable.experiments.federate.comparing import compare_methods
 from prunable.experiments.federate.specs import FederatedSpec, standard_methods
 from prunable.experiments.reproduce import run
-from prunable.experiments.reproduce.document import ItemDocument, load_documents
-from prunable.experiments.reproduce.items import Convention, Scale
+from prunable.experiments.reproduce.document import Convention, ItemDocument, Scale, load_documents
 from prunable.experiments.reproduce.registry import items_named
 from prunable.experiments.simulate.simulating import DynamicsSettings, run_experiment
 from prunable.experiments.simulate.specs import Experiment

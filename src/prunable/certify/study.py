@@ -20,7 +20,8 @@ from prunable.certify.quantization import (
 from prunable.experiments.reproduce.checks import percent, undecided
 from prunable.experiments.reproduce.document import Check, Column, Convention, Findings, Scale
 from prunable.experiments.reproduce.frame import Found
-from prunable.experiments.reproduce.items import Gather, Item, Plan
+from prunable.experiments.reproduce.items import Gather, Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, Metric, TableSpec
 from prunable.numerics.randomness import child_seed
 from prunable.runs.data import DataSpec

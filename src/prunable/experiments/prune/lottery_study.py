@@ -19,7 +19,8 @@ from prunable.experiments.reproduce.document import (
     Table,
 )
 from prunable.experiments.reproduce.frame import Found
-from prunable.experiments.reproduce.items import Gather, Item, Plan
+from prunable.experiments.reproduce.items import Gather, Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, Metric, TableSpec, series
 from prunable.nets.prune.choices import Rewind
 from prunable.runs.data import DataSpec

@@ -42,10 +42,7 @@ class Law:
 class Comparison:
     """Our runs of one row beside the printed mean and deviation of the paper's.
 
-    Parameters
-    ----------
-    effect : float, optional
-        Difference that a comparison must be able to see, such as the effect of the noise.
+    effect : Difference that a comparison must be able to see, such as the effect of the noise.
     """
 
     name: str

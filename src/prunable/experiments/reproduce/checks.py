@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -70,14 +70,9 @@ class Judged:
 def judged(value: float, error: float | None, n: int, expected: float | None = None) -> Judged:
     """Judge the claim that a difference is positive.
 
-    Parameters
-    ----------
-    value, error : float
-        Estimate and its standard error; None where a single run does not tell.
-    n : int
-        Seeds behind both; of a single one the error is that of the paper's runs.
-    expected : float, optional
-        Difference that the paper reports; by default one as large as the estimate.
+    value, error : Estimate and its standard error; None where a single run does not tell.
+    n : Seeds behind both; of a single one the error is that of the paper's runs.
+    expected : Difference that the paper reports; by default one as large as the estimate.
     """
     if error is None:
         return Judged("underpowered", 2)
@@ -138,10 +133,7 @@ def exceeds(
 ) -> Check:
     """The claim that in each pair the first mean exceeds the second.
 
-    Parameters
-    ----------
-    printed : sequence of pairs of Printed, optional
-        The paper's numbers: their difference is what the design must be able to see, and a
+    printed : The paper's numbers: their difference is what the design must be able to see, and a
         single run of ours is taken to scatter as theirs do.
     """
     if not pairs or any(not len(frame) for pair in pairs for frame in pair):
@@ -173,12 +165,8 @@ def ordered(
 ) -> Check:
     """The claim that means rise from group to group.
 
-    Parameters
-    ----------
-    groups : mapping of str to Frame
-        By their labels, in the claimed order.
-    printed : sequence of Printed, optional
-        The paper's numbers of the groups; see `exceeds`.
+    groups : By their labels, in the claimed order.
+    printed : The paper's numbers of the groups; see `exceeds`.
     """
     frames = list(groups.values())
     if any(not len(frame) for frame in frames):
@@ -259,10 +247,7 @@ def at_most(
 ) -> Check:
     """The claim that a number is at most a limit.
 
-    Parameters
-    ----------
-    error, n : float, int
-        Standard error over n seeds: a number above the limit contradicts the claim if its
+    error, n : Standard error over n seeds: a number above the limit contradicts the claim if its
         interval is above it too, and merely fails otherwise. Without them the number decides.
     """
     if value is None:
@@ -325,13 +310,6 @@ def near(
     return Check(statement, worst <= limit, evidence, essential)
 
 
-def interval_excludes(
-    statement: str, low: float, high: float, value: float, evidence: str, *, essential: bool = True
-) -> Check:
-    """The claim that a number is not a value, by an interval of that number."""
-    return Check(statement, not low <= value <= high, evidence, essential)
-
-
 def monotone(
     statement: str,
     x: Sequence[float],
@@ -369,11 +347,6 @@ def monotone(
         needs = f"at least {pairs_for(expected)} {unit}"
         return underpowered(statement, evidence, needs, essential=essential)
     return Check(statement, False, evidence, essential)
-
-
-def not_essential(check: Check) -> Check:
-    """The same beside the point."""
-    return replace(check, essential=False)
 
 
 def in_words(value: float | None, words: Words) -> str:

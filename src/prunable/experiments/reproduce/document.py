@@ -115,17 +115,11 @@ class Panel:
 class Check:
     """A claim as a statement that the numbers decide; see `checks` for how they are made.
 
-    Parameters
-    ----------
-    holds : bool or None
-        None where the numbers cannot decide.
-    essential : bool
-        Whether the paper's point rests on it: essential checks make the verdict.
-    outcome : Outcome
-        "contradicted" if the interval excludes the claim; "underpowered" if the design could
+    holds : None where the numbers cannot decide.
+    essential : Whether the paper's point rests on it: essential checks make the verdict.
+    outcome : "contradicted" if the interval excludes the claim; "underpowered" if the design could
         not have seen it. Without one, what `holds` says.
-    needs : str
-        What could see an underpowered claim: how many seeds or networks, what width.
+    needs : What could see an underpowered claim: how many seeds or networks, what width.
     """
 
     statement: str
@@ -246,10 +240,7 @@ class ItemDocument(_Part):
 def as_document(document: ItemDocument | Mapping[str, Any]) -> ItemDocument:
     """Check a document.
 
-    Raises
-    ------
-    DataIntegrityError
-        If it is malformed; names the item and the first wrong key.
+    Raises DataIntegrityError if it is malformed; names the item and the first wrong key.
     """
     if isinstance(document, ItemDocument):
         return document
@@ -259,10 +250,7 @@ def as_document(document: ItemDocument | Mapping[str, Any]) -> ItemDocument:
 def load_documents(folder: Path) -> list[ItemDocument]:
     """Read the documents `items/*.json` that `prunable reproduce` left in a folder, in order.
 
-    Raises
-    ------
-    DataIntegrityError
-        If a file is malformed; names the file and the first wrong key.
+    Raises DataIntegrityError if a file is malformed; names the file and the first wrong key.
     """
     paths = sorted((folder / "items").glob("*.json"))
     return in_order(_checked(read_json(path), str(path)) for path in paths)
@@ -296,17 +284,11 @@ def _checked(content: Any, name: str) -> ItemDocument:
 def judge(scale: Scale, checks: Iterable[Check], unfinished: int = 0, runs: int = 0) -> Verdict:
     """Judge an item by its essential checks (by all where none is essential).
 
-    Parameters
-    ----------
-    unfinished, runs : int
-        Runs without a usable result, of how many.
+    unfinished, runs : Runs without a usable result, of how many.
 
-    Returns
-    -------
-    Verdict
-        "reproduced" if each one that applies holds; "not reproduced" if none of those decided
-        does, "partly" if some do; "incomplete" if what could be decided holds but a check is
-        underpowered or lacks its runs; "not judged" at "smoke" and without any evidence.
+    Gives "reproduced" if each one that applies holds; "not reproduced" if none of those decided
+    does, "partly" if some do; "incomplete" if what could be decided holds but a check is
+    underpowered or lacks its runs; "not judged" at "smoke" and without any evidence.
     """
     if scale == "smoke":
         return Verdict(status="not judged", why="a smoke run says nothing about the paper")

@@ -120,13 +120,9 @@ class Found:
     Keys of a plan's runs are "CONDITION/SEED", the seed after the last slash; a key without a
     slash is a condition of a single run.
 
-    Parameters
-    ----------
-    results : mapping
-        Stored results, or rows of failed and diverged runs, by the plan's keys.
-    measure : callable
-        From a run's spec and result to rows (metric, value), (metric, value, x) or
-        (metric, value, x, error) of the frame; by default every number of the result.
+    results : Stored results, or rows of failed and diverged runs, by the plan's keys.
+    measure : From a run's spec and result to rows (metric, value), (metric, value, x) or (metric,
+        value, x, error) of the frame; by default every number of the result.
     """
 
     plan: Plan

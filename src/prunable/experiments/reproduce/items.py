@@ -1,8 +1,7 @@
 """How to declare an item: a table or figure of a paper, or a study.
 
 1. **Plan**: `plan(scale, convention) -> Plan` names its runs "CONDITION/SEED" -> `Spec`. The
-   settings of each scale are data (a table of frozen settings), conditions a list; `runs_of`
-   makes the runs from both.
+   settings of each scale are data (a table of frozen settings), conditions a list.
 2. **Frame**: results become one tidy frame (`frame.Found.frame`): condition, seed, metric, value;
    a paper gives `measure` only where a result holds more than numbers under `metrics`.
 3. **Published numbers** stand in `papers/NAME.json` (`published.Published`): cells by row and
@@ -25,9 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from prunable.experiments.reproduce.document import (
-    Cell,
     Check,
-    Column,
     Convention,
     Findings,
     ItemDocument,
@@ -36,50 +33,23 @@ from prunable.experiments.reproduce.document import (
     PaperInfo,
     RunInfo,
     Scale,
-    Series,
     Table,
     judge,
 )
 from prunable.experiments.reproduce.frame import Found, Measure, Result, numbers
-from prunable.experiments.reproduce.plans import Plan, runs_of
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import TableSpec
-
-__all__ = [
-    "Cell",
-    "Check",
-    "Column",
-    "Convention",
-    "Findings",
-    "Found",
-    "Gather",
-    "Item",
-    "Panel",
-    "Plan",
-    "Result",
-    "Scale",
-    "Series",
-    "Table",
-    "item_document",
-    "runs_of",
-]
 
 
 @dataclass(frozen=True)
 class Gather:
     """From a plan and its results to findings, by declarations.
 
-    Parameters
-    ----------
-    tables : sequence of TableSpec or callable
-        A function of `Found` gives a table, or None where there is nothing to show.
-    panels : sequence of callable
-        Functions of `Found`, each one panel or several.
-    claims : sequence of callable
-        Functions of `Found`, each one check or several.
-    notes : sequence of callable
-        Functions of `Found`, each sentences; runs that are lost are named before.
-    view : type
-        The subclass of `Found` that these functions take, with a paper's own questions.
+    tables : A function of `Found` gives a table, or None where there is nothing to show.
+    panels : Functions of `Found`, each one panel or several.
+    claims : Functions of `Found`, each one check or several.
+    notes : Functions of `Found`, each sentences; runs that are lost are named before.
+    view : The subclass of `Found` that these functions take, with a paper's own questions.
     """
 
     tables: tuple[TableSpec | Callable[..., Table | None], ...] = ()
@@ -107,22 +77,13 @@ class Gather:
 class Item:
     """A table or figure of a paper, or a study.
 
-    Parameters
-    ----------
-    name : str
-        Such as "wan2023-table1" or "study-phase".
-    paper : str or None
-        Key of the paper; None of a study.
-    label : str
-        As the paper numbers it; what a study is called.
-    title, claim : str
-        What it shows, and the statement it makes.
-    plan : callable
-        From scale and convention to the plan.
-    gather : callable
-        From the plan and the results by its keys to the findings; pure. See `Gather`.
-    conventions : tuple of str
-        Those that it distinguishes.
+    name : Such as "wan2023-table1" or "study-phase".
+    paper : Key of the paper; None of a study.
+    label : As the paper numbers it; what a study is called.
+    title, claim : What it shows, and the statement it makes.
+    plan : From scale and convention to the plan.
+    gather : From the plan and the results by its keys to the findings; pure. See `Gather`.
+    conventions : Those that it distinguishes.
     """
 
     name: str

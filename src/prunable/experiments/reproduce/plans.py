@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prunable.experiments.reproduce.document import Convention, Scale
@@ -13,14 +13,9 @@ from prunable.runs.spec import Spec
 class Plan:
     """Runs of an item at one scale.
 
-    Parameters
-    ----------
-    runs : mapping of str to Spec
-        By "CONDITION/SEED"; what they build on comes by itself.
-    settings : mapping
-        Sizes, seeds, data: what a reader must know beside the numbers.
-    notes : tuple of str
-        How the scale departs from the paper, a sentence each.
+    runs : By "CONDITION/SEED"; what they build on comes by itself.
+    settings : Sizes, seeds, data: what a reader must know beside the numbers.
+    notes : How the scale departs from the paper, a sentence each.
     """
 
     scale: Scale
@@ -28,11 +23,3 @@ class Plan:
     runs: Mapping[str, Spec]
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-def runs_of(
-    conditions: Iterable[str], seeds: Iterable[object], spec: Callable[[str, int], Spec]
-) -> dict[str, Spec]:
-    """Runs of every condition with every seed, by "CONDITION/SEED"."""
-    places = list(enumerate(seeds))
-    return {f"{name}/{seed}": spec(name, place) for name in conditions for place, seed in places}

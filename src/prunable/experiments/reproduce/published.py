@@ -44,14 +44,9 @@ class Slip(_Part):
 class PublishedItem(_Part):
     """What a paper prints in one table or figure.
 
-    Parameters
-    ----------
-    place : str
-        Section or appendix.
-    cells : mapping
-        Printed numbers by row and column; [mean, standard deviation] where both are printed.
-    stated, inferred : dict
-        What text and axes say, and what they leave out and we concluded or assumed.
+    place : Section or appendix.
+    cells : Printed numbers by row and column; [mean, standard deviation] where both are printed.
+    stated, inferred : What text and axes say, and what they leave out and we concluded or assumed.
     """
 
     caption: str = ""
@@ -84,10 +79,7 @@ class Published(_Part):
 def read_published(file: Traversable) -> Published:
     """Read a paper's data file.
 
-    Raises
-    ------
-    DataIntegrityError
-        Naming the first wrong key.
+    Raises DataIntegrityError, naming the first wrong key.
     """
     try:
         return Published.model_validate_json(file.read_text("utf-8"))

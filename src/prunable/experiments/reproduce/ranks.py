@@ -20,14 +20,9 @@ LEAST_PAIRS = 4  # of fewer no order is improbable
 class RankCorrelation:
     """Spearman's coefficient of pairs.
 
-    Attributes
-    ----------
-    low, high : float, optional
-        95 % interval; None for fewer than 4 pairs and where all ranks agree.
-    p_negative : float
-        Chance of a coefficient so low if the order of one side were random.
-    critical : float
-        The weakest coefficient that so many pairs could show at the one-sided 5 % level.
+    low, high : 95 % interval; None for fewer than 4 pairs and where all ranks agree.
+    p_negative : Chance of a coefficient so low if the order of one side were random.
+    critical : The weakest coefficient that so many pairs could show at the one-sided 5 % level.
     """
 
     rho: float

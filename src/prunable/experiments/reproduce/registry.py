@@ -72,10 +72,7 @@ def all_items() -> tuple[Item, ...]:
 def item_named(name: str) -> Item:
     """The item or study of a name.
 
-    Raises
-    ------
-    InputError
-        If there is none; names those that come near.
+    Raises InputError if there is none; names those that come near.
     """
     known = {item.name: item for item in all_items()} | studies()
     if name not in known:
@@ -93,10 +90,7 @@ def item_named(name: str) -> Item:
 def items_named(names: Iterable[str]) -> list[Item]:
     """Items by the names of items, studies, papers or `all`, each once.
 
-    Raises
-    ------
-    InputError
-        If a name is not known, or is `list`, which stands alone.
+    Raises InputError if a name is not known, or is `list`, which stands alone.
     """
     found: dict[str, Item] = {}
     for name in names:

@@ -10,7 +10,8 @@ from prunable.data.store import locate
 from prunable.errors import RunsFailedError
 from prunable.experiments.reproduce.document import Convention, ItemDocument, Scale
 from prunable.experiments.reproduce.frame import Result
-from prunable.experiments.reproduce.items import Item, Plan, item_document
+from prunable.experiments.reproduce.items import Item, item_document
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.registry import info_of
 from prunable.files import write_json
 from prunable.runs.backends import Backend
@@ -26,16 +27,10 @@ OnItem = Callable[[ItemDocument], None]
 class DryRun:
     """What a command would do.
 
-    Parameters
-    ----------
-    missing : tuple of Spec
-        Runs to compute, inputs first.
-    done : int
-        Runs of the items that are stored already.
-    seconds : float
-        Rough time of the missing runs on one core.
-    missing_data : tuple of str
-        Registered data sets that the missing runs read and this machine does not have.
+    missing : Runs to compute, inputs first.
+    done : Runs of the items that are stored already.
+    seconds : Rough time of the missing runs on one core.
+    missing_data : Registered data sets that the missing runs read and this machine does not have.
     """
 
     missing: tuple[Spec, ...]
@@ -73,18 +68,11 @@ def reproduce(
 ) -> list[ItemDocument]:
     """Bring items to their documents, each as soon as its last run is done.
 
-    Parameters
-    ----------
-    scale : {"smoke", "laptop", "paper"}
-        Part of every document, so that a smoke run is never taken for the paper's size.
-    store : Store
-        Documents go to `items/NAME--SCALE--CONVENTION.json` there.
-    batch : int, optional
-        Most runs of equal shape computed as one.
-    on_done : callable, optional
-        Told each run and its result as it finishes.
-    on_item : callable, optional
-        Told each document as it is written.
+    scale : Part of every document, so that a smoke run is never taken for the paper's size.
+    store : Documents go to `items/NAME--SCALE--CONVENTION.json` there.
+    batch : Most runs of equal shape computed as one.
+    on_done : Told each run and its result as it finishes.
+    on_item : Told each document as it is written.
     """
     plans = {item.name: item.plan(scale, convention) for item in items}
     waiting = {
@@ -122,10 +110,7 @@ def reproduce(
 def refuse_failures(documents: Iterable[ItemDocument]) -> None:
     """Raise if runs of documents failed.
 
-    Raises
-    ------
-    RunsFailedError
-        Names how many, and the first with its reason.
+    Raises RunsFailedError, which names how many, and the first with its reason.
     """
     lost = [run for document in documents for run in document.runs if run.status == "failed"]
     if lost:

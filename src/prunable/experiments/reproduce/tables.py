@@ -28,16 +28,10 @@ def median(frame: Frame) -> tuple[float | None, float | None]:
 class Metric:
     """A column of numbers.
 
-    Parameters
-    ----------
-    metric : str
-        Of the frame; the column's key by default, which is the published column too.
-    statistic : callable
-        From the numbers of a condition to value and deviation.
-    of : callable, optional
-        The condition whose numbers stand here, from that of the line.
-    published : PublishedItem, optional
-        In place of the table's.
+    metric : Of the frame; the column's key by default, which is the published column too.
+    statistic : From the numbers of a condition to value and deviation.
+    of : The condition whose numbers stand here, from that of the line.
+    published : In place of the table's.
     """
 
     key: str
@@ -76,12 +70,8 @@ class Line:
 class TableSpec:
     """A table of conditions and metrics.
 
-    Parameters
-    ----------
-    name : Column
-        Of the first column, that of the labels.
-    published : PublishedItem, optional
-        Whose cells stand beside ours.
+    name : Of the first column, that of the labels.
+    published : Whose cells stand beside ours.
     """
 
     title: str

@@ -10,9 +10,20 @@ import numpy as np
 from scipy.stats import chi2, norm
 
 from prunable.experiments.reproduce.checks import monotone, undecided
-from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, Series, Table
+from prunable.experiments.reproduce.document import (
+    Cell,
+    Check,
+    Column,
+    Convention,
+    Findings,
+    Panel,
+    Scale,
+    Series,
+    Table,
+)
 from prunable.experiments.reproduce.frame import Found, Result
-from prunable.experiments.reproduce.items import Convention, Findings, Gather, Item, Plan, Scale
+from prunable.experiments.reproduce.items import Gather, Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.ranks import rank_correlation
 from prunable.papers.barsbey2021 import specs
 from prunable.papers.barsbey2021.networks import networks

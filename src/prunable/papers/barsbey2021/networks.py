@@ -8,9 +8,20 @@ from functools import partial
 import numpy as np
 
 from prunable.experiments.reproduce.checks import monotone, undecided
-from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, Series, Table
+from prunable.experiments.reproduce.document import (
+    Cell,
+    Check,
+    Column,
+    Convention,
+    Findings,
+    Panel,
+    Scale,
+    Series,
+    Table,
+)
 from prunable.experiments.reproduce.frame import Result
-from prunable.experiments.reproduce.items import Convention, Findings, Item, Plan, Scale
+from prunable.experiments.reproduce.items import Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.papers.barsbey2021 import settings
 from prunable.papers.barsbey2021.settings import PAPER, PUBLISHED, Case
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prunable.experiments.reproduce.items import Convention, Plan, Scale
+from prunable.experiments.reproduce.document import Convention, Scale
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers import published
 from prunable.papers.barsbey2021.specs import COARSE_RATIOS, MeasureSpec

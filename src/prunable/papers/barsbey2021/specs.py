@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from prunable.experiments.reproduce.items import Convention
+from prunable.experiments.reproduce.document import Convention
 from prunable.experiments.train.specs import TrainSpec
 from prunable.runs.spec import Spec
 
@@ -30,18 +30,14 @@ COARSE_RATIOS: Ratios = _grid(0.0, 0.1, 11)
 class MeasureSpec(Spec):
     """Measures one trained network: tail indices, prunability, accuracy after pruning.
 
-    Parameters
-    ----------
-    convention : {"paper", "authors-code"}
-        "paper" prunes to 0, as the theorems do, and counts a singular triple with its value.
-        "authors-code" centres by medians, adds them back, counts no singular values, and takes
-        the prunability at one error of the last iterate instead of the averaged network.
-    magnitude_ratios, spectral_ratios, node_ratios : tuple of float
-        Shares pruned of the weights, singular values and nodes of a layer.
-    tolerance : float
-        Relative error at which the largest share is sought.
-    test_examples, train_examples : int
-        Accuracy after pruning on the first so many; None is all of the test set, 0 is none.
+    convention : "paper" prunes to 0, as the theorems do, and counts a singular triple with its
+        value. "authors-code" centres by medians, adds them back, counts no singular values, and
+        takes the prunability at one error of the last iterate instead of the averaged network.
+    magnitude_ratios, spectral_ratios, node_ratios : Shares pruned of the weights, singular values
+        and nodes of a layer.
+    tolerance : Relative error at which the largest share is sought.
+    test_examples, train_examples : Accuracy after pruning on the first so many; None is all of the
+        test set, 0 is none.
     """
 
     stage: ClassVar[str] = f"{_STAGES}:measure_stage"

@@ -6,9 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from prunable.experiments.reproduce.checks import undecided
-from prunable.experiments.reproduce.document import Cell, Check, Column, Table
+from prunable.experiments.reproduce.document import (
+    Cell,
+    Check,
+    Column,
+    Convention,
+    Findings,
+    Scale,
+    Table,
+)
 from prunable.experiments.reproduce.frame import Result
-from prunable.experiments.reproduce.items import Convention, Findings, Item, Plan, Scale
+from prunable.experiments.reproduce.items import Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.papers.barsbey2021 import settings
 from prunable.papers.barsbey2021.networks import networks
 from prunable.papers.barsbey2021.settings import CASES, PAPER, PAPER_WIDTHS, PUBLISHED, Case

@@ -7,9 +7,18 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
-from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, Series, Table, Value
+from prunable.experiments.reproduce.document import (
+    Cell,
+    Check,
+    Column,
+    Convention,
+    Panel,
+    Series,
+    Table,
+    Value,
+)
 from prunable.experiments.reproduce.frame import Result
-from prunable.experiments.reproduce.items import Convention, Gather, Item
+from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.tables import series
 from prunable.papers import published
 from prunable.papers.guha2023 import claims

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prunable.experiments.reproduce.items import Convention, Plan, Scale
+from prunable.experiments.reproduce.document import Convention, Scale
+from prunable.experiments.reproduce.plans import Plan
 from prunable.papers.guha2023 import specs
 from prunable.papers.guha2023.found import nearest
 from prunable.runs.spec import Spec

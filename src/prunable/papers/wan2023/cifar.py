@@ -5,15 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from prunable.experiments.reproduce import checks
-from prunable.experiments.reproduce.items import (
-    Check,
-    Column,
-    Convention,
-    Found,
-    Gather,
-    Plan,
-    Scale,
-)
+from prunable.experiments.reproduce.document import Check, Column, Convention, Scale
+from prunable.experiments.reproduce.frame import Found
+from prunable.experiments.reproduce.items import Gather
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, TableSpec
 from prunable.papers.wan2023.claims import (
     COLUMNS,
@@ -126,11 +121,7 @@ ITEMS = (
             (
                 _worse_with_noise,
                 _far_from_equal,
-                partial(
-                    ROWS.rising,
-                    statement="The lower alpha, the more can be pruned",
-                    essential=False,
-                ),
+                partial(ROWS.rising, statement=LOWER, essential=False),
                 ROWS.near_without_noise,
             ),
             (partial(late, conditions=("none", *ROWS.noisy.values())),),

@@ -9,16 +9,10 @@ from functools import partial
 
 from prunable.experiments.reproduce import agreement, checks
 from prunable.experiments.reproduce.checks import percent
-from prunable.experiments.reproduce.items import (
-    Check,
-    Column,
-    Convention,
-    Found,
-    Gather,
-    Item,
-    Plan,
-    Scale,
-)
+from prunable.experiments.reproduce.document import Check, Column, Convention, Scale
+from prunable.experiments.reproduce.frame import Found
+from prunable.experiments.reproduce.items import Gather, Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.published import PublishedItem
 from prunable.experiments.reproduce.tables import Line, Metric, median
 from prunable.papers import published
@@ -53,14 +47,9 @@ def label_of(condition: str) -> str:
 class Rows:
     """Conditions of one table: without noise, and with it from the highest tail index down.
 
-    Parameters
-    ----------
-    number : int
-        Of the paper's table.
-    width : int, optional
-        The paper's; comparisons with its numbers are told to be at reduced size below it.
-    suffix : str
-        Of the conditions, where the table is computed at a second noise level.
+    number : Of the paper's table.
+    width : The paper's; comparisons with its numbers are told to be at reduced size below it.
+    suffix : Of the conditions, where the table is computed at a second noise level.
     """
 
     number: int

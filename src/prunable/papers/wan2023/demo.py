@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 
 from prunable.experiments.prune.specs import EvaluateSpec
-from prunable.experiments.reproduce.items import (
+from prunable.experiments.reproduce.document import (
     Cell,
     Check,
     Column,
     Convention,
-    Found,
-    Gather,
-    Item,
     Panel,
-    Plan,
     Scale,
     Series,
     Table,
 )
+from prunable.experiments.reproduce.frame import Found
+from prunable.experiments.reproduce.items import Gather, Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.published import PublishedItem
 from prunable.experiments.reproduce.tables import Line, Metric, TableSpec, band, series
 from prunable.papers.wan2023 import demo_results as results

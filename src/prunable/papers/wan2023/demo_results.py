@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from prunable.experiments.prune.specs import EvaluateSpec
-from prunable.experiments.reproduce.items import Found
+from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.published import PublishedItem
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.wan2023.claims import PRUNED, RATIO, TEST
@@ -49,10 +49,7 @@ def results_document(found: Found, settings: DemoSettings, labels: Mapping[str, 
     Every mean is over the seeds, every standard deviation has ddof 1. It holds neither times nor
     paths, so that interrupted and uninterrupted executions write the same.
 
-    Parameters
-    ----------
-    labels : mapping
-        Names for people of the conditions.
+    labels : Names for people of the conditions.
     """
     printed = settings.printed()
     data = found.results_of("data")[""]

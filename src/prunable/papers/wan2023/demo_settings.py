@@ -27,17 +27,11 @@ CONDITIONS: dict[str, tuple[str, float | None, int]] = {
 class DemoSettings:
     """Size of the demonstration; the defaults are the paper's Table 1.
 
-    Parameters
-    ----------
-    width : int
-        Hidden units n.
-    steps : int
-        Full-batch steps.
-    n_seeds : int
-        Runs a condition, with the seeds 0, 1, ...
-    lr, sigma : float
-        Step size and noise level. The paper prints sigma = 0.5 for its type I tables;
-        0.15 is what reproduces them (see docs/deviations.md).
+    width : Hidden units n.
+    steps : Full-batch steps.
+    n_seeds : Runs a condition, with the seeds 0, 1, ...
+    lr, sigma : Step size and noise level. The paper prints sigma = 0.5 for its type I tables; 0.15
+        is what reproduces them (see docs/deviations.md).
     """
 
     dataset: str = "ecg5000"

@@ -10,7 +10,10 @@ from prunable.data.registry import registered
 from prunable.experiments.prune.specs import EvaluateSpec
 from prunable.experiments.reproduce import agreement, checks
 from prunable.experiments.reproduce.checks import percent
-from prunable.experiments.reproduce.items import Check, Convention, Found, Gather, Item, Plan, Scale
+from prunable.experiments.reproduce.document import Check, Convention, Scale
+from prunable.experiments.reproduce.frame import Found
+from prunable.experiments.reproduce.items import Gather, Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, TableSpec
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, RATIO, TEST, Rows, table_item

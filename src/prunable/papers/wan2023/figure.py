@@ -8,17 +8,10 @@ import numpy as np
 
 from prunable.experiments.reproduce import checks
 from prunable.experiments.reproduce.checks import percent
-from prunable.experiments.reproduce.items import (
-    Check,
-    Convention,
-    Found,
-    Gather,
-    Item,
-    Panel,
-    Plan,
-    Scale,
-    Series,
-)
+from prunable.experiments.reproduce.document import Check, Convention, Panel, Scale, Series
+from prunable.experiments.reproduce.frame import Found
+from prunable.experiments.reproduce.items import Gather, Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import band, curve, series
 from prunable.papers.wan2023.claims import RATIO, label_of
 from prunable.papers.wan2023.settings import ALPHAS, ecg_runs, ecg_setting, ecg_sigma

@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from prunable.experiments.reproduce import checks
-from prunable.experiments.reproduce.items import Check, Convention, Found, Gather, Item, Plan, Scale
+from prunable.experiments.reproduce.document import Check, Convention, Scale
+from prunable.experiments.reproduce.frame import Found
+from prunable.experiments.reproduce.items import Gather, Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, Metric, TableSpec
 from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, TEST, Rows, late, table_item
 from prunable.papers.wan2023.settings import (

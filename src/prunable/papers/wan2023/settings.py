@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from prunable.data.registry import registered
-from prunable.experiments.reproduce.items import Convention, Scale
+from prunable.experiments.reproduce.document import Convention, Scale
 from prunable.papers.wan2023.specs import PrunedAlikeSpec, TwoLayerPruneSpec, TwoLayerTrainSpec
 from prunable.runs.spec import Spec
 
@@ -44,16 +44,10 @@ SMOKE_NOTE = "A toy on digits: the code's whole path, no statement about the pap
 class Setting:
     """How the networks of one table are trained, noise apart.
 
-    Parameters
-    ----------
-    width : int
-        Hidden units n.
-    steps : int
-        With `until_accuracy` the most steps.
-    seeds : int
-        Runs a row, with the seeds 0, 1, ...
-    batch_size : int, optional
-        None is the whole training set.
+    width : Hidden units n.
+    steps : With `until_accuracy` the most steps.
+    seeds : Runs a row, with the seeds 0, 1, ...
+    batch_size : None is the whole training set.
     """
 
     dataset: str

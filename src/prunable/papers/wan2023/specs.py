@@ -24,18 +24,11 @@ class TwoLayerTrainSpec(Spec):
     layers and are trained with the learning rate lr. `TrainSpec` of net "mean-field" divides
     by the width and multiplies lr by it instead.
 
-    Parameters
-    ----------
-    width : int
-        Hidden units n.
-    lr : float
-        Learning rate, also of the noise's scale sigma * lr^(1/alpha).
-    until_accuracy : float, optional
-        Stop at this training accuracy, looked at every so many steps.
-    alpha, sigma : float
-        Tail index and level of the noise; None and 0 without noise.
-    seed : int
-        Of initial weights, batches and noise.
+    width : Hidden units n.
+    lr : Learning rate, also of the noise's scale sigma * lr^(1/alpha).
+    until_accuracy : Stop at this training accuracy, looked at every so many steps.
+    alpha, sigma : Tail index and level of the noise; None and 0 without noise.
+    seed : Of initial weights, batches and noise.
     """
 
     stage: ClassVar[str] = f"{_STAGES}:train_stage"
@@ -81,17 +74,11 @@ class TwoLayerTrainSpec(Spec):
 class TwoLayerPruneSpec(Spec):
     """Measures one trained network, and prunes its columns by both criteria.
 
-    Parameters
-    ----------
-    train : TwoLayerTrainSpec
-        The network.
-    tolerance : float
-        Bound of both criteria: squared relative error, and relative Frobenius error.
-    eps : tuple of float
-        Grid of the curve kappa(eps).
-    norm_decades : (float, float)
-        log10 range of the histogram of column norms; outliers fall in the end bins.
-    norm_bins : int
+    train : The network.
+    tolerance : Bound of both criteria: squared relative error, and relative Frobenius error.
+    eps : Grid of the curve kappa(eps).
+    norm_decades : (float, float); log10 range of the histogram of column norms; outliers fall in
+        the end bins.
     """
 
     stage: ClassVar[str] = f"{_STAGES}:prune_stage"
@@ -112,12 +99,8 @@ class TwoLayerPruneSpec(Spec):
 class PrunedAlikeSpec(Spec):
     """Prunes a network trained without noise as far as others, on average, can be.
 
-    Parameters
-    ----------
-    train : TwoLayerTrainSpec
-        The network without noise.
-    noisy : tuple of TwoLayerPruneSpec
-        Their mean pruned share by the squared criterion is what is pruned.
+    train : The network without noise.
+    noisy : Their mean pruned share by the squared criterion is what is pruned.
     """
 
     stage: ClassVar[str] = f"{_STAGES}:prune_alike_stage"
@@ -133,16 +116,10 @@ class ShareLawSpec(Spec):
     K stable steps of scale sigma * lr^(1/alpha) is stable with scale sigma * (lr K)^(1/alpha).
     The gradient, which moves these wide networks little, is left out.
 
-    Parameters
-    ----------
-    width, features : int
-        Columns, and weights of each.
-    horizon : float
-        Step size times steps, lr * K.
-    tolerance : float
-        Squared relative error of the pruning.
-    draws : int
-        Networks drawn.
+    width, features : Columns, and weights of each.
+    horizon : Step size times steps, lr * K.
+    tolerance : Squared relative error of the pruning.
+    draws : Networks drawn.
     """
 
     stage: ClassVar[str] = f"{_STAGES}:share_law_stage"

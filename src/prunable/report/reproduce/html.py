@@ -35,10 +35,7 @@ def render_index(documents: Iterable[Document], title: str = TITLE) -> str:
     Whatever comes from the documents is escaped. The figures are interactive if plotly is
     installed, pictures otherwise.
 
-    Raises
-    ------
-    DataIntegrityError
-        If a document is malformed.
+    Raises DataIntegrityError if a document is malformed.
     """
     docs = in_order(map(as_document, documents))
     plotlyjs = pages.plotly_script()

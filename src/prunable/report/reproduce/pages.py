@@ -97,10 +97,7 @@ def item_markdown(document: Document, figure: str | None = None) -> str:
 def summary_markdown(documents: Iterable[Document], folder: str | None = None) -> str:
     """A table of items in Markdown: verdict, scale and the evidence in one line.
 
-    Parameters
-    ----------
-    folder : str, optional
-        Where the pages of `write_item` lie, relative to the table; names are links then.
+    folder : Where the pages of `write_item` lie, relative to the table; names are links then.
     """
     titles = ("what it shows", "verdict", "scale", "evidence")
     docs = in_order(map(as_document, documents))

@@ -32,18 +32,11 @@ OURS, PAPERS = 2, 3  # colours of our numbers and of the paper's in figures of t
 class Drawn:
     """One series as it is drawn.
 
-    Parameters
-    ----------
-    x, y : tuple of float or None
-        None where a number is missing or a logarithmic axis has no place for it.
-    low, high : tuple of float or None, optional
-        Ends of the error bars: along y, or along x in a panel with rows.
-    look : int
-        Place of its label among the panels' labels: decides on colour, dash and marker.
-    shade : float, optional
-        Place on the colour bar, 0 to 1; it has no place among the labels then.
-    names : tuple of str, optional
-        Of the points.
+    x, y : None where a number is missing or a logarithmic axis has no place for it.
+    low, high : Ends of the error bars: along y, or along x in a panel with rows.
+    look : Place of its label among the panels' labels: decides on colour, dash and marker.
+    shade : Place on the colour bar, 0 to 1; it has no place among the labels then.
+    names : Of the points.
     """
 
     label: str
@@ -62,14 +55,9 @@ class Drawn:
 class View:
     """One panel as it is drawn.
 
-    Parameters
-    ----------
-    rows : tuple of str, optional
-        Names of y = 0, 1, ..., downwards: a figure of a table.
-    bar : tuple of (str, float, float), optional
-        Label and ends of the colour bar.
-    left_out : int
-        Points at or below zero, which a logarithmic axis cannot show.
+    rows : Names of y = 0, 1, ..., downwards: a figure of a table.
+    bar : Label and ends of the colour bar.
+    left_out : Points at or below zero, which a logarithmic axis cannot show.
     """
 
     title: str

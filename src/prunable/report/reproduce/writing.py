@@ -20,10 +20,7 @@ def write_item(document: Document, folder: Path) -> None:
     They are named `ITEM--SCALE--CONVENTION`, beside the JSON of that name: a smoke run never
     takes the place of a larger one.
 
-    Raises
-    ------
-    DataIntegrityError
-        If the document is malformed.
+    Raises DataIntegrityError if the document is malformed.
     """
     doc = as_document(document)
     page, picture = folder / f"{doc.stem}.md", folder / f"{doc.stem}.svg"
@@ -45,10 +42,7 @@ def write_demonstration(
 ) -> None:
     """Write the demonstration's page, results, table and figures.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Of the files of the panels, in their order; all of them are in `overview.png` too.
+    names : Of the files of the panels, in their order; all of them are in `overview.png` too.
     """
     write_json(folder / "results.json", results)
     for name, panel in zip(names, document.panels, strict=True):

@@ -1,6 +1,7 @@
 """Checks, frames, published numbers and verdicts: what decides, and what could not have."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from prunable.experiments.reproduce import checks
 from prunable.experiments.reproduce.agreement import Comparison, Law, agrees
 from prunable.experiments.reproduce.document import Check, judge
 from prunable.experiments.reproduce.frame import Found, Frame, Observation
-from prunable.experiments.reproduce.items import Gather, Item, Plan, item_document, runs_of
+from prunable.experiments.reproduce.items import Gather, Item, item_document
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.published import Printed, read_published
 from prunable.experiments.reproduce.tables import Line, Metric, TableSpec, median
 from prunable.experiments.train.specs import TrainSpec
@@ -31,7 +33,8 @@ def training(condition, place):
 
 
 def plan(scale="laptop"):
-    return Plan(scale, "paper", runs_of(["a", "bb"], range(3), training))
+    runs = {f"{name}/{i}": training(name, i) for name in ("a", "bb") for i in range(3)}
+    return Plan(scale, "paper", runs)
 
 
 def results(**changes):
@@ -229,7 +232,7 @@ def test_a_reduced_size_shows_and_does_not_decide():
 
 HOLDS, FAILS = Check("s", True, "e"), Check("t", False, "e")
 WEAK = checks.underpowered("u", "e", "9 seeds")
-BESIDE = checks.not_essential(FAILS)
+BESIDE = replace(FAILS, essential=False)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from prunable.errors import SpecError
-from prunable.experiments.reproduce.items import Findings, Plan
+from prunable.experiments.reproduce.document import Findings
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.run import reproduce
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.chang2020 import ITEMS

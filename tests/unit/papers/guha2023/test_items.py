@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from prunable.experiments.reproduce.items import Plan
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.run import reproduce
 from prunable.papers import published
 from prunable.papers.guha2023 import ITEMS, stages

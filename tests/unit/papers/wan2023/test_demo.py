@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prunable.experiments.prune.specs import EvaluateSpec
-from prunable.experiments.reproduce.items import Found
+from prunable.experiments.reproduce.frame import Found
 from prunable.papers.wan2023.demo import (
     COLUMNS,
     CONDITIONS,

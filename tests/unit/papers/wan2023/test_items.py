@@ -15,7 +15,9 @@ import torch
 
 from prunable.data.loaders import load
 from prunable.errors import SpecError
-from prunable.experiments.reproduce.items import Findings, Item, Plan
+from prunable.experiments.reproduce.document import Findings
+from prunable.experiments.reproduce.items import Item
+from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.run import reproduce
 from prunable.experiments.train.stages import MODEL
 from prunable.nets.archive import load_tensors
