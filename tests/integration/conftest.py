@@ -1,5 +1,6 @@
 """The command in this process; a headless Chromium for tests that look at pages as readers do."""
 
+import json
 import shutil
 
 import pytest
@@ -20,6 +21,18 @@ def run():
         return done
 
     return invoke
+
+
+@pytest.fixture(scope="module")
+def document_of(run):
+    """What `run` of a file prints with --json where all is well: JSON alone, no infinities."""
+
+    def document(*arguments):
+        done = run(*arguments, "--json")
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
+
+    return document
 
 
 FLAGS = (
@@ -51,6 +64,12 @@ def browser(tmp_path_factory):
     opened = webdriver.Chrome(options=options, service=Service(driver))
     yield opened
     opened.quit()
+
+
+@pytest.fixture
+def script(browser):
+    """Run a script in the page."""
+    return browser.execute_script
 
 
 @pytest.fixture

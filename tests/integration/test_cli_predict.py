@@ -1,30 +1,21 @@
 """`prunable predict lgp` as users call it."""
 
-import json
 import xml.etree.ElementTree as ET
+from functools import partial
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
-
-from prunable.cli.app import app
 
 RISKS = ["dense", "magnitude", "hessian", "oracle", "retrained"]
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, ["predict", "lgp", *map(str, arguments)])
+@pytest.fixture(scope="module")
+def run(run):
+    return partial(run, "predict lgp")
 
 
-def document(*arguments):
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    # what is not JSON goes to stderr; infinities are no JSON
-    return json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
-
-
-def test_contract():
-    found = document("--n", 300, "--p", 1000, "--s", 100, "--sigma", 0.5)
+def test_contract(document_of):
+    found = document_of("--n", 300, "--p", 1000, "--s", 100, "--sigma", 0.5)
     assert list(found)[:3] == ["settings", "risk", "fixed_point"]
     assert list(found["risk"]) == RISKS
     assert set(found["fixed_point"]) == {"xi", "gamma", "residual"}
@@ -35,15 +26,15 @@ def test_contract():
     assert [settings[key] for key in ("n", "p", "s", "sigma")] == [300, 1000, 100, 0.5]
 
 
-def test_files_give_the_problem(tmp_path):
+def test_files_give_the_problem(document_of, tmp_path):
     values, beta = np.linspace(0.1, 2, 60), np.linspace(-1, 1, 60)
     paths = {}
     for name, array in (("spectrum", values), ("signal", beta), ("covariance", np.diag(values))):
         paths[name] = tmp_path / f"{name}.npy"
         np.save(paths[name], array)
     common = ("--n", 25, "--s", 12, "--sigma", 0.2, "--signal", paths["signal"])
-    diagonal = document(*common, "--spectrum", paths["spectrum"])
-    dense = document(*common, "--covariance", paths["covariance"], "--draws", 200)
+    diagonal = document_of(*common, "--spectrum", paths["spectrum"])
+    dense = document_of(*common, "--covariance", paths["covariance"], "--draws", 200)
     assert diagonal["settings"]["p"] == 60
     assert dense["risk"]["dense"] == pytest.approx(diagonal["risk"]["dense"])
     for name in RISKS[1:]:
@@ -51,56 +42,40 @@ def test_files_give_the_problem(tmp_path):
         assert abs(dense["risk"][name] - diagonal["risk"][name]) < max(
             6 * error, 0.06 * diagonal["risk"][name]
         )
-    turned = document(*common, "--spectrum", paths["spectrum"], "--random-eigenvectors")
+    turned = document_of(*common, "--spectrum", paths["spectrum"], "--random-eigenvectors")
     assert turned["risk"]["retrained"] is None
     assert turned["risk"]["dense"] == pytest.approx(diagonal["risk"]["dense"])
 
 
-def test_crossing_is_said():
+def test_crossing_is_said(run, document_of):
     done = run("--n", 100, "--p", 100, "--s", 10, "--sigma", 1)
     assert done.exit_code == 0
     assert "infinite" in done.stdout
-    found = document("--n", 100, "--p", 100, "--s", 10, "--sigma", 1)
+    found = document_of("--n", 100, "--p", 100, "--s", 10, "--sigma", 1)
     assert found["risk"]["dense"] is None
     assert found["regime"] == "at interpolation"
 
 
-def test_simulation_beside_the_prediction():
+def test_simulation_beside_the_prediction(run, document_of):
     arguments = ("--n", 60, "--p", 200, "--s", 30, "--sigma", 0.3, "--simulate", 40)
-    found = document(*arguments, "--method", "hessian", "--seed", 1)
+    found = document_of(*arguments, "--method", "hessian", "--seed", 1)
     simulation = found["simulation"]
     assert simulation["replicas"] == 40
     for name in RISKS:
         gap = abs(found["risk"][name] - simulation["mean"][name])
         assert gap < max(5 * simulation["standard_error"][name], 0.02 * simulation["mean"][name])
-    one = document(*arguments, "--workers", 1)
-    assert one["simulation"] == document(*arguments, "--workers", 3)["simulation"]
+    one = document_of(*arguments, "--workers", 1)
+    assert one["simulation"] == document_of(*arguments, "--workers", 3)["simulation"]
     table = run(*arguments)
     assert "simulations" in table.stdout
 
 
 @pytest.mark.parametrize("variable", ["width", "sparsity", "sigma", "samples"])
-def test_sweeps(variable, tmp_path):
+def test_sweeps(run, document_of, variable, tmp_path):
     figure = tmp_path / "curve.svg"
-    arguments = (
-        "--n",
-        30,
-        "--p",
-        60,
-        "--s",
-        12,
-        "--sigma",
-        0.3,
-        "--sweep",
-        variable,
-        "--points",
-        6,
-        "--retrain",
-        "--same-data",
-        "--simulate",
-        2,
-    )
-    found = document(*arguments, "--figure", figure)
+    options = "--n 30 --p 60 --s 12 --sigma 0.3 --points 6 --retrain --same-data --simulate 2"
+    arguments = (options, "--sweep", variable)
+    found = document_of(*arguments, "--figure", figure)
     curve = found["curve"]
     assert curve["variable"] == variable
     assert len(curve["points"]) == 6
@@ -114,9 +89,9 @@ def test_sweeps(variable, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["fig3a", "fig3b", "fig7a", "fig7b"])
-def test_presets(name, tmp_path):
+def test_presets(document_of, name, tmp_path):
     figure = tmp_path / "panel.svg"
-    found = document("--preset", name, "--figure", figure, "--recommend")
+    found = document_of("--preset", name, "--figure", figure, "--recommend")
     curve = found["curve"]
     assert len(curve["points"]) == 100
     assert ("retrained_hessian" in curve["risk"]) == name.startswith("fig7")
@@ -124,11 +99,11 @@ def test_presets(name, tmp_path):
     assert found["recommendation"]["width"] == (1000 if name.endswith("b") else 100)
     assert figure.stat().st_size > 10_000
     first = figure.read_bytes()
-    document("--preset", name, "--figure", figure)
+    document_of("--preset", name, "--figure", figure)
     assert figure.read_bytes() == first
 
 
-def test_recommendation_in_words():
+def test_recommendation_in_words(run):
     done = run("--preset", "fig3b", "--p", 200, "--recommend", "--points", 5)
     assert "Train 200 features and prune to 20" in done.stdout.replace("\n", " ")
     small = run("--preset", "fig3a", "--p", 200, "--recommend", "--points", 5)
@@ -151,14 +126,14 @@ def test_recommendation_in_words():
         (("--n", 5, "--spectrum", "missing.npy"), "missing.npy is missing"),
     ],
 )
-def test_bad_usage_is_one_message(arguments, says):
+def test_bad_usage_is_one_message(run, arguments, says):
     done = run(*arguments)
     assert done.exit_code == 2
     assert says in done.output.replace("\n", " ")
     assert "Traceback" not in done.output
 
 
-def test_broken_files_are_named(tmp_path):
+def test_broken_files_are_named(run, tmp_path):
     text, negative, wrong = (tmp_path / f"{name}.npy" for name in ("text", "negative", "wrong"))
     text.write_text("no numbers")
     np.save(negative, [-1.0, 1.0])
@@ -169,18 +144,18 @@ def test_broken_files_are_named(tmp_path):
         assert says in done.output.replace("\n", " ")
 
 
-def test_the_law_of_the_coefficients():
+def test_the_law_of_the_coefficients(run, document_of):
     arguments = ("--n", 60, "--p", 200, "--s", 30, "--sigma", 0.3)
-    found = document(*arguments, "--law")
+    found = document_of(*arguments, "--law")
     quantiles = list(found["law"]["quantiles"].values())
     assert quantiles == sorted(quantiles)
     assert found["law"]["recovery"]["oracle"] == 1
-    plain = document(*arguments)
+    plain = document_of(*arguments)
     assert found == plain | {"law": found["law"]}
     assert "Quantiles of the learned coefficients" in run(*arguments, "--law").stdout
-    assert document("--n", 20, "--p", 20, "--sigma", 1, "--law")["law"] is None
+    assert document_of("--n", 20, "--p", 20, "--sigma", 1, "--law")["law"] is None
 
 
-def test_help_ends_with_an_example():
+def test_help_ends_with_an_example(run):
     done = run("--help")
     assert "prunable predict lgp --n 300 --p 1000 --s 100" in " ".join(done.stdout.split())

@@ -1,19 +1,18 @@
 """`prunable predict rf` and `prunable predict features` as users call them."""
 
-import json
+from functools import partial
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from prunable.cli.app import app
 from prunable.numerics.randomness import rng
 
 MODELS = {"dense", "magnitude", "hessian", "oracle", "retrained", "retrained_same_data"}
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+@pytest.fixture(scope="module")
+def run(run):
+    return partial(run, "predict")
 
 
 @pytest.fixture(scope="module")
@@ -26,31 +25,10 @@ def archive(tmp_path_factory):
     return path
 
 
-def test_rf_prints_points_and_validity(tmp_path):
-    arguments = (
-        "rf",
-        "--d",
-        8,
-        "--n",
-        30,
-        "--p",
-        15,
-        "--p",
-        60,
-        "--s",
-        10,
-        "--s",
-        20,
-        "--draws",
-        2,
-        "--simulate",
-        2,
-        "--figure",
-        tmp_path / "rf.svg",
-    )
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    document = json.loads(done.stdout)
+def test_rf_prints_points_and_validity(run, document_of, tmp_path):
+    options = "rf --d 8 --n 30 --p 15 --p 60 --s 10 --s 20 --draws 2 --simulate 2"
+    arguments = (options, "--figure", tmp_path / "rf.svg")
+    document = document_of(*arguments)
     # a width below s is not pruned to s
     assert [(row["width"], row["s"]) for row in document["points"]] == [
         (15, 10),
@@ -62,45 +40,29 @@ def test_rf_prints_points_and_validity(tmp_path):
     assert document["fixed_point"]["residual"] < 1e-9
     assert set(document["validity"]["error_percent"]) == MODELS
     assert (tmp_path / "rf.svg").read_bytes().startswith(b"<?xml")
-    again = run(*arguments, "--json")
-    assert json.loads(again.stdout) == document
+    assert document_of(*arguments) == document
     shown = run(*arguments)
     assert shown.exit_code == 0
     assert "Measured error" in shown.stdout
     assert "simulated" in shown.stdout
 
 
-def test_rf_outside_the_table_says_so():
+def test_rf_outside_the_table_says_so(run):
     done = run("rf", "--d", 3000, "--n", 30, "--p", 15, "--s", 5, "--draws", 1)
     assert done.exit_code == 0
     assert "outside what was measured" in " ".join(done.stdout.split())
 
 
-def test_interpolation_is_null_in_json():
-    done = run("rf", "--n", 30, "--p", 30, "--s", 5, "--draws", 1, "--noise", 1, "--json")
-    document = json.loads(done.stdout)
+def test_interpolation_is_null_in_json(run, document_of):
+    options = "rf --n 30 --p 30 --s 5 --draws 1"
+    document = document_of(options, "--noise", 1)
     assert document["points"][0]["risk"]["dense"] is None
-    assert "no finite mean" in run("rf", "--n", 30, "--p", 30, "--s", 5, "--draws", 1).stdout
+    assert "no finite mean" in run(options).stdout
 
 
-def test_features_of_a_file(archive, tmp_path):
-    arguments = (
-        "features",
-        archive,
-        "--n",
-        30,
-        "--s",
-        10,
-        "--width",
-        20,
-        "--width",
-        40,
-        "--simulate",
-        3,
-    )
-    done = run(*arguments, "--json", "--figure", tmp_path / "f.svg")
-    assert done.exit_code == 0, done.output
-    document = json.loads(done.stdout)
+def test_features_of_a_file(run, document_of, archive, tmp_path):
+    arguments = ("features", archive, "--n 30 --s 10 --width 20 --width 40 --simulate", 3)
+    document = document_of(*arguments, "--figure", tmp_path / "f.svg")
     assert [row["width"] for row in document["points"]] == [20, 40]
     assert document["estimate"]["n_examples"] == 350
     assert document["estimate"]["n_test"] == 150
@@ -109,18 +71,17 @@ def test_features_of_a_file(archive, tmp_path):
         assert row["risk"]["retrained"] == pytest.approx(row["measured"]["retrained"], rel=0.5)
     shown = run(*arguments)
     assert "predictions are off by" in shown.stdout
-    silent = json.loads(run(*arguments[:-1], 0, "--json").stdout)
+    silent = document_of(*arguments[:-1], 0)
     assert silent["errors"] == {}
 
 
-def test_features_of_classes(tmp_path):
+def test_features_of_classes(document_of, tmp_path):
     r = rng(1, "cli")
     labels = r.integers(0, 3, 400)
     path = tmp_path / "X.npz"
     np.savez(path, X=r.standard_normal((400, 10)) + labels[:, None], y=labels)
-    done = run("features", path, "--n", 30, "--s", 5, "--one-against-rest", "--center", "--json")
-    assert done.exit_code == 0, done.output
-    assert len(json.loads(done.stdout)["estimate"]["noise"]) == 3
+    document = document_of("features", path, "--n 30 --s 5 --one-against-rest --center")
+    assert len(document["estimate"]["noise"]) == 3
 
 
 @pytest.fixture(scope="module")
@@ -138,29 +99,14 @@ def model(tmp_path_factory):
     return path
 
 
-def test_features_of_a_network(model):
-    arguments = (
-        "features",
-        "--model",
-        model,
-        "--data",
-        "digits",
-        "--n",
-        60,
-        "--s",
-        8,
-        "--simulate",
-        2,
-        "--json",
-    )
-    done = run(*arguments)
-    assert done.exit_code == 0, done.output
-    document = json.loads(done.stdout)
+def test_features_of_a_network(document_of, model):
+    arguments = ("features --model", model, "--data digits --n 60 --s 8 --simulate 2")
+    document = document_of(*arguments)
     assert document["estimate"]["n_features"] == 24
     assert len(document["estimate"]["noise"]) == 10
-    named = run(*arguments, "--layer", "2")
+    named = document_of(*arguments, "--layer 2")
     # the ReLU layer's output is what the last layer takes in
-    assert json.loads(named.stdout)["points"] == document["points"]
+    assert named["points"] == document["points"]
 
 
 @pytest.mark.parametrize(
@@ -178,14 +124,14 @@ def test_features_of_a_network(model):
         (("features", "--model", "x.safetensors", "--n", 30, "--s", 2), "--data NAME"),
     ],
 )
-def test_bad_usage_is_one_message(arguments, culprit):
+def test_bad_usage_is_one_message(run, arguments, culprit):
     done = run(*arguments)
     assert done.exit_code == 2
     assert culprit in " ".join(done.stderr.split())
     assert "Traceback" not in done.output
 
 
-def test_damaged_and_incomplete_files_are_named(archive, tmp_path):
+def test_damaged_and_incomplete_files_are_named(run, archive, tmp_path):
     (tmp_path / "broken.npz").write_bytes(archive.read_bytes()[:500])
     np.savez(tmp_path / "partial.npz", X=np.eye(3))
     np.save(tmp_path / "single.npy", np.eye(3))
@@ -205,7 +151,7 @@ def test_damaged_and_incomplete_files_are_named(archive, tmp_path):
         assert culprit in " ".join(done.stderr.split()), name
 
 
-def test_networks_that_do_not_fit_are_named(model):
+def test_networks_that_do_not_fit_are_named(run, model):
     wrong = run("features", "--model", model, "--data", "nothing", "--n", 30, "--s", 2)
     assert wrong.exit_code == 2
     layer = run(

@@ -3,9 +3,7 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
 
-from prunable.cli.app import app
 from prunable.errors import RunsFailedError
 from prunable.experiments.simulate import simulating, stages
 from prunable.experiments.simulate.simulating import DynamicsSettings, run_experiment
@@ -15,17 +13,14 @@ from prunable.runs.backends import ProcessBackend, SerialBackend
 PARTICLES = ("chaos", "euler", "moments", "compression")
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, ["simulate", *[str(a) for a in arguments], "--workers", "1"])
+@pytest.fixture(scope="module")
+def run(run):
+    return lambda *arguments: run("simulate", *arguments, "--workers 1")
 
 
 @pytest.mark.parametrize("experiment", PARTICLES)
-def test_rates_with_intervals(experiment, tmp_path):
-    done = run(
-        experiment, "--out", tmp_path, "--alpha", 1.75, "--seeds", 3, "--scale", "smoke", "--json"
-    )
-    assert done.exit_code == 0, done.output
-    document = json.loads(done.stdout)
+def test_rates_with_intervals(document_of, experiment, tmp_path):
+    document = document_of(experiment, "--alpha 1.75 --seeds 3 --scale smoke --out", tmp_path)
     assert document == json.loads((tmp_path / f"{experiment}.json").read_text())
     assert (tmp_path / f"{experiment}.svg").read_text().startswith("<?xml")
     assert document["rates"]
@@ -37,10 +32,8 @@ def test_rates_with_intervals(experiment, tmp_path):
     assert document["settings"]["rows"] == len(list((tmp_path / "runs").iterdir()))
 
 
-def test_sgd_tail_is_monotone_and_simulated(tmp_path):
-    done = run("sgd-tail", "--out", tmp_path, "--scale", "smoke", "--json")
-    assert done.exit_code == 0, done.output
-    document = json.loads(done.stdout)
+def test_sgd_tail_is_monotone_and_simulated(document_of, tmp_path):
+    document = document_of("sgd-tail --scale smoke --out", tmp_path)
     rows = [
         dict(zip(document["table"]["columns"], row, strict=True))
         for row in document["table"]["rows"]
@@ -59,24 +52,9 @@ def test_sgd_tail_is_monotone_and_simulated(tmp_path):
     assert all(abs(row["deviation"]) < 5 for row in rows if row["exact"] < 3)
 
 
-def test_table_and_notes_for_people(tmp_path):
-    done = run(
-        "euler",
-        "--out",
-        tmp_path,
-        "--alpha",
-        1.9,
-        "--seeds",
-        2,
-        "--scale",
-        "smoke",
-        "--noise",
-        "type1",
-        "--activation",
-        "sigmoid",
-        "--loss",
-        "logistic",
-    )
+def test_table_and_notes_for_people(run, tmp_path):
+    system = "--noise type1 --activation sigmoid --loss logistic"
+    done = run("euler --alpha 1.9 --seeds 2 --scale smoke --out", tmp_path, system)
     assert done.exit_code == 0, done.output
     assert "Weight decay makes" in " ".join(done.output.split())
 
@@ -134,7 +112,7 @@ def test_a_system_that_diverges_is_named(tmp_path, monkeypatch):
         (("--seeds", "1"), "at least 2"),
     ],
 )
-def test_bad_input_is_one_message(arguments, words, tmp_path):
+def test_bad_input_is_one_message(run, arguments, words, tmp_path):
     done = run("chaos", "--out", tmp_path, *arguments, "--scale", "smoke")
     assert done.exit_code == 2
     assert words in done.output

@@ -6,13 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from tests.processes import alive, descendants
 
 import prunable
-from prunable.cli.app import app
 
 SMALL = ["--seeds", "2", "--width", "300", "--steps", "400", "--workers", "2"]
 
@@ -30,45 +28,25 @@ def command(*arguments):
     return [sys.executable, "-c", MAIN, *arguments]
 
 
-def run(*arguments):
+def in_a_process(*arguments):
     return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    done = run("demo", "--out", str(out), "--json", *SMALL)
+    done = in_a_process("demo", "--out", str(out), "--json", *SMALL)
     assert done.returncode == 0, done.stderr
     return out, done
 
 
-def test_digits_need_no_network(tmp_path, monkeypatch):
+def test_digits_need_no_network(document_of, tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNABLE_CACHE", str(tmp_path / "empty"))
-    tiny = ["--seeds", "1", "--width", "20", "--steps", "5"]
-    done = run("demo", "--data", "digits", "--out", str(tmp_path / "d"), "--json", *tiny)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    tiny = "--seeds 1 --width 20 --steps 5"
+    document = document_of("demo --data digits", tiny, "--out", tmp_path / "d")
     assert document["dataset"]["label"] == "Digits (scikit-learn)"
     # pixels are not negative: type I noise reaches the function here
     assert not any("invisible" in finding["title"] for finding in document["findings"])
-
-
-def descendants(pid):
-    """Processes below `pid`, from the process table."""
-    table = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            table.setdefault(int(fields[1]), []).append(int(folder.name))
-    found, queue = [], [pid]
-    while queue:
-        children = table.get(queue.pop(), [])
-        found += children
-        queue += children
-    return found
 
 
 def test_outputs_are_all_there(uninterrupted):
@@ -119,7 +97,7 @@ def test_killed_demo_finishes_with_the_same_results(uninterrupted, tmp_path, sen
     while any(alive(pid) for pid in workers):
         assert time.monotonic() < deadline, "workers outlive their killed parent"
         time.sleep(0.02)
-    again = run("demo", "--out", str(tmp_path), *SMALL)
+    again = in_a_process("demo", "--out", str(tmp_path), *SMALL)
     assert again.returncode == 0, again.stderr
     out, _ = uninterrupted
     for name in ("results.json", "table.md", "report.html"):
@@ -127,61 +105,52 @@ def test_killed_demo_finishes_with_the_same_results(uninterrupted, tmp_path, sen
     assert not list(tmp_path.rglob("*.part"))
 
 
-def alive(pid):
-    """Whether a process runs; a zombie waits for nobody here and does not count."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+TRAIN = "train --data digits --width 60 --epochs 9 --eta 0.01"
+NOISE = "--noise type1 --sigma 0.1 --alpha"
 
 
-TRAIN = ["train", "--data", "digits", "--width", "60", "--epochs", "9", "--eta", "0.01"]
-NOISE = ["--noise", "type1", "--sigma", "0.1", "--alpha"]
-
-
-def test_train_command_resumes_and_repeats(tmp_path):
-    out = str(tmp_path / "run")
-    first = run(*TRAIN, *NOISE, "1.7", "--out", out, "--json")
-    assert first.returncode == 0, first.stderr
-    assert json.loads(first.stdout)["status"] == "done"
-    assert run(*TRAIN, *NOISE, "1.7", "--out", out, "--json").stdout == first.stdout
-    other = run(*TRAIN, *NOISE, "1.6", "--out", out)
-    assert other.returncode == 2
+def test_train_command_resumes_and_repeats(run, document_of, tmp_path):
+    out = tmp_path / "run"
+    first = document_of(TRAIN, NOISE, "1.7 --out", out)
+    assert first["status"] == "done"
+    assert document_of(TRAIN, NOISE, "1.7 --out", out) == first
+    other = run(TRAIN, NOISE, "1.6 --out", out)
+    assert other.exit_code == 2
     assert "another folder" in other.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [
-        ([*TRAIN, *NOISE, "0"], "alpha"),
-        ([*TRAIN, *NOISE, "2.1"], "alpha"),
-        ([*TRAIN, "--noise", "type1", "--alpha", "1.8", "--sigma", "-1"], "sigma"),
-        ([*TRAIN, "--until-accuracy", "0.9"], "--epochs"),
-        ([*TRAIN[:2], "nowhere", *TRAIN[3:]], "nowhere"),
-        (["demo", "--sigma", "-1"], "sigma"),
-        (["demo", "--workers", "0"], "workers"),
+        (f"{TRAIN} {NOISE} 0", "alpha"),
+        (f"{TRAIN} {NOISE} 2.1", "alpha"),
+        (f"{TRAIN} --noise type1 --alpha 1.8 --sigma -1", "sigma"),
+        (f"{TRAIN} --until-accuracy 0.9", "--epochs"),
+        (TRAIN.replace("digits", "nowhere"), "nowhere"),
+        ("demo --sigma -1", "sigma"),
+        ("demo --workers 0", "workers"),
     ],
 )
-def test_bad_options_get_one_message_and_status_2(arguments, culprit, tmp_path):
+def test_bad_options_get_one_message_and_status_2(run, arguments, culprit, tmp_path):
     out = tmp_path / "out"
-    found = CliRunner().invoke(app, [*arguments, "--out", str(out)])
+    found = run(arguments, "--out", out)
     assert found.exit_code == 2, found.output
     assert culprit in found.output
     assert "Traceback" not in found.output
     assert not out.exists()
 
 
-def test_unwritable_folder_is_named(tmp_path):
+def test_unwritable_folder_is_named(run, tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("in the way")
-    found = CliRunner().invoke(app, ["demo", "--out", str(blocker / "demo")])
+    found = run("demo --out", blocker / "demo")
     assert found.exit_code == 2
     assert str(blocker / "demo") in found.output.replace("\n", "")
     assert blocker.read_text() == "in the way"
 
 
-def test_unsupported_network_is_status_4(tmp_path):
-    found = CliRunner().invoke(app, [*TRAIN, "--net", "transformer", "--out", str(tmp_path / "x")])
+def test_unsupported_network_is_status_4(run, tmp_path):
+    found = run(TRAIN, "--net transformer --out", tmp_path / "x")
     assert found.exit_code == 4
     assert "transformer" in found.output
 
@@ -204,15 +173,14 @@ def test_numerics_import_without_torch():
     assert done.stdout == "fine\n", done.stderr
 
 
-@pytest.mark.parametrize("command_name", ["demo", "train", "data"])
-def test_help_has_an_example(command_name):
-    arguments = [command_name, "--help"] if command_name != "data" else ["data", "list", "--help"]
-    found = CliRunner().invoke(app, arguments)
+@pytest.mark.parametrize("name", ["demo", "train", "data list"])
+def test_help_has_an_example(run, name):
+    found = run(name, "--help")
     assert found.exit_code == 0
     assert "xample" in found.output
 
 
-def test_version_is_the_packages():
-    found = CliRunner().invoke(app, ["--version"])
+def test_version_is_the_packages(run):
+    found = run("--version")
     assert found.exit_code == 0
     assert found.output == f"prunable {prunable.__version__}\n"

@@ -49,11 +49,6 @@ def trajectory(show):
 
 
 @pytest.fixture
-def run(browser):
-    return browser.execute_script
-
-
-@pytest.fixture
 def click(browser):
     """Click the middle of the n-th element found, as a reader would."""
 
@@ -64,18 +59,18 @@ def click(browser):
 
 
 @pytest.fixture
-def traces(run):
+def traces(script):
     """Points of a chart by the names of its traces."""
-    return lambda chart: run(
+    return lambda chart: script(
         "return Object.fromEntries((document.getElementById(arguments[0]).data || [])"
         ".map(t => [t.name, {x: t.x, y: t.y}]))",
         chart,
     )
 
 
-def drawn(run, chart):
+def drawn(script, chart):
     """How many marks and lines of a chart have a size on the screen."""
-    return run(
+    return script(
         "return [...document.querySelectorAll(`#${arguments[0]} .scatterlayer path`)]"
         ".filter(path => path.getBoundingClientRect().width > 0).length",
         chart,
@@ -89,9 +84,9 @@ def by_name(document, name):
 # --- what is shown ---------------------------------------------------------------------------
 
 
-def test_every_chart_is_drawn_from_the_document(document, run, traces):
+def test_every_chart_is_drawn_from_the_document(document, script, traces):
     for chart in CHARTS:
-        assert drawn(run, chart) > 0, chart
+        assert drawn(script, chart) > 0, chart
     layer = document["layers"][0]
     curves = traces("curves")
     for name, key in (
@@ -115,9 +110,9 @@ def test_every_chart_is_drawn_from_the_document(document, run, traces):
     ]
 
 
-def test_estimators_stand_beside_each_other(document, run):
+def test_estimators_stand_beside_each_other(document, script):
     estimators = document["layers"][0]["estimators"]
-    points, bars, labels, shapes = run(
+    points, bars, labels, shapes = script(
         "const chart = document.getElementById('estimators'), t = chart.data[0];"
         "return [t.x, t.error_x.array, chart.layout.yaxis.ticktext,"
         " chart.layout.shapes.map(s => s.x0)]"
@@ -131,8 +126,8 @@ def test_estimators_stand_beside_each_other(document, run):
     assert shapes == [2, pytest.approx(document["layers"][0]["alpha"], rel=1e-4)]
 
 
-def test_shaded_plateau_lies_where_the_document_says(document, run):
-    left, right = run(
+def test_shaded_plateau_lies_where_the_document_says(document, script):
+    left, right = script(
         "const box = document.querySelector('#hill .shapelayer [data-index=\"1\"]')"
         ".getBoundingClientRect(), chart = document.getElementById('hill'),"
         " axis = chart._fullLayout.xaxis, start = chart.getBoundingClientRect().left;"
@@ -168,7 +163,7 @@ def test_comparison_is_drawn_largest_difference_first(document, traces):
 # --- what a reader does ----------------------------------------------------------------------
 
 
-def test_clicking_a_row_shows_that_layer(document, run, click, traces, texts):
+def test_clicking_a_row_shows_that_layer(document, script, click, traces, texts):
     name = "embedding.weight"
     place = [layer["name"] for layer in document["layers"]].index(name)
     click("#layer-table tbody tr", place)
@@ -179,12 +174,12 @@ def test_clicking_a_row_shows_that_layer(document, run, click, traces, texts):
     assert texts("#layer-reason") == [f"{layer['verdict']} {layer['reason']}"]
     assert traces("hill")["Hill"]["y"] == pytest.approx(layer["hill_plot"]["alpha"], rel=1e-4)
     assert "kernels" not in traces("curves")
-    assert run("return document.getElementById('alpha-overview').layout.shapes[1].x0") == place
+    assert script("return document.getElementById('alpha-overview').layout.shapes[1].x0") == place
 
 
-def test_refused_layer_says_so_and_the_next_is_drawn_again(document, run, click, texts):
+def test_refused_layer_says_so_and_the_next_is_drawn_again(document, script, click, texts):
     place = [layer["name"] for layer in document["layers"]].index(HOSTILE)
-    run(f"const s = document.getElementById('layer-select'); s.value = {place}; s.onchange()")
+    script(f"const s = document.getElementById('layer-select'); s.value = {place}; s.onchange()")
     assert texts("#layer-name") == [HOSTILE]
     for chart in LAYER_CHARTS:
         assert texts(f"#{chart}") == ["not available"]
@@ -192,13 +187,13 @@ def test_refused_layer_says_so_and_the_next_is_drawn_again(document, run, click,
     click("#next")
     assert texts("#layer-name") == [document["layers"][place + 1]["name"]]
     for chart in LAYER_CHARTS:
-        assert drawn(run, chart) > 0
+        assert drawn(script, chart) > 0
         assert "not available" not in texts(f"#{chart}")[0]
     click("#previous")
     assert texts("#layer-name") == [HOSTILE]
 
 
-def test_keyboard_alone_selects_and_sorts(browser, document, run, texts):
+def test_keyboard_alone_selects_and_sorts(browser, document, script, texts):
     from selenium.webdriver.common.keys import Keys
 
     buttons = browser.find_elements("css selector", "#layer-table tbody button")
@@ -206,8 +201,8 @@ def test_keyboard_alone_selects_and_sorts(browser, document, run, texts):
     assert texts("#layer-name") == [document["layers"][4]["name"]]
     browser.find_elements("css selector", "#layer-table thead button")[0].send_keys(Keys.ENTER)
     names = texts("#layer-table tbody th")
-    assert names == run("return arguments[0].sort((a, b) => a.localeCompare(b))", names[::-1])
-    unreachable = run(
+    assert names == script("return arguments[0].sort((a, b) => a.localeCompare(b))", names[::-1])
+    unreachable = script(
         "return [...document.querySelectorAll('button, select, input, a, summary')]"
         ".filter(e => e.tabIndex < 0).length"
     )
@@ -225,7 +220,8 @@ def test_clicking_a_heading_sorts_with_missing_numbers_last(document, click, tex
     assert texts("#layer-table tbody th") == [name for _, name in known[::-1]] + [HOSTILE]
 
 
-def test_filters_leave_the_matching_layers(browser, document, run, texts):
+@pytest.mark.usefixtures("document")
+def test_filters_leave_the_matching_layers(browser, script, texts):
     box = browser.find_element("css selector", "#filter")
     box.send_keys("EMBED")
     assert texts("#layer-table tbody th") == ["embedding.weight"]
@@ -233,29 +229,28 @@ def test_filters_leave_the_matching_layers(browser, document, run, texts):
     box.clear()
     box.send_keys("attention")  # a kind
     assert len(texts("#layer-table tbody th")) == 1
-    run("document.getElementById('filter').value = ''")
-    run("const s = document.getElementById('verdict'); s.value = 'light-tailed'; s.onchange()")
+    script("document.getElementById('filter').value = ''")
+    script("const s = document.getElementById('verdict'); s.value = 'light-tailed'; s.onchange()")
     assert texts("#layer-table tbody th") == ["head.weight"]
     box.send_keys("nothing like it")
     assert texts("#layer-table tbody th") == []
-    assert document is not None
 
 
-def test_overview_shows_the_layers_that_pass_the_filters(document, run, traces):
+def test_overview_shows_the_layers_that_pass_the_filters(document, script, traces):
     from selenium.webdriver.support.wait import WebDriverWait
 
-    run("const s = document.getElementById('verdict'); s.value = 'stable'; s.onchange()")
+    script("const s = document.getElementById('verdict'); s.value = 'stable'; s.onchange()")
     kappa = document["layers"][0]["kappa"]["weight"]["0.1"]
     expected = {"x": [0], "y": [pytest.approx(kappa, rel=1e-4)]}
     WebDriverWait(None, 10).until(lambda _: traces("kappa-overview").get("weights") == expected)
-    run("const s = document.getElementById('filter'); s.value = 'none such'; s.oninput()")
+    script("const s = document.getElementById('filter'); s.value = 'none such'; s.oninput()")
     WebDriverWait(None, 10).until(lambda _: not traces("kappa-overview"))
-    run("const s = document.getElementById('filter'); s.value = ''; s.oninput()")
+    script("const s = document.getElementById('filter'); s.value = ''; s.oninput()")
     WebDriverWait(None, 10).until(lambda _: traces("kappa-overview").get("weights") == expected)
 
 
-def test_another_eps_changes_table_and_chart(document, run, traces, texts):
-    run("const s = document.getElementById('eps'); s.value = 2; s.onchange()")
+def test_another_eps_changes_table_and_chart(document, script, traces, texts):
+    script("const s = document.getElementById('eps'); s.value = 2; s.onchange()")
     kappa = document["layers"][0]["kappa"]["node"]["0.2"]
     assert traces("kappa-overview")["nodes"]["y"][0] == pytest.approx(kappa, rel=1e-4)
     shown = texts("#layer-table tbody tr:first-child td")[7]
@@ -286,35 +281,35 @@ def requests(browser):
 
 
 @pytest.mark.parametrize("make", [lambda: measurement_document(against=True), trajectory_document])
-def test_nothing_comes_from_elsewhere_and_nothing_fails(browser, show, run, click, texts, make):
+def test_nothing_comes_from_elsewhere_and_nothing_fails(browser, show, script, click, texts, make):
     show(make())
     for place in range(len(texts("#layer-table tbody tr"))):
         click("#layer-table tbody tr", place)
     asked = requests(browser)
     assert len(asked) >= 1  # the page itself: the log works
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
-    assert run("return performance.getEntriesByType('resource').length") == 0
-    assert run("return window.hit ?? null") is None
+    assert script("return performance.getEntriesByType('resource').length") == 0
+    assert script("return window.hit ?? null") is None
     assert browser.get_log("browser") == []
 
 
-def test_charts_offer_no_upload(document, run):
-    titles = run(
+@pytest.mark.usefixtures("document")
+def test_charts_offer_no_upload(script):
+    titles = script(
         "return [...document.querySelectorAll('#curves .modebar-btn')].map(b => b.dataset.title)"
     )
-    assert document is not None
     assert len(titles) == 6
     assert not [title for title in titles if "hare" in title or "loud" in title]
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
 @pytest.mark.parametrize("make", [lambda: measurement_document(against=True), trajectory_document])
-def test_page_does_not_scroll_sideways(show, run, set_width, make, width):
+def test_page_does_not_scroll_sideways(show, script, set_width, make, width):
     set_width(width)
     document = show(make())
-    assert run("return document.documentElement.scrollWidth") <= width
+    assert script("return document.documentElement.scrollWidth") <= width
     for chart in COURSES if "trajectory" in document else CHARTS:
-        inside = run(
+        inside = script(
             "const chart = document.querySelector(`#${arguments[0]} .main-svg`)"
             ".getBoundingClientRect(); return [chart.left, chart.right]",
             chart,
@@ -322,10 +317,10 @@ def test_page_does_not_scroll_sideways(show, run, set_width, make, width):
         assert 0 <= inside[0] < inside[1] <= width
 
 
-def lightness(run, expression):
+def lightness(script, expression):
     """Sum of the channels of a CSS colour, 0 to 765."""
     return sum(
-        run(
+        script(
             "const c = document.createElement('canvas').getContext('2d');"
             f"c.fillStyle = {expression}; c.fillRect(0, 0, 1, 1);"
             "return [...c.getImageData(0, 0, 1, 1).data].slice(0, 3)"
@@ -333,12 +328,14 @@ def lightness(run, expression):
     )
 
 
-def test_both_schemes_are_readable_and_charts_follow_a_change(document, run, set_scheme):
-    assert document is not None
+@pytest.mark.usefixtures("document")
+def test_both_schemes_are_readable_and_charts_follow_a_change(script, set_scheme):
     for scheme in ("light", "dark", "light"):
         set_scheme(scheme)
-        paper = lightness(run, "getComputedStyle(document.body).backgroundColor")
-        card = lightness(run, "getComputedStyle(document.querySelector('figure')).backgroundColor")
+        paper = lightness(script, "getComputedStyle(document.body).backgroundColor")
+        card = lightness(
+            script, "getComputedStyle(document.querySelector('figure')).backgroundColor"
+        )
         assert (paper > 380) == (card > 380) == (scheme == "light")
         texts = [
             "getComputedStyle(document.body).color",
@@ -349,25 +346,25 @@ def test_both_schemes_are_readable_and_charts_follow_a_change(document, run, set
             ),
         ]
         for text in texts[:1] + texts[2:]:
-            assert abs(lightness(run, text) - card) > 400, text
-        assert abs(lightness(run, texts[1]) - card) > 250
+            assert abs(lightness(script, text) - card) > 400, text
+        assert abs(lightness(script, texts[1]) - card) > 250
 
 
 # --- other documents -------------------------------------------------------------------------
 
 
-def test_thousands_of_layers_stay_usable(show, run, click, texts, browser):
+def test_thousands_of_layers_stay_usable(show, script, click, texts, browser):
     document = show(measurement_document(5000))
     assert len(texts("#layer-table tbody tr")) == 200
     click("#layer-table-more")
     assert len(texts("#layer-table tbody tr")) == 400
-    assert run(
+    assert script(
         "return document.querySelectorAll('#alpha-overview .points path.point').length"
     ) == len(document["layers"])
     browser.find_element("css selector", "#filter").send_keys("blocks.4321.")
     click("#layer-table tbody tr")
     assert texts("#layer-name") == ["blocks.4321.weight"]
-    assert drawn(run, "curves") > 0
+    assert drawn(script, "curves") > 0
     assert browser.get_log("browser") == []
 
 
@@ -379,10 +376,10 @@ def test_document_without_layers_is_shown(browser, show, texts):
     assert browser.get_log("browser") == []
 
 
-def test_trajectory_is_drawn_and_highlights_a_layer(trajectory, run, click, traces, texts):
+def test_trajectory_is_drawn_and_highlights_a_layer(trajectory, script, click, traces, texts):
     points = trajectory["trajectory"]
     for chart in COURSES:
-        assert drawn(run, chart) > 0
+        assert drawn(script, chart) > 0
     assert traces("alpha-course")["mean"] == {
         "x": [point["step"] for point in points],
         "y": [point["alpha_mean"] and pytest.approx(point["alpha_mean"]) for point in points],
@@ -397,7 +394,7 @@ def test_trajectory_is_drawn_and_highlights_a_layer(trajectory, run, click, trac
     assert traces("kappa-course")["head.weight"]["y"] == pytest.approx(
         [point["layers"]["head.weight"]["kappa_weight"]["0.1"] for point in points], rel=1e-4
     )
-    run("const s = document.getElementById('eps'); s.value = 0; s.onchange()")
+    script("const s = document.getElementById('eps'); s.value = 0; s.onchange()")
     assert traces("kappa-course")["mean"]["y"] == pytest.approx(
         [point["kappa"]["0.05"] for point in points]
     )

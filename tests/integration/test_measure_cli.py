@@ -12,40 +12,22 @@ from safetensors.torch import load_file, save_file
 COMMAND = [sys.executable, "-c", "from prunable.cli.app import main; main()"]
 
 
-def run(*arguments, cwd=None):
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False
-    )
-
-
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     for step in (5, 60):
-        done = run(
-            "train",
-            "--data",
-            "digits",
-            "--width",
-            300,
-            "--epochs",
-            step,
-            "--noise",
-            "type2",
-            "--alpha",
-            1.6,
-            "--sigma",
-            0.3,
-            "--out",
-            folder / f"run-{step}",
-        )
-        assert done.returncode == 0, done.stderr
+        noise = "--noise type2 --alpha 1.6 --sigma 0.3"
+        out = folder / f"run-{step}"
+        done = run("train --data digits --width 300", noise, "--epochs", step, "--out", out)
+        assert done.exit_code == 0, done.stderr
     return folder
 
 
 def test_json_is_alone_on_stdout(trained):
+    """In a process of its own: what else would write there is not in this one."""
     model = trained / "run-60" / "model.safetensors"
-    done = run("measure", model, "--json", "--eps", 0.1, "--eps", 0.3)
+    arguments = ["measure", str(model), *["--json", "--eps", "0.1", "--eps", "0.3"]]
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["model"] == str(model)
@@ -61,36 +43,34 @@ def test_json_is_alone_on_stdout(trained):
     assert layers["hidden.weight"]["estimators"]["ecf_regression"]["alpha"] < 1.9
 
 
-def test_table_report_and_repetition(trained):
+def test_table_report_and_repetition(run, trained, monkeypatch):
+    monkeypatch.chdir(trained)
     model = trained / "run-60" / "model.safetensors"
-    done = run("measure", model, "--report", "page.html", cwd=trained)
-    assert done.returncode == 0, done.stderr
+    done = run("measure", model, "--report page.html")
+    assert done.exit_code == 0, done.stderr
     assert "hidden" in done.stdout
     assert "page.html" in done.stderr
     page = (trained / "page.html").read_text(encoding="utf-8")
     assert "hidden.weight" in page
-    assert run("measure", model, "--report", "page.html", cwd=trained).stdout == done.stdout
+    assert run("measure", model, "--report page.html").stdout == done.stdout
     assert (trained / "page.html").read_text(encoding="utf-8") == page
 
 
-def test_comparison_and_trajectory(trained):
+def test_comparison_and_trajectory(run, document_of, trained, monkeypatch):
+    monkeypatch.chdir(trained)
     early, late = (trained / f"run-{n}" / "model.safetensors" for n in (5, 60))
-    done = run("measure", late, "--against", early, "--json")
-    found = json.loads(done.stdout)["comparison"]
+    found = document_of("measure", late, "--against", early)["comparison"]
     assert found["against"] == str(early)
     assert {row["name"] for row in found["layers"]} == {"hidden.weight", "output.weight"}
     for name, model in (("step-5", early), ("step-60", late)):
         (trained / f"{name}.safetensors").write_bytes(model.read_bytes())
-    done = run("measure", "step-5.safetensors", "step-60.safetensors", "--json", cwd=trained)
-    rows = json.loads(done.stdout)["trajectory"]
+    rows = document_of("measure step-5.safetensors step-60.safetensors")["trajectory"]
     assert [row["step"] for row in rows] == [5, 60]
-    done = run(
-        "measure", "step-5.safetensors", "step-60.safetensors", "--report", "t.html", cwd=trained
-    )
-    assert done.returncode == 0, done.stderr
+    done = run("measure step-5.safetensors step-60.safetensors --report t.html")
+    assert done.exit_code == 0, done.stderr
     assert (trained / "t.html").stat().st_size > 10_000
     done = run("measure", early, late, "--against", early)
-    assert done.returncode == 2
+    assert done.exit_code == 2
 
 
 def bad_inputs(folder):
@@ -128,22 +108,32 @@ def bad_inputs(folder):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_bad_input_gets_one_message(tmp_path):
+def test_bad_input_gets_one_message(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for name, options, status, named in bad_inputs(tmp_path):
-        done = run("measure", name, *options, cwd=tmp_path)
-        assert done.returncode == status, (name, options, done.stderr)
+        done = run("measure", name, *options)
+        assert done.exit_code == status, (name, options, done.stderr)
         assert "Traceback" not in done.stderr
         assert named in done.stderr, done.stderr
         assert done.stdout == ""
 
 
-def test_trusted_pickle_is_read(tmp_path):
+def test_bad_input_ends_a_process_with_its_status_and_one_message(tmp_path):
+    arguments = ["measure", str(tmp_path / "missing.safetensors")]
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is missing" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_trusted_pickle_is_read(document_of, tmp_path):
     torch.save(torch.nn.Linear(40, 30), tmp_path / "module.pt")
-    done = run("measure", tmp_path / "module.pt", "--unpickle", "--json")
-    assert [layer["name"] for layer in json.loads(done.stdout)["layers"]] == ["weight"]
+    document = document_of("measure", tmp_path / "module.pt", "--unpickle")
+    assert [layer["name"] for layer in document["layers"]] == ["weight"]
 
 
-def test_help_shows_an_example():
-    done = run("measure", "--help")
-    assert done.returncode == 0
+def test_help_shows_an_example(run):
+    done = run("measure --help")
+    assert done.exit_code == 0
     assert "Example: prunable measure" in done.stdout

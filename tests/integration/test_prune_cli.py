@@ -1,9 +1,5 @@
 """`prunable prune` as users call it, on a network trained on real digits."""
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -11,30 +7,20 @@ from safetensors.torch import load_file, save_file
 
 from prunable.nets.prune.sparse_file import load_sparse
 
-COMMAND = [sys.executable, "-c", "from prunable.cli.app import main; main()"]
-
-
-def run(*arguments, cwd=None):
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False
-    )
-
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    done = run("train", "--data", "digits", "--width", 200, "--epochs", 30, "--out", folder)
-    assert done.returncode == 0, done.stderr
+    done = run("train --data digits --width 200 --epochs 30 --out", folder)
+    assert done.exit_code == 0, done.stderr
     return folder / "model.safetensors"
 
 
 @pytest.mark.parametrize("storage", ["dense", "bitmask"])
-def test_pruned_file_holds_the_largest_weights(model, tmp_path, storage):
+def test_pruned_file_holds_the_largest_weights(document_of, model, tmp_path, storage):
     out = tmp_path / "pruned.safetensors"
     original = model.read_bytes()
-    done = run("prune", model, "--keep", 0.1, "--storage", storage, "--out", out, "--json")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    document = document_of("prune", model, "--keep 0.1 --storage", storage, "--out", out)
     assert document["bytes"] == out.stat().st_size
     before, after = load_file(model), load_sparse(out)
     for name, weights in before.items():
@@ -48,23 +34,24 @@ def test_pruned_file_holds_the_largest_weights(model, tmp_path, storage):
         assert out.stat().st_size < len(original) / 4
 
 
-def test_table_and_dry_run(model, tmp_path):
-    done = run("prune", model, "--method", "unit", "--eps", 0.3, "--only", "hidden.*", "--dry-run")
-    assert done.returncode == 0, done.stderr
+def test_table_and_dry_run(run, model, tmp_path):
+    done = run("prune", model, "--method unit --eps 0.3 --only hidden.* --dry-run")
+    assert done.exit_code == 0, done.stderr
     assert "hidden.weight" in done.stdout
     assert "output.weight" not in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_types_are_kept(tmp_path):
+def test_types_are_kept(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     state = {
         "a": torch.randn(30, 20).half(),
         "b": torch.randn(30, 20).bfloat16(),
         "n": torch.arange(4),
     }
     save_file(state, tmp_path / "m.safetensors")
-    done = run("prune", "m.safetensors", "--keep", 0.5, "--out", "p.safetensors", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = run("prune m.safetensors --keep 0.5 --out p.safetensors")
+    assert done.exit_code == 0, done.stderr
     found = load_file(tmp_path / "p.safetensors")
     for name, value in state.items():
         assert found[name].dtype == value.dtype
@@ -72,7 +59,8 @@ def test_types_are_kept(tmp_path):
         assert torch.equal(found[name][kept], value[kept])
 
 
-def test_bad_input_gets_one_message(model, tmp_path):
+def test_bad_input_gets_one_message(run, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     cases = [
         (("--keep", 0.5), "--out"),
         (("--out", "x.safetensors"), "exactly one of"),
@@ -85,8 +73,8 @@ def test_bad_input_gets_one_message(model, tmp_path):
         (("--eps", 0.5, "--method", "random", "--out", "x.safetensors"), "budget"),
     ]
     for options, named in cases:
-        done = run("prune", model, *options, cwd=tmp_path)
-        assert done.returncode == 2, (options, done.stderr)
+        done = run("prune", model, *options)
+        assert done.exit_code == 2, (options, done.stderr)
         assert "Traceback" not in done.stderr
         assert named in done.stderr, done.stderr
         assert not (tmp_path / "x.safetensors").exists()

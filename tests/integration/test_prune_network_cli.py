@@ -1,14 +1,10 @@
 """`prunable prune` on a network: shrink, retrain, export, measure, compare."""
 
-import json
-
 import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
-from prunable.cli.app import app
 from prunable.data.loaders import load
 from prunable.experiments.train.networks import as_tensors
 from prunable.nets.models import network_of, read_weights
@@ -16,42 +12,14 @@ from prunable.nets.shrink.export import load_exported
 from prunable.nets.train.training import evaluate, predict
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
-
-
-def document_of(*arguments):
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(run, tmp_path_factory):
     """Three two-layer networks trained on real digits by the command itself."""
     root = tmp_path_factory.mktemp("networks")
     for seed in range(3):
-        done = run(
-            "train",
-            "--data",
-            "digits",
-            "--net",
-            "two-layer",
-            "--width",
-            60,
-            "--eta",
-            0.01,
-            "--optimizer",
-            "adam",
-            "--batch",
-            100,
-            "--epochs",
-            15,
-            "--seed",
-            seed,
-            "--out",
-            root / str(seed),
-        )
+        network = "--data digits --net two-layer --width 60"
+        steps = "--eta 0.01 --optimizer adam --batch 100 --epochs 15"
+        done = run("train", network, steps, "--seed", seed, "--out", root / str(seed))
         assert done.exit_code == 0, done.output
     return [root / str(seed) / "model.safetensors" for seed in range(3)]
 
@@ -62,26 +30,11 @@ def digits():
     return x, y
 
 
-def test_pruned_units_are_cut_out_and_the_gain_is_measured(models, digits, tmp_path):
+def test_pruned_units_are_cut_out_and_the_gain_is_measured(document_of, models, digits, tmp_path):
     out, onnx = tmp_path / "small.safetensors", tmp_path / "small.onnx"
     before = models[0].read_bytes()
-    found = document_of(
-        "prune",
-        models[0],
-        "--method",
-        "unit",
-        "--keep",
-        0.5,
-        "--shrink",
-        "--data",
-        "digits",
-        "--out",
-        out,
-        "--onnx",
-        onnx,
-        "--batch-size",
-        4,
-    )
+    options = "--method unit --keep 0.5 --shrink --data digits --batch-size 4"
+    found = document_of("prune", models[0], options, "--out", out, "--onnx", onnx)
     assert models[0].read_bytes() == before
     assert found["shrunk"]["by"] == "surgery"
     assert found["shrunk"]["n_parameters"] == 64 * 30 + 30 + 30 * 10 + 10
@@ -99,23 +52,10 @@ def test_pruned_units_are_cut_out_and_the_gain_is_measured(models, digits, tmp_p
     torch.testing.assert_close(torch.from_numpy(outputs), predict(small, x), rtol=1e-4, atol=1e-4)
 
 
-def test_singular_values_become_factors(models, digits, tmp_path):
+def test_singular_values_become_factors(document_of, models, digits, tmp_path):
     out = tmp_path / "factored.safetensors"
-    found = document_of(
-        "prune",
-        models[0],
-        "--method",
-        "singular-value",
-        "--keep",
-        0.2,
-        "--shrink",
-        "--only",
-        "1.weight",
-        "--data",
-        "digits",
-        "--out",
-        out,
-    )
+    options = "--method singular-value --keep 0.2 --shrink --only 1.weight --data digits"
+    found = document_of("prune", models[0], options, "--out", out)
     assert found["shrunk"]["by"] == "factors"
     # 12 of 60 singular values: 12 (64 + 60) instead of 64 * 60 weights
     assert found["shrunk"]["n_parameters"] == 12 * (64 + 60) + 60 + 60 * 10 + 10
@@ -126,7 +66,7 @@ def test_singular_values_become_factors(models, digits, tmp_path):
 
 
 @pytest.mark.parametrize("noise", ["none", "type2"])
-def test_retraining_holds_the_zeros_and_repairs(models, digits, tmp_path, noise):
+def test_retraining_holds_the_zeros_and_repairs(document_of, models, digits, tmp_path, noise):
     out = tmp_path / "retrained.safetensors"
     options = ["--noise", noise, "--alpha", 1.8, "--sigma", 1e-3] if noise != "none" else []
     asked = ["prune", models[1], *["--keep", "0.05", "--scope", "global", "--data", "digits"]]
@@ -141,7 +81,9 @@ def test_retraining_holds_the_zeros_and_repairs(models, digits, tmp_path, noise)
     assert evaluate(network_of(*read_weights(out)), *digits)["accuracy"] == accuracy[1]
 
 
-def test_single_weights_go_into_a_bitmask_that_the_documented_loader_reads(models, tmp_path):
+def test_single_weights_go_into_a_bitmask_that_the_documented_loader_reads(
+    document_of, models, tmp_path
+):
     out = tmp_path / "sparse.safetensors"
     found = document_of(
         "prune", models[0], "--keep", 0.1, "--scope", "global", "--storage", "bitmask", "--out", out
@@ -155,7 +97,7 @@ def test_single_weights_go_into_a_bitmask_that_the_documented_loader_reads(model
     torch.testing.assert_close(load_exported(out)(x), expected)
 
 
-def test_every_strategy_on_three_networks(models, tmp_path):
+def test_every_strategy_on_three_networks(run, document_of, models, tmp_path):
     out = tmp_path / "compared"
     found = document_of("prune", *models, "--compare", "--data", "digits", "--out", out)
     assert {row["network"] for row in found["rows"]} == set(map(str, models))
@@ -177,64 +119,36 @@ def test_every_strategy_on_three_networks(models, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--keep", "0.5", "--retrain", "3", "--out", "x"], "--data NAME"),
-        (["--keep", "0.5", "--data", "no-such-set", "--out", "x"], "no-such-set"),
-        (["--keep", "0.5", "--net", "transformer", "--out", "x"], "`net` of `prune`"),
-        (["--keep", "0.5", "--net", "lenet-300-100", "--out", "x"], "not those of lenet-300-100"),
-        (["--keep", "0.5", "--compare", "--out", "x"], "--data NAME and --out FOLDER"),
+        ("--keep 0.5 --retrain 3 --out x", "--data NAME"),
+        ("--keep 0.5 --data no-such-set --out x", "no-such-set"),
+        ("--keep 0.5 --net transformer --out x", "`net` of `prune`"),
+        ("--keep 0.5 --net lenet-300-100 --out x", "not those of lenet-300-100"),
+        ("--keep 0.5 --compare --out x", "--data NAME and --out FOLDER"),
         (
-            [
-                "--method",
-                "singular-value",
-                "--keep",
-                "0.5",
-                "--data",
-                "digits",
-                "--retrain",
-                "1",
-                "--out",
-                "x",
-            ],
+            "--method singular-value --keep 0.5 --data digits --retrain 1 --out x",
             "leaves no zeros to hold",
         ),
-        (
-            ["--keep", "0.5", "--data", "digits", "--retrain", "1", "--eta", "1e30", "--out", "x"],
-            "Retraining diverged",
-        ),
-        (
-            [
-                "--keep",
-                "0.5",
-                "--data",
-                "digits",
-                "--retrain",
-                "1",
-                "--noise",
-                "type1",
-                "--out",
-                "x",
-            ],
-            "needs its tail index",
-        ),
+        ("--keep 0.5 --data digits --retrain 1 --eta 1e30 --out x", "Retraining diverged"),
+        ("--keep 0.5 --data digits --retrain 1 --noise type1 --out x", "needs its tail index"),
     ],
 )
 def test_contradictions_are_named_and_nothing_is_written(
-    models, tmp_path, monkeypatch, arguments, message
+    run, models, tmp_path, monkeypatch, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
-    done = run("prune", models[0], *arguments)
+    done = run("prune", models[0], arguments)
     assert done.exit_code in (1, 2)
     assert message in " ".join(done.output.split())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_several_checkpoints_need_compare(models, tmp_path):
+def test_several_checkpoints_need_compare(run, models, tmp_path):
     done = run("prune", *models, "--keep", 0.5, "--out", tmp_path / "x")
     assert done.exit_code == 2
     assert "several go with --compare" in done.output
 
 
-def test_a_full_disk_leaves_the_older_file(models, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_older_file(run, models, tmp_path, monkeypatch):
     out = tmp_path / "small.safetensors"
     out.write_bytes(b"older")
 
@@ -249,7 +163,7 @@ def test_a_full_disk_leaves_the_older_file(models, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_a_ticket_is_found_resumed_and_pruned_further(tmp_path):
+def test_a_ticket_is_found_resumed_and_pruned_further(run, document_of, tmp_path):
     """`prunable iterate`: its files are what other commands take, and it is not repeated."""
     out = tmp_path / "ticket"
     options = (
@@ -286,7 +200,7 @@ def test_a_ticket_is_found_resumed_and_pruned_further(tmp_path):
         ("--keep 0.1 --data no-such-set", "no-such-set"),
     ],
 )
-def test_bad_settings_of_rounds_are_named(tmp_path, options, message):
+def test_bad_settings_of_rounds_are_named(run, tmp_path, options, message):
     data = [] if "--data" in options else ["--data", "digits"]
     done = run("iterate", *options.split(), *data, "--out", tmp_path / "out")
     assert done.exit_code == 2

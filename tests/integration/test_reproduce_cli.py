@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,13 @@ ITEMS = {
 NAMES = {f"{paper}-{item}" for paper, items in ITEMS.items() for item in items}
 
 
-def prunable(*arguments, status=0):
+@pytest.fixture(scope="module")
+def run(run):
+    return partial(run, "reproduce")
+
+
+def as_installed(*arguments, status=0):
+    """The command in a process of its own, as it is installed."""
     script = Path(sys.executable).with_name("prunable")
     done = subprocess.run(
         [script, "reproduce", *map(str, arguments)], capture_output=True, text=True, check=False
@@ -30,7 +37,7 @@ def prunable(*arguments, status=0):
 def everything(tmp_path_factory):
     """All items at the smoke scale."""
     out = tmp_path_factory.mktemp("smoke")
-    done = prunable("all", "--scale", "smoke", "--out", out, "--workers", 2, "--json")
+    done = as_installed("all", "--scale", "smoke", "--out", out, "--workers", 2, "--json")
     return out, json.loads(done.stdout)
 
 
@@ -38,8 +45,8 @@ def stamps(out):
     return {path: path.stat().st_mtime_ns for path in out.glob("runs/*/result.json")}
 
 
-def test_list_names_every_table_and_figure():
-    listed = json.loads(prunable("list", "--json").stdout)
+def test_list_names_every_table_and_figure(document_of):
+    listed = document_of("list")
     rows = [row for row in listed if row["kind"] != "study"]
     assert {row["item"] for row in rows} == NAMES
     for row in listed:
@@ -118,55 +125,57 @@ def test_index_shows_every_item(everything):
         assert name in page
 
 
-def test_again_computes_nothing_and_says_the_same(everything):
+def test_again_computes_nothing_and_says_the_same(document_of, everything):
     out, documents = everything
     before = stamps(out)
-    again = prunable("all", "--scale", "smoke", "--out", out, "--workers", 2, "--json")
-    assert json.loads(again.stdout) == documents
+    assert document_of("all --scale smoke --workers 2 --out", out) == documents
     assert stamps(out) == before
 
 
-def test_dry_run_lists_and_writes_nothing(tmp_path):
+def test_dry_run_lists_and_writes_nothing(document_of, tmp_path):
     out = tmp_path / "none"
-    planned = json.loads(prunable("wan2023-table1", "--dry-run", "--out", out, "--json").stdout)
+    planned = document_of("wan2023-table1 --dry-run --out", out)
     assert planned["missing"]
     assert planned["seconds"] > 60
     assert {"id", "kind", "seconds"} == planned["missing"][0].keys()
     assert not out.exists()
 
 
-def test_several_items_in_one_command_each_once(tmp_path):
-    names = ("chang2020-fig3", "barsbey2021-fig10", "chang2020-fig3")
-    done = prunable(*names, "--scale", "smoke", "--out", tmp_path, "--workers", 2, "--json")
-    found = [document["item"] for document in json.loads(done.stdout)]
+def test_several_items_in_one_command_each_once(document_of, tmp_path):
+    names = "chang2020-fig3 barsbey2021-fig10 chang2020-fig3"
+    options = ("--scale smoke --out", tmp_path)
+    done = document_of(names, "--workers 2", *options)
+    found = [document["item"] for document in done]
     assert found == ["chang2020-fig3", "barsbey2021-fig10"]
-    planned = json.loads(
-        prunable(
-            *names, "barsbey2021", "--scale", "smoke", "--out", tmp_path, "--dry-run", "--json"
-        ).stdout
-    )
-    whole = json.loads(
-        prunable("barsbey2021", "--scale", "smoke", "--out", tmp_path, "--dry-run", "--json").stdout
-    )
+    planned = document_of(names, "barsbey2021 --dry-run", *options)
+    whole = document_of("barsbey2021 --dry-run", *options)
     assert planned["missing"] == whole["missing"]  # figure 3's runs are stored
 
 
-def test_dry_run_names_missing_data(tmp_path, monkeypatch):
+def test_dry_run_names_missing_data(run, tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNABLE_CACHE", str(tmp_path))
     monkeypatch.delenv("PRUNABLE_DATA", raising=False)
-    shown = prunable("wan2023-table1", "--dry-run", "--out", tmp_path).stdout
+    shown = run("wan2023-table1 --dry-run --out", tmp_path).stdout
     assert "prunable data fetch ecg5000" in shown
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("wan2023-table9",), "`item` of `reproduce` must be one of"),
-        (("list", "wan2023-table1"), "`list` stands alone"),
-        (("all", "--scale", "tiny"), "tiny"),
-        (("all", "--address", "auto"), "belong to `--backend ray`"),
-        (("all", "--workers", "0"), "greater than or equal to 1"),
+        ("wan2023-table9", "`item` of `reproduce` must be one of"),
+        ("list wan2023-table1", "`list` stands alone"),
+        ("all --scale tiny", "tiny"),
+        ("all --address auto", "belong to `--backend ray`"),
+        ("all --workers 0", "greater than or equal to 1"),
     ],
 )
-def test_bad_usage(arguments, message):
-    assert message in prunable(*arguments, status=2).stderr
+def test_bad_usage(run, arguments, message):
+    done = run(arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_usage_ends_the_installed_command_with_its_status():
+    done = as_installed("wan2023-table9", status=2)
+    assert "`item` of `reproduce` must be one of" in done.stderr

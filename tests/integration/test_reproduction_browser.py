@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 from tests.reproduction_documents import HOSTILE, documents, figure_item, table_item
 
-from prunable.experiments.reproduce.document import SMOKE, as_document
+from prunable.experiments.reproduce.document import as_document
+from prunable.report.reproduce.words import SMOKE
 from prunable.report.reproduce.writing import write_index
 
 pytestmark = pytest.mark.browser
@@ -42,28 +43,23 @@ def page(show_words):
     show_words(documents())
 
 
-@pytest.fixture
-def run(browser):
-    return browser.execute_script
-
-
 VISIBLE = (
     "const found = [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility());"
 )
 
 
 @pytest.fixture
-def click(run):
+def click(script):
     """Click the n-th visible element found, as a reader would."""
-    return lambda selector, place=0: run(
+    return lambda selector, place=0: script(
         f"{VISIBLE} return found[arguments[1]]", selector, place
     ).click()
 
 
 @pytest.fixture
-def seen(run):
+def seen(script):
     """Texts of the visible elements that a selector finds."""
-    return lambda selector: run(
+    return lambda selector: script(
         f"{VISIBLE} return found.map(e => (e.innerText ?? e.textContent).trim())", selector
     )
 
@@ -74,8 +70,8 @@ def wait(condition):
     WebDriverWait(None, 10, 0.1).until(lambda _: condition())
 
 
-def choose(run, name, value):
-    run(
+def choose(script, name, value):
+    script(
         "const s = document.getElementById(arguments[0]); s.value = arguments[1];"
         "s.dispatchEvent(new Event('input', {bubbles: true}))",
         name,
@@ -104,13 +100,13 @@ def test_index_shows_every_item_with_verdict_scale_and_claim(seen, texts):
 
 
 @pytest.mark.usefixtures("page")
-def test_filters_leave_the_matching_items(browser, run, seen):
-    choose(run, "verdict", "partly")
+def test_filters_leave_the_matching_items(browser, script, seen):
+    choose(script, "verdict", "partly")
     assert seen(".card code") == NAMES[:1]
     assert seen("#all h3") == ["Barsbey et al. 2021"]
     assert seen("#count") == ["1 of 3 items"]
-    choose(run, "verdict", "")
-    choose(run, "paper", "wan2023")
+    choose(script, "verdict", "")
+    choose(script, "paper", "wan2023")
     assert seen(".card code") == NAMES[1:]
     box = browser.find_element("css selector", "#text")
     box.send_keys("TYPE I")
@@ -118,7 +114,7 @@ def test_filters_leave_the_matching_items(browser, run, seen):
     box.clear()
     box.send_keys("smoke run")
     assert seen(".card code") == NAMES[1:2]
-    choose(run, "verdict", "reproduced")
+    choose(script, "verdict", "reproduced")
     assert seen(".card code") == []
     assert seen("#count") == ["0 of 3 items"]
 
@@ -127,12 +123,12 @@ def test_filters_leave_the_matching_items(browser, run, seen):
 
 
 @pytest.mark.usefixtures("page")
-def test_clicking_an_item_shows_its_table_and_figure_and_the_way_back(browser, run, click, seen):
+def test_clicking_an_item_shows_its_table_and_figure_and_the_way_back(browser, script, click, seen):
     click(".card a", 2)
     wait(lambda: seen("article h2") == ["Table 1: Pruned share under noise of type I"])
     assert seen("#all") == []
-    assert run("return document.activeElement.textContent").startswith("Table 1")
-    assert "Table 1" in run("return document.title")
+    assert script("return document.activeElement.textContent").startswith("Table 1")
+    assert "Table 1" in script("return document.title")
     assert seen("article tbody th") == ["none", "type I", "type I"]
     assert {"11.4 ± 1.1", "11.2 ± 1.0", "0.957", "52.1", "> 0"} <= set(seen("article td"))
     assert seen("article thead tr:nth-child(2) th") == ["ours", "paper"] * 3
@@ -163,16 +159,16 @@ def test_addresses_of_items_open_them(show_words, seen):
     assert seen(".card code") == NAMES
 
 
-def test_smoke_run_cannot_be_taken_for_the_papers(show, run, seen):
+def test_smoke_run_cannot_be_taken_for_the_papers(show, script, seen):
     show([table_item() | {"scale": "smoke"}], "#wan2023-table1")
     (banner,) = seen("article .smoke")
     assert banner.startswith(f"{SMOKE}.")
-    assert run(
+    assert script(
         "return getComputedStyle(document.querySelector('article .smoke')).backgroundColor"
     ) == ("rgb(255, 217, 77)")
     assert seen("article thead tr:nth-child(2) th") == ["smoke run", "paper"] * 3
     assert seen(".checks .badge") == ["holds in the smoke run"] * 2
-    notes, names = run(
+    notes, names = script(
         "const c = document.querySelector('.chart');"
         "return [c.layout.annotations.map(a => a.text), c.data.map(t => t.name)]"
     )
@@ -180,9 +176,9 @@ def test_smoke_run_cannot_be_taken_for_the_papers(show, run, seen):
     assert names == ["smoke run", "paper"]
 
 
-def test_figure_of_a_table_draws_ours_beside_the_papers(show, run):
+def test_figure_of_a_table_draws_ours_beside_the_papers(show, script):
     show([table_item()], "#wan2023-table1")
-    drawn = run(
+    drawn = script(
         "return document.querySelector('.chart').data.map(t => [t.name, t.x, t.marker.symbol])"
     )
     assert drawn == [
@@ -191,11 +187,11 @@ def test_figure_of_a_table_draws_ours_beside_the_papers(show, run):
     ]
 
 
-def test_figure_draws_the_document(show, run, seen):
+def test_figure_draws_the_document(show, script, seen):
     show([figure_item()], "#barsbey2021-fig3")
     document = figure_item()
     assert seen("article figure h4") == [panel["title"] for panel in document["panels"]]
-    curves, errors, bars, points = run(
+    curves, errors, bars, points = script(
         "return [...document.querySelectorAll('.chart')].map(c => c.data.map(t => ({name: t.name,"
         " x: t.x, y: t.y, type: t.type, bar: !!t.marker?.showscale, line: t.line?.color,"
         " up: t.error_y?.array, down: t.error_y?.arrayminus})))"
@@ -213,7 +209,7 @@ def test_figure_draws_the_document(show, run, seen):
     assert [drawn["type"] for drawn in bars] == ["bar", "bar"]
     assert points[0]["up"] == pytest.approx([0.05, 0.04, 0.06])
     assert {"first", "second", "third"} <= set(seen(".chart .xtick"))
-    shapes = run(
+    shapes = script(
         "return [...document.querySelectorAll('.chart')].map(c => "
         "[...c.querySelectorAll('.scatterlayer path, .barlayer path')]"
         ".filter(p => p.getBoundingClientRect().width > 0).length)"
@@ -225,7 +221,7 @@ def test_figure_draws_the_document(show, run, seen):
 
 
 def test_clicking_a_number_opens_the_specifications_of_its_runs(
-    show_words, browser, run, click, seen
+    show_words, browser, script, click, seen
 ):
     show_words(documents(), "#wan2023-table1")
     click("article .number", 2)  # type I, pruned
@@ -240,31 +236,31 @@ def test_clicking_a_number_opens_the_specifications_of_its_runs(
     wait(lambda: len(seen("dialog pre")) == 2)
     assert json.loads(seen("dialog pre")[1]) == wanted[2]["spec"]
     assert "the loss is nan at step 7" in seen("dialog p")
-    run(
+    script(
         "window.copied = null; Object.defineProperty(navigator, 'clipboard',"
         "{value: {writeText: async text => { window.copied = text; }}})"
     )
     click("dialog .run button", 1)
-    wait(lambda: run("return window.copied"))
-    assert json.loads(run("return window.copied")) == wanted[2]["spec"]
+    wait(lambda: script("return window.copied"))
+    assert json.loads(script("return window.copied")) == wanted[2]["spec"]
     assert "Copied" in seen("dialog .run button")
     click("dialog form button")
     wait(lambda: seen("dialog") == [])
     assert browser.get_log("browser") == []
 
 
-def test_copying_works_where_the_clipboard_is_closed(show_words, run, click, seen):
+def test_copying_works_where_the_clipboard_is_closed(show_words, script, click, seen):
     show_words([table_item()], "#wan2023-table1")
     click("article .number")
     wait(lambda: seen("dialog pre"))
-    run(
+    script(
         "document.addEventListener('copy', () => { window.copied = String(getSelection()); });"
         "Object.defineProperty(navigator, 'clipboard',"
         "{value: {writeText: async () => { throw new Error('not allowed'); }}})"
     )
     click("dialog .run button")
-    wait(lambda: run("return window.copied"))
-    assert json.loads(run("return window.copied")) == table_item()["runs"][0]["spec"]
+    wait(lambda: script("return window.copied"))
+    assert json.loads(script("return window.copied")) == table_item()["runs"][0]["spec"]
 
 
 def test_clicking_a_point_opens_its_runs(show, browser, seen):
@@ -292,7 +288,7 @@ def test_numbers_of_the_figure_and_all_runs_are_folded_out(show_words, click, se
     wait(lambda: len(seen("details.runs .run")) == 5)
 
 
-def test_keyboard_alone_reaches_a_specification_and_comes_back(show_words, browser, run, seen):
+def test_keyboard_alone_reaches_a_specification_and_comes_back(show_words, browser, script, seen):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
@@ -304,8 +300,8 @@ def test_keyboard_alone_reaches_a_specification_and_comes_back(show_words, brows
     wait(lambda: seen("dialog pre"))
     ActionChains(browser).send_keys(Keys.ESCAPE).perform()
     wait(lambda: seen("dialog") == [])
-    assert run("return document.activeElement === arguments[0]", number)
-    levels = run("return [...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
+    assert script("return document.activeElement === arguments[0]", number)
+    levels = script("return [...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
 
@@ -321,10 +317,10 @@ def test_run_that_only_another_builds_on_is_named(show_words, click, seen):
 # --- what every page must keep ---------------------------------------------------------------
 
 
-def test_nothing_comes_from_elsewhere_and_nothing_fails(browser, show, run, click, seen):
+def test_nothing_comes_from_elsewhere_and_nothing_fails(browser, show, script, click, seen):
     show(documents())
     for name in NAMES:
-        run("location.hash = arguments[0]", name)
+        script("location.hash = arguments[0]", name)
         wait(lambda: seen("article .chart .main-svg"))
         for summary in ("details.values summary", "details.runs summary"):
             if seen(summary):
@@ -339,45 +335,45 @@ def test_nothing_comes_from_elsewhere_and_nothing_fails(browser, show, run, clic
     ]
     assert len(asked) >= 1  # the page itself: the log works
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
-    assert run("return window.hit ?? null") is None
+    assert script("return window.hit ?? null") is None
     assert browser.get_log("browser") == []
 
 
-def test_page_does_not_scroll_sideways(show, run, click, set_width, seen):
+def test_page_does_not_scroll_sideways(show, script, click, set_width, seen):
     show(documents())
     for width in (1280, 768, 360):  # charts drawn wide must shrink when they are shown again
         set_width(width)
         for name in ("all", *NAMES):
-            run("location.hash = arguments[0]", name)
+            script("location.hash = arguments[0]", name)
             wait(lambda name=name: bool(seen("#all")) == (name == "all"))
-            run(f"{VISIBLE} for (const e of found) e.open = true", "article > details")
+            script(f"{VISIBLE} for (const e of found) e.open = true", "article > details")
             wait(
-                lambda: run(
+                lambda: script(
                     f"{VISIBLE} return found.every(e => e.children.length > 1)", "article > details"
                 )
             )
-            assert run("return document.documentElement.scrollWidth") <= width, name
-            for left, right in boxes(run, ".chart .main-svg"):
+            assert script("return document.documentElement.scrollWidth") <= width, name
+            for left, right in boxes(script, ".chart .main-svg"):
                 assert 0 <= left < right <= width
         click(".number")
-        ((left, right),) = boxes(run, "dialog")
+        ((left, right),) = boxes(script, "dialog")
         assert 0 <= left < right <= width
         click("dialog form button")
 
 
-def boxes(run, selector):
+def boxes(script, selector):
     """Left and right ends of the visible elements that a selector finds."""
-    return run(
+    return script(
         f"{VISIBLE} return found.map(e => e.getBoundingClientRect()).map(b => [b.left, b.right])",
         selector,
     )
 
 
-def contrast(run, front, back):
+def contrast(script, front, back):
     """Contrast of two colours of the page's palette, as WCAG 2 defines it."""
 
     def luminance(name):
-        red, green, blue = run(
+        red, green, blue = script(
             "const c = document.createElement('canvas').getContext('2d');"
             "const root = getComputedStyle(document.documentElement);"
             "c.fillStyle = root.getPropertyValue(arguments[0]);"
@@ -396,44 +392,44 @@ def contrast(run, front, back):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.usefixtures("page")
-def test_text_is_readable_in_both_schemes(run, set_scheme, scheme):
+def test_text_is_readable_in_both_schemes(script, set_scheme, scheme):
     set_scheme(scheme)
     for back in ("--paper", "--card"):
         for front in ("--ink", "--soft", "--accent"):
-            assert contrast(run, front, back) >= 4.5, (front, back)
+            assert contrast(script, front, back) >= 4.5, (front, back)
         for tone in ("--good", "--half", "--bad", "--other", "--open"):
-            assert contrast(run, tone, back) >= 3, (tone, back)
+            assert contrast(script, tone, back) >= 3, (tone, back)
 
 
-def test_charts_follow_a_change_of_scheme(show, run, set_scheme):
+def test_charts_follow_a_change_of_scheme(show, script, set_scheme):
     show([figure_item()], "#barsbey2021-fig3")
     chart = "document.querySelector('.chart')"
     colours = set()
     for scheme, ink in (("light", "#1c2126"), ("dark", "#e6e9ec")):
         set_scheme(scheme)
-        wait(lambda ink=ink: run(f"return {chart}.layout.font.color") == ink)
-        colours.add(run(f"return {chart}.data[4].line.color"))  # the darkest on white
+        wait(lambda ink=ink: script(f"return {chart}.layout.font.color") == ink)
+        colours.add(script(f"return {chart}.data[4].line.color"))  # the darkest on white
     assert len(colours) == 2
 
 
-def test_charts_follow_the_width_of_the_window(show, run, set_width):
+def test_charts_follow_the_width_of_the_window(show, script, set_width):
     show([figure_item()], "#barsbey2021-fig3")
     for width in (800, 400):
         set_width(width)
         wait(
             lambda width=width: (
-                boxes(run, ".chart .main-svg")[0][1] <= width
-                and run("return document.documentElement.scrollWidth") <= width
+                boxes(script, ".chart .main-svg")[0][1] <= width
+                and script("return document.documentElement.scrollWidth") <= width
             )
         )
 
 
-def test_page_without_plotly_shows_the_picture(show, run, monkeypatch, browser):
+def test_page_without_plotly_shows_the_picture(show, script, monkeypatch, browser):
     import sys
 
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     show([table_item()], "#wan2023-table1")
-    sizes = run("return [...document.images].map(i => [i.complete, i.naturalWidth])")
+    sizes = script("return [...document.images].map(i => [i.complete, i.naturalWidth])")
     assert [complete and width > 300 for complete, width in sizes] == [True]
     assert browser.get_log("browser") == []
 

@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from tests.processes import command_of, descendants, wait_for
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from prunable.errors import InputError
@@ -23,6 +23,7 @@ from prunable.runs.spec import Spec
 from prunable.runs.store import Store
 
 HERE = Path(__file__).parent
+PATHS = [str(HERE), str(HERE.parents[1])]  # of scripts that import this file
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
 SWEEP = """
 import sys
@@ -30,7 +31,7 @@ from pathlib import Path
 from prunable.runs.backends import ProcessBackend, RayBackend
 from prunable.runs.runner import run_all
 from prunable.runs.store import Store
-sys.path.insert(0, {here!r})
+sys.path[:0] = {paths!r}
 from test_reproduction_engine import evaluation
 
 if __name__ == "__main__":
@@ -78,40 +79,9 @@ def quick(seed=0, **changes):
     return evaluation(seed, width=30, steps=10, **changes)
 
 
-def descendants(pid):
-    """Processes under a process, from /proc."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue  # gone meanwhile
-    found, level = set(), {pid}
-    while level:
-        level = {child for child, parent in parents.items() if parent in level} - found
-        found |= level
-    return found
-
-
-def command_of(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
-def wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("what was waited for did not come")
-
-
 def start_sweep(tmp_path, backend):
     script = tmp_path / "sweep.py"
-    script.write_text(SWEEP.format(here=str(HERE), backend=backend))
+    script.write_text(SWEEP.format(paths=PATHS, backend=backend))
     return subprocess.Popen(
         [sys.executable, str(script), str(tmp_path / "store")],
         stdout=subprocess.PIPE,
@@ -197,7 +167,7 @@ def test_killed_parent_leaves_no_worker_and_no_half_file(tmp_path, undisturbed):
 
 def test_a_task_that_always_kills_its_worker_is_a_row(tmp_path):
     script = (
-        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        f"import sys; sys.path[:0] = {PATHS!r}\n"
         "from pathlib import Path\n"
         "from test_reproduction_engine import *\n"
         "if __name__ == '__main__':\n"
@@ -306,7 +276,7 @@ def test_disk_that_takes_no_more(tmp_path):
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        f"sys.path.insert(0, {str(HERE)!r})\n"
+        f"sys.path[:0] = {PATHS!r}\n"
         "from pathlib import Path\n"
         "from test_reproduction_engine import *\n"
         "(row,) = run_all([evaluation()], Store(Path(sys.argv[1])), backend=SerialBackend())\n"

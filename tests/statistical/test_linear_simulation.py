@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 from prunable.numerics.randomness import rng
 from prunable.predict.linear.curves import Wanted, predict_risks
@@ -23,13 +22,6 @@ pytestmark = pytest.mark.statistical
 
 REPLICAS = 40
 EVERYTHING = Wanted(retrain_by=tuple(Method), same_data_by=tuple(Method), draws=64)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small matrices: threads of linear algebra would only wait for each other."""
-    with threadpool_limits(1):
-        yield
 
 
 def simulated(problem, n, s, widths=None, retrain_by=(), replicas=REPLICAS):

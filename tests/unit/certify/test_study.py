@@ -1,7 +1,6 @@
 """The study of certificates at its smallest: its runs, its findings, and what is published."""
 
 import json
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -27,9 +26,8 @@ def reproduced(tmp_path_factory):
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    return import_module("publish_certificates")
+def tool(tool):
+    return tool("publish_certificates")
 
 
 def test_true_labels_are_certified_and_random_ones_are_not(reproduced):

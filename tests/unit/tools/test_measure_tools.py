@@ -5,8 +5,6 @@ import io
 import json
 import tarfile
 import zipfile
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,14 +14,6 @@ from prunable.errors import DataIntegrityError
 from prunable.nets.measure.measuring import measure
 from prunable.numerics.measure.verdict import Kind
 from prunable.numerics.weights.calibration import load
-
-TOOLS = Path(__file__).parents[3] / "tools"
-
-
-@pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(TOOLS)
-    return import_module
 
 
 def test_calibration_is_found_again(tool, monkeypatch):

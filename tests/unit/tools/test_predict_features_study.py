@@ -1,6 +1,5 @@
 """The committed study of features: its page, its figures, and a small run of it."""
 
-import importlib
 import json
 from pathlib import Path
 
@@ -21,15 +20,13 @@ def document():
 
 
 @pytest.fixture
-def page(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    return importlib.import_module("predict_features_page")
+def page(tool):
+    return tool("predict_features_page")
 
 
 @pytest.fixture
-def study(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    found = importlib.import_module("predict_features_study")
+def study(tool, monkeypatch):
+    found = tool("predict_features_study")
     monkeypatch.setattr(found, "REPEATS", 1)
     monkeypatch.setattr(found, "draws", lambda _: 2)
     return found

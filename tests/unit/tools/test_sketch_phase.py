@@ -2,7 +2,6 @@
 
 import json
 import math
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,8 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    return import_module("sketch_phase")
+def tool(tool):
+    return tool("sketch_phase")
 
 
 def panel(lines):

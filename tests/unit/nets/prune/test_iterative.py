@@ -24,14 +24,7 @@ from prunable.nets.prune.tickets import (
 )
 from prunable.nets.train.noise import HeavyTailedNoise, attach_noise
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny matrices gain nothing from threads, and lose on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(seed=0):

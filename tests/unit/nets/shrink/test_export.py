@@ -34,11 +34,6 @@ from prunable.numerics.randomness import rng
 PAGE = Path(__file__).parents[4] / "docs" / "exported-models.md"
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 class Tied(nn.Module):
     """A class of its own: a tied output layer, a parameter and a buffer of no layer."""
 

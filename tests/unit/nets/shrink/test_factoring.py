@@ -16,11 +16,6 @@ from prunable.nets.shrink.factoring import factor
 from prunable.numerics.randomness import rng
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def plan_of(model, kappa=0.2, strategy=None):
     named = [(n, p) for n, p in model.named_parameters() if p.ndim > 1]
     return (strategy or SingularValuePruning()).plan(views_of(named), Keep(kappa), rng=rng(0))

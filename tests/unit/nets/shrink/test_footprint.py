@@ -29,11 +29,6 @@ from prunable.nets.shrink.sparse_layers import SparseLinear
 from prunable.nets.shrink.surgery import shrink
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def convolutional():
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1),

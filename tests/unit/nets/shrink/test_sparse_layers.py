@@ -16,11 +16,6 @@ from prunable.nets.shrink import sparse_layers
 from prunable.nets.shrink.sparse_layers import SparseLinear, sparsify
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def thinned(model, share=0.9, seed=1):
     """Zero a share of all weight matrices."""
     generator = torch.Generator().manual_seed(seed)

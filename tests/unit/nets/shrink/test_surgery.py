@@ -19,11 +19,6 @@ from prunable.nets.shrink.surgery import shrink
 from prunable.numerics.randomness import rng
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def plan_of(model, kappa=0.5, *, strategy=None, axis="unit", only=None):
     named = [(n, p) for n, p in model.named_parameters() if only is None or n in only]
     strategy = strategy or NodePruning(axis=axis)

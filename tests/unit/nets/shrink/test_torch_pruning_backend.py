@@ -21,11 +21,6 @@ from prunable.numerics.randomness import rng
 pytest.importorskip("torch_pruning")
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 class Net(nn.Module):
     """A forward function over named layers."""
 

@@ -2,10 +2,8 @@
 
 import copy
 import io
-import json
 import math
 import sys
-from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
@@ -18,6 +16,7 @@ from tests.measurement_document import (
     trajectory_document,
     trajectory_of,
 )
+from tests.pages import Page, page_data
 
 from prunable.errors import InputError
 from prunable.report.measure import html
@@ -33,28 +32,6 @@ def document():
 
 def titles_and_rows(shown):
     return [column.title for column in shown.columns], [row.cells for row in shown.rows]
-
-
-class Page(HTMLParser):
-    """Elements, links and scripts of a page, as a browser would see them."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.links, self.scripts, self.handlers = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("src", "href", "data", "action")]
-        self.handlers += [name for name, _ in attrs if name.startswith("on")]
-
-    def handle_data(self, data):
-        if self.tags and self.tags[-1] == "script" and data.strip():
-            self.scripts.append(data)
-
-
-def page_data(text):
-    return json.loads(next(script for script in Page(text).scripts if script.startswith("{")))
 
 
 def console_text(document, width):
@@ -259,19 +236,6 @@ def test_empty_trajectory_is_shown():
 
 
 @pytest.mark.timeout(120)
-def test_thousands_of_layers_stay_usable():
-    document = measurement_document(5000)
-    text = render_measurement(measurement_of(document))
-    assert len(text) < 40e6
-    layer = page_data(text)["layers"][-1]
-    original = document["layers"][-1]
-    for key, axis in (("curves", "eps"), ("tail_plot", "x"), ("hill_plot", "k")):
-        assert len(layer[key][axis]) == 24
-        for end in (0, -1):
-            assert layer[key][axis][end] == pytest.approx(original[key][axis][end], rel=1e-4)
-    assert layer["hill_plot"]["plateau"] == original["hill_plot"]["plateau"]
-
-
 def test_curves_of_few_layers_are_whole(document):
     layer = document["layers"][0]
     n = html.CURVE_POINTS

@@ -6,13 +6,13 @@ import io
 import json
 import sys
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from rich.console import Console
+from tests.pages import Page, page_data
 from tests.reproduction_documents import (
     HOSTILE,
     MARKUP,
@@ -30,27 +30,6 @@ from prunable.report.reproduce.pages import item_markdown, render_console, summa
 from prunable.report.reproduce.panels import item_views
 from prunable.report.reproduce.words import SMOKE, as_text, shown
 from prunable.report.reproduce.writing import write_index, write_item
-
-
-class Page(HTMLParser):
-    """Elements, attributes and scripts of a page, as a browser would see them."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.scripts = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data):
-        if self.tags and self.tags[-1] == "script" and data.strip():
-            self.scripts.append(data)
-
-
-def page_data(text):
-    return json.loads(next(script for script in Page(text).scripts if script.startswith("{")))
 
 
 def panel(series, **changes):
