@@ -165,6 +165,12 @@ def test_other_questions_other_weights_and_failures_are_told(networks, tmp_path,
         rows_of(tmp_path / "failed", [path], seed=1)
 
 
+def test_a_comparison_of_nothing_is_refused(tmp_path):
+    with pytest.raises(InputError, match="`networks` of `compare_strategies`"):
+        compare_strategies([], "digits", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_summary_is_the_mean_and_range():
     values = (0.5, 0.75, 1.0)
     rows = [
