@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 
 EPSILON = 1e-8  # of the mean square; part of the format
 _PATTERN = re.compile(r"c(\d+)(?:s(\d+))?-(\d+)|m(\d+)|d(\d*)")
@@ -70,18 +70,19 @@ class CodedArchitecture:
 
     def __post_init__(self) -> None:
         where = "certify"
-        if min(self.input_shape) < 1 or self.classes < 2:
-            shown = f"inputs {self.input_shape}, {self.classes} classes"
-            raise InputError.parameter("input_shape", where, "of positive sides", shown)
+        shown = f"inputs {self.input_shape}, {self.classes} classes"
+        valid = min(self.input_shape) >= 1 and self.classes >= 2
+        require(valid, "input_shape", where, "of positive sides", shown)
         last = self.ops[-1] if self.ops else None
-        if last is None or last.kind != "dense" or last.units != self.classes:
-            ending = f"a chain ending in {self.classes} dense units"
-            raise InputError.parameter("ops", where, ending, self.text)
-        for (channels, height, width), op in self.inputs():
-            if min(channels, height, width, op.size, op.stride) < 1:
-                wanted = "a chain that leaves pictures of positive sides"
-                mend = "Drop a pooling or a stride."
-                raise InputError.parameter("ops", where, wanted, self.text, mend)
+        ends = last is not None and last.kind == "dense" and last.units == self.classes
+        wanted = f"a chain ending in {self.classes} dense units"
+        require(ends, "ops", where, wanted, self.text)
+        wanted, mend = (
+            "a chain that leaves pictures of positive sides",
+            "Drop a pooling or a stride.",
+        )
+        for shape, op in self.inputs():
+            require(min(*shape, op.size, op.stride) >= 1, "ops", where, wanted, self.text, mend)
 
     @classmethod
     def parse(

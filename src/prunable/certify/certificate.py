@@ -21,7 +21,7 @@ from prunable.certify.bounds.held_out import held_out_bound
 from prunable.certify.bounds.occam import bits_allowed, examples_needed, occam_bound
 from prunable.certify.code_file import CodedNetwork, decode_network, encode_network
 from prunable.certify.examples import Examples
-from prunable.errors import DataIntegrityError, InputError, require
+from prunable.errors import DataIntegrityError, require
 from prunable.files import read_json, write_bytes, write_json
 
 FORMAT = "prunable certificate 1"
@@ -69,9 +69,8 @@ def certify_network(
         if examples is None:
             continue
         low, high = examples.y.min(), examples.y.max()
-        if low < 0 or high >= classes:
-            wanted = f"classes 0 to {classes - 1} of the network"
-            raise InputError.parameter("y", "certify", wanted, f"{low} to {high}")
+        wanted = f"classes 0 to {classes - 1} of the network"
+        require(low >= 0 and high < classes, "y", "certify", wanted, f"{low} to {high}")
         errors, n = count_errors(network.logits, *examples.tensors), len(examples.y)
         if part == "train":
             saving = min(network.saving, bits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from prunable.certify.architecture import CodedArchitecture, FloatNetwork, Op, P
 from prunable.certify.code_file import CodedLayer, CodedNetwork
 from prunable.errors import DataIntegrityError, UnsupportedModelError
 from prunable.nets.archive import load_tensors, open_archive, save_tensors
+from prunable.nets.models.loading import natural_key
 
 
 def save_network(path: Path, network: CodedNetwork) -> None:
@@ -67,7 +67,7 @@ def dense_chain(tensors: dict[str, torch.Tensor], input_shape: PictureShape) -> 
     matrices: list[torch.Tensor] = []
     biases: list[torch.Tensor] = []
     # "10.weight" is behind "2.weight", whatever the file's order
-    for name in sorted(modules, key=_numbers_as_numbers):
+    for name in sorted(modules, key=natural_key):
         matrix, bias = modules[name].get(2), modules[name].get(1)
         fits = matrix is not None and matrix.shape[1] == width
         if matrix is None or not fits or (bias is not None and len(bias) != len(matrix)):
@@ -85,10 +85,6 @@ def dense_chain(tensors: dict[str, torch.Tensor], input_shape: PictureShape) -> 
     architecture = CodedArchitecture(input_shape, width, steps, normalised=False)
     weights = [m.reshape(s) for m, s in zip(matrices, architecture.shapes, strict=True)]
     return FloatNetwork(architecture, weights, biases)
-
-
-def _numbers_as_numbers(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def integer_network(network: FloatNetwork) -> CodedNetwork | None:

@@ -139,9 +139,8 @@ def step_place(step: float) -> int:
 def encode_network(network: CodedNetwork) -> bytes:
     """Write a network as its code file; `decode_network` returns the same integers."""
     shapes = [layer.weights.shape for layer in network.layers]
-    if shapes != list(network.architecture.shapes):
-        wanted = f"of shapes {network.architecture.shapes}"
-        raise InputError.parameter("layers", "encode_network", wanted, shapes)
+    wanted = network.architecture.shapes
+    require(shapes == list(wanted), "layers", "encode_network", f"of shapes {wanted}", shapes)
     encoder = Encoder()
     _code(encoder, network)
     return encoder.finish()

@@ -27,7 +27,7 @@ from prunable.certify.layer_maps import (
     layers_of,
     log_path_norms_of,
 )
-from prunable.errors import InputError, UnsupportedModelError
+from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.nets.networks.views import to_numpy
 from prunable.nets.train.training import EVALUATED_AT_ONCE, predict
 from prunable.numerics.randomness import rng
@@ -160,9 +160,8 @@ def facts_of_model(
 
 def margins_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> FloatArray:
     """Logit of the true class minus the largest other, (n,), of inputs (n, ...)."""
-    if len(x) == 0 or len(x) != len(y):
-        wanted = "a non-empty training set as long as `y`"
-        raise InputError.parameter("x", "margins_of", wanted, f"{len(x)} and {len(y)}")
+    wanted, sizes = "a non-empty training set as long as `y`", f"{len(x)} and {len(y)}"
+    require(0 < len(x) == len(y), "x", "margins_of", wanted, sizes)
     logits = predict(model, x).double()
     chosen = y.view(-1, 1)
     true = logits.gather(1, chosen).ravel()

@@ -22,7 +22,7 @@ from prunable.certify.gaussian_posterior import gaussian_certificate
 from prunable.certify.network_bounds import bounds_of_model
 from prunable.certify.quantization import OnEpoch, QuantizationSettings, QuantizedNet, fine_tune
 from prunable.data.loaders import load
-from prunable.errors import InputError, UnsupportedModelError
+from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.results import Result
 
 DENSE = "network as given"
@@ -88,25 +88,15 @@ def certify_model(
 ) -> CertifiedModel:
     """Evaluate every bound of a checkpoint: dense layers with ReLU, or a network of the study.
 
+    `held_out` is "test" for the test part of the set that it was trained on, another registered
+    name for that one's, or "none". The settings are of the fine-tuning that makes integers, behind
+    as many epochs of pruning if `keep` is below 1; a network that holds integers already is taken
+    as it is. Each bound fails with probability delta on its own; no `draws` leave the Gaussian
+    posterior out.
+
     Raises InputError if weights, inputs or logits are not finite; UnsupportedModelError if the
     checkpoint is no chain that a code file can name; DivergedError if the fine-tuning does not stay
     finite.
-
-    Parameters
-    ----------
-    dataset : str
-        Registered name of the set it was trained on.
-    held_out : str
-        "test" for that set's test part, another registered name for that one's, or "none".
-    delta : float
-        Probability that a bound fails, each on its own.
-    settings : QuantizationSettings, optional
-        Of the fine-tuning that makes integers, behind as many epochs of pruning if `keep` is
-        below 1; a network that holds integers already is taken as it is.
-    draws : int
-        Networks drawn for the Gaussian posterior; 0 leaves it out.
-    unpickle : bool
-        Whether a pickled model may run its code.
     """
     check_delta(delta, "certify")
     train, own = examples_of(load(dataset, flatten=False))
@@ -115,9 +105,8 @@ def certify_model(
         test = None if held_out == "none" else examples_of(load(held_out, flatten=False))[1]
     channels, height, width = train.x.shape[1:]
     dense = read_network(path, (channels, height, width), unpickle=unpickle)
-    if test is not None and test.x.shape[1:] != train.x.shape[1:]:
-        wanted = f"a set of inputs like {dataset}'s"
-        raise InputError.parameter("held_out", "certify", wanted, held_out)
+    alike = test is None or test.x.shape[1:] == train.x.shape[1:]
+    require(alike, "held_out", "certify", f"a set of inputs like {dataset}'s", held_out)
     network, pruned = integer_network(dense), dense
     if network is None:
         chosen = settings or QuantizationSettings(epochs=5, float_epochs=0, keep=1.0, lr=1e-3)

@@ -242,7 +242,6 @@ def _search(
 def _decode(
     where: str, name: str, record: Mapping[str, Any], stored: Mapping[str, torch.Tensor]
 ) -> torch.Tensor:
-    """One tensor as it was."""
     dtype: torch.dtype = getattr(torch, record["dtype"])
     if "m" not in record:
         tensor = stored[PLAIN + name]
@@ -310,7 +309,6 @@ def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int] | None:
 
 
 def _bytes(tensor: torch.Tensor) -> NDArray[np.uint8]:
-    """The bytes of a tensor in C order."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     if not flat.numel():
         return np.empty(0, dtype=np.uint8)

@@ -168,7 +168,6 @@ def iterate_stage(spec: IterateSpec, run: Run) -> Result:
 
 
 def _controls(trainer: _Trainer, ticket: tickets.Ticket) -> dict[str, float]:
-    """Test accuracies of the controls that are asked for, by their names."""
     seed = trainer.spec.seed
     generator = rng(seed, "controls")
     # drawn whether asked for or not, so that each is the same whichever others are

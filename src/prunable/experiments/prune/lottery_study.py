@@ -114,7 +114,6 @@ def measure(spec: Spec, result: dict[str, Any]) -> Iterator[tuple[str, float, fl
 
 
 def _rounds(found: Found, condition: str) -> Table | None:
-    """Test errors by share, a seed a column."""
     frame = found.of(condition, ERROR)
     if not len(frame):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from prunable.nets.shrink.sparse_layers import sparsify
 from prunable.nets.shrink.surgery import shrink
 from prunable.nets.shrink.torch_pruning_backend import shrink_structurally
 from prunable.nets.train.noise import HeavyTailedNoise
-from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
 from prunable.nets.train.training import evaluate, train
 from prunable.numerics.randomness import child_seed
 from prunable.runs.data import DataSpec
@@ -72,6 +73,28 @@ def data_for(name: str, net: str | None, metadata: Mapping[str, str]) -> Dataset
     return DataSpec.create(name=name).load(flatten=not pictures)
 
 
+def train_pruned_(
+    model: nn.Module,
+    plan: PruningPlan,
+    data: Dataset,
+    retraining: Retraining,
+    seed: int,
+    on_step: OnStep | None = None,
+) -> TrainingOutcome:
+    """Train a network on from where it is, in place, the weights that a plan pruned held at 0."""
+    x, y, *_ = as_tensors(data, next(model.parameters()).device)
+    named = list(model.named_parameters())
+    settings = retraining_settings(retraining, len(x), seed)
+    return train(
+        model,
+        x,
+        y,
+        settings,
+        prepare=partial(hold_masks, named_parameters=named, masks=masks_of(plan, named)),
+        on_step=on_step and (lambda step: on_step(step, settings.steps)),
+    )
+
+
 def retrain_(
     model: nn.Module,
     plan: PruningPlan,
@@ -95,21 +118,10 @@ def retrain_(
                 f"`{layer.name}` was pruned by {plan.method}, which leaves no zeros to hold. "
                 "Retrain after another strategy."
             )
-    named = list(model.named_parameters())
-    masks = masks_of(plan, named)
     before = copy.deepcopy(model.state_dict())
     if retraining.rewind is not None:
         _rewind(model, retraining.rewind)
-    x, y, *_ = as_tensors(data)
-    settings = retraining_settings(retraining, len(x), seed)
-    outcome = train(
-        model,
-        x,
-        y,
-        settings,
-        prepare=lambda optimizer: hold_masks(optimizer, named, masks),
-        on_step=on_step and (lambda step: on_step(step, settings.steps)),
-    )
+    outcome = train_pruned_(model, plan, data, retraining, seed, on_step)
     model.eval()
     if outcome.status == "diverged":
         model.load_state_dict(before)

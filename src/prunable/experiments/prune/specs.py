@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.experiments.train.specs import MeanFieldSpec, Noise, Optimizer, Schedule, TrainSpec
 from prunable.nets.catalogue import NETS
 from prunable.nets.prune.choices import (
@@ -178,10 +178,8 @@ class IterateSpec(TrainSpec):
     @model_validator(mode="after")
     def _rounds_are_whole(self) -> Self:
         check_rewind(self.rewind, self.rewind_step, "IterateSpec")
-        if self.rewind_step >= self.steps:
-            raise InputError.parameter(
-                "rewind_step", "IterateSpec", f"below `steps`, {self.steps}", self.rewind_step
-            )
+        step, wanted = self.rewind_step, f"below `steps`, {self.steps}"
+        require(step < self.steps, "rewind_step", "IterateSpec", wanted, step)
         if self.rewind == "none" and self.schedule != "constant":
             raise InputError(
                 "`schedule` of `IterateSpec` ends at 0, and without rewinding it stays there. "

@@ -14,7 +14,7 @@ import torch
 
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, RunsFailedError, require
-from prunable.experiments.prune.pruning import accuracy_of, data_for, retraining_settings
+from prunable.experiments.prune.pruning import accuracy_of, data_for, train_pruned_
 from prunable.experiments.prune.specs import ContenderSpec, Retraining
 from prunable.experiments.train.networks import as_tensors
 from prunable.files import read_json, write_json
@@ -22,11 +22,9 @@ from prunable.nets.models import network_of, read_weights
 from prunable.nets.networks.views import views_of
 from prunable.nets.prune import strategies
 from prunable.nets.prune.choices import Scope, ShareRule
-from prunable.nets.prune.masks import apply_plan_, masks_of
+from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Keep, PruningPlan
-from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.saliency import fisher_saliency, gradient_saliency
-from prunable.nets.train.training import train
 from prunable.numerics.randomness import child_seed, rng
 from prunable.results import Result
 from prunable.runs.backends import Backend
@@ -243,18 +241,9 @@ def _retrained(
     """Accuracy after retraining; None of singular values, which have no masks, and if it fails."""
     if spec.retraining is None or plan.layers[0].axis == "singular_value":
         return None
-    x, y, *_ = as_tensors(data, next(model.parameters()).device)
-    named = list(model.named_parameters())
-    masks = masks_of(plan, named)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(child_seed(spec.seed, "retrain"))
-        outcome = train(
-            model,
-            x,
-            y,
-            retraining_settings(spec.retraining, len(x), spec.seed),
-            prepare=lambda optimizer: hold_masks(optimizer, named, masks),
-        )
+        outcome = train_pruned_(model, plan, data, spec.retraining, spec.seed)
     return accuracy_of(model, data) if outcome.status == "done" else None
 
 

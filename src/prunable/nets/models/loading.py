@@ -45,7 +45,7 @@ def read_weights(path: Path, *, unpickle: bool = False) -> tuple[Tensors, dict[s
         }
         metadata = metadata_of(path) if archive.format == "safetensors" else {}
         if not archive.ordered:
-            stored = dict(sorted(stored.items(), key=lambda item: _natural(item[0])))
+            stored = dict(sorted(stored.items(), key=lambda item: natural_key(item[0])))
     return merge_masks(stored), metadata
 
 
@@ -58,16 +58,10 @@ def network_of(
 ) -> nn.Module:
     """Build the network of stored weights, in evaluation mode, with their dtypes and names.
 
-    Parameters
-    ----------
-    metadata : mapping of str to str
-        May say which architecture it is, as the files of `prunable train` do.
-    net : str, optional
-        Overrides that: a name of `NETS`; "mlp" for linear layers with ReLU between, in the
-        order and of the sizes of the stored matrices; or MODULE:FUNCTION, which is imported and
-        called for a network of the user's own.
-    shape : tuple of int, optional
-        Of one example; needed for a named architecture that takes pictures.
+    The metadata may say which architecture it is, as the files of `prunable train` do. `net`
+    overrides that: a name of `NETS`; "mlp" for linear layers with ReLU between, in the order and of
+    the sizes of the stored matrices; or MODULE:FUNCTION, which is imported and called for a network
+    of the user's own. A named architecture that takes pictures needs the shape of one.
     """
     if net is None:
         return rebuild(tensors, stored_architecture(metadata))
@@ -90,7 +84,6 @@ def network_of(
 
 
 def _chain(tensors: Mapping[str, torch.Tensor]) -> nn.Module:
-    """Linear layers with ReLU between them, under the stored names."""
     model = nn.Sequential(OrderedDict(flatten=nn.Flatten()))
     names: list[str] = []
     for name in _linked({n: t for n, t in tensors.items() if t.ndim != 1}):
@@ -147,8 +140,8 @@ def _linked(matrices: Mapping[str, torch.Tensor]) -> list[str]:
     return found
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts layer 9 before layer 10."""
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Put layer 9 before layer 10 in a sorting of names."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 

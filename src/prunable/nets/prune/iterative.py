@@ -114,9 +114,9 @@ def iterate(
 
     Raises InputError if an argument is out of range, the strategy cannot choose single weights
     globally, a layer would be pruned to nothing, or `train_round` did not hold the masks or tell
-    the rewind step. Raises DataIntegrityError if the checkpoint is damaged or of another run.
-    Raises PrunableError if a round's loss or weights are not finite. The model is then, as after
-    any exception, what it was before the round, and the checkpoint that of the last whole round.
+    the rewind step; DataIntegrityError if the checkpoint is damaged or of another run;
+    PrunableError if a round's loss or weights are not finite. The model is then, as after any
+    exception, what it was before the round, and the checkpoint that of the last whole round.
 
     Parameters
     ----------
@@ -127,15 +127,12 @@ def iterate(
     strategy
         Chooses among single weights, of which it sees those that are left, a row a layer.
     kappa
-        Final kept share, 0 < kappa <= 1, reached by `kept_shares`.
-    rewind
+        Final kept share, reached by `kept_shares`; `only`, `exclude` and `force` are those of
+        `prune`.
+    rewind, rewind_step
         What returns after each round: all parameters and buffers to their first values ("init")
         or to those after `rewind_step` steps of the first round ("step"), bit for bit; only
         schedules, to `rewind_step` ("learning-rate"); or nothing ("none").
-    rewind_step
-        At least 1 for "step", at least 0 for "learning-rate", 0 otherwise.
-    only, exclude, force
-        As of `prune`.
     checkpoint
         File written after each round, and resumed from if it exists, with all values of the
         model: a killed run goes on and ends as an uninterrupted one, bit for bit.
@@ -145,11 +142,9 @@ def iterate(
     budget = Keep(shares[0], scope="global")
     selection: dict[str, Any] = {"only": only, "exclude": exclude, "seed": seed}
     first = prune(model, strategy, budget, **selection, force=True, dry_run=True)
-    for layer in first.plan.layers:
-        if layer.axis != "weight" or layer.fill is not None:
-            raise InputError.parameter(
-                "strategy", "iterate", "one that sets single weights to 0", first.plan.method
-            )
+    single = all(layer.axis == "weight" and layer.fill is None for layer in first.plan.layers)
+    wanted = "one that sets single weights to 0"
+    require(single, "strategy", "iterate", wanted, first.plan.method)
     named = dict(model.named_parameters())
     shapes = {layer.name: named[layer.name].shape for layer in first.plan.layers}
     settings = {
@@ -289,7 +284,6 @@ def _pruned(
     strategy: Strategy,
     generator: np.random.Generator,
 ) -> Tensors:
-    """Masks after a strategy chose among the weights that are left."""
     # a row of what is left, since pruned zeros would compete with zeros that stay
     views = [
         WeightView(name, to_numpy(named[name])[mask.numpy()][np.newaxis])

@@ -12,8 +12,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import DataIntegrityError, InputError, check_between, check_one_of, require
+from prunable.errors import DataIntegrityError, check_between, check_one_of, require
 from prunable.nets.prune.choices import Axis, Scope
+from prunable.numerics.checks import check_order
 from prunable.results import Result
 
 
@@ -92,13 +93,9 @@ class LayerPlan:
         # what nobody can write need not be copied
         kept = np.array(self.kept, copy=np.asarray(self.kept).flags.writeable or None)
         expected = (candidates(self.shape, self.taps, self.axis),)
-        if kept.dtype != np.bool_ or kept.shape != expected:
-            raise InputError.parameter(
-                "kept",
-                f"LayerPlan {self.name}",
-                f"a bool array of shape {expected}",
-                f"{kept.dtype} of shape {kept.shape}",
-            )
+        fits = kept.dtype == np.bool_ and kept.shape == expected
+        where, wanted = f"LayerPlan {self.name}", f"a bool array of shape {expected}"
+        require(fits, "kept", where, wanted, f"{kept.dtype} of shape {kept.shape}")
         kept.flags.writeable = False
         object.__setattr__(self, "kept", kept)
 
@@ -158,10 +155,8 @@ class PruningPlan(Result):
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
-        if not names or len(set(names)) < len(names):
-            raise InputError.parameter(
-                "layers", "PruningPlan", "one or more layers of different names", names
-            )
+        distinct, wanted = len(set(names)) == len(names), "one or more layers of different names"
+        require(names and distinct, "layers", "PruningPlan", wanted, names)
 
     @property
     def n_parameters(self) -> int:
@@ -252,8 +247,3 @@ def candidates(shape: tuple[int, int], taps: int, axis: Axis) -> int:
         "kernel": out * inputs,
         "singular_value": min(out, width),
     }[axis]
-
-
-def check_order(p: float, where: str) -> None:
-    """Raise InputError unless `p` is the order of a (quasi-)norm: positive and finite."""
-    require(0 < p < math.inf, "p", where, "positive and finite", p)

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
+from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError, require
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.prune.sparse_file import DAMAGE, VALUES, packed, unpacked
 from prunable.nets.shrink.modules import has_hooks, swap_
@@ -105,10 +105,9 @@ def load_exported(path: Path, model: nn.Module | None = None, *, sparse: bool = 
         raise DataIntegrityError(
             f"{path} is no whole exported model ({error!r}); write it again."
         ) from error
-    if not any(name == "" for name, _ in modules) and model is None:
-        raise InputError.parameter(
-            "model", "load_exported", f"an instance of {kind}, which {path} needs", "nothing"
-        )
+    given = model is not None or any(name == "" for name, _ in modules)
+    wanted = f"an instance of {kind}, which {path} needs"
+    require(given, "model", "load_exported", wanted, "nothing")
     try:
         for name, module in modules:
             if name:
@@ -230,7 +229,6 @@ def _built(kind: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _place(model: nn.Module, name: str, part: object) -> None:
-    """Put a module, parameter or buffer under a dotted name."""
     owner, _, own = name.rpartition(".")
     setattr(model.get_submodule(owner), own, part)
 

@@ -161,7 +161,6 @@ def _batch(example: Tensor, size: int) -> Tensor:
 
 
 def _numbers(model: nn.Module) -> tuple[int, int]:
-    """How many numbers are in the parameters, and how many are not zero."""
     parameters = list(model.parameters())
     nonzeros = sum(int(torch.count_nonzero(p)) for p in parameters)
     return sum(p.numel() for p in parameters), nonzeros

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from prunable.errors import InputError, UnsupportedModelError
+from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.extras import extra
 from prunable.files import atomic_write
 from prunable.nets.networks.equality import largest_difference, tensors_in, within_rounding
@@ -63,10 +63,8 @@ def save_onnx(
     be exported or run, is larger than 2 GB, or onnxruntime computes something else.
     """
     onnx, runtime = (extra(name, "save_onnx", "onnx") for name in ("onnx", "onnxruntime"))
-    if example.ndim < 1 or example.numel() == 0:
-        raise InputError.parameter(
-            "example", "save_onnx", "a batch that is not empty", f"shape {tuple(example.shape)}"
-        )
+    filled, shown = example.ndim and example.numel(), f"shape {tuple(example.shape)}"
+    require(filled, "example", "save_onnx", "a batch that is not empty", shown)
     name = type(model).__name__
     dense = _dense(copy.deepcopy(model)).cpu().eval()
     size = sum(t.numel() * t.element_size() for t in dense.state_dict().values())
@@ -141,7 +139,6 @@ def _export(
 
 
 def _run(runtime: Any, path: Path, batches: list[Tensor]) -> list[list[Tensor]]:
-    """Outputs of onnxruntime on the CPU."""
     options = runtime.SessionOptions()
     options.log_severity_level = LOUDEST
     options.intra_op_num_threads = torch.get_num_threads()

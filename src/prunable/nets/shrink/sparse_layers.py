@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.networks.equality import largest_difference, tensors_in
 from prunable.nets.networks.timing import interleaved_seconds
 from prunable.nets.shrink.modules import CONVOLUTIONS, has_hooks, shared, swap_
@@ -76,10 +76,8 @@ class SparseLinear(nn.Module):
         weight = linear.weight.detach()
         used = weight != 0
         count = int(used.sum())
-        if count >= 2**31:
-            raise InputError.parameter(
-                "linear", "SparseLinear", "a layer of fewer than 2^31 non-zeros", count
-            )
+        wanted = "a layer of fewer than 2^31 non-zeros"
+        require(count < 2**31, "linear", "SparseLinear", wanted, count)
         sparse = cls(
             linear.in_features, linear.out_features, False, device=weight.device, dtype=weight.dtype
         )
@@ -201,10 +199,9 @@ def sparsify(
     stay dense: torch has no sparse kernel for them.
     """
     batches = list(example_batches)
-    if not batches or any(batch.ndim == 0 or len(batch) == 0 for batch in batches):
-        raise InputError.parameter(
-            "example_batches", "sparsify", "one or more batches, none empty", len(batches)
-        )
+    filled = batches and all(batch.ndim and len(batch) for batch in batches)
+    wanted = "one or more batches, none empty"
+    require(filled, "example_batches", "sparsify", wanted, len(batches))
     dense = copy.deepcopy(model).eval()
     with torch.no_grad():
         seen = _inputs_of_layers(dense, batches)
@@ -271,7 +268,6 @@ def _decide(
     batches: Sequence[Tensor],
     repeats: int,
 ) -> LayerLayout:
-    """Probe one layer."""
     weight = module.weight
     density = int(torch.count_nonzero(weight)) / max(1, weight.numel())
     reason = _obstacle(model, module, density)
@@ -306,7 +302,6 @@ def _obstacle(model: nn.Module, module: Any, density: float) -> str | None:
 
 
 def _with_sparse(model: nn.Module, names: Sequence[str]) -> nn.Module:
-    """Copy a model, with some linear layers in compressed rows."""
     return swap_(copy.deepcopy(model), names, lambda _, old: SparseLinear.from_linear(old))
 
 

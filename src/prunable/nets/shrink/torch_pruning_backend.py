@@ -149,7 +149,6 @@ def _removable(graph: Any, name: str) -> tuple[list[int], list[int]]:
 
 
 def _group(graph: Any, name: str, units: list[int]) -> Any:
-    """What is coupled to some units of a layer."""
     module = graph.model.get_submodule(name)
     cut = graph.get_pruner_of_module(module).prune_out_channels
     try:

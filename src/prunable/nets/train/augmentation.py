@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.numerics.randomness import child_seed
 
 PADDING = 4
@@ -16,14 +16,9 @@ def augmented(x: torch.Tensor, *, seed: int, step: int, padding: int = PADDING) 
 
     Crops, to the size before, and mirrors are a function of seed and step, and of nothing else.
     """
-    if x.ndim != 4:
-        raise InputError.parameter(
-            "x",
-            "augmented",
-            "pictures of shape (n, channels, height, width)",
-            f"shape {tuple(x.shape)}",
-            "Choose a network that takes pictures, or do not augment.",
-        )
+    wanted = "pictures of shape (n, channels, height, width)"
+    mend = "Choose a network that takes pictures, or do not augment."
+    require(x.ndim == 4, "x", "augmented", wanted, f"shape {tuple(x.shape)}", mend)
     n, _, height, width = x.shape
     generator = torch.Generator()
     generator.manual_seed(child_seed(seed, "augment", step))

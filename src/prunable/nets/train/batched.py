@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import InputError, check_at_least, require
 from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
 from prunable.nets.train.stacked_chain import StackedChain, chain_of
 from prunable.nets.train.training import Trainee, advance, check_examples
@@ -57,10 +57,9 @@ def train_together(
     for replica in replicas:
         if replica.settings.augment:
             raise InputError("`train_together` does not augment pictures. Use `train`.")
-        if {(p.dtype, p.device) for p in replica.model.parameters()} != {(x.dtype, x.device)}:
-            raise InputError.parameter(
-                "x", where, "of the type and on the device of the models", x.dtype
-            )
+        kinds = {(p.dtype, p.device) for p in replica.model.parameters()}
+        wanted = "of the type and on the device of the models"
+        require(kinds == {(x.dtype, x.device)}, "x", where, wanted, x.dtype)
     on_cpu = x.device.type == "cpu"
     trainees = [
         Trainee(r.model, x, y, r.settings, checkpoint=r.checkpoint, on_step=r.on_step)
@@ -100,7 +99,6 @@ def _stacks(trainees: Sequence[Trainee], most: int) -> list[list[Trainee]]:
 
 
 def _on_threads(workers: int, stacks: Sequence[list[Trainee]]) -> None:
-    """Train whole stacks on threads, each of which computes alone."""
     stop = threading.Event()
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         futures = [pool.submit(_train_stack, stack, stop) for stack in stacks]

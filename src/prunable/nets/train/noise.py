@@ -97,21 +97,15 @@ def attach_noise(
 ) -> NoiseHandle:
     """Add heavy-tailed noise after every step of an optimizer, Eq. (2) of Wan et al. (2023).
 
+    The learning rate is read from the parameter group at each step, so schedulers and groups work;
+    the names of parameters enter the seeds. The handle counts steps and can be removed. The count
+    travels in `optimizer.state_dict()` and comes back with `optimizer.load_state_dict()`.
+
     InputError if nothing is left to noise, a name is unknown, the optimizer holds other
     parameters, or noise is attached to it already.
 
-    The handle counts steps and can be removed. The count travels in `optimizer.state_dict()` and
-    comes back with `optimizer.load_state_dict()`.
-
     Parameters
     ----------
-    optimizer : torch.optim.Optimizer
-        Any; the learning rate is read from the parameter group at each step, so schedulers
-        and groups work.
-    named_parameters : iterable of (str, Parameter)
-        As `model.named_parameters()`; the names enter the seeds.
-    seed : int
-        Run seed, 0 <= seed < 2**63.
     only : collection of str, optional
         Names to noise in place of the default choice: matrices and convolutions, without
         the output layer, the first convolution and everything of fewer than two axes
@@ -151,10 +145,7 @@ class NoiseHandle:
         device: torch.device | str | None = None,
     ) -> None:
         self._device = None if device is None else torch.device(device)
-        self.noise = noise
-        self.seed = seed
-        self.reports = reports
-        self.step = 0
+        self.noise, self.seed, self.reports, self.step = noise, seed, reports, 0
         self._targets = {id(named[report.name]): report.name for report in reports if report.noised}
         self._hooks = (
             optimizer.register_step_post_hook(self._add_noise),
@@ -231,10 +222,8 @@ def _reports(
             "Build the optimizer from the model's own parameters, after moving the model."
         )
     unknown = sorted(set(only or ()) - named.keys())
-    if unknown:
-        raise InputError.parameter(
-            "only", "attach_noise", f"names among {sorted(named)}", unknown, "Correct the names."
-        )
+    wanted, mend = f"names among {sorted(named)}", "Correct the names."
+    require(not unknown, "only", "attach_noise", wanted, unknown, mend)
     matrices = [name for name, p in named.items() if p.ndim >= 2]
     convolutions = [name for name in matrices if named[name].ndim > 2]
     output = matrices[-1] if len(matrices) > 1 else None

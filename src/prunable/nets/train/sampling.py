@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 import torch
 
-from prunable.errors import InputError, check_one_of
+from prunable.errors import InputError, check_one_of, require
 from prunable.numerics.randomness import child_seed
 from prunable.numerics.stable import check_alpha
 
@@ -43,30 +43,16 @@ def sample_stable(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Draw symmetric alpha-stable noise of a shape.
+    """Draw symmetric alpha-stable noise of a shape, whose axis 0 counts the vectors.
 
-    Chambers, Mallows and Stuck (1976); the three laws are those of section 2.1 of Wan,
-    Zaidi and Simsekli (2023).
+    Chambers, Mallows and Stuck (1976); the three kinds are types II, I and III of section 2.1 of
+    Wan, Zaidi and Simsekli (2023): independent coordinates, exp(-sum |u_j|^alpha); one scalar for
+    all coordinates of a vector, exp(-|sum u_j|^alpha); rotation invariant, exp(-||u||^alpha). With
+    a scale c the law is exp(-|c u|^alpha); at alpha = 2 the variance is 2 c^2.
 
-    Draws are never NaN or infinite; one beyond the largest number of the computation's dtype
-    (possible for alpha < 0.4 in float32) is that number.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Axis 0 counts the vectors, the other axes their coordinates.
-    alpha : float
-        Tail index, 0 < alpha <= 2.
-    scale : float
-        Scale c of the law exp(-|c u|^alpha); at alpha = 2 the variance is 2 c^2.
-    kind : {"iid", "shared", "isotropic"}
-        Types II, I and III: independent coordinates, exp(-sum |u_j|^alpha); one scalar for
-        all coordinates of a vector, exp(-|sum u_j|^alpha); rotation invariant,
-        exp(-||u||^alpha).
-    generator : torch.Generator
-        On any device; advanced by one draw, which seeds all the others.
-    dtype, device
-        Of the result. float16 and bfloat16 are rounded from float32.
+    The generator, on any device, is advanced by one draw, which seeds all the others. Draws are
+    never NaN or infinite; one beyond the largest number of the computation's dtype (possible for
+    alpha < 0.4 in float32) is that number. float16 and bfloat16 are rounded from float32.
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     out = torch.zeros(tuple(shape), dtype=dtype, device=device)
@@ -84,8 +70,7 @@ def add_stable_(
     """
     alpha = check_alpha(alpha, "add_stable_")
     check_one_of(kind, get_args(Kind), "kind", "add_stable_")
-    if not (math.isfinite(scale) and scale >= 0):
-        raise InputError.parameter("scale", "add_stable_", "finite and not negative", scale)
+    require(0 <= scale < math.inf, "scale", "add_stable_", "finite and not negative", scale)
     if not tensor.is_floating_point():
         raise InputError.parameter("dtype", "add_stable_", "a floating-point type", tensor.dtype)
     if scale == 0 or tensor.numel() == 0:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.catalogue import Optimizer, Schedule
 from prunable.nets.train.noise import HeavyTailedNoise
 
@@ -74,9 +74,7 @@ class TrainingSettings:
         )
 
     def _check(self, name: str, constraint: str, holds: bool, action: str = "") -> None:
-        if not holds:
-            value: Any = getattr(self, name)
-            raise InputError.parameter(name, "TrainingSettings", constraint, value, action)
+        require(holds, name, "TrainingSettings", constraint, getattr(self, name), action)
 
     @property
     def has_stop_rule(self) -> bool:

@@ -185,7 +185,6 @@ def _form(model: nn.Module) -> list[object]:
 
 
 def _units(active: torch.Tensor) -> int:
-    """Units of a tile."""
     if active.device.type != "cpu":
         return active.shape[1]
     # Of one replica, so that its arithmetic does not depend on how many there are.

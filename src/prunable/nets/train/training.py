@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.train.augmentation import augmented
 from prunable.nets.train.averaging import IterateAverage
 from prunable.nets.train.checkpoint import TrainingState
@@ -200,11 +200,8 @@ def check_examples(x: torch.Tensor, y: torch.Tensor, where: str) -> None:
     """Refuse examples without classes, none at all, and NaN or infinity."""
     if len(x) != len(y) or len(x) == 0:
         raise InputError.parameter("y", where, f"as long as `x` ({len(x)}) and not empty", len(y))
-    if not torch.isfinite(x).all():
-        bad = int((~torch.isfinite(x)).sum())
-        raise InputError.parameter(
-            "x", where, "finite", f"{bad} NaN or infinite values", "Clean the data first."
-        )
+    bad = int((~torch.isfinite(x)).sum())
+    require(not bad, "x", where, "finite", f"{bad} NaN or infinite values", "Clean the data first.")
 
 
 @torch.no_grad()

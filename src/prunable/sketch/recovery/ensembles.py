@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import InputError, check_at_least, require
 from prunable.sketch.recovery.entries import IntArray
 
 MOST_REDRAWS = 100
@@ -69,12 +69,11 @@ def delta_random(n: int, m: int, delta: int, generator: np.random.Generator) -> 
     under every version of NumPy.
     """
     check_at_least(n, 0, "n", "delta_random")
-    if not 1 <= delta <= m:
-        wanted = f"between 1 and m = {m}"
-        raise InputError.parameter("delta", "delta_random", wanted, delta, "Measure more.")
-    if math.comb(m, delta) < n:
-        wanted, mend = f"{n} columns of {delta} ones can differ", "Measure more, or another delta."
-        raise InputError.parameter("m", "delta_random", f"so large that {wanted}", m, mend)
+    where, wanted = "delta_random", f"between 1 and m = {m}"
+    require(1 <= delta <= m, "delta", where, wanted, delta, "Measure more.")
+    wanted = f"so large that {n} columns of {delta} ones can differ"
+    mend = "Measure more, or another delta."
+    require(math.comb(m, delta) >= n, "m", where, wanted, m, mend)
     neighbours = _subsets(n, m, delta, generator)
     for _ in range(MOST_REDRAWS):
         _, first = np.unique(neighbours, axis=0, return_index=True)

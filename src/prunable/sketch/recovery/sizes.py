@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import check_at_least, require
 from prunable.sketch.recovery.channels import TagLayout
 from prunable.sketch.recovery.ensembles import Ensemble, delta_random, identity
 from prunable.sketch.recovery.entries import Entries
@@ -67,20 +67,14 @@ def sketch_size(
 ) -> SketchSize:
     """Choose the size of a sketch that peeling decodes, of a matrix of S entries, (p1, p2).
 
-    Parameters
-    ----------
-    factor : float
-        About factor^2 S measurements: (m1, m2) = factor sqrt(S) (sqrt(p1/p2), sqrt(p2/p1)), so
-        that m = factor sqrt(n j) for n x n matrices of j entries a row.
-    delta : int
-        Ones in a column of A and B, >= 2.
-    line_factor : float
-        Measurements m2 (m1) for each entry of the fullest row (column), at least: the entries
-        of one row meet the same rows of Y, and only B keeps them apart.
+    There are about factor^2 S measurements: (m1, m2) = factor sqrt(S) (sqrt(p1/p2), sqrt(p2/p1)),
+    so that m = factor sqrt(n j) for n x n matrices of j entries a row, and at least `line_factor`
+    measurements m2 (m1) for each entry of the fullest row (column): the entries of one row meet the
+    same rows of Y, and only B keeps them apart. A column of A and B has `delta` ones, 2 or more.
     """
-    if not (0 < factor < math.inf and 0 < line_factor < math.inf):
-        wanted, found = "positive, like `line_factor`", (factor, line_factor)
-        raise InputError.parameter("factor", "sketch_size", wanted, found)
+    factors = (factor, line_factor)
+    positive = all(0 < value < math.inf for value in factors)
+    require(positive, "factor", "sketch_size", "positive, like `line_factor`", factors)
     check_at_least(delta, 2, "delta", "sketch_size")
     p1, p2 = entries.shape
     fullest_row, fullest_col = entries.fullest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.sketch.recovery.ensembles import Ensemble
 from prunable.sketch.recovery.entries import Entries, IntArray, Values
 
@@ -39,18 +39,15 @@ def buckets(left: Ensemble, right: Ensemble, rows: IntArray, cols: IntArray) -> 
 
 def check_shapes(shape: tuple[int, ...], left: Ensemble, right: Ensemble, where: str) -> None:
     """Refuse ensembles that do not fit a matrix."""
-    if shape != (left.n, right.n):
-        wanted = f"ensembles of {shape} columns"
-        raise InputError.parameter("left, right", where, wanted, (left.n, right.n))
+    columns = (left.n, right.n)
+    require(shape == columns, "left, right", where, f"ensembles of {shape} columns", columns)
 
 
 def check_sketch(measured: Values, left: Ensemble, right: Ensemble, where: str) -> None:
     """Refuse a sketch that does not fit its ensembles, or is not finite."""
-    if measured.shape != (left.m, right.m):
-        wanted = f"of shape {(left.m, right.m)}, as the ensembles say"
-        raise InputError.parameter("measured", where, wanted, measured.shape)
-    if measured.dtype.kind not in "fu":
-        wanted = "float64 or unsigned integers"
-        raise InputError.parameter("measured", where, wanted, measured.dtype.name)
-    if measured.dtype.kind == "f" and not np.isfinite(measured).all():
-        raise InputError.parameter("measured", where, "finite", "NaN or infinity")
+    shape, kind = (left.m, right.m), measured.dtype.kind
+    wanted = f"of shape {shape}, as the ensembles say"
+    require(measured.shape == shape, "measured", where, wanted, measured.shape)
+    require(kind in "fu", "measured", where, "float64 or unsigned integers", measured.dtype.name)
+    finite = kind != "f" or np.isfinite(measured).all()
+    require(finite, "measured", where, "finite", "NaN or infinity")

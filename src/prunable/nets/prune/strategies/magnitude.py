@@ -11,9 +11,10 @@ import numpy as np
 from prunable.errors import check_one_of
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import Axis, ShareRule
-from prunable.nets.prune.plan import Budget, Keep, PruningPlan, check_order
+from prunable.nets.prune.plan import Budget, Keep, PruningPlan
 from prunable.nets.prune.strategies.base import check_views, plan_of, select
 from prunable.nets.prune.strategies.sharing import shared_masks
+from prunable.numerics.checks import check_order
 from prunable.numerics.weights.selection import Rounding, kept_count
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from prunable.errors import check_one_of
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import Axis
-from prunable.nets.prune.plan import Budget, PruningPlan, check_order
+from prunable.nets.prune.plan import Budget, PruningPlan
 from prunable.nets.prune.strategies.base import check_views, plan_of, select
+from prunable.numerics.checks import check_order
 from prunable.numerics.weights.selection import Rounding
 
 NODE_AXES = ("unit", "input", "kernel")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import InputError, check_at_least, require
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.plan import Budget, Keep, PruningPlan
@@ -73,10 +73,8 @@ class RandomizedMagnitudePruning:
         """
         where = "RandomizedMagnitudePruning"
         check_views(views, where)
-        if self.d is None and not (isinstance(budget, Keep) and budget.scope == "layer"):
-            raise InputError.parameter(
-                "budget", f"{where}.plan", 'Keep(kappa, scope="layer")', budget
-            )
+        suits = self.d is not None or (isinstance(budget, Keep) and budget.scope == "layer")
+        require(suits, "budget", f"{where}.plan", 'Keep(kappa, scope="layer")', budget)
         masks = []
         for view in views:
             squares = view.matrix.astype(np.float64) ** 2

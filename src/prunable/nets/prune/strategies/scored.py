@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.plan import Budget, Keep, PruningPlan
@@ -53,15 +53,9 @@ class SaliencyPruning:
 
     def _scores(self, view: WeightView) -> NDArray[np.float64]:
         found = np.asarray(self.saliencies.get(view.name, ()), dtype=np.float64)
-        if found.size != view.matrix.size:
-            raise InputError.parameter(
-                view.name,
-                "SaliencyPruning",
-                f"a saliency of shape {view.shape}",
-                f"shape {found.shape}",
-            )
-        if not (np.isfinite(found).all() and found.min() >= 0):
-            raise InputError.parameter(
-                view.name, "SaliencyPruning", "finite saliencies >= 0", "others"
-            )
+        where, wanted = "SaliencyPruning", f"a saliency of shape {view.shape}"
+        fits = found.size == view.matrix.size
+        require(fits, view.name, where, wanted, f"shape {found.shape}")
+        sound = np.isfinite(found).all() and found.min() >= 0
+        require(sound, view.name, where, "finite saliencies >= 0", "others")
         return found.ravel()

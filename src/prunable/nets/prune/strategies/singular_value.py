@@ -10,8 +10,9 @@ import numpy as np
 
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import Axis
-from prunable.nets.prune.plan import Budget, PruningPlan, check_order
+from prunable.nets.prune.plan import Budget, PruningPlan
 from prunable.nets.prune.strategies.base import check_views, plan_of, select
+from prunable.numerics.checks import check_order
 from prunable.numerics.measure.spectrum import singular_values
 
 

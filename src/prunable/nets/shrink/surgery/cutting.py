@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunable.errors import InputError, UnsupportedModelError, check_at_least
+from prunable.errors import UnsupportedModelError, check_at_least, require
 from prunable.nets.networks.equality import check_same, exact_outputs, expected_outputs
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import PruningPlan
@@ -39,13 +39,9 @@ def shrink(
     UnsupportedModelError if the model holds what cannot be cut safely, or the check fails.
     """
     check_at_least(round_to, 1, "round_to", "shrink")
-    if not example.is_floating_point() or example.numel() == 0:
-        raise InputError.parameter(
-            "example",
-            "shrink",
-            "a non-empty floating-point tensor",
-            f"{example.dtype} of shape {tuple(example.shape)}",
-        )
+    usable = example.is_floating_point() and example.numel()
+    shown = f"{example.dtype} of shape {tuple(example.shape)}"
+    require(usable, "example", "shrink", "a non-empty floating-point tensor", shown)
     small = copy.deepcopy(model)
     apply_plan_(small.named_parameters(), plan)
     _check_ownership(small)
@@ -102,7 +98,6 @@ def _cut_layer(
     chosen: Mapping[int, Tensor],
     find: Callable[[int], int],
 ) -> tuple[int, int]:
-    """Cut the rows and columns of one layer, in place."""
     module: Any = model.get_submodule(layer.name)
     into, out = find(layer.group_in), find(layer.group_out)
     weight = module.weight.detach()
@@ -136,7 +131,6 @@ def _cut_layer(
 
 
 def _cut_norm(module: Any, chosen: Tensor, block: int) -> None:
-    """Cut the features of one batch normalisation, in place."""
     features = chosen.repeat_interleave(block).to(module.running_mean.device)
     for name in ("weight", "bias"):
         old = getattr(module, name)
