@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import nn
 
-from prunable.errors import InputError, SpecError
+from prunable.errors import InputError, SpecError, check_at_least, check_one_of, require
 from prunable.experiments.federate.comparing import compare_methods
 from prunable.experiments.federate.specs import FederatedSpec, standard_methods
 from prunable.experiments.reproduce import run
@@ -264,8 +264,13 @@ def reproduce(
     Raises
     ------
     InputError
-        If an item is unknown.
+        If an item, scale or convention is unknown.
     """
+    require(bool(names), "names", "reproduce", "at least one item", "none", "Or say all.")
+    check_one_of(scale, get_args(Scale), "scale", "reproduce")
+    check_one_of(convention, get_args(Convention), "convention", "reproduce")
+    if batch is not None:
+        check_at_least(batch, 1, "batch", "reproduce")
     folder = Path(out)
     documents = run.reproduce(
         items_named(names),

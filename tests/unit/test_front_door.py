@@ -86,6 +86,7 @@ def test_certificates_are_a_package_that_can_be_called(tmp_path):
     import prunable.certify.bounds.occam as occam
 
     assert prunable.certify.bounds.occam is occam
+    assert {"path", "dataset", "delta"} <= set(inspect.signature(prunable.certify).parameters)
     with pytest.raises(prunable.errors.InputError, match="`delta` of `certify`"):
         prunable.certify(tmp_path / "x", "digits", delta=2.0)
 
@@ -130,6 +131,22 @@ def test_simulations_are_tabular(tmp_path):
     frame = federated.to_pandas()
     assert len(frame) == 7
     assert frame["fewer_bytes"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "culprit"),
+    [
+        ((), {}, "names"),
+        (("chang2020-fig1",), {"scale": "tiny"}, "scale"),
+        (("chang2020-fig1",), {"scale": "smoke", "convention": "mine"}, "convention"),
+        (("chang2020-fig1",), {"scale": "smoke", "batch": 0}, "batch"),
+        (("chang2020-fig99",), {"scale": "smoke"}, "item"),
+    ],
+)
+def test_wrong_items_and_settings_are_refused_at_once(names, options, culprit, tmp_path):
+    with pytest.raises(prunable.errors.InputError, match=f"`{culprit}` of `reproduce`"):
+        reproduce(*names, out=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_items_are_documents(tmp_path):

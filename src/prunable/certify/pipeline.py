@@ -76,7 +76,7 @@ class CertifiedModel(Result):
 
 
 def certify_model(
-    path: Path,
+    path: Path | str,
     dataset: str,
     *,
     held_out: str = "test",
@@ -99,6 +99,7 @@ def certify_model(
     finite.
     """
     check_delta(delta, "certify")
+    path = Path(path)
     train, own = examples_of(load(dataset, flatten=False))
     test: Examples | None = own
     if held_out != "test":
