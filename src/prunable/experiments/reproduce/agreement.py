@@ -9,16 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from prunable.experiments.reproduce.checks import (
-    LEVEL,
-    PUBLISHED_RUNS,
-    Judged,
-    Words,
-    in_words,
-    of_several,
-    percent,
-    undecided,
-)
+from prunable.experiments.reproduce import checks
 from prunable.experiments.reproduce.document import Check, Outcome
 from prunable.experiments.reproduce.frame import Frame
 from prunable.experiments.reproduce.published import Printed
@@ -34,7 +25,7 @@ class Law:
         """Central 95 % interval of the difference of means of n runs and of others."""
         rng = np.random.default_rng(0)
         ours, theirs = (rng.choice(self.draws, (4000, count)).mean(axis=1) for count in (n, others))
-        low, high = np.quantile(ours - theirs, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low, high = np.quantile(ours - theirs, [(1 - checks.LEVEL) / 2, (1 + checks.LEVEL) / 2])
         return float(low), float(high)
 
 
@@ -60,7 +51,7 @@ class Comparison:
             return self.law.interval(n, published_runs)
         if scatter is None:
             return None
-        t = float(stats.t.ppf((1 + LEVEL) / 2, published_runs - 1))
+        t = float(stats.t.ppf((1 + checks.LEVEL) / 2, published_runs - 1))
         half = t * scatter * math.sqrt(1 / n + 1 / published_runs)
         return -half, half
 
@@ -69,8 +60,8 @@ def agrees(
     statement: str,
     rows: Iterable[Comparison],
     *,
-    published_runs: int = PUBLISHED_RUNS,
-    words: Words = percent,
+    published_runs: int = checks.PUBLISHED_RUNS,
+    words: checks.Words = checks.percent,
     essential: bool = False,
 ) -> Check:
     """The claim that our means and the printed ones are means of runs of one law.
@@ -92,9 +83,9 @@ def agrees(
         if weak and row.effect is not None:
             seeds = math.ceil(published_runs * ((high - low) / 2 / row.effect) ** 2)
         outcome: Outcome = "underpowered" if weak else "holds" if inside else "contradicted"
-        outcomes.append(Judged(outcome, seeds))
-        told = f"{row.name}: {words(mean)} ± {in_words(row.ours.std, words)} against "
-        told += f"{words(target)} ± {in_words(scatter, words)}"
+        outcomes.append(checks.Judged(outcome, seeds))
+        told = f"{row.name}: {words(mean)} ± {checks.in_words(row.ours.std, words)} against "
+        told += f"{words(target)} ± {checks.in_words(scatter, words)}"
         own = scatter if len(row.ours) == 1 else row.ours.std
         if own and scatter:
             error = math.hypot(own / math.sqrt(len(row.ours)), scatter / math.sqrt(published_runs))
@@ -102,7 +93,7 @@ def agrees(
         kind = "law" if row.law is not None else "published scatter"
         texts.append(f"{told} ({kind}: {100 * low:+.1f} to {100 * high:+.1f} points)")
     if not texts:
-        return undecided(statement, "no row has a published deviation", essential=essential)
+        return checks.undecided(statement, "no row has a published deviation", essential=essential)
     agreeing = sum(one.outcome != "contradicted" for one in outcomes)
     evidence = f"{agreeing} of {len(texts)} ({'; '.join(texts)})"
-    return of_several(statement, outcomes, evidence, essential=essential)
+    return checks.of_several(statement, outcomes, evidence, essential=essential)

@@ -64,7 +64,6 @@ class Frame:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The numbers."""
         return tuple(row.value for row in self.rows)
 
     @property
@@ -79,12 +78,10 @@ class Frame:
 
     @property
     def by_seed(self) -> dict[str, float]:
-        """The number of each seed."""
         return {row.seed: row.value for row in self.rows}
 
     @property
     def mean(self) -> float | None:
-        """Mean; None without numbers."""
         return statistics.fmean(self.values) if self.rows else None
 
     @property
@@ -94,7 +91,6 @@ class Frame:
 
     @property
     def median(self) -> float | None:
-        """Median; None without numbers."""
         return statistics.median(self.values) if self.rows else None
 
 
@@ -132,10 +128,8 @@ class Found:
     @cached_property
     def usable(self) -> dict[str, Result]:
         """Results of the runs that are done, in the order of the plan."""
-        return {key: self.results[key] for key in self.plan.runs if self._is_done(key)}
-
-    def _is_done(self, key: str) -> bool:
-        return bool(self.results[key]["status"] == "done")
+        rows = ((key, self.results[key]) for key in self.plan.runs)
+        return {key: row for key, row in rows if row["status"] == "done"}
 
     @cached_property
     def frame(self) -> Frame:

@@ -23,19 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from prunable.experiments.reproduce.document import (
-    Check,
-    Convention,
-    Findings,
-    ItemDocument,
-    Kind,
-    Panel,
-    PaperInfo,
-    RunInfo,
-    Scale,
-    Table,
-    judge,
-)
+from prunable.experiments.reproduce import document
 from prunable.experiments.reproduce.frame import Found, Measure, Result, numbers
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import TableSpec
@@ -52,23 +40,31 @@ class Gather:
     view : The subclass of `Found` that these functions take, with a paper's own questions.
     """
 
-    tables: tuple[TableSpec | Callable[..., Table | None], ...] = ()
-    panels: tuple[Callable[..., Panel | Iterable[Panel]], ...] = ()
-    claims: tuple[Callable[..., Check | Iterable[Check]], ...] = ()
+    tables: tuple[TableSpec | Callable[..., document.Table | None], ...] = ()
+    panels: tuple[Callable[..., document.Panel | Iterable[document.Panel]], ...] = ()
+    claims: tuple[Callable[..., document.Check | Iterable[document.Check]], ...] = ()
     notes: tuple[Callable[..., Iterable[str]], ...] = ()
     measure: Measure = numbers
     view: type[Found] = Found
 
-    def __call__(self, plan: Plan, results: Mapping[str, Result]) -> Findings:
+    def __call__(self, plan: Plan, results: Mapping[str, Result]) -> document.Findings:
         """Gather an item's findings; pure."""
         found = self.view(plan, results, self.measure)
         tables = (part(found) for part in self.tables)
         panels = (part(found) for part in self.panels)
         claims = (part(found) for part in self.claims)
-        return Findings(
+        return document.Findings(
             tuple(table for table in tables if table is not None),
-            tuple(p for made in panels for p in ((made,) if isinstance(made, Panel) else made)),
-            tuple(c for made in claims for c in ((made,) if isinstance(made, Check) else made)),
+            tuple(
+                p
+                for made in panels
+                for p in ((made,) if isinstance(made, document.Panel) else made)
+            ),
+            tuple(
+                c
+                for made in claims
+                for c in ((made,) if isinstance(made, document.Check) else made)
+            ),
             (*found.lost(), *(note for part in self.notes for note in part(found))),
         )
 
@@ -88,13 +84,13 @@ class Item:
 
     name: str
     paper: str | None
-    kind: Kind
+    kind: document.Kind
     label: str
     title: str
     claim: str
-    plan: Callable[[Scale, Convention], Plan]
-    gather: Callable[[Plan, Mapping[str, Result]], Findings]
-    conventions: tuple[Convention, ...] = ("paper",)
+    plan: Callable[[document.Scale, document.Convention], Plan]
+    gather: Callable[[Plan, Mapping[str, Result]], document.Findings]
+    conventions: tuple[document.Convention, ...] = ("paper",)
 
     @classmethod
     def of(
@@ -103,23 +99,23 @@ class Item:
         label: str,
         title: str,
         claim: str,
-        plan: Callable[[Scale, Convention], Plan],
-        gather: Callable[[Plan, Mapping[str, Result]], Findings],
-        conventions: tuple[Convention, ...] = ("paper",),
+        plan: Callable[[document.Scale, document.Convention], Plan],
+        gather: Callable[[Plan, Mapping[str, Result]], document.Findings],
+        conventions: tuple[document.Convention, ...] = ("paper",),
     ) -> Item:
         """An item of a paper, named by its label: "Figure 1" of "wan2023" is wan2023-fig1."""
-        kind: Kind = "figure" if label.startswith("Figure ") else "table"
+        kind: document.Kind = "figure" if label.startswith("Figure ") else "table"
         name = f"{paper}-{label.lower().replace('figure ', 'fig').replace('table ', 'table')}"
         return cls(name, paper, kind, label, title, claim, plan, gather, conventions)
 
 
 def item_document(
-    item: Item, paper: PaperInfo | None, plan: Plan, results: Mapping[str, Result]
-) -> ItemDocument:
+    item: Item, paper: document.PaperInfo | None, plan: Plan, results: Mapping[str, Result]
+) -> document.ItemDocument:
     """An item's document from the results of its runs (stored, or rows of failed ones) by key."""
     findings = item.gather(plan, results)
     unfinished = sum(result["status"] != "done" for result in results.values())
-    return ItemDocument(
+    return document.ItemDocument(
         item=item.name,
         paper=item.paper,
         paper_info=paper,
@@ -135,9 +131,9 @@ def item_document(
         tables=findings.tables,
         panels=findings.panels,
         checks=findings.checks,
-        verdict=judge(plan.scale, findings.checks, unfinished, len(results)),
+        verdict=document.judge(plan.scale, findings.checks, unfinished, len(results)),
         runs=tuple(
-            RunInfo(
+            document.RunInfo(
                 key=key,
                 id=spec.run_id,
                 kind=spec.kind(),

@@ -9,18 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from scipy.stats import chi2, norm
 
+from prunable.experiments.reproduce import document
 from prunable.experiments.reproduce.checks import monotone, undecided
-from prunable.experiments.reproduce.document import (
-    Cell,
-    Check,
-    Column,
-    Convention,
-    Findings,
-    Panel,
-    Scale,
-    Series,
-    Table,
-)
 from prunable.experiments.reproduce.frame import Found, Result
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
@@ -41,7 +31,7 @@ LAWS = {
 }
 
 
-def _plan_layer(scale: Scale, convention: Convention) -> Plan:
+def _plan_layer(scale: document.Scale, convention: document.Convention) -> Plan:
     return network_plan(
         scale, convention, (CNN_MNIST,), lambda train, *_: specs.LayerLawSpec.create(train=train)
     )
@@ -51,7 +41,7 @@ def _middles(edges: Sequence[float]) -> tuple[float, ...]:
     return tuple((np.array(edges)[:-1] + np.array(edges)[1:]) / 2)
 
 
-def _gather_layer(plan: Plan, results: Mapping[str, Result]) -> Findings:
+def _gather_layer(plan: Plan, results: Mapping[str, Result]) -> document.Findings:
     found, notes = networks(plan, results, CNN_MNIST)
     target = PUBLISHED.items["fig2"].stated["alpha"]
     one_law = (
@@ -63,13 +53,15 @@ def _gather_layer(plan: Plan, results: Mapping[str, Result]) -> Findings:
         "of their standard deviation"
     )
     if not found:
-        return Findings(checks=tuple(undecided(s, "no network") for s in (one_law, stable_law)))
+        return document.Findings(
+            checks=tuple(undecided(s, "no network") for s in (one_law, stable_law))
+        )
     r = min(found, key=lambda network: abs(float(network["alpha"]) - target))
 
-    def histograms(title: str, *names: str) -> Panel:
+    def histograms(title: str, *names: str) -> document.Panel:
         x, counts = _middles(r["edges"]), r["counts"]
-        shown = (Series(name, x, tuple(counts[name]), runs=r["runs"]) for name in names)
-        return Panel(title, "weight", "count", tuple(shown), y_log=True)
+        shown = (document.Series(name, x, tuple(counts[name]), runs=r["runs"]) for name in names)
+        return document.Panel(title, "weight", "count", tuple(shown), y_log=True)
 
     halves = ("random half", "other half", "first filters", "last filters")
     panels = (
@@ -84,18 +76,18 @@ def _gather_layer(plan: Plan, results: Mapping[str, Result]) -> Findings:
     )
     equal, alike = "Two random halves have one distribution", p_values["halves"] >= REFUTED
     checks = (
-        Check(one_law, d["filters"] <= VISIBLE, said["filters"]),
-        Check(stable_law, d["stable"] < d["normal_deviation"], stable),
-        Check(equal, alike, said["halves"], essential=False),
+        document.Check(one_law, d["filters"] <= VISIBLE, said["filters"]),
+        document.Check(stable_law, d["stable"] < d["normal_deviation"], stable),
+        document.Check(equal, alike, said["halves"], essential=False),
     )
     columns = (
-        Column("layer", "Layer"),
-        Column("n", "Weights", digits=0),
-        Column("alpha", "Tail index"),
-        Column("training", "Training"),
+        document.Column("layer", "Layer"),
+        document.Column("n", "Weights", digits=0),
+        document.Column("alpha", "Tail index"),
+        document.Column("training", "Training"),
     )
     values = ((r["name"], None), (r["n"], None), (r["alpha"], target), (r["key"], None))
-    row = tuple(Cell(ours, published=paper, runs=r["runs"]) for ours, paper in values)
+    row = tuple(document.Cell(ours, published=paper, runs=r["runs"]) for ours, paper in values)
     notes = [
         "The largest convolution of the network whose tail index is nearest to the paper's; the "
         "paper does not say which layer it shows.",
@@ -103,10 +95,12 @@ def _gather_layer(plan: Plan, results: Mapping[str, Result]) -> Findings:
         "halves by filters can differ.",
         *notes,
     ]
-    return Findings((Table("The layer", columns, (row,)),), panels, checks, tuple(notes))
+    return document.Findings(
+        (document.Table("The layer", columns, (row,)),), panels, checks, tuple(notes)
+    )
 
 
-def _plan_synthetic(scale: Scale, convention: Convention) -> Plan:
+def _plan_synthetic(scale: document.Scale, convention: document.Convention) -> Plan:
     facts = PUBLISHED.items["fig8"].stated
     size, draws, each = (60, 12, 6) if scale == "smoke" else (facts["size"], facts["draws"], 25)
     low, high = facts["alpha"]
@@ -123,15 +117,15 @@ def _all_draws(found: Found, name: str) -> tuple[float, ...]:
     return tuple(value for result in found.usable.values() for value in result[name])
 
 
-def _panels_synthetic(found: Found) -> Iterator[Panel]:
+def _panels_synthetic(found: Found) -> Iterator[document.Panel]:
     runs = tuple(found.plan.runs[key].run_id for key in found.usable)
     for name, title in LAWS.items():
         points = (_all_draws(found, name), _all_draws(found, "alpha"))
-        series = Series(title, *points, style="points", runs=runs)
-        yield Panel(title, "pruning ratio at error 0.1", "tail index", (series,))
+        series = document.Series(title, *points, style="points", runs=runs)
+        yield document.Panel(title, "pruning ratio at error 0.1", "tail index", (series,))
 
 
-def _claims_synthetic(found: Found) -> Iterator[Check]:
+def _claims_synthetic(found: Found) -> Iterator[document.Check]:
     alphas, layer = _all_draws(found, "alpha"), _all_draws(found, "layer")
     yield monotone(
         "With independent entries, heavier tails can be pruned more",
@@ -147,13 +141,13 @@ def _claims_synthetic(found: Found) -> Iterator[Check]:
     else:
         gains = {title: _gain(alphas, _all_draws(found, name)) for name, title in LAWS.items()}
         said = ", ".join(f"{title} {gain:.4f}" for title, gain in gains.items())
-        yield Check(
+        yield document.Check(
             statement,
             all(a > b for a, b in itertools.pairwise(gains.values())),
             f"mean share at the lowest third of the indices less that at the highest: {said}",
         )
     one = rank_correlation(alphas, layer)
-    yield Check(
+    yield document.Check(
         "Of one isotropic vector as much can be pruned whatever the tail index",
         None if one is None else min(one.p_negative, 1 - one.p_negative) >= REFUTED / 2,
         f"Spearman's rho {one}" if one else "too few draws",
@@ -161,7 +155,7 @@ def _claims_synthetic(found: Found) -> Iterator[Check]:
     gaussian = gaussian_share(PUBLISHED.items["fig8"].stated["tolerance"])
     far = max((abs(x - gaussian) for x in layer), default=math.nan)
     sizes = [s.size for s in found.plan.runs.values() if isinstance(s, specs.SyntheticSpec)]
-    yield Check(
+    yield document.Check(
         "That is the share of independent normal numbers, in closed form",
         far <= 10 / max(sizes) if layer else None,
         f"largest difference {far:.4f} from {gaussian:.4f}",
@@ -183,7 +177,7 @@ def gaussian_share(tolerance: float) -> float:
     return float(2 * norm.cdf(c) - 1)
 
 
-def _plan_rho(scale: Scale, convention: Convention) -> Plan:
+def _plan_rho(scale: document.Scale, convention: document.Convention) -> Plan:
     spec = specs.RhoSpec()
     return Plan(
         scale,
@@ -194,19 +188,21 @@ def _plan_rho(scale: Scale, convention: Convention) -> Plan:
     )
 
 
-def _panel_rho(found: Found) -> Iterator[Panel]:
+def _panel_rho(found: Found) -> Iterator[document.Panel]:
     for r in found.usable.values():
         spec = found.plan.runs["rho"]
         assert isinstance(spec, specs.RhoSpec)
         series = tuple(
-            Series(f"{name}, eps = {eps:g}", tuple(r["kappa"]), tuple(row), runs=(spec.run_id,))
+            document.Series(
+                f"{name}, eps = {eps:g}", tuple(r["kappa"]), tuple(row), runs=(spec.run_id,)
+            )
             for name, rows in (("rho", r["rho"]), ("upper bound", r["upper"]))
             for eps, row in zip(spec.epsilons, rows, strict=True)
         )
-        yield Panel("Compressibility in the bound of theorem 7", "kappa", "rho", series)
+        yield document.Panel("Compressibility in the bound of theorem 7", "kappa", "rho", series)
 
 
-def _claims_rho(found: Found) -> Iterator[Check]:
+def _claims_rho(found: Found) -> Iterator[document.Check]:
     statements = (
         "rho_eps(kappa) does not fall as kappa grows",
         "It is never above min(3 eps^(1 - kappa), 1)",
@@ -232,24 +228,24 @@ def _claims_rho(found: Found) -> Iterator[Check]:
         (ends <= 1e-12, f"largest difference {ends:.2g}"),
         (beyond >= 1 - 1e-12, f"smallest value there {beyond:.4g}"),
     )
-    yield from (Check(s, *said) for s, said in zip(statements, evidence, strict=True))
+    yield from (document.Check(s, *said) for s, said in zip(statements, evidence, strict=True))
 
 
-def _plan_vector(scale: Scale, convention: Convention) -> Plan:
+def _plan_vector(scale: document.Scale, convention: document.Convention) -> Plan:
     facts = PUBLISHED.items["fig12"].stated
     spec = specs.StableVectorSpec.create(alpha=facts["alpha"], size=facts["size"])
     settings = {"tail index": spec.alpha, "numbers": spec.size, "vectors": spec.draws}
     return Plan(scale, convention, {"vector": spec}, settings)
 
 
-def _panel_vector(found: Found) -> Iterator[Panel]:
+def _panel_vector(found: Found) -> Iterator[document.Panel]:
     for r in found.usable.values():
         x, runs = _middles(r["edges"]), (found.plan.runs["vector"].run_id,)
-        series = Series("|x|", x, tuple(r["counts"]), style="bars", runs=runs)
-        yield Panel("Magnitudes of stable numbers", "|x|", "count", (series,), y_log=True)
+        series = document.Series("|x|", x, tuple(r["counts"]), style="bars", runs=runs)
+        yield document.Panel("Magnitudes of stable numbers", "|x|", "count", (series,), y_log=True)
 
 
-def _claims_vector(found: Found) -> Iterator[Check]:
+def _claims_vector(found: Found) -> Iterator[document.Check]:
     statement = "Most of the squared norm lies in one hundredth of the numbers, in most vectors"
     r = found.results["vector"]
     if not found.usable:
@@ -257,10 +253,10 @@ def _claims_vector(found: Found) -> Iterator[Check]:
         return
     low, median, high = np.quantile(r["top_share"], (0.05, 0.5, 0.95))
     text = f"median share {median:.2f} (5 % to 95 % of vectors: {low:.2f} to {high:.2f})"
-    yield Check(statement, bool(median > 0.5), text)
+    yield document.Check(statement, bool(median > 0.5), text)
     normal = float(np.median(r["top_share_normal"]))
     statement = "Of normal numbers a hundredth carries less than a tenth"
-    yield Check(statement, normal < 0.1, f"median share {normal:.3f}", essential=False)
+    yield document.Check(statement, normal < 0.1, f"median share {normal:.3f}", essential=False)
 
 
 def _note_vector(found: Found) -> Iterator[str]:

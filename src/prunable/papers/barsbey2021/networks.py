@@ -7,18 +7,8 @@ from functools import partial
 
 import numpy as np
 
+from prunable.experiments.reproduce import document
 from prunable.experiments.reproduce.checks import monotone, undecided
-from prunable.experiments.reproduce.document import (
-    Cell,
-    Check,
-    Column,
-    Convention,
-    Findings,
-    Panel,
-    Scale,
-    Series,
-    Table,
-)
 from prunable.experiments.reproduce.frame import Result
 from prunable.experiments.reproduce.items import Item
 from prunable.experiments.reproduce.plans import Plan
@@ -32,10 +22,10 @@ METHODS = {
     "node": "nodes or kernels",
 }
 ALPHA_LABEL = "mean tail index"
-BOTH: tuple[Convention, ...] = ("paper", "authors-code")
+BOTH: tuple[document.Convention, ...] = ("paper", "authors-code")
 
 Networks = Sequence[Result]
-CaseGather = Callable[[str, Networks], tuple[Panel, list[Check]]]
+CaseGather = Callable[[str, Networks], tuple[document.Panel, list[document.Check]]]
 
 
 def networks(
@@ -93,7 +83,7 @@ def _over_cases(
     nets: tuple[str, ...],
     with_tables: bool,
     notes: tuple[str, ...],
-) -> Findings:
+) -> document.Findings:
     panels, checks, tables, said = [], [], [], list(notes)
     for case in settings.cases(plan.scale, nets):
         found, left_out = networks(plan, results, case)
@@ -104,38 +94,40 @@ def _over_cases(
         said += left_out
         if with_tables and found:
             tables.append(_table(found, label))
-    return Findings(tuple(tables), tuple(panels), tuple(checks), tuple(said))
+    return document.Findings(tuple(tables), tuple(panels), tuple(checks), tuple(said))
 
 
-def _table(found: Networks, title: str) -> Table:
+def _table(found: Networks, title: str) -> document.Table:
     columns = (
-        Column("key", "Training"),
-        Column("ratio", "eta / b", digits=6),
-        Column("alpha", "Mean tail index"),
-        Column("prunable", "Prunable at error 0.1", "%", 1),
-        *(Column(f"area_{m}", f"Area, {label}") for m, label in METHODS.items()),
-        Column("test", "Test accuracy", "%", 2),
-        Column("steps", "Steps", digits=0),
+        document.Column("key", "Training"),
+        document.Column("ratio", "eta / b", digits=6),
+        document.Column("alpha", "Mean tail index"),
+        document.Column("prunable", "Prunable at error 0.1", "%", 1),
+        *(document.Column(f"area_{m}", f"Area, {label}") for m, label in METHODS.items()),
+        document.Column("test", "Test accuracy", "%", 2),
+        document.Column("steps", "Steps", digits=0),
     )
     rows = []
     for n in found:
         own = {"ratio": n["eta_over_b"], "test": n["test_accuracy"]}
         row = {**n, **own, **{f"area_{m}": area(n, m) for m in METHODS}}
-        rows.append(tuple(Cell(row[column.key], runs=n["runs"]) for column in columns))
-    return Table(title, columns, tuple(rows))
+        rows.append(tuple(document.Cell(row[column.key], runs=n["runs"]) for column in columns))
+    return document.Table(title, columns, tuple(rows))
 
 
 def _column(found: Networks, name: str) -> tuple[float, ...]:
     return tuple(n[name] for n in found)
 
 
-def _points(label: str, found: Networks, x: str, y: str, colour: float | None = None) -> Series:
+def _points(
+    label: str, found: Networks, x: str, y: str, colour: float | None = None
+) -> document.Series:
     runs = tuple(run for n in found for run in n["runs"])
     numbers = (_column(found, x), _column(found, y))
-    return Series(label, *numbers, style="points", colour_value=colour, runs=runs)
+    return document.Series(label, *numbers, style="points", colour_value=colour, runs=runs)
 
 
-def _tails(label: str, found: Networks) -> tuple[Panel, list[Check]]:
+def _tails(label: str, found: Networks) -> tuple[document.Panel, list[document.Check]]:
     by_batch: dict[str, list[Result]] = {}
     for network in found:
         by_batch.setdefault(network["key"].split()[0].replace("=", " = "), []).append(network)
@@ -144,10 +136,10 @@ def _tails(label: str, found: Networks) -> tuple[Panel, list[Check]]:
     check = monotone(
         f"{label}: the tail index falls as eta / b grows", *(_column(found, x) for x in names)
     )
-    return Panel(label, "eta / b", ALPHA_LABEL, series, x_log=True), [check]
+    return document.Panel(label, "eta / b", ALPHA_LABEL, series, x_log=True), [check]
 
 
-def _prunability(label: str, found: Networks) -> tuple[Panel, list[Check]]:
+def _prunability(label: str, found: Networks) -> tuple[document.Panel, list[document.Check]]:
     series, all_known = [], []
     for i in range(len(found[0]["layers"]) if found else 0):
         layers = [n["layers"][i] | {"runs": n["runs"]} for n in found]
@@ -168,14 +160,15 @@ def _prunability(label: str, found: Networks) -> tuple[Panel, list[Check]]:
             essential=False,
         ),
     ]
-    return Panel(label, "pruning ratio at error 0.1", "tail index", tuple(series)), checks
+    return document.Panel(label, "pruning ratio at error 0.1", "tail index", tuple(series)), checks
 
 
 def _curves(
     label: str, found: Networks, *, method: str, essential: bool = True
-) -> tuple[Panel, list[Check]]:
+) -> tuple[document.Panel, list[document.Check]]:
     series = tuple(
-        Series(n["key"], *curve(n, method), colour_value=n["alpha"], runs=n["runs"]) for n in found
+        document.Series(n["key"], *curve(n, method), colour_value=n["alpha"], runs=n["runs"])
+        for n in found
     )
     check = monotone(
         f"{label}: networks of lower tail index keep more accuracy under pruning of "
@@ -185,10 +178,10 @@ def _curves(
         essential=essential,
     )
     axes = (label, "pruning ratio", "relative test accuracy")
-    return Panel(*axes, series, colour_label=ALPHA_LABEL), [check]
+    return document.Panel(*axes, series, colour_label=ALPHA_LABEL), [check]
 
 
-def _weak_nodes(label: str, found: Networks) -> tuple[Panel, list[Check]]:
+def _weak_nodes(label: str, found: Networks) -> tuple[document.Panel, list[document.Check]]:
     panel, order = _curves(label, found, method="node", essential=False)
     statement = f"{label}: node pruning costs more accuracy than magnitude pruning"
     if not found:
@@ -199,28 +192,30 @@ def _weak_nodes(label: str, found: Networks) -> tuple[Panel, list[Check]]:
     evidence = (
         f"mean area {nodes:.3f} against {weights:.3f}; lower in {worse} of {len(found)} networks"
     )
-    return panel, [Check(statement, nodes < weights, evidence), *order]
+    return panel, [document.Check(statement, nodes < weights, evidence), *order]
 
 
-def _generalisation(label: str, found: Networks) -> tuple[Panel, list[Check]]:
+def _generalisation(label: str, found: Networks) -> tuple[document.Panel, list[document.Check]]:
     names = ("alpha", "test_accuracy")
     series = tuple(_points(n["key"], [n], *names, n["eta_over_b"]) for n in found)
     falls = monotone(
         f"{label}: networks of higher tail index have lower test accuracy",
         *(_column(found, name) for name in names),
     )
-    panel = Panel(label, ALPHA_LABEL, "test accuracy", series, colour_label="eta / b")
+    panel = document.Panel(label, ALPHA_LABEL, "test accuracy", series, colour_label="eta / b")
     return panel, [falls, _worst_third(label, found)]
 
 
-def _worst_third(label: str, found: Networks) -> Check:
+def _worst_third(label: str, found: Networks) -> document.Check:
     statement = f"{label}: the third of the networks of highest tail index is the worst on average"
     if len(found) < 3:
         return undecided(statement, f"{len(found)} networks")
     order = _column(sorted(found, key=lambda n: float(n["alpha"])), "test_accuracy")
     means = [float(np.mean(third)) for third in np.array_split(order, 3)]
     evidence = "test accuracies " + ", ".join(f"{100 * m:.2f} %" for m in means)
-    return Check(statement, means[2] < min(means[:2]), f"{evidence} from the lowest to the highest")
+    return document.Check(
+        statement, means[2] < min(means[:2]), f"{evidence} from the lowest to the highest"
+    )
 
 
 FULLY_CONNECTED, CONVOLUTIONAL = ("fcn4", "fcn6"), ("vgg",)
@@ -233,10 +228,10 @@ def _item(
     gather: CaseGather,
     *,
     nets: tuple[str, ...] = FULLY_CONNECTED + CONVOLUTIONAL,
-    conventions: tuple[Convention, ...] = BOTH,
+    conventions: tuple[document.Convention, ...] = BOTH,
     notes: tuple[str, ...] = (),
 ) -> Item:
-    def plan(scale: Scale, convention: Convention) -> Plan:
+    def plan(scale: document.Scale, convention: document.Convention) -> Plan:
         return settings.network_plan(scale, convention, settings.cases(scale, nets))
 
     # the tail index and the dense accuracy are the same in both conventions

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+from prunable.experiments.reproduce import document
 from prunable.experiments.reproduce.checks import undecided
-from prunable.experiments.reproduce.document import (
-    Cell,
-    Check,
-    Column,
-    Convention,
-    Findings,
-    Scale,
-    Table,
-)
 from prunable.experiments.reproduce.frame import Result
 from prunable.experiments.reproduce.items import Item
 from prunable.experiments.reproduce.plans import Plan
@@ -26,7 +18,7 @@ from prunable.papers.barsbey2021.specs import CountSpec
 SHAPES = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28)}
 
 
-def _plan_counts(scale: Scale, convention: Convention) -> Plan:
+def _plan_counts(scale: document.Scale, convention: document.Convention) -> Plan:
     runs = {
         f"{net}-{data}": CountSpec.create(net=net, width=PAPER_WIDTHS[net], shape=SHAPES[data])
         for net, data in CASES
@@ -35,41 +27,41 @@ def _plan_counts(scale: Scale, convention: Convention) -> Plan:
     return Plan(scale, convention, runs, widths)
 
 
-def _gather_counts(plan: Plan, results: Mapping[str, Result]) -> Findings:
+def _gather_counts(plan: Plan, results: Mapping[str, Result]) -> document.Findings:
     printed = PUBLISHED.items["table1"]
-    nets = (Column(net, settings.NET_LABELS[net], digits=0) for net in PAPER_WIDTHS)
+    nets = (document.Column(net, settings.NET_LABELS[net], digits=0) for net in PAPER_WIDTHS)
     rows, differing, missing = [], [], []
     for data in SHAPES:
-        row = [Cell(settings.DATA_LABELS[data])]
+        row = [document.Cell(settings.DATA_LABELS[data])]
         for net in PAPER_WIDTHS:
             key, paper = f"{net}-{data}", printed.cell(data, net).mean
             ours = results[key].get("n_parameters")
-            row.append(Cell(ours, published=paper, runs=(plan.runs[key].run_id,)))
+            row.append(document.Cell(ours, published=paper, runs=(plan.runs[key].run_id,)))
             if ours is None:
                 missing.append(key)
             elif ours != paper:
                 differing.append(f"{key}: {ours} and {paper:.0f}")
         rows.append(tuple(row))
     statement = "All six networks have exactly the printed numbers of parameters"
-    check = Check(statement, not differing, "; ".join(differing) or "all")
+    check = document.Check(statement, not differing, "; ".join(differing) or "all")
     if missing and not differing:
         check = undecided(statement, f"no result of {', '.join(missing)}")
-    table = Table(printed.caption, (Column("data", "Data"), *nets), tuple(rows))
-    return Findings((table,), checks=(check,))
+    table = document.Table(printed.caption, (document.Column("data", "Data"), *nets), tuple(rows))
+    return document.Findings((table,), checks=(check,))
 
 
-def _plan_ranges(scale: Scale, convention: Convention) -> Plan:
+def _plan_ranges(scale: document.Scale, convention: document.Convention) -> Plan:
     return settings.network_plan(scale, convention, settings.cases(scale), lambda train, *_: train)
 
 
-def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
+def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> document.Findings:
     columns = (
-        Column("case", "Network, data"),
-        Column("low", "Smallest eta / b", digits=6),
-        Column("high", "Largest eta / b", digits=6),
-        Column("planned", "Runs", digits=0),
-        Column("reached", "Met the stop rule", digits=0),
-        Column("diverged", "Diverged", digits=0),
+        document.Column("case", "Network, data"),
+        document.Column("low", "Smallest eta / b", digits=6),
+        document.Column("high", "Largest eta / b", digits=6),
+        document.Column("planned", "Runs", digits=0),
+        document.Column("reached", "Met the stop rule", digits=0),
+        document.Column("diverged", "Diverged", digits=0),
     )
     rows, notes, outside, n_reached = [], [], [], 0
     for case in settings.cases(plan.scale):
@@ -83,10 +75,10 @@ def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
         runs = tuple(plan.runs[key].run_id for key in ratios)
         rows.append(
             (
-                Cell(label),
-                Cell(min(reached, default=None), published=low, runs=runs),
-                Cell(max(reached, default=None), published=high, runs=runs),
-                *(Cell(count, runs=runs) for count in (len(ratios), len(found), diverged)),
+                document.Cell(label),
+                document.Cell(min(reached, default=None), published=low, runs=runs),
+                document.Cell(max(reached, default=None), published=high, runs=runs),
+                *(document.Cell(count, runs=runs) for count in (len(ratios), len(found), diverged)),
             )
         )
         outside += [
@@ -94,23 +86,23 @@ def _gather_ranges(plan: Plan, results: Mapping[str, Result]) -> Findings:
             for key, ratio in ratios.items()
             if not low * (1 - 1e-9) <= ratio <= high * (1 + 1e-9)
         ]
-    table = Table(PUBLISHED.items["table2"].caption, columns, tuple(rows))
+    table = document.Table(PUBLISHED.items["table2"].caption, columns, tuple(rows))
     checks = _claims_ranges(outside, n_reached, len(plan.runs))
-    return Findings((table,), checks=tuple(checks), notes=tuple(notes))
+    return document.Findings((table,), checks=tuple(checks), notes=tuple(notes))
 
 
-def _claims_ranges(outside: Sequence[str], n_reached: int, n_runs: int) -> Iterator[Check]:
+def _claims_ranges(outside: Sequence[str], n_reached: int, n_runs: int) -> Iterator[document.Check]:
     differing = _differing()
-    yield Check(
+    yield document.Check(
         "The step sizes of the released settings span exactly the printed ranges",
         not differing,
         "; ".join(differing) or f"all {len(CASES)} ranges",
     )
     inside = "; ".join(outside) or f"{n_runs} runs"
-    yield Check("All runs lie inside the printed ranges", not outside, inside)
+    yield document.Check("All runs lie inside the printed ranges", not outside, inside)
     totals = PUBLISHED.stated["networks"]
     share = totals["trained"] / (totals["trained"] + totals["diverged"])
-    yield Check(
+    yield document.Check(
         f"At least as large a share of the runs meets the stop rule as in the paper ({share:.0%})",
         n_reached >= share * n_runs,
         f"{n_reached} of {n_runs}",

@@ -60,7 +60,6 @@ class Published:
 
     @property
     def weights(self) -> int:
-        """Weights of all layers."""
         return sum(a * b for a, b in self.shapes)
 
     def rate(self, row: str) -> float:
@@ -150,7 +149,6 @@ class Bounds(Found):
 
     @property
     def dataset(self) -> str:
-        """Registered name."""
         return str(self.plan.settings["data"])
 
     @property
@@ -164,12 +162,10 @@ class Bounds(Found):
         return tuple(width for width in self.widths if len(self.logs(width, "ours")))
 
     def published(self, width: int) -> Published | None:
-        """The paper's column for a width, or its only one of the data set."""
         return nearest(self.dataset, width)
 
     @property
     def columns(self) -> tuple[Published, ...]:
-        """All the paper's columns of the data set."""
         return columns(self.dataset)
 
     def networks(self) -> Rows:

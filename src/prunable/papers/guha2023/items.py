@@ -29,17 +29,12 @@ from prunable.papers.guha2023.specs import MarginPruneSpec
 PRINTED, RATES = (*ROWS, "true_error"), (*ROWS, "counting")
 
 
-def _as_printed(bounds: Bounds) -> Table:
-    title = "Natural logarithms as printed: raw capacities of others, the new bound, the true error"
-    return _by_width(title, bounds, (*PRINTED, "theorem"), rate=False)
+AS_PRINTED = (
+    "Natural logarithms as printed: raw capacities of others, the new bound, the true error"
+)
 
 
-def _like_with_like(bounds: Bounds) -> Table:
-    title = "Like with like: ln sqrt(capacity / n), without constants"
-    return _by_width(title, bounds, RATES, rate=True)
-
-
-def _by_width(title: str, bounds: Bounds, names: Sequence[str], *, rate: bool) -> Table:
+def _by_width(title: str, names: Sequence[str], rate: bool, bounds: Bounds) -> Table:
     rows = tuple(
         (Cell(LABELS[name]), *(bounds.cell(width, name, rate=rate) for width in bounds.widths))
         for name in names
@@ -303,8 +298,8 @@ def _epoch_claims(bounds: Bounds) -> tuple[Check, ...]:
 BOTH: tuple[Convention, ...] = ("paper", "authors-code")
 _TABLE = Gather(
     tables=(
-        _as_printed,
-        _like_with_like,
+        partial(_by_width, AS_PRINTED, (*PRINTED, "theorem"), False),
+        partial(_by_width, "Like with like: ln sqrt(capacity / n), without constants", RATES, True),
         _with_constants,
         _pruning,
         _at_strengths,

@@ -84,7 +84,7 @@ def _far_from_equal(found: Found) -> Check:
     )
 
 
-def _by_level(found: Found, metric: str, statement: str, *, falling: bool = False) -> Check:
+def _by_level(metric: str, statement: str, found: Found, *, falling: bool = False) -> Check:
     rows = dict(reversed(LEVEL_ROWS.items())) if falling else LEVEL_ROWS
     printed = PUBLISHED[f"table{LEVELS}"]
     return checks.ordered(
@@ -144,15 +144,11 @@ ITEMS = (
             ),
             (),
             (
+                partial(_by_level, RATIO, "The stronger the noise, the more can be pruned"),
                 partial(
                     _by_level,
-                    metric=RATIO,
-                    statement="The stronger the noise, the more can be pruned",
-                ),
-                partial(
-                    _by_level,
-                    metric=PRUNED,
-                    statement="The stronger the noise, the lower the test accuracy after pruning",
+                    PRUNED,
+                    "The stronger the noise, the lower the test accuracy after pruning",
                     falling=True,
                 ),
                 _strongest_loses,

@@ -204,9 +204,8 @@ def table_item(
     conventions: tuple[Convention, ...] = ("paper",),
 ) -> Item:
     """The item of a table; `plan` is told its number."""
-    name, label = f"wan2023-table{number}", f"Table {number}"
-    chosen = partial(plan, number)
-    return Item(name, "wan2023", "table", label, title, claim, chosen, gather, conventions)
+    label, chosen = f"Table {number}", partial(plan, number)
+    return Item.of("wan2023", label, title, claim, chosen, gather, conventions)
 
 
 def late(found: Found, conditions: Sequence[str]) -> list[str]:

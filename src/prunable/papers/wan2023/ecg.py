@@ -16,18 +16,8 @@ from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, TableSpec
 from prunable.experiments.train.specs import TrainSpec
+from prunable.papers.wan2023 import settings
 from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, RATIO, TEST, Rows, table_item
-from prunable.papers.wan2023.settings import (
-    ALPHAS,
-    EPS_GRID,
-    OTHER_SIGMA,
-    SMOKE_NOTE,
-    Setting,
-    ecg_runs,
-    ecg_setting,
-    ecg_sigma,
-    other_sigma_runs,
-)
 from prunable.papers.wan2023.specs import ShareLawSpec
 from prunable.runs.spec import Spec
 
@@ -94,32 +84,34 @@ class EcgRows(Rows):
 
 def rows_of(number: int) -> EcgRows:
     """The rows of a table."""
-    return EcgRows(number, TABLES[number][0], ALPHAS)
+    return EcgRows(number, TABLES[number][0], settings.ALPHAS)
 
 
 def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
     """Runs of one table."""
     noise, width = TABLES[number]
-    setting, sigma = ecg_setting(width, scale), ecg_sigma(noise, convention)
-    runs: dict[str, Spec] = dict(ecg_runs(width, noise, scale, convention))
-    runs |= other_sigma_runs(width, noise, scale)
+    setting, sigma = settings.ecg_setting(width, scale), settings.ecg_sigma(noise, convention)
+    runs: dict[str, Spec] = dict(settings.ecg_runs(width, noise, scale, convention))
+    runs |= settings.other_sigma_runs(width, noise, scale)
     if number == READINGS:
         runs |= _mean_field_runs(setting, smoke=scale == "smoke")
     if number in (VOLATILE, WORSE):
-        others = ecg_runs(width, "type1", scale, convention)
+        others = settings.ecg_runs(width, "type1", scale, convention)
         runs |= {key: spec for key, spec in others.items() if not key.startswith("none")}
-    runs |= _laws(setting, noise, {"": sigma, "-other": OTHER_SIGMA.get((noise, width))}, scale)
+    runs |= _laws(
+        setting, noise, {"": sigma, "-other": settings.OTHER_SIGMA.get((noise, width))}, scale
+    )
     notes = (*NOTES, *NOISE_NOTES[noise], *((SCALE_NOTES[convention],) if noise == "type3" else ()))
     return Plan(
         scale,
         convention,
         runs,
         setting.summary(round(sigma, 4)),
-        (SMOKE_NOTE,) if scale == "smoke" else notes,
+        (settings.SMOKE_NOTE,) if scale == "smoke" else notes,
     )
 
 
-def _mean_field_runs(setting: Setting, *, smoke: bool) -> dict[str, Spec]:
+def _mean_field_runs(setting: settings.Setting, *, smoke: bool) -> dict[str, Spec]:
     """Without noise, as equation (2) reads: f divided by n, learning rate eta * n, all classes."""
     return {
         f"mean-field/{seed}": EvaluateSpec.create(
@@ -131,7 +123,7 @@ def _mean_field_runs(setting: Setting, *, smoke: bool) -> dict[str, Spec]:
                 batch_size=10**6 if smoke else 500,
                 seed=seed,
             ),
-            eps=EPS_GRID,
+            eps=settings.EPS_GRID,
             keep=(),
         )
         for seed in range(setting.seeds)
@@ -139,7 +131,7 @@ def _mean_field_runs(setting: Setting, *, smoke: bool) -> dict[str, Spec]:
 
 
 def _laws(
-    setting: Setting, noise: str, sigmas: dict[str, float | None], scale: Scale
+    setting: settings.Setting, noise: str, sigmas: dict[str, float | None], scale: Scale
 ) -> dict[str, Spec]:
     return {
         f"law-{alpha:g}{suffix}": ShareLawSpec.create(
@@ -153,7 +145,7 @@ def _laws(
         )
         for suffix, sigma in sigmas.items()
         if sigma is not None
-        for alpha in ALPHAS
+        for alpha in settings.ALPHAS
     }
 
 
@@ -203,8 +195,8 @@ def _item(number: int) -> Item:
     )
     if rows.target("none", RATIO) is not None:
         claims.insert(0, rows.near_without_noise)
-    if (noise, width) in OTHER_SIGMA:
-        sigma = OTHER_SIGMA[noise, width]
+    if (noise, width) in settings.OTHER_SIGMA:
+        sigma = settings.OTHER_SIGMA[noise, width]
         others = replace(rows, suffix="-other")
         tables.append(_other_readings(number, others, sigma))
         if noise == "type3":

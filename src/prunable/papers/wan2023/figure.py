@@ -140,10 +140,8 @@ def _spread(found: Found, condition: str) -> float:
 
 
 ITEMS = (
-    Item(
-        "wan2023-fig1",
+    Item.of(
         "wan2023",
-        "figure",
         "Figure 1",
         "Why heavy-tailed columns can be pruned: norms, their shares, what is left",
         "With heavy-tailed noise a few columns have far larger norms than the others and carry "

@@ -25,13 +25,7 @@ from prunable.nets.train.sampling import Kind, sample_stable
 from prunable.nets.train.settings import TrainingSettings
 from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.weights.compressibility import Criterion, eps_from, kappa_curve
-from prunable.papers.wan2023.specs import (
-    DescribeSpec,
-    PrunedAlikeSpec,
-    ShareLawSpec,
-    TwoLayerPruneSpec,
-    TwoLayerTrainSpec,
-)
+from prunable.papers.wan2023 import specs
 from prunable.runs.execution import CHECKPOINT
 from prunable.runs.store import Run
 
@@ -42,7 +36,7 @@ TOP = 0.01
 KINDS: dict[str, Kind] = {"type1": "shared", "type2": "iid", "type3": "isotropic"}
 
 
-def train_stage(spec: TwoLayerTrainSpec, run: Run) -> Result:
+def train_stage(spec: specs.TwoLayerTrainSpec, run: Run) -> Result:
     """Train one network; leaves its weights in the run's folder."""
     data = dataset_of(spec)
     model = new_network(spec, data).to(run.device)
@@ -56,7 +50,7 @@ def train_stage(spec: TwoLayerTrainSpec, run: Run) -> Result:
     return {**outcome.summary(), "metrics": metrics}
 
 
-def prune_stage(spec: TwoLayerPruneSpec, run: Run) -> Result:
+def prune_stage(spec: specs.TwoLayerPruneSpec, run: Run) -> Result:
     """Measure one trained network, and prune it by both criteria."""
     data = dataset_of(spec.train)
     model = _trained(spec.train, run)
@@ -79,7 +73,7 @@ def prune_stage(spec: TwoLayerPruneSpec, run: Run) -> Result:
     }
 
 
-def prune_alike_stage(spec: PrunedAlikeSpec, run: Run) -> Result:
+def prune_alike_stage(spec: specs.PrunedAlikeSpec, run: Run) -> Result:
     """Prune a network without noise as far as noisy ones, on average, can be."""
     ratios = [run.result(part)["metrics"]["pruning_ratio_squared"] for part in spec.noisy]
     budget = Keep(1 - float(np.mean(ratios)))
@@ -89,7 +83,7 @@ def prune_alike_stage(spec: PrunedAlikeSpec, run: Run) -> Result:
     return {"metrics": metrics, "asked": float(np.mean(ratios))}
 
 
-def share_law_stage(spec: ShareLawSpec, run: Run) -> Result:
+def share_law_stage(spec: specs.ShareLawSpec, run: Run) -> Result:
     """Draw networks that the noise alone moves, and prune each."""
     del run
     kind = KINDS[spec.noise]
@@ -108,7 +102,7 @@ def share_law_stage(spec: ShareLawSpec, run: Run) -> Result:
     return {"pruned": shares, "metrics": {"predicted_share": float(np.mean(shares))}}
 
 
-def describe_stage(spec: DescribeSpec, run: Run) -> Result:
+def describe_stage(spec: specs.DescribeSpec, run: Run) -> Result:
     """Facts of a data set; `visible` is the largest share of an input along the all-ones vector.
 
     Type I noise moves a unit's pre-activation by its one number times the sum of the input.
@@ -137,12 +131,12 @@ def describe_stage(spec: DescribeSpec, run: Run) -> Result:
     }
 
 
-def dataset_of(spec: TwoLayerTrainSpec) -> Dataset:
+def dataset_of(spec: specs.TwoLayerTrainSpec) -> Dataset:
     """Data of a run, its classes merged and its training set cut as the specification says."""
     return spec.dataset.load()
 
 
-def new_network(spec: TwoLayerTrainSpec, data: Dataset) -> nn.Sequential:
+def new_network(spec: specs.TwoLayerTrainSpec, data: Dataset) -> nn.Sequential:
     """Untrained network of a specification, its weights drawn from the run's seed."""
     generator = torch.Generator()
     generator.manual_seed(child_seed(spec.seed, "init"))
@@ -155,7 +149,7 @@ def new_network(spec: TwoLayerTrainSpec, data: Dataset) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def training_settings(spec: TwoLayerTrainSpec) -> TrainingSettings:
+def training_settings(spec: specs.TwoLayerTrainSpec) -> TrainingSettings:
     """Settings of the training loop that a specification stands for."""
     noise = None
     if spec.noise != "none" and spec.alpha is not None:
@@ -178,7 +172,7 @@ def column_norms(model: nn.Module) -> np.ndarray:
     return np.asarray(np.linalg.norm(weights, axis=1))
 
 
-def _trained(spec: TwoLayerTrainSpec, run: Run) -> nn.Sequential:
+def _trained(spec: specs.TwoLayerTrainSpec, run: Run) -> nn.Sequential:
     model = new_network(spec, dataset_of(spec))
     model.load_state_dict(load_tensors(run.folder_of(spec) / MODEL)[0])
     return model

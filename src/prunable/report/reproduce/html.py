@@ -10,13 +10,7 @@ from typing import Any
 
 from matplotlib.colors import to_hex
 
-from prunable.experiments.reproduce.document import (
-    STATUSES,
-    ItemDocument,
-    Table,
-    as_document,
-    in_order,
-)
+from prunable.experiments.reproduce import document
 from prunable.report import pages
 from prunable.report.figures import PALETTE
 from prunable.report.reproduce import words
@@ -37,7 +31,7 @@ def render_index(documents: Iterable[Document], title: str = TITLE) -> str:
 
     Raises DataIntegrityError if a document is malformed.
     """
-    docs = in_order(map(as_document, documents))
+    docs = document.in_order(map(document.as_document, documents))
     plotlyjs = pages.plotly_script()
     views = [item_views(doc) for doc in docs]
     data = {
@@ -73,7 +67,7 @@ def render_index(documents: Iterable[Document], title: str = TITLE) -> str:
         ],
         papers={doc.paper or STUDIES: doc.paper_info for doc in docs},
         studies=STUDIES,
-        statuses=STATUSES,
+        statuses=document.STATUSES,
         counts=Counter(doc.verdict.status for doc in docs),
         n_smoke=sum(doc.smoke for doc in docs),
         words=words,
@@ -83,12 +77,12 @@ def render_index(documents: Iterable[Document], title: str = TITLE) -> str:
     )
 
 
-def _picture(doc: ItemDocument) -> str | None:
+def _picture(doc: document.ItemDocument) -> str | None:
     picture = item_svg(doc)
     return None if picture is None else base64.b64encode(picture).decode()
 
 
-def _table(table: Table, doc: ItemDocument) -> dict[str, Any]:
+def _table(table: document.Table, doc: document.ItemDocument) -> dict[str, Any]:
     pairs = words.paired(table)
     return {
         "title": words.table_title(table, doc),

@@ -6,18 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from prunable.experiments.reproduce.document import (
-    Cell,
-    ItemDocument,
-    Number,
-    Panel,
-    Series,
-    Style,
-    Table,
-)
+from prunable.experiments.reproduce import document
 from prunable.report.reproduce.words import as_text, heading, paired
 
-Numbers = tuple[Number, ...]
+Numbers = tuple[document.Number, ...]
 MANY = 12  # panels of tables; with more the figure leads with what the paper has numbers for
 WIDE = 1e3  # values that span a larger factor are drawn on a logarithmic axis
 # Ends of labels that tell two sides of one thing, which style tells apart already.
@@ -40,7 +32,7 @@ class Drawn:
     """
 
     label: str
-    style: Style
+    style: document.Style
     x: Numbers
     y: Numbers
     low: Numbers | None
@@ -71,7 +63,7 @@ class View:
     left_out: int = 0
 
 
-def item_views(doc: ItemDocument) -> list[View]:
+def item_views(doc: document.ItemDocument) -> list[View]:
     """The panels of an item; those of its tables' numbers if it brings none.
 
     Of many only those of tables that the paper has numbers for.
@@ -98,24 +90,17 @@ def _has_points(series: Drawn) -> bool:
 # --- panels --------------------------------------------------------------------------------
 
 
-def _panel_view(panel: Panel, labels: dict[str, int]) -> View:
+def _panel_view(panel: document.Panel, labels: dict[str, int]) -> View:
     values = [series.colour_value for series in panel.series if series.colour_value is not None]
     bar = (panel.colour_label or "", min(values), max(values)) if values else None
-    drawn = [_drawn(series, labels, bar) for series in panel.series]
-    return _on_axes(
-        View(
-            panel.title,
-            panel.x_label,
-            panel.y_label,
-            panel.x_log,
-            panel.y_log,
-            tuple(drawn),
-            bar=bar,
-        )
-    )
+    drawn = tuple(_drawn(series, labels, bar) for series in panel.series)
+    axes = (panel.title, panel.x_label, panel.y_label, panel.x_log, panel.y_log)
+    return _on_axes(View(*axes, drawn, bar=bar))
 
 
-def _drawn(series: Series, labels: dict[str, int], bar: tuple[str, float, float] | None) -> Drawn:
+def _drawn(
+    series: document.Series, labels: dict[str, int], bar: tuple[str, float, float] | None
+) -> Drawn:
     shade = None
     if series.colour_value is not None and bar is not None:
         _, least, most = bar
@@ -160,19 +145,16 @@ def _on_axes(view: View) -> View:
     if (view.x_log if view.rows else view.y_log) and any(series.low for series in kept):
         values = [value for s in kept for value in (*(s.x if view.rows else s.y), *(s.low or ()))]
         floor = min((value for value in values if value is not None and value > 0), default=1.0) / 2
-        kept = [
-            replace(s, low=tuple(end if end is None else max(end, floor) for end in s.low))
-            if s.low
-            else s
-            for s in kept
-        ]
+        for place, s in enumerate(kept):
+            low = s.low and tuple(end if end is None else max(end, floor) for end in s.low)
+            kept[place] = replace(s, low=low)
     return replace(view, series=tuple(kept), left_out=left_out)
 
 
 # --- tables --------------------------------------------------------------------------------
 
 
-def _table_views(table: Table, ours: str, *, several: bool) -> list[View]:
+def _table_views(table: document.Table, ours: str, *, several: bool) -> list[View]:
     """A panel for each column of numbers: ours and the paper's, row by row."""
     pairs = paired(table)
     places = range(len(table.columns))
@@ -216,7 +198,7 @@ def _table_views(table: Table, ours: str, *, several: bool) -> list[View]:
     return views
 
 
-def _row_name(table: Table, row: Sequence[Cell], keys: int) -> str:
+def _row_name(table: document.Table, row: Sequence[document.Cell], keys: int) -> str:
     parts = []
     for cell, column in zip(row[:keys], table.columns, strict=False):
         if cell.value is None:
@@ -227,7 +209,7 @@ def _row_name(table: Table, row: Sequence[Cell], keys: int) -> str:
     return ", ".join(parts)
 
 
-def _side(cells: Sequence[Cell], factor: float, label: str, *, published: bool) -> Drawn:
+def _side(cells: Sequence[document.Cell], factor: float, label: str, *, published: bool) -> Drawn:
     """Our numbers of a column, or the paper's; the paper's a little lower in each row."""
     found = []
     for place, cell in enumerate(cells):

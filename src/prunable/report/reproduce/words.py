@@ -6,15 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from prunable.experiments.reproduce.document import (
-    Cell,
-    Check,
-    Column,
-    ItemDocument,
-    RunInfo,
-    Table,
-    Value,
-)
+from prunable.experiments.reproduce import document
 from prunable.report import tables
 from prunable.report.tables import MISSING
 
@@ -31,10 +23,10 @@ VERDICT_MARKS = {
     "not judged": "–",
 }
 PLAIN_BELOW = 1e7  # larger numbers are written with an exponent
-_SETTING = Column(key="", label="")
+_SETTING = document.Column(key="", label="")
 
 
-def as_text(value: Value, column: Column, std: float | None = None) -> str:
+def as_text(value: document.Value, column: document.Column, std: float | None = None) -> str:
     """A value of a column, such as "94.2 ± 0.3".
 
     A number too small for the column's decimals keeps its leading digits.
@@ -49,7 +41,7 @@ def as_text(value: Value, column: Column, std: float | None = None) -> str:
     return text if std is None else f"{text} ± {_number(std, column)}"
 
 
-def _number(value: float, column: Column) -> str:
+def _number(value: float, column: document.Column) -> str:
     if isinstance(value, int) and column.unit != "%" and abs(value) < PLAIN_BELOW:
         return f"{value:,}"
     shown = 100.0 * value if column.unit == "%" else float(value)
@@ -60,12 +52,12 @@ def _number(value: float, column: Column) -> str:
     return f"{shown + 0.0:,.{column.digits}f}"
 
 
-def heading(column: Column) -> str:
+def heading(column: document.Column) -> str:
     """A column's label with its unit."""
     return f"{column.label}, {column.unit}" if column.unit else column.label
 
 
-def paired(table: Table) -> list[bool]:
+def paired(table: document.Table) -> list[bool]:
     """Which columns have a number of the paper's beside ours."""
     return [
         any(row[place].published is not None for row in table.rows)
@@ -73,14 +65,14 @@ def paired(table: Table) -> list[bool]:
     ]
 
 
-def published_text(cell: Cell, column: Column) -> str:
+def published_text(cell: document.Cell, column: document.Column) -> str:
     """The paper's number; nothing where it prints none."""
     if cell.published is None:
         return ""
     return as_text(cell.published, column, cell.published_std)
 
 
-def shown(table: Table, title: str = "") -> tables.Table:
+def shown(table: document.Table, title: str = "") -> tables.Table:
     """A table as it is shown, the paper's numbers in a column right of ours."""
     pairs = paired(table)
     columns: list[tables.Column] = []
@@ -98,41 +90,41 @@ def shown(table: Table, title: str = "") -> tables.Table:
     return tables.table(columns, rows, title=title)
 
 
-def setting(value: Value) -> str:
+def setting(value: document.Value) -> str:
     """The value of a setting."""
     if value is None or isinstance(value, bool | str):
         return as_text(value, _SETTING)
     return str(value)
 
 
-def table_title(table: Table, doc: ItemDocument) -> str:
+def table_title(table: document.Table, doc: document.ItemDocument) -> str:
     """Title of a table; that of a smoke run says so wherever it goes."""
     return f"{table.title} (smoke run)" if doc.smoke else table.title
 
 
-def holds_word(check: Check, doc: ItemDocument) -> str:
+def holds_word(check: document.Check, doc: document.ItemDocument) -> str:
     """What a check comes to; a smoke run's says so, lest it be taken for a verdict."""
     word = "cannot be judged" if check.outcome == "not applicable" else check.outcome
     return f"{word} in the smoke run" if doc.smoke and check.holds is not None else word
 
 
-def with_needs(check: Check) -> str:
+def with_needs(check: document.Check) -> str:
     """The evidence of a check, and what could decide one that is underpowered."""
     return f"{check.evidence}; it would take {check.needs}" if check.needs else check.evidence
 
 
-def losses(runs: Sequence[RunInfo]) -> list[str]:
+def losses(runs: Sequence[document.RunInfo]) -> list[str]:
     """Runs without a usable result: how many for each status and reason."""
     found = Counter(f"{run.status}: {run.reason or 'no reason given'}" for run in runs)
     return [f"{count} × {reason}" for reason, count in found.most_common()]
 
 
-def claim_word(doc: ItemDocument) -> str:
+def claim_word(doc: document.ItemDocument) -> str:
     """What the claim of an item is called: a study asks its own question."""
     return "The paper's claim" if doc.paper else "Question"
 
 
-def evidence(doc: ItemDocument) -> str:
+def evidence(doc: document.ItemDocument) -> str:
     """What decides the verdict, in one line: the check that tells most, and the count."""
     if doc.smoke:
         return SMOKE.lower()
