@@ -3,8 +3,6 @@
 The names below are imported on first use, so that `import prunable.numerics` needs no torch.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any

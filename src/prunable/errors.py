@@ -28,14 +28,10 @@ class InputError(PrunableError, ValueError):
 
         Parameters
         ----------
-        param, where : str
-            Name of the parameter and of the function, command or object that takes it.
-        constraint : str
-            What the value must be, completing "must be ...".
-        value : object
-            The value found; shown through `repr` unless it is a string.
-        action : str
-            What the user can do about it; may be empty.
+        param, where : Name of the parameter and of the function, command or object that takes it.
+        constraint : What the value must be, completing "must be ...".
+        value : The value found; shown through `repr` unless it is a string.
+        action : What the user can do about it; may be empty.
         """
         shown = value if isinstance(value, str) else repr(value)
         text = f"`{param}` of `{where}` must be {constraint}; got {shown}."

@@ -1,7 +1,5 @@
 """Files that are either whole or absent: write to a temporary sibling, sync, rename."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile
@@ -19,15 +17,12 @@ def os_errors_named(action: str, path: Path) -> Iterator[None]:
 
     Parameters
     ----------
-    action : str
-        What was being done, completing "cannot ...".
-    path : Path
-        The file or folder concerned.
+    action : What was being done, completing "cannot ...".
+    path : The file or folder concerned.
 
     Raises
     ------
-    InputError
-        In place of any `OSError` (no permission, full disk, read-only file system, ...).
+    InputError : In place of any `OSError` (no permission, full disk, read-only file system, ...).
     """
     try:
         yield
@@ -43,15 +38,12 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
 
     Parameters
     ----------
-    path : Path
-        Destination; its folder is made if needed.
-    write : callable
-        Receives the path of a temporary sibling and fills that file.
+    path : Destination; its folder is made if needed.
+    write : Receives the path of a temporary sibling and fills that file.
 
     Raises
     ------
-    InputError
-        If the destination cannot be written; nothing is left behind then.
+    InputError : If the destination cannot be written; nothing is left behind then.
     """
     with os_errors_named("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,8 +85,7 @@ def write_json(path: Path, document: Any) -> None:
 
     Raises
     ------
-    InputError
-        If `document` holds a number JSON cannot express, or the file cannot be written.
+    InputError : If `document` holds a number JSON cannot express, or the file cannot be written.
     """
     try:
         text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
@@ -108,8 +99,7 @@ def read_json(path: Path) -> Any:
 
     Raises
     ------
-    DataIntegrityError
-        If the file is missing or is not JSON.
+    DataIntegrityError : If the file is missing or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

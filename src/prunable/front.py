@@ -1,7 +1,5 @@
 """The functions of the front door that bring several rooms together; the others live in theirs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,21 +42,15 @@ def load(
 
     Parameters
     ----------
-    model
-        An instance to fill, for exported files that cannot be rebuilt from nothing.
-    net
-        Architecture of bare weights: a name of `prunable train`, "mlp", or MODULE:FUNCTION.
-    shape
-        Of one example, for architectures that take pictures.
-    unpickle
-        Whether a pickled file may run its code; only if you trust it.
+    model : An instance to fill, for exported files that cannot be rebuilt from nothing.
+    net : Architecture of bare weights: a name of `prunable train`, "mlp", or MODULE:FUNCTION.
+    shape : Of one example, for architectures that take pictures.
+    unpickle : Whether a pickled file may run its code; only if you trust it.
 
     Raises
     ------
-    DataIntegrityError
-        If the file is missing or damaged.
-    InputError
-        If no network is named or found, or the weights do not fit it.
+    DataIntegrityError : If the file is missing or damaged.
+    InputError : If no network is named or found, or the weights do not fit it.
     """
     path = Path(path)
     if net is None and path.suffix == ".safetensors" and MANIFEST in metadata_of(path):
@@ -113,20 +105,16 @@ def train(
 
     Parameters
     ----------
-    epochs
-        Passes over the training set; otherwise `until_accuracy` or `until_loss` is the stop rule.
-    device
-        auto, cpu, cuda or one of several such as cuda:1.
-    on_step
-        Told the number of steps done, and of how many if that is known.
-    **settings
-        Fields of `TrainSpec`: dataset, net, width, lr, batch_size, noise, alpha, sigma, seed, ...;
-        the width is the architecture's own by default.
+    epochs : Passes over the training set; otherwise `until_accuracy` or `until_loss` is the stop
+        rule.
+    device : auto, cpu, cuda or one of several such as cuda:1.
+    on_step : Told the number of steps done, and of how many if that is known.
+    **settings : Fields of `TrainSpec`: dataset, net, width, lr, batch_size, noise, alpha, sigma,
+        seed, ...; the width is the architecture's own by default.
 
     Raises
     ------
-    SpecError
-        If a setting is unknown or out of range, or the folder holds another run.
+    SpecError : If a setting is unknown or out of range, or the folder holds another run.
     """
     stop_rules = {"until_accuracy", "until_loss"}
     ruled = any(settings.get(rule) is not None for rule in stop_rules)
@@ -181,20 +169,16 @@ def simulate(
 
     Parameters
     ----------
-    experiment
-        chaos, euler, moments, compression, sgd-tail or federated.
-    workers
-        Processes, which change no number; None for as many as there are cores.
-    **settings
-        Of `DynamicsSettings`: alphas, seeds, noise, activation, loss, scale. Of federated clients:
-        those of `FederatedSpec`, and kappa, noise, alpha, sigma and precision of its methods.
+    experiment : chaos, euler, moments, compression, sgd-tail or federated.
+    workers : Processes, which change no number; None for as many as there are cores.
+    **settings : Of `DynamicsSettings`: alphas, seeds, noise, activation, loss, scale. Of federated
+        clients: those of `FederatedSpec`, and kappa, noise, alpha, sigma and precision of its
+        methods.
 
     Raises
     ------
-    InputError
-        If the experiment is unknown or a setting out of range.
-    RunsFailedError
-        If a system, or all clients, diverge.
+    InputError : If the experiment is unknown or a setting out of range.
+    RunsFailedError : If a system, or all clients, diverge.
     """
     folder, backend = Path(out), backend_of(workers)
     if experiment == "federated":
@@ -246,25 +230,17 @@ def reproduce(
 
     Parameters
     ----------
-    names
-        Items, papers ("wan2023"), studies, or "all"; `prunable reproduce list` names them.
-    out
-        Folder that receives index.html, and for each item a document, a table and a figure.
-    scale
-        smoke: seconds; laptop: hours on two cores; paper: the paper's own size.
-    convention
-        "authors-code" where a paper's text and its code differ, and the code is wanted.
-    backend
-        Where to compute; in this process by default.
-    device
-        "auto", "cpu", "cuda" or "cuda:i".
-    batch
-        Most networks of equal shape computed as one.
+    names : Items, papers ("wan2023"), studies, or "all"; `prunable reproduce list` names them.
+    out : Folder that receives index.html, and for each item a document, a table and a figure.
+    scale : smoke: seconds; laptop: hours on two cores; paper: the paper's own size.
+    convention : "authors-code" where a paper's text and its code differ, and the code is wanted.
+    backend : Where to compute; in this process by default.
+    device : "auto", "cpu", "cuda" or "cuda:i".
+    batch : Most networks of equal shape computed as one.
 
     Raises
     ------
-    InputError
-        If an item, scale or convention is unknown.
+    InputError : If an item, scale or convention is unknown.
     """
     require(bool(names), "names", "reproduce", "at least one item", "none", "Or say all.")
     check_one_of(scale, get_args(Scale), "scale", "reproduce")

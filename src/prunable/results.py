@@ -42,8 +42,7 @@ class Result:
 
         Raises
         ------
-        InputError
-            If pandas is not installed.
+        InputError : If pandas is not installed.
         """
         try:
             import pandas

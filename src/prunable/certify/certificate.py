@@ -6,8 +6,6 @@ was made, which the statement does not depend on: the prior is fixed by the code
 data, and training is free.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Checkpoints as chains that a code file can name: dense layers with ReLU, or our own networks."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

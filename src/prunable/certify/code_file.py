@@ -19,8 +19,6 @@ no file is the beginning of another and sum 2^-(8 bytes) <= 1. `decode_network` 
 file that the encoder would not have written.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

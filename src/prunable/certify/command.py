@@ -1,7 +1,5 @@
 """`prunable certify` and `prunable verify`: what is guaranteed about a network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

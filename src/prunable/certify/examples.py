@@ -1,7 +1,5 @@
 """Examples as a certificate speaks of them, and as its verifier reads them."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

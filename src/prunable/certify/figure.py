@@ -1,7 +1,5 @@
 """Every bound of a network on one logarithmic axis."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

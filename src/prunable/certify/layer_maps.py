@@ -4,8 +4,6 @@ A convolution is the large sparse matrix that it applies; its norms come from co
 |kernel| and kernel^2, its spectral norm from Lanczos iterations.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Every bound of a torch network, from its layers and its outputs on the training set."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence
@@ -60,17 +58,12 @@ def bounds_of_model(
 
     Parameters
     ----------
-    x, y : (n, ...) and (n,) tensors
-        The training set.
-    pruned : nn.Module, optional
-        The model after pruning, of the same form.
-    fold : bool
-        Whether biases become weights of a constant input; not those of convolutions.
-    input_bound : float, optional
-        Norm that no possible input exceeds.
-    stability_examples : int
-        Examples on which noise stability is measured; 0 leaves that bound out, as do
-        convolutions and biases that are not folded.
+    x, y : (n, ...) and (n,) tensors. The training set.
+    pruned : The model after pruning, of the same form.
+    fold : Whether biases become weights of a constant input; not those of convolutions.
+    input_bound : Norm that no possible input exceeds.
+    stability_examples : Examples on which noise stability is measured; 0 leaves that bound out, as
+        do convolutions and biases that are not folded.
     """
     facts = facts_of_model(model, x, y, pruned, fold=fold, input_bound=input_bound)
     modules = chain_of(model)

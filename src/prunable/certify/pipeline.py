@@ -1,7 +1,5 @@
 """Every bound of a user's network: its own code, its noise, its margins, its held-out errors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The certificate study: networks trained, pruned, quantised, encoded and bounded, from scratch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 

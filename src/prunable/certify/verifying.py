@@ -1,7 +1,5 @@
 """Certificates computed anew, by the verifier, in a process of its own."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

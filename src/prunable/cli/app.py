@@ -1,7 +1,5 @@
 """The `prunable` command."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import typer

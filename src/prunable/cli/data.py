@@ -1,7 +1,5 @@
 """`prunable data`: what data sets there are, where they lie, and fetching them."""
 
-from __future__ import annotations
-
 import json
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`prunable demo`: the main job, end to end, on real data."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`prunable iterate`: train and prune in rounds, rewinding between them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`prunable prune`: prune a checkpoint, and shrink, retrain and measure the network it holds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """`prunable simulate federated`: accuracy against bytes uploaded."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

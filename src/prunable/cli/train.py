@@ -1,7 +1,5 @@
 """`prunable train`: one network, with or without injected heavy-tailed noise."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

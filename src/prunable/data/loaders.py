@@ -1,7 +1,5 @@
 """Data sets as arrays, split as asked, checked and read-only."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,16 +47,12 @@ def load(
 
     Parameters
     ----------
-    split : {"shuffled", "official"}, optional
-        "shuffled" pools all examples and draws the training ones anew; "official" is the
-        published division. None is the set's default: shuffled for ECG5000 (as in Wan,
-        Zaidi and Simsekli 2023) and digits, official for the others.
-    flatten : bool
-        Whether pictures become vectors.
-    dtype : dtype
-        Floating type of the inputs. Pixels are scaled to [0, 1]; series stay as shipped.
-    download : bool
-        Whether a set that is not on this machine is fetched.
+    split : {"shuffled", "official"}, optional. "shuffled" pools all examples and draws the training
+        ones anew; "official" is the published division. None is the set's default: shuffled for
+        ECG5000 (as in Wan, Zaidi and Simsekli 2023) and digits, official for the others.
+    flatten : Whether pictures become vectors.
+    dtype : Floating type of the inputs. Pixels are scaled to [0, 1]; series stay as shipped.
+    download : Whether a set that is not on this machine is fetched.
     """
     dataset = registered(name)
     chosen = split if split is not None else dataset.default_split

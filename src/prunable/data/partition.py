@@ -1,7 +1,5 @@
 """Which client holds which examples: disjoint index sets that cover the data."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -38,11 +36,9 @@ def dirichlet_parts(
 
     Parameters
     ----------
-    concentration : float
-        Of the symmetric Dirichlet law of each class's shares, > 0; the smaller the fewer
-        clients hold most of a class, and large values are close to equal shares.
-    at_least : int
-        Examples every client must have; all shares are drawn anew until it holds.
+    concentration : Of the symmetric Dirichlet law of each class's shares, > 0; the smaller the
+        fewer clients hold most of a class, and large values are close to equal shares.
+    at_least : Examples every client must have; all shares are drawn anew until it holds.
 
     Notes
     -----

@@ -1,7 +1,5 @@
 """Readers of true file formats: bytes of one file in, arrays out, nothing unpickled freely."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import pickle

@@ -1,7 +1,5 @@
 """The registered data sets: files with digests, sources, licence and provenance."""
 
-from __future__ import annotations
-
 import math
 import tomllib
 from dataclasses import dataclass, field

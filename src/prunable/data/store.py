@@ -1,7 +1,5 @@
 """Where data files lie: lookup, verification, and fetching from public registries."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """What is done to a data set before a network sees it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal

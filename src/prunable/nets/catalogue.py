@@ -1,7 +1,5 @@
 """Names of architectures, their facts, and choices of training; readable without torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,17 +17,13 @@ class Net:
 
     Attributes
     ----------
-    width : int
-        Its own hidden units, or channels of the first layer.
-    inner : int or None
-        Matrices between hidden layers of a chain of linear layers with ReLU between them; None
+    width : Its own hidden units, or channels of the first layer.
+    inner : Matrices between hidden layers of a chain of linear layers with ReLU between them; None
         of a network of convolutions, which wants pictures.
-    picture_products : float
-        Products in the output for one picture at its own width.
-    picture_seconds : float
-        Least time of one picture, forth and back: a narrow network waits for memory.
-    small_factor : float
-        By how much pictures with sides below 32, which skip the first pooling, cost more.
+    picture_products : Products in the output for one picture at its own width.
+    picture_seconds : Least time of one picture, forth and back: a narrow network waits for memory.
+    small_factor : By how much pictures with sides below 32, which skip the first pooling, cost
+        more.
     """
 
     width: int

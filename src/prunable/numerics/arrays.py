@@ -1,7 +1,5 @@
 """The array type of most numbers here."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

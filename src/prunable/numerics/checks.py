@@ -1,7 +1,5 @@
 """Checks of arguments that the functions of this room share; `where` names the caller."""
 
-from __future__ import annotations
-
 import math
 import operator
 from numbers import Real

@@ -1,7 +1,5 @@
 """Work on several arrays at once: NumPy lets go of the interpreter while it computes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor

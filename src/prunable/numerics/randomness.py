@@ -5,8 +5,6 @@ random number of a run independent of the order of calls, of the number of worke
 of interruptions.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tables and figures of four papers: settings, stages, published numbers and claims."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.resources import files
 

@@ -1,7 +1,5 @@
 """`prunable predict`: the risk after pruning, before training anything."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Figures of predicted risks: lines, with markers and error bars for what was measured."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any

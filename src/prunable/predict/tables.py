@@ -1,7 +1,5 @@
 """Tables and sentences of predicted risks, for the terminal."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What all figures share: colours, style, and how one becomes a file."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

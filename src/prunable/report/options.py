@@ -1,7 +1,5 @@
 """Options of commands made from settings, so that each is named, typed and explained once."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -32,18 +30,13 @@ def options_of(
 
     Parameters
     ----------
-    settings : type
-        Settings within are spread out; their fields are named by paths such as "dataset.name".
-    flags : mapping
-        Flags by field, where they are not the field's name.
-    optional : mapping
-        Fields that may be left out, and what then stands for them, in words.
-    without : collection of str
-        Fields that the command sets itself.
-    old : mapping
-        Former flags by field; they still work, and no help shows them.
-    panels : mapping
-        Fields by the title that the help shows them under.
+    settings : Settings within are spread out; their fields are named by paths such as
+        "dataset.name".
+    flags : Flags by field, where they are not the field's name.
+    optional : Fields that may be left out, and what then stands for them, in words.
+    without : Fields that the command sets itself.
+    old : Former flags by field; they still work, and no help shows them.
+    panels : Fields by the title that the help shows them under.
     """
     flags, optional, old = flags or {}, optional or {}, old or {}
     panel_of = {path: title for title, paths in (panels or {}).items() for path in paths}

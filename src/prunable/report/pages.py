@@ -1,7 +1,5 @@
 """What the HTML pages share: templates, the chart library, data for scripts."""
 
-from __future__ import annotations
-
 import importlib
 import json
 from typing import Any
@@ -15,10 +13,8 @@ def render(template: str, **shown: Any) -> str:
 
     Parameters
     ----------
-    template : str
-        File name in `templates/`.
-    **shown
-        What it names; a name without a value is an error. All but `Markup` is escaped.
+    template : File name in `templates/`.
+    **shown : What it names; a name without a value is an error. All but `Markup` is escaped.
 
     Returns
     -------

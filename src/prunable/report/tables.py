@@ -1,7 +1,5 @@
 """One table, drawn three ways: for the terminal, in Markdown and in HTML."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -135,8 +133,7 @@ def table(
 
     Raises
     ------
-    ValueError
-        If a row has more or fewer cells than there are titles.
+    ValueError : If a row has more or fewer cells than there are titles.
 
     Examples
     --------

@@ -1,7 +1,5 @@
 """What every command shares: its options, its progress, and how a result leaves it."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Which examples a run sees, and in what form."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import replace
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """Where runs compute: what the names of devices stand for on this machine."""
 
-from __future__ import annotations
-
 import torch
 
 from prunable.errors import InputError

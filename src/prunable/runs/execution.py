@@ -1,7 +1,5 @@
 """Brings a specification to its stored result, with everything that it builds on."""
 
-from __future__ import annotations
-
 import os
 import pkgutil
 import platform

@@ -1,7 +1,5 @@
 """Runs many specifications in the order in which they build on each other."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -58,16 +56,12 @@ def run_all(
 
     Parameters
     ----------
-    workers : int, optional
-        Processes, in place of `backend`, which is the processes of this machine by default.
-    device : str
-        "auto" and "cuda" spread the runs over all GPUs; without one, "auto" is the processor.
-    batch : int, optional
-        Most runs of equal `batch_key` computed together; by default 16 on a GPU, and one by one
+    workers : Processes, in place of `backend`, which is the processes of this machine by default.
+    device : "auto" and "cuda" spread the runs over all GPUs; without one, "auto" is the processor.
+    batch : Most runs of equal `batch_key` computed together; by default 16 on a GPU, and one by one
         on processors.
-    on_done : callable, optional
-        Told each specification and its result as it finishes, also those it finds done;
-        of the runs that others build on, only those computed now.
+    on_done : Told each specification and its result as it finishes, also those it finds done; of
+        the runs that others build on, only those computed now.
 
     Returns
     -------

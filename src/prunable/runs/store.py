@@ -1,7 +1,5 @@
 """Results on disk: one folder a run, done if and only if its result repeats its id."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,12 +76,9 @@ class Run:
 
     Parameters
     ----------
-    folder : Path
-        Of the run; artefacts and checkpoints go there.
-    device : str
-        Where networks and their data shall lie, as torch names it.
-    on_step : callable
-        To be told the number of steps done, of a run that has steps.
+    folder : Of the run; artefacts and checkpoints go there.
+    device : Where networks and their data shall lie, as torch names it.
+    on_step : To be told the number of steps done, of a run that has steps.
     """
 
     store: Store

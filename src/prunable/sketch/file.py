@@ -1,7 +1,5 @@
 """Checkpoints whose sparse tensors are stored as sketches: an exact round trip, bit for bit."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

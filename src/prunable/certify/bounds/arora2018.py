@@ -4,8 +4,6 @@ A network whose layers pass on typical signals better than noise can be compress
 numbers; how much better is measured on the training set.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Spectrally normalised margins by covering: Bartlett, Foster and Telgarsky (2017)."""
 
-from __future__ import annotations
-
 import math
 
 from prunable.certify.bounds import grid

@@ -1,7 +1,5 @@
 """Binomial tails and their inversion, in logarithms, where 2^-8000 does not underflow."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

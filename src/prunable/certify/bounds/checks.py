@@ -1,7 +1,5 @@
 """Arguments of the bounds: what they must be, and the sentence that says what they are not."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

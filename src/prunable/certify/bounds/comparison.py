@@ -5,8 +5,6 @@ their own method beside logarithms of raw capacities, without root and without n
 others. Here every method has all three.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@ The empirical risk is that of the dense network, in theorem 5 with a margin that
 pruning does to the outputs; the rest depends on the kept share and the norm of the weights.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -3,8 +3,6 @@
 Barsbey et al. (2021), hypothesis H1 and theorem 5.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Bounds from the number of networks there are: theorems 3.1 and D.1 of Guha et al. (2023)."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -3,8 +3,6 @@
 Guha, Dubey and Huo (2023). Sketching needs every row and column to hold few weights.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

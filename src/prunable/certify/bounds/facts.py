@@ -1,7 +1,5 @@
 """What the bounds ask about a network: norms of its layers, its margins, its inputs."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 

@@ -5,8 +5,6 @@ In all of them B is the largest norm of an input, `norms` and `norm_bound` are F
 bounds the Euclidean norm of the change, or the change of the loss.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -5,8 +5,6 @@ each point with its share of the failure probability. The constant found is then
 next grid point on the safe side.
 """
 
-from __future__ import annotations
-
 import math
 
 # of the grid, in natural logarithms

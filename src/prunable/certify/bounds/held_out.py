@@ -4,8 +4,6 @@ Source: Langford, "Tutorial on practical prediction theory for classification", 
 Theorem 3.3; Clopper and Pearson (1934).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Magnitudes as natural logarithms: zero is -inf, and what is beyond the doubles is finite."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

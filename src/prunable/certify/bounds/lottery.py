@@ -1,7 +1,5 @@
 """Subnetworks of random networks: theorems 6.1 and 6.2 of Guha, Dubey and Huo (2023)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Facts of dense layers and of chains of them, from their matrices."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -107,14 +105,10 @@ def network_facts(
 
     Parameters
     ----------
-    matrices, pruned : sequence of (outputs, inputs) array
-    inputs : (n,) or (n, features) array
-        Norms of the training inputs, or the inputs themselves.
-    biases, pruned_biases : sequence of (outputs,) array or None
-        One a layer; those of the pruned network are the same if None.
-    fold
-        Whether biases become a column that meets a constant input of 1, which makes bounds
-        for networks without biases hold; else they are left out and an assumption says so.
+    inputs : (n,) or (n, features) array. Norms of the training inputs, or the inputs themselves.
+    biases, pruned_biases : One a layer; those of the pruned network are the same if None.
+    fold : Whether biases become a column that meets a constant input of 1, which makes bounds for
+        networks without biases hold; else they are left out and an assumption says so.
     """
     where = "network_facts"
     require(len(matrices) > 0, "matrices", where, "one layer or more", "none")

@@ -3,8 +3,6 @@
 Lemmas D.1, D.2 and D.3 of Guha, Dubey and Huo (2023), appendix D, and counting of all weights.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Literal

@@ -1,7 +1,5 @@
 """Frobenius and path norms: Neyshabur, Tomioka and Srebro (2015), "Norm-based capacity control"."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

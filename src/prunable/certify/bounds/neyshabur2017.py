@@ -1,7 +1,5 @@
 """Spectrally normalised margins by PAC-Bayes: Neyshabur, Bhojanapalli and Srebro (2017/2018)."""
 
-from __future__ import annotations
-
 import math
 
 from prunable.certify.bounds.base import PRODUCT, SUM, Term, powers

@@ -8,8 +8,6 @@ factor belongs to averages over a posterior.
 Source: Blumer, Ehrenfeucht, Haussler and Warmuth (1987); Langford 2005, Theorem 4.6.
 """
 
-from __future__ import annotations
-
 import math
 
 from prunable.certify.bounds import binomial

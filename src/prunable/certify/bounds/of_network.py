@@ -1,7 +1,5 @@
 """Every bound of one network: those of the papers, and their baselines, raw and normalised."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
@@ -57,16 +55,12 @@ def all_bounds(
 
     Parameters
     ----------
-    d, constants
-        Strength of a randomized magnitude pruning, for the bounds of 2023, and theorem 5.2's.
-    pruned_margins : (n,) array, optional
-        Of the pruned network on the training set.
-    laws, stability
-        For corollaries 1 and 2 of 2021, and for the bound of Arora et al. (2018).
-    bits
-        Of one weight, in counting.
-    tickets
-        Whether to speak of subnetworks of random networks that stand for this one, too.
+    d, constants : Strength of a randomized magnitude pruning, for the bounds of 2023, and theorem
+        5.2's.
+    pruned_margins : (n,) array, optional. Of the pruned network on the training set.
+    laws, stability : For corollaries 1 and 2 of 2021, and for the bound of Arora et al. (2018).
+    bits : Of one weight, in counting.
+    tickets : Whether to speak of subnetworks of random networks that stand for this one, too.
     """
     check_delta(delta, "all_bounds")
     found = _of_2021(facts, delta, laws) + _of_2023(facts, delta, d, constants)

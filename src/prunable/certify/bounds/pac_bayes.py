@@ -5,8 +5,6 @@ In all of them `gibbs` is the training error averaged over the posterior, in [0,
 at each function: Maurer (2004), Seeger (2002), Catoni (2007), Perez-Ortiz et al. (2021).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

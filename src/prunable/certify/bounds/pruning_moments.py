@@ -5,8 +5,6 @@ exp(-w^2 / (d psi)). With r = d / (d + 2), integrals of w^(2k) exp(-w^2 / (d psi
 a Gaussian of variance psi r, times sqrt(r).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -3,8 +3,6 @@
 Barsbey et al. (2021), theorem 7 and figure 11.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Conditions of theorem 5.2 of Guha, Dubey and Huo (2023), checked on a network."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -5,8 +5,6 @@ B.2 the network's margin then changes by little, so that counting covers is a bo
 argument of Long and Sedghi (2020), with constants that come from the count.
 """
 
-from __future__ import annotations
-
 import math
 
 from prunable.certify.bounds import grid

@@ -5,8 +5,6 @@ pruning, 4.4 for rounding too, and C.1 to C.4, in which layers that narrow contr
 inputs by a factor kappa_l < 1.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

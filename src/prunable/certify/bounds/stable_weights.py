@@ -1,7 +1,5 @@
 """Theorem 5 for stable weights: corollaries 1 and 2 and lemma 5 of Barsbey et al. (2021)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

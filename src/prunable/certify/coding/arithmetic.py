@@ -9,8 +9,6 @@ beginning of another, and the sum of 2^-length over all messages is at most 1 (K
 Sources: Rissanen and Langdon (1979); Witten, Neal and Cleary (1987).
 """
 
-from __future__ import annotations
-
 from math import log2
 from typing import Protocol
 

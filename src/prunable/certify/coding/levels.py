@@ -1,7 +1,5 @@
 """Code of a layer of small integers: a mask by row and column mixing, signs, magnitudes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -29,10 +27,10 @@ def code_levels(
 
     Parameters
     ----------
-    levels : ndarray of int, shape (out, in, height, width), optional
-        Values in [-max_level, max_level]; None for a decoder.
-    shape : tuple of int
-        Of the layer. A dense layer behind a flattened picture has the picture's height and width.
+    levels : ndarray of int, shape (out, in, height, width), optional. Values in [-max_level,
+        max_level]; None for a decoder.
+    shape : Of the layer. A dense layer behind a flattened picture has the picture's height and
+        width.
     """
     if levels is not None:
         if levels.shape != shape:

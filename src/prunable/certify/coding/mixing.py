@@ -6,8 +6,6 @@ every IEEE machine finds the same integers.
 Sources: Krichevsky and Trofimov (1981); mixtures as in Willems, Shtarkov and Tjalkens (1995).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from prunable.certify.coding.arithmetic import ONE, Coder

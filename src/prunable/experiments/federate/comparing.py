@@ -1,7 +1,5 @@
 """Federated runs compared with dense FedAvg, as one JSON document."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean

@@ -4,8 +4,6 @@ Flower brings processes, scheduling and transport; training, pruning, messages a
 are those of `rounds`, so both give the same rows.
 """
 
-from __future__ import annotations
-
 import os
 from functools import lru_cache
 from typing import Any

@@ -4,8 +4,6 @@ The two halves of a round, `answer` and `average_into`, are plain functions that
 bytes; `flower` runs the same ones under Flower.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,9 +100,6 @@ def answer(
 
     Parameters
     ----------
-    model : overwritten
-    state : the server's whole state dict
-    memory : what the last answer gave to keep
     round_, client : counted from 0; batches and noise are drawn for them
     """
     x, y = examples

@@ -1,7 +1,5 @@
 """Iterative pruning with rewinding as a run: rounds, the ticket's training, its controls."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from functools import partial

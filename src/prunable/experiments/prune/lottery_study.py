@@ -1,7 +1,5 @@
 """The lottery study: LeNet-300-100 on MNIST pruned iteratively to 2 %, beside its controls."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """A checkpoint pruned from end to end: plan, retrain, shrink, export, measure."""
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Specifications of runs that measure, prune and compare networks, or prune while training."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 

@@ -1,7 +1,5 @@
 """Accuracy against kept share, for every strategy on the same trained networks."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence

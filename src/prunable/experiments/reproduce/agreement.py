@@ -1,7 +1,5 @@
 """Whether our means and a paper's printed ones are means of runs of one law."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ lies on the claimed side, is contradicted if it lies on the other, and otherwise
 underpowered, by whether the design could have seen the effect that the paper reports.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The one document of a reproduced item: filled where numbers arise, stored, read, rendered."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path

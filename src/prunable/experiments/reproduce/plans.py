@@ -1,7 +1,5 @@
 """Which runs an item needs at one scale."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

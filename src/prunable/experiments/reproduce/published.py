@@ -1,7 +1,5 @@
 """The numbers that papers print: one schema for all of them, read from their data files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from typing import Annotated, Any, NamedTuple

@@ -1,7 +1,5 @@
 """Rank correlation of a handful of networks, with its uncertainty."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The papers and studies that can be reproduced: the package's and those installed beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache

@@ -1,7 +1,5 @@
 """Reproduces items: plans, runs, documents; what is stored is not computed again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 

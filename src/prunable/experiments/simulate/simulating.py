@@ -5,8 +5,6 @@ summary of them: fitted exponents beside a theorem's, and panels ready to be dra
 experiment goes on where it stopped, and ends with the same numbers.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -117,12 +115,6 @@ def run_experiment(
     Raises InputError if a setting is out of range or the folder cannot be written; RunsFailedError
     if a system diverges. The summary has `experiment`, `settings`, `rates`, `table`, `panels`,
     `notes`.
-
-    Parameters
-    ----------
-    out : folder: rows in `runs/`, the summary in `EXPERIMENT.json`
-    backend : where rows are computed; processes of this machine by default
-    on_row : told each specification and its result
     """
     rows = rows_of(experiment, settings)
     results = run_all(rows, Store(out), backend=backend, on_done=on_row)

@@ -1,7 +1,5 @@
 """What the experiments on dynamics run: frozen settings of one row each."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal
 
 import torch

@@ -1,7 +1,5 @@
 """Stages of the experiments on dynamics: one row each, from a specification to plain numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any

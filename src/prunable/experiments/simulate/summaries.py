@@ -1,7 +1,5 @@
 """From rows of the experiments on dynamics to fitted exponents, tables and panels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

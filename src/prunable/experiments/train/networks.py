@@ -1,7 +1,5 @@
 """Data sets as tensors, for networks."""
 
-from __future__ import annotations
-
 import torch
 
 from prunable.data.loaders import Dataset

@@ -1,7 +1,5 @@
 """Specifications of training runs, what they cost, and which can be computed together."""
 
-from __future__ import annotations
-
 import json
 from typing import Annotated, ClassVar, Literal, Self
 

@@ -1,7 +1,5 @@
 """The stages of a run, from specification to stored result: train, evaluate, prune."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,12 +48,9 @@ def train_into(
 
     Parameters
     ----------
-    folder : Path
-        Receives model.safetensors, metrics.parquet, execution.json and, last, result.json.
-    on_step : callable, optional
-        Told the number of steps done.
-    device : str
-        See `prunable.runs.devices.devices_of`; of several the first.
+    folder : Receives model.safetensors, metrics.parquet, execution.json and, last, result.json.
+    on_step : Told the number of steps done.
+    device : See `prunable.runs.devices.devices_of`; of several the first.
 
     Returns
     -------

@@ -1,7 +1,5 @@
 """Model files of any format, opened without building the model and read tensor by tensor."""
 
-from __future__ import annotations
-
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

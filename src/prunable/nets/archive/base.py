@@ -1,7 +1,5 @@
 """What every archive format shares: the tensor as stored, its loading, and named failures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,11 +96,9 @@ def failures_named(path: Path, tensor: str | None = None) -> Iterator[None]:
 
     Raises
     ------
-    DataIntegrityError
-        In place of any exception but the package's own: a damaged file makes the libraries raise
-        nearly all kinds.
-    InputError
-        If the file may not be read.
+    DataIntegrityError : In place of any exception but the package's own: a damaged file makes the
+        libraries raise nearly all kinds.
+    InputError : If the file may not be read.
     """
     where = f"{path}" if tensor is None else f"tensor {tensor!r} of {path}"
     try:

@@ -1,7 +1,5 @@
 """Models in several files: which file of a folder to open, and shards joined by an index."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping

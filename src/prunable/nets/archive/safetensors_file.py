@@ -1,7 +1,5 @@
 """Safetensors files: written whole or not at all, read whole or tensor by tensor."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack

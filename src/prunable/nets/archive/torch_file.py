@@ -1,7 +1,5 @@
 """Files of `torch.save`: nested mappings flattened to named tensors, no code run unasked."""
 
-from __future__ import annotations
-
 import re
 import warnings
 import zipfile

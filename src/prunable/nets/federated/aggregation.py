@@ -1,7 +1,5 @@
 """What the server does with updates: a weighted mean, added to the model."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

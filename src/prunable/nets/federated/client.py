@@ -1,7 +1,5 @@
 """What a client does: train the server's model on its own examples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,7 +1,5 @@
 """Top-k sparsification with a memory of what was not sent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -13,8 +13,6 @@ the CRC-32 of everything before it (4).
 | nodes | the same for the kept rows of axis 0 | `count` whole rows |
 """
 
-from __future__ import annotations
-
 import json
 import math
 import struct
@@ -78,11 +76,8 @@ def encode(
 
     Parameters
     ----------
-    tensors : finite; entries that are 0 (or -0) after rounding are not sent, except in the dense
+    tensors : finite; entries that are 0 (or -0) after rounding are not sent, except in the dense.
         form and in kept rows
-    n_examples : examples the client trained on, its weight in the average
-    form : of all tensors; auto takes the shortest for each
-    precision : what values are rounded to
     """
     check_one_of(precision, _WIDTHS, "precision", "encode")
     if form != "auto" and form not in get_args(Form):

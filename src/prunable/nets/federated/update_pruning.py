@@ -1,7 +1,5 @@
 """Pruning of what a client sends, by the strategies that prune networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal
 

@@ -90,26 +90,18 @@ def measure(
 
     Parameters
     ----------
-    model_or_path
-        A model, a state dict, or a checkpoint: safetensors, torch, ONNX, or a folder with
-        one. Checkpoints are read tensor by tensor; the model is never built.
-    eps, p, seed, spectrum, authors
-        As in `Options`; the same seed gives the same numbers.
-    unpickle
-        Whether pickled models may run their code; only for files that you trust.
-    workers
-        Threads; all cores if None. The numbers do not depend on it.
-    on_layer
-        Told (tensors done, tensors in all, name of the next).
+    model_or_path : A model, a state dict, or a checkpoint: safetensors, torch, ONNX, or a folder
+        with one. Checkpoints are read tensor by tensor; the model is never built.
+    eps, p, seed, spectrum, authors : As in `Options`; the same seed gives the same numbers.
+    unpickle : Whether pickled models may run their code; only for files that you trust.
+    workers : Threads; all cores if None. The numbers do not depend on it.
+    on_layer : Told (tensors done, tensors in all, name of the next).
 
     Raises
     ------
-    InputError
-        If an option is out of range, or weights are NaN or infinite.
-    DataIntegrityError
-        If a file is missing, damaged or without weights.
-    UnsupportedModelError
-        If its format cannot be read.
+    InputError : If an option is out of range, or weights are NaN or infinite.
+    DataIntegrityError : If a file is missing, damaged or without weights.
+    UnsupportedModelError : If its format cannot be read.
     """
     options = Options(tuple(eps), p, seed, spectrum, authors)
     with _opened(model_or_path, unpickle) as source:

@@ -1,7 +1,5 @@
 """Networks whose layers follow one another."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Layers whose first weights come from an explicit generator."""
 
-from __future__ import annotations
-
 import math
 
 import torch

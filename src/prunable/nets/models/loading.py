@@ -1,7 +1,5 @@
 """From a file of weights to the network that they belong to."""
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections import OrderedDict

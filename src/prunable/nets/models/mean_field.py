@@ -1,7 +1,5 @@
 """The network architectures of the papers."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Architectures by name, and networks rebuilt from what a checkpoint says of itself."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Mapping

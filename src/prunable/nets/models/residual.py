@@ -1,7 +1,5 @@
 """Residual networks for small pictures."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

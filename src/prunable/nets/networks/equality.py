@@ -1,7 +1,5 @@
 """Whether two models compute the same, judged in float64 and evaluation mode."""
 
-from __future__ import annotations
-
 import copy
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Masks of torch.nn.utils.prune: read where they are stored, and handed over."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """Memory of a forward pass, counted tensor by tensor."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Wall-clock times that compare: the candidates take turns, so that drift hits all alike."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from time import perf_counter
 

@@ -179,12 +179,6 @@ def see(
 
     Raises InputError if weights are NaN or infinite. Query, key and value of a fused attention
     parameter come apart; a string is the reason to pass the tensor over.
-
-    Parameters
-    ----------
-    consumer : what reads it, as in `kind_of`
-    transposed : whether a matrix is stored as (in, out)
-    role : if None, "output" for names that say so
     """
     if array.size == 0:
         return f"empty, of shape {array.shape}"

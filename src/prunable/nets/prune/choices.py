@@ -1,7 +1,5 @@
 """What can be chosen in pruning, in the words of options and settings; this module is light."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 from prunable.errors import InputError, check_at_least, check_one_of

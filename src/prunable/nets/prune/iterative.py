@@ -5,8 +5,6 @@ early step Frankle, Dziugaite, Roy and Carbin (2020); rewinding of the learning 
 Renda, Frankle and Carbin (2020).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,22 +118,17 @@ def iterate(
 
     Parameters
     ----------
-    train_round
-        Given the model and a `Round`, trains the model and returns its final loss. A function of
-        the weights and `Round.seed` alone, for exact resumption; torch's global generators are
-        seeded for it, and restored afterwards.
-    strategy
-        Chooses among single weights, of which it sees those that are left, a row a layer.
-    kappa
-        Final kept share, reached by `kept_shares`; `only`, `exclude` and `force` are those of
+    train_round : Given the model and a `Round`, trains the model and returns its final loss. A
+        function of the weights and `Round.seed` alone, for exact resumption; torch's global
+        generators are seeded for it, and restored afterwards.
+    strategy : Chooses among single weights, of which it sees those that are left, a row a layer.
+    kappa : Final kept share, reached by `kept_shares`; `only`, `exclude` and `force` are those of
         `prune`.
-    rewind, rewind_step
-        What returns after each round: all parameters and buffers to their first values ("init")
-        or to those after `rewind_step` steps of the first round ("step"), bit for bit; only
-        schedules, to `rewind_step` ("learning-rate"); or nothing ("none").
-    checkpoint
-        File written after each round, and resumed from if it exists, with all values of the
-        model: a killed run goes on and ends as an uninterrupted one, bit for bit.
+    rewind, rewind_step : What returns after each round: all parameters and buffers to their first
+        values ("init") or to those after `rewind_step` steps of the first round ("step"), bit for
+        bit; only schedules, to `rewind_step` ("learning-rate"); or nothing ("none").
+    checkpoint : File written after each round, and resumed from if it exists, with all values of
+        the model: a killed run goes on and ends as an uninterrupted one, bit for bit.
     """
     shares = kept_shares(kappa, rounds)
     check_rewind(rewind, rewind_step, "iterate")

@@ -1,7 +1,5 @@
 """Applying a pruning plan: the only code through which a plan changes weights."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch

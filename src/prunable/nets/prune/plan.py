@@ -1,7 +1,5 @@
 """What to prune: budgets that are asked for, and the frozen plan that answers."""
 
-from __future__ import annotations
-
 import base64
 import json
 import math

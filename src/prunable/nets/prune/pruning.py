@@ -1,7 +1,5 @@
 """Plan, apply, count: pruning of a model, or of a checkpoint without its model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

@@ -1,7 +1,5 @@
 """What rounds of iterative pruning hand to each other, in memory and in one file."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

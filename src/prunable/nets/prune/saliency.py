@@ -1,7 +1,5 @@
 """Saliencies of a network's weights, from data; `SaliencyPruning` prunes by them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

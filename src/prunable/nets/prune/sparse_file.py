@@ -1,7 +1,5 @@
 """Pruned networks on disk: a bit a weight and the values that are left."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Tickets: the masks that iterative pruning finds, their files, and their controls."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence

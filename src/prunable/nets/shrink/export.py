@@ -1,7 +1,5 @@
 """Exported models: one safetensors file that rebuilds its model, without this package."""
 
-from __future__ import annotations
-
 import inspect
 import json
 from collections.abc import Mapping

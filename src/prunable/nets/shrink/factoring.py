@@ -1,7 +1,5 @@
 """From kept singular values to layers of two factors, where those are smaller."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a network costs, measured: before and after, side by side in one run."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """Modules inside a model: put in another's place, or found to be more than their own weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Models as ONNX files whose outputs onnxruntime confirms."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import shutil

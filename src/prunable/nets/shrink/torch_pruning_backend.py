@@ -1,7 +1,5 @@
 """Surgery through Torch-Pruning, on graphs that `prunable.nets.shrink.surgery` does not follow."""
 
-from __future__ import annotations
-
 import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -10,8 +10,6 @@ The law of f is that of Eqs. (2) to (5) of Wan, Zaidi and Simsekli (2023); the r
 belong to the particles and do not move.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -214,9 +212,7 @@ def simulate(
     Parameters
     ----------
     theta, readout : (r, n, p) and (r, n, l), r replicas; n is at least the largest width
-    eta, steps : the fine step, and how many: a multiple of every system's `every`
-    seed : of the noise
-    observe : called with the number of fine steps done and the particles of all systems whenever
+    observe : called with the number of fine steps done and the particles of all systems whenever.
         all of them have moved; it must not change them
     """
     _check_run(systems, theta, eta, steps, problem)

@@ -1,7 +1,5 @@
 """Random crops and mirror images of pictures."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional
 

@@ -1,7 +1,5 @@
 """Running mean of the iterates of training."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import torch

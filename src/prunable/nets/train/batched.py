@@ -1,7 +1,5 @@
 """Training of many small networks at once: seeds, tail indices and noise levels of one study."""
 
-from __future__ import annotations
-
 import functools
 import threading
 from collections.abc import Callable, Sequence

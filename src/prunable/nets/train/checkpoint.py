@@ -1,7 +1,5 @@
 """State of a training run in one safetensors file, written whole or not at all."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

@@ -106,14 +106,12 @@ def attach_noise(
 
     Parameters
     ----------
-    only : collection of str, optional
-        Names to noise in place of the default choice: matrices and convolutions, without
-        the output layer, the first convolution and everything of fewer than two axes
-        (theory of the paper and its authors' code).
-    device : torch.device or str, optional
-        Where the draws are made; None is where each parameter lies. Generators of different
-        devices draw different numbers from one seed: drawn on the CPU, the noise does not
-        depend on where the model is trained.
+    only : Names to noise in place of the default choice: matrices and convolutions, without the
+        output layer, the first convolution and everything of fewer than two axes (theory of the
+        paper and its authors' code).
+    device : Where the draws are made; None is where each parameter lies. Generators of different
+        devices draw different numbers from one seed: drawn on the CPU, the noise does not depend on
+        where the model is trained.
     """
     child_seed(seed)  # refuses a bad seed here rather than at the first step
     named = dict(named_parameters)

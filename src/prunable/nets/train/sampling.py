@@ -9,8 +9,6 @@ Draws depend on the seed and the shape alone, never on the number of threads: ea
 has a generator of its own, and runs on one thread.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """How to train, and how training ended."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

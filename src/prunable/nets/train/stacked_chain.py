@@ -5,8 +5,6 @@ enough to stay in a core's cache, in buffers that are allocated once. Beside aut
 differentiation this saves passes over memory, not arithmetic: the gain grows with the width.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

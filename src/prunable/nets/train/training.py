@@ -51,13 +51,10 @@ def train(
 
     Parameters
     ----------
-    checkpoint : Path, optional
-        File to resume from if it exists, and to write every `checkpoint_every` steps and at the
-        end. A resumed run ends in the same weights, bit for bit, as an uninterrupted one.
-    on_step : callable, optional
-        Told the number of steps done, after each and before its checkpoint is written.
-    prepare : callable, optional
-        Given the optimizer before the first step; with `hold_masks` pruned weights stay 0.
+    checkpoint : File to resume from if it exists, and to write every `checkpoint_every` steps and
+        at the end. A resumed run ends in the same weights, bit for bit, as an uninterrupted one.
+    on_step : Told the number of steps done, after each and before its checkpoint is written.
+    prepare : Given the optimizer before the first step; with `hold_masks` pruned weights stay 0.
     """
     check_examples(x, y, "train")
     trainee = Trainee(

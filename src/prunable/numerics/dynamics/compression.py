@@ -5,8 +5,6 @@ Gamma_i^(-1/alpha), where Gamma_i are the arrival times of a Poisson process (Le
 Woodroofe and Zinn 1981). For p > alpha these decide the l_p norm.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -38,7 +36,6 @@ def simulated_errors(
     ----------
     alpha : 0.1 <= alpha <= 2
     kappa : 0 < kappa < 1
-    draws : independent vectors
     """
     _check(alpha, kappa, p, "simulated_errors")
     kept = math.ceil(kappa * d)

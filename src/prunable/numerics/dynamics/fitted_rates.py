@@ -1,7 +1,5 @@
 """Exponents of power laws fitted to simulations, with intervals, beside a theorem's."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum

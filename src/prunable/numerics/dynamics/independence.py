@@ -4,8 +4,6 @@ Heavy tails need care: energy statistics exist for tail indices above 1, where m
 HSIC with a bounded kernel exists always.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Simulation of stochastic gradient descent on a linear regression, and its tail index."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

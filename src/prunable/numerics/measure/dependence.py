@@ -4,8 +4,6 @@ Heavy tails help only where the weights are independent: a column of weights tha
 heavy-tailed scale is heavy-tailed in law, and no more compressible than Gaussian weights.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from enum import StrEnum

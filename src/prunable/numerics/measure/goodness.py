@@ -1,7 +1,5 @@
 """Goodness of fit of a symmetric law to magnitudes, with calibrated p-values."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -91,12 +89,9 @@ def far_p_value(largest: NDArray[np.floating[Any]], deviation: float, n: int) ->
 
     Parameters
     ----------
-    largest : array
-        The largest magnitudes in increasing order, enough to reach into the body.
-    deviation : float
-        Standard deviation of the fitted Gaussian law.
-    n : int
-        Number of all magnitudes.
+    largest : The largest magnitudes in increasing order, enough to reach into the body.
+    deviation : Standard deviation of the fitted Gaussian law.
+    n : Number of all magnitudes.
     """
     count = largest.size - int(np.searchsorted(largest, FAR * deviation, side="right"))
     expected = n * math.erfc(FAR / math.sqrt(2))
@@ -108,10 +103,8 @@ def stable_tail(largest: NDArray[np.floating[Any]], fit: StableFit, n: int) -> t
 
     Parameters
     ----------
-    largest : array
-        The largest magnitudes in increasing order: at least a thousandth of all, and 30.
-    n : int
-        Number of all magnitudes.
+    largest : The largest magnitudes in increasing order: at least a thousandth of all, and 30.
+    n : Number of all magnitudes.
 
     Returns
     -------

@@ -1,7 +1,5 @@
 """Everything that is measured of one weight matrix."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -78,28 +76,18 @@ class MeasuredLayer(Result):
 
     Attributes
     ----------
-    shape, dtype
-        As stored.
-    role
-        "hidden" or "output".
-    kind
-        "dense", "convolution", "embedding", "attention" or "recurrent".
-    n
-        Weights, of which `zeros_share` are exactly zero.
-    verdict, alpha, alpha_stderr, reason
-        As in `LayerVerdict`.
-    estimators
-        Tail indices by method.
-    stable_fit, gaussian_fit
-        Fitted laws with their distance from at most 32,768 of the weights.
-    kappa
-        Kept share at each eps asked for, by granularity: "weight"; "node", the columns of
-        one input; "unit", the rows of one output; "kernel", of convolutions;
-        "singular_value".
-    curves
-        Kept shares against "eps": measured, by granularity; "gaussian", of infinitely many
-        independent Gaussian weights; "stable_low", "stable_median" and "stable_high", a
-        `KappaBand` of independent weights of the fitted stable law.
+    shape, dtype : As stored.
+    role : "hidden" or "output".
+    kind : "dense", "convolution", "embedding", "attention" or "recurrent".
+    n : Weights, of which `zeros_share` are exactly zero.
+    verdict, alpha, alpha_stderr, reason : As in `LayerVerdict`.
+    estimators : Tail indices by method.
+    stable_fit, gaussian_fit : Fitted laws with their distance from at most 32,768 of the weights.
+    kappa : Kept share at each eps asked for, by granularity: "weight"; "node", the columns of one
+        input; "unit", the rows of one output; "kernel", of convolutions; "singular_value".
+    curves : Kept shares against "eps": measured, by granularity; "gaussian", of infinitely many
+        independent Gaussian weights; "stable_low", "stable_median" and "stable_high", a `KappaBand`
+        of independent weights of the fitted stable law.
     """
 
     name: str = ""

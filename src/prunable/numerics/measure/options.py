@@ -1,7 +1,5 @@
 """What to measure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -18,17 +16,12 @@ class Options:
 
     Attributes
     ----------
-    eps
-        Relative errors at which kept shares are reported, each in (0, 1]; sorted.
-    p
-        Order of the norm of the errors, positive and finite.
-    seed
-        Of subsamples and of the random numbers of estimators.
-    spectrum
-        Whether singular values of matrices with both sides above 2048 are estimated ("auto")
+    eps : Relative errors at which kept shares are reported, each in (0, 1]; sorted.
+    p : Order of the norm of the errors, positive and finite.
+    seed : Of subsamples and of the random numbers of estimators.
+    spectrum : Whether singular values of matrices with both sides above 2048 are estimated ("auto")
         or computed, and whether there is a spectrum at all.
-    authors
-        Whether to add the 2021 paper's own procedure.
+    authors : Whether to add the 2021 paper's own procedure.
     """
 
     eps: tuple[float, ...] = (0.05, 0.1, 0.2)

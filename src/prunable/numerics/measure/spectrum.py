@@ -1,7 +1,5 @@
 """Singular values, and the exponent of their power law."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

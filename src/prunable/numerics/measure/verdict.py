@@ -1,7 +1,5 @@
 """What the weights of a layer are, or the refusal to say so."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,16 +66,11 @@ def judge(
 
     Parameters
     ----------
-    n : int
-        Weights looked at, none of them zero.
-    estimates
-        By method; those of `STABLE_METHODS` and "hill" are looked at.
-    gaussian, stable
-        Tests of fitted laws; None if there was no fit.
-    far_p_value : float
-        Probability that a Gaussian has as many weights far out.
-    stable_tail : tuple of (float, float)
-        Probability and ratio of the weights in the tail of the stable law.
+    n : Weights looked at, none of them zero.
+    estimates : By method; those of `STABLE_METHODS` and "hill" are looked at.
+    gaussian, stable : Tests of fitted laws; None if there was no fit.
+    far_p_value : Probability that a Gaussian has as many weights far out.
+    stable_tail : Probability and ratio of the weights in the tail of the stable law.
 
     Notes
     -----

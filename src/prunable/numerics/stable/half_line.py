@@ -6,8 +6,6 @@ log sf and log pdf on a grid, and splines join them; beyond the grid stands the 
 powers of x^-alpha. Both are uniformly good as alpha crosses 1 and as it tends to 2.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -57,11 +55,9 @@ def half_line(alpha: float, grid_points: int = GRID_POINTS) -> HalfLine:
 
     Parameters
     ----------
-    alpha : float
-        `SMALLEST_ALPHA` <= alpha <= 2; not checked.
-    grid_points : int
-        Points of the table. The default gives a relative accuracy of 1e-12 of `sf` and `pdf`,
-        measured against 30-digit quadrature; `COARSE` gives 1e-9 for alpha >= 0.5, in a
+    alpha : `SMALLEST_ALPHA` <= alpha <= 2; not checked.
+    grid_points : Points of the table. The default gives a relative accuracy of 1e-12 of `sf` and
+        `pdf`, measured against 30-digit quadrature; `COARSE` gives 1e-9 for alpha >= 0.5, in a
         tenth of the time.
     """
     if alpha == 1:

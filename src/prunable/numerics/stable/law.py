@@ -1,7 +1,5 @@
 """The symmetric alpha-stable law as an object."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -29,11 +27,9 @@ class StableLaw:
 
     Parameters
     ----------
-    alpha : float
-        Tail index, 0 < alpha <= 2; 1 is the Cauchy law, 2 the Gaussian law of variance
-        2 scale^2. Densities, probabilities and quantiles need alpha >= 0.01.
-    scale : float
-        Positive and finite, in the units of the variable.
+    alpha : Tail index, 0 < alpha <= 2; 1 is the Cauchy law, 2 the Gaussian law of variance 2
+        scale^2. Densities, probabilities and quantiles need alpha >= 0.01.
+    scale : Positive and finite, in the units of the variable.
     """
 
     alpha: float

@@ -1,7 +1,5 @@
 """Absolute moments of the standard symmetric stable law, whole and without the largest."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ precision there, an angle does not. For the same reason the exponential variable
 from the end of `|w|` that leads to large draws.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -29,12 +27,10 @@ def symmetric_transform(t: FloatArray, w: FloatArray, alpha: float) -> FloatArra
 
     Parameters
     ----------
-    t : array
-        Distances of the angle to the pole, in (0, 1] and not subnormal; the angle is
-        (pi/2) (1 - t).
-    w : array, shape of t
-        In [-1, 1] without 0. Its sign is the sign of the draw, and |w| gives the exponential
-        variable: -log|w| if alpha >= 1, -log(1 - |w|) if alpha < 1.
+    t : Distances of the angle to the pole, in (0, 1] and not subnormal; the angle is (pi/2) (1 -
+        t).
+    w : array, shape of t. In [-1, 1] without 0. Its sign is the sign of the draw, and |w| gives the
+        exponential variable: -log|w| if alpha >= 1, -log(1 - |w|) if alpha < 1.
 
     Returns
     -------
@@ -69,11 +65,9 @@ def positive_transform(t: FloatArray, w: FloatArray, a: float) -> FloatArray:
 
     Parameters
     ----------
-    t : array
-        Distances of the angle to the pole, in (0, 1]; the angle is pi (1 - t).
-    w : array, shape of t
-        In [-1, 1] without 0. The exponential variable is -log(1 - |w|), whose small values
-        make the large draws; the sign is not used.
+    t : Distances of the angle to the pole, in (0, 1]; the angle is pi (1 - t).
+    w : array, shape of t. In [-1, 1] without 0. The exponential variable is -log(1 - |w|), whose
+        small values make the large draws; the sign is not used.
 
     Returns
     -------

@@ -1,7 +1,5 @@
 """The tail index exactly as the authors of the 2021 paper compute it."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

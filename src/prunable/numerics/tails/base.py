@@ -1,7 +1,5 @@
 """What every tail estimator takes and returns."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -67,16 +65,14 @@ class Estimator(Protocol):
 
         Parameters
         ----------
-        x : (N,) array, or (N, d) for estimators of vectors
-            Observations of any real dtype and unit. Exact zeros are left out.
-        center
-            What to subtract first, if anything, from the observations that are not zero.
+        x : (N,) array, or (N, d) for estimators of vectors. Observations of any real dtype and
+            unit. Exact zeros are left out.
+        center : What to subtract first, if anything, from the observations that are not zero.
 
         Raises
         ------
-        InputError
-            If `x` is empty, of another shape, not real or not finite, or an option is out of
-            range. Data that support no estimate raise nothing: their result has a `Status`,
+        InputError : If `x` is empty, of another shape, not real or not finite, or an option is out
+            of range. Data that support no estimate raise nothing: their result has a `Status`,
             TOO_FEW below 32 observations, DEGENERATE if all are equal.
         """
 

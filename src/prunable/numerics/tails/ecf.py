@@ -1,7 +1,5 @@
 """Tail index and scale from the empirical characteristic function."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Tail index of a Pareto tail: Hill's estimator, its plot, and the extreme value index."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

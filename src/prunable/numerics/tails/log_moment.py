@@ -1,7 +1,5 @@
 """Tail index from the growth of log-moments under summation."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from numbers import Integral
@@ -40,8 +38,7 @@ def log_moment(
 
     Parameters
     ----------
-    block_size
-        Observations K1 in a sum, at least 2. If None, about the square root of their
+    block_size : Observations K1 in a sum, at least 2. If None, about the square root of their
         number, and at most an eighth of it. An incomplete last block is left out.
 
     Notes

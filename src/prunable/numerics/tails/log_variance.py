@@ -1,7 +1,5 @@
 """Tail index from the variance of the logarithm: one pass."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tail index from a ratio of quantiles."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

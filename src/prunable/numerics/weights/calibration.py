@@ -1,7 +1,5 @@
 """Tables made by simulation and root finding; `tools/calibrate.py` writes them."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import dataclass
@@ -84,10 +82,8 @@ def p_value(statistic: float, alpha: float | None) -> float:
 
     Parameters
     ----------
-    statistic : float
-        Anderson-Darling statistic of the magnitudes.
-    alpha : float or None
-        Tail index of the fitted stable law; None for a Gaussian law fitted by its root mean
+    statistic : Anderson-Darling statistic of the magnitudes.
+    alpha : Tail index of the fitted stable law; None for a Gaussian law fitted by its root mean
         square.
 
     Returns

@@ -9,8 +9,6 @@ that `kept_counts` promises is, to the last bit, what `relative_error` measures.
 entries that sum is made bin by bin, and the two agree to 1e-12.
 """
 
-from __future__ import annotations
-
 import math
 from enum import StrEnum
 

@@ -1,7 +1,5 @@
 """Kept shares kappa_p(eps) that theory expects of independent weights."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which entries to keep: the one selection that every pruning strategy uses."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -118,11 +116,10 @@ def kept_count(kappa: float, total: int, rounding: Rounding = "ceil") -> int:
 
     Parameters
     ----------
-    rounding
-        What to do with a fraction: ceil as in the 2021 paper's best k-term approximation,
-        floor as in section 3 of Wan, Zaidi and Simsekli (2023). A product that is whole up to
-        the rounding error of `kappa` counts as whole: 0.1 of 30 is 3, although 0.1 * 30 > 3 in
-        floating point.
+    rounding : What to do with a fraction: ceil as in the 2021 paper's best k-term approximation,
+        floor as in section 3 of Wan, Zaidi and Simsekli (2023). A product that is whole up to the
+        rounding error of `kappa` counts as whole: 0.1 of 30 is 3, although 0.1 * 30 > 3 in floating
+        point.
     """
     where = "kept_count"
     if not 0 <= kappa <= 1:

@@ -1,7 +1,5 @@
 """Figures 2, 8, 11 and 12: laws of weights, synthetic matrices, a bound, a stable vector."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Figures 1, 3 to 7, 9 and 10, and table 2: what trained networks show."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Trainings of the paper's networks at each scale, how they are measured, and plans of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What the runs of the paper's items are, beside training."""
 
-from __future__ import annotations
-
 import math
 from typing import ClassVar
 

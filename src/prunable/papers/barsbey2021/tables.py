@@ -1,7 +1,5 @@
 """Tables 1 and 2: sizes of the networks, and the ranges of eta / b they were trained with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Figures 3 and 7: linear Gaussian problems pruned, and retrained."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

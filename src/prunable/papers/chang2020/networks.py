@@ -1,7 +1,5 @@
 """Figures 1, 5 and 6: networks of changing width, pruned to the size of a base network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """What the figures share: points with errors, and theory held against them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Sizes of the figures at each scale, plans of their runs, and how they depart from the paper."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What the runs behind the figures of the 2020 paper are."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """Stages: linear problems and random features predicted and simulated; networks pruned."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any

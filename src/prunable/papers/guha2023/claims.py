@@ -1,7 +1,5 @@
 """What the paper claims of its bound and of the pruning, as statements that numbers decide."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

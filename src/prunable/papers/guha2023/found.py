@@ -1,7 +1,5 @@
 """What the paper prints, and the results of an item beside it, by width and row."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Tables 1 and 2 and figures 1 and 2: bounds beside each other, by width, strength and epoch."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Sizes of the networks at each scale, and the runs that items share."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal

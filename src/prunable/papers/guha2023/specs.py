@@ -1,7 +1,5 @@
 """What the runs behind the tables and figures of the 2023 paper are."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator

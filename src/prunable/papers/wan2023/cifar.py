@@ -1,7 +1,5 @@
 """Tables 6 and 20: CIFAR-10, where noise does not help."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from prunable.experiments.reproduce import checks

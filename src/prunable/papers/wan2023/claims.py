@@ -1,7 +1,5 @@
 """Columns of the tables, and the paper's claims about them as statements that the runs decide."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

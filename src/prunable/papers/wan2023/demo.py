@@ -1,7 +1,5 @@
 """The demonstration: networks with and without heavy-tailed noise, measured, pruned, compared."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any

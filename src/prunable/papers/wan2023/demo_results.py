@@ -1,7 +1,5 @@
 """What the demonstration found in the schema of `results.json`; pure functions of its runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Size and runs of the demonstration."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from prunable.data.registry import registered

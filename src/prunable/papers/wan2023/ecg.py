@@ -1,7 +1,5 @@
 """Tables 1 to 4 and 10 to 14: ECG5000, by noise type and width."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial

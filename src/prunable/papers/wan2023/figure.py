@@ -1,7 +1,5 @@
 """Figure 1: a few columns of large norm carry the matrix, so that the others can go."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tables 5 and 15 to 19: MNIST with type I noise, and without it pruned as far."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from prunable.experiments.reproduce import checks

@@ -1,7 +1,5 @@
 """What the tables were trained with, and the runs that stand for them at each scale."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal

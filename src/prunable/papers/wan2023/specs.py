@@ -1,7 +1,5 @@
 """Runs behind the tables: training as the step sizes are printed, pruning, and controls."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """The stages of the runs: training, measuring and pruning networks of one hidden layer."""
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 from typing import Any

@@ -1,7 +1,5 @@
 """`prunable predict rf` and `prunable predict features`."""
 
-from __future__ import annotations
-
 import zipfile
 from dataclasses import asdict
 from itertools import count

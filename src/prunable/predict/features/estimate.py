@@ -5,8 +5,6 @@ held-out folds. What the examples cannot tell from noise counts as noise: fewer 
 examples, for which risks are predicted, cannot learn it either.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cached_property

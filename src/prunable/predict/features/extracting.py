@@ -1,7 +1,5 @@
 """Features that a network computes in one of its layers, streamed over data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal, get_args
@@ -63,13 +61,10 @@ def stream_features(
 
     Parameters
     ----------
-    inputs : the examples, shape (N, ...), or batches of them (such as a data loader over inputs),
+    inputs : the examples, shape (N, ...), or batches of them (such as a data loader over inputs),.
         moved to the device of the model's first parameter
-    layer : name as in `model.named_modules()`. None is the last linear layer, whose inputs are
+    layer : name as in `model.named_modules()`. None is the last linear layer, whose inputs are.
         taken.
-    side : of the layer; the output of a named layer by default
-    pooling : feature maps (batch, channels, ...) are flattened, or averaged over their places
-    batch_size : examples at a time, if `inputs` is one tensor
     """
     where = "stream_features"
     check_at_least(batch_size, 1, "batch_size", where)

@@ -11,8 +11,6 @@ Cut at any degree this is still the second moment of real features, hence positi
 semidefinite, and consistent with the cross-moments cut at the same degree.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -109,10 +107,10 @@ def feature_kernel(
     Parameters
     ----------
     layer : (p, d) array of rows r_i, finite and none of them zero
-    activation : the function g; a callable maps arrays to arrays entry by entry, and may have
+    activation : the function g; a callable maps arrays to arrays entry by entry, and may have.
         kinks or jumps at 0
-    degree : where the series ends, for tanh, sigmoid and callables. What it leaves of the
-        variance of a feature is added to the diagonal.
+    degree : where the series ends, for tanh, sigmoid and callables. What it leaves of the. variance
+        of a feature is added to the diagonal.
     """
     directions, norms = _rows(layer)
     cosines = np.clip(directions @ directions.T, -1.0, 1.0)
@@ -149,10 +147,8 @@ def cross_moment(
 
     Parameters
     ----------
-    layer, activation : as in `feature_kernel`
     direction : (d,) vector beta, not zero; its length counts
     link : psi; a callable may have kinks or jumps at 0
-    degree : where the series ends. Polynomial links end it by themselves.
     """
     directions, norms = _rows(layer)
     target, lengths = _rows(np.atleast_2d(np.asarray(direction, dtype=np.float64)))

@@ -1,7 +1,5 @@
 """Dense, pruned and retrained risks of one linear Gaussian problem, for several sizes."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Sequence
@@ -46,7 +44,6 @@ def predict_models(
 
     Parameters
     ----------
-    problem : of known features
     kept : features kept, each in 1..p
     draws : of the law of the dense solution, at least 2
     """

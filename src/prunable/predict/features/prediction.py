@@ -1,7 +1,5 @@
 """From features and targets to predicted risks, and how far they are from the truth."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -160,19 +158,14 @@ def predict_features(
 
     Parameters
     ----------
-    x : (N, p) features, in the order in which smaller widths take them
     y : (N,) or (N, c) targets; each column is a regression of its own
     n : training examples, 3 <= n
-    kept : features kept after pruning
-    widths : numbers of features, 1..p; all of them by default. Of a width only the numbers kept
-        up to it are predicted.
-    center : whether to subtract the means of features and targets first. Otherwise features
-        should hold a constant, or be able to express one.
-    shrinkage : see `estimate_features`
+    widths : numbers of features, 1..p; all of them by default. Of a width only the numbers kept. up
+        to it are predicted.
+    center : whether to subtract the means of features and targets first. Otherwise features. should
+        hold a constant, or be able to express one.
     test_share : of examples held out, in (0, 1)
     repeats : training sets on which the truth is measured; 0 for none
-    draws : of the law of the dense solution
-    on_done : told the steps done, their number, and what is done
     """
     where = "predict_features"
     features, targets = moments.checked_examples(x, y, where)

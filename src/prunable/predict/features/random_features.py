@@ -5,8 +5,6 @@ layer, targets psi(beta . a) + noise. The second layer is fitted by least square
 keeps s features. Everything is averaged over draws of the first layer.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -130,8 +128,6 @@ def predict_random_features(
     n : training examples, >= 3
     kept : features kept after pruning, each in 1..p
     draws : of the first layer, >= 1
-    seed : `simulate_random_features` draws the same first layers from the same seed
-    on_draw : told the number of draws done
     """
     where = "predict_random_features"
     sizes = check_sizes(n, p, kept, where)

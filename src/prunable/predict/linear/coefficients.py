@@ -1,7 +1,5 @@
 """The distribution of learned coefficients, and which features survive pruning."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Every risk at one setting, and sweeps over width, sparsity, noise and samples."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -146,10 +144,8 @@ def sweep_curve(
 
     Parameters
     ----------
-    points : widths, sizes kept and samples are whole numbers; models narrower than s are not
+    points : widths, sizes kept and samples are whole numbers; models narrower than s are not.
         pruned
-    rng : as in `predict_risks`
-    advance : called after each point, if they are not taken together
     """
     variable = Variable(variable)
     if variable != Variable.SAMPLES:

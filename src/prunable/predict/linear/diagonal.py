@@ -1,7 +1,5 @@
 """Pruned and retrained risks for uncorrelated features, in closed form, many settings at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 

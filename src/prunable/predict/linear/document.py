@@ -1,7 +1,5 @@
 """The risk of a linear model after pruning, before training anything."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -101,12 +99,10 @@ def problem_of(
 
     Parameters
     ----------
-    p : features; needed if no array gives their number
     sigma : standard deviation of the noise, >= 0
     spectrum : (p,) eigenvalues of the covariance; 1 by default
     signal : (p,) coefficients, not multiplied by sqrt(p); 1 / sqrt(p) by default
     covariance : in the place of `spectrum`: the (p, p) matrix
-    eigenvectors : where those of `spectrum` lie: along the features, or anywhere
     """
     where = "predict.lgp"
     if spectrum is not None and covariance is not None:
@@ -151,13 +147,7 @@ def lgp(
 
     Parameters
     ----------
-    n : samples
     s : features kept, 1 <= s <= p; all by default
-    p, sigma, spectrum, signal, covariance : as in `problem_of`
-    problem : in their place
-    method : after which pruning to retrain: "magnitude", "hessian" or "oracle"
-    finite_n : whether to use exact expectations at this n where they are known
-    draws : for what has no closed form: correlated features, retraining on the same data
     """
     if problem is None:
         problem = problem_of(p, sigma, spectrum=spectrum, signal=signal, covariance=covariance)

@@ -3,8 +3,6 @@
 Definitions 4 (more features than samples) and 6 (fewer) of the 2020 paper.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Arrays have a row for each setting and a column for each coefficient.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Settings of figures 3 and 7 of the 2020 paper."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

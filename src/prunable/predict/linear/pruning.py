@@ -3,8 +3,6 @@
 Sections 5.2 and C of the 2020 paper: magnitude, Hessian and oracle pruning.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Train a small model, or train a large one and prune it?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -72,12 +70,7 @@ def recommend(
 
     Parameters
     ----------
-    problem : of known features, in the order in which they would be added
     widths : to compare, from s on; 60 between s and p by default. s itself is always one.
-    methods : pruning that can be run
-    retrain : whether retraining on fresh data may follow
-    rng : needed for a dense covariance
-    advance : called after each width
     """
     n, s = check_samples(n, "recommend"), check_kept(s, problem.p, "recommend")
     given = even_points(s, problem.p, POINTS) if widths is None else np.asarray(widths, dtype=int)

@@ -71,8 +71,6 @@ def retrained_risk(
 
     Parameters
     ----------
-    finite_n : whether to use exact expectations at this n where they are known
-    rng : needed for a dense covariance, except after oracle pruning
     draws : of the law, for a dense covariance, at least 2
     """
     problem = law.problem

@@ -3,8 +3,6 @@
 It knows nothing of the predictions; tests and `--simulate` hold them against it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +74,6 @@ def train_prune(
     ----------
     kept : features kept, each in 1..p
     saliency : (p,) array that oracle pruning goes by, Sigma_ii beta_i^2
-    fresh : new data to retrain on; without it there is no `Model.RETRAINED`
     dense : (p,) array, the fit if it is known already
     """
     fit = least_squares(data.x, data.y) if dense is None else dense
@@ -118,14 +115,6 @@ def simulate_replica(
     """Train on one data set, prune, retrain on the same and on fresh data; risks a width.
 
     They are named by `Model`, and `Model.after` for what is retrained.
-
-    Parameters
-    ----------
-    n : samples, also of the fresh data set
-    s : features kept; narrower models are not pruned
-    seed, replica : decide the data sets, whatever order replicas run in
-    widths : use only the first k features, for each of these k; all by default
-    retrain_by : after which methods to retrain
     """
     n = check_samples(n, "simulate_replica")
     s = check_kept(s, problem.p, "simulate_replica")
@@ -166,10 +155,7 @@ def simulate(
 
     Parameters
     ----------
-    problem, n, s, widths, retrain_by : as in `simulate_replica`
     replicas : independent data sets, at least 2
-    workers : threads; the numbers do not depend on them
-    advance : called after each replica
     """
     _check_replicas(replicas, "predict.simulate")
     check_at_least(workers, 1, "workers", "predict.simulate")

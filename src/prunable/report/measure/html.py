@@ -1,7 +1,5 @@
 """One self-contained HTML page, with interactive charts, out of a measurement."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path, PurePath

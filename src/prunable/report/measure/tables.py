@@ -1,7 +1,5 @@
 """The tables of `prunable measure`, for the terminal, for Markdown and for its page."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 

@@ -1,7 +1,5 @@
 """Accuracy against kept share of every strategy: table, page and figure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tables of what was pruned, what it gained, and what rounds of pruning found."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Figures of reproduced items: our numbers, and the paper's as hollow marks."""
 
-from __future__ import annotations
-
 import io
 import math
 import textwrap

@@ -1,7 +1,5 @@
 """One self-contained HTML page of all reproduced items."""
 
-from __future__ import annotations
-
 import base64
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Reproduced items as pages: for the terminal, and in Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is drawn of an item, for pictures and for the page alike."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

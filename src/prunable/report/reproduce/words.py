@@ -1,7 +1,5 @@
 """Reproduced items in words: numbers, checks, and tables with the paper's numbers beside ours."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Reproduced items as files, each written whole or not at all."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Figures and tables of the experiments on dynamics; everything drawn is in the document."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +53,7 @@ def save_panels(document: Document, path: Path) -> None:
 
     Raises
     ------
-    InputError
-        If the file cannot be written.
+    InputError : If the file cannot be written.
     """
     panels = document["panels"]
     with mpl.rc_context(STYLE):

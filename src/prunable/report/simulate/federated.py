@@ -1,7 +1,5 @@
 """Federated runs from stored results: accuracy against bytes, drawn and in tables."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -24,8 +22,7 @@ def draw_bytes(axes: Axes, document: dict[str, Any]) -> None:
 
     Parameters
     ----------
-    document : dict
-        Of `prunable simulate federated`.
+    document : Of `prunable simulate federated`.
     """
     for i, run in enumerate(document["runs"]):
         sent = list(accumulate(row["bytes_up"] / MEGA for row in run["rows"]))
@@ -54,8 +51,7 @@ def draw_cost(axes: Axes, document: dict[str, Any]) -> None:
 
     Parameters
     ----------
-    document : dict
-        As in `draw_bytes`.
+    document : As in `draw_bytes`.
     """
     required = document["required"]
     for i, run in enumerate(document["runs"]):
@@ -87,8 +83,7 @@ def federated_figure(documents: Sequence[dict[str, Any]]) -> Figure:
 
     Parameters
     ----------
-    documents : sequence of dict
-        One a partition.
+    documents : One a partition.
     """
     with mpl.rc_context(STYLE):
         size = (2 * SIZE[0], SIZE[1] * len(documents))
@@ -105,8 +100,7 @@ def save_federated_figure(documents: Sequence[dict[str, Any]], path: Path) -> No
 
     Raises
     ------
-    InputError
-        If the file cannot be written.
+    InputError : If the file cannot be written.
     """
     write_bytes(path, as_svg(federated_figure(documents)))
 

@@ -1,7 +1,5 @@
 """What a backend offers the runner, and what each of its workers does."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

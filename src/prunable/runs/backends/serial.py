@@ -1,7 +1,5 @@
 """All runs in this process, one after the other."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager

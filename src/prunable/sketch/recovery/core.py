@@ -6,8 +6,6 @@ power of 2 it is eliminated exactly, over the reals it is solved by least square
 smallest l1 norm where least squares has a choice.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse

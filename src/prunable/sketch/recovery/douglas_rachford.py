@@ -5,8 +5,6 @@ onto the constraint, Z - A^+ (A Z B^T - Y) (B^+)^T. The pseudo-inverse of a Kron
 the product of pseudo-inverses, so nothing of size p^2 by m^2 is formed.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse

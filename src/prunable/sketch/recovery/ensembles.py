@@ -1,7 +1,5 @@
 """Random bipartite graphs that say which measurements an index takes part in."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The l1 problem as a linear programme: the reference, for small matrices only."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import numpy as np

@@ -9,8 +9,6 @@ l0 decoding (Zhang and Pfister 2012; Mendoza-Smith and Tanner 2017).
 Quantised weights repeat, and are what this decoder cannot do: see `channels`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """How large a sketch must be, and what else could be stored or counted instead."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

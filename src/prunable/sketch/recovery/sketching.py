@@ -1,7 +1,5 @@
 """Y = A X B^T from the entries of X, without Kronecker products and without dense X."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from prunable.errors import require

@@ -1,7 +1,5 @@
 """What every pruning strategy is, and the way from scores and a budget to a plan."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Centring by medians: pruned weights take the median's value instead of 0."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Pruning of single weights by magnitude."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, get_args

@@ -1,7 +1,5 @@
 """Strategies by the names of `choices.Method`."""
 
-from __future__ import annotations
-
 from prunable.nets.prune.choices import Center, Method, ShareRule
 from prunable.nets.prune.strategies.base import Strategy
 from prunable.nets.prune.strategies.centring import MedianCentred

@@ -1,7 +1,5 @@
 """Pruning of whole nodes by the norms of their weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args

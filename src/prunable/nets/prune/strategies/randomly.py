@@ -1,7 +1,5 @@
 """Controls and the randomized pruning of the sketching paper."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

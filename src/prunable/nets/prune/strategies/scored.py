@@ -1,7 +1,5 @@
 """Pruning by saliencies that somebody else computed: Hessian, gradient, oracle."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """How one share of all weights is divided among layers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Which channels of a model must go or stay together, and which the output depends on."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Cut what a plan prunes out of a model: a smaller module that computes the same."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Mapping

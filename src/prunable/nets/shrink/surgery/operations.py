@@ -1,7 +1,5 @@
 """The operations of a graph that surgery knows, by what they do to channels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
