@@ -94,8 +94,8 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, mend: str = "delete it and run the command again") -> Any:
+    """Read a JSON file; `mend` is what to do about one that is damaged.
 
     Raises
     ------
@@ -106,6 +106,4 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise DataIntegrityError(f"{path} is missing; run the command that writes it.") from error
     except (ValueError, OSError) as error:
-        raise DataIntegrityError(
-            f"{path} is not readable JSON ({error}); delete it and run the command again."
-        ) from error
+        raise DataIntegrityError(f"{path} is not readable JSON ({error}); {mend}.") from error

@@ -188,6 +188,10 @@ def simulate(
         specs = [FederatedSpec.create(method=method, **rest) for method in methods]
         document = compare_methods(specs, folder, backend=backend, on_done=on_done)
         return Simulation(experiment, folder, document)
+    # the tail of SGD has no particles: their settings would do nothing
+    known = {"scale"} if experiment == "sgd-tail" else set(DynamicsSettings.__dataclass_fields__)
+    for name in settings:
+        check_one_of(name, sorted(known), "settings", f"simulate {experiment}")
     chosen = DynamicsSettings(**settings)
     found = run_experiment(experiment, chosen, folder, backend=backend, on_row=on_done)
     return Simulation(experiment, folder, found)

@@ -91,6 +91,15 @@ def test_certificates_are_a_package_that_can_be_called(tmp_path):
         prunable.certify(tmp_path / "x", "digits", delta=2.0)
 
 
+def test_verifying_a_model_does_not_advise_to_delete_it(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"\x80\xff not JSON")
+    with pytest.raises(prunable.errors.DataIntegrityError, match="give a certificate") as refused:
+        prunable.verify(path)
+    assert "delete" not in str(refused.value)
+    assert path.exists()
+
+
 def test_train_load_prune_save_load(tmp_path):
     training = train(
         tmp_path / "run", dataset="digits", net="two-layer", width=16, epochs=3, lr=0.1
@@ -131,6 +140,16 @@ def test_simulations_are_tabular(tmp_path):
     frame = federated.to_pandas()
     assert len(frame) == 7
     assert frame["fewer_bytes"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings"),
+    [("sgd-tail", {"alphas": (1.5,)}), ("sgd-tail", {"seeds": 3}), ("chaos", {"widths": (8,)})],
+)
+def test_settings_without_effect_are_refused(experiment, settings, tmp_path):
+    with pytest.raises(prunable.errors.InputError, match=f"`settings` of `simulate {experiment}`"):
+        simulate(experiment, tmp_path, scale="smoke", **settings)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

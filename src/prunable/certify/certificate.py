@@ -122,7 +122,7 @@ def write_certificate(path: Path, certificate: Certificate) -> Path:
 
 def read_certificate(path: Path) -> tuple[dict[str, Any], CodedNetwork]:
     """Read a certificate and decode its network, without looking at data."""
-    document = read_json(path)
+    document = read_json(path, "give a certificate, which `prunable certify --out` writes")
     try:
         statement = document["statement"]
         file, digest, bits = (statement[key] for key in ("file", "sha256", "bits"))
