@@ -1,0 +1,36 @@
+"""torchvision and timm, imported where their compiled operators do not fit the installed torch."""
+
+from functools import cache
+from typing import Any
+
+import torch
+
+from prunable.extras import extra
+
+# The operators whose names torchvision needs when it is imported; its networks use neither.
+OPERATORS = ("nms", "qnms")
+
+
+def vision(package: str, where: str) -> Any:
+    """The module of torchvision or timm, or a part of it; see `prunable.extras.extra`.
+
+    torchvision built for another torch (with CUDA beside one without) stops at its import because
+    two operators for boxes are missing. Their names are declared then, which is all that building
+    a network takes; calling them is still an error.
+    """
+    try:
+        return extra(package, where, "vision")
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        _declare()
+        return extra(package, where, "vision")
+
+
+@cache
+def _declare() -> Any:
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in OPERATORS:
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library  # the operators live as long as this does

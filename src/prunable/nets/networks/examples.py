@@ -1,0 +1,79 @@
+"""What a network is called with: one tensor, several in order, or several by name."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunable.errors import InputError
+
+# A tensor, a tuple of positional arguments, or a mapping of keyword arguments.
+Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
+
+# What a model raises that is given something of the wrong shape or type.
+MISFITS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
+
+
+def as_call(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments that an example stands for.
+
+    >>> as_call({"input_ids": 1})
+    ((), {'input_ids': 1})
+    """
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    return (tuple(example) if isinstance(example, tuple | list) else (example,)), {}
+
+
+def run(model: nn.Module, example: Any) -> Any:
+    """What a model gives for an example; gradients and modes are the caller's business."""
+    args, kwargs = as_call(example)
+    return model(*args, **kwargs)
+
+
+def mapped(example: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The example with each tensor changed, in the same form."""
+    if isinstance(example, Tensor):
+        return change(example)
+    if isinstance(example, Mapping):
+        return {name: mapped(part, change) for name, part in example.items()}
+    if isinstance(example, tuple | list):
+        return tuple(mapped(part, change) for part in example)
+    return example
+
+
+def on_device_of(model: nn.Module, example: Any) -> Any:
+    """The example where the model is, floating-point tensors in the model's precision."""
+    first = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if first is None:
+        return example
+    device, dtype = first.device, first.dtype
+    return mapped(example, lambda x: x.to(device, dtype) if x.is_floating_point() else x.to(device))
+
+
+def shapes_of(example: Any) -> str:
+    """The shapes of an example's tensors, for messages.
+
+    >>> shapes_of((torch.zeros(2, 3), torch.zeros(1)))
+    '(2, 3), (1,)'
+    """
+    args, kwargs = as_call(example)
+    parts = [str(tuple(getattr(x, "shape", ()))) for x in args]
+    parts += [f"{n} {tuple(getattr(x, 'shape', ()))}" for n, x in kwargs.items()]
+    return ", ".join(parts)
+
+
+def checked_run(model: nn.Module, example: Any) -> Any:
+    """Run a model without gradients, and blame the example where that fails.
+
+    Raises InputError if the example does not fit the model.
+    """
+    try:
+        with torch.no_grad():
+            return run(model, example)
+    except MISFITS as error:
+        brief = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(
+            f"`example` of shape {shapes_of(example)} does not fit the model: {brief}"
+        ) from error
