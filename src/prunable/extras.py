@@ -1,6 +1,11 @@
-"""Optional packages, imported where they are used and named where they are missing."""
+"""Optional packages and the user's own modules, imported where they are used."""
 
-from importlib import import_module
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from prunable.errors import InputError
@@ -9,9 +14,77 @@ from prunable.errors import InputError
 def extra(package: str, where: str, group: str) -> Any:
     """The module of an optional package, or an InputError that says which group to install."""
     try:
-        return import_module(package)
+        return importlib.import_module(package)
     except ImportError as error:
         name = package.partition(".")[0].replace("_", "-")
         raise InputError(
             f"`{where}` needs {name}, which is not installed. Install 'prunable[{group}]'."
         ) from error
+
+
+def own_object(
+    reference: str, param: str, where: str, *, ready: Callable[[object], bool] = lambda _: False
+) -> Any:
+    """What MODULE:NAME of the user's is, if that is `ready`, else what calling it gives.
+
+    The working directory comes first on the path meanwhile, as under uvicorn; the name may have
+    dots, and is a function, a class or another object that is called without arguments. What the
+    user's code prints goes to standard error, for standard output holds results.
+
+    Raises InputError if there is no such module or name, or the user's code fails: then with the
+    file, the line and the cause.
+    """
+    module, _, name = reference.partition(":")
+    if not module or not name:
+        raise InputError.parameter(param, where, "MODULE:NAME", reference)
+    with _in_working_directory(), redirect_stdout(sys.stderr):
+        try:
+            value: Any = importlib.import_module(module)
+            for part in name.split("."):
+                value = getattr(value, part)
+            return value if ready(value) or not callable(value) else value()
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"`{param}` {reference} of `{where}` cannot be built: {_cause(error, module)}"
+            ) from error
+
+
+@contextmanager
+def _in_working_directory() -> Iterator[None]:
+    """Let modules of the working directory be found first, and those written a moment ago."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+
+
+def _cause(error: BaseException, module: str) -> str:
+    """One line: the file and line of the user's code that failed, and why; else what to give."""
+    mend = "Give MODULE:NAME of a function, class or object that is called without arguments."
+    said = " ".join(str(error).split())[:300]
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    absent = error.name if isinstance(error, ModuleNotFoundError) else None
+    if absent is not None and f"{module}.".startswith(f"{absent}."):
+        return f"there is no module {absent} in {Path.cwd()} or among those installed. {mend}"
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: {what}."
+    file = getattr(sys.modules.get(module), "__file__", None)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and "importlib" not in frame.filename
+    ]
+    own = [frame for frame in frames if frame.filename == file or _is_near(frame.filename)]
+    if not frames:
+        return f"{file or module}: {what}. {mend}"
+    at = (own or frames)[-1]
+    return f"{at.filename}, line {at.lineno}: {what}."
+
+
+def _is_near(file: str) -> bool:
+    """Whether a file of code lies in the working directory, but is no installed package there."""
+    return Path(file).is_relative_to(Path.cwd()) and "site-packages" not in file

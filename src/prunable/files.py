@@ -2,13 +2,20 @@
 
 import json
 import os
+import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from prunable.errors import DataIntegrityError, InputError
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.errors import DataIntegrityError, InputError, PrunableError
+
+MOST_UNPACKED = 2**32  # bytes that a compressed file may unpack to
 
 
 @contextmanager
@@ -60,6 +67,34 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Give a place beside a file or folder to write it, which is put there if all goes well.
+
+    Where an error ends the block, nothing is left behind, nor the folders made for it. So several
+    files appear together: write each in a block within the others'.
+
+    Raises
+    ------
+    InputError : If there cannot be such a file, or a folder that is not empty is in its place.
+    """
+    made = [parent for parent in path.parents if not parent.exists()]
+    done = False
+    with os_errors_named("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        yield scratch / path.name
+        with os_errors_named("write", path):
+            (scratch / path.name).replace(path)
+        done = True
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        for parent in [] if done else made:
+            with suppress(OSError):
+                parent.rmdir()
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that a killed `atomic_write` left in a folder."""
     for leftover in folder.glob(".*.part"):
@@ -107,3 +142,34 @@ def read_json(path: Path, mend: str = "delete it and run the command again") -> 
         raise DataIntegrityError(f"{path} is missing; run the command that writes it.") from error
     except (ValueError, OSError) as error:
         raise DataIntegrityError(f"{path} is not readable JSON ({error}); {mend}.") from error
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a .npz file by name, or of a .npy file under the name arr_0.
+
+    Nothing is unpickled, and no more is unpacked than `MOST_UNPACKED` or the size of the file.
+
+    Raises
+    ------
+    DataIntegrityError : If the file is missing, damaged, too large or holds objects.
+    """
+    try:
+        if path.suffix == ".npy":
+            # mapping refuses a header that says more than the file holds
+            return {"arr_0": np.load(path, mmap_mode="r", allow_pickle=False).copy()}
+        with zipfile.ZipFile(path) as bundle:
+            unpacked = sum(entry.file_size for entry in bundle.infolist())
+        if unpacked > max(MOST_UNPACKED, path.stat().st_size):
+            raise DataIntegrityError(f"{path} unpacks to {unpacked:,} bytes; give a smaller one.")
+        # opened here: of a damaged file np.load would leave it open
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise DataIntegrityError(f"{path} is missing; check the path.") from error
+    except PrunableError:
+        raise
+    except Exception as error:  # a damaged file makes the readers raise nearly all kinds
+        cause = " ".join(str(error).split())[:200]
+        raise DataIntegrityError(
+            f"{path} is not a readable file of arrays ({cause}); write it by numpy.savez."
+        ) from error

@@ -26,7 +26,7 @@ PANELS = {
         "seed",
         "force",
     ),
-    "The network": ("net", "data", "shrink", "batch_size"),
+    "The network": ("net", "input_shape", "example", "data", "shrink", "batch_size"),
     "Retraining": AGAIN,
 }
 
@@ -85,6 +85,7 @@ def _show(document: dict[str, Any], console: Console) -> None:
 
 def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
     """Prune each network by each strategy; write compare.json, compare.md and compare.svg."""
+    from prunable.data.own import is_own
     from prunable.data.registry import registered
     from prunable.experiments.prune.strategy_comparison import CONTENDERS, compare_strategies
     from prunable.files import write_bytes, write_text
@@ -94,6 +95,11 @@ def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
 
     if job.data is None or job.out is None:
         raise InputError("`prune --compare` needs --data NAME and --out FOLDER.")
+    if is_own(job.data) or job.example is not None or job.input_shape is not None:
+        raise InputError(
+            "`prune --compare` takes a registered data set, see `prunable data list`, without "
+            "--example and --input-shape."
+        )
     out, networks = job.out, tuple(map(str, models))
     total = len(networks) * (1 + len(CONTENDERS))
     with Store(out).locked(), terminal.counted("pruning", total) as one_more:

@@ -2,7 +2,9 @@
 
 import copy
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,13 @@ from torch import nn
 
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, PrunableError, UnsupportedModelError
+from prunable.experiments.prune.inputs import batch_sizes_for, data_for, example_for, shape_asked
 from prunable.experiments.prune.specs import PruningJob, Retraining
-from prunable.experiments.train.networks import as_tensors
+from prunable.experiments.train.networks import tensors_for
+from prunable.files import staged
 from prunable.nets.archive import save_tensors
-from prunable.nets.models import ARCHITECTURE, NETS, network_of, read_weights, stored_architecture
+from prunable.nets.models import ARCHITECTURE, network_of, read_weights
+from prunable.nets.networks.inputs import batch_of
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan
 from prunable.nets.prune.pruning import PruningResult, prune
@@ -32,8 +37,6 @@ from prunable.nets.shrink.torch_pruning_backend import shrink_structurally
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
 from prunable.nets.train.training import evaluate, train
-from prunable.numerics.randomness import child_seed
-from prunable.runs.data import DataSpec
 
 OnStep = Callable[[int, int], None]
 ABSENT = ("out", "storage", "bytes", "retrained", "shrunk", "sparse", "footprint", "onnx")
@@ -59,18 +62,6 @@ def retraining_settings(retraining: Retraining, n_examples: int, seed: int) -> T
     )
 
 
-def data_for(name: str, net: str | None, metadata: Mapping[str, str]) -> Dataset:
-    """Load a data set in the form that the network of a checkpoint takes; see `network_of`.
-
-    Networks of the user's get pictures where there are some.
-    """
-    if net is None:
-        pictures = stored_architecture(metadata).pictures
-    else:
-        pictures = NETS[net].pictures if net in NETS else net != "mlp"
-    return DataSpec.create(name=name).load(flatten=not pictures)
-
-
 def train_pruned_(
     model: nn.Module,
     plan: PruningPlan,
@@ -80,17 +71,31 @@ def train_pruned_(
     on_step: OnStep | None = None,
 ) -> TrainingOutcome:
     """Train a network on from where it is, in place, the weights that a plan pruned held at 0."""
-    x, y, *_ = as_tensors(data, next(model.parameters()).device)
-    named = list(model.named_parameters())
-    settings = retraining_settings(retraining, len(x), seed)
-    return train(
-        model,
-        x,
-        y,
-        settings,
-        prepare=partial(hold_masks, named_parameters=named, masks=masks_of(plan, named)),
-        on_step=on_step and (lambda step: on_step(step, settings.steps)),
-    )
+    with _widened(model):
+        x, y, *_ = tensors_for(data, model)
+        named = list(model.named_parameters())
+        settings = retraining_settings(retraining, len(x), seed)
+        return train(
+            model,
+            x,
+            y,
+            settings,
+            prepare=partial(hold_masks, named_parameters=named, masks=masks_of(plan, named)),
+            on_step=on_step and (lambda step: on_step(step, settings.steps)),
+        )
+
+
+@contextmanager
+def _widened(model: nn.Module) -> Iterator[None]:
+    """Train what is stored in half precision in float32; it gets its precision back."""
+    dtypes = [tensor.dtype for tensor in (*model.parameters(), *model.buffers())]
+    if {torch.float16, torch.bfloat16} & set(dtypes):
+        model.float()
+    try:
+        yield
+    finally:
+        for tensor, dtype in zip((*model.parameters(), *model.buffers()), dtypes, strict=True):
+            tensor.data = tensor.data.to(dtype)
 
 
 def retrain_(
@@ -152,7 +157,16 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
     if job.retraining.epochs and job.data is None:
         raise InputError("`--retrain` of `prune` needs the data to train on: give --data NAME.")
     tensors, metadata = read_weights(job.checkpoint, unpickle=job.unpickle)
-    wanted = (job.net, job.data, job.retraining.epochs, job.onnx, job.shrink)
+    shape_asked(job)
+    wanted = (
+        job.net,
+        job.data,
+        job.input_shape,
+        job.example,
+        job.retraining.epochs,
+        job.onnx,
+        job.shrink,
+    )
     if any(wanted) or ARCHITECTURE in metadata:
         document = _prune_network(job, tensors, metadata, on_step)
     else:
@@ -172,9 +186,12 @@ def _prune_network(
     metadata: dict[str, str],
     on_step: OnStep | None,
 ) -> dict[str, Any]:
-    data = None if job.data is None else data_for(job.data, job.net, metadata)
-    shape = None if data is None else data.x_train.shape[1:]
+    asked = shape_asked(job)
+    data = None if job.data is None else data_for(job.data, job.net, metadata, asked)
+    shape = asked if data is None else data.x_train.shape[1:]
     model = network_of(tensors, metadata, job.net, shape=shape)
+    example = example_for(job, model, metadata, data)
+    batch_sizes = batch_sizes_for(job, model, example)
     dense = copy.deepcopy(model)
     result = _pruned(job, model)
     document = result.to_dict()
@@ -186,34 +203,41 @@ def _prune_network(
             model, result.plan, data, job.retraining, seed=job.seed, on_step=on_step
         )
     networks = {"dense": dense, "pruned": model}
-    example = _example(model, metadata, data, max(job.batch_size))
     if job.shrink:
-        smaller, by = _shrunk(model, result.plan, example[:2])
+        smaller, by = _shrunk(model, result.plan, batch_of(example, 2))
         networks["exported"] = smaller.model
         document["shrunk"] = {"by": by, **smaller.to_dict()}
     if job.storage == "bitmask":
-        batches = [example[:size] for size in job.batch_size]
+        batches = [batch_of(example, size) for size in batch_sizes]
         networks["exported"], report = sparsify(networks.get("exported", model), batches)
         document["sparse"] = report.to_dict()
-    exported = networks.get("exported", model)
-    files = {}
-    if job.out is not None:
-        if exported is model:
-            save_tensors(job.out, model.state_dict(), metadata)
-        else:
-            kept = {key: text for key, text in metadata.items() if key != ARCHITECTURE}
-            save_exported(job.out, exported, metadata=kept)
-        files[list(networks)[-1]] = job.out
-    if job.onnx is not None:
-        document["onnx"] = save_onnx(job.onnx, exported, example[:2]).to_dict()
     accuracy = None if data is None else lambda network: accuracy_of(network, data)
-    document["footprint"] = compare(
-        networks, example, job.batch_size, plan=result.plan, accuracy=accuracy, files=files
-    ).to_dict()
+    with ExitStack() as written:  # all files appear, or none
+        files = {}
+        if job.out is not None:
+            files[list(networks)[-1]] = written.enter_context(staged(job.out))
+            _save(files[list(networks)[-1]], networks, metadata)
+        if job.onnx is not None:
+            place = written.enter_context(staged(job.onnx))
+            exported = networks.get("exported", model)
+            done = save_onnx(place, exported, batch_of(example, 2))
+            document["onnx"] = replace(done, path=job.onnx).to_dict()
+        document["footprint"] = compare(
+            networks, example, batch_sizes, plan=result.plan, accuracy=accuracy, files=files
+        ).to_dict()
     return document
 
 
-def _shrunk(model: nn.Module, plan: PruningPlan, example: torch.Tensor) -> tuple[SmallerModel, str]:
+def _save(path: Path, networks: Mapping[str, nn.Module], metadata: Mapping[str, str]) -> None:
+    """Write the exported network, or the pruned one, with the text of the checkpoint."""
+    if "exported" not in networks:
+        save_tensors(path, networks["pruned"].state_dict(), metadata)
+        return
+    kept = {key: text for key, text in metadata.items() if key != ARCHITECTURE}
+    save_exported(path, networks["exported"], metadata=kept)
+
+
+def _shrunk(model: nn.Module, plan: PruningPlan, example: Any) -> tuple[SmallerModel, str]:
     """The smaller network, and by what it was made."""
     axes = {layer.axis for layer in plan.layers}
     if "singular_value" in axes:
@@ -238,22 +262,8 @@ def _bytes(path: Path) -> int:
 
 def accuracy_of(model: nn.Module, data: Dataset) -> float:
     """Share of the test set that a network classifies correctly."""
-    *_, x, y = as_tensors(data, next(model.parameters()).device)
+    *_, x, y = tensors_for(data, model)
     return evaluate(model, x, y)["accuracy"]
-
-
-def _example(
-    model: nn.Module, metadata: Mapping[str, str], data: Dataset | None, count: int
-) -> torch.Tensor:
-    """A batch to run the network on: of the data, or drawn where there are none."""
-    if data is not None:
-        inputs = torch.from_numpy(data.x_test[:count].copy())
-    else:
-        first = next(p for p in model.parameters() if p.ndim >= 2)
-        shape = stored_architecture(metadata).shape if metadata else (first.shape[1],)
-        generator = torch.Generator().manual_seed(child_seed(0, "example"))
-        inputs = torch.randn(count, *shape, generator=generator)
-    return inputs.to(next(model.parameters()))
 
 
 def _rewind(model: nn.Module, path: Path) -> None:

@@ -95,13 +95,25 @@ class PruningJob(Frozen):
     net: str | None = Field(
         None,
         description="Architecture the weights belong to, if the file does not say: a name of "
-        "`prunable train`, mlp, or MODULE:FUNCTION of your own.",
+        "`prunable train`, mlp, torchvision:NAME, timm:NAME, or MODULE:FUNCTION of your own.",
     )
-    data: str | None = Field(None, description="Data set to measure accuracy and retrain on.")
+    data: str | None = Field(
+        None,
+        description="To measure accuracy and retrain on: a registered set, MODULE:FUNCTION, an "
+        ".npz file, or a folder of pictures.",
+    )
+    input_shape: str | None = Field(
+        None, description="Shape of one example, as 3,224,224; what pictures are stretched to."
+    )
+    example: Path | None = Field(
+        None, description="What the network is called with: .pt, .npz, .npy or .safetensors."
+    )
     shrink: bool = Field(
         False, description="Cut out pruned nodes; factor layers of pruned singular values."
     )
-    batch_size: tuple[int, ...] = Field((1, 256), description="Batch sizes to time.")
+    batch_size: tuple[int, ...] = Field(
+        (), description="Batch sizes to time; by default 1 and 256, less for large networks."
+    )
     retraining: Retraining = Retraining()
     storage: Storage = Field(
         "dense", description="dense: zeros stored; bitmask: a bit a weight and what is left."

@@ -12,7 +12,8 @@ import torch
 
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, RunsFailedError, require
-from prunable.experiments.prune.pruning import accuracy_of, data_for, train_pruned_
+from prunable.experiments.prune.inputs import data_for
+from prunable.experiments.prune.pruning import accuracy_of, train_pruned_
 from prunable.experiments.prune.specs import ContenderSpec, Retraining
 from prunable.experiments.train.networks import as_tensors
 from prunable.files import read_json, write_json

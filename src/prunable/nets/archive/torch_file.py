@@ -69,6 +69,24 @@ def open_torch(path: Path, unpickle: bool) -> base.Archive:
     return base.Archive(path, "torch", tuple(tensors), True, tuple(skipped))
 
 
+def read_object(path: Path) -> Any:
+    """Read one file of `torch.save` whole, without running code; its tensors are checked.
+
+    Raises DataIntegrityError if the file is damaged; InputError if it holds pickled objects.
+    """
+    with base.failures_named(path):
+        with path.open("rb") as stream:
+            mapped = stream.read(2) == b"PK"
+        if mapped:
+            _check_zip(path)
+        loaded = _load(path, False, False)
+        found, _ = _flatten(loaded)
+        for name, tensor in found:
+            if reason := _unreadable(tensor, path.stat().st_size):
+                raise ValueError(f"{name}: {reason}")
+    return loaded
+
+
 def _check_zip(path: Path) -> None:
     """Refuse what is a zip file, but not a whole one of `torch.save`."""
     with zipfile.ZipFile(path) as bundle:

@@ -1,6 +1,5 @@
 """From a file of weights to the network that they belong to."""
 
-import importlib
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from prunable.nets.models.registry import (
     stored_architecture,
     with_weights,
 )
+from prunable.nets.models.sources import network_by_reference
 from prunable.nets.networks.interop import merge_masks
 
 Tensors = dict[str, torch.Tensor]
@@ -58,13 +58,14 @@ def network_of(
 
     The metadata may say which architecture it is, as the files of `prunable train` do. `net`
     overrides that: a name of `NETS`; "mlp" for linear layers with ReLU between, in the order and of
-    the sizes of the stored matrices; or MODULE:FUNCTION, which is imported and called for a network
-    of the user's own. A named architecture that takes pictures needs the shape of one.
+    the sizes of the stored matrices; or a reference to a network of torchvision, of timm or of the
+    user's own, see `network_by_reference`. A named architecture that takes pictures needs the shape
+    of one.
     """
     if net is None:
         return rebuild(tensors, stored_architecture(metadata))
     if ":" in net:
-        return _own(tensors, net)
+        return with_weights(network_by_reference(net, "prune"), tensors, net)
     matrices = [t for t in tensors.values() if t.ndim >= 2]
     if not matrices:
         raise InputError("The file holds no weight matrix, so no network can be built of it.")
@@ -72,7 +73,7 @@ def network_of(
         return _chain(tensors)
     first, last = matrices[0], matrices[-1]
     if net not in NETS:
-        known = ", ".join([*NETS, "mlp", "MODULE:FUNCTION"])
+        known = ", ".join([*NETS, "mlp", "torchvision:NAME", "timm:NAME", "MODULE:FUNCTION"])
         raise InputError.parameter("net", "prune", f"one of {known}", net)
     if not NETS[net].pictures:
         shape = (first.shape[1],)
@@ -153,18 +154,3 @@ def _place(model: nn.Sequential, path: str, layer: nn.Module) -> None:
         assert isinstance(child, nn.Sequential)
         model = child
     model.add_module(name, layer)
-
-
-def _own(tensors: Mapping[str, torch.Tensor], net: str) -> nn.Module:
-    """Network that a function of the user's builds, with the stored weights."""
-    module, _, function = net.partition(":")
-    try:
-        model = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"`net` {net} cannot be built ({error}). Give MODULE:FUNCTION of an importable module "
-            "whose function takes no arguments and returns the network."
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise InputError.parameter("net", "prune", "a function that returns a torch module", net)
-    return with_weights(model, tensors, net)

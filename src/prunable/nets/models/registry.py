@@ -110,14 +110,35 @@ def rebuild(
 
 
 def with_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor], what: str) -> nn.Module:
-    """The model around stored weights, in evaluation mode; InputError if they are not its own."""
+    """The model around stored weights, in evaluation mode; InputError if they are not its own.
+
+    Parameters that the model shares stay shared; a file may hold one copy of them.
+    """
+    shared: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        shared.setdefault(id(parameter), []).append(name)
+    ties = [names for names in shared.values() if len(names) > 1]
+    given = dict(tensors)
+    for names in ties:
+        held = next((given[name] for name in names if name in given), None)
+        if held is not None:
+            given |= {name: held for name in names if name not in given}
     try:
-        model.load_state_dict(dict(tensors), assign=True)
+        model.load_state_dict(given, assign=True)
     except RuntimeError as error:
         raise InputError(
             f"The weights are not those of {what} ({' '.join(str(error).split())[:300]}). "
             "Name the architecture they were trained as."
         ) from error
+    for first, *others in ties:
+        for name in others:
+            if not torch.equal(given[first], given[name]):
+                raise InputError(
+                    f"The weights are not those of {what}: it has one parameter for {first} and "
+                    f"{name}, and the file two. Name the architecture they were trained as."
+                )
+            owner, _, own = name.rpartition(".")
+            setattr(model.get_submodule(owner), own, model.get_parameter(first))
     return model.eval()
 
 

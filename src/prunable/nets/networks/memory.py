@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunable.nets.networks.equality import tensors_in
+from prunable.nets.networks.examples import mapped, run
+from prunable.nets.networks.inputs import tensors_of
 
 
 class LiveBytes(TorchDispatchMode):
@@ -59,15 +61,17 @@ def stored_bytes(model: nn.Module) -> int:
     return sum(sizes.values())
 
 
-def peak_bytes(model: nn.Module, example: Tensor) -> int:
+def peak_bytes(model: nn.Module, example: Any) -> int:
     """Most bytes that a forward pass without gradients holds at one time.
 
     Parameters, buffers, the input, and the activations that live together; not the work space of
     single operations.
     """
     own = [*model.parameters(), *model.buffers()]
-    inputs = example.clone()
-    counter = LiveBytes([*own, inputs])
+    inputs = mapped(example, lambda x: x.clone())
+    given = tensors_of(inputs)
+    counter = LiveBytes([*own, *given])
     with torch.no_grad(), counter:
-        model(inputs)
-    return stored_bytes(model) + inputs.untyped_storage().nbytes() + counter.peak
+        run(model, inputs)
+    held = {x.untyped_storage()._cdata: x.untyped_storage().nbytes() for x in given}
+    return stored_bytes(model) + sum(held.values()) + counter.peak

@@ -15,14 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prunable.errors import InputError
 from prunable.nets.archive import save_tensors
+from prunable.nets.networks.examples import MISFITS, run, shapes_of
+from prunable.nets.networks.inputs import batch_of, tensors_of
 from prunable.nets.networks.memory import peak_bytes
 from prunable.nets.networks.timing import interleaved_seconds
 from prunable.nets.prune.plan import PruningPlan
 from prunable.nets.shrink.sparse_layers import SparseLinear
 from prunable.results import Result
-
-# What a model raises that is given something of the wrong shape or type.
-MISFITS = (RuntimeError, ValueError, TypeError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Comparison(Result):
 
 def compare(
     models: Mapping[str, nn.Module],
-    example: Tensor,
+    example: Any,
     batch_sizes: Sequence[int] = (1,),
     *,
     plan: PruningPlan | None = None,
@@ -102,28 +101,33 @@ def compare(
     """Measure models side by side, such as dense, masked and exported.
 
     They are measured in evaluation mode, as they are, on their devices and in their precision, and
-    left untouched. The example, (batch, ...), is repeated or cut to each batch size; an InputError
-    says that it does not fit, or that there is no model or size. A plan gives asked and realised
+    left untouched. The example, a tensor (batch, ...), a tuple of arguments or arguments by name,
+    is repeated or cut to each batch size; an InputError says that it does not fit, or that there is
+    no model or size. A plan gives asked and realised
     kappa, `accuracy` is called once a model, `files` are those whose sizes are reported, and in
     each of the `repeats` the models take turns.
     """
     sizes = sorted(set(batch_sizes))
-    if not models or not sizes or sizes[0] < 1 or example.ndim < 1 or len(example) == 0:
+    given = tensors_of(example)
+    filled = given and given[0].ndim and all(x.numel() for x in given)
+    if not models or not sizes or sizes[0] < 1 or not filled:
         raise InputError(
             "`compare` needs models, batch sizes of at least 1 and an example that is not empty; "
             f"got models {list(models)}, sizes {list(batch_sizes)}, an example of shape "
-            f"{tuple(example.shape)}."
+            f"{shapes_of(example)}."
         )
-    largest = _batch(example, sizes[-1])
+    largest = batch_of(example, sizes[-1])
     with ExitStack() as stack, torch.no_grad():
         for model in models.values():
             stack.enter_context(evaluating(model))
-        counted = {name: _macs(name, model, _batch(example, 1)) for name, model in models.items()}
+        counted = {
+            name: macs_of(model, batch_of(example, 1), name) for name, model in models.items()
+        }
         peaks = {name: peak_bytes(model, largest) for name, model in models.items()}
         times: dict[str, dict[int, Milliseconds]] = {name: {} for name in models}
         for size in sizes:
-            batch = _batch(example, size)
-            calls = {name: partial(model, batch) for name, model in models.items()}
+            batch = batch_of(example, size)
+            calls = {name: partial(run, model, batch) for name, model in models.items()}
             for name, seconds in interleaved_seconds(calls, repeats=repeats).items():
                 low, middle, high = 1e3 * np.quantile(seconds, [0.25, 0.5, 0.75])
                 times[name][size] = Milliseconds(float(middle), float(high - low))
@@ -154,25 +158,25 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _batch(example: Tensor, size: int) -> Tensor:
-    return example.detach()[torch.arange(size, device=example.device) % len(example)]
-
-
 def _numbers(model: nn.Module) -> tuple[int, int]:
     parameters = list(model.parameters())
     nonzeros = sum(int(torch.count_nonzero(p)) for p in parameters)
     return sum(p.numel() for p in parameters), nonzeros
 
 
-def _macs(label: str, model: nn.Module, example: Tensor) -> dict[str, int]:
-    """MACs of one example by layer; of the whole model under the empty name."""
+def macs_of(model: nn.Module, example: Any, label: str = "") -> dict[str, int]:
+    """MACs of one forward pass by layer; of the whole model under the empty name.
+
+    Raises InputError if the example does not fit.
+    """
     counter = FlopCounterMode(display=False)
     try:
         with counter:
-            model(example)
+            run(model, example)
     except MISFITS as error:
+        named = f"the model {label!r}" if label else "the model"
         raise InputError(
-            f"`example` of shape {tuple(example.shape)} does not fit the model {label!r}: {error}"
+            f"`example` of shape {shapes_of(example)} does not fit {named}: {error}"
         ) from error
     root = f"{type(model).__name__}."
     counts = {

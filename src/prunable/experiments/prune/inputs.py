@@ -1,0 +1,116 @@
+"""What a network is run on: the data of a job, and the example that it is called with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunable.data.loaders import Dataset
+from prunable.data.own import is_own, load_own
+from prunable.data.transforms import flattened
+from prunable.errors import InputError, require
+from prunable.experiments.prune.specs import PruningJob
+from prunable.experiments.train.networks import tensors_for
+from prunable.nets.models import ARCHITECTURE, NETS, stored_architecture
+from prunable.nets.models.sources import input_shape_of, of_package
+from prunable.nets.networks.examples import checked_run, on_device_of
+from prunable.nets.networks.inputs import batch_of, drawn_example, read_example, shape_of_text
+from prunable.nets.shrink.footprint import macs_of
+from prunable.runs.data import DataSpec
+
+USUAL_BATCHES = (1, 256)
+# Multiplications of a timed batch at most, where no batch size is asked for.
+USUAL_MACS = 10**10
+
+
+def data_for(
+    source: str, net: str | None, metadata: Mapping[str, str], shape: tuple[int, ...] | None = None
+) -> Dataset:
+    """Load a registered data set, or the user's own, in the form that a checkpoint's network takes.
+
+    Networks of the user's get examples as they are. See `network_of`, and `load_own` for the shape.
+    """
+    if net is None:
+        pictures = ARCHITECTURE not in metadata or stored_architecture(metadata).pictures
+    else:
+        pictures = NETS[net].pictures if net in NETS else net != "mlp"
+    if not is_own(source):
+        return DataSpec.create(name=source).load(flatten=not pictures)
+    data = load_own(source, shape=shape)
+    return data if pictures else flattened(data)
+
+
+def shape_asked(job: PruningJob) -> tuple[int, ...] | None:
+    """The shape of one example that a job names; InputError if it is malformed or has no effect."""
+    if job.input_shape is None:
+        return None
+    if job.example is not None:
+        raise InputError("`--input-shape` of `prune` has no effect beside --example; give one.")
+    if job.data is not None and not Path(job.data).is_dir():
+        raise InputError(
+            "`--input-shape` of `prune` has no effect beside --data, whose examples have a shape; "
+            "give it for a folder of pictures, or without data."
+        )
+    return shape_of_text(job.input_shape)
+
+
+def example_for(
+    job: PruningJob, model: nn.Module, metadata: Mapping[str, str], data: Dataset | None
+) -> Any:
+    """What to call a job's network with, tried on it: from a file, of the data, or drawn.
+
+    Raises InputError if there is none, or it does not fit the network.
+    """
+    count = max(job.batch_size or USUAL_BATCHES)
+    if job.example is not None:
+        example = read_example(job.example)
+    elif data is not None:
+        example = torch.from_numpy(data.x_test[:count].copy())
+    else:
+        example = drawn_example(_shape(job, model, metadata), 2)
+    example = on_device_of(model, example)
+    checked_run(model.eval(), batch_of(example, 2))
+    if data is not None:
+        _check_classes(model, data)
+    return example
+
+
+def batch_sizes_for(job: PruningJob, model: nn.Module, example: Any) -> tuple[int, ...]:
+    """Batch sizes to time: those asked for, else the usual ones, smaller for large networks."""
+    if job.batch_size:
+        return job.batch_size
+    one, largest = USUAL_BATCHES
+    macs = macs_of(model, batch_of(example, 1))[""]
+    while largest > one and macs * largest > USUAL_MACS:
+        largest //= 4
+    return tuple(dict.fromkeys((one, largest)))
+
+
+def _shape(job: PruningJob, model: nn.Module, metadata: Mapping[str, str]) -> tuple[int, ...]:
+    if (shape := shape_asked(job)) is not None:
+        return shape
+    if job.net is None:
+        return stored_architecture(metadata).shape
+    if of_package(job.net) and (shape := input_shape_of(job.net)) is not None:
+        return shape
+    # a network that begins with a linear layer takes vectors of its inputs
+    first = next((m for m in model.modules() if any(True for _ in m.parameters(False))), model)
+    if isinstance(first, nn.Linear):
+        return (first.in_features,)
+    raise InputError(
+        f"`prune` runs the network of {job.net}, and needs to know what it takes: give "
+        "--input-shape such as 3,224,224, --example FILE, or --data."
+    )
+
+
+def _check_classes(model: nn.Module, data: Dataset) -> None:
+    """Refuse data whose classes are not those that the network tells apart."""
+    x = tensors_for(data, model)[2][:2]
+    scores = checked_run(model, x)
+    classes = 1 + int(max(data.y_train.max(), data.y_test.max()))
+    fits = isinstance(scores, torch.Tensor) and scores.ndim == 2 and scores.shape[1] >= classes
+    shown = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+    wanted = f"data whose classes ({classes} here) the network gives scores of, (n, classes)"
+    require(fits, "data", "prune", wanted, f"{data.name}, on which it gives {shown}")
