@@ -19,7 +19,7 @@ MOST_UNPACKED = 2**32  # bytes that a compressed file may unpack to
 
 
 @contextmanager
-def os_errors_named(action: str, path: Path) -> Iterator[None]:
+def os_errors_named(action: str, path: Path | str) -> Iterator[None]:
     """Turn an operating-system error into one message that names the path and the mend.
 
     Parameters
@@ -40,7 +40,7 @@ def os_errors_named(action: str, path: Path) -> Iterator[None]:
         ) from error
 
 
-def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
+def atomic_write(path: Path | str, write: Callable[[Path], None]) -> None:
     """Write a file so that readers, and a killed process, see the old or the new one only.
 
     Parameters
@@ -52,6 +52,7 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
     ------
     InputError : If the destination cannot be written; nothing is left behind then.
     """
+    path = Path(path)
     with os_errors_named("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -68,7 +69,7 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def staged(path: Path) -> Iterator[Path]:
+def staged(path: Path | str) -> Iterator[Path]:
     """Give a place beside a file or folder to write it, which is put there if all goes well.
 
     Where an error ends the block, nothing is left behind, nor the folders made for it. So several
@@ -78,6 +79,7 @@ def staged(path: Path) -> Iterator[Path]:
     ------
     InputError : If there cannot be such a file, or a folder that is not empty is in its place.
     """
+    path = Path(path)
     made = [parent for parent in path.parents if not parent.exists()]
     done = False
     with os_errors_named("write", path):
@@ -95,13 +97,13 @@ def staged(path: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path | str) -> None:
     """Delete the temporary files that a killed `atomic_write` left in a folder."""
-    for leftover in folder.glob(".*.part"):
+    for leftover in Path(folder).glob(".*.part"):
         leftover.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path | str, content: bytes) -> None:
     """Write a file atomically; see `atomic_write`."""
 
     def write(temporary: Path) -> None:
@@ -110,12 +112,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     atomic_write(path, write)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path | str, text: str) -> None:
     """Write a UTF-8 text file atomically; see `atomic_write`."""
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path: Path | str, document: Any) -> None:
     """Write a JSON file atomically; NaN and infinities are refused, keys keep their order.
 
     Raises
@@ -129,7 +131,7 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: Path, mend: str = "delete it and run the command again") -> Any:
+def read_json(path: Path | str, mend: str = "delete it and run the command again") -> Any:
     """Read a JSON file; `mend` is what to do about one that is damaged.
 
     Raises
@@ -137,14 +139,14 @@ def read_json(path: Path, mend: str = "delete it and run the command again") -> 
     DataIntegrityError : If the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataIntegrityError(f"{path} is missing; run the command that writes it.") from error
     except (ValueError, OSError) as error:
         raise DataIntegrityError(f"{path} is not readable JSON ({error}); {mend}.") from error
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path | str) -> dict[str, NDArray[Any]]:
     """Read the arrays of a .npz file by name, or of a .npy file under the name arr_0.
 
     Nothing is unpickled, and no more is unpacked than `MOST_UNPACKED` or the size of the file.
@@ -154,6 +156,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     DataIntegrityError : If the file is missing, damaged, too large or holds objects.
     """
     try:
+        path = Path(path)
         if path.suffix == ".npy":
             # mapping refuses a header that says more than the file holds
             return {"arr_0": np.load(path, mmap_mode="r", allow_pickle=False).copy()}

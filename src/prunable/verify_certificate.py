@@ -162,7 +162,7 @@ def read_data(source: Path, part: str) -> tuple[Any, Any]:
     return found[0][:, None].astype(np.float32) / np.float32(255), found[1].astype(np.int64)
 
 
-def verify(path: Path, source: Path) -> dict[str, Any]:
+def verify(path: Path | str, source: Path | str) -> dict[str, Any]:
     """Find every number of a certificate's statement again; stop at the first that differs."""
 
     def agree(name: str, said: Any, found: Any) -> None:
@@ -171,6 +171,7 @@ def verify(path: Path, source: Path) -> dict[str, Any]:
                 f"{name}: the certificate says {said}, the files and the data give {found}"
             )
 
+    path, source = Path(path), Path(source)
     statement: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["statement"]
     content, delta = path.with_name(statement["file"]).read_bytes(), statement["delta"]
     agree("0 < delta < 1", True, 0 < delta < 1)

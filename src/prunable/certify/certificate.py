@@ -109,8 +109,9 @@ def certify_network(
     return Certificate(network, code, document, tuple(bounds))
 
 
-def write_certificate(path: Path, certificate: Certificate) -> Path:
+def write_certificate(path: Path | str, certificate: Certificate) -> Path:
     """Write the JSON file and, beside it, the code file, whose path is returned."""
+    path = Path(path)
     file = path.with_suffix(".code")
     require(file != path, "out", "certify", "a name that does not end in .code", path.name)
     document = dict(certificate.document)
@@ -120,8 +121,9 @@ def write_certificate(path: Path, certificate: Certificate) -> Path:
     return file
 
 
-def read_certificate(path: Path) -> tuple[dict[str, Any], CodedNetwork]:
+def read_certificate(path: Path | str) -> tuple[dict[str, Any], CodedNetwork]:
     """Read a certificate and decode its network, without looking at data."""
+    path = Path(path)
     document = read_json(path, "give a certificate, which `prunable certify --out` writes")
     try:
         statement = document["statement"]

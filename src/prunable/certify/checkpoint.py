@@ -13,7 +13,7 @@ from prunable.nets.archive import load_tensors, open_archive, save_tensors
 from prunable.nets.models.loading import natural_key
 
 
-def save_network(path: Path, network: CodedNetwork) -> None:
+def save_network(path: Path | str, network: CodedNetwork) -> None:
     """Write the decoded weights as float64 safetensors; the name of the chain goes along."""
     tensors = {}
     for place, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
@@ -23,8 +23,9 @@ def save_network(path: Path, network: CodedNetwork) -> None:
     save_tensors(path, tensors, {"net": network.architecture.text, "normalised": normalised})
 
 
-def read_network(path: Path, shape: PictureShape, *, unpickle: bool = False) -> FloatNetwork:
+def read_network(path: Path | str, shape: PictureShape, *, unpickle: bool = False) -> FloatNetwork:
     """Read a checkpoint as a chain: one of `save_network`, or dense layers with ReLU."""
+    path = Path(path)
     metadata = load_tensors(path)[1] if path.suffix == ".safetensors" else {}
     with open_archive(path, unpickle=unpickle) as archive:
         if archive.format == "onnx":

@@ -59,7 +59,7 @@ def examples_of(data: Dataset, label_seed: int | None = None) -> tuple[Examples,
     return train, test
 
 
-def verifiable_data(document: dict[str, Any], scratch: Path) -> Path:
+def verifiable_data(document: dict[str, Any], scratch: Path | str) -> Path:
     """What the verifier of a certificate reads: a folder of IDX files, or an .npz.
 
     The .npz is written into `scratch` where the set has no raw files or its labels are random.
@@ -77,6 +77,6 @@ def verifiable_data(document: dict[str, Any], scratch: Path) -> Path:
     if seed is None and data == plain and located.form.format == "idx":
         return located.folder
     train, test = examples_of(data.load(flatten=False), seed)
-    path = scratch / "data.npz"
+    path = Path(scratch) / "data.npz"
     np.savez(path, x_train=train.x, y_train=train.y, x_test=test.x, y_test=test.y)
     return path

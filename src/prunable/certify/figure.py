@@ -44,7 +44,7 @@ def bounds_figure(document: dict[str, Any]) -> Figure:
     return figure
 
 
-def write_bounds_figure(document: dict[str, Any], path: Path) -> None:
+def write_bounds_figure(document: dict[str, Any], path: Path | str) -> None:
     """Write `bounds_figure` as SVG, the same bytes for the same document."""
     write_bytes(path, as_svg(bounds_figure(document)))
 

@@ -231,7 +231,7 @@ def fine_tune(
     y: torch.Tensor,
     settings: QuantizationSettings,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Log:
     """Train in place: float epochs, iterative pruning with fine-tuning, then with rounding.
@@ -248,7 +248,7 @@ def fine_tune(
     groups = (((*net.weights, *net.biases), 1.0), (net.steps, 0.1), ((net.temperature,), 3.0))
     optimizer = torch.optim.Adam([{"params": list(p), "lr": settings.lr} for p, _ in groups])
     state, log = TrainingState(net, optimizer), Log()
-    if checkpoint and checkpoint.exists():
+    if checkpoint and Path(checkpoint).exists():
         log = state.load(checkpoint)["log"]
     batch = min(settings.batch_size, len(y))
     per_epoch = len(y) // batch

@@ -62,7 +62,7 @@ def risk_figure(points: Rows, title: str) -> Figure:
     return drawn
 
 
-def save(drawn: Figure, path: Path) -> None:
+def save(drawn: Figure, path: Path | str) -> None:
     """Write a figure as SVG, atomically."""
     write_bytes(path, as_svg(drawn))
 

@@ -100,9 +100,9 @@ class Run:
         return result
 
 
-def read_result(folder: Path, spec: Spec) -> dict[str, Any] | None:
+def read_result(folder: Path | str, spec: Spec) -> dict[str, Any] | None:
     """The stored result of a run, or None; SpecError if the folder holds another run."""
-    path = folder / RESULT
+    path = Path(folder) / RESULT
     if not path.exists():
         return None
     result = read_json(path)
@@ -116,8 +116,8 @@ def read_result(folder: Path, spec: Spec) -> dict[str, Any] | None:
     return result
 
 
-def write_result(folder: Path, spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
+def write_result(folder: Path | str, spec: Spec, result: dict[str, Any]) -> dict[str, Any]:
     """Declare a run done by writing its result atomically; returns the whole document."""
     document = {"id": spec.run_id, "spec": spec.model_dump(mode="json"), **result}
-    write_json(folder / RESULT, document)
+    write_json(Path(folder) / RESULT, document)
     return document

@@ -69,7 +69,7 @@ class TensorReport(Result):
 
 
 def save_sketches(
-    path: Path,
+    path: Path | str,
     tensors: Mapping[str, torch.Tensor],
     metadata: Mapping[str, str] | None = None,
     *,
@@ -98,7 +98,7 @@ def save_sketches(
     return reports
 
 
-def load_sketches(path: Path) -> tuple[Tensors, dict[str, str]]:
+def load_sketches(path: Path | str) -> tuple[Tensors, dict[str, str]]:
     """Read a file of `save_sketches`: tensors, bit for bit, and the original's metadata.
 
     Raises DataIntegrityError, naming the tensor, if the file is missing, truncated, of another

@@ -21,7 +21,7 @@ FEWER_BYTES, POINTS = 4.0, 1.0
 
 def compare_methods(
     specs: Sequence[FederatedSpec],
-    out: Path,
+    out: Path | str,
     *,
     backend: Backend | None = None,
     on_done: OnDone | None = None,
@@ -34,6 +34,7 @@ def compare_methods(
     `Store`, is gone on from.
     """
     _shared_settings(specs)
+    out = Path(out)
     results = run_all(specs, Store(out), backend=backend, on_done=on_done)
     for result in results:
         if result["status"] != "done":
@@ -44,7 +45,7 @@ def compare_methods(
 
 
 def compare_under_flower(
-    specs: Sequence[FederatedSpec], out: Path, *, on_done: OnDone | None = None
+    specs: Sequence[FederatedSpec], out: Path | str, *, on_done: OnDone | None = None
 ) -> Row:
     """Do as `compare_methods` with Flower carrying the messages; nothing else is stored.
 
@@ -57,7 +58,7 @@ def compare_under_flower(
         if on_done is not None:
             on_done(spec, {"rows": runs[-1]})
     document = federated_document(specs, runs, federate(specs[0]))
-    write_json(out / "federated.json", document)
+    write_json(Path(out) / "federated.json", document)
     return document
 
 

@@ -195,7 +195,9 @@ def federated_stage(spec: FederatedSpec, run: Run) -> Row:
         lock.release()
 
 
-def run_rounds(spec: FederatedSpec, path: Path, *, on_round: OnRound | None = None) -> list[Row]:
+def run_rounds(
+    spec: FederatedSpec, path: Path | str, *, on_round: OnRound | None = None
+) -> list[Row]:
     """Run rounds, going on where an interrupted or shorter run stopped.
 
     Raises RunsFailedError if the training of every client diverges in one round; DataIntegrityError
@@ -209,6 +211,7 @@ def run_rounds(spec: FederatedSpec, path: Path, *, on_round: OnRound | None = No
     federation = federate(spec)
     memories: dict[int, State | None] = {}
     rows: list[Row] = []
+    path = Path(path)
     if path.exists():
         state, memories, rows = _load(path)
     else:

@@ -245,12 +245,12 @@ def as_document(document: ItemDocument | Mapping[str, Any]) -> ItemDocument:
     return _checked(document, f"the document of {document.get('item', 'an unnamed item')}")
 
 
-def load_documents(folder: Path) -> list[ItemDocument]:
+def load_documents(folder: Path | str) -> list[ItemDocument]:
     """Read the documents `items/*.json` that `prunable reproduce` left in a folder, in order.
 
     Raises DataIntegrityError if a file is malformed; names the file and the first wrong key.
     """
-    paths = sorted((folder / "items").glob("*.json"))
+    paths = sorted((Path(folder) / "items").glob("*.json"))
     return in_order(_checked(read_json(path), str(path)) for path in paths)
 
 

@@ -105,7 +105,7 @@ def rows_of(experiment: specs.Experiment, settings: DynamicsSettings) -> list[Sp
 def run_experiment(
     experiment: specs.Experiment,
     settings: DynamicsSettings,
-    out: Path,
+    out: Path | str,
     *,
     backend: Backend | None = None,
     on_row: OnDone | None = None,
@@ -116,6 +116,7 @@ def run_experiment(
     if a system diverges. The summary has `experiment`, `settings`, `rates`, `table`, `panels`,
     `notes`.
     """
+    out = Path(out)
     rows = rows_of(experiment, settings)
     results = run_all(rows, Store(out), backend=backend, on_done=on_row)
     lost = [result for result in results if result["status"] != "done"]

@@ -40,7 +40,7 @@ OnStep = Callable[[int], None]
 
 
 def train_into(
-    folder: Path, spec: TrainSpec, on_step: OnStep | None = None, *, device: str = "auto"
+    folder: Path | str, spec: TrainSpec, on_step: OnStep | None = None, *, device: str = "auto"
 ) -> Result:
     """Train one network into a folder; resumes an interrupted run, repeats no finished one.
 
@@ -58,6 +58,7 @@ def train_into(
         Result with the metrics train_loss, train_accuracy, train_balanced_accuracy, and
         the same of the test set.
     """
+    folder = Path(folder)
     if (stored := read_result(folder, spec)) is not None:
         return stored
     run = Run(Store(folder), folder, devices_of(device)[0], on_step or (lambda _: None))
@@ -142,10 +143,10 @@ def new_network(spec: TrainSpec, data: Dataset) -> torch.nn.Module:
     return model
 
 
-def trained_network(folder: Path, spec: TrainSpec) -> torch.nn.Module:
+def trained_network(folder: Path | str, spec: TrainSpec) -> torch.nn.Module:
     """The network that a finished training run left in its folder."""
     model = new_network(spec, dataset_of(spec))
-    model.load_state_dict(load_tensors(folder / MODEL)[0])
+    model.load_state_dict(load_tensors(Path(folder) / MODEL)[0])
     return model
 
 

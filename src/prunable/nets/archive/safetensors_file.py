@@ -40,7 +40,7 @@ _DTYPES = {
 
 
 def save_tensors(
-    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+    path: Path | str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write named tensors of any dtype and device to a safetensors file atomically.
 
@@ -81,7 +81,7 @@ def _sort_metadata(path: Path) -> None:
             file.write(text.ljust(size))
 
 
-def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def load_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read all tensors of a safetensors file, and its metadata; nothing is unpickled.
 
     Raises DataIntegrityError if the file is missing, truncated or of another format.
@@ -99,11 +99,12 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         ) from error
 
 
-def metadata_of(path: Path) -> dict[str, str]:
+def metadata_of(path: Path | str) -> dict[str, str]:
     """Text stored in the header of a safetensors file; none of a folder of them.
 
     Raises DataIntegrityError if the file is damaged.
     """
+    path = Path(path)
     if path.is_dir():
         return {}
     with base.failures_named(path), safe_open(path, framework="pt") as archive:

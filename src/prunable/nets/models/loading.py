@@ -24,7 +24,7 @@ from prunable.nets.networks.interop import merge_masks
 Tensors = dict[str, torch.Tensor]
 
 
-def read_weights(path: Path, *, unpickle: bool = False) -> tuple[Tensors, dict[str, str]]:
+def read_weights(path: Path | str, *, unpickle: bool = False) -> tuple[Tensors, dict[str, str]]:
     """Read all tensors of a checkpoint (a file or a folder of them), and the text stored with them.
 
     They have the dtypes they are stored in, in the order of the file or, where it keeps none, of

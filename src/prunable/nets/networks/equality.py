@@ -1,13 +1,16 @@
 """Whether two models compute the same, judged in float64 and evaluation mode."""
 
-import copy
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prunable.errors import InputError, UnsupportedModelError
+from prunable.nets.networks.examples import MISFITS, mapped, run, shapes_of
+from prunable.nets.networks.parametrized import copied
 
 TOLERANCE = 1e-4
 
@@ -15,44 +18,70 @@ TOLERANCE = 1e-4
 def exact_outputs(model: nn.Module, example: Any) -> list[Tensor]:
     """A model's outputs in float64, on the CPU, in evaluation mode; the model is left untouched.
 
-    The example is its input or a tuple of inputs; integers stay integers.
+    The example is what the model is called with; integers stay integers.
     """
-    exact = copy.deepcopy(model).cpu().double().eval()
+    exact = copied(model).cpu().double().eval()
     with torch.no_grad():
-        return tensors_in(exact(*exact_inputs(example)))
+        return tensors_in(run(exact, exact_inputs(example)))
 
 
-def exact_inputs(example: Any) -> tuple[Tensor, ...]:
-    """Copy one or more inputs to the CPU, floating-point ones in float64."""
-    inputs = example if isinstance(example, tuple) else (example,)
-    return tuple(
-        (x.detach().cpu().double() if x.is_floating_point() else x.detach().cpu()).clone()
-        for x in inputs
-    )
+def exact_inputs(example: Any) -> Any:
+    """Copy an example to the CPU in the same form, floating-point tensors in float64."""
+    return mapped(example, _exact)
 
 
 def expected_outputs(model: nn.Module, example: Any) -> list[Tensor]:
     """Do as `exact_outputs`, and blame the example where that fails.
 
-    Raises InputError if the example does not fit the model.
+    Raises InputError if the example does not fit the model; UnsupportedModelError if no tensor
+    comes out, so that there is nothing to compare.
     """
+    return _checked(model, example, exact_outputs)
+
+
+def expected_in_own_precision(model: nn.Module, example: Any) -> list[Tensor]:
+    """Do as `expected_outputs` with the model as it is: its precision, device and mode."""
+
+    def outputs(model: nn.Module, example: Any) -> list[Tensor]:
+        with torch.no_grad():
+            return tensors_in(run(model, mapped(example, lambda x: x.detach().clone())))
+
+    return _checked(model, example, outputs)
+
+
+def _checked(
+    model: nn.Module, example: Any, run: Callable[[nn.Module, Any], list[Tensor]]
+) -> list[Tensor]:
     try:
-        return exact_outputs(model, example)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        inputs = example if isinstance(example, tuple) else (example,)
-        shapes = ", ".join(str(tuple(getattr(x, "shape", ()))) for x in inputs)
-        raise InputError(f"`example` of shape {shapes} does not fit the model: {error}") from error
+        outputs = run(model, example)
+    except MISFITS as error:
+        raise InputError(
+            f"`example` of shape {shapes_of(example)} does not fit the model: {error}"
+        ) from error
+    if not outputs:
+        raise UnsupportedModelError(
+            f"`{type(model).__name__}` cannot be checked: what it returns holds no tensors that "
+            "could be compared. Return tensors, in tuples, dictionaries or dataclasses."
+        )
+    return outputs
 
 
 def tensors_in(output: Any) -> list[Tensor]:
-    """List the tensors of an output made of tuples, lists and dictionaries."""
+    """List the tensors of an output made of tuples, lists, dictionaries and dataclasses."""
     if isinstance(output, Tensor):
         return [output]
-    if isinstance(output, dict):
-        output = list(output.values())
-    return (
-        [t for part in output for t in tensors_in(part)] if isinstance(output, list | tuple) else []
-    )
+    if isinstance(output, Mapping):
+        parts = list(output.values())
+    elif is_dataclass(output) and not isinstance(output, type):
+        parts = [getattr(output, field.name, None) for field in fields(output)]
+    else:
+        parts = list(output) if isinstance(output, list | tuple) else []
+    return [tensor for part in parts for tensor in tensors_in(part)]
+
+
+def _exact(x: Tensor) -> Tensor:
+    x = x.detach().cpu()
+    return (x.double() if x.is_floating_point() else x).clone()
 
 
 def largest_difference(found: list[Tensor], expected: list[Tensor]) -> float:

@@ -19,7 +19,7 @@ LARGEST = 2**31  # numbers of a drawn example
 PLAIN = (bool, int, float, str, type(None))
 
 
-def read_example(path: Path) -> Any:
+def read_example(path: Path | str) -> Any:
     """Read what a network is called with: a tensor, a tuple, or keyword arguments by name.
 
     A torch file holds one of these; a .npy file one array; a .npz or safetensors file arrays by
@@ -29,6 +29,7 @@ def read_example(path: Path) -> Any:
     Raises DataIntegrityError if the file is missing or damaged; InputError if it holds something
     else.
     """
+    path = Path(path)
     readers: dict[str, Callable[[Path], Any]] = {
         ".npy": _read_arrays,
         ".npz": _read_arrays,

@@ -102,7 +102,7 @@ def iterate(
     exclude: Sequence[str] = (),
     seed: int = 0,
     force: bool = False,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
 ) -> IterationOutcome:
     """Train, prune and rewind a model in rounds, in place.
 
@@ -149,7 +149,7 @@ def iterate(
         "seed": seed,
         "shapes": {name: list(shape) for name, shape in shapes.items()},
     }
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None and Path(checkpoint).exists():
         progress = load_progress(checkpoint, settings, model)
         restore_(model, progress.values)
     else:

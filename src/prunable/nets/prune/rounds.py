@@ -46,7 +46,7 @@ def restore_(model: torch.nn.Module, values: Tensors) -> None:
         state[name].copy_(value)
 
 
-def save_progress(path: Path, settings: dict[str, Any], progress: RoundsProgress) -> None:
+def save_progress(path: Path | str, settings: dict[str, Any], progress: RoundsProgress) -> None:
     """Write what a killed run of these settings goes on from."""
     tensors, _ = packed_masks(progress.masks)
     tensors |= {f"model/{name}": x for name, x in progress.values.items()}
@@ -60,7 +60,9 @@ def save_progress(path: Path, settings: dict[str, Any], progress: RoundsProgress
     write_digested(path, ROUNDS, tensors, document)
 
 
-def load_progress(path: Path, settings: dict[str, Any], model: torch.nn.Module) -> RoundsProgress:
+def load_progress(
+    path: Path | str, settings: dict[str, Any], model: torch.nn.Module
+) -> RoundsProgress:
     """Read what `save_progress` wrote; DataIntegrityError if damaged, or of other settings."""
     tensors, document = read_digested(path, ROUNDS, "checkpoint of rounds")
     with malformed_named(path):

@@ -19,7 +19,7 @@ DAMAGE = (KeyError, ValueError, RuntimeError, IndexError, TypeError, AttributeEr
 Tensors = dict[str, torch.Tensor]
 
 
-def save_sparse(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+def save_sparse(path: Path | str, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write tensors of any dtype with zeros compactly to a safetensors file, atomically.
 
     A tensor that a bitmask does not make smaller is stored whole.
@@ -32,7 +32,7 @@ def save_sparse(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     save_tensors(path, stored, header)
 
 
-def load_sparse(path: Path) -> Tensors:
+def load_sparse(path: Path | str) -> Tensors:
     """Read a file of `save_sparse`, or one of plain tensors, bit for bit except that -0 is 0.
 
     A DataIntegrityError names a file that is damaged, or whose parts do not fit.

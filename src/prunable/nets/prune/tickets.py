@@ -61,7 +61,7 @@ def count_kept(masks: Mapping[str, torch.Tensor]) -> int:
     return sum(int(mask.sum()) for mask in masks.values())
 
 
-def save_ticket(path: Path, ticket: Ticket) -> None:
+def save_ticket(path: Path | str, ticket: Ticket) -> None:
     """Write a ticket to one safetensors file atomically, a bit a weight.
 
     The tensor `mask/NAME` holds bytes of 8 weights in C order, the first in the highest bit.
@@ -78,7 +78,7 @@ def save_ticket(path: Path, ticket: Ticket) -> None:
     write_digested(path, TICKET, tensors, document)
 
 
-def load_ticket(path: Path) -> Ticket:
+def load_ticket(path: Path | str) -> Ticket:
     """Read a file of `save_ticket`; DataIntegrityError if it is missing, damaged or no ticket."""
     tensors, document = read_digested(path, TICKET, "ticket")
     with malformed_named(path):
@@ -134,14 +134,14 @@ def unpacked_masks(tensors: Tensors, shapes: Mapping[str, Sequence[int]]) -> Ten
     return {name: unpacked_bits(tensors[f"mask/{name}"], shape) for name, shape in shapes.items()}
 
 
-def write_digested(path: Path, kind: str, tensors: Tensors, document: dict[str, Any]) -> None:
+def write_digested(path: Path | str, kind: str, tensors: Tensors, document: dict[str, Any]) -> None:
     """Write tensors and a document with a digest, which safetensors itself does not keep."""
     text = json.dumps(document, allow_nan=False)
     digest = _digest(text, tensors)
     save_tensors(path, tensors, {"format": kind, "document": text, "digest": digest})
 
 
-def read_digested(path: Path, kind: str, what: str) -> tuple[Tensors, dict[str, Any]]:
+def read_digested(path: Path | str, kind: str, what: str) -> tuple[Tensors, dict[str, Any]]:
     """Read what `write_digested` wrote; DataIntegrityError if it is damaged or no such thing."""
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != kind:
@@ -165,7 +165,7 @@ def _digest(text: str, tensors: Tensors) -> str:
 
 
 @contextmanager
-def malformed_named(path: Path) -> Iterator[None]:
+def malformed_named(path: Path | str) -> Iterator[None]:
     """Turn the errors of reading a malformed document into one that names the file."""
     try:
         yield

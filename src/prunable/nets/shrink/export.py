@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError, require
 from prunable.nets.archive import load_tensors, save_tensors
+from prunable.nets.networks.parametrized import copied, is_made_up, make_plain_
 from prunable.nets.prune.sparse_file import DAMAGE, VALUES, packed, unpacked
 from prunable.nets.shrink.modules import has_hooks, swap_
 from prunable.nets.shrink.onnx_export import OnnxResult, save_onnx
@@ -22,6 +23,12 @@ from prunable.results import Result
 __all__ = ["ExportResult", "OnnxResult", "load_exported", "save_exported", "save_onnx"]
 
 MANIFEST = "manifest"
+# What a model that was cut carries: by module, the plain attributes that cutting changed.
+ATTRIBUTES = "_prunable_attributes"
+# Arguments of recurrent layers, whose constructors do not name them all.
+RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout")
+
+Attributes = Mapping[str, Mapping[str, int | Sequence[int]]]
 
 
 @dataclass(frozen=True)
@@ -34,10 +41,15 @@ class ExportResult(Result):
     n_bitmask: int  # tensors stored as a bitmask and values
     tied: Mapping[str, str]  # names that share the memory of another, by name
     sparse: tuple[str, ...]  # layers in compressed rows
+    effective: tuple[str, ...] = ()  # weights stored in place of the parameters that make them up
 
 
 def save_exported(
-    path: Path, model: nn.Module, *, metadata: Mapping[str, str] | None = None
+    path: Path | str,
+    model: nn.Module,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    attributes: Attributes | None = None,
 ) -> ExportResult:
     """Write a model and what is needed to rebuild it to one file, atomically.
 
@@ -46,25 +58,38 @@ def save_exported(
     tensor with data.
 
     The file is that of `prunable.nets.prune.sparse_file`, whose header has one more entry,
-    `manifest`: a JSON object of `class`, the model's; `modules`, a list of [name, class of
-    torch.nn, arguments] from the outside in; `tied`, from a name to the one that holds its numbers;
-    and `csr`, the linear layers that are faster in compressed rows. docs/exported-models.md prints
-    a loader.
+    `manifest`, which docs/exported-models.md describes beside a loader.
 
     `model`: left untouched; stored in its own precision. Nested `nn.Sequential` of torch's layers
     are rebuilt from nothing; other classes need an instance, whose layers are then replaced.
-    `metadata`: further text for the header.
+    Parametrized weights are stored as their effective weight. `metadata`: further text for the
+    header. `attributes`: by module, the whole numbers that cutting changed, such as `num_heads`, to
+    be set where the model is rebuilt; a model that `shrink` made carries its own.
     """
+    path = Path(path)
+    carried: Attributes | None = getattr(model, ATTRIBUTES, None)
+    if carried is not None or attributes is not None:
+        merged = {**(carried or {}), **(attributes or {})}
+        attributes = _checked(model, merged)
+    effective: tuple[str, ...] = ()
+    if any(is_made_up(module) for module in model.modules()):
+        model = copied(model)
+        effective = make_plain_(model)
     modules, sparse = _modules(model)
     state, tied = _state(model, sparse)
     stored, header = packed(state)
     kind = type(model)
-    manifest = {
+    manifest: dict[str, Any] = {
         "class": f"{kind.__module__}.{kind.__qualname__}",
         "modules": modules,
         "tied": tied,
         "csr": sparse,
     }
+    if effective:
+        manifest["effective"] = effective
+    if attributes is not None:
+        manifest["attributes"] = attributes
+        manifest["parameters"] = _of_no_layer(model, {name for name, _, _ in modules})
     header[MANIFEST] = json.dumps(manifest)
     try:
         save_tensors(path, stored, dict(metadata or {}) | header)
@@ -75,10 +100,13 @@ def save_exported(
         ) from error
     from_nothing = any(name == "" for name, _, _ in modules)
     n_bitmask = sum(name.endswith(VALUES) for name in stored.keys() - state.keys())
-    return ExportResult(path, path.stat().st_size, from_nothing, n_bitmask, tied, tuple(sparse))
+    size = path.stat().st_size
+    return ExportResult(path, size, from_nothing, n_bitmask, tied, tuple(sparse), effective)
 
 
-def load_exported(path: Path, model: nn.Module | None = None, *, sparse: bool = True) -> nn.Module:
+def load_exported(
+    path: Path | str, model: nn.Module | None = None, *, sparse: bool = True
+) -> nn.Module:
     """Rebuild a model from a file of `save_exported`.
 
     The model is in evaluation mode, on the CPU, in the precision of the file.
@@ -94,19 +122,18 @@ def load_exported(path: Path, model: nn.Module | None = None, *, sparse: bool = 
     try:
         state = unpacked(stored, header)
         manifest = json.loads(header[MANIFEST])
-        tied: dict[str, str] = manifest["tied"]
-        state |= {name: state[first] for name, first in tied.items()}
+        plan = _read(manifest, state)
         modules = [(name, _built(kind, options)) for name, kind, options in manifest["modules"]]
-        compressed: list[str] = manifest["csr"]
-        kind = manifest["class"]
     except DAMAGE as error:
         raise DataIntegrityError(
             f"{path} is no whole exported model ({error!r}); write it again."
         ) from error
     given = model is not None or any(name == "" for name, _ in modules)
-    wanted = f"an instance of {kind}, which {path} needs"
+    wanted = f"an instance of {plan.kind}, which {path} needs"
     require(given, "model", "load_exported", wanted, "nothing")
     try:
+        if model is not None and plan.effective:
+            make_plain_(model)
         for name, module in modules:
             if name:
                 assert model is not None
@@ -114,15 +141,16 @@ def load_exported(path: Path, model: nn.Module | None = None, *, sparse: bool = 
             else:
                 model = module
         assert model is not None
+        _fit_(model, plan, state)
         model.load_state_dict(state, assign=True)
-        for name, first in tied.items():
+        for name, first in plan.tied.items():
             other, _, its = first.rpartition(".")
             _place(model, name, getattr(model.get_submodule(other), its))
-        model = _compressed(model, compressed if sparse else [])
+        model = _compressed(model, plan.csr if sparse else [])
     except (RuntimeError, AttributeError) as error:
         raise InputError(
             f"The model does not fit {path}: {' '.join(str(error).split())[:400]} "
-            f"Give an instance of {kind}."
+            f"Give an instance of {plan.kind}."
         ) from error
     return model.eval()
 
@@ -176,11 +204,17 @@ def _options(module: nn.Module) -> dict[str, Any] | None:
 def _arguments(module: nn.Module) -> dict[str, Any]:
     """Values of a constructor's parameters, read from the attributes of the same names."""
     options = {}
-    for name in inspect.signature(type(module)).parameters:
+    names: tuple[str, ...] = tuple(inspect.signature(type(module)).parameters)
+    if isinstance(module, nn.RNNBase):
+        own = ("nonlinearity",) if isinstance(module, nn.RNN) else ()
+        own = ("proj_size",) if isinstance(module, nn.LSTM) else own
+        names = (*RECURRENT, "bidirectional", *own)
+    for name in names:
         if name in ("device", "dtype") or name.startswith("_") or not hasattr(module, name):
             continue
         value = getattr(module, name)
-        options[name] = value is not None if name == "bias" else value
+        whether = name == "bias" and not isinstance(value, bool)
+        options[name] = value is not None if whether else value
     return options
 
 
@@ -212,7 +246,97 @@ def _state(model: nn.Module, sparse: list[str]) -> tuple[dict[str, Tensor], dict
     return {n: t.detach() for n, t in state.items() if n not in tied}, tied
 
 
+def _of_no_layer(model: nn.Module, layers: set[str]) -> list[str]:
+    """Names of the state that no rebuilt module holds."""
+    return [name for name in model.state_dict() if name.rpartition(".")[0] not in layers]
+
+
+def _checked(model: nn.Module, attributes: Attributes) -> dict[str, dict[str, Any]]:
+    """Attributes to store, as plain values; InputError unless the model has them as they are."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    plain = {
+        name: {own: list(v) if isinstance(v, tuple) else v for own, v in values.items()}
+        for name, values in attributes.items()
+    }
+    for name, values in plain.items():
+        for own, value in values.items():
+            has = getattr(modules.get(name), own, None)
+            has = list(has) if isinstance(has, tuple) else has
+            wanted = "whole numbers that the model's modules have"
+            fits = _is_attribute(own, value) and has == value
+            require(fits, "attributes", "save_exported", wanted, f"{name}.{own} = {value!r}")
+    return plain
+
+
 # reading
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """What a manifest says beside the layers."""
+
+    kind: str
+    tied: dict[str, str]
+    csr: list[str]
+    effective: list[str]
+    parameters: list[str]  # of no rebuilt layer, which may have other shapes than in an instance
+    attributes: dict[str, dict[str, Any]]
+
+
+def _read(manifest: dict[str, Any], state: dict[str, Tensor]) -> _Manifest:
+    """Check what a file asks for, and tie its state; one of `DAMAGE` if it is no manifest."""
+    found = _Manifest(
+        manifest["class"],
+        manifest["tied"],
+        manifest["csr"],
+        manifest.get("effective", []),
+        manifest.get("parameters", []),
+        manifest.get("attributes", {}),
+    )
+    for name, values in found.attributes.items():
+        for own, value in values.items():
+            if not _is_attribute(own, value):
+                raise ValueError(f"{name!r} cannot have the attribute {own!r} = {value!r}")
+    state |= {name: state[first] for name, first in found.tied.items()}
+    missing = set(found.parameters) - state.keys()
+    if missing:
+        raise KeyError(min(missing))
+    return found
+
+
+def _is_attribute(name: object, value: object) -> bool:
+    """Whether this may be set on a module: a public name, and one or several whole numbers."""
+    public = isinstance(name, str) and name.isidentifier() and not name.startswith("_")
+    values = value if isinstance(value, list | tuple) else [value]
+    return public and all(type(part) is int for part in values)
+
+
+def _fit_(model: nn.Module, plan: _Manifest, state: Mapping[str, Tensor]) -> None:
+    """Give a model the attributes, and the shapes of parameters, that cutting left, in place.
+
+    Raises AttributeError where the model has nothing of the kind to change.
+    """
+    for name, values in plan.attributes.items():
+        module = model.get_submodule(name)
+        for own, value in values.items():
+            old = getattr(module, own, None)
+            is_list = isinstance(value, list)
+            if not (isinstance(old, list | tuple) if is_list else type(old) is int):
+                raise AttributeError(f"`{name}` has no number `{own}` to set.")
+            setattr(module, own, type(old)(value) if isinstance(old, list | tuple) else value)
+    for name in plan.parameters:
+        owner, _, own = name.rpartition(".")
+        module = model.get_submodule(owner)
+        held = module._parameters.get(own, module._buffers.get(own))
+        if held is None or held.ndim != state[name].ndim:
+            raise AttributeError(f"it has no tensor `{name}` of {state[name].ndim} dimensions.")
+        if held.shape == state[name].shape:
+            continue
+        empty = torch.empty_like(state[name], device="meta")
+        is_parameter = own in module._parameters
+        _place(model, name, nn.Parameter(empty, held.requires_grad) if is_parameter else empty)
+    if plan.attributes or plan.parameters:
+        setattr(model, ATTRIBUTES, plan.attributes)
 
 
 def _built(kind: str, options: dict[str, Any]) -> nn.Module:

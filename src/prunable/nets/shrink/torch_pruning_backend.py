@@ -64,7 +64,7 @@ def shrink_structurally(model: nn.Module, plan: PruningPlan, example: Any) -> St
         )
     small = copy.deepcopy(model)
     apply_plan_(small.named_parameters(), plan)
-    inputs = exact_inputs(example)
+    inputs = exact_inputs(example if isinstance(example, tuple) else (example,))
     checks = [inputs, _varied(inputs)]
     expected = [expected_outputs(small, x) for x in checks]
     if not all(x.isfinite().all() for x in expected[1]):  # outside of the model's domain

@@ -23,7 +23,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     average: IterateAverage | None = None
 
-    def save(self, path: Path, progress: dict[str, Any]) -> None:
+    def save(self, path: Path | str, progress: dict[str, Any]) -> None:
         """Write everything, and a JSON-able `progress`, to `path`."""
         optimizer = self.optimizer.state_dict()
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
@@ -39,7 +39,7 @@ class TrainingState:
         document = {"progress": progress, "optimizer": optimizer, "scalars": scalars}
         save_tensors(path, tensors, {"training_state": json.dumps(document)})
 
-    def load(self, path: Path) -> dict[str, Any]:
+    def load(self, path: Path | str) -> dict[str, Any]:
         """Restore everything from `path` and return the `progress` stored with it.
 
         DataIntegrityError if the file is missing, truncated, or the state of another kind of run.

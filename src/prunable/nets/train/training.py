@@ -40,7 +40,7 @@ def train(
     y: torch.Tensor,
     settings: TrainingSettings,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
     on_step: OnStep | None = None,
     prepare: Prepare | None = None,
 ) -> TrainingOutcome:
@@ -101,7 +101,7 @@ class Trainee:
         y: torch.Tensor,
         settings: TrainingSettings,
         *,
-        checkpoint: Path | None = None,
+        checkpoint: Path | str | None = None,
         on_step: OnStep | None = None,
         prepare: Prepare | None = None,
     ) -> None:
@@ -125,7 +125,7 @@ class Trainee:
         self.step, self._log = 0, Log()
         self._met_at: int | None = None
         self._diverged = ""
-        if checkpoint is not None and checkpoint.exists():
+        if checkpoint is not None and Path(checkpoint).exists():
             progress = self._state.load(checkpoint)
             self.step, self._log = progress["step"], progress["log"]
             self._met_at = progress.get("met_at")

@@ -88,7 +88,7 @@ def render_trajectory(doc: Trajectory) -> str:
     )
 
 
-def write_measurement(doc: Measurement | Trajectory, path: Path) -> None:
+def write_measurement(doc: Measurement | Trajectory, path: Path | str) -> None:
     """Write the page of either result atomically; see `render_measurement`."""
     write_text(
         path, render_trajectory(doc) if isinstance(doc, Trajectory) else render_measurement(doc)

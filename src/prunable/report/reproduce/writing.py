@@ -12,7 +12,7 @@ from prunable.report.reproduce.pages import Document, item_markdown
 from prunable.report.reproduce.words import shown
 
 
-def write_item(document: Document, folder: Path) -> None:
+def write_item(document: Document, folder: Path | str) -> None:
     """Write an item's page in Markdown, and its figure (if any) as SVG.
 
     They are named `ITEM--SCALE--CONVENTION`, beside the JSON of that name: a smoke run never
@@ -20,7 +20,7 @@ def write_item(document: Document, folder: Path) -> None:
 
     Raises DataIntegrityError if the document is malformed.
     """
-    doc = as_document(document)
+    doc, folder = as_document(document), Path(folder)
     page, picture = folder / f"{doc.stem}.md", folder / f"{doc.stem}.svg"
     drawn = item_svg(doc)
     if drawn is None:
@@ -30,18 +30,19 @@ def write_item(document: Document, folder: Path) -> None:
     write_text(page, item_markdown(doc, None if drawn is None else picture.name))
 
 
-def write_index(documents: Iterable[Document], path: Path, title: str = TITLE) -> None:
+def write_index(documents: Iterable[Document], path: Path | str, title: str = TITLE) -> None:
     """Write the page of all items; see `html.render_index`."""
     write_text(path, render_index(documents, title))
 
 
 def write_demonstration(
-    document: ItemDocument, results: Mapping[str, Any], names: Sequence[str], folder: Path
+    document: ItemDocument, results: Mapping[str, Any], names: Sequence[str], folder: Path | str
 ) -> None:
     """Write the demonstration's page, results, table and figures.
 
     names : Of the files of the panels, in their order; all of them are in `overview.png` too.
     """
+    folder = Path(folder)
     write_json(folder / "results.json", results)
     for name, panel in zip(names, document.panels, strict=True):
         alone = item_svg(document.model_copy(update={"panels": (panel,)}))

@@ -48,7 +48,7 @@ def draw_panel(axes: Axes, panel: dict[str, Any]) -> None:
     axes.legend(fontsize=7)
 
 
-def save_panels(document: Document, path: Path) -> None:
+def save_panels(document: Document, path: Path | str) -> None:
     """Write all panels of an experiment side by side as an SVG file, atomically.
 
     Raises

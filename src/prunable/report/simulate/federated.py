@@ -95,7 +95,7 @@ def federated_figure(documents: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def save_federated_figure(documents: Sequence[dict[str, Any]], path: Path) -> None:
+def save_federated_figure(documents: Sequence[dict[str, Any]], path: Path | str) -> None:
     """Write the figure as SVG, atomically.
 
     Raises
