@@ -36,6 +36,7 @@ class StoredTensor:
     consumer: str | None = None
     # ONNX only: whether a matrix is stored as (in, out) in its last two axes
     transposed: bool = False
+    tied: str | None = None  # name of an earlier tensor of the archive that has the same numbers
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,6 +14,7 @@ import torch
 
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
 from prunable.nets.archive import base
+from prunable.nets.networks.ties import ties_of
 
 _WRAPPERS = frozenset(
     {
@@ -58,14 +60,17 @@ def open_torch(path: Path, unpickle: bool) -> base.Archive:
         found, skipped = _flatten(_load(path, unpickle, mapped))
         limit = path.stat().st_size
         tensors: list[base.StoredTensor] = []
-        for name, (_, tensor) in zip(base.unique_names(n for n, _ in found), found, strict=True):
+        names = base.unique_names(name for name, _ in found)
+        ties = ties_of(dict(zip(names, (tensor for _, tensor in found), strict=True)))
+        for name, (_, tensor) in zip(names, found, strict=True):
             reason = _unreadable(tensor, limit)
             if reason:
                 skipped.append((name, reason))
                 continue
             dtype = str(tensor.dtype).removeprefix("torch.")
             read = partial(base.torch_to_numpy, tensor)
-            tensors.append(base.stored_tensor(path, name, tensor.shape, dtype, read))
+            stored = base.stored_tensor(path, name, tensor.shape, dtype, read)
+            tensors.append(replace(stored, tied=ties.get(name)))
     return base.Archive(path, "torch", tuple(tensors), True, tuple(skipped))
 
 

@@ -7,6 +7,7 @@ import torch
 
 from prunable.errors import require
 from prunable.nets.networks.views import views_of
+from prunable.nets.prune.masks import mask_of
 from prunable.nets.prune.plan import Keep
 from prunable.nets.prune.strategies import MagnitudePruning, NodePruning, Strategy
 from prunable.numerics.randomness import rng
@@ -36,7 +37,6 @@ def prune_update(
     pruned = dict(update)
     for layer in plan.layers:
         tensor = update[layer.name]
-        sizes = tensor.shape if axis == "weight" else (len(tensor), *[1] * (tensor.ndim - 1))
-        kept = torch.from_numpy(layer.kept.copy()).reshape(sizes)
+        kept = mask_of(layer, tensor.shape)
         pruned[layer.name] = torch.where(kept, tensor, torch.zeros_like(tensor))
     return pruned

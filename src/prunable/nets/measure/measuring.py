@@ -19,8 +19,12 @@ from threadpoolctl import ThreadpoolController
 
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.archive import StoredTensor, open_archive
+from prunable.nets.networks.effective import Merge, merges_of, named_weights, unmerged
 from prunable.nets.networks.interop import MASK, masked_names
-from prunable.nets.networks.views import Role, WeightView, see, to_numpy
+from prunable.nets.networks.module_roles import parts_of_module
+from prunable.nets.networks.roles import Known, Part, parts_of
+from prunable.nets.networks.ties import ties_of
+from prunable.nets.networks.views import WeightView, see, to_numpy
 from prunable.numerics.measure.layer import LayerSketch, MeasuredLayer, measure_layer
 from prunable.numerics.measure.network import Measurement, Skipped, sum_up
 from prunable.numerics.measure.options import Options, SpectrumMode
@@ -39,39 +43,33 @@ LARGE = 2**22
 
 @dataclass(frozen=True)
 class _Opened:
-    """Tensors that can be read when their turn comes, as often as needed.
-
-    `output` names the last matrix, if the order of the tensors is that of the model.
-    """
+    """Tensors that can be read when their turn comes, as often as needed, and what they are."""
 
     label: str
     tensors: list[StoredTensor]
-    output: str | None
+    parts: Mapping[str, Part]
     skipped: tuple[Skipped, ...] = ()
 
     @classmethod
     def of(
-        cls, label: str, tensors: list[StoredTensor], *, ordered: bool = True, skipped: Any = ()
+        cls, label: str, tensors: list[StoredTensor], *, ordered: bool = False, skipped: Any = ()
     ) -> _Opened:
-        merged = _merged(tensors)
-        matrices = [tensor.name for tensor in merged if len(tensor.shape) >= 2]
-        output = matrices[-1] if matrices and ordered else None
-        return cls(label, merged, output, tuple(Skipped(*entry) for entry in skipped))
+        """Tensors of a file or a state dict; `ordered` if the network uses them in that order."""
+        merged, left = _merged(tensors)
+        known = Known(
+            ordered=ordered,
+            readers={t.name: (t.consumer, t.transposed) for t in merged if t.consumer},
+            ties={t.name: t.tied for t in merged if t.tied is not None},
+        )
+        parts = parts_of({t.name: t.shape for t in merged}, known)
+        return cls(label, merged, parts, tuple(Skipped(*e) for e in (*skipped, *left.items())))
 
     def see(self, tensor: StoredTensor) -> tuple[WeightView, ...] | str:
         """The matrices that a tensor stands for, or why it is none."""
-        if len(tensor.shape) < 2:  # not worth reading
-            return "a single number" if not tensor.shape else "one dimension: a bias or a scale"
-        role: Role | None = None
-        if self.output is not None:
-            role = "output" if tensor.name == self.output else "hidden"
-        return see(
-            tensor.name,
-            tensor.load(),
-            consumer=tensor.consumer,
-            transposed=tensor.transposed,
-            role=role,
-        )
+        part = self.parts[tensor.name]
+        if part.tied is not None and part.reason is None:
+            return f"the same numbers as {part.tied}"
+        return part.reason or see(part, tensor.load())  # what is no matrix is not worth reading
 
 
 def measure(
@@ -194,13 +192,14 @@ def _again(source: _Opened, used: list[StoredTensor]) -> Iterator[Magnitudes]:
 @contextmanager
 def _opened(source: Source, unpickle: bool) -> Iterator[_Opened]:
     if isinstance(source, torch.nn.Module):
-        yield _Opened.of(type(source).__name__, _of_module(source))
+        yield _of_module(source)
     elif isinstance(source, Mapping):
-        yield _Opened.of("state dict", _of_state(source, {}))
+        yield _Opened.of("state dict", _of_state(source))
     elif isinstance(source, (str, Path)):
         with open_archive(source, unpickle=unpickle) as archive:
+            graph = archive.format == "onnx" and archive.ordered
             yield _Opened.of(
-                str(source), list(archive.tensors), ordered=archive.ordered, skipped=archive.skipped
+                str(source), list(archive.tensors), ordered=graph, skipped=archive.skipped
             )
     else:
         raise InputError.parameter(
@@ -208,52 +207,66 @@ def _opened(source: Source, unpickle: bool) -> Iterator[_Opened]:
         )
 
 
-def _of_module(module: torch.nn.Module) -> list[StoredTensor]:
-    owners = {
-        id(parameter): type(owner).__name__
-        for owner in module.modules()
-        for parameter in owner.parameters(recurse=False)
-    }
-    state: dict[str, torch.Tensor] = dict(module.named_parameters())
-    state |= {name: b for name, b in module.named_buffers() if name.endswith(MASK)}
-    return _of_state(state, {name: owners[id(p)] for name, p in module.named_parameters()})
+def _of_module(module: torch.nn.Module) -> _Opened:
+    named = named_weights(module)
+    parts = parts_of_module(module, named)
+    masks = {name: b for name, b in module.named_buffers() if name.endswith(MASK)}
+    tensors, _ = _merged(_of_state(named | masks))
+    originals = {name: own for name, (own, _) in masked_names(set(named) | set(masks)).items()}
+    found = {t.name: parts[originals.get(t.name, t.name)] for t in tensors}
+    renamed = {name: replace(part, name=name) for name, part in found.items()}
+    return _Opened(type(module).__name__, tensors, renamed)
 
 
-def _of_state(state: Mapping[str, torch.Tensor], owners: Mapping[str, str]) -> list[StoredTensor]:
+def _of_state(state: Mapping[str, torch.Tensor]) -> list[StoredTensor]:
     for name, value in state.items():
         if not isinstance(value, torch.Tensor):
             raise InputError.parameter(
                 str(name), "measure", "a Tensor in a state dict", type(value).__name__
             )
+    ties = ties_of(state)
     return [
         StoredTensor(
             name,
             tuple(value.shape),
             str(value.dtype).removeprefix("torch."),
             partial(to_numpy, value),
-            owners.get(name),
+            tied=ties.get(name),
         )
         for name, value in state.items()
     ]
 
 
-def _merged(tensors: list[StoredTensor]) -> list[StoredTensor]:
-    """Originals and masks of torch.nn.utils.prune as the pruned weights they stand for."""
+def _merged(tensors: list[StoredTensor]) -> tuple[list[StoredTensor], dict[str, str]]:
+    """Weights in place of the originals and masks, or the norms and directions, they stand for.
+
+    Beside them the parts of weights that cannot be put together, and why.
+    """
     by_name = {tensor.name: tensor for tensor in tensors}
     split = masked_names(set(by_name))
-    masks = {mask for _, mask in split.values()}
-    by_original = {original: name for name, (original, _) in split.items()}
+    merges = merges_of({tensor.name: tensor.shape for tensor in tensors})
+    left = unmerged(list(by_name), merges)
+    first = {original: name for name, (original, _) in split.items()}
+    first |= {merge.sources[0]: name for name, merge in merges.items()}
+    gone = {name for merge in merges.values() for name in merge.sources}
+    gone |= {mask for _, mask in split.values()} | set(left)
     merged = []
     for tensor in tensors:
-        if tensor.name in by_original:
-            name = by_original[tensor.name]
-            load = partial(_masked, tensor.load, by_name[split[name][1]].load)
-            merged.append(replace(tensor, name=name, load=load))
-        elif tensor.name not in masks:
+        if (name := first.get(tensor.name)) is not None:
+            if name in split:
+                load = partial(_masked, tensor.load, by_name[split[name][1]].load)
+            else:
+                load = partial(_computed, merges[name], by_name)
+            merged.append(replace(tensor, name=name, load=load, tied=None))
+        elif tensor.name not in gone:
             merged.append(tensor)
-    return merged
+    return merged, left
 
 
 def _masked(load: Load, load_mask: Load) -> NDArray[Any]:
     weights = load()
     return np.where(load_mask() != 0, weights, weights.dtype.type(0))
+
+
+def _computed(merge: Merge, by_name: Mapping[str, StoredTensor]) -> NDArray[Any]:
+    return to_numpy(merge.of({n: torch.from_numpy(by_name[n].load()) for n in merge.sources}))

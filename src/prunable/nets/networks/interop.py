@@ -6,7 +6,7 @@ import torch
 from torch.nn.utils import prune as torch_prune
 
 from prunable.errors import InputError
-from prunable.nets.prune.masks import mask_of
+from prunable.nets.prune.masks import masks_of, matrix_shape
 from prunable.nets.prune.plan import PruningPlan
 
 ORIGINAL, MASK = "_orig", "_mask"
@@ -47,21 +47,19 @@ def hand_over_(model: torch.nn.Module, plan: PruningPlan) -> None:
     Then nothing is changed.
     """
     parameters = dict(model.named_parameters())
-    masks = {}
     for layer in plan.layers:
         if layer.axis == "singular_value":
             raise InputError(f"{layer.name}: singular values have no mask over weights.")
         if layer.fill is not None:
             raise InputError(f"{layer.name}: masks set weights to 0, the plan to medians.")
         found = parameters.get(layer.name)
-        if found is None or (found.shape[0], found.shape[1:].numel()) != layer.shape:
+        if found is None or matrix_shape(layer, tuple(found.shape)) != layer.shape:
             raise InputError.parameter(
                 layer.name,
                 "hand_over_",
                 f"a parameter of the model that fits {layer.shape}",
                 "none" if found is None else f"shape {tuple(found.shape)}",
             )
-        masks[layer.name] = mask_of(layer, found.shape)
-    for name, mask in masks.items():
+    for name, mask in masks_of(plan, parameters.items()).items():
         owner, _, own = name.rpartition(".")
         torch_prune.custom_from_mask(model.get_submodule(owner), own, mask)

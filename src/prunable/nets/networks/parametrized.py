@@ -1,6 +1,7 @@
 """Weights that other parameters make up, as weight normalisation does: copied, and made plain."""
 
 import copy
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -28,8 +29,10 @@ def is_made_up(module: nn.Module) -> bool:
     )
 
 
-def make_plain_(model: nn.Module) -> tuple[str, ...]:
+def make_plain_(model: nn.Module, only: Collection[str] | None = None) -> tuple[str, ...]:
     """Put the effective weights in the place of what makes them up, in place; give their names.
+
+    `only` names weights whose layers are made plain; the others stay as they are.
 
     The model is left in evaluation mode, in which the weights are those of inference. Weights made
     up of the same parameters in the same way become one.
@@ -38,6 +41,8 @@ def make_plain_(model: nn.Module) -> tuple[str, ...]:
     first: dict[tuple[Any, ...], Tensor] = {}
     model.eval()
     for prefix, module in list(model.named_modules()):
+        if only is not None and not any(name.rpartition(".")[0] == prefix for name in only):
+            continue
         if parametrize.is_parametrized(module):
             names = _unparametrize_(module, first)
         else:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,39 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import InputError
+from prunable.nets.networks import roles
+from prunable.nets.networks.roles import Kind, Part, Role
 
 if TYPE_CHECKING:  # strategies import this module, and they know no torch
     import torch
-
-Role = Literal["hidden", "output"]
-Kind = Literal["dense", "convolution", "embedding", "attention", "recurrent"]
-
-RECURRENT = re.compile(
-    r"(^|[._/])(weight_[ih]h(_l\d+)?(_reverse)?|recurrent_kernel|lstm|gru|rnn)\b"
-)
-EMBEDDING = re.compile(r"(^|[._/])(\w*embed\w*|wte|wpe|token_type|shared)([._/]|$)", re.IGNORECASE)
-ATTENTION = re.compile(
-    r"(attn|attention|(^|[._/])(self|cross)_?att|q_proj|k_proj|v_proj|[._/]query|[._/]key|[._/]value)",
-    re.IGNORECASE,
-)
-FUSED = re.compile(r"(in_proj_weight|qkv[._/]weight|query_key_value[._/]weight|to_qkv[._/]weight)$")
-# GPT-2 stores its linear layers transposed.
-FUSED_IN_OUT = re.compile(r"c_attn[._/]weight$")
-OUTPUT = re.compile(
-    r"(^|[._/])(output|classifier|lm_head|head|logits|fc_out|predictions)([._/](weight|dense))*$",
-    re.IGNORECASE,
-)
-# Operators of ONNX that take one number a channel, however many dimensions it is stored with.
-ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu", "Equal", "Quant"}
-CONSUMERS: dict[str, Kind] = {
-    "Gather": "embedding",
-    "Embedding": "embedding",
-    "LSTM": "recurrent",
-    "GRU": "recurrent",
-    "RNN": "recurrent",
-    "Attention": "attention",
-    "MultiHeadAttention": "attention",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +29,15 @@ class WeightView:
     # (out, in * taps) floats; read-only, and shared with the parameter where possible
     matrix: NDArray[np.floating[Any]]
     layout: Literal["out_in"] = "out_in"  # rows belong to outputs, as torch stores linear layers
-    role: Role = "hidden"  # whether it is the model's last matrix
+    role: Role = "hidden"  # whether its units are outputs of the network
     kind: Kind = "dense"  # what the layer does with it
     # entries of a convolution's kernel: each input has so many adjacent columns. Kernels are the
     # rows of `matrix.reshape(-1, taps)`
     taps: int = 1
-    shape: tuple[int, ...] = ()  # that of the parameter, or of the matrix if empty
+    shape: tuple[int, ...] = ()  # (out, in, ...) of the parameter, or of the matrix if empty
+    # stored (in, out / groups, ...), as layers that are transposed are; see `out_in`
+    transposed: bool = False
+    groups: int = 1  # of what is transposed
 
     def __post_init__(self) -> None:
         matrix = self.matrix.view()
@@ -98,19 +72,26 @@ class WeightView:
         object.__setattr__(self, "shape", tuple(self.shape) or matrix.shape)
 
 
-def views_of(named_parameters: Iterable[tuple[str, torch.Tensor]]) -> tuple[WeightView, ...]:
+def views_of(
+    named_parameters: Iterable[tuple[str, torch.Tensor]], parts: Mapping[str, Part] | None = None
+) -> tuple[WeightView, ...]:
     """See the weight matrices of a model, in the given order; biases and scales are passed over.
 
-    A convolution (out, in, kh, kw) becomes a matrix (out, in * kh * kw), one filter a row. The last
-    matrix given has the role "output". Memory is shared for contiguous float32 and float64
-    parameters on the CPU; float16 and bfloat16 become float32, which is exact. Fused parameters
-    stay whole. Raises InputError if a parameter is empty, not of floating point, or holds NaN or
-    infinity.
+    A convolution (out, in, kh, kw) becomes a matrix (out, in * kh * kw), one filter a row. `parts`
+    says what each is; without it names and shapes do, and where these leave it open the order, the
+    last being the output. Memory is shared for contiguous float32 and float64 parameters on the CPU
+    that are stored with outputs first; float16 and bfloat16 become float32, which is exact. Fused
+    parameters stay whole. Raises InputError if a parameter is empty, not of floating point, or
+    holds NaN or infinity.
     """
-    parameters = [(name, p) for name, p in named_parameters if p.ndim >= 2]
-    last = len(parameters) - 1
+    named = dict(named_parameters)
+    if parts is None:
+        shapes = {name: tuple(p.shape) for name, p in named.items()}
+        parts = roles.parts_of(shapes, roles.Known(ordered=True, weights=True))
     found = []
-    for i, (name, parameter) in enumerate(parameters):
+    for name, parameter in named.items():
+        if parameter.ndim < 2:
+            continue
         if not parameter.is_floating_point() or parameter.numel() == 0:
             raise InputError.parameter(
                 name,
@@ -118,19 +99,40 @@ def views_of(named_parameters: Iterable[tuple[str, torch.Tensor]]) -> tuple[Weig
                 "a non-empty floating-point tensor",
                 f"{parameter.dtype} of shape {tuple(parameter.shape)}",
             )
-        array = to_numpy(parameter)
-        taps = math.prod(array.shape[2:])
-        found.append(
-            WeightView(
-                name,
-                array.reshape(len(array), -1),
-                role="output" if i == last else "hidden",
-                kind=kind_of(name, array.shape),
-                taps=taps,
-                shape=array.shape,
-            )
-        )
+        found.append(view_of(parts[name], to_numpy(parameter)))
     return tuple(found)
+
+
+def view_of(part: Part, array: NDArray[Any]) -> WeightView:
+    """See a parameter as the matrix that it is."""
+    # kernels of one entry are dense layers that slide; many matrices in one are no kernels
+    taps = 1 if part.kind == "dense" else math.prod(array.shape[2:])
+    matrix = out_in(array, part.transposed, part.groups)
+    shape = array.shape
+    if part.transposed:
+        shape = (part.n_out, len(array) // part.groups, *array.shape[2:])
+    return WeightView(
+        part.name, matrix, "out_in", part.role, part.kind, taps, shape, part.transposed, part.groups
+    )
+
+
+def out_in(array: Any, transposed: bool = False, groups: int = 1) -> Any:
+    """The matrix (out, in * taps) of a parameter, an array or a tensor, as it is stored."""
+    if not transposed:
+        return array.reshape(len(array), -1)
+    inputs, outputs = array.shape[:2]
+    blocks = array.reshape(groups, inputs // groups, outputs, -1).swapaxes(1, 2)
+    return blocks.reshape(groups * outputs, -1)
+
+
+def as_stored(
+    matrix: Any, shape: tuple[int, ...], transposed: bool = False, groups: int = 1
+) -> Any:
+    """A matrix (out, in * taps) in the shape that the parameter is stored in; undoes `out_in`."""
+    if not transposed:
+        return matrix.reshape(shape)
+    blocks = matrix.reshape(groups, shape[1], shape[0] // groups, -1).swapaxes(1, 2)
+    return blocks.reshape(shape)
 
 
 def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
@@ -151,68 +153,29 @@ def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
     return array
 
 
-def kind_of(name: str, shape: tuple[int, ...], consumer: str | None = None) -> Kind:
-    """Tell what a layer does from its name and shape, and from what reads it.
-
-    The consumer is an operator of ONNX or a module class of torch.
-    """
-    if consumer in CONSUMERS:
-        return CONSUMERS[consumer]
-    if len(shape) > 2 or (consumer or "").startswith("Conv"):
-        return "convolution"
-    if RECURRENT.search(name):
-        return "recurrent"
-    if EMBEDDING.search(name):
-        return "embedding"
-    return "attention" if ATTENTION.search(name) else "dense"
-
-
-def see(
-    name: str,
-    array: NDArray[Any],
-    *,
-    consumer: str | None = None,
-    transposed: bool = False,
-    role: Role | None = None,
-) -> tuple[WeightView, ...] | str:
+def see(part: Part, array: NDArray[Any]) -> tuple[WeightView, ...] | str:
     """See one stored tensor as matrices, or say why not.
 
     Raises InputError if weights are NaN or infinite. Query, key and value of a fused attention
     parameter come apart; a string is the reason to pass the tensor over.
     """
-    if array.size == 0:
-        return f"empty, of shape {array.shape}"
-    if array.ndim == 0:
-        return "a single number"
+    if part.reason is not None:
+        return part.reason
     if array.dtype.kind != "f":
         return f"{array.dtype}, no floating-point weights"
-    if array.ndim == 1:
-        return "one dimension: a bias or a scale"
-    if consumer in ELEMENTWISE and max(array.shape) == array.size:
-        return f"read by {consumer}: a bias or a scale"
-    kind = kind_of(name, array.shape, consumer)
-    if role is None:
-        role = "output" if OUTPUT.search(name) else "hidden"
-    if kind == "recurrent" and array.ndim == 3:
+    if part.kind == "recurrent" and array.ndim == 3:
         array = array.reshape(-1, array.shape[-1])  # ONNX: one matrix a direction
-    if array.ndim == 2 and (transposed or FUSED_IN_OUT.search(name)):
-        array = array.T
-    # kernels of one entry are dense layers that slide
-    taps = math.prod(array.shape[2:])
-    matrix = array.reshape(len(array), -1)
-    shape = array.shape
-    whole = WeightView(name, matrix, role=role, kind=kind, taps=taps, shape=shape)
-    fused = FUSED.search(name) or FUSED_IN_OUT.search(name)
-    if fused and len(matrix) == 3 * matrix.shape[1]:
-        rows = len(matrix) // 3
-        return tuple(
-            WeightView(
-                f"{name}[{part}]",
-                matrix[i * rows : (i + 1) * rows],
-                role=role,
-                kind="attention",
-                shape=(rows, matrix.shape[1]),
-            )
-            for i, part in enumerate(("query", "key", "value"))
+    whole = view_of(part, array)
+    rows, width = whole.matrix.shape
+    if not roles.FUSED.search(part.name) or rows != 3 * width:
+        return (whole,)
+    return tuple(
+        WeightView(
+            f"{part.name}[{which}]",
+            whole.matrix[i * width : (i + 1) * width],
+            role=part.role,
+            kind="attention",
+            shape=(width, width),
         )
-    return (whole,)
+        for i, which in enumerate(("query", "key", "value"))
+    )

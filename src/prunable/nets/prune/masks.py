@@ -1,17 +1,20 @@
 """Applying a pruning plan: the only code through which a plan changes weights."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 
 from prunable.errors import InputError
+from prunable.nets.networks.views import as_stored, out_in
 from prunable.nets.prune.plan import LayerPlan, PruningPlan
 
 
 def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: PruningPlan) -> None:
     """Set what a plan prunes to 0, or to the plan's own fill, in place.
 
-    Singular values are pruned in the product that they make up. `named_parameters` may hold more
+    Singular values are pruned in the product that they make up; with units go the parameters that
+    follow them, such as their biases. `named_parameters` may hold more
     than the plan names; an InputError, if one is missing or of another shape, changes nothing.
     """
     parameters = dict(named_parameters)
@@ -23,6 +26,8 @@ def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: Prun
         )
     with torch.no_grad():
         for layer in plan.layers:
+            for name in layer.followers:
+                parameters[name][~_units(layer, parameters[name])] = 0
             weights = parameters[layer.name]
             if layer.axis == "singular_value":
                 weights.copy_(_truncated(weights, layer))
@@ -40,13 +45,33 @@ def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iter
         if layer.name not in parameters:
             yield f"it has no parameter `{layer.name}`"
             continue
-        shape = parameters[layer.name].shape
-        if len(shape) < 2 or (shape[0], shape[1:].numel()) != layer.shape:
-            yield (f"`{layer.name}` has shape {tuple(shape)}, planned as a matrix of {layer.shape}")
+        shape = tuple(parameters[layer.name].shape)
+        if matrix_shape(layer, shape) != layer.shape:
+            yield f"`{layer.name}` has shape {shape}, planned as a matrix of {layer.shape}"
+        for name in layer.followers:
+            if name not in parameters:
+                yield f"it has no parameter `{name}`"
+            elif parameters[name].shape != (layer.n_total,):
+                found = tuple(parameters[name].shape)
+                yield f"`{name}` has shape {found}, planned for {layer.n_total} units"
+
+
+def matrix_shape(layer: LayerPlan, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Shape of the matrix that a parameter is where it is stored as the plan says."""
+    if len(shape) < 2 or 0 in shape or (layer.transposed and shape[0] % layer.groups):
+        return None
+    out = shape[1] * layer.groups if layer.transposed else shape[0]
+    return (out, math.prod(shape) // out)
+
+
+def _units(layer: LayerPlan, beside: torch.Tensor) -> torch.Tensor:
+    """Which units are kept, on the device of a tensor."""
+    # the plan's array is read-only, which torch does not know
+    return torch.from_numpy(layer.kept.copy()).to(beside.device)
 
 
 def mask_of(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
-    """What a plan keeps, not of singular values, as bools in the shape (out, in, ...) of a weight.
+    """What a plan keeps, not of singular values, as bools in the shape that a weight is stored in.
 
     On the CPU; memory may be shared between entries.
     """
@@ -60,15 +85,25 @@ def mask_of(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
     }[layer.axis]
     # the plan's array is read-only, which torch does not know
     kept = torch.from_numpy(layer.kept.copy()).reshape(sizes)
-    return kept.expand(out, inputs, layer.taps).reshape(shape)
+    matrix = kept.expand(out, inputs, layer.taps).reshape(layer.shape)
+    return _as_stored(matrix, shape, layer)
 
 
 def masks_of(
     plan: PruningPlan, named_parameters: Iterable[tuple[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
-    """The masks of all layers of a plan that has any, by parameter; see `hold_masks`."""
+    """The masks of all layers of a plan that has any, by parameter; see `hold_masks`.
+
+    Biases and other parameters that are pruned with units have masks too.
+    """
     named = dict(named_parameters)
-    return {layer.name: mask_of(layer, named[layer.name].shape) for layer in plan.layers}
+    masks: dict[str, torch.Tensor] = {}
+    for layer in plan.layers:
+        masks[layer.name] = mask_of(layer, named[layer.name].shape)
+        for name in layer.followers:
+            kept = torch.from_numpy(layer.kept.copy())
+            masks[name] = masks[name] & kept if name in masks else kept
+    return masks
 
 
 def fill_of(layer: LayerPlan, weights: torch.Tensor) -> torch.Tensor:
@@ -76,13 +111,19 @@ def fill_of(layer: LayerPlan, weights: torch.Tensor) -> torch.Tensor:
     out, width = layer.shape
     fill = torch.zeros(1) if layer.fill is None else torch.from_numpy(layer.fill)
     blocks = fill.to(weights).expand(out, width // layer.taps, layer.taps)
-    return blocks.reshape(weights.shape)
+    return _as_stored(blocks.reshape(layer.shape), weights.shape, layer)
+
+
+def _as_stored(matrix: torch.Tensor, shape: torch.Size, layer: LayerPlan) -> torch.Tensor:
+    found: torch.Tensor = as_stored(matrix, tuple(shape), layer.transposed, layer.groups)
+    return found
 
 
 def _truncated(weights: torch.Tensor, layer: LayerPlan) -> torch.Tensor:
     """The matrix of the kept singular triples, computed in float64, in the parameter's shape."""
     matrix = weights.detach().double()
     fill = 0.0 if layer.fill is None else fill_of(layer, matrix)
-    u, s, v = torch.linalg.svd((matrix - fill).flatten(1), full_matrices=False)
+    centred = out_in(matrix - fill, layer.transposed, layer.groups)
+    u, s, v = torch.linalg.svd(centred, full_matrices=False)
     s = s * torch.from_numpy(layer.kept.copy()).to(s)
-    return ((u * s) @ v).reshape(weights.shape) + fill
+    return _as_stored((u * s) @ v, weights.shape, layer) + fill

@@ -85,6 +85,11 @@ class LayerPlan:
     # array of shape (out or 1, inputs or 1, taps or 1): what pruned weights are set to; None is 0.
     # Singular values are those of the weights less this
     fill: NDArray[np.float64] | None = None
+    # the parameter is stored (in, out / groups, ...); see `prunable.nets.networks.views.out_in`
+    transposed: bool = False
+    groups: int = 1  # of what is transposed
+    # parameters of one number a unit, biases and rows of normalisations: 0 where a unit is pruned
+    followers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_one_of(self.axis, get_args(Axis), "axis", "LayerPlan")
@@ -94,6 +99,8 @@ class LayerPlan:
         fits = kept.dtype == np.bool_ and kept.shape == expected
         where, wanted = f"LayerPlan {self.name}", f"a bool array of shape {expected}"
         require(fits, "kept", where, wanted, f"{kept.dtype} of shape {kept.shape}")
+        alone = not self.followers or (self.axis == "unit" and self.fill is None)
+        require(alone, "followers", where, "none, unless units are set to 0", self.followers)
         kept.flags.writeable = False
         object.__setattr__(self, "kept", kept)
 
@@ -187,7 +194,7 @@ class PruningPlan(Result):
 
 
 def plan_to_json(plan: PruningPlan) -> str:
-    """Write a whole plan as JSON text: `PruningPlan.to_dict`, the masks, `taps` and `fill`.
+    """Write a whole plan as JSON text: `PruningPlan.to_dict`, the masks, and how layers are stored.
 
     Each layer's `kept` is base64 of its bits, the first in the highest bit.
     """
@@ -197,6 +204,8 @@ def plan_to_json(plan: PruningPlan) -> str:
         entry["kept"] = base64.b64encode(bits).decode("ascii")
         entry["taps"] = layer.taps
         entry["fill"] = None if layer.fill is None else layer.fill.tolist()
+        entry["transposed"], entry["groups"] = layer.transposed, layer.groups
+        entry["followers"] = list(layer.followers)
     return json.dumps(document)
 
 
@@ -231,6 +240,9 @@ def _layer_from(entry: dict[str, Any]) -> LayerPlan:
         kappa_asked=entry["kappa_asked"],
         taps=entry["taps"],
         fill=None if entry["fill"] is None else np.array(entry["fill"], dtype=np.float64),
+        transposed=entry.get("transposed", False),
+        groups=entry.get("groups", 1),
+        followers=tuple(entry.get("followers", ())),
     )
 
 

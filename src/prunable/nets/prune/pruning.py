@@ -1,7 +1,9 @@
 """Plan, apply, count: pruning of a model, or of a checkpoint without its model."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
@@ -9,10 +11,24 @@ import numpy as np
 import torch
 
 from prunable.errors import InputError
-from prunable.nets.networks.views import WeightView, to_numpy, views_of
+from prunable.nets.networks.effective import (
+    bake_,
+    merged,
+    merges_of,
+    named_weights,
+    parametrized_names,
+    unmerged,
+)
+from prunable.nets.networks.module_roles import parts_of_module
+from prunable.nets.networks.roles import Known, Part, parts_of
+from prunable.nets.networks.ties import ties_of
+from prunable.nets.networks.views import to_numpy, views_of
+from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.masks import apply_plan_
-from prunable.nets.prune.plan import Budget, PruningPlan
+from prunable.nets.prune.plan import Budget, LayerPlan, PruningPlan
 from prunable.nets.prune.strategies import Strategy
+from prunable.nets.prune.strategies.node import NODE_AXES
+from prunable.numerics.measure.network import Skipped
 from prunable.numerics.parallel import each
 from prunable.numerics.randomness import rng
 from prunable.results import Result
@@ -25,9 +41,13 @@ class PruningResult(Result):
     copied: ClassVar[bool] = False
 
     plan: PruningPlan
-    n_parameters: int  # of the whole network, planned or not
+    n_parameters: int  # of the whole network, planned or not, tied ones once
     n_nonzero_before: int
     n_nonzero: int
+    skipped: tuple[Skipped, ...] = ()  # matrices that were left alone, and why
+    # weights that were computed from others, as under weight normalisation, and are parameters of
+    # their own now
+    baked: tuple[str, ...] = ()
 
     def _rows(self) -> Sequence[Mapping[str, Any]]:
         return [layer.to_dict() for layer in self.plan.layers]
@@ -44,30 +64,38 @@ def prune(
     force: bool = False,
     dry_run: bool = False,
 ) -> PruningResult:
-    """Prune a model in place, without a copy; tied parameters of a module are pruned once.
+    """Prune a model in place, without a copy; tied parameters are pruned once.
 
-    `only` and `exclude` are names of parameters, or patterns with * and ?; exclusion wins. A
-    strategy that removes units leaves the last matrix alone, whose units are the outputs, unless
-    its name is given. `seed` is for strategies that draw; `force` lets a layer be pruned to
-    nothing.
+    `only` and `exclude` are names of parameters, or patterns with * and ?; exclusion wins. Left
+    alone, with the reason in the result, are embeddings and what is no weight matrix, such as
+    tables of positions; by strategies that remove units or inputs also the layers whose units are
+    the network's outputs, or may be. A name in `only`, or a pattern that fits nothing else, says
+    otherwise. A removed unit goes with its bias and its row of the BatchNorm that follows. Weights
+    that the model computes from others, as under weight normalisation, are pruned as what is
+    computed, and become parameters of their own. `seed` is for strategies that draw; `force` lets
+    a layer be pruned to nothing.
 
     Raises InputError if a pattern fits no weight matrix, weights are not finite, the budget does
     not suit the strategy, or a layer would be pruned to nothing. Then nothing is changed.
     """
-    pairs = model.named_parameters() if isinstance(model, torch.nn.Module) else model.items()
-    named: dict[str, torch.Tensor] = dict(pairs)
-    views = _selected(named, only, exclude)
-    if strategy.axis == "unit":
-        inner = tuple(view for view in views if view.role != "output" or view.name in only)
-        views = inner or views
+    weights = _Weights.of(model)
+    chosen, skipped = _selected(weights, strategy.axis, only, exclude)
+    views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
     plan = strategy.plan(views, budget, rng=rng(seed, "prune"))
+    plan = replace(plan, layers=tuple(_with_followers(x, weights.parts) for x in plan.layers))
     if not force:
         check_not_emptied([x.name for x in plan.layers if x.n_kept == 0], "The budget")
-    before = _nonzero(named)
-    if not dry_run:
-        apply_plan_(named.items(), plan)
-    after = before - _lost(named, plan) if dry_run else _nonzero(named)
-    return PruningResult(plan, sum(p.numel() for p in named.values()), before, after)
+    before = _nonzero(weights.named)
+    baked = tuple(layer.name for layer in plan.layers if layer.name in weights.computed)
+    if dry_run:
+        after = before - _lost(weights.named, plan)
+    else:
+        if baked:
+            weights = weights.baked(model, baked)
+        apply_plan_(weights.named.items(), plan)
+        after = _nonzero(weights.named)
+    size = sum(p.numel() for p in weights.named.values())
+    return PruningResult(plan, size, before, after, skipped, baked)
 
 
 def check_not_emptied(gone: Sequence[str], what: str) -> None:
@@ -79,28 +107,115 @@ def check_not_emptied(gone: Sequence[str], what: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Weights:
+    """Tensors of a model by name, tied ones once, and what they are."""
+
+    named: Mapping[str, torch.Tensor]
+    parts: Mapping[str, Part]
+    computed: Collection[str]  # names of weights that the model computes from others
+    unknown: Mapping[str, str]  # names of tensors that cannot be put together, and why
+
+    @classmethod
+    def of(cls, model: torch.nn.Module | Mapping[str, torch.Tensor]) -> _Weights:
+        if isinstance(model, torch.nn.Module):
+            named = named_weights(model)
+            parts = parts_of_module(model, named)
+            computed, unknown = list(parametrized_names(model)), dict[str, str]()
+        else:
+            tensors = {name: t for name, t in model.items() if isinstance(t, torch.Tensor)}
+            merges = merges_of({name: tuple(t.shape) for name, t in tensors.items()})
+            computed, unknown = list(merges), unmerged(list(tensors), merges)
+            named = merged(tensors, merges)
+            shapes = {name: tuple(t.shape) for name, t in named.items()}
+            parts = parts_of(shapes, Known(ties=ties_of(named)))
+        single = {name: t for name, t in named.items() if parts[name].tied is None}
+        return cls(single, parts, frozenset(computed), unknown)
+
+    def baked(
+        self, model: torch.nn.Module | Mapping[str, torch.Tensor], names: Sequence[str]
+    ) -> _Weights:
+        """The same with these computed weights as the model's own."""
+        if isinstance(model, torch.nn.Module):
+            bake_(model, names)
+        elif not isinstance(model, MutableMapping):
+            wanted, got = "a mapping that can be changed", type(model).__name__
+            raise InputError.parameter("model", "prune", wanted, got, "Give a dict.")
+        else:
+            merges = merges_of({name: tuple(t.shape) for name, t in model.items()})
+            new = merged(model, {name: merges[name] for name in names})
+            model.clear()
+            model.update(new)
+        return _Weights.of(model)
+
+
 def _selected(
-    named: Mapping[str, torch.Tensor], only: Sequence[str], exclude: Sequence[str]
-) -> tuple[WeightView, ...]:
-    matrices = {
-        name: p for name, p in named.items() if p.ndim >= 2 and p.is_floating_point() and p.numel()
-    }
+    weights: _Weights, axis: Axis, only: Sequence[str], exclude: Sequence[str]
+) -> tuple[list[str], tuple[Skipped, ...]]:
+    """Names of the matrices to prune, and those that are left alone."""
+    matrices = [
+        name
+        for name, p in weights.named.items()
+        if p.ndim >= 2 and p.is_floating_point() and p.numel()
+    ]
     for option, patterns in (("only", only), ("exclude", exclude)):
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in matrices):
-                known = ", ".join(list(matrices)[:8]) or "none"
+                known = ", ".join(matrices[:8]) or "none"
                 raise InputError.parameter(
                     option, "prune", "the name of a weight matrix", pattern, f"There are: {known}."
                 )
-    chosen = [
-        (name, p)
-        for name, p in matrices.items()
+    alone = {name: _left_alone(weights, name, axis) for name in matrices}
+    for pattern in only:
+        fitting = [name for name in matrices if fnmatchcase(name, pattern)]
+        if pattern in fitting or all(alone[name] for name in fitting):
+            named = [pattern] if pattern in fitting else fitting
+            alone |= {name: None for name in named if name not in weights.unknown}
+    wanted = [
+        name
+        for name in matrices
         if any(fnmatchcase(name, x) for x in only)
         and not any(fnmatchcase(name, x) for x in exclude)
     ]
-    if not chosen:
+    if not wanted:
         raise InputError("`exclude` of `prune` leaves no weight matrix to prune.")
-    return views_of(chosen)
+    chosen = [name for name in wanted if alone[name] is None]
+    skipped = [Skipped(name, reason) for name in wanted if (reason := alone[name]) is not None]
+    if not chosen:
+        reasons = "; ".join(f"{x.name}: {x.reason}" for x in skipped[:3])
+        raise InputError(
+            f"There is nothing to prune unless it is named ({reasons}). Name what to prune in "
+            "`only`."
+        )
+    tied = [
+        Skipped(name, f"tied: it has the numbers of {part.tied}")
+        for name, part in weights.parts.items()
+        if part.tied in wanted
+    ]
+    return chosen, (*skipped, *tied)
+
+
+def _left_alone(weights: _Weights, name: str, axis: Axis) -> str | None:
+    """Why a matrix is not pruned unless it is named."""
+    part = weights.parts[name]
+    if name in weights.unknown:
+        return weights.unknown[name]
+    if part.reason is not None:
+        return part.reason
+    if part.kind == "embedding":
+        return "embedding"
+    if axis == "unit" and part.role == "output":
+        return "its units are the network's outputs"
+    if axis in NODE_AXES and part.role == "unknown":
+        return "it cannot be told whether its units are outputs"
+    return None
+
+
+def _with_followers(layer: LayerPlan, parts: Mapping[str, Part]) -> LayerPlan:
+    """The plan of a layer whose units go with their biases and rows of normalisations."""
+    if layer.axis != "unit" or layer.fill is not None:
+        return layer
+    return replace(layer, followers=parts[layer.name].followers)
 
 
 def _nonzero(named: Mapping[str, torch.Tensor]) -> int:
@@ -110,7 +225,8 @@ def _nonzero(named: Mapping[str, torch.Tensor]) -> int:
 
 def _lost(named: Mapping[str, torch.Tensor], plan: PruningPlan) -> int:
     """Numbers that are not zero now and would be."""
-    copies = {layer.name: named[layer.name].detach().clone() for layer in plan.layers}
+    names = {name for layer in plan.layers for name in (layer.name, *layer.followers)}
+    copies = {name: named[name].detach().clone() for name in names}
     before = _nonzero(copies)
     apply_plan_(copies.items(), plan)
     return before - _nonzero(copies)

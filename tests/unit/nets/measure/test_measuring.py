@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 import prunable
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.measure.measuring import measure
-from prunable.nets.networks.views import kind_of, see
+from prunable.nets.networks.roles import Known, kind_of, parts_of
+from prunable.nets.networks.views import see
 from prunable.numerics import tails
 from prunable.numerics.measure.network import compare, trajectory
 
@@ -348,15 +349,20 @@ def test_kinds(name, shape, consumer, kind):
     assert kind_of(name, shape, consumer) == kind
 
 
+def seen(name, array, consumer=None, transposed=False):
+    known = Known(readers={name: (consumer, transposed)} if consumer else {})
+    return see(parts_of({name: array.shape}, known)[name], array)
+
+
 def test_orientation():
     w = np.arange(6.0).reshape(2, 3)
-    (view,) = see("w", w, consumer="MatMul", transposed=True)
+    (view,) = seen("w", w, consumer="MatMul", transposed=True)
     np.testing.assert_array_equal(view.matrix, w.T)
-    (view,) = see("lstm", np.zeros((2, 12, 5)), consumer="LSTM")
+    (view,) = seen("lstm", np.zeros((2, 12, 5)), consumer="LSTM")
     assert view.matrix.shape == (24, 5)
-    parts = see("h.0.attn.c_attn.weight", np.arange(48.0).reshape(4, 12))
+    parts = seen("h.0.attn.c_attn.weight", np.arange(48.0).reshape(4, 12))
     assert [p.name[22:] for p in parts] == ["[query]", "[key]", "[value]"]
     np.testing.assert_array_equal(parts[1].matrix, np.arange(48.0).reshape(4, 12)[:, 4:8].T)
-    assert "Add" in see("bias", np.zeros((1, 8)), consumer="Add")
-    (view,) = see("conv", np.zeros((6, 5, 3, 3)))
+    assert "Add" in seen("bias", np.zeros((1, 8)), consumer="Add")
+    (view,) = seen("conv", np.zeros((6, 5, 3, 3)))
     assert (view.taps, view.matrix.shape) == (9, (6, 45))

@@ -100,7 +100,7 @@ def test_masked_shrunk_factored_and_sparse_beside_dense():
     assert dense.parameters == masked_.parameters == 40 * 31 + 41 * 4
     assert dense.macs == masked_.macs == 40 * 34
     assert dense.disk_bytes == masked_.disk_bytes > exported.disk_bytes
-    assert masked_.nonzeros == dense.nonzeros - 30 * 30
+    assert masked_.nonzeros == dense.nonzeros - 30 * 31  # with their biases
     assert exported.parameters == 10 * 31 + 11 * 4
     assert exported.macs == 10 * 34
     assert [found.accuracy for found in result.models.values()] == [0, 0, 1]

@@ -74,7 +74,18 @@ def plan_of(
         kept.flags.writeable = False
     errors = each(lambda i: relative_error(norms[i], masks[i], p), range(len(masks)))
     layers = (
-        LayerPlan(view.name, view.matrix.shape, axis, kept, eps, p, asked, view.taps)
+        LayerPlan(
+            view.name,
+            view.matrix.shape,
+            axis,
+            kept,
+            eps,
+            p,
+            asked,
+            view.taps,
+            transposed=view.transposed,
+            groups=view.groups,
+        )
         for view, kept, eps in zip(views, masks, errors, strict=True)
     )
     return PruningPlan(method, budget, tuple(layers))

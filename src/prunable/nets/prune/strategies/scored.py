@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import InputError, require
-from prunable.nets.networks.views import WeightView
+from prunable.nets.networks.views import WeightView, out_in
 from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.plan import Budget, Keep, PruningPlan
 from prunable.nets.prune.strategies.base import check_views, plan_of, select
@@ -51,9 +51,13 @@ class SaliencyPruning:
 
     def _scores(self, view: WeightView) -> NDArray[np.float64]:
         found = np.asarray(self.saliencies.get(view.name, ()), dtype=np.float64)
-        where, wanted = "SaliencyPruning", f"a saliency of shape {view.shape}"
-        fits = found.size == view.matrix.size
+        where, wanted = (
+            "SaliencyPruning",
+            f"a saliency of the shape of its {view.matrix.size} weights",
+        )
+        fits = found.size == view.matrix.size and found.ndim > view.transposed
         require(fits, view.name, where, wanted, f"shape {found.shape}")
         sound = np.isfinite(found).all() and found.min() >= 0
         require(sound, view.name, where, "finite saliencies >= 0", "others")
-        return found.ravel()
+        # views orient what is stored with inputs first, and so are its saliencies
+        return np.asarray(out_in(found, view.transposed, view.groups).ravel())

@@ -1,0 +1,22 @@
+"""Tied parameters: names that stand for the same numbers in memory."""
+
+from collections.abc import Mapping
+
+import torch
+
+
+def ties_of(named: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Names whose numbers an earlier name has already, and that name.
+
+    Tied are tensors of the same memory, shape and strides, whether or not they are one object.
+    """
+    first: dict[tuple[object, ...], str] = {}
+    ties = {}
+    for name, tensor in named.items():
+        place: tuple[object, ...] = (id(tensor),)
+        if tensor.layout is torch.strided and tensor.numel() and not tensor.is_meta:
+            place = (tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride())
+        kept = first.setdefault(place, name)
+        if kept != name:
+            ties[name] = kept
+    return ties
