@@ -1,0 +1,260 @@
+"""One run of a network, in which the labels of its channels are followed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from prunable.nets.networks.coupling import rules
+from prunable.nets.networks.coupling.labels import Joined, Mixing, Slots
+from prunable.nets.networks.coupling.state import CASTS, Call, Rule, State
+from prunable.nets.networks.equality import tensors_in
+from prunable.nets.networks.examples import checked_run, mapped
+
+
+def _table(rule: Rule, names: str) -> dict[str, Rule]:
+    return dict.fromkeys(names.split(), rule)
+
+
+RULES: dict[str, Rule] = (
+    _table(rules.matrix_product, "mm addmm bmm baddbmm mv addmv dot")
+    | _table(rules.convolution, "convolution _convolution")
+    | _table(rules.embedding, "embedding")
+    | _table(
+        rules.channelwise,
+        "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
+        "_batch_norm_no_update cudnn_batch_norm miopen_batch_norm",
+    )
+    | _table(rules.layer_norm, "native_layer_norm _fused_rms_norm")
+    | _table(rules.group_norm, "native_group_norm")
+    | _table(rules.channelwise, "_prelu_kernel prelu")
+    | _table(rules.gated, "glu")
+    | _table(
+        rules.reduction,
+        "sum mean amax amin max min prod var std var_mean std_mean argmax argmin norm "
+        "linalg_vector_norm logsumexp any all nansum median",
+    )
+    | _table(
+        rules.scan,
+        "softmax _softmax _log_softmax log_softmax _safe_softmax cumsum cumprod sort topk "
+        "logcumsumexp",
+    )
+    | _table(
+        rules.pooling,
+        "max_pool2d_with_indices max_pool3d_with_indices max_pool1d avg_pool1d avg_pool2d "
+        "avg_pool3d adaptive_avg_pool1d _adaptive_avg_pool2d _adaptive_avg_pool3d "
+        "adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d "
+        "upsample_nearest3d _upsample_nearest_exact2d upsample_bilinear2d upsample_bicubic2d "
+        "upsample_linear1d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa "
+        "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d",
+    )
+    | _table(rules.written, "copy")
+    | _table(rules.filled, "fill new_full full_like ones_like new_ones new_empty empty_like")
+    | _table(
+        rules.moved,
+        "view _unsafe_view reshape cat stack repeat index index_select gather constant_pad_nd "
+        "roll flip slice_scatter select_scatter pixel_shuffle pixel_unshuffle channel_shuffle "
+        "native_channel_shuffle im2col repeat_interleave unsafe_split unsafe_split_with_sizes "
+        "tril triu transpose t squeeze unsqueeze swapaxes " + " ".join(CASTS),
+    )
+)
+ZEROS = {"zeros", "zeros_like", "new_zeros", "zero"}
+ALSO_ELEMENTWISE = {
+    "where",
+    "masked_fill",
+    "addcmul",
+    "addcdiv",
+    "lerp",
+    "hardswish",
+    "log_sigmoid_forward",
+    "native_dropout",
+    "rrelu_with_noise",
+    "floor_divide",
+    "rsub",
+    "nan_to_num",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """What one run of a network told of its channels."""
+
+    slots: tuple[Slots, ...]
+    # (n labels,) the unit of each label; 0 is that of what stays
+    units: NDArray[np.int64]
+    produced: NDArray[np.int64]  # labels of channels that layers make
+    splits: tuple[tuple[str, NDArray[np.int64]], ...]  # of modules: labels by the parts made
+    mixings: tuple[Mixing, ...]
+
+
+def trace(model: nn.Module, example: Any) -> Coupling:
+    """Follow the channels of a network through one run, in evaluation mode.
+
+    The model is left as it was. Raises InputError if the example does not fit.
+    """
+    state = State()
+    with _prepared(model), _stack_of(model, state):
+        for name, tensor in _stored(model):
+            state.store(name, tensor)
+        inputs = mapped(example, lambda x: x.detach().clone())
+        mapped(inputs, lambda x: _enter(state, x))
+        with Follow(state):
+            output = checked_run(model, inputs)
+        for tensor in tensors_in(output):
+            for family in state.families(tensor):
+                state.joined.pin(family)
+    units = _settled(state)
+    produced = [p.reshape(-1).unique() for p in state.produced]
+    return Coupling(
+        tuple(state.slots),
+        units,
+        torch.cat([*produced, torch.zeros(0, dtype=torch.int64)]).unique().numpy(),
+        tuple((module, labels.numpy()) for module, labels in state.splits),
+        tuple(state.joined.mixings),
+    )
+
+
+class Follow(TorchDispatchMode):
+    """Label the result of every operation of torch's core library."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self.state = state
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Carry out an operation, then its rule."""
+        del types
+        result = func(*args, **(kwargs or {}))
+        call = Call(func, args, kwargs or {}, result)
+        if not call.outputs:
+            return result
+        if not call.tensors or call.name in ZEROS:
+            if call.name in ZEROS:
+                self.state.set_free(call.out)
+            return result
+        rule = _rule(call)
+        if rule is rules.unknown or any(self.state.families(t) for t in call.tensors):
+            rule(self.state, call)
+        else:
+            _pass_on(self.state, call)
+        return result
+
+
+def _pass_on(state: State, call: Call) -> None:
+    """Results without labels: whether they are live, and zeros that were moved about."""
+    given = [t for t in call.tensors if t.is_floating_point()]
+    free = bool(given) and all(state.is_free(t) for t in given) and _rule(call) is rules.moved
+    for out in call.outputs:
+        state.set(out, [], live=call.live(state))
+        if free:
+            state.set_free(out)
+
+
+def _rule(call: Call) -> Rule:
+    if call.name in RULES:
+        return RULES[call.name]
+    if torch.Tag.pointwise in call.function.tags or call.name in ALSO_ELEMENTWISE:
+        return rules.elementwise
+    if call.function.is_view:
+        return rules.moved
+    return rules.unknown
+
+
+def _enter(state: State, tensor: Tensor) -> Tensor:
+    state.enter(tensor)
+    return tensor
+
+
+def _stored(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters, and buffers that hold one number a channel, each once."""
+    yield from model.named_parameters()
+    for name, buffer in model.named_buffers():
+        if buffer.is_floating_point() and buffer.ndim == 1:
+            yield name, buffer
+
+
+@contextmanager
+def _prepared(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, plain operations in place of fused ones, no cache among the outputs."""
+    modes = [(module, module.training) for module in model.modules()]
+    config = getattr(model, "config", None)
+    cached = getattr(config, "use_cache", None)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # of settings that are only restored
+        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        try:
+            model.eval()
+            torch.backends.mha.set_fastpath_enabled(False)
+            if cached:
+                config.use_cache = False
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+            if cached:
+                config.use_cache = cached
+            for module, mode in modes:
+                module.training = mode
+
+
+@contextmanager
+def _stack_of(model: nn.Module, state: State) -> Iterator[None]:
+    """Note which module is running."""
+    handles = []
+    for name, module in model.named_modules():
+        handles.append(
+            module.register_forward_pre_hook(lambda *_, name=name: state.modules.append(name))
+        )
+        handles.append(module.register_forward_hook(lambda *_: _leave(state), always_call=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _leave(state: State) -> None:
+    state.modules.pop()
+
+
+def _settled(state: State) -> NDArray[np.int64]:
+    """Units, after every split of channels into parts leaves parts of equal shape.
+
+    Of the dimensions that channels were split into, units may vary along one: heads are kept or
+    dropped whole, and halves lose the same places. Where they vary along several, places are tied
+    along the shorter ones.
+    """
+    while True:
+        units = state.joined.units()
+        changed = False
+        for _, labels in state.splits:
+            found = torch.from_numpy(units[labels.numpy()])
+            dims = [d for d in range(found.ndim) if _varies(found, d)]
+            if len(dims) > 1:
+                tied = sorted(dims, key=lambda d: labels.shape[d])[:-1]
+                state.joined.join_along(labels, tied, "view", "")
+                changed = True
+        if not changed:
+            return units
+
+
+def _varies(found: Tensor, dim: int) -> bool:
+    return bool((found != found.narrow(dim, 0, 1)).any())
+
+
+__all__ = ["Coupling", "Joined", "trace"]
