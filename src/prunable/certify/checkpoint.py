@@ -10,7 +10,7 @@ from prunable.certify.architecture import CodedArchitecture, FloatNetwork, Op, P
 from prunable.certify.code_file import CodedLayer, CodedNetwork
 from prunable.errors import DataIntegrityError, UnsupportedModelError
 from prunable.nets.archive import load_tensors, open_archive, save_tensors
-from prunable.nets.models.loading import natural_key
+from prunable.nets.networks.roles import natural_key
 
 
 def save_network(path: Path | str, network: CodedNetwork) -> None:

@@ -20,9 +20,10 @@ from threadpoolctl import ThreadpoolController
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.archive import StoredTensor, open_archive
 from prunable.nets.networks.effective import Merge, merges_of, named_weights, unmerged
+from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.interop import MASK, masked_names
 from prunable.nets.networks.module_roles import parts_of_module
-from prunable.nets.networks.roles import Known, Part, parts_of
+from prunable.nets.networks.roles import Part
 from prunable.nets.networks.ties import ties_of
 from prunable.nets.networks.views import WeightView, see, to_numpy
 from prunable.numerics.measure.layer import LayerSketch, MeasuredLayer, measure_layer

@@ -1,6 +1,5 @@
 """From a file of weights to the network that they belong to."""
 
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from prunable.nets.models.registry import (
 )
 from prunable.nets.models.sources import network_by_reference
 from prunable.nets.networks.interop import merge_masks
+from prunable.nets.networks.roles import natural_key
 
 Tensors = dict[str, torch.Tensor]
 
@@ -137,11 +137,6 @@ def _linked(matrices: Mapping[str, torch.Tensor]) -> list[str]:
             "architecture instead of mlp."
         )
     return found
-
-
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Put layer 9 before layer 10 in a sorting of names."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _place(model: nn.Sequential, path: str, layer: nn.Module) -> None:

@@ -14,6 +14,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from prunable.nets.networks import roles
 from prunable.nets.networks.effective import named_weights
+from prunable.nets.networks.file_roles import bias_length
+from prunable.nets.networks.outputs import Sizes, with_roles
 from prunable.nets.networks.roles import Kind, Part, Shape
 from prunable.nets.networks.ties import ties_of
 
@@ -33,12 +35,12 @@ def parts_of_module(
     batch = dict(_followed(model))
     parts = [_part(model, name, shape, shapes, batch) for name, shape in shapes.items()]
     parts = [replace(part, tied=ties.get(part.name)) for part in parts]
-    sizes = roles.Sizes(
+    sizes = Sizes(
         norms=dict(_norms(model)),
         ordered=True,
         inside=frozenset(_inside_of_chain(model, "", [p.name for p in parts if p.reason is None])),
     )
-    return {part.name: part for part in roles.with_roles(parts, sizes)}
+    return {part.name: part for part in with_roles(parts, sizes)}
 
 
 def _part(
@@ -103,7 +105,7 @@ def _orientation(
         return True, 1
     if _is_layer(owner) or len(shape) != 2:
         return False, 1
-    return roles.orientation(shape, roles.bias_length(name, shapes, {}))
+    return roles.orientation(shape, bias_length(name, shapes, {}))
 
 
 def _norms(model: nn.Module) -> Iterator[tuple[str, int]]:

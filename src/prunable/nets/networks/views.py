@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from prunable.errors import InputError
 from prunable.nets.networks import roles
+from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.roles import Kind, Part, Role
 
 if TYPE_CHECKING:  # strategies import this module, and they know no torch
@@ -87,7 +88,7 @@ def views_of(
     named = dict(named_parameters)
     if parts is None:
         shapes = {name: tuple(p.shape) for name, p in named.items()}
-        parts = roles.parts_of(shapes, roles.Known(ordered=True, weights=True))
+        parts = parts_of(shapes, Known(ordered=True, weights=True))
     found = []
     for name, parameter in named.items():
         if parameter.ndim < 2:

@@ -19,8 +19,9 @@ from prunable.nets.networks.effective import (
     parametrized_names,
     unmerged,
 )
+from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.module_roles import parts_of_module
-from prunable.nets.networks.roles import Known, Part, parts_of
+from prunable.nets.networks.roles import Part
 from prunable.nets.networks.ties import ties_of
 from prunable.nets.networks.views import to_numpy, views_of
 from prunable.nets.prune.choices import Axis

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 import prunable
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.measure.measuring import measure
-from prunable.nets.networks.roles import Known, kind_of, parts_of
+from prunable.nets.networks.file_roles import Known, parts_of
+from prunable.nets.networks.roles import kind_of
 from prunable.nets.networks.views import see
 from prunable.numerics import tails
 from prunable.numerics.measure.network import compare, trajectory

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from prunable.nets.models.vision import vision
+from prunable.nets.networks.file_roles import parts_of
 from prunable.nets.networks.module_roles import parts_of_module
-from prunable.nets.networks.roles import parts_of
 
 
 def of_file(model):
