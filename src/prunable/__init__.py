@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prunable import budgets as budgets
+    from prunable import callbacks as callbacks
     from prunable import errors as errors
     from prunable import predict as predict
     from prunable import strategies as strategies
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from prunable.front import train as train
     from prunable.nets.measure.measuring import measure as measure
     from prunable.nets.prune.iterative import iterate as iterate
+    from prunable.nets.prune.mask_file import load_masks as load_masks
+    from prunable.nets.prune.mask_file import save_masks as save_masks
     from prunable.nets.prune.masks import masks_of as masks_of
     from prunable.nets.prune.pruning import prune as prune
+    from prunable.nets.prune.recalibration import calibrate as calibrate
     from prunable.nets.prune.retraining import hold_masks as hold_masks
     from prunable.nets.shrink.factoring import factor as factor
     from prunable.nets.shrink.sparse_layers import sparsify as sparsify
@@ -42,6 +46,8 @@ _HOMES = {
     "StableLaw": "prunable.numerics.stable:StableLaw",
     "attach_noise": "prunable.nets.train.noise:attach_noise",
     "budgets": "prunable.budgets",
+    "calibrate": "prunable.nets.prune.recalibration:calibrate",
+    "callbacks": "prunable.callbacks",
     "certify": "prunable.certify",  # a package that can be called
     "compare": "prunable.experiments.prune.strategy_comparison:compare_strategies",
     "errors": "prunable.errors",
@@ -50,6 +56,7 @@ _HOMES = {
     "hold_masks": "prunable.nets.prune.retraining:hold_masks",
     "iterate": "prunable.nets.prune.iterative:iterate",
     "load": "prunable.front:load",
+    "load_masks": "prunable.nets.prune.mask_file:load_masks",
     "masks_of": "prunable.nets.prune.masks:masks_of",
     "measure": "prunable.nets.measure.measuring:measure",
     "predict": "prunable.predict",
@@ -57,6 +64,7 @@ _HOMES = {
     "prune": "prunable.nets.prune.pruning:prune",
     "reproduce": "prunable.front:reproduce",
     "save": "prunable.front:save",
+    "save_masks": "prunable.nets.prune.mask_file:save_masks",
     "shrink": "prunable.nets.shrink.surgery:shrink",
     "simulate": "prunable.front:simulate",
     "sparsify": "prunable.nets.shrink.sparse_layers:sparsify",
@@ -78,6 +86,8 @@ __all__ = [
     "StableLaw",
     "attach_noise",
     "budgets",
+    "calibrate",
+    "callbacks",
     "certify",
     "compare",
     "errors",
@@ -86,6 +96,7 @@ __all__ = [
     "hold_masks",
     "iterate",
     "load",
+    "load_masks",
     "masks_of",
     "measure",
     "predict",
@@ -93,6 +104,7 @@ __all__ = [
     "prune",
     "reproduce",
     "save",
+    "save_masks",
     "shrink",
     "simulate",
     "sparsify",

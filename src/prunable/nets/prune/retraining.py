@@ -3,29 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, overload
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
+from prunable.nets.prune.masks import masks_of
+from prunable.nets.prune.plan import PruningPlan
 
 
+class Pruned(Protocol):
+    """A result that holds a plan, such as that of `prune`."""
+
+    @property
+    def plan(self) -> PruningPlan:
+        """What was kept."""
+
+
+Masks = Mapping[str, torch.Tensor] | PruningPlan | Pruned
+
+
+@overload
 def hold_masks(
     optimizer: torch.optim.Optimizer,
     named_parameters: Iterable[tuple[str, torch.Tensor]],
-    masks: Mapping[str, torch.Tensor],
-) -> MaskHandle:
+    masks: Masks,
+) -> MaskHandle: ...
+
+
+@overload
+def hold_masks(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, masks: Masks
+) -> MaskHandle: ...
+
+
+def hold_masks(*args: Any, **kwargs: Any) -> MaskHandle:
     """Keep pruned weights at exactly 0 from now on, whatever the optimizer does.
 
-    Their gradients are zeroed as backward passes fill them and again before each step, so that
-    neither clipping nor momentum sees them; the weights are zeroed after each step, after every
-    other hook, and so is what the optimizer remembers of them now. Noise of `attach_noise` may be
-    attached before or after, and the weights that stay receive the same draws as without masks.
+    `hold_masks(model, optimizer, pruned)`, or `hold_masks(optimizer, named_parameters, masks)`.
+    What was pruned is said by a result of `prune`, a plan, or masks: bools that say what is kept of
+    each parameter, in its shape; parameters without one train freely.
 
-    Masks are bools that say what is kept of each parameter, in its shape; parameters without one
-    train freely. An InputError, if a mask names no parameter, has another shape or type, or its
-    parameter is to be trained by another optimizer, changes nothing.
+    Gradients of pruned weights are zeroed as backward passes fill them and again before each step,
+    so that neither clipping nor momentum sees them; the weights are zeroed after each step, after
+    every other hook, and so is what the optimizer remembers of them now. Noise of `attach_noise`
+    may be attached before or after, and the weights that stay receive the same draws as without
+    masks.
+
+    The handle's `state_dict()` belongs into the checkpoint: given as masks, it lets a resumed run
+    hold what the interrupted one held.
+
+    An InputError, if a mask names no parameter, has another shape or type, its parameter is to be
+    trained by another optimizer, or the plan leaves no zeros, changes nothing.
     """
+    by_model = "model" in kwargs or (args and isinstance(args[0], torch.nn.Module))
+    return (_held_in_model if by_model else _held)(*args, **kwargs)
+
+
+def _held_in_model(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, masks: Masks
+) -> MaskHandle:
+    return _held(optimizer, model.named_parameters(remove_duplicate=False), masks)
+
+
+def _held(
+    optimizer: torch.optim.Optimizer,
+    named_parameters: Iterable[tuple[str, torch.Tensor]],
+    masks: Masks,
+) -> MaskHandle:
     named = dict(named_parameters)
+    masks = masks_from(masks, named)
     check_masks(named, masks, "hold_masks")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     strangers = [
@@ -37,6 +84,34 @@ def hold_masks(
             "Build it from the model's own parameters, after moving the model."
         )
     return MaskHandle(optimizer, {name: (named[name], mask) for name, mask in masks.items()})
+
+
+def masks_from(pruned: Masks, named: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The masks of what was pruned; of a plan, those of parameters of these names.
+
+    Raises InputError if a plan leaves no zeros to hold, or names other parameters.
+    """
+    if isinstance(pruned, Mapping):
+        return dict(pruned)
+    plan = pruned if isinstance(pruned, PruningPlan) else getattr(pruned, "plan", None)
+    wanted = "a result of `prune`, a plan, or bool tensors by the names of parameters"
+    require(isinstance(plan, PruningPlan), "masks", "hold_masks", wanted, type(pruned).__name__)
+    assert isinstance(plan, PruningPlan)
+    for layer in plan.layers:
+        if layer.axis == "singular_value" or layer.fill is not None:
+            raise InputError(
+                f"`{layer.name}` was pruned by {plan.method}, which leaves no zeros to hold. "
+                "Retrain after another strategy."
+            )
+    try:
+        return masks_of(plan, named.items())
+    except (KeyError, RuntimeError) as error:
+        name = next((layer.name for layer in plan.layers if layer.name not in named), None)
+        why = "a parameter has another shape" if name is None else f"it has no parameter `{name}`"
+        raise InputError(
+            f"`masks` of `hold_masks` do not fit the model: {why}. Nothing was changed. Use the "
+            "model they were made for."
+        ) from error
 
 
 class MaskHandle:
@@ -62,6 +137,12 @@ class MaskHandle:
             _clear(p, pruned)
             for slot in optimizer.state.get(p, {}).values():
                 _clear(slot, pruned)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The masks, on the CPU, for a checkpoint; `hold_masks` takes them back."""
+        return {
+            name: ~pruned.cpu() for name, (_, pruned) in zip(self.names, self._pruned, strict=True)
+        }
 
     def remove(self) -> None:
         """Let the optimizer move pruned weights again; it behaves as before `hold_masks`."""

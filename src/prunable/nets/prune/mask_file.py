@@ -1,0 +1,62 @@
+"""Masks on disk: a bit a weight, for runs that are resumed."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prunable.errors import InputError
+from prunable.nets.prune.retraining import MaskHandle
+from prunable.nets.prune.tickets import (
+    malformed_named,
+    packed_masks,
+    read_digested,
+    unpacked_masks,
+    write_digested,
+)
+
+MASKS = "masks-1"
+
+
+def save_masks(path: Path | str, masks: Mapping[str, torch.Tensor] | MaskHandle) -> None:
+    """Write masks to one safetensors file atomically, a bit a weight; see `load_masks`.
+
+    They are bools by the names of parameters, or what `hold_masks` gave. The tensor `mask/NAME`
+    holds bytes of 8 weights in C order, the first in the highest bit; the header's `document` is
+    JSON of their shapes, and `digest` covers all of it.
+
+    Raises InputError if a mask is not of bools, or the file cannot be written.
+    """
+    masks = masks.state_dict() if isinstance(masks, MaskHandle) else masks
+    for name, mask in masks.items():
+        if mask.dtype != torch.bool:
+            raise InputError.parameter(name, "save_masks", "of torch.bool", str(mask.dtype))
+    tensors, shapes = packed_masks(masks)
+    write_digested(path, MASKS, tensors, {"shapes": shapes})
+
+
+def load_masks(path: Path | str) -> dict[str, torch.Tensor]:
+    """Read a file of `save_masks`, for `hold_masks`.
+
+    Raises DataIntegrityError if it is missing, damaged or of something else.
+    """
+    tensors, document = read_digested(path, MASKS, "file of masks")
+    with malformed_named(path):
+        shapes = document["shapes"]
+        _check(tensors, shapes)
+        return unpacked_masks(tensors, shapes)
+
+
+def _check(tensors: Mapping[str, torch.Tensor], shapes: Any) -> None:
+    """A ValueError unless every tensor holds just the bits of its shape."""
+    if {f"mask/{name}" for name in dict(shapes)} != tensors.keys():
+        raise ValueError("names of masks and of shapes differ")
+    for name, shape in shapes.items():
+        bits = tensors[f"mask/{name}"]
+        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"{json.dumps(shape)[:80]} is no shape")
+        if bits.dtype != torch.uint8 or bits.shape != (-(-math.prod(shape) // 8),):
+            raise ValueError(f"the bits of {name} are not those of a mask of shape {shape}")
