@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from prunable import load
+from prunable.data.own import load_own
 
 MODULE = """
 import torch
@@ -117,9 +118,31 @@ def test_accuracy_and_retraining_on_the_users_data(document_of):
     assert stored["body.0.weight"].dtype == torch.float16
 
 
+@pytest.mark.usefixtures("here")
+def test_statistics_are_estimated_again_from_training_inputs(document_of, run):
+    options = "--net own_nets:build --data own_nets:data --keep .9 --batch-size 1 --recalibrate"
+    found = document_of("prune net.pt", options, "40 --out pruned.safetensors")["recalibrated"]
+    assert (found["layers"], found["n_inputs"]) == (["body.1"], 40)
+    pruned = load("pruned.safetensors", net="own_nets:build")
+    x = torch.from_numpy(load_own("own_nets:data").x_train.copy())
+    document_of("prune net.pt", options, "1000 --out all.safetensors --exclude body.3.weight")
+    layers = load("all.safetensors", net="own_nets:build").body
+    whole = layers[0](x).transpose(0, 1).flatten(1)
+    assert not torch.allclose(pruned.body[1].running_mean, layers[1].running_mean)
+    torch.testing.assert_close(layers[1].running_mean, whole.mean(1).detach())
+    torch.testing.assert_close(layers[1].running_var, whole.var(1).detach())
+    done = run("prune net.pt", options, "40 --out table.safetensors")
+    assert "BatchNorm statistics of 1 layers estimated again from 40 inputs" in done.output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ("--net own_nets:build --input-shape 3,16,16 --recalibrate 9", "needs inputs to run on"),
+        (
+            "--net own_nets:build --data own_nets:data --recalibrate -1",
+            "greater than or equal to 0",
+        ),
         ("--net own_nets:build --keep .5", "needs to know what it takes: give --input-shape"),
         ("--net own_nets:build --input-shape 4,16,16", "does not fit the model"),
         ("--net own_nets:build --input-shape 3,16,16 --onnx a.onnx --example x.pt", "no effect"),

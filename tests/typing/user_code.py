@@ -42,8 +42,8 @@ def noisy(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
     plan = prunable.prune(model, MagnitudePruning(), Keep(0.1, "global")).plan
     masks = prunable.masks_of(plan, model.named_parameters())
     prunable.hold_masks(optimizer, model.named_parameters(), masks).remove()
-    handle = prunable.hold_masks(model, optimizer, plan)
-    prunable.save_masks("masks.safetensors", handle)
+    held = prunable.hold_masks(model, optimizer, plan)
+    prunable.save_masks("masks.safetensors", held)
     prunable.hold_masks(model, optimizer, prunable.load_masks("masks.safetensors")).remove()
     prunable.hold_masks(model, optimizer, prunable.prune(model, MagnitudePruning(), Keep(0.1)))
 

@@ -26,7 +26,7 @@ PANELS = {
         "seed",
         "force",
     ),
-    "The network": ("net", "input_shape", "example", "data", "shrink", "batch_size"),
+    "The network": ("net", "input_shape", "example", "data", "shrink", "recalibrate", "batch_size"),
     "Retraining": AGAIN,
 }
 

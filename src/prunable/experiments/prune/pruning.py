@@ -24,6 +24,7 @@ from prunable.nets.networks.inputs import batch_of
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan
 from prunable.nets.prune.pruning import PruningResult, prune
+from prunable.nets.prune.recalibration import calibrate
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.sparse_file import save_sparse
 from prunable.nets.prune.strategies.named import strategy_named
@@ -37,9 +38,20 @@ from prunable.nets.shrink.torch_pruning_backend import shrink_structurally
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
 from prunable.nets.train.training import evaluate, train
+from prunable.numerics.randomness import rng
 
 OnStep = Callable[[int, int], None]
-ABSENT = ("out", "storage", "bytes", "retrained", "shrunk", "sparse", "footprint", "onnx")
+ABSENT = (
+    "out",
+    "storage",
+    "bytes",
+    "retrained",
+    "recalibrated",
+    "shrunk",
+    "sparse",
+    "footprint",
+    "onnx",
+)
 
 
 def retraining_settings(retraining: Retraining, n_examples: int, seed: int) -> TrainingSettings:
@@ -145,17 +157,19 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
     """Prune a checkpoint, retrain and shrink its network if asked, write and measure it.
 
     Raises InputError if the weights fit no network, or the job is contradictory; nothing is written
-    then; UnsupportedModelError if the network cannot be shrunk.
+    then; UnsupportedModelError if the network cannot be shrunk, or has no BatchNorm to recalibrate.
 
     Gives model, the keys of `PruningResult.to_dict`, out, storage, bytes_before and bytes of the
-    files, and, None where it was not asked for or there is no network: retrained, shrunk, sparse
-    (which layers run in compressed rows), footprint (of the dense, the pruned and the exported
-    network), onnx.
+    files, and, None where it was not asked for or there is no network: retrained, recalibrated,
+    shrunk, sparse (which layers run in compressed rows), footprint (of the dense, the pruned and
+    the exported network), onnx.
     """
     if job.out is None and not job.dry_run:
         raise InputError("`prune` needs --out FILE, or --dry-run to show the plan only.")
     if job.retraining.epochs and job.data is None:
         raise InputError("`--retrain` of `prune` needs the data to train on: give --data NAME.")
+    if job.recalibrate and job.data is None:
+        raise InputError("`--recalibrate` of `prune` needs inputs to run on: give --data NAME.")
     tensors, metadata = read_weights(job.checkpoint, unpickle=job.unpickle)
     shape_asked(job)
     wanted = (
@@ -202,6 +216,9 @@ def _prune_network(
         document["retrained"] = retrain_(
             model, result.plan, data, job.retraining, seed=job.seed, on_step=on_step
         )
+    if job.recalibrate:
+        assert data is not None
+        document["recalibrated"] = _recalibrated(model, data, job)
     networks = {"dense": dense, "pruned": model}
     if job.shrink:
         smaller, by = _shrunk(model, result.plan, batch_of(example, 2))
@@ -226,6 +243,15 @@ def _prune_network(
             networks, example, batch_sizes, plan=result.plan, accuracy=accuracy, files=files
         ).to_dict()
     return document
+
+
+def _recalibrated(model: nn.Module, data: Dataset, job: PruningJob) -> dict[str, Any]:
+    """Estimate BatchNorm statistics from as many training inputs as asked, in place."""
+    x, *_ = tensors_for(data, model)
+    # a set may be in the order of its classes
+    chosen = rng(job.seed, "recalibrate").permutation(len(x))[: job.recalibrate]
+    found = calibrate(model, x[torch.from_numpy(chosen)])
+    return {"n_inputs": len(chosen), **found.to_dict()}
 
 
 def _save(path: Path, networks: Mapping[str, nn.Module], metadata: Mapping[str, str]) -> None:

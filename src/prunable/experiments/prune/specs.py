@@ -115,6 +115,11 @@ class PruningJob(Frozen):
         (), description="Batch sizes to time; by default 1 and 256, less for large networks."
     )
     retraining: Retraining = Retraining()
+    recalibrate: int = Field(
+        0,
+        ge=0,
+        description="Training inputs of --data to estimate BatchNorm statistics from, in the end.",
+    )
     storage: Storage = Field(
         "dense", description="dense: zeros stored; bitmask: a bit a weight and what is left."
     )

@@ -120,10 +120,10 @@ def for_trainer(pruned: Masks | None = None) -> Any:
 
     Example: `Trainer(..., callbacks=[prunable.callbacks.for_trainer(prunable.prune(model, ...))])`
     """
-    base = extra("transformers", "for_trainer", "hub").TrainerCallback
+    base: Any = extra("transformers", "for_trainer", "hub").TrainerCallback
     held = _Held(pruned, "for_trainer")
 
-    class HoldMasks(base):  # type: ignore[misc]
+    class HoldMasks(base):  # type: ignore[misc,valid-type]
         """Holds masks from the first step to the last."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

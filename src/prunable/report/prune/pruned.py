@@ -41,6 +41,12 @@ def _notes(document: Document) -> Iterator[str]:
             f"Retrained for {retrained['steps']:,} steps: training accuracy "
             f"{retrained['train_accuracy']:.4f}."
         )
+    if found := document["recalibrated"]:
+        yield (
+            f"BatchNorm statistics of {len(found['layers'])} layers estimated again from "
+            f"{found['n_inputs']:,} inputs; the largest shift of a mean is "
+            f"{found['largest_shift']:.3g} standard deviations."
+        )
     if shrunk := document["shrunk"]:
         yield (
             f"Shrunk from {shrunk['n_parameters_before']:,} to {shrunk['n_parameters']:,} "
@@ -54,9 +60,10 @@ def files_written(document: Document) -> Iterator[str]:
         size = f"{document['bytes']:,} bytes ({document['storage']})"
         yield f"{document['out']}: {size}, {document['bytes_before']:,} before"
     if onnx := document["onnx"]:
+        fixed = "" if onnx["why_fixed"] is None else f"; its batch is fixed: {onnx['why_fixed']}"
         yield (
             f"{onnx['path']}: {onnx['bytes']:,} bytes (ONNX); max difference of onnxruntime "
-            f"{onnx['max_difference']:.3g}"
+            f"{onnx['max_difference']:.3g}{fixed}"
         )
 
 
