@@ -3,6 +3,7 @@
 from prunable.nets.prune.strategies import (
     MagnitudePruning,
     MedianCentred,
+    NMPruning,
     NodePruning,
     RandomizedMagnitudePruning,
     RandomPruning,
@@ -14,6 +15,7 @@ from prunable.nets.prune.strategies import (
 __all__ = [
     "MagnitudePruning",
     "MedianCentred",
+    "NMPruning",
     "NodePruning",
     "RandomPruning",
     "RandomizedMagnitudePruning",

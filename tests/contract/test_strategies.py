@@ -14,6 +14,7 @@ from prunable.nets.prune.plan import Energy, Error, Keep, plan_from_json, plan_t
 from prunable.nets.prune.strategies import (
     MagnitudePruning,
     MedianCentred,
+    NMPruning,
     NodePruning,
     RandomizedMagnitudePruning,
     RandomPruning,
@@ -326,6 +327,43 @@ class TestCentredSingularValues(StrategyContract):
 
     def scores(self, matrix):
         return np.linalg.svd(matrix - np.median(matrix, axis=0), compute_uv=False)
+
+
+class TestPatterns(StrategyContract):
+    """One of each two inputs; the budget is the pattern's own share."""
+
+    strategy = NMPruning(1, 2)
+    p = 2.0
+
+    def scores(self, matrix):
+        return np.abs(matrix.ravel())
+
+    def budgets(self):
+        yield Keep(0.5)
+
+    # what other shares, or one threshold, would promise
+    test_layer_counts_are_exact = None
+    test_global_counts_are_exact_and_one_threshold_holds = None
+    test_kept_are_the_largest = None
+    test_error_budget_is_kept_and_tight = None
+    test_energy_budget_is_kept_and_tight = None
+    test_extreme_error_budgets = None
+
+    def test_zero_layer(self):
+        plan = self.plan(Keep(0.5), [WeightView("zero", np.zeros((6, 6)))])
+        assert (plan.layers[0].n_kept, plan.layers[0].eps) == (18, 0.0)
+
+    def test_model_is_untouched_until_the_plan_is_applied(self):
+        """The last matrix has an odd number of inputs and stays whole."""
+        model = torch.nn.Sequential(
+            *(torch.nn.Linear(*shape[::-1], bias=False) for shape in SHAPES.values())
+        )
+        before = [p.detach().clone() for p in model.parameters()]
+        plan = self.strategy.plan(views_of(model.named_parameters()), Keep(0.5), rng=rng(0))
+        assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+        apply_plan_(model.named_parameters(), plan)
+        same = [torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+        assert same == [False, False, True]
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])

@@ -78,3 +78,27 @@ def test_bad_input_gets_one_message(run, model, tmp_path, monkeypatch):
         assert "Traceback" not in done.stderr
         assert named in done.stderr, done.stderr
         assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_patterns(document_of, run, model, tmp_path):
+    out = f"--out {tmp_path / 'pruned.safetensors'}"
+    found = document_of(f"prune {model} --method n:m --n-m 1:4", out)
+    assert found["plan"]["method"] == "1:4"
+    stored = load_file(tmp_path / "pruned.safetensors")
+    matrices = [w for w in stored.values() if w.ndim == 2 and w.shape[1] % 4 == 0]
+    assert matrices
+    for matrix in matrices:
+        assert ((matrix.unflatten(1, (-1, 4)) != 0).sum(2) == 1).all()
+    assert document_of(f"prune {model} --method n:m --keep .5", out)["plan"]["method"] == "2:4"
+    for options, message in {
+        "--method n:m --keep .4": "`--keep` of `prune` contradicts --method n:m",
+        "--method n:m --eps .4": "`--eps` of `prune` contradicts",
+        "--method n:m --scope global": "`--scope global` of `prune` contradicts",
+        "--method n:m --n-m 4:2": "`n_m` of `prune` must be n:m with 0 < n < m, as 2:4; got 4:2",
+        "--method n:m --n-m two": "must be n:m",
+        "--keep .5 --n-m 2:4": "`--n-m` of `prune` has no effect without --method n:m",
+    }.items():
+        done = run(f"prune {model} {options} --out {tmp_path / 'no.safetensors'}")
+        assert done.exit_code == 2
+        assert message in " ".join(done.output.split())
+    assert not (tmp_path / "no.safetensors").exists()

@@ -15,6 +15,7 @@ AGAIN = [f"retraining.{name}" for name in Retraining.model_fields]
 PANELS = {
     "What to prune": (
         "method",
+        "n_m",
         "keep",
         "eps",
         "energy",

@@ -278,7 +278,12 @@ def _shrunk(model: nn.Module, plan: PruningPlan, example: Any) -> tuple[SmallerM
 
 def _pruned(job: PruningJob, model: nn.Module | Mapping[str, torch.Tensor]) -> PruningResult:
     how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})
-    return prune(model, strategy_named(job.method, job.allocation, job.center), job.budget, **how)
+    return prune(
+        model,
+        strategy_named(job.method, job.allocation, job.center, job.pattern),
+        job.budget,
+        **how,
+    )
 
 
 def _bytes(path: Path) -> int:

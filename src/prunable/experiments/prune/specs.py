@@ -16,6 +16,7 @@ from prunable.nets.prune.choices import (
     ShareRule,
     Storage,
     check_rewind,
+    pattern_of,
 )
 from prunable.nets.prune.plan import Budget, Energy, Error, Keep
 from prunable.runs.data import DataSpec
@@ -80,6 +81,9 @@ class PruningJob(Frozen):
     checkpoint: Path
     out: Path | None = Field(None, description="Pruned file to write; folder with --compare.")
     method: Method = Field("magnitude", description="unit: rows; node: columns of one input.")
+    n_m: str | None = Field(
+        None, description="With --method n:m: weights kept of each m inputs; 2:4 by default."
+    )
     keep: float | None = Field(None, description="Share to keep, kappa in [0, 1].")
     eps: float | None = Field(None, description="Relative l_2 error allowed in each layer.")
     energy: float | None = Field(None, description="Share of each layer's squared norm to retain.")
@@ -130,6 +134,8 @@ class PruningJob(Frozen):
     @property
     def budget(self) -> Budget:
         """The one budget that is given; InputError if there are none or several."""
+        if self.method == "n:m":
+            return self._pattern_budget()
         if sum(value is not None for value in (self.keep, self.eps, self.energy)) != 1:
             raise InputError("`prune` needs exactly one of --keep, --eps and --energy.")
         if self.keep is not None:
@@ -139,6 +145,26 @@ class PruningJob(Frozen):
                 "`--scope global` of `prune` goes with --keep; errors are layer by layer."
             )
         return Error(self.eps) if self.eps is not None else Energy(self.energy or 0.0)
+
+    @property
+    def pattern(self) -> tuple[int, int]:
+        """The numbers of --n-m; InputError if it is no pattern, or has no effect."""
+        if self.n_m is not None and self.method != "n:m":
+            raise InputError("`--n-m` of `prune` has no effect without --method n:m.")
+        return pattern_of(self.n_m or "2:4", "prune")
+
+    def _pattern_budget(self) -> Keep:
+        n, m = self.pattern
+        others = {"--eps": self.eps, "--energy": self.energy}
+        given = [name for name, value in others.items() if value is not None]
+        given += ["--keep"] if self.keep not in (None, n / m) else []
+        given += ["--scope global"] if self.scope == "global" else []
+        if given:
+            raise InputError(
+                f"`{given[0]}` of `prune` contradicts --method n:m, which keeps {n} of each {m} "
+                "inputs of every output. Leave it out."
+            )
+        return Keep(n / m)
 
 
 class ContenderSpec(Spec):

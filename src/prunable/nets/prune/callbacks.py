@@ -123,7 +123,7 @@ def for_trainer(pruned: Masks | None = None) -> Any:
     base: Any = extra("transformers", "for_trainer", "hub").TrainerCallback
     held = _Held(pruned, "for_trainer")
 
-    class HoldMasks(base):  # type: ignore[misc,valid-type]
+    class HoldMasks(base):
         """Holds masks from the first step to the last."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

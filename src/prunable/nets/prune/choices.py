@@ -1,8 +1,9 @@
 """What can be chosen in pruning, in the words of options and settings; this module is light."""
 
+import re
 from typing import Literal, get_args
 
-from prunable.errors import InputError, check_at_least, check_one_of
+from prunable.errors import InputError, check_at_least, check_one_of, require
 
 Scope = Literal["layer", "global"]
 
@@ -11,7 +12,22 @@ Scope = Literal["layer", "global"]
 Axis = Literal["weight", "unit", "input", "kernel", "singular_value"]
 
 # Strategies by name.
-Method = Literal["magnitude", "unit", "node", "kernel", "singular-value", "randomized", "random"]
+Method = Literal[
+    "magnitude", "unit", "node", "kernel", "singular-value", "randomized", "random", "n:m"
+]
+
+
+def pattern_of(text: str, where: str) -> tuple[int, int]:
+    """The two numbers of a pattern n:m, n below m.
+
+    >>> pattern_of("2:4", "prune")
+    (2, 4)
+    """
+    found = re.fullmatch(r"(\d{1,4}):(\d{1,4})", text)
+    n, m = (int(found[1]), int(found[2])) if found else (0, 0)
+    require(0 < n < m, "n_m", where, "n:m with 0 < n < m, as 2:4", text)
+    return n, m
+
 
 # What pruned weights are set to.
 Center = Literal["zero", "median"]

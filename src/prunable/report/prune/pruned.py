@@ -36,6 +36,11 @@ def _notes(document: Document) -> Iterator[str]:
         f"({as_number(100 * plan['kappa'], 4)} %); numbers that are not zero: "
         f"{document['n_nonzero_before']:,} before, {document['n_nonzero']:,} after."
     )
+    pattern = plan["method"].partition(":")[2]
+    if pattern.isdecimal() and (
+        whole := [layer["name"] for layer in plan["layers"] if layer["kappa_asked"] is None]
+    ):
+        yield f"Left whole, for their inputs are no multiple of {pattern}: {', '.join(whole)}."
     if retrained := document["retrained"]:
         yield (
             f"Retrained for {retrained['steps']:,} steps: training accuracy "

@@ -4,6 +4,7 @@ from prunable.nets.prune.choices import ShareRule
 from prunable.nets.prune.strategies.base import Strategy
 from prunable.nets.prune.strategies.centring import MedianCentred
 from prunable.nets.prune.strategies.magnitude import MagnitudePruning
+from prunable.nets.prune.strategies.n_m import NMPruning
 from prunable.nets.prune.strategies.node import NodePruning
 from prunable.nets.prune.strategies.randomly import RandomizedMagnitudePruning, RandomPruning
 from prunable.nets.prune.strategies.scored import SaliencyPruning
@@ -12,6 +13,7 @@ from prunable.nets.prune.strategies.singular_value import SingularValuePruning
 __all__ = [
     "MagnitudePruning",
     "MedianCentred",
+    "NMPruning",
     "NodePruning",
     "RandomPruning",
     "RandomizedMagnitudePruning",
