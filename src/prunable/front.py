@@ -19,7 +19,9 @@ from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import MODEL, train_into
 from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.catalogue import NETS
+from prunable.nets.models.hub import is_hub_source, load_folder
 from prunable.nets.models.loading import network_of, read_weights
+from prunable.nets.models.sources import network_by_reference, of_package
 from prunable.nets.shrink.export import MANIFEST, ExportResult, load_exported, save_exported
 from prunable.report.reproduce.writing import write_index, write_item
 from prunable.results import Result
@@ -38,12 +40,17 @@ def load(
     shape: tuple[int, ...] | None = None,
     unpickle: bool = False,
 ) -> nn.Module:
-    """Load a network, in evaluation mode: a file of `save`, of `prunable train`, or of weights.
+    """Load a network, in evaluation mode, from a file, a folder of transformers, or by its name.
+
+    Files are those of `save`, of `prunable train`, or of weights; a folder has a config.json of
+    transformers; GGUF is read as such a folder; a name is torchvision:NAME or timm:NAME, whose
+    weights are drawn with a fixed seed.
 
     Parameters
     ----------
     model : An instance to fill, for exported files that cannot be rebuilt from nothing.
-    net : Architecture of bare weights: a name of `prunable train`, "mlp", or MODULE:FUNCTION.
+    net : Architecture of bare weights: a name of `prunable train`, "mlp", torchvision:NAME,
+        timm:NAME, or MODULE:FUNCTION.
     shape : Of one example, for architectures that take pictures.
     unpickle : Whether a pickled file may run its code; only if you trust it.
 
@@ -52,6 +59,9 @@ def load(
     DataIntegrityError : If the file is missing or damaged.
     InputError : If no network is named or found, or the weights do not fit it.
     """
+    if net is None and of_package(str(path)):
+        require(model is None, "model", "load", "left out for a network by name", str(path))
+        return network_by_reference(str(path))
     path = Path(path)
     if net is None and path.suffix == ".safetensors" and MANIFEST in metadata_of(path):
         return load_exported(path, model)
@@ -59,6 +69,8 @@ def load(
         raise InputError.parameter(
             "model", "load", "left out for files that `save` did not write", str(path)
         )
+    if net is None and is_hub_source(path):
+        return load_folder(path)
     tensors, metadata = read_weights(path, unpickle=unpickle)
     return network_of(tensors, metadata, net, shape=shape).eval()
 

@@ -5,6 +5,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import textwrap
 import zipfile
 from functools import cache
@@ -20,8 +21,8 @@ from safetensors.torch import save
 from prunable.errors import PrunableError
 from prunable.nets.archive import open_archive
 
-KINDS = ("safetensors", "torch", "pickle", "legacy", "onnx")
-SUFFIX = dict(zip(KINDS, (".safetensors", ".pt", ".ckpt", ".pth", ".onnx"), strict=True))
+KINDS = ("safetensors", "torch", "pickle", "legacy", "onnx", "gguf")
+SUFFIX = dict(zip(KINDS, (".safetensors", ".pt", ".ckpt", ".pth", ".onnx", ".gguf"), strict=True))
 
 
 @cache
@@ -36,6 +37,8 @@ def valid(kind):
         return save(weights, {"format": "pt"})
     if kind == "onnx":
         return valid_onnx()
+    if kind == "gguf":
+        return valid_gguf()
     content = {
         "epoch": 3,
         "state_dict": {**weights, "layer.turned": weights["layer.weight"].T},
@@ -44,6 +47,25 @@ def valid(kind):
     stream = io.BytesIO()
     torch.save(content, stream, _use_new_zipfile_serialization=kind == "torch")
     return stream.getvalue()
+
+
+def valid_gguf():
+    gguf = pytest.importorskip("gguf")
+    with tempfile.TemporaryDirectory() as folder:
+        writer = gguf.GGUFWriter(Path(folder) / "m.gguf", "llama")
+        writer.add_array("tokenizer.ggml.tokens", ["a", "bc", "d"])
+        writer.add_array("numbers", [1, 2, 3])
+        writer.add_bool("flag", True)
+        matrix = np.arange(192, dtype=np.float32).reshape(3, 64)
+        writer.add_tensor("plain", matrix)
+        writer.add_tensor("half", matrix.astype(np.float16))
+        kind = gguf.GGMLQuantizationType.Q8_0
+        writer.add_tensor("quantised", gguf.quantize(matrix, kind), raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return (Path(folder) / "m.gguf").read_bytes()
 
 
 def valid_onnx():
@@ -144,7 +166,8 @@ damage = st.tuples(
 def test_the_files_to_be_damaged_are_whole(tmp_path, kind):
     path = tmp_path / f"m{SUFFIX[kind]}"
     path.write_bytes(damaged(kind, []))
-    assert read(path) == {"safetensors": 3, "torch": 4, "pickle": 4, "legacy": 4, "onnx": 6}[kind]
+    held = {"safetensors": 3, "torch": 4, "pickle": 4, "legacy": 4, "onnx": 6, "gguf": 3}
+    assert read(path) == held[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)

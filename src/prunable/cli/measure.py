@@ -23,7 +23,7 @@ def measure(
         list[Path],
         typer.Argument(
             metavar="MODEL...",
-            help="Checkpoint: safetensors, torch, ONNX, or a folder with one; several are "
+            help="Checkpoint: safetensors, torch, ONNX, GGUF, or a folder with one; several are "
             "followed as a training run.",
         ),
     ],

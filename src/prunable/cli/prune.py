@@ -42,7 +42,10 @@ PANELS = {
 def prune(
     given: Given,
     models: Annotated[
-        list[Path], typer.Argument(help="Checkpoint: safetensors or torch; several with --compare.")
+        list[Path],
+        typer.Argument(
+            help="Checkpoint: safetensors, torch, GGUF or a folder; several with --compare."
+        ),
     ],
     compare: Annotated[
         bool,

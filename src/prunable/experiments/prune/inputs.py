@@ -1,6 +1,7 @@
 """What a network is run on: the data of a job, and the example that it is called with."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from prunable.errors import InputError, require
 from prunable.experiments.prune.specs import PruningJob
 from prunable.experiments.train.networks import tensors_for
 from prunable.nets.models import ARCHITECTURE, NETS, stored_architecture
+from prunable.nets.models.hub import drawn_inputs, is_hub_source
 from prunable.nets.models.sources import input_shape_of, of_package
 from prunable.nets.networks.examples import checked_run, on_device_of
 from prunable.nets.networks.inputs import batch_of, drawn_example, read_example, shape_of_text
 from prunable.nets.shrink.footprint import macs_of
 from prunable.runs.data import DataSpec
 
+HUB = "hub"  # the `net` of folders of transformers
+FILES = (".safetensors", ".pt", ".pth", ".bin")  # endings of single files
 USUAL_BATCHES = (1, 256)
 # Multiplications of a timed batch at most, where no batch size is asked for.
 USUAL_MACS = 10**10
@@ -40,6 +44,32 @@ def data_for(
         return DataSpec.create(name=source).load(flatten=not pictures)
     data = load_own(source, shape=shape)
     return data if pictures else flattened(data)
+
+
+def is_hub_job(job: PruningJob) -> bool:
+    """Whether a job's network comes from a folder of transformers, or from GGUF.
+
+    Without transformers a folder is taken for the weights that it holds.
+    """
+    if job.net is not None:
+        return job.net == HUB
+    known = job.checkpoint.is_file() or find_spec("transformers") is not None
+    return known and is_hub_source(job.checkpoint)
+
+
+def writes_folder(job: PruningJob) -> bool:
+    """Whether a job on a folder of transformers writes a folder again; InputError if it cannot."""
+    if job.out is None or job.out.suffix in FILES:
+        return False
+    if job.out.suffix == ".gguf":
+        wanted = "a folder, or a file ending in .safetensors: GGUF is not written"
+        raise InputError.parameter("out", "prune", wanted, str(job.out))
+    if job.storage != "dense":
+        raise InputError(
+            f"`--storage {job.storage}` of `prune` goes with a file ending in .safetensors, which "
+            f"{job.out} is not: a folder for `from_pretrained` holds its zeros."
+        )
+    return True
 
 
 def shape_asked(job: PruningJob) -> tuple[int, ...] | None:
@@ -68,6 +98,8 @@ def example_for(
         example = read_example(job.example)
     elif data is not None:
         example = torch.from_numpy(data.x_test[:count].copy())
+    elif job.input_shape is None and is_hub_job(job):
+        example = drawn_inputs(model)
     else:
         example = drawn_example(_shape(job, model, metadata), 2)
     example = on_device_of(model, example)

@@ -14,12 +14,20 @@ from torch import nn
 
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, PrunableError, UnsupportedModelError
-from prunable.experiments.prune.inputs import batch_sizes_for, data_for, example_for, shape_asked
+from prunable.experiments.prune.inputs import (
+    batch_sizes_for,
+    data_for,
+    example_for,
+    is_hub_job,
+    shape_asked,
+    writes_folder,
+)
 from prunable.experiments.prune.specs import PruningJob, Retraining
 from prunable.experiments.train.networks import tensors_for
 from prunable.files import staged
 from prunable.nets.archive import save_tensors
 from prunable.nets.models import ARCHITECTURE, network_of, read_weights
+from prunable.nets.models.hub import check_folder, load_folder, save_folder
 from prunable.nets.networks.inputs import batch_of
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan
@@ -51,6 +59,7 @@ ABSENT = (
     "sparse",
     "footprint",
     "onnx",
+    "folder",
 )
 
 
@@ -162,7 +171,8 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
     Gives model, the keys of `PruningResult.to_dict`, out, storage, bytes_before and bytes of the
     files, and, None where it was not asked for or there is no network: retrained, recalibrated,
     shrunk, sparse (which layers run in compressed rows), footprint (of the dense, the pruned and
-    the exported network), onnx.
+    the exported network), onnx, folder (what
+    `save_folder` wrote).
     """
     if job.out is None and not job.dry_run:
         raise InputError("`prune` needs --out FILE, or --dry-run to show the plan only.")
@@ -170,9 +180,16 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
         raise InputError("`--retrain` of `prune` needs the data to train on: give --data NAME.")
     if job.recalibrate and job.data is None:
         raise InputError("`--recalibrate` of `prune` needs inputs to run on: give --data NAME.")
-    tensors, metadata = read_weights(job.checkpoint, unpickle=job.unpickle)
     shape_asked(job)
+    hub = is_hub_job(job)
+    if hub and job.out is not None and writes_folder(job):
+        check_folder(job.out)
+    tensors: dict[str, torch.Tensor] = {}
+    metadata: dict[str, str] = {}
+    if not hub:
+        tensors, metadata = read_weights(job.checkpoint, unpickle=job.unpickle)
     wanted = (
+        hub,
         job.net,
         job.data,
         job.input_shape,
@@ -203,7 +220,10 @@ def _prune_network(
     asked = shape_asked(job)
     data = None if job.data is None else data_for(job.data, job.net, metadata, asked)
     shape = asked if data is None else data.x_train.shape[1:]
-    model = network_of(tensors, metadata, job.net, shape=shape)
+    if is_hub_job(job):
+        model = load_folder(job.checkpoint, "prune")
+    else:
+        model = network_of(tensors, metadata, job.net, shape=shape)
     example = example_for(job, model, metadata, data)
     batch_sizes = batch_sizes_for(job, model, example)
     dense = copy.deepcopy(model)
@@ -232,8 +252,13 @@ def _prune_network(
     with ExitStack() as written:  # all files appear, or none
         files = {}
         if job.out is not None:
-            files[list(networks)[-1]] = written.enter_context(staged(job.out))
-            _save(files[list(networks)[-1]], networks, metadata)
+            place = files[list(networks)[-1]] = written.enter_context(staged(job.out))
+            if is_hub_job(job) and writes_folder(job):
+                last = networks.get("exported", model)
+                kept = save_folder(place, last, source=job.checkpoint, example=batch_of(example, 2))
+                document["folder"] = replace(kept, path=job.out).to_dict()
+            else:
+                _save(place, networks, metadata)
         if job.onnx is not None:
             place = written.enter_context(staged(job.onnx))
             exported = networks.get("exported", model)

@@ -79,7 +79,9 @@ class PruningJob(Frozen):
     """What `prune_checkpoint` is asked to do; the fields are the options of `prunable prune`."""
 
     checkpoint: Path
-    out: Path | None = Field(None, description="Pruned file to write; folder with --compare.")
+    out: Path | None = Field(
+        None, description="Pruned file to write; a folder with --compare, or for a folder."
+    )
     method: Method = Field("magnitude", description="unit: rows; node: columns of one input.")
     n_m: str | None = Field(
         None, description="With --method n:m: weights kept of each m inputs; 2:4 by default."
@@ -99,7 +101,7 @@ class PruningJob(Frozen):
     net: str | None = Field(
         None,
         description="Architecture the weights belong to, if the file does not say: a name of "
-        "`prunable train`, mlp, torchvision:NAME, timm:NAME, or MODULE:FUNCTION of your own.",
+        "`prunable train`, mlp, torchvision:NAME, timm:NAME, hub, or MODULE:FUNCTION of your own.",
     )
     data: str | None = Field(
         None,

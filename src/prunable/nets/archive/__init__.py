@@ -9,6 +9,7 @@ from pathlib import Path
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.archive.base import Archive, StoredTensor, failures_named
 from prunable.nets.archive.folder import open_folder, open_index
+from prunable.nets.archive.gguf_file import MAGIC, open_gguf
 from prunable.nets.archive.onnx_file import open_onnx
 from prunable.nets.archive.safetensors_file import load_tensors, open_safetensors, save_tensors
 from prunable.nets.archive.torch_file import open_torch
@@ -19,7 +20,6 @@ __all__ = ["Archive", "StoredTensor", "load_tensors", "open_archive", "save_tens
 _KNOWN = {
     b"version https://git-lfs": "is a pointer to a large file, not the file; run git lfs pull",
     b"\x89HDF": "is an HDF5 file; save the weights as safetensors",
-    b"GGUF": "is a GGUF file; give the safetensors it was made from",
     b"<!DOCTYPE": "is a web page, not a file of weights; fetch it again",
     b"<!doctype": "is a web page, not a file of weights; fetch it again",
     b"<html": "is a web page, not a file of weights; fetch it again",
@@ -34,8 +34,8 @@ def open_archive(path: str | Path, *, unpickle: bool = False) -> Iterator[Archiv
     Raises DataIntegrityError if the file is missing, damaged or incomplete, or holds no tensors;
     InputError if the path cannot be read or is ambiguous, or the file holds pickled objects;
     UnsupportedModelError if the file holds a program, or is of a format without a reader. The
-    tensors can be loaded until the context ends. `path` is a safetensors, torch or ONNX file, told
-    apart by content; an index of shards (`*.index.json`); or a folder that holds one of these.
+    tensors can be loaded until the context ends. `path` is a safetensors, torch, ONNX or GGUF file,
+    told apart by content; an index of shards (`*.index.json`); or a folder that holds one of these.
     `unpickle` says whether a torch file may run the code that its pickled objects name.
     """
     path = Path(path)
@@ -88,6 +88,8 @@ def _open_file(path: Path, stack: ExitStack, unpickle: bool) -> Archive:
     for start, found in _KNOWN.items():
         if head.startswith(start):
             raise DataIntegrityError(f"{path} {found}.")
+    if head.startswith(MAGIC):
+        return open_gguf(path)
     if head.startswith((b"PK", b"\x80")) or head[257:262] == b"ustar":
         return open_torch(path, unpickle)
     if path.suffix == ".onnx":
@@ -97,5 +99,5 @@ def _open_file(path: Path, stack: ExitStack, unpickle: bool) -> Archive:
     if head.startswith(b"\x08"):  # the version field, which ONNX writers put first
         return open_onnx(path)
     raise DataIntegrityError(
-        f"{path} is of no known format; give weights as safetensors, torch or ONNX."
+        f"{path} is of no known format; give weights as safetensors, torch, ONNX or GGUF."
     )

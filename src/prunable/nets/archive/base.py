@@ -44,7 +44,7 @@ class Archive:
     """An open model file, its tensors listed but not read."""
 
     path: Path
-    format: str  # "safetensors", "torch" or "onnx"
+    format: str  # "safetensors", "torch", "onnx" or "gguf"
     tensors: tuple[StoredTensor, ...]
     ordered: bool  # whether the order of the tensors is that of the model
     # name and reason of the entries that are no tensors, or none that can be read

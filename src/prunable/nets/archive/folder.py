@@ -17,9 +17,9 @@ def open_folder(folder: Path, open_file: OpenFile) -> Archive:
     """Open the weights that a folder holds, each file by `open_file`.
 
     Looked for in this order: an index of safetensors, model.safetensors or the safetensors there
-    are, an index of torch files, one torch file, one ONNX file. Raises DataIntegrityError if there
-    are no weights, or several files hold the same tensor; InputError if there are several files to
-    choose from.
+    are, an index of torch files, one torch file, one ONNX file, one GGUF file. Raises
+    DataIntegrityError if there are no weights, or several files hold the same tensor; InputError if
+    there are several files to choose from.
     """
     with failures_named(folder):
         files = sorted(path for path in folder.iterdir() if path.is_file())
@@ -34,12 +34,12 @@ def open_folder(folder: Path, open_file: OpenFile) -> Archive:
         return _join(folder, [open_file(path) for path in whole or found])
     if found := ending(".bin.index.json"):
         return open_index(_only(found, folder), open_file)
-    for suffixes in ((".bin", ".pt", ".pth"), (".onnx",)):
+    for suffixes in ((".bin", ".pt", ".pth"), (".onnx",), (".gguf",)):
         if found := ending(*suffixes):
             return open_file(_only(found, folder))
     raise DataIntegrityError(
         f"{folder} holds no weights; looked for *.safetensors.index.json, *.safetensors, "
-        "*.bin.index.json, *.bin, *.pt, *.pth and *.onnx. Give the file of weights itself."
+        "*.bin.index.json, *.bin, *.pt, *.pth, *.onnx and *.gguf. Give the file of weights itself."
     )
 
 

@@ -1,6 +1,7 @@
 """What a network is called with: one tensor, several in order, or several by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -77,3 +78,15 @@ def checked_run(model: nn.Module, example: Any) -> Any:
         raise InputError(
             f"`example` of shape {shapes_of(example)} does not fit the model: {brief}"
         ) from error
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold a model in evaluation mode; every module then gets back its own mode."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prunable.errors import InputError
 from prunable.nets.archive import save_tensors
-from prunable.nets.networks.examples import MISFITS, run, shapes_of
+from prunable.nets.networks.examples import MISFITS, evaluating, run, shapes_of
 from prunable.nets.networks.inputs import batch_of, tensors_of
 from prunable.nets.networks.memory import peak_bytes
 from prunable.nets.networks.timing import interleaved_seconds
@@ -146,18 +146,6 @@ def compare(
     return Comparison(measured, layers, None if plan is None else plan.kappa)
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Hold a model in evaluation mode; every module then gets back its own mode."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
 def _numbers(model: nn.Module) -> tuple[int, int]:
     parameters = list(model.parameters())
     nonzeros = sum(int(torch.count_nonzero(p)) for p in parameters)
@@ -197,7 +185,9 @@ def macs_of(model: nn.Module, example: Any, label: str = "") -> dict[str, int]:
 
 
 def _file_size(path: Path | None, model: nn.Module) -> int:
-    """Bytes of a file, or of a plain one of the model's state."""
+    """Bytes of a file, of the weights of a folder, or of a plain file of the model's state."""
+    if path is not None and path.is_dir():
+        return sum(file.stat().st_size for file in path.glob("*.safetensors"))
     if path is not None:
         return path.stat().st_size
     state: dict[str, Tensor] = {}

@@ -64,6 +64,13 @@ def files_written(document: Document) -> Iterator[str]:
     if document["out"]:
         size = f"{document['bytes']:,} bytes ({document['storage']})"
         yield f"{document['out']}: {size}, {document['bytes_before']:,} before"
+    if folder := document["folder"]:
+        changed = ", ".join(f"{name} {value}" for name, value in folder["changed"].items())
+        says = f"config.json says {changed}" if changed else "config.json is the old one"
+        yield (
+            f"{folder['path']}: loads by from_pretrained; {says}; max difference of what is read "
+            f"back {folder['max_difference']:.3g}"
+        )
     if onnx := document["onnx"]:
         fixed = "" if onnx["why_fixed"] is None else f"; its batch is fixed: {onnx['why_fixed']}"
         yield (

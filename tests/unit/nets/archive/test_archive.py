@@ -201,7 +201,6 @@ def test_unreadable_file_is_named(tmp_path, monkeypatch):
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
-        (b"GGUF" + bytes(64), "GGUF"),
         (b"<!DOCTYPE html><html></html>", "web page"),
         (b"nothing that anybody knows", "no known format"),
     ],

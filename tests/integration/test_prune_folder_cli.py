@@ -1,0 +1,62 @@
+"""`prunable prune` on a folder of transformers, and on GGUF."""
+
+import pytest
+import torch
+
+from prunable.nets.models.hub import load_folder, transformers_module
+
+hub = transformers_module("tests")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": 61}
+    heads = {"num_attention_heads": 3, "num_key_value_heads": 1, "tie_word_embeddings": True}
+    model = hub.LlamaForCausalLM(hub.LlamaConfig(**sizes, **heads))
+    place = tmp_path_factory.mktemp("models") / "llama"
+    model.save_pretrained(place)
+    (place / "tokenizer.json").write_text("{}")
+    return place
+
+
+def test_a_folder_becomes_a_folder(document_of, folder, tmp_path):
+    options = "--only *mlp* --keep .5 --batch-size 1"
+    out = tmp_path / "pruned-v1.5"
+    found = document_of("prune", folder, options, "--out", out)
+    assert found["folder"]["path"] == str(out)
+    assert found["folder"]["changed"] == {}
+    assert found["footprint"]["models"]["pruned"]["disk_bytes"] < found["bytes"]
+    assert (out / "tokenizer.json").exists()
+    weight = load_folder(out).model.layers[1].mlp.up_proj.weight
+    assert int((weight == 0).sum()) == weight.numel() // 2
+    file = tmp_path / "pruned.safetensors"
+    assert document_of("prune", folder, options, "--out", file)["folder"] is None
+    assert file.is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--out m.gguf", "GGUF is not written"),
+        ("--out m --storage bitmask", "holds its zeros"),
+        ("--out full", "empty or not there yet"),
+        ("--out m --data digits", "does not fit the model"),
+        ("--out m --net torchvision:nothing", "architecture of torchvision"),
+        ("--out m --input-shape 3,8,8", "does not fit the model"),
+    ],
+)
+def test_what_a_folder_cannot_be_is_refused(run, folder, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full" / "of").mkdir(parents=True)
+    done = run("prune", folder, "--keep .5", options)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+def test_only_folders_are_of_the_hub(run, tmp_path):
+    torch.save({"weight": torch.ones(2, 2)}, tmp_path / "m.pt")
+    done = run("prune", tmp_path / "m.pt", "--net hub --keep .5 --out", tmp_path / "n")
+    assert done.exit_code == 2
+    assert "no folder of transformers" in " ".join(done.output.split())
