@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prunable.nets.networks.equality import check_same, exact_outputs, expected_outputs
+from prunable.nets.networks.parametrized import copied
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import LayerPlan, PruningPlan
 from prunable.nets.shrink.modules import CONVOLUTIONS, SmallerModel, count_parameters, shared, swap_
@@ -53,7 +54,7 @@ def factor(model: nn.Module, plan: PruningPlan, example: Any) -> FactoredResult:
     `plan`: applied whole; only layers whose singular values it prunes can become two. `example`
     (Tensor or tuple of Tensor): input of the check.
     """
-    masked = copy.deepcopy(model)
+    masked = copied(model)
     apply_plan_(masked.named_parameters(), plan)
     expected = expected_outputs(masked, example)
     weights = dict(model.named_parameters())
@@ -164,7 +165,7 @@ def _replaced(model: nn.Module, factors: Mapping[str, nn.Sequential]) -> nn.Modu
         made: nn.Module = pair
         return made
 
-    return swap_(copy.deepcopy(model), pairs, make)
+    return swap_(copied(model), pairs, make)
 
 
 def _outputs(model: nn.Module, example: Any) -> list[Tensor] | str:

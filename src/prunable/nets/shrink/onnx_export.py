@@ -28,6 +28,7 @@ from prunable.nets.networks.equality import (
     within_rounding,
 )
 from prunable.nets.networks.examples import Example, as_call, mapped, run
+from prunable.nets.networks.inputs import tensors_of
 from prunable.nets.networks.parametrized import copied, make_plain_
 from prunable.nets.shrink.modules import swap_
 from prunable.nets.shrink.sparse_layers import SparseLinear
@@ -79,7 +80,7 @@ def save_onnx(
     path = Path(path)
     onnx, runtime = (extra(name, "save_onnx", "onnx") for name in ("onnx", "onnxruntime"))
     example = mapped(example, lambda x: x.detach().cpu())
-    given = tensors_in(list(as_call(example)))
+    given = tensors_of(example)
     filled = given and all(x.numel() for x in given)
     shown = f"shapes {[tuple(x.shape) for x in given]}"
     require(filled, "example", "save_onnx", "a batch that is not empty", shown)
@@ -207,8 +208,7 @@ def _input_names(model: nn.Module, example: Example) -> tuple[str, ...]:
         bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
     except (TypeError, ValueError):
         bound = {"inputs": args, **kwargs}
-    flat = [x for part in (args, kwargs) for x in tensors_in(list(_values(part)))]
-    if len(flat) == 1 and not kwargs:
+    if len(tensors_of(example)) == 1 and not kwargs:
         return ("input",)
     names = []
     for name, value in bound.items():
@@ -230,10 +230,6 @@ def _output_names(model: nn.Module, example: Example) -> tuple[str, ...]:
         several = len(tensors_in(value)) > 1
         names += [f"{name}_{i}" if several else str(name) for i in range(len(tensors_in(value)))]
     return _distinct(names)
-
-
-def _values(part: Any) -> Any:
-    return part.values() if isinstance(part, Mapping) else part
 
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Literal
@@ -15,6 +14,9 @@ from torch import Tensor, nn
 
 from prunable.errors import InputError, require
 from prunable.nets.networks.equality import largest_difference, tensors_in
+from prunable.nets.networks.examples import MISFITS, Example, run, shapes_of
+from prunable.nets.networks.inputs import batch_size_of, tensors_of
+from prunable.nets.networks.parametrized import copied
 from prunable.nets.networks.timing import interleaved_seconds
 from prunable.nets.shrink.modules import CONVOLUTIONS, has_hooks, shared, swap_
 from prunable.results import Result
@@ -185,13 +187,13 @@ class SparsifyReport(Result):
 
 
 def sparsify(
-    model: nn.Module, example_batches: Sequence[Tensor], *, repeats: int = 15
+    model: nn.Module, example_batches: Sequence[Example], *, repeats: int = 15
 ) -> tuple[nn.Module, SparsifyReport]:
     """Copy a model, with linear layers in compressed rows where that is faster on this machine.
 
-    `example_batches` are inputs of the batch sizes that count, one of each; `repeats` are rounds of
-    the probe, which times both layouts in turn. The model is left untouched; the copy is in its
-    training mode, precision and device.
+    `example_batches` are what the model is called with, one of each batch size that counts;
+    `repeats` are rounds of the probe, which times both layouts in turn. The model is left
+    untouched; the copy is in its training mode, precision and device.
 
     A layer changes if it is faster at every batch size; if the changed model as a whole is
     then slower than the given one at any, all layers stay dense. What wins depends on the
@@ -199,10 +201,10 @@ def sparsify(
     stay dense: torch has no sparse kernel for them.
     """
     batches = list(example_batches)
-    filled = batches and all(batch.ndim and len(batch) for batch in batches)
+    filled = batches and all(map(_is_filled, batches))
     wanted = "one or more batches, none empty"
     require(filled, "example_batches", "sparsify", wanted, len(batches))
-    dense = copy.deepcopy(model).eval()
+    dense = copied(model).eval()
     with torch.no_grad():
         seen = _inputs_of_layers(dense, batches)
         decided = {}
@@ -211,7 +213,7 @@ def sparsify(
                 decided[name] = _decide(dense, name, module, seen.get(name, []), batches, repeats)
         chosen = [name for name, layer in decided.items() if layer.layout == "csr"]
         trial = _with_sparse(dense, chosen)
-        unchanged = {len(batch): 1.0 for batch in batches}
+        unchanged = {batch_size_of(batch): 1.0 for batch in batches}
         times = unchanged
         if chosen:
             candidates = {"model": trial, "reference": dense}
@@ -224,14 +226,19 @@ def sparsify(
                 decided[name] = replace(decided[name], layout="dense", reason=reason)
             chosen, times, trial = [], unchanged, dense
         difference = max(
-            largest_difference(tensors_in(trial(batch)), tensors_in(dense(batch)))
+            largest_difference(tensors_in(run(trial, batch)), tensors_in(run(dense, batch)))
             for batch in batches
         )
     result = _with_sparse(model, chosen)
     return result, SparsifyReport(tuple(decided.values()), times, difference)
 
 
-def _inputs_of_layers(model: nn.Module, batches: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+def _is_filled(batch: Example) -> bool:
+    given = tensors_of(batch)
+    return bool(given) and all(x.ndim and x.numel() for x in given[:1])
+
+
+def _inputs_of_layers(model: nn.Module, batches: Sequence[Example]) -> dict[str, list[Tensor]]:
     """What each linear layer is given, by batch, at its first call."""
     seen: dict[str, list[Tensor]] = {}
     handles = []
@@ -247,12 +254,11 @@ def _inputs_of_layers(model: nn.Module, batches: Sequence[Tensor]) -> dict[str, 
             handles.append(module.register_forward_pre_hook(partial(note, name)))
     try:
         for batch in batches:
-            model(batch)
+            run(model, batch)
             done += 1
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except MISFITS as error:
         raise InputError(
-            f"`example_batches[{done}]` of shape {tuple(batch.shape)} does not fit the model: "
-            f"{error}"
+            f"`example_batches[{done}]` of shape {shapes_of(batch)} does not fit the model: {error}"
         ) from error
     finally:
         for handle in handles:
@@ -265,7 +271,7 @@ def _decide(
     name: str,
     module: Any,
     inputs: Sequence[Tensor],
-    batches: Sequence[Tensor],
+    batches: Sequence[Example],
     repeats: int,
 ) -> LayerLayout:
     weight = module.weight
@@ -279,7 +285,7 @@ def _decide(
         sparse = SparseLinear.from_linear(module)
         for x in inputs:
             sparse(x)
-        _with_sparse(model, [name])(batches[0])
+        run(_with_sparse(model, [name]), batches[0])
     except (RuntimeError, AttributeError, NotImplementedError, InputError) as error:
         return LayerLayout(name, "dense", f"compressed rows fail here: {error}", density, {})
     times = _relative_times({"csr": sparse, "dense": module}, inputs, batches, repeats)
@@ -302,19 +308,19 @@ def _obstacle(model: nn.Module, module: Any, density: float) -> str | None:
 
 
 def _with_sparse(model: nn.Module, names: Sequence[str]) -> nn.Module:
-    return swap_(copy.deepcopy(model), names, lambda _, old: SparseLinear.from_linear(old))
+    return swap_(copied(model), names, lambda _, old: SparseLinear.from_linear(old))
 
 
 def _relative_times(
-    pair: Mapping[str, Callable[[Tensor], object]],
-    inputs: Sequence[Tensor],
-    batches: Sequence[Tensor],
+    pair: Mapping[str, nn.Module],
+    inputs: Sequence[Example],
+    batches: Sequence[Example],
     repeats: int,
 ) -> dict[int, float]:
     """Median time of the first of a pair relative to that of the second, by batch size."""
     times = {}
     for batch, x in zip(batches, inputs, strict=True):
-        calls = {name: partial(call, x) for name, call in pair.items()}
+        calls = {name: partial(run, module, x) for name, module in pair.items()}
         first, second = interleaved_seconds(calls, repeats=repeats).values()
-        times[len(batch)] = float(np.median(first) / np.median(second))
+        times[batch_size_of(batch)] = float(np.median(first) / np.median(second))
     return times
