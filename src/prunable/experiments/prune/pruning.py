@@ -203,7 +203,10 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
     else:
         document = _pruned(job, tensors).to_dict()
         if job.out is not None and not job.dry_run:
-            (save_sparse if job.storage == "bitmask" else save_tensors)(job.out, tensors)
+            if job.storage == "bitmask":
+                save_sparse(job.out, tensors)
+            else:
+                save_tensors(job.out, tensors, metadata)
     document = dict.fromkeys(ABSENT) | {"model": str(job.checkpoint)} | document
     document["bytes_before"] = _bytes(job.checkpoint)
     if job.out is not None and not job.dry_run:

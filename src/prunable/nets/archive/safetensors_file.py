@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from prunable.errors import DataIntegrityError, InputError
 from prunable.files import atomic_write
 from prunable.nets.archive import base
+from prunable.nets.networks.ties import ties_of
 
 _DTYPES = {
     "F64": "float64",
@@ -44,11 +45,14 @@ def save_tensors(
 ) -> None:
     """Write named tensors of any dtype and device to a safetensors file atomically.
 
-    They are stored contiguous, on the CPU; `metadata` is text stored in the header. Raises
-    InputError where the file cannot be written.
+    They are stored contiguous, on the CPU; `metadata` is text stored in the header. Of tied tensors
+    the first is stored, and the header gives its name for the others, as the library's own
+    `save_model` does. Raises InputError where the file cannot be written.
     """
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # the format has no shared memory: tied tensors are written one by one
+    text = dict(metadata or {})
+    ties = {name: first for name, first in ties_of(tensors).items() if name not in text}
+    contiguous = {n: t.detach().cpu().contiguous() for n, t in tensors.items() if n not in ties}
+    # the format has no shared memory: what overlaps in other ways is written one by one
     seen: set[int] = set()
     for name, tensor in contiguous.items():
         address = tensor.untyped_storage().data_ptr()
@@ -58,7 +62,7 @@ def save_tensors(
 
     def write(temporary: Path) -> None:
         try:
-            save_file(contiguous, temporary, dict(metadata or {}))
+            save_file(contiguous, temporary, text | ties)
         except SafetensorError as error:
             raise InputError(
                 f"cannot write {path}: {error}. Choose another place, or free this one."
@@ -84,19 +88,30 @@ def _sort_metadata(path: Path) -> None:
 def load_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read all tensors of a safetensors file, and its metadata; nothing is unpickled.
 
+    Names that the header ties to a stored tensor are that tensor.
+
     Raises DataIntegrityError if the file is missing, truncated or of another format.
     """
     try:
         with safe_open(path, framework="pt") as archive:
             names = list(archive.keys())
             tensors = {name: archive.get_tensor(name) for name in names}
-            return tensors, dict(archive.metadata() or {})
+            return tied_again(tensors, dict(archive.metadata() or {}))
     except FileNotFoundError as error:
         raise DataIntegrityError(f"{path} is missing; check the path.") from error
     except (SafetensorError, OSError) as error:
         raise DataIntegrityError(
             f"{path} is not a whole safetensors file ({error}); fetch or write it again."
         ) from error
+
+
+def tied_again(
+    tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors with those that the text of a file ties to them, and the rest of the text."""
+    ties = {n: first for n, first in metadata.items() if first in tensors and n not in tensors}
+    tied = {name: tensors[first] for name, first in ties.items()}
+    return tensors | tied, {key: text for key, text in metadata.items() if key not in ties}
 
 
 def metadata_of(path: Path | str) -> dict[str, str]:

@@ -29,6 +29,7 @@ _WRAPPERS = frozenset(
         "module",
     }
 )
+LIGHTNING = "pytorch-lightning_version"  # in checkpoints of that library, beside its own state
 _MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # the number that begins files of torch < 1.6
 _DEEPEST = 64  # levels of nesting; models have fewer than ten
 _UNREAL_VIEW = 2**28  # bytes: larger tensors must have their own numbers in the file
@@ -163,6 +164,10 @@ def _flatten(loaded: Any) -> _Found:
     """List the tensors below an object with their names, and what is none."""
     if isinstance(loaded, torch.Tensor):
         return [("tensor", loaded)], []
+    if isinstance(loaded, Mapping) and LIGHTNING in loaded and "state_dict" in loaded:
+        found, skipped = _flatten({"state_dict": loaded["state_dict"]})
+        others = [base.clean_name(key) for key in loaded if key != "state_dict"]
+        return found, skipped + [(name, "state of the training") for name in others]
     prefix, (found, skipped) = "", _walk(loaded, "", set(), 0)
     while isinstance(loaded, Mapping):
         # Unwrap the only container that holds tensors, when it is known as a mere wrapper.

@@ -9,7 +9,7 @@ from torch import nn
 
 from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.archive import open_archive
-from prunable.nets.archive.safetensors_file import metadata_of
+from prunable.nets.archive.safetensors_file import metadata_of, tied_again
 from prunable.nets.models.registry import (
     NETS,
     Architecture,
@@ -28,8 +28,8 @@ def read_weights(path: Path | str, *, unpickle: bool = False) -> tuple[Tensors, 
     """Read all tensors of a checkpoint (a file or a folder of them), and the text stored with them.
 
     They have the dtypes they are stored in, in the order of the file or, where it keeps none, of
-    the names with their numbers; masks of torch.nn.utils.prune are applied. A pickled model may
-    run its code if `unpickle` says so.
+    the names with their numbers; masks of torch.nn.utils.prune are applied, and tied tensors are
+    one. A pickled model may run its code if `unpickle` says so.
     """
     with open_archive(path, unpickle=unpickle) as archive:
         if archive.format == "onnx":
@@ -37,11 +37,14 @@ def read_weights(path: Path | str, *, unpickle: bool = False) -> tuple[Tensors, 
                 f"{path} is an ONNX file, which `prune` cannot write; prune what it was made from."
             )
         # half precision is read as float32, and back is exact
-        stored = {
-            t.name: torch.from_numpy(t.load().copy()).to(getattr(torch, t.dtype))
-            for t in archive.tensors
-        }
+        stored: Tensors = {}
+        for t in archive.tensors:
+            known = stored.get(t.tied or "")
+            if known is None:
+                known = torch.from_numpy(t.load().copy()).to(getattr(torch, t.dtype))
+            stored[t.name] = known
         metadata = metadata_of(path) if archive.format == "safetensors" else {}
+        stored, metadata = tied_again(stored, metadata)
         if not archive.ordered:
             stored = dict(sorted(stored.items(), key=lambda item: natural_key(item[0])))
     return merge_masks(stored), metadata

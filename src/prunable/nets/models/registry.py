@@ -13,8 +13,13 @@ from prunable.nets.catalogue import NETS, known_net
 from prunable.nets.models.chains import mlp, vgg
 from prunable.nets.models.mean_field import MeanFieldNetwork
 from prunable.nets.models.residual import resnet20
+from prunable.nets.networks.effective import parametrized_names
+from prunable.nets.networks.parametrized import make_plain_
 
 ARCHITECTURE = "architecture"
+# What torch.compile, DataParallel and modules of training libraries put before all names.
+COMPILED = "_orig_mod"
+WRAPPERS = frozenset({COMPILED, "module", "model", "net", "network"})
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,14 @@ def rebuild(
 def with_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor], what: str) -> nn.Module:
     """The model around stored weights, in evaluation mode; InputError if they are not its own.
 
-    Parameters that the model shares stay shared; a file may hold one copy of them.
+    Parameters that the model shares stay shared; a file may hold one copy of them. The names may
+    begin with what wraps networks puts before them, and weights that the model makes up of others
+    may be stored as what is made: they are plain parameters then.
     """
+    tensors = _unwrapped(tensors, set(model.state_dict()))
+    made = [name for name in parametrized_names(model) if name in tensors]
+    if made:
+        make_plain_(model, made)
     shared: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         shared.setdefault(id(parameter), []).append(name)
@@ -140,6 +151,22 @@ def with_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor], what: st
             owner, _, own = name.rpartition(".")
             setattr(model.get_submodule(owner), own, model.get_parameter(first))
     return model.eval()
+
+
+def _unwrapped(tensors: Mapping[str, torch.Tensor], own: set[str]) -> dict[str, torch.Tensor]:
+    """Tensors under the names that a network has, where all are wrapped in the same way."""
+    found = dict(tensors)
+    while not own & found.keys():
+        before = {name.partition(".")[0] for name in found}
+        if len(before) != 1 or not before <= WRAPPERS:
+            break
+        found = {name.partition(".")[2]: tensor for name, tensor in found.items()}
+    if not any(COMPILED in name.split(".") for name in own):
+        found = {
+            ".".join(part for part in name.split(".") if part != COMPILED): tensor
+            for name, tensor in found.items()
+        }
+    return found if own & found.keys() else dict(tensors)
 
 
 def stored_architecture(metadata: Mapping[str, str]) -> Architecture:

@@ -34,6 +34,8 @@ from prunable.numerics.randomness import child_seed, rng
 from prunable.numerics.weights.selection import kept_count
 from prunable.results import Result
 
+PLAIN = "Remove its parametrization first, as by torch.nn.utils.parametrize."
+
 
 @dataclass(frozen=True)
 class Round:
@@ -138,6 +140,8 @@ def iterate(
     single = all(layer.axis == "weight" and layer.fill is None for layer in first.plan.layers)
     wanted = "one that sets single weights to 0"
     require(single, "strategy", "iterate", wanted, first.plan.method)
+    for name in first.baked:
+        require(False, name, "iterate", "a parameter", "made up of others", PLAIN)
     named = dict(model.named_parameters())
     shapes = {layer.name: named[layer.name].shape for layer in first.plan.layers}
     settings = {

@@ -10,6 +10,8 @@ import torch
 
 from prunable.errors import DataIntegrityError
 from prunable.nets.archive import load_tensors, save_tensors
+from prunable.nets.archive.safetensors_file import tied_again
+from prunable.nets.networks.ties import ties_of
 
 FORMAT = "bitmask-1"
 MASK, VALUES = "::mask", "::values"
@@ -26,10 +28,12 @@ def save_sparse(path: Path | str, tensors: Mapping[str, torch.Tensor]) -> None:
 
     For a tensor NAME of n entries the file holds `NAME::mask`, bytes of 8 entries in C order,
     the first entry in the highest bit, and `NAME::values`, the entries that are not 0. The
-    header's `shapes` maps NAME to its shape.
+    header's `shapes` maps NAME to its shape, and the name of a tied tensor leads to that of the
+    one it is tied to.
     """
-    stored, header = packed(tensors)
-    save_tensors(path, stored, header)
+    ties = ties_of(tensors)
+    stored, header = packed({name: t for name, t in tensors.items() if name not in ties})
+    save_tensors(path, stored, header | ties)
 
 
 def load_sparse(path: Path | str) -> Tensors:
@@ -41,7 +45,7 @@ def load_sparse(path: Path | str) -> Tensors:
     if metadata.get("format") != FORMAT:
         return stored
     try:
-        return unpacked(stored, metadata)
+        return tied_again(unpacked(stored, metadata), metadata)[0]
     except DAMAGE as error:
         raise DataIntegrityError(
             f"{path} is no whole file of pruned weights ({error}); write it again."

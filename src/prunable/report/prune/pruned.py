@@ -1,11 +1,13 @@
 """Tables of what was pruned, what it gained, and what rounds of pruning found."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from prunable.report.tables import Column, Table, as_number, as_percent, table
 
 Document = dict[str, Any]
+SHOWN = 3  # names of what was left alone for one reason
 
 
 def pruned_table(document: Document) -> Table:
@@ -41,6 +43,16 @@ def _notes(document: Document) -> Iterator[str]:
         whole := [layer["name"] for layer in plan["layers"] if layer["kappa_asked"] is None]
     ):
         yield f"Left whole, for their inputs are no multiple of {pattern}: {', '.join(whole)}."
+    reasons = Counter(skipped["reason"] for skipped in document["skipped"])
+    for reason, count in reasons.most_common():
+        names = [x["name"] for x in document["skipped"] if x["reason"] == reason]
+        more = ", ..." if count > SHOWN else ""
+        yield f"Left alone, {count:,}: {reason} ({', '.join(names[:SHOWN])}{more})."
+    if baked := document["baked"]:
+        yield (
+            f"Plain parameters from now on, {len(baked):,}: what made them up is gone "
+            f"({', '.join(baked[:SHOWN])}{', ...' if len(baked) > SHOWN else ''})."
+        )
     if retrained := document["retrained"]:
         yield (
             f"Retrained for {retrained['steps']:,} steps: training accuracy "
