@@ -46,6 +46,22 @@ def tokens():
 def fails():
     return 1 / 0
 
+def asserts():
+    net = Net()
+    def forward(x):
+        assert x.shape[2] == 99, "sides of 99"
+        return x
+    net.forward = forward
+    return net
+
+def needs(width):
+    return Net()
+
+def prints():
+    net = Net()
+    net.register_forward_hook(lambda *given: print("called"))
+    return net
+
 def data():
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(60) % 5
@@ -78,7 +94,7 @@ def test_one_line_prunes_and_shrinks_the_users_network(document_of, here):
     assert found["bytes"] == (here / "small.safetensors").stat().st_size
 
 
-@pytest.mark.parametrize("net", ["build", "Net", "factory", "instance", "Group.made"])
+@pytest.mark.parametrize("net", ["build", "Net", "factory", "instance", "Group.made", "prints"])
 def test_functions_classes_and_objects_build_networks(document_of, here, net):
     options = "--input-shape 3,16,16 --keep .5 --batch-size 1 --out pruned.pt"
     found = document_of(f"prune net.pt --net own_nets:{net}", options)
@@ -150,6 +166,8 @@ def test_statistics_are_estimated_again_from_training_inputs(document_of, run):
         ("--net own_nets:build --data digits", "does not fit the model"),
         ("--net own_nets:build --data nowhere:data", "there is no module nowhere"),
         ("--net own_nets:fails --input-shape 3,16,16", "line 36: ZeroDivisionError"),
+        ("--net own_nets:asserts --input-shape 3,16,16", "does not fit the model: sides of 99"),
+        ("--net own_nets:needs --input-shape 3,16,16", "missing 1 required positional argument"),
         ("--net own_nets:absent --input-shape 3,16,16", "no attribute 'absent'"),
         ("--net own_nets:tokens --input-shape 3,16,16", "not those of own_nets:tokens"),
         ("--net own_nets: --input-shape 3,16,16", "must be MODULE:NAME"),

@@ -1,5 +1,7 @@
 """`prunable prune`: prune a checkpoint, and shrink, retrain and measure the network it holds."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,7 +73,8 @@ def prune(
         return
     if len(models) > 1:
         raise InputError("`prune` takes one checkpoint; several go with --compare.")
-    with terminal.progress("pruning") as advance:
+    # what the user's own code prints is no result
+    with terminal.progress("pruning") as advance, redirect_stdout(sys.stderr):
         document = prune_checkpoint(job, lambda step, total: advance(step, total, "retraining"))
     terminal.emit(document, as_json, lambda console: _show(document, console))
 

@@ -17,8 +17,8 @@ def as_tensors(data: Dataset, device: torch.device | str = "cpu") -> Tensors:
 
 def tensors_for(data: Dataset, model: nn.Module) -> Tensors:
     """As `as_tensors`, where a model is and, if inputs are floats, in its precision."""
-    first = next(p for p in model.parameters() if p.is_floating_point())
-    x, y, x_test, y_test = as_tensors(data, first.device)
-    if x.is_floating_point():
+    first = next((p for p in model.parameters() if p.is_floating_point()), None)
+    x, y, x_test, y_test = as_tensors(data, "cpu" if first is None else first.device)
+    if first is not None and x.is_floating_point():
         x, x_test = x.to(first.dtype), x_test.to(first.dtype)
     return x, y, x_test, y_test

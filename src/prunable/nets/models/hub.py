@@ -16,13 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunable.errors import (
-    DataIntegrityError,
-    InputError,
-    PrunableError,
-    UnsupportedModelError,
-    require,
-)
+from prunable.errors import DataIntegrityError, InputError, PrunableError, UnsupportedModelError
 from prunable.extras import extra
 from prunable.files import staged
 from prunable.nets.archive import open_archive
@@ -105,9 +99,11 @@ def load_folder(path: Path, where: str = "load") -> nn.Module:
     transformers has no such network, or it is quantised; InputError if it is no such folder, or
     transformers is not installed.
     """
-    require(
-        is_hub_source(path), "net", where, "another for what is no folder of transformers", path
-    )
+    if not is_hub_source(path):
+        raise InputError(
+            f"{path} is no folder of transformers, whose config.json says an architecture, and no "
+            f"GGUF file. Give one, or name the network of `{where}` by another `net`."
+        )
     transformers = transformers_module(where)
     with open_archive(path) as archive:  # refuses what is damaged before others read it
         dtype, stored = _dtype(archive, path), len(archive.tensors)

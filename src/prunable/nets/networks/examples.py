@@ -12,8 +12,18 @@ from prunable.errors import InputError
 # A tensor, a tuple of positional arguments, or a mapping of keyword arguments.
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
 
-# What a model raises that is given something of the wrong shape or type.
-MISFITS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
+# What a model raises that is given something of the wrong shape or type, or has a fault of its own.
+MISFITS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    NameError,
+    ImportError,
+)
 
 
 def as_call(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

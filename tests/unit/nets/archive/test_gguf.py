@@ -17,6 +17,7 @@ def path(tmp_path):
     writer.add_array("tokenizer.ggml.tokens", [f"token {place}" for place in range(50)])
     writer.add_float64("number", 0.5)
     matrix = np.random.default_rng(0).standard_normal((6, 64)).astype(np.float32)
+    writer.add_tensor("token_embd.weight", matrix)
     writer.add_tensor("plain.weight", matrix)
     writer.add_tensor("half.weight", matrix.astype(np.float16))
     writer.add_tensor("steps", np.arange(3, dtype=np.int32))
@@ -51,6 +52,7 @@ def test_it_is_measured_from_a_file_and_a_folder(path):
     for place in (path, path.parent):
         layers = {layer.name: layer for layer in prunable.measure(place).layers}
         assert layers["Q4_0.weight"].shape == (6, 64)
+        assert layers["token_embd.weight"].kind == "embedding"
 
 
 def test_what_is_cut_off_or_claims_too_much_is_damaged(path, tmp_path):

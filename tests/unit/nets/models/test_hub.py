@@ -95,6 +95,29 @@ def test_precision_ties_and_files_beside_the_weights_are_kept(tmp_path, dtype):
     assert again.lm_head.weight is again.model.embed_tokens.weight
 
 
+def test_large_networks_are_written_in_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr("prunable.nets.models.hub.LARGEST_SHARD", "30KB")
+    model = llama()
+    done = save_folder(tmp_path / "m", model)
+    shards = sorted(path.name for path in (tmp_path / "m").glob("*.safetensors"))
+    assert len(shards) > 1
+    assert done.bytes == sum(path.stat().st_size for path in (tmp_path / "m").iterdir())
+    example = drawn_inputs(model)
+    loaded = prunable.load(tmp_path / "m")
+    torch.testing.assert_close(logits(loaded, example), logits(model, example))
+    assert {layer.name for layer in prunable.measure(tmp_path / "m").layers} >= {
+        "model.layers.0.mlp.up_proj.weight"
+    }
+
+
+def test_a_network_that_computes_something_else_is_not_written(tmp_path):
+    model = gpt2()
+    model.transformer.h[0].register_forward_hook(lambda *given: given[-1] * 2)
+    with pytest.raises(UnsupportedModelError, match="its output differs by"):
+        save_folder(tmp_path / "m", model)
+    assert list(tmp_path.iterdir()) == []
+
+
 def cut(module, dim, kept):
     weight = module.weight.detach()
     module.weight = nn.Parameter(weight.index_select(dim, torch.arange(kept)))
