@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from prunable.errors import InputError
 from prunable.extras import extra
 from prunable.nets.prune.mask_file import load_masks, save_masks
-from prunable.nets.prune.retraining import MaskHandle, Masks, check_masks, hold_masks, masks_from
+from prunable.nets.prune.retraining import (
+    MaskHandle,
+    Masks,
+    check_masks,
+    hold_masks,
+    masks_from,
+    named_inside,
+)
 
 # The file of masks in a checkpoint of transformers' Trainer.
 FILE = "prunable_masks.safetensors"
@@ -30,7 +37,7 @@ class _Held:
     def hold(self, model: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         """Hold the masks in all optimizers that train what they prune."""
         self.release()
-        named = dict(model.named_parameters(remove_duplicate=False))
+        named = named_inside(model)
         self.masks = self._agreed(named)
         check_masks(named, self.masks, self.where)
         left = dict(self.masks)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, overload
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from prunable.errors import InputError, require
 from prunable.nets.prune.masks import masks_of
@@ -63,7 +64,7 @@ def hold_masks(*args: Any, **kwargs: Any) -> MaskHandle:
 def _held_in_model(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, masks: Masks
 ) -> MaskHandle:
-    return _held(optimizer, model.named_parameters(remove_duplicate=False), masks)
+    return _held(optimizer, named_inside(model).items(), masks)
 
 
 def _held(
@@ -84,6 +85,20 @@ def _held(
             "Build it from the model's own parameters, after moving the model."
         )
     return MaskHandle(optimizer, {name: (named[name], mask) for name, mask in masks.items()})
+
+
+def named_inside(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters by every name they have: tied ones, and those inside what wraps a model.
+
+    So masks of a model fit it under torch.compile and DataParallel, and the other way round.
+    """
+    named: dict[str, torch.Tensor] = {}
+    inside: Any = model
+    while isinstance(inside, torch.nn.Module):
+        named = {**dict(inside.named_parameters(remove_duplicate=False)), **named}
+        parallel = isinstance(inside, torch.nn.DataParallel | DistributedDataParallel)
+        inside = inside.module if parallel else getattr(inside, "_orig_mod", None)
+    return named
 
 
 def masks_from(pruned: Masks, named: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

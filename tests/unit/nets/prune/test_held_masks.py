@@ -97,6 +97,30 @@ def test_every_form_holds_the_same(form):
             assert parameter[masks[name]].all()
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_masks_of_a_model_fit_it_in_its_wrappers(wrap):
+    model = network()
+    pruned = prunable.prune(model, MagnitudePruning(), Keep(0.3))
+    handle = prunable.hold_masks(wrap(model), optimizers(model), pruned)
+    assert handle.names == ("0.weight", "2.weight")
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+    trained(model, handle._optimizer, range(1))
+    assert (model[0].weight != 0).double().mean() < 0.31
+
+
+def test_masks_of_tied_weights_hold_under_either_name():
+    model = nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.Linear(4, 4)})
+    model["b"].weight = model["a"].weight
+    optimizer = optimizers(model)
+    mask = torch.eye(4, dtype=torch.bool)
+    for name in ("a.weight", "b.weight"):
+        handle = prunable.hold_masks(model, optimizer, {name: mask})
+        assert torch.equal(model["a"].weight != 0, mask)
+        handle.remove()
+
+
 def test_forms_that_mean_nothing():
     model = network()
     optimizer = optimizers(model)
