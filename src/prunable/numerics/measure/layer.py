@@ -77,7 +77,7 @@ class MeasuredLayer(Result):
     Attributes
     ----------
     shape, dtype : As stored.
-    role : "hidden" or "output".
+    role : "hidden", "output", or "unknown" where it cannot be told.
     kind : "dense", "convolution", "embedding", "attention" or "recurrent".
     n : Weights, of which `zeros_share` are exactly zero.
     verdict, alpha, alpha_stderr, reason : As in `LayerVerdict`.
