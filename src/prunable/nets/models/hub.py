@@ -74,8 +74,9 @@ class FolderResult(Result):
     max_difference: float
 
 
-def is_hub_source(path: Path) -> bool:
+def is_hub_source(path: Path | str) -> bool:
     """Whether a path is a folder with the config of a network of transformers, or a GGUF file."""
+    path = Path(path)
     return _config_of(path) is not None or (path.is_file() and is_gguf(path))
 
 
@@ -88,7 +89,7 @@ def _config_of(path: Path) -> dict[str, Any] | None:
     return found if known else None
 
 
-def load_folder(path: Path, where: str = "load") -> nn.Module:
+def load_folder(path: Path | str, where: str = "load") -> nn.Module:
     """Load a network of transformers from a folder or a GGUF file, in evaluation mode.
 
     Its class is the first of the config's `architectures` that transformers has, else that of
@@ -104,6 +105,7 @@ def load_folder(path: Path, where: str = "load") -> nn.Module:
             f"{path} is no folder of transformers, whose config.json says an architecture, and no "
             f"GGUF file. Give one, or name the network of `{where}` by another `net`."
         )
+    path = Path(path)
     transformers = transformers_module(where)
     with open_archive(path) as archive:  # refuses what is damaged before others read it
         dtype, stored = _dtype(archive, path), len(archive.tensors)
@@ -311,8 +313,9 @@ def _written(
     )
 
 
-def check_folder(path: Path) -> None:
+def check_folder(path: Path | str) -> None:
     """Refuse to write a folder where something is; InputError says so."""
+    path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         wanted = "a folder that is empty or not there yet"
         raise InputError.parameter("out", "save_folder", wanted, str(path), "Choose another one.")
