@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from prunable.nets.prune.recalibration import calibrate as calibrate
     from prunable.nets.prune.retraining import hold_masks as hold_masks
     from prunable.nets.shrink.factoring import factor as factor
+    from prunable.nets.shrink.shrinking import shrink as shrink
     from prunable.nets.shrink.sparse_layers import sparsify as sparsify
-    from prunable.nets.shrink.surgery import shrink as shrink
     from prunable.nets.train.noise import HeavyTailedNoise as HeavyTailedNoise
     from prunable.nets.train.noise import attach_noise as attach_noise
     from prunable.numerics.stable import StableLaw as StableLaw
@@ -65,7 +65,7 @@ _HOMES = {
     "reproduce": "prunable.front:reproduce",
     "save": "prunable.front:save",
     "save_masks": "prunable.nets.prune.mask_file:save_masks",
-    "shrink": "prunable.nets.shrink.surgery:shrink",
+    "shrink": "prunable.nets.shrink.shrinking:shrink",
     "simulate": "prunable.front:simulate",
     "sparsify": "prunable.nets.shrink.sparse_layers:sparsify",
     "strategies": "prunable.strategies",

@@ -10,6 +10,7 @@ from prunable.nets.prune.strategies import (
     SaliencyPruning,
     SingularValuePruning,
     Strategy,
+    UnitPruning,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "SaliencyPruning",
     "SingularValuePruning",
     "Strategy",
+    "UnitPruning",
 ]

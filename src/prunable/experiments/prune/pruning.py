@@ -1,7 +1,6 @@
 """A checkpoint pruned from end to end: plan, retrain, shrink, export, measure."""
 
 import copy
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 from prunable.data.loaders import Dataset
-from prunable.errors import InputError, PrunableError, UnsupportedModelError
+from prunable.errors import InputError, PrunableError
 from prunable.experiments.prune.inputs import (
     batch_sizes_for,
     data_for,
@@ -36,13 +35,14 @@ from prunable.nets.prune.recalibration import calibrate
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.sparse_file import save_sparse
 from prunable.nets.prune.strategies.named import strategy_named
+from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.nets.shrink.export import save_exported, save_onnx
 from prunable.nets.shrink.factoring import factor
 from prunable.nets.shrink.footprint import compare
 from prunable.nets.shrink.modules import SmallerModel
+from prunable.nets.shrink.shrinking import shrink
 from prunable.nets.shrink.sparse_layers import sparsify
-from prunable.nets.shrink.surgery import shrink
-from prunable.nets.shrink.torch_pruning_backend import shrink_structurally
+from prunable.nets.shrink.torch_pruning_backend import StructuralResult
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
 from prunable.nets.train.training import evaluate, train
@@ -230,7 +230,7 @@ def _prune_network(
     example = example_for(job, model, metadata, data)
     batch_sizes = batch_sizes_for(job, model, example)
     dense = copy.deepcopy(model)
-    result = _pruned(job, model)
+    result = _pruned(job, model, example)
     document = result.to_dict()
     if job.dry_run:
         return document
@@ -293,25 +293,34 @@ def _save(path: Path, networks: Mapping[str, nn.Module], metadata: Mapping[str, 
 
 def _shrunk(model: nn.Module, plan: PruningPlan, example: Any) -> tuple[SmallerModel, str]:
     """The smaller network, and by what it was made."""
-    axes = {layer.axis for layer in plan.layers}
-    if "singular_value" in axes:
+    if any(layer.axis == "singular_value" for layer in plan.layers):
         return factor(model, plan, example), "factors"
-    try:
-        return shrink(model, plan, example), "surgery"
-    except UnsupportedModelError:
-        if importlib.util.find_spec("torch_pruning") is None or axes != {"unit"}:
-            raise
-        return shrink_structurally(model, plan, example), "torch-pruning"
+    smaller = shrink(model, plan, example)
+    if isinstance(smaller, StructuralResult):
+        return smaller, "torch-pruning"
+    return smaller, "groups" if plan.groups else "surgery"
 
 
-def _pruned(job: PruningJob, model: nn.Module | Mapping[str, torch.Tensor]) -> PruningResult:
+def _pruned(
+    job: PruningJob, model: nn.Module | Mapping[str, torch.Tensor], example: Any = None
+) -> PruningResult:
+    """Prune as asked; units of a network that can be run are coupled."""
     how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})
-    return prune(
-        model,
-        strategy_named(job.method, job.allocation, job.center, job.pattern),
-        job.budget,
-        **how,
-    )
+    strategy = strategy_named(job.method, job.allocation, job.center, job.pattern)
+    if job.method == "unit" and job.center == "zero" and isinstance(model, nn.Module):
+        strategy = UnitPruning(strategy, job.aggregate or "mean", job.round_to)
+        return prune(model, strategy, job.budget, example=batch_of(example, 2), **how)
+    for option, given in (
+        ("target", job.target is not None),
+        ("aggregate", job.aggregate is not None),
+        ("round_to", job.round_to != 1),
+    ):
+        if given:
+            raise InputError(
+                f"`--{option.replace('_', '-')}` of `prune` needs --method unit and a network that "
+                "can be run: give --net, or what it is called with."
+            )
+    return prune(model, strategy, job.budget, **how)
 
 
 def _bytes(path: Path) -> int:

@@ -1,7 +1,8 @@
 """Specifications of runs that measure, prune and compare networks, or prune while training."""
 
+import math
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, cast, get_args
 
 from pydantic import Field, model_validator
 
@@ -9,7 +10,9 @@ from prunable.errors import InputError, require
 from prunable.experiments.train.specs import MeanFieldSpec, Noise, Optimizer, Schedule, TrainSpec
 from prunable.nets.catalogue import NETS
 from prunable.nets.prune.choices import (
+    Aggregate,
     Center,
+    Cost,
     Method,
     Rewind,
     Scope,
@@ -18,7 +21,7 @@ from prunable.nets.prune.choices import (
     check_rewind,
     pattern_of,
 )
-from prunable.nets.prune.plan import Budget, Energy, Error, Keep
+from prunable.nets.prune.plan import Budget, Energy, Error, Keep, Target
 from prunable.runs.data import DataSpec
 from prunable.runs.spec import Frozen, Spec
 
@@ -89,7 +92,18 @@ class PruningJob(Frozen):
     keep: float | None = Field(None, description="Share to keep, kappa in [0, 1].")
     eps: float | None = Field(None, description="Relative l_2 error allowed in each layer.")
     energy: float | None = Field(None, description="Share of each layer's squared norm to retain.")
+    target: str | None = Field(
+        None,
+        description="With --method unit: share of parameters, macs or ms to leave, as macs=0.5; "
+        "ms at the first --batch-size.",
+    )
     scope: Scope = Field("layer", description="Share of each layer, or of all together.")
+    aggregate: Aggregate | None = Field(
+        None, description="With --method unit: how scores of coupled matrices become one: mean."
+    )
+    round_to: int = Field(
+        1, ge=1, description="With --method unit: units are kept in multiples of this."
+    )
     allocation: ShareRule = Field(
         "threshold", description="With --scope global: how layers share, for magnitude."
     )
@@ -138,8 +152,11 @@ class PruningJob(Frozen):
         """The one budget that is given; InputError if there are none or several."""
         if self.method == "n:m":
             return self._pattern_budget()
-        if sum(value is not None for value in (self.keep, self.eps, self.energy)) != 1:
-            raise InputError("`prune` needs exactly one of --keep, --eps and --energy.")
+        given = (self.keep, self.eps, self.energy, self.target)
+        if sum(value is not None for value in given) != 1:
+            raise InputError("`prune` needs exactly one of --keep, --eps, --energy and --target.")
+        if self.target is not None:
+            return self._target()
         if self.keep is not None:
             return Keep(self.keep, self.scope)
         if self.scope == "global":
@@ -167,6 +184,18 @@ class PruningJob(Frozen):
                 "inputs of every output. Leave it out."
             )
         return Keep(n / m)
+
+    def _target(self) -> Target:
+        cost, _, share = str(self.target).partition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = math.nan
+        known = cost in get_args(Cost) and 0 <= value <= 1
+        wanted = "parameters=SHARE, macs=SHARE or ms=SHARE, with a share in [0, 1]"
+        require(known, "target", "prune", wanted, self.target)
+        size = self.batch_size[0] if cost == "ms" and self.batch_size else 1
+        return Target(cast(Cost, cost), value, size, self.scope)
 
 
 class ContenderSpec(Spec):

@@ -7,6 +7,12 @@ from prunable.errors import InputError, check_at_least, check_one_of, require
 
 Scope = Literal["layer", "global"]
 
+# How the scores of the matrices that make or read a unit become one.
+Aggregate = Literal["sum", "mean", "max"]
+
+# What a target of pruning is a share of.
+Cost = Literal["parameters", "macs", "ms"]
+
 # What is pruned: single weights; rows (hidden units, filters); the columns of one input (input
 # nodes, channels); the taps of one (output, input) pair; or singular values.
 Axis = Literal["weight", "unit", "input", "kernel", "singular_value"]

@@ -1,12 +1,14 @@
 """Applying a pruning plan: the only code through which a plan changes weights."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 
 from prunable.errors import InputError
 from prunable.nets.networks.views import as_stored, out_in
+from prunable.nets.prune.grouped import GroupPlan, kept_indices
 from prunable.nets.prune.plan import LayerPlan, PruningPlan
 
 
@@ -18,7 +20,7 @@ def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: Prun
     than the plan names; an InputError, if one is missing or of another shape, changes nothing.
     """
     parameters = dict(named_parameters)
-    problems = list(_problems(parameters, plan))
+    problems = [*_problems(parameters, plan), *_problems_of_groups(parameters, plan)]
     if problems:
         raise InputError(
             f"The plan does not fit the model: {'; '.join(problems)}. Nothing was changed. "
@@ -38,6 +40,7 @@ def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: Prun
                 continue
             # not a product with 0, which would leave -0.0
             torch.where(kept, weights, weights.new_zeros(()), out=weights)
+        mask_groups_(parameters, plan.groups)
 
 
 def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iterator[str]:
@@ -54,6 +57,30 @@ def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iter
             elif parameters[name].shape != (layer.n_total,):
                 found = tuple(parameters[name].shape)
                 yield f"`{name}` has shape {found}, planned for {layer.n_total} units"
+
+
+@torch.no_grad()
+def mask_groups_(parameters: Mapping[str, torch.Tensor], groups: Sequence[GroupPlan]) -> None:
+    """Zero all that pruned units are made of, and all that reads them, in place."""
+    for name, by_dim in kept_indices(groups, buffers=False).items():
+        for dim, keep in by_dim.items():
+            gone = torch.from_numpy(np.flatnonzero(~keep)).to(parameters[name].device)
+            parameters[name].index_fill_(dim, gone, 0)
+
+
+def _problems_of_groups(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iterator[str]:
+    for group in plan.groups:
+        for member in group.group.members:
+            if member.buffer:
+                continue
+            found = parameters.get(member.parameter)
+            if found is None:
+                yield f"it has no parameter `{member.parameter}`"
+            elif found.ndim <= member.dim or found.shape[member.dim] != member.size:
+                yield (
+                    f"`{member.parameter}` has shape {tuple(found.shape)}, planned with "
+                    f"{member.size} along dimension {member.dim}"
+                )
 
 
 def matrix_shape(layer: LayerPlan, shape: tuple[int, ...]) -> tuple[int, int] | None:
@@ -103,6 +130,12 @@ def masks_of(
         for name in layer.followers:
             kept = torch.from_numpy(layer.kept.copy())
             masks[name] = masks[name] & kept if name in masks else kept
+    for name, by_dim in kept_indices(plan.groups, buffers=False).items():
+        for dim, keep in by_dim.items():
+            shape = [1] * named[name].ndim
+            shape[dim] = keep.size
+            kept = torch.from_numpy(keep).view(shape).expand(named[name].shape)
+            masks[name] = masks[name] & kept if name in masks else kept.clone()
     return masks
 
 

@@ -10,8 +10,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import DataIntegrityError, check_between, check_one_of, require
-from prunable.nets.prune.choices import Axis, Scope
+from prunable.errors import DataIntegrityError, check_at_least, check_between, check_one_of, require
+from prunable.nets.prune.choices import Axis, Cost, Scope
+from prunable.nets.prune.grouped import GroupPlan, group_from_json, group_to_json
 from prunable.numerics.checks import check_order
 from prunable.results import Result
 
@@ -64,7 +65,30 @@ class Energy:
         return 2.0
 
 
-Budget = Keep | Error | Energy
+@dataclass(frozen=True)
+class Target:
+    """Keep as many units as leave a share of what the network costs.
+
+    The cost is its number of parameters, the multiply-adds of the example, or the milliseconds
+    of a batch, measured on the network cut smaller. The same share of units is kept of each group
+    that can go, or with global scope the best of all groups.
+    """
+
+    cost: Cost
+    share: float
+    batch_size: int = 1  # of what is timed
+    scope: Scope = "layer"
+
+    def __post_init__(self) -> None:
+        check_one_of(self.cost, get_args(Cost), "cost", "Target")
+        check_between(self.share, 0, 1, "share", "Target")
+        check_at_least(self.batch_size, 1, "batch_size", "Target")
+        check_one_of(self.scope, get_args(Scope), "scope", "Target")
+        timed = self.cost == "ms" or self.batch_size == 1
+        require(timed, "batch_size", "Target", "1, unless milliseconds are", self.batch_size)
+
+
+Budget = Keep | Error | Energy | Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +181,8 @@ class PruningPlan(Result):
     method: str
     budget: Budget
     layers: tuple[LayerPlan, ...]
+    # coupled units; `layers` then say what they are of the matrices that make them
+    groups: tuple[GroupPlan, ...] = ()
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
@@ -187,6 +213,7 @@ class PruningPlan(Result):
             "n_parameters": self.n_parameters,
             "n_parameters_kept": self.n_parameters_kept,
             "layers": self._rows(),
+            "groups": [group.to_dict() for group in self.groups],
         }
 
     def _rows(self) -> Sequence[Mapping[str, Any]]:
@@ -206,18 +233,20 @@ def plan_to_json(plan: PruningPlan) -> str:
         entry["fill"] = None if layer.fill is None else layer.fill.tolist()
         entry["transposed"], entry["groups"] = layer.transposed, layer.groups
         entry["followers"] = list(layer.followers)
+    document["groups"] = [group_to_json(group) for group in plan.groups]
     return json.dumps(document)
 
 
 def plan_from_json(text: str) -> PruningPlan:
     """Read what `plan_to_json` wrote, equal in every mask and number; else DataIntegrityError."""
-    budgets = {"keep": Keep, "error": Error, "energy": Energy}
+    budgets = {"keep": Keep, "error": Error, "energy": Energy, "target": Target}
     try:
         document = json.loads(text)
         fields = dict(document["budget"])
         budget = budgets[fields.pop("kind")](**fields)
         layers = tuple(_layer_from(entry) for entry in document["layers"])
-        return PruningPlan(document["method"], budget, layers)
+        groups = tuple(group_from_json(entry) for entry in document.get("groups", ()))
+        return PruningPlan(document["method"], budget, layers, groups)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataIntegrityError(
             f"The text is not a whole pruning plan ({error!r}); write the plan again."

@@ -21,14 +21,17 @@ from prunable.nets.networks.effective import (
 )
 from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.module_roles import parts_of_module
+from prunable.nets.networks.parametrized import copied
 from prunable.nets.networks.roles import Part
 from prunable.nets.networks.ties import ties_of
 from prunable.nets.networks.views import to_numpy, views_of
 from prunable.nets.prune.choices import Axis
+from prunable.nets.prune.coupled import plan_units
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Budget, LayerPlan, PruningPlan
 from prunable.nets.prune.strategies import Strategy
-from prunable.nets.prune.strategies.node import NODE_AXES
+from prunable.nets.prune.strategies.node import NODE_AXES, NodePruning
+from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.numerics.measure.network import Skipped
 from prunable.numerics.parallel import each
 from prunable.numerics.randomness import rng
@@ -64,8 +67,15 @@ def prune(
     seed: int = 0,
     force: bool = False,
     dry_run: bool = False,
+    example: Any = None,
 ) -> PruningResult:
     """Prune a model in place, without a copy; tied parameters are pruned once.
+
+    With an example, what the model is called with (a tensor, a tuple of arguments, or a mapping of
+    named ones), strategies that remove units remove coupled ones, on any architecture: channels
+    that are added up, concatenated or gated, depthwise layers, heads of attention, recurrent
+    units, with their biases and rows of BatchNorm, and all that reads them; see `groups_of`. Half
+    of the units then is half of those of every group, and `shrink` cuts them out.
 
     `only` and `exclude` are names of parameters, or patterns with * and ?; exclusion wins. Left
     alone, with the reason in the result, are embeddings and what is no weight matrix, such as
@@ -79,6 +89,8 @@ def prune(
     Raises InputError if a pattern fits no weight matrix, weights are not finite, the budget does
     not suit the strategy, or a layer would be pruned to nothing. Then nothing is changed.
     """
+    if example is not None:
+        return _prune_units(model, strategy, budget, example, only, exclude, seed, dry_run)
     weights = _Weights.of(model)
     chosen, skipped = _selected(weights, strategy.axis, only, exclude)
     views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
@@ -96,6 +108,47 @@ def prune(
         apply_plan_(weights.named.items(), plan)
         after = _nonzero(weights.named)
     size = sum(p.numel() for p in weights.named.values())
+    return PruningResult(plan, size, before, after, skipped, baked)
+
+
+def _prune_units(
+    model: torch.nn.Module | Mapping[str, torch.Tensor],
+    strategy: Strategy,
+    budget: Budget,
+    example: Any,
+    only: Sequence[str],
+    exclude: Sequence[str],
+    seed: int,
+    dry_run: bool,
+) -> PruningResult:
+    """Prune coupled units of a model that can be run."""
+    if isinstance(strategy, NodePruning) and strategy.axis == "unit":
+        strategy = UnitPruning(strategy)
+    if not isinstance(model, torch.nn.Module) or not isinstance(strategy, UnitPruning):
+        wanted, got = "left out, unless units of a module are pruned", type(model).__name__
+        if isinstance(model, torch.nn.Module):
+            got = f"one for {type(strategy).__name__}"
+        raise InputError.parameter("example", "prune", wanted, got, "Or give UnitPruning(...).")
+    plain = model
+    baked = tuple(parametrized_names(model))
+    if baked:
+        plain = copied(model)
+        bake_(plain, baked)
+    plan, left = plan_units(
+        plain, strategy, budget, example, only=only, exclude=exclude, rng=rng(seed, "prune")
+    )
+    named = dict(plain.named_parameters())
+    before = _nonzero(named)
+    if dry_run:
+        after = before - _lost(named, plan)
+    else:
+        if baked:
+            bake_(model, baked)
+        named = dict(model.named_parameters())
+        apply_plan_(named.items(), plan)
+        after = _nonzero(named)
+    skipped = tuple(Skipped(one.name, one.reason) for one in left)
+    size = sum(p.numel() for p in named.values())
     return PruningResult(plan, size, before, after, skipped, baked)
 
 
@@ -227,6 +280,8 @@ def _nonzero(named: Mapping[str, torch.Tensor]) -> int:
 def _lost(named: Mapping[str, torch.Tensor], plan: PruningPlan) -> int:
     """Numbers that are not zero now and would be."""
     names = {name for layer in plan.layers for name in (layer.name, *layer.followers)}
+    members = (m for group in plan.groups for m in group.group.members)
+    names |= {member.parameter for member in members if not member.buffer}
     copies = {name: named[name].detach().clone() for name in names}
     before = _nonzero(copies)
     apply_plan_(copies.items(), plan)

@@ -1,7 +1,7 @@
 """Modules inside a model: put in another's place, or found to be more than their own weights."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import nn
@@ -44,12 +44,23 @@ class ShrinkResult(SmallerModel):
     # units (filters) and inputs (channels) left in each linear or convolutional layer, by the
     # layer's name
     kept: Mapping[str, tuple[int, int]]
+    # what modules remember of their sizes and was changed, such as numbers of heads
+    attributes: Mapping[str, Mapping[str, int | tuple[int, ...]]] = field(default_factory=dict)
 
     def _rows(self) -> Sequence[Mapping[str, Any]]:
         return [
             {"name": name, "units": units, "inputs": inputs}
             for name, (units, inputs) in self.kept.items()
         ]
+
+
+def kept_of(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Units and inputs of each linear or convolutional layer."""
+    return {
+        name: (module.weight.shape[0], module.weight.shape[1])
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, *CONVOLUTIONS))
+    }
 
 
 def count_parameters(model: nn.Module) -> int:

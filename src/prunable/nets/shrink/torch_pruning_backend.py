@@ -3,7 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import torch
@@ -19,7 +19,7 @@ from prunable.nets.networks.equality import (
 )
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import PruningPlan
-from prunable.nets.shrink.modules import CONVOLUTIONS, ShrinkResult, count_parameters
+from prunable.nets.shrink.modules import CONVOLUTIONS, ShrinkResult, count_parameters, kept_of
 from prunable.nets.shrink.surgery.operations import pads_with_zeros
 
 LAYERS = (nn.Linear, *CONVOLUTIONS)
@@ -36,8 +36,8 @@ class StructuralResult(ShrinkResult):
     stayed as zeros because something else still needs their place.
     """
 
-    removed: Mapping[str, int]
-    left: Mapping[str, int]
+    removed: Mapping[str, int] = field(default_factory=dict)
+    left: Mapping[str, int] = field(default_factory=dict)
 
 
 def shrink_structurally(model: nn.Module, plan: PruningPlan, example: Any) -> StructuralResult:
@@ -96,13 +96,9 @@ def shrink_structurally(model: nn.Module, plan: PruningPlan, example: Any) -> St
         difference,
         count_parameters(model),
         count_parameters(small),
-        {
-            name: (module.weight.shape[0], module.weight.shape[1])
-            for name, module in small.named_modules()
-            if isinstance(module, LAYERS)
-        },
-        removed,
-        left,
+        kept_of(small),
+        removed=removed,
+        left=left,
     )
 
 

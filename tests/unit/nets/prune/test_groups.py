@@ -10,7 +10,10 @@ from torch.nn import functional
 
 from prunable.errors import InputError
 from prunable.nets.networks.examples import run
-from prunable.nets.prune.groups import Group, Groups, cut_groups, groups_of, mask_
+from prunable.nets.prune.cutting import cut_groups
+from prunable.nets.prune.grouped import Group, GroupPlan
+from prunable.nets.prune.groups import Groups, groups_of
+from prunable.nets.prune.masks import mask_groups_
 
 
 class Residual(nn.Module):
@@ -169,8 +172,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor, dict[str, int], int]]
 }
 
 
-def half(groups: tuple[Group, ...]) -> list[np.ndarray]:
-    return [np.arange(group.n_units) % 2 == 0 for group in groups]
+def half(groups: tuple[Group, ...]) -> list[GroupPlan]:
+    return [GroupPlan(group, np.arange(group.n_units) % 2 == 0) for group in groups]
 
 
 def sizes(found: Groups) -> dict[str, int]:
@@ -189,12 +192,12 @@ def test_units_of_a_network_are_those_found_by_hand_and_half_of_them_are_cut(nam
     before = {n: p.clone() for n, p in model.state_dict().items()}
     found = groups_of(model, example)
     assert sizes(found) == expected
-    small, difference, _ = cut_groups(model, found.groups, half(found.groups), example)
+    small, difference, _ = cut_groups(model, half(found.groups), example)
     assert parameters(small) == kept
     # another input than that of the proof
     masked = build()
     masked.load_state_dict(before)
-    mask_(masked, found.groups, half(found.groups))
+    mask_groups_(dict(masked.named_parameters()), half(found.groups))
     other = example.flip(0) if not example.is_floating_point() else 2 * torch.randn_like(example)
     torch.testing.assert_close(small.eval()(other), masked.eval()(other), rtol=1e-4, atol=1e-5)
     assert difference < 1e-5
@@ -207,7 +210,7 @@ def test_recurrent_units_go_with_all_their_gates(kind: type[nn.RNNBase]) -> None
     model = Recurrent(kind)
     found = groups_of(model, TOKENS)
     assert sorted(group.n_units for group in found.groups) == [6, 8, 8, 8, 8]
-    small, _, _ = cut_groups(model, found.groups, half(found.groups), TOKENS)
+    small, _, _ = cut_groups(model, half(found.groups), TOKENS)
     fresh = kind(3, 4, num_layers=2, bidirectional=True, batch_first=True)
     cells = small.get_submodule("cells")
     assert {n: p.shape for n, p in cells.named_parameters()} == {
@@ -220,7 +223,7 @@ def test_recurrent_units_go_with_all_their_gates(kind: type[nn.RNNBase]) -> None
 def test_ties_stay_ties() -> None:
     model = Shared()
     found = groups_of(model, TOKENS)
-    small, _, _ = cut_groups(model, found.groups, half(found.groups), TOKENS)
+    small, _, _ = cut_groups(model, half(found.groups), TOKENS)
     assert small.head.weight is small.words.weight
 
 
@@ -284,6 +287,6 @@ def test_several_inputs_by_name() -> None:
     model = Two()
     found = groups_of(model, example)
     assert sizes(found) == {"a": 6}
-    small, _, _ = cut_groups(model, found.groups, half(found.groups), example)
+    small, _, _ = cut_groups(model, half(found.groups), example)
     assert run(small, example)["out"].shape == (2, 2)
     assert small.b.out_features == 3

@@ -9,6 +9,7 @@ from prunable.nets.prune.strategies.node import NodePruning
 from prunable.nets.prune.strategies.randomly import RandomizedMagnitudePruning, RandomPruning
 from prunable.nets.prune.strategies.scored import SaliencyPruning
 from prunable.nets.prune.strategies.singular_value import SingularValuePruning
+from prunable.nets.prune.strategies.units import UnitPruning
 
 __all__ = [
     "MagnitudePruning",
@@ -21,4 +22,5 @@ __all__ = [
     "ShareRule",
     "SingularValuePruning",
     "Strategy",
+    "UnitPruning",
 ]

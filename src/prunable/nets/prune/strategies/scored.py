@@ -49,6 +49,18 @@ class SaliencyPruning:
         weights = [view.matrix.ravel() for view in views]
         return plan_of(self.method, views, budget, "weight", masks, weights, 2.0)
 
+    def of(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """The saliencies of a parameter of this shape, as it is stored.
+
+        Raises InputError if they are missing, negative, not finite or of another shape.
+        """
+        found = np.asarray(self.saliencies.get(name, ()), dtype=np.float64)
+        fits = found.shape == shape
+        require(fits, name, "SaliencyPruning", f"a saliency of shape {shape}", f"{found.shape}")
+        sound = np.isfinite(found).all() and found.min() >= 0
+        require(sound, name, "SaliencyPruning", "finite saliencies >= 0", "others")
+        return found
+
     def _scores(self, view: WeightView) -> NDArray[np.float64]:
         found = np.asarray(self.saliencies.get(view.name, ()), dtype=np.float64)
         where, wanted = (

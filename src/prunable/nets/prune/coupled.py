@@ -1,0 +1,185 @@
+"""Plans of coupled units: what is kept of each group, for a share, an error or a cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from prunable.errors import InputError
+from prunable.nets.networks.examples import run
+from prunable.nets.networks.inputs import batch_of
+from prunable.nets.networks.timing import interleaved_seconds
+from prunable.nets.networks.views import to_numpy
+from prunable.nets.prune.competing import Left
+from prunable.nets.prune.cutting import cut_groups
+from prunable.nets.prune.grouped import Group, GroupPlan, Member, kept_indices
+from prunable.nets.prune.groups import groups_of
+from prunable.nets.prune.plan import Budget, Keep, LayerPlan, PruningPlan, Target
+from prunable.nets.prune.strategies.units import UnitPruning
+from prunable.nets.shrink.footprint import macs_of
+
+Arrays = Mapping[str, NDArray[Any]]
+HALVINGS = 12  # of the share of units that meets a target
+
+
+def plan_units(
+    model: nn.Module,
+    strategy: UnitPruning,
+    budget: Budget,
+    example: Any,
+    *,
+    only: Sequence[str] = ("*",),
+    exclude: Sequence[str] = (),
+    rng: np.random.Generator,
+) -> tuple[PruningPlan, tuple[Left, ...]]:
+    """Choose coupled units of a network; the layers left alone, with the reason, beside the plan.
+
+    A group is left out if a parameter that makes its units is excluded, or none is in `only`.
+    Raises InputError if the example does not fit, or no group is left.
+    """
+    found = groups_of(model, example)
+    groups, left = _chosen(found.groups, only, exclude)
+    left = (*found.left, *left)
+    if not groups:
+        reasons = "; ".join(f"{one.name}: {one.reason}" for one in left[:3])
+        raise InputError(
+            f"`prune` finds no units that could go ({reasons}). Prune weights instead."
+        )
+    weights = {name: to_numpy(p) for name, p in model.named_parameters()}
+    if isinstance(budget, Target):
+        kept = _met(model, strategy, groups, weights, budget, example, rng)
+    else:
+        kept = strategy.kept(groups, weights, budget, rng=rng)
+    layers = tuple(_layers(model, kept, weights, budget))
+    return PruningPlan(strategy.name, budget, layers, kept), left
+
+
+def _chosen(
+    groups: Sequence[Group], only: Sequence[str], exclude: Sequence[str]
+) -> tuple[list[Group], tuple[Left, ...]]:
+    made = {group.name: [m.parameter for m in _makers(group)] for group in groups}
+    every = [name for names in made.values() for name in names]
+    for option, patterns in (("only", only), ("exclude", exclude)):
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in every):
+                known = ", ".join(every[:8]) or "none"
+                wanted = "the name of a weight that makes units which can go"
+                raise InputError.parameter(option, "prune", wanted, pattern, f"There are: {known}.")
+    chosen, left = [], []
+    for group in groups:
+        names = made[group.name]
+        if any(fnmatchcase(name, x) for name in names for x in exclude):
+            left.append(Left(group.name, "it is excluded"))
+        elif any(fnmatchcase(name, x) for name in names for x in only):
+            chosen.append(group)
+    return chosen, tuple(left)
+
+
+def _makers(group: Group) -> list[Member]:
+    return [member for member in group.members if member.made and not member.buffer]
+
+
+def _met(
+    model: nn.Module,
+    strategy: UnitPruning,
+    groups: Sequence[Group],
+    weights: Arrays,
+    target: Target,
+    example: Any,
+    rng: np.random.Generator,
+) -> tuple[GroupPlan, ...]:
+    """The largest share of units at which the network, cut, costs no more than asked."""
+    cost = _cost(model, target, example)
+    seed = rng.integers(2**63)
+
+    def at(kappa: float) -> tuple[tuple[GroupPlan, ...], float]:
+        again = np.random.default_rng(seed)
+        plans = strategy.kept(groups, weights, Keep(kappa, target.scope), rng=again)
+        small, _, _ = cut_groups(model, plans, example)
+        return plans, cost(small)
+
+    low, high = 0.0, 1.0
+    best, least = at(low)
+    if least > target.share:
+        raise InputError.parameter(
+            "share",
+            f"Target of {target.cost}",
+            f"at least {math.ceil(1000 * least) / 1000:g}, where one unit is left of each group",
+            target.share,
+            "Ask for less.",
+        )
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        plans, found = at(middle)
+        if found <= target.share:
+            low, best = middle, plans
+        else:
+            high = middle
+    return best
+
+
+def _cost(model: nn.Module, target: Target, example: Any) -> Callable[[nn.Module], float]:
+    """What a network costs relative to the whole one."""
+    if target.cost == "parameters":
+        return lambda small: _size(small) / _size(model)
+    if target.cost == "macs":
+        whole = macs_of(model, example)[""]
+        return lambda small: macs_of(small, example)[""] / whole
+    batch = batch_of(example, target.batch_size)
+
+    def relative(small: nn.Module) -> float:
+        calls = {"whole": partial(run, model, batch), "cut": partial(run, small, batch)}
+        with torch.no_grad():
+            found = interleaved_seconds(calls)
+        return float(np.median(found["cut"]) / np.median(found["whole"]))
+
+    return relative
+
+
+def _size(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _layers(
+    model: nn.Module, plans: Sequence[GroupPlan], weights: Arrays, budget: Budget
+) -> list[LayerPlan]:
+    """What plans of groups are for the matrices that make the units."""
+    asked = budget.kappa if isinstance(budget, Keep) and budget.scope == "layer" else None
+    kept = kept_indices(plans)
+    layers: dict[str, LayerPlan] = {}
+    for plan in plans:
+        for member in _makers(plan.group):
+            name, weight = member.parameter, weights[member.parameter]
+            if weight.ndim < 2:
+                continue
+            keep = kept.get(name, {}).get(member.dim, np.ones(member.size, dtype=np.bool_))
+            lines = (weight.astype(np.float64) ** 2).sum(
+                axis=tuple(d for d in range(weight.ndim) if d != member.dim)
+            )
+            groups = _groups_of_layer(model, name) if member.dim == 1 else 1
+            keep = np.tile(keep, groups)
+            layers[name] = LayerPlan(
+                name,
+                (len(keep), weight.size // len(keep)),
+                "unit",
+                keep,
+                eps=float(np.sqrt(lines[~keep[: member.size]].sum() / (lines.sum() or 1.0))),
+                kappa_asked=asked,
+                taps=math.prod(weight.shape[2:]),
+                transposed=member.dim == 1,
+                groups=groups,
+            )
+    return list(layers.values())
+
+
+def _groups_of_layer(model: nn.Module, parameter: str) -> int:
+    owner = model.get_submodule(parameter.rpartition(".")[0])
+    return int(getattr(owner, "groups", 1))

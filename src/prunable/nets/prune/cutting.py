@@ -1,0 +1,59 @@
+"""Units cut out of a network, with the proof that it computes what it did with zeros there."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunable.errors import UnsupportedModelError
+from prunable.nets.networks.cutting import Sizes, Split, cut_
+from prunable.nets.networks.equality import largest_difference, tensors_in, within_rounding
+from prunable.nets.networks.examples import MISFITS, checked_run, run
+from prunable.nets.networks.parametrized import copied
+from prunable.nets.prune.grouped import GroupPlan, kept_indices, parts_kept
+from prunable.nets.prune.masks import mask_groups_
+
+DEPTHS = (0, 1, 2)  # how far the sizes that modules remember are changed; see `cut_`
+
+
+def cut_groups(
+    model: nn.Module, plans: Sequence[GroupPlan], example: Any
+) -> tuple[nn.Module, float, dict[str, Sizes]]:
+    """Copy a model without units, in its own training mode, and prove it on an example.
+
+    The copy, the largest |cut(example) - masked(example)| in evaluation mode and in the model's
+    own precision, and the attributes that were changed. The masked model is the one in which the
+    units contribute nothing: all that they are made of, and all that reads them, is zero.
+
+    Raises UnsupportedModelError if the copy does not run, or differs by more than rounding.
+    """
+    masked = copied(model).eval()
+    mask_groups_(dict(masked.named_parameters()), plans)
+    expected = tensors_in(checked_run(masked, example))
+    del masked
+    reason = ""
+    for depth in DEPTHS if any(p.group.splits for p in plans) else (0,):
+        small = copied(model).eval()
+        splits = [Split(*parts) for plan in plans for parts in parts_kept(plan)]
+        attributes = cut_(small, kept_indices(plans), splits, depth)
+        try:
+            with torch.no_grad():
+                found = tensors_in(run(small, example))
+        except MISFITS as error:
+            reason = reason or f"without them it does not run ({_brief(error)})"
+            continue
+        difference = largest_difference(found, expected)
+        if within_rounding(difference, expected, model):
+            for module, original in zip(small.modules(), model.modules(), strict=True):
+                module.training = original.training
+            return small, difference, attributes
+        reason = f"without them its outputs differ by {difference:.3g} from the masked model's"
+    raise UnsupportedModelError(
+        f"`{plans[0].name}` cannot be shrunk: {reason}. Leave the zeros in place, or exclude it."
+    )
+
+
+def _brief(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return (text or type(error).__name__)[:160]
