@@ -22,6 +22,19 @@ def extra(package: str, where: str, group: str) -> Any:
         ) from error
 
 
+@contextmanager
+def working_directory_first() -> Iterator[None]:
+    """Let modules of the working directory be found first, and those written a moment ago."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+
+
 def own_object(
     reference: str, param: str, where: str, *, ready: Callable[[object], bool] = lambda _: False
 ) -> Any:
@@ -37,7 +50,7 @@ def own_object(
     module, _, name = reference.partition(":")
     if not module or not name:
         raise InputError.parameter(param, where, "MODULE:NAME", reference)
-    with _in_working_directory(), redirect_stdout(sys.stderr):
+    with working_directory_first(), redirect_stdout(sys.stderr):
         try:
             value: Any = importlib.import_module(module)
             for part in name.split("."):
@@ -47,19 +60,6 @@ def own_object(
             raise InputError(
                 f"`{param}` {reference} of `{where}` cannot be built: {_cause(error, module)}"
             ) from error
-
-
-@contextmanager
-def _in_working_directory() -> Iterator[None]:
-    """Let modules of the working directory be found first, and those written a moment ago."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        if here in sys.path:
-            sys.path.remove(here)
 
 
 def _cause(error: BaseException, module: str) -> str:

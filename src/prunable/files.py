@@ -80,6 +80,8 @@ def staged(path: Path | str) -> Iterator[Path]:
     InputError : If there cannot be such a file, or a folder that is not empty is in its place.
     """
     path = Path(path)
+    if path.name in ("", ".."):  # the place beside it must have a name of its own
+        path = path.resolve()
     made = [parent for parent in path.parents if not parent.exists()]
     done = False
     with os_errors_named("write", path):

@@ -19,7 +19,7 @@ from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import MODEL, train_into
 from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.catalogue import NETS
-from prunable.nets.models.hub import is_hub_source, load_folder
+from prunable.nets.models.hub import NET, is_hub_source, load_folder
 from prunable.nets.models.loading import network_of, read_weights
 from prunable.nets.models.sources import network_by_reference, of_package
 from prunable.nets.shrink.export import MANIFEST, ExportResult, load_exported, save_exported
@@ -50,7 +50,7 @@ def load(
     ----------
     model : An instance to fill, for exported files that cannot be rebuilt from nothing.
     net : Architecture of bare weights: a name of `prunable train`, "mlp", torchvision:NAME,
-        timm:NAME, or MODULE:FUNCTION.
+        timm:NAME, or MODULE:FUNCTION; "hub" for a folder of transformers.
     shape : Of one example, for architectures that take pictures.
     unpickle : Whether a pickled file may run its code; only if you trust it.
 
@@ -69,7 +69,7 @@ def load(
         raise InputError.parameter(
             "model", "load", "left out for files that `save` did not write", str(path)
         )
-    if net is None and is_hub_source(path):
+    if net == NET or (net is None and is_hub_source(path)):
         return load_folder(path)
     tensors, metadata = read_weights(path, unpickle=unpickle)
     return network_of(tensors, metadata, net, shape=shape).eval()

@@ -1,5 +1,7 @@
 """`prunable prune` on a folder of transformers, and on GGUF."""
 
+import gguf
+import numpy as np
 import pytest
 import torch
 
@@ -60,3 +62,17 @@ def test_only_folders_are_of_the_hub(run, tmp_path):
     done = run("prune", tmp_path / "m.pt", "--net hub --keep .5 --out", tmp_path / "n")
     assert done.exit_code == 2
     assert "no folder of transformers" in " ".join(done.output.split())
+
+
+def test_a_file_whose_config_cannot_be_read_is_measured_alone(run, tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "no-such-architecture")
+    writer.add_tensor("blk.0.ffn_up.weight", np.ones((4, 32), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert run("measure", tmp_path / "m.gguf").exit_code == 0
+    done = run("prune", tmp_path / "m.gguf", "--keep .5 --out", tmp_path / "n")
+    assert done.exit_code == 4
+    assert "Give the safetensors it was made from" in " ".join(done.output.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["m.gguf"]

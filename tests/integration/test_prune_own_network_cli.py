@@ -1,5 +1,8 @@
 """`prunable prune` on a network, an example and data of the user's own."""
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -74,16 +77,13 @@ def here(tmp_path, monkeypatch):
     """A folder with a module of a network and its trained file, as torch.save writes it."""
     (tmp_path / "own_nets.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
-    import importlib
-    import sys
-
     sys.path.insert(0, str(tmp_path))
     module = importlib.import_module("own_nets")
     sys.path.remove(str(tmp_path))
     torch.manual_seed(0)
     torch.save(module.build().state_dict(), "net.pt")
     yield tmp_path
-    sys.modules.pop("own_nets")
+    sys.modules.pop("own_nets", None)
 
 
 def test_one_line_prunes_and_shrinks_the_users_network(document_of, here):
@@ -107,6 +107,14 @@ def test_metadata_of_other_tools_does_not_stop_a_network(document_of):
     save_file(torch.load("net.pt"), "net.safetensors", {"format": "pt"})
     options = "--net own_nets:build --input-shape 3,16,16 --keep .5 --batch-size 1"
     assert document_of("prune net.safetensors", options, "--out pruned.safetensors")["out"]
+
+
+@pytest.mark.usefixtures("here")
+def test_pickled_models_find_their_class_in_the_working_directory(document_of):
+    torch.save(sys.modules["own_nets"].build(), "whole.pt")
+    del sys.modules["own_nets"]
+    options = "--net own_nets:build --input-shape 3,16,16 --keep .5 --batch-size 1"
+    assert document_of("prune whole.pt --unpickle --out x.safetensors", options)["out"]
 
 
 @pytest.mark.usefixtures("here")

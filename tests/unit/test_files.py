@@ -1,12 +1,13 @@
 """Files are whole or absent."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.files import atomic_write, read_json, write_json, write_text
+from prunable.files import atomic_write, read_json, staged, write_json, write_text
 from prunable.nets.archive import load_tensors, save_tensors
 
 
@@ -64,3 +65,26 @@ def test_archive_round_trip_and_damage(tmp_path):
         load_tensors(path)
     with pytest.raises(DataIntegrityError, match="missing"):
         load_tensors(tmp_path / "absent.safetensors")
+
+
+def test_what_is_staged_appears_whole_or_not_at_all(tmp_path):
+    with staged(tmp_path / "a" / "b" / "folder") as place:
+        place.mkdir()
+        (place / "file").write_text("whole")
+        assert not (tmp_path / "a" / "b" / "folder").exists()
+    assert (tmp_path / "a" / "b" / "folder" / "file").read_text() == "whole"
+    with pytest.raises(InputError), staged(tmp_path / "a" / "b" / "folder") as place:
+        place.mkdir()
+    with pytest.raises(UnicodeEncodeError), staged(tmp_path / "c" / "d" / "file") as place:
+        place.write_text("half \udc80", encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["folder"]
+
+
+def test_a_place_named_by_dots_is_not_left(tmp_path, monkeypatch):
+    (tmp_path / "empty" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(InputError), staged(Path("in/..")) as place:
+        place.mkdir()
+    assert place.name == "empty"
+    assert (tmp_path / "empty" / "in").is_dir()

@@ -178,7 +178,9 @@ def _folder(root: Path, shape: tuple[int, ...] | None) -> tuple[tuple[Pair, ...]
     with os_errors_named("read", root):
         below = {path.name for path in root.iterdir() if path.is_dir()}
     tests = [name for name in ("test", "val") if name in below]
-    parts = [root / "train", root / tests[0]] if "train" in below and tests else [root]
+    parts = [root]
+    if "train" in below:
+        parts = [root / "train", *(root / name for name in tests[:1])]
     names = tuple(sorted(p.name for p in parts[0].iterdir() if p.is_dir() and p.name[0] != "."))
     listed = [_pictures(part, names) for part in parts]
     stretch = shape is not None
@@ -218,7 +220,7 @@ def _pictures(part: Path, names: Sequence[str]) -> list[tuple[Path, int]]:
 
 def _shape_of(path: Path) -> tuple[int, ...]:
     with _opened(path) as picture:
-        channels = 1 if picture.mode in ("1", "L", "I", "I;16", "F") else 3
+        channels = 1 if picture.mode in ("1", "L") else 3
         return (channels, picture.height, picture.width)
 
 
@@ -228,6 +230,8 @@ def _read(listed: list[tuple[Path, int]], shape: tuple[int, ...], stretch: bool)
     x = np.empty((len(listed), *shape), dtype=np.float32)
     for place, (path, _) in enumerate(listed):
         with _opened(path) as picture:
+            if picture.mode.startswith("I") or picture.mode == "F":
+                raise InputError(f"{path} has more than 8 bits a pixel; give pictures of 8 bits.")
             seen = picture.convert("L" if channels == 1 else "RGB")
         if seen.size != (width, height):
             if not stretch:

@@ -1,5 +1,7 @@
 """The user's own data: functions, .npz files, folders of pictures."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -117,9 +119,17 @@ def test_folders_of_pictures(tmp_path):
     Image.new("RGB", (5, 5)).save(tmp_path / "train" / "dark" / "9.png")
     with pytest.raises(InputError, match=r"9\.png has another size"):
         load_own(source)
+    Image.new("I;16", (6, 4)).save(tmp_path / "train" / "dark" / "9.png")
+    with pytest.raises(InputError, match="more than 8 bits"):
+        load_own(source)
     (tmp_path / "train" / "dark" / "9.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(DataIntegrityError, match=r"9\.png is no readable picture"):
         load_own(source)
+    (tmp_path / "train" / "dark" / "9.png").unlink()
+    shutil.rmtree(tmp_path / "val")
+    divided = load_own(source)
+    assert (len(divided.y_train), len(divided.y_test)) == (5, 1)
+    assert divided.class_names == ("dark", "light")
     with pytest.raises(InputError, match="holds no pictures"):
         load_own(str(tmp_path / "train" / "light"))
 

@@ -15,14 +15,13 @@ from prunable.errors import InputError, require
 from prunable.experiments.prune.specs import PruningJob
 from prunable.experiments.train.networks import tensors_for
 from prunable.nets.models import ARCHITECTURE, NETS, stored_architecture
-from prunable.nets.models.hub import drawn_inputs, is_hub_source
+from prunable.nets.models.hub import NET, drawn_inputs, is_hub_source
 from prunable.nets.models.sources import input_shape_of, of_package
 from prunable.nets.networks.examples import checked_run, on_device_of
 from prunable.nets.networks.inputs import batch_of, drawn_example, read_example, shape_of_text
 from prunable.nets.shrink.footprint import macs_of
 from prunable.runs.data import DataSpec
 
-HUB = "hub"  # the `net` of folders of transformers
 FILES = (".safetensors", ".pt", ".pth", ".bin")  # endings of single files
 USUAL_BATCHES = (1, 256)
 # Multiplications of a timed batch at most, where no batch size is asked for.
@@ -52,7 +51,7 @@ def is_hub_job(job: PruningJob) -> bool:
     Without transformers a folder is taken for the weights that it holds.
     """
     if job.net is not None:
-        return job.net == HUB
+        return job.net == NET
     known = job.checkpoint.is_file() or find_spec("transformers") is not None
     return known and is_hub_source(job.checkpoint)
 

@@ -4,6 +4,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
+from prunable.extras import working_directory_first
 from prunable.nets.archive import base
 from prunable.nets.networks.ties import ties_of
 
@@ -119,7 +121,12 @@ def _load(path: Path, unpickle: bool, mapped: bool) -> Any:
     # torch.load reads by the suffix where it is .safetensors, unless it is given a stream,
     # and it maps paths only.
     misnamed = path.suffix == ".safetensors"
-    with path.open("rb") as stream, warnings.catch_warnings(record=True) as caught:
+    # classes of the user's own lie in the working directory; without unpickling none is looked for
+    with (
+        working_directory_first() if unpickle else nullcontext(),
+        path.open("rb") as stream,
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("always")
         try:
             return torch.load(

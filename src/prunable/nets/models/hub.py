@@ -28,6 +28,7 @@ from prunable.nets.networks.examples import checked_run, evaluating, on_device_o
 from prunable.numerics.randomness import child_seed
 from prunable.results import Result
 
+NET = "hub"  # the `net` that says that a path is a source of transformers
 CONFIG = "config.json"
 LARGEST_SHARD = "5GB"
 TOKENS = 16  # of a drawn text

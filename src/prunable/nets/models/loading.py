@@ -76,7 +76,7 @@ def network_of(
         return _chain(tensors)
     first, last = matrices[0], matrices[-1]
     if net not in NETS:
-        known = ", ".join([*NETS, "mlp", "torchvision:NAME", "timm:NAME", "MODULE:FUNCTION"])
+        known = ", ".join([*NETS, "mlp", "torchvision:NAME", "timm:NAME", "hub", "MODULE:FUNCTION"])
         raise InputError.parameter("net", "prune", f"one of {known}", net)
     if not NETS[net].pictures:
         shape = (first.shape[1],)
