@@ -37,6 +37,32 @@ def test_a_folder_becomes_a_folder(document_of, folder, tmp_path):
     assert file.is_file()
 
 
+def test_a_shrunk_folder_loads_by_from_pretrained(document_of, folder, tmp_path):
+    options = "--method unit --keep .5 --shrink --batch-size 1"
+    found = document_of("prune", folder, options, "--out", tmp_path / "small")
+    assert found["folder"]["changed"]["intermediate_size"] == 16
+    assert found["folder"]["max_difference"] <= 1e-5
+    small = hub.AutoModelForCausalLM.from_pretrained(tmp_path / "small")
+    assert small.model.layers[0].mlp.up_proj.weight.shape == (16, 24)
+    assert small.lm_head.weight is small.model.embed_tokens.weight
+    n_parameters = sum(parameter.numel() for parameter in small.parameters())
+    assert n_parameters == found["shrunk"]["n_parameters"] < found["shrunk"]["n_parameters_before"]
+
+
+def test_where_no_config_says_the_shapes_a_file_does(run, document_of, tmp_path):
+    torch.manual_seed(0)
+    config = hub.GPT2Config(n_embd=24, n_layer=1, n_head=4, vocab_size=61, n_positions=32)
+    hub.GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    asked = ["prune", tmp_path / "gpt2", "--method unit --keep .5 --shrink --batch-size 1 --out"]
+    done = run(*asked, tmp_path / "small")
+    assert done.exit_code == 4
+    message = " ".join(done.output.split())
+    assert "in GPT2Config gives" in message
+    assert "a file ending in .safetensors" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["gpt2"]
+    assert document_of(*asked, tmp_path / "small.safetensors")["shrunk"]["max_difference"] < 1e-5
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
