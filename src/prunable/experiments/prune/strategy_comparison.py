@@ -18,6 +18,7 @@ from prunable.experiments.prune.specs import ContenderSpec, Retraining
 from prunable.experiments.train.networks import as_tensors
 from prunable.files import read_json, write_json
 from prunable.nets.models import network_of, read_weights
+from prunable.nets.networks.module_roles import parts_of_module
 from prunable.nets.networks.views import views_of
 from prunable.nets.prune import strategies
 from prunable.nets.prune.choices import Scope, ShareRule
@@ -184,7 +185,9 @@ def contender_stage(spec: ContenderSpec, run: Run) -> dict[str, Any]:
     scope, make = CONTENDERS[spec.strategy]
     x, y, *_ = as_tensors(data, run.device)
     strategy = make(model, x[:SALIENCY_EXAMPLES], y[:SALIENCY_EXAMPLES])
-    views = views_of(model.named_parameters())
+    parts = parts_of_module(model)
+    weights = {name for name, x in parts.items() if x.reason is None and x.kind != "embedding"}
+    views = views_of([(n, p) for n, p in model.named_parameters() if n in weights], parts)
     if strategy.axis == "unit":
         views = tuple(view for view in views if view.role != "output")
     rows = []

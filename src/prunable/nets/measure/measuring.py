@@ -69,7 +69,7 @@ class _Opened:
         """The matrices that a tensor stands for, or why it is none."""
         part = self.parts[tensor.name]
         if part.tied is not None and part.reason is None:
-            return f"the same numbers as {part.tied}"
+            return f"tied: it has the numbers of {part.tied}"
         return part.reason or see(part, tensor.load())  # what is no matrix is not worth reading
 
 

@@ -8,12 +8,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from prunable.nets.networks.outputs import Sizes, with_roles
-from prunable.nets.networks.roles import Part, Shape, bias_of, kind_of, no_matrix, orientation
+from prunable.nets.networks.roles import (
+    Part,
+    Shape,
+    bias_of,
+    kind_of,
+    natural_key,
+    no_matrix,
+    orientation,
+)
 
 # Names of transformers' Conv1D, a linear layer whose weight is stored (in, out).
 CONV1D = re.compile(r"(^|[._/])(c_attn|q_attn|c_proj|c_fc)[._/]weight$")
 # Operators of ONNX that take one number a channel, however many dimensions it is stored with.
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu", "Equal", "Quant"}
+
+# Names of layers that make pictures larger.
+UPWARDS = re.compile(
+    r"(up_?(conv)?\d*|upsample\w*|de_?conv\w*|\w*transposed?\w*|tconv\d*)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,8 @@ def parts_of(shapes: Mapping[str, Shape], known: Known = Known()) -> dict[str, P
     norms = norm_sizes(named)
     conv1d = _conv1d_is_transposed(named)
     parts = [_part_of(name, named, norms, conv1d, known) for name in named]
+    if not known.readers:
+        parts = _with_transposed(parts, named, norms)
     parts = with_followers(parts, named, norms)
     sizes = Sizes(norms, ordered=known.ordered)
     return {part.name: part for part in with_roles(parts, sizes)}
@@ -65,6 +80,32 @@ def _part_of(
             transposed = transposed or conv1d
     part = Part(name, shape, kind, transposed=transposed, groups=groups)
     return replace(part, n_in=_inputs(part), tied=known.ties.get(name))
+
+
+def _with_transposed(
+    parts: list[Part], shapes: Mapping[str, Shape], norms: Mapping[str, int]
+) -> list[Part]:
+    """Parts with the transposed convolutions among them that have no bias to tell them by.
+
+    Their kernels are even, and either their names say it, or what comes before them in a chain is
+    transposed and gives as many channels as they are stored with first.
+    """
+    found = {part.name: part for part in parts}
+    before: dict[tuple[str, ...], Part] = {}
+    for name in sorted(found, key=natural_key):
+        part = found[name]
+        if part.reason is not None or part.kind != "convolution":
+            continue
+        chain, previous = tuple(part.path[:-1]), before.get(tuple(part.path[:-1]))
+        untold = bias_length(name, shapes, norms) is None and part.shape[0] != part.shape[1]
+        if untold and part.shape[1] > 1 and not any(size % 2 for size in part.shape[2:]):
+            goes_on = previous is not None and previous.transposed
+            fits = previous is not None and previous.n_out == part.shape[0]
+            if (goes_on and fits) or any(map(UPWARDS.fullmatch, part.path)):
+                part = replace(part, transposed=True, n_in=part.shape[0])
+                found[name] = part
+        before[chain] = part
+    return list(found.values())
 
 
 def _inputs(part: Part) -> int:

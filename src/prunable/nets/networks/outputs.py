@@ -36,13 +36,15 @@ def with_roles(parts: Iterable[Part], sizes: Sizes) -> list[Part]:
     registers the layers in an order or the shapes make a chain of them. What is taken by a layer or
     a normalisation is hidden.
     """
-    parts = _same_where_tied(list(parts))
+    parts = list(parts)
+    # an embedding that is tied to a layer of another kind gives the outputs too
+    others = {p.tied or p.name for p in parts if p.reason is None and p.kind != "embedding"}
+    parts = _same_where_tied(parts)
     candidates = [p for p in parts if p.reason is None and p.tied is None]
     matrices = [p for p in candidates if p.kind != "embedding" and p.role != "unknown"]
     if not sizes.ordered:
         matrices.sort(key=lambda p: natural_key(p.name))
-    # an embedding that is tied to a head gives the outputs too
-    heads = {p.tied or p.name for p in parts if p.reason is None and _head_of(p)}
+    heads = others | {p.tied or p.name for p in parts if p.reason is None and _head_of(p)}
     given = {p.name for p in candidates if p.kind == "embedding" and p.name in heads}
     roles = _Roles(matrices, sizes, bool(given)).found()
     roles |= dict.fromkeys(given, "output")

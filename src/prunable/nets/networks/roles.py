@@ -16,7 +16,8 @@ RECURRENT = re.compile(
     r"(^|[._/])(weight_[ih]h(_l\d+)?(_reverse)?|recurrent_kernel|lstm|gru|rnn)\b"
 )
 EMBEDDING = re.compile(
-    r"(^|[._/])(\w*embe?d\w*|wte|wpe|token_type|shared|relative_attention_bias)([._/]|$)",
+    r"(^|[._/])(\w*embe?d\w*|(\w+_)?embs?(_\w+)?|wte|wpe|token_type|shared"
+    r"|relative_attention_bias)([._/]|$)",
     re.IGNORECASE,
 )
 ATTENTION = re.compile(

@@ -196,10 +196,12 @@ class _Weights:
             wanted, got = "a mapping that can be changed", type(model).__name__
             raise InputError.parameter("model", "prune", wanted, got, "Give a dict.")
         else:
-            merges = merges_of({name: tuple(t.shape) for name, t in model.items()})
-            new = merged(model, {name: merges[name] for name in names})
+            tensors = {name: t for name, t in model.items() if isinstance(t, torch.Tensor)}
+            merges = merges_of({name: tuple(t.shape) for name, t in tensors.items()})
+            others = {name: x for name, x in model.items() if name not in tensors}
+            new = merged(tensors, {name: merges[name] for name in names})
             model.clear()
-            model.update(new)
+            model.update(new | others)
         return _Weights.of(model)
 
 

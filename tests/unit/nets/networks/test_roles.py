@@ -197,3 +197,35 @@ def test_units_go_with_the_batch_norm_that_follows_them(source):
     followers = {name: part.followers for name, part in before.items() if part.followers}
     assert not any("bn1" in f for fs in followers.values() for f in fs)
     assert all("conv1" in name for name in followers)
+
+
+def test_transposed_convolutions_without_bias_are_told_by_their_chain_or_names():
+    layers = [(9, 16), (16, 8), (8, 3)]
+    chain = []
+    for n_in, n_out in layers:
+        chain += [nn.ConvTranspose2d(n_in, n_out, 4, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
+    generator = nn.Sequential(nn.Sequential(*chain[:-2]))  # no normalisation of the picture
+    up = nn.ModuleDict({"up1": nn.ConvTranspose2d(8, 4, 2, bias=False), "out": nn.Conv2d(4, 2, 1)})
+    down = nn.Sequential(nn.Conv2d(4, 8, 2, bias=False), nn.ReLU(), nn.Conv2d(8, 3, 2, bias=False))
+    grouped = nn.Sequential(nn.Conv2d(4, 8, 1), nn.Conv2d(8, 8, 3, groups=4, bias=False))
+    for model in (generator, up, down, grouped):
+        assert having(of_file(model), transposed=True) == having(
+            parts_of_module(model), transposed=True
+        )
+
+
+class Shared(nn.Module):
+    """A language model whose names say little, with one table for both ends."""
+
+    def __init__(self):
+        super().__init__()
+        self.emb, self.lstm, self.dec = nn.Embedding(50, 16), nn.LSTM(16, 16), nn.Linear(16, 50)
+        self.dec.weight = self.emb.weight
+
+
+def test_an_embedding_shared_with_a_layer_gives_the_outputs():
+    parts = parts_of_module(Shared())
+    assert having(parts, role="output") == {"emb.weight", "dec.weight"}
+    assert having(parts, kind="embedding") == {"emb.weight", "dec.weight"}
+    assert parts["dec.weight"].tied == "emb.weight"
+    assert having(parts, role="hidden") == {"lstm.weight_ih_l0", "lstm.weight_hh_l0"}

@@ -280,7 +280,7 @@ def test_a_torch_file_of_gpt2_keeps_its_tie_and_one_copy(tmp_path):
     pruned_file(tmp_path / "m.pt", sparse, keep=0.1, storage="bitmask", only=named)
     assert sparse.stat().st_size < (tmp_path / "m.pt").stat().st_size
     skipped = {x.name: x.reason for x in measure(tmp_path / "m.pt", spectrum="none").skipped}
-    assert skipped["lm_head.weight"] == "the same numbers as transformer.wte.weight"
+    assert skipped["lm_head.weight"] == "tied: it has the numbers of transformer.wte.weight"
 
 
 def test_measure_knows_what_gpt2_is_made_of():
