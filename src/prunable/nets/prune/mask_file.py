@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.nets.prune.retraining import MaskHandle
 from prunable.nets.prune.tickets import (
     malformed_named,
@@ -32,8 +32,8 @@ def save_masks(path: Path | str, masks: Mapping[str, torch.Tensor] | MaskHandle)
     """
     masks = masks.state_dict() if isinstance(masks, MaskHandle) else masks
     for name, mask in masks.items():
-        if mask.dtype != torch.bool:
-            raise InputError.parameter(name, "save_masks", "of torch.bool", str(mask.dtype))
+        kind = getattr(mask, "dtype", type(mask).__name__)
+        require(kind == torch.bool, name, "save_masks", "of torch.bool", str(kind))
     tensors, shapes = packed_masks(masks)
     write_digested(path, MASKS, tensors, {"shapes": shapes})
 

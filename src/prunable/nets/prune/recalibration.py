@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prunable.errors import InputError, UnsupportedModelError, require
+from prunable.errors import InputError, UnsupportedModelError, check_at_least, require
 from prunable.nets.networks.examples import Example, checked_run, on_device_of
 from prunable.results import Result
 
@@ -37,6 +37,12 @@ def calibrate(
     Labels are not needed: a tensor of inputs, which is cut into batches, or batches of whatever the
     model is called with, such as `(x for x, _ in loader)`.
     """
+    check_at_least(batch_size, 1, "batch_size", "calibrate")
+    several = inputs.ndim if isinstance(inputs, Tensor) else isinstance(inputs, Iterable)
+    wanted = "a tensor of several inputs, or batches of them"
+    require(
+        several and not isinstance(inputs, Mapping), "inputs", "calibrate", wanted, type(inputs)
+    )
     batches = inputs.split(batch_size) if isinstance(inputs, Tensor) else inputs
     return recalibrate_(model, batches)
 

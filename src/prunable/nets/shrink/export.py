@@ -25,6 +25,7 @@ __all__ = ["ExportResult", "OnnxResult", "load_exported", "save_exported", "save
 MANIFEST = "manifest"
 # What a model that was cut carries: by module, the plain attributes that cutting changed.
 ATTRIBUTES = "_prunable_attributes"
+WHOLE = "whole numbers that the model's modules have"
 # Arguments of recurrent layers, whose constructors do not name them all.
 RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout")
 
@@ -69,8 +70,7 @@ def save_exported(
     path = Path(path)
     carried: Attributes | None = getattr(model, ATTRIBUTES, None)
     if carried is not None or attributes is not None:
-        merged = {**(carried or {}), **(attributes or {})}
-        attributes = _checked(model, merged)
+        attributes = _checked(model, _by_module(carried) | _by_module(attributes))
     effective: tuple[str, ...] = ()
     if any(is_made_up(module) for module in model.modules()):
         model = copied(model)
@@ -251,6 +251,14 @@ def _of_no_layer(model: nn.Module, layers: set[str]) -> list[str]:
     return [name for name in model.state_dict() if name.rpartition(".")[0] not in layers]
 
 
+def _by_module(attributes: Any) -> dict[str, Mapping[str, Any]]:
+    """Attributes given or carried, if any; InputError unless they are mappings by module."""
+    found = {} if attributes is None else attributes
+    whole = isinstance(found, Mapping) and all(isinstance(v, Mapping) for v in found.values())
+    require(whole, "attributes", "save_exported", "mappings by module", repr(attributes)[:80])
+    return dict(found)
+
+
 def _checked(model: nn.Module, attributes: Attributes) -> dict[str, dict[str, Any]]:
     """Attributes to store, as plain values; InputError unless the model has them as they are."""
     modules = dict(model.named_modules(remove_duplicate=False))
@@ -260,11 +268,11 @@ def _checked(model: nn.Module, attributes: Attributes) -> dict[str, dict[str, An
     }
     for name, values in plain.items():
         for own, value in values.items():
+            shown = f"{name}.{own} = {value!r}"[:80]
+            require(_is_attribute(own, value), "attributes", "save_exported", WHOLE, shown)
             has = getattr(modules.get(name), own, None)
             has = list(has) if isinstance(has, tuple) else has
-            wanted = "whole numbers that the model's modules have"
-            fits = _is_attribute(own, value) and has == value
-            require(fits, "attributes", "save_exported", wanted, f"{name}.{own} = {value!r}")
+            require(has == value, "attributes", "save_exported", WHOLE, shown)
     return plain
 
 

@@ -159,6 +159,8 @@ def test_masks_in_a_file(tmp_path):
     prunable.hold_masks(model, optimizer, found)
     with pytest.raises(InputError, match=r"`w` of `save_masks` must be of torch\.bool"):
         prunable.save_masks(tmp_path / "c", {"w": torch.ones(2)})
+    with pytest.raises(InputError, match=r"`w` of `save_masks` must be of torch\.bool; got int"):
+        prunable.save_masks(tmp_path / "c", {"w": 3})
     assert not (tmp_path / "c").exists()
 
 

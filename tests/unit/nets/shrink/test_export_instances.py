@@ -102,6 +102,11 @@ def test_without_cutting_shapes_are_those_of_the_instance(tmp_path):
         {"": {"_num_heads": 1}},
         {"": {"heads": 1}},
         {"": {"num_heads": 1.0}},
+        {"": {"num_heads": 10**400}},
+        {"": {3: 1}},
+        {"": 3},
+        [1],
+        3,
     ],
 )
 def test_attributes_that_the_model_does_not_have_are_refused(small, attributes, tmp_path):
