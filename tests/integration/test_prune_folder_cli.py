@@ -49,6 +49,21 @@ def test_a_shrunk_folder_loads_by_from_pretrained(document_of, folder, tmp_path)
     assert n_parameters == found["shrunk"]["n_parameters"] < found["shrunk"]["n_parameters_before"]
 
 
+def test_classifiers_of_pictures_are_retrained_and_judged(document_of, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_labels": 2}
+    config = hub.ViTConfig(**sizes, num_attention_heads=2, image_size=8, patch_size=4)
+    hub.ViTForImageClassification(config).save_pretrained("vit")
+    shades = np.random.default_rng(0).uniform(-1, 1, 40)
+    x = np.ones((40, 3, 8, 8)) * shades[:, None, None, None]
+    np.savez("data.npz", x=x, y=(shades > 0).astype(int))
+    options = "--keep .6 --data data.npz --retrain 20 --batch 8 --batch-size 1 --out pruned"
+    found = document_of("prune vit", options)
+    assert found["footprint"]["models"]["pruned"]["accuracy"] > 0.8
+    assert found["folder"]["changed"] == {}
+
+
 def test_where_no_config_says_the_shapes_a_file_does(run, document_of, tmp_path):
     torch.manual_seed(0)
     config = hub.GPT2Config(n_embd=24, n_layer=1, n_head=4, vocab_size=61, n_positions=32)

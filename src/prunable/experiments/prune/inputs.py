@@ -17,7 +17,7 @@ from prunable.experiments.train.networks import tensors_for
 from prunable.nets.models import ARCHITECTURE, NETS, stored_architecture
 from prunable.nets.models.hub import NET, drawn_inputs, is_hub_source
 from prunable.nets.models.sources import input_shape_of, of_package
-from prunable.nets.networks.examples import checked_run, on_device_of
+from prunable.nets.networks.examples import checked_run, on_device_of, scores_of
 from prunable.nets.networks.inputs import batch_of, drawn_example, read_example, shape_of_text
 from prunable.nets.shrink.footprint import macs_of
 from prunable.runs.data import DataSpec
@@ -139,7 +139,7 @@ def _shape(job: PruningJob, model: nn.Module, metadata: Mapping[str, str]) -> tu
 def _check_classes(model: nn.Module, data: Dataset) -> None:
     """Refuse data whose classes are not those that the network tells apart."""
     x = tensors_for(data, model)[2][:2]
-    scores = checked_run(model, x)
+    scores = scores_of(checked_run(model, x))
     classes = 1 + int(max(data.y_train.max(), data.y_test.max()))
     fits = isinstance(scores, torch.Tensor) and scores.ndim == 2 and scores.shape[1] >= classes
     shown = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__

@@ -43,6 +43,11 @@ def run(model: nn.Module, example: Any) -> Any:
     return model(*args, **kwargs)
 
 
+def scores_of(output: Any) -> Any:
+    """The scores that a classifier gives: its output, or the logits of one of transformers."""
+    return getattr(output, "logits", output)
+
+
 def mapped(example: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """The example with each tensor changed, in the same form."""
     if isinstance(example, Tensor):

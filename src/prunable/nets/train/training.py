@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from prunable.errors import InputError, require
+from prunable.nets.networks.examples import scores_of
 from prunable.nets.train.augmentation import augmented
 from prunable.nets.train.averaging import IterateAverage
 from prunable.nets.train.checkpoint import TrainingState
@@ -64,7 +65,7 @@ def train(
     def gradients() -> list[float]:
         inputs, labels = trainee.next_batch()
         trainee.optimizer.zero_grad()
-        loss = functional.cross_entropy(model(inputs), labels)
+        loss = functional.cross_entropy(scores_of(model(inputs)), labels)
         loss.backward()
         return [loss.item()]
 
@@ -231,7 +232,7 @@ def predict(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     try:
         near = x.ndim == 4 and x.device.type == "cpu"
         at_once = PICTURES_AT_ONCE if near else EVALUATED_AT_ONCE
-        return torch.cat([model(part) for part in x.split(at_once)])
+        return torch.cat([scores_of(model(part)) for part in x.split(at_once)])
     finally:
         model.train(training)
 
