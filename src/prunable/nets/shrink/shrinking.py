@@ -33,11 +33,11 @@ def shrink(model: nn.Module, plan: PruningPlan, example: Any, *, round_to: int =
             )
         small, difference, attributes = cut_groups(model, plan.groups, example)
         before = getattr(model, "_prunable_attributes", {})
-        if attributes or before:
-            small._prunable_attributes = {  # type: ignore[assignment]
-                name: {**before.get(name, {}), **attributes.get(name, {})}
-                for name in {**before, **attributes}
-            }
+        # there even if none changed: it also says that parameters may have other shapes
+        small._prunable_attributes = {  # type: ignore[assignment]
+            name: {**before.get(name, {}), **attributes.get(name, {})}
+            for name in {**before, **attributes}
+        }
         return ShrinkResult(
             small,
             difference,
