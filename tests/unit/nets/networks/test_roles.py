@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from prunable.nets.models.hub import transformers_module
 from prunable.nets.models.vision import vision
 from prunable.nets.networks.file_roles import parts_of
 from prunable.nets.networks.module_roles import parts_of_module
@@ -125,7 +126,7 @@ def test_a_width_met_by_chance_in_a_block_makes_no_head_hidden():
 
 @pytest.mark.parametrize("source", [parts_of_module, of_file])
 def test_layers_of_gpt2_take_their_rows_and_embeddings_are_embeddings(source):
-    import transformers
+    transformers = transformers_module("this test")
 
     config = transformers.GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=50, n_positions=9)
     with torch.device("meta"):

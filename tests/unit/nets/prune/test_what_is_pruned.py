@@ -14,6 +14,7 @@ from prunable.experiments.prune.pruning import prune_checkpoint
 from prunable.experiments.prune.specs import PruningJob
 from prunable.nets.measure.measuring import measure
 from prunable.nets.models import read_weights
+from prunable.nets.models.hub import transformers_module
 from prunable.nets.models.vision import vision
 from prunable.nets.prune.iterative import iterate
 from prunable.nets.prune.masks import masks_of
@@ -72,7 +73,7 @@ def test_an_output_of_a_pruned_resnet_gets_nothing_from_removed_units():
 
 
 def sentence_encoder():
-    import transformers
+    transformers = transformers_module("this test")
 
     torch.manual_seed(0)
     config = transformers.BertConfig(
@@ -205,7 +206,7 @@ def test_rounds_want_plain_weights():
 
 
 def gpt2():
-    import transformers
+    transformers = transformers_module("this test")
 
     torch.manual_seed(0)
     config = transformers.GPT2Config(
