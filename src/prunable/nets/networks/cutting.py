@@ -107,7 +107,7 @@ def _resize_(module: Any) -> None:
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
     elif isinstance(module, CONVOLUTIONS):
-        if weight.shape[1] == 1 and module.groups == module.in_channels:
+        if module.groups > 1 and module.groups == module.in_channels:
             module.groups = len(weight) * module.groups // module.out_channels
         module.out_channels, module.in_channels = len(weight), weight.shape[1] * module.groups
     elif isinstance(module, TRANSPOSED):

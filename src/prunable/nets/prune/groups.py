@@ -10,7 +10,7 @@ from torch import nn
 
 from prunable.errors import UnsupportedModelError
 from prunable.nets.networks.coupling import trace
-from prunable.nets.networks.parametrized import copied
+from prunable.nets.networks.parametrized import copied, is_made_up, make_plain_
 from prunable.nets.prune.competing import Left, groups_in
 from prunable.nets.prune.cutting import cut_groups
 from prunable.nets.prune.grouped import Group, GroupPlan
@@ -39,7 +39,8 @@ def groups_of(model: nn.Module, example: Any, *, shrinkable: bool = True) -> Gro
     `example` is what the model is called with: a tensor, a tuple of arguments, or a mapping of
     named ones. With `shrinkable` a part of each group is cut out of a copy, on trial, and groups
     without which the model does not run, or computes something else than with zeros in their
-    place, are left.
+    place, are left. Weights that the model computes from others, as under weight normalisation,
+    are taken as what is computed, under their own names.
 
     Raises InputError if the example does not fit.
 
@@ -47,6 +48,9 @@ def groups_of(model: nn.Module, example: Any, *, shrinkable: bool = True) -> Gro
     >>> groups_of(net, torch.randn(3, 4)).groups[0].n_units
     6
     """
+    if any(map(is_made_up, model.modules())):
+        model = copied(model)
+        make_plain_(model)
     coupling = trace(model, example)
     groups, left = groups_in(coupling, {name for name, _ in model.named_buffers()})
     if not shrinkable or not groups:
@@ -115,10 +119,16 @@ def _halved(
     return found
 
 
+def _half_of(group: Group) -> GroupPlan:
+    """Half of the units, at random, so that no order of them passes by chance."""
+    order = np.random.default_rng(group.n_units).permutation(group.n_units)
+    return GroupPlan(group, order < (group.n_units + 1) // 2)
+
+
 def _can_go(model: nn.Module, groups: Sequence[Group], example: Any) -> str | None:
     """Why half of the units of some groups cannot be cut; None if they can."""
     try:
-        cut_groups(model, [GroupPlan(g, np.arange(g.n_units) % 2 == 0) for g in groups], example)
+        cut_groups(model, [_half_of(group) for group in groups], example)
     except UnsupportedModelError as error:
         return str(error).partition("cannot be shrunk: ")[2].partition(". Leave")[0]
     return None

@@ -19,7 +19,7 @@ from prunable.nets.networks.coupling import rules
 from prunable.nets.networks.coupling.labels import Joined, Mixing, Slots
 from prunable.nets.networks.coupling.state import CASTS, Call, Rule, State
 from prunable.nets.networks.equality import tensors_in
-from prunable.nets.networks.examples import checked_run, mapped
+from prunable.nets.networks.examples import MISFITS, checked_run, mapped
 
 
 def _table(rule: Rule, names: str) -> dict[str, Rule]:
@@ -37,7 +37,6 @@ RULES: dict[str, Rule] = (
     )
     | _table(rules.layer_norm, "native_layer_norm _fused_rms_norm")
     | _table(rules.group_norm, "native_group_norm")
-    | _table(rules.channelwise, "_prelu_kernel prelu")
     | _table(rules.gated, "glu")
     | _table(
         rules.reduction,
@@ -75,6 +74,7 @@ ALSO_ELEMENTWISE = {
     "addcmul",
     "addcdiv",
     "lerp",
+    "_prelu_kernel",
     "hardswish",
     "log_sigmoid_forward",
     "native_dropout",
@@ -146,10 +146,18 @@ class Follow(TorchDispatchMode):
             return result
         rule = _rule(call)
         if rule is rules.unknown or any(self.state.families(t) for t in call.tensors):
-            rule(self.state, call)
+            _follow(rule, self.state, call)
         else:
             _pass_on(self.state, call)
         return result
+
+
+def _follow(rule: Rule, state: State, call: Call) -> None:
+    """Apply a rule; of an operation in a form that it does not foresee, all that goes in stays."""
+    try:
+        rule(state, call)
+    except MISFITS:
+        rules.unknown(state, call)
 
 
 def _pass_on(state: State, call: Call) -> None:
