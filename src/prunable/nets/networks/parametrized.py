@@ -22,6 +22,14 @@ def copied(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
+def plain_copy(model: nn.Module) -> nn.Module:
+    """A deep copy in evaluation mode, whose weights are all parameters of their own."""
+    plain = copied(model).eval()
+    if any(map(is_made_up, plain.modules())):
+        make_plain_(plain)
+    return plain
+
+
 def is_made_up(module: nn.Module) -> bool:
     """Whether a weight of this very module is computed from other parameters."""
     return parametrize.is_parametrized(module) or any(

@@ -10,7 +10,7 @@ from prunable.errors import UnsupportedModelError
 from prunable.nets.networks.cutting import Sizes, Split, cut_
 from prunable.nets.networks.equality import largest_difference, tensors_in, within_rounding
 from prunable.nets.networks.examples import MISFITS, checked_run, run
-from prunable.nets.networks.parametrized import copied
+from prunable.nets.networks.parametrized import plain_copy
 from prunable.nets.prune.grouped import GroupPlan, kept_indices, parts_kept
 from prunable.nets.prune.masks import mask_groups_
 
@@ -28,13 +28,13 @@ def cut_groups(
 
     Raises UnsupportedModelError if the copy does not run, or differs by more than rounding.
     """
-    masked = copied(model).eval()
+    masked = plain_copy(model)
     mask_groups_(dict(masked.named_parameters()), plans)
     expected = tensors_in(checked_run(masked, example))
     del masked
     reason = ""
     for depth in DEPTHS if any(p.group.splits for p in plans) else (0,):
-        small = copied(model).eval()
+        small = plain_copy(model)
         splits = [Split(*parts) for plan in plans for parts in parts_kept(plan)]
         attributes = cut_(small, kept_indices(plans), splits, depth)
         try:
@@ -45,8 +45,9 @@ def cut_groups(
             continue
         difference = largest_difference(found, expected)
         if within_rounding(difference, expected, model):
-            for module, original in zip(small.modules(), model.modules(), strict=True):
-                module.training = original.training
+            modes = {name: module.training for name, module in model.named_modules()}
+            for name, module in small.named_modules():
+                module.training = modes[name]
             return small, difference, attributes
         reason = f"without them its outputs differ by {difference:.3g} from the masked model's"
     raise UnsupportedModelError(

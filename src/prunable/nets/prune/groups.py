@@ -10,7 +10,7 @@ from torch import nn
 
 from prunable.errors import UnsupportedModelError
 from prunable.nets.networks.coupling import trace
-from prunable.nets.networks.parametrized import copied, is_made_up, make_plain_
+from prunable.nets.networks.parametrized import copied, is_made_up, plain_copy
 from prunable.nets.prune.competing import Left, groups_in
 from prunable.nets.prune.cutting import cut_groups
 from prunable.nets.prune.grouped import Group, GroupPlan
@@ -49,8 +49,7 @@ def groups_of(model: nn.Module, example: Any, *, shrinkable: bool = True) -> Gro
     6
     """
     if any(map(is_made_up, model.modules())):
-        model = copied(model)
-        make_plain_(model)
+        model = plain_copy(model)
     coupling = trace(model, example)
     groups, left = groups_in(coupling, {name for name, _ in model.named_buffers()})
     if not shrinkable or not groups:
