@@ -36,7 +36,7 @@ def test_pruned_units_are_cut_out_and_the_gain_is_measured(document_of, models, 
     options = "--method unit --keep 0.5 --shrink --data digits --batch-size 4"
     found = document_of("prune", models[0], options, "--out", out, "--onnx", onnx)
     assert models[0].read_bytes() == before
-    assert found["shrunk"]["by"] == "surgery"
+    assert found["shrunk"]["by"] == "groups"
     assert found["shrunk"]["n_parameters"] == 64 * 30 + 30 + 30 * 10 + 10
     rows = found["footprint"]["models"]
     assert list(rows) == ["dense", "pruned", "exported"]

@@ -103,7 +103,7 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _resize_(module: Any) -> None:
     """Tell a module of torch what its sizes are now."""
-    weight = getattr(module, "weight", None)
+    weight: Any = getattr(module, "weight", None)
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
     elif isinstance(module, CONVOLUTIONS):
@@ -127,8 +127,8 @@ def _resize_(module: Any) -> None:
     elif isinstance(module, nn.Embedding):
         module.embedding_dim = weight.shape[1]
     elif isinstance(module, nn.RNNBase):
-        module.hidden_size = module.weight_hh_l0.shape[1]
-        module.input_size = module.weight_ih_l0.shape[1]
+        hidden, inputs = (getattr(module, name) for name in ("weight_hh_l0", "weight_ih_l0"))
+        module.hidden_size, module.input_size = hidden.shape[1], inputs.shape[1]
 
 
 def _renumber_(module: Any, pairs: Sequence[tuple[int, int]]) -> Sizes:
@@ -136,7 +136,7 @@ def _renumber_(module: Any, pairs: Sequence[tuple[int, int]]) -> Sizes:
     options: dict[int, set[int]] = {}
     for old, new in pairs:
         options.setdefault(old, set()).add(new)
-    clear = {old: found.copy().pop() for old, found in options.items() if len(found) == 1}
+    clear: dict[int, int] = {old: min(new) for old, new in options.items() if len(new) == 1}
     changed: Sizes = {}
     for name, value in vars(module).items():
         if name.startswith("_") or name == "training":
@@ -144,9 +144,9 @@ def _renumber_(module: Any, pairs: Sequence[tuple[int, int]]) -> Sizes:
         if type(value) is int and clear.get(value, value) != value:
             changed[name] = clear[value]
         elif isinstance(value, tuple) and value and all(type(v) is int for v in value):
-            new = tuple(clear.get(v, v) for v in value)
-            if new != value:
-                changed[name] = new
-    for name, value in changed.items():
-        setattr(module, name, value)
+            sizes = tuple(clear[v] if v in clear else int(v) for v in value)
+            if sizes != value:
+                changed[name] = sizes
+    for name, size in changed.items():
+        setattr(module, name, size)
     return changed

@@ -85,8 +85,8 @@ def _tried(
         return list(groups)
     kinds: dict[tuple[str, ...], list[Group]] = {}
     for group in groups:
-        owners = {type(model.get_submodule(module)).__name__ for module, _ in group.splits}
-        kinds.setdefault(tuple(sorted(owners)), []).append(group)
+        classes = {type(model.get_submodule(module)).__name__ for module, _ in group.splits}
+        kinds.setdefault(tuple(sorted(classes)), []).append(group)
     good = []
     for owners, alike in kinds.items():
         reason = _can_go(model, alike[:1], example) if owners else None
@@ -103,7 +103,7 @@ def _halved(
     model: nn.Module, groups: Sequence[Group], example: Any, refused: dict[str, str]
 ) -> list[Group]:
     """The groups that can be cut, found by halving the set until all of a part or none can."""
-    found = []
+    found: list[Group] = []
     middle = (len(groups) + 1) // 2
     for part in (groups[:middle], groups[middle:]):
         if not part:

@@ -197,7 +197,7 @@ def _stored(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _prepared(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, plain operations in place of fused ones, no cache among the outputs."""
     modes = [(module, module.training) for module in model.modules()]
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     cached = getattr(config, "use_cache", None)
     fast = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:

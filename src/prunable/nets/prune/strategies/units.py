@@ -120,12 +120,13 @@ class UnitPruning:
                 continue
             scores = of_weight(member.parameter, weights[member.parameter])
             lines = np.moveaxis(scores, member.dim, 0).reshape(member.size, -1).sum(1)
-            total = np.bincount(member.units, lines[member.places], group.n_units)
-            if self.aggregate != "sum":
-                total /= total.mean() or 1.0
-            found.append(total)
-        together = {"sum": np.sum, "mean": np.mean, "max": np.max}[self.aggregate]
-        return np.asarray(together(found, axis=0), dtype=np.float64)
+            counted = np.bincount(member.units, lines[member.places], group.n_units)
+            total = counted.astype(np.float64)
+            found.append(total if self.aggregate == "sum" else total / (total.mean() or 1.0))
+        scores = np.array(found)
+        if self.aggregate == "max":
+            return np.asarray(scores.max(axis=0))
+        return np.asarray(scores.sum(axis=0) if self.aggregate == "sum" else scores.mean(axis=0))
 
 
 def _one_stays(kept: NDArray[np.bool_], scores: Floats) -> NDArray[np.bool_]:
