@@ -56,13 +56,13 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     records = []
     for name in ZOO:
-        path = given.work / re.sub(r"\W+", "-", name)
+        path = given.work / re.sub(r"\W+", "-", name).strip("-")
         again = given.again and name in given.only
         if name in given.only or path.with_suffix(".json").exists():
             record = stored(path.with_suffix(".json"), "trial", name, LIMIT, again)
             peer = stored(path.with_suffix(".peer.json"), "peer", name, PEER_LIMIT, False)
             records.append({"name": name} | record | {"peer": peer})
-            sys.stderr.write(f"{name}: {record.get('outcome')}\n")
+            sys.stderr.write(f"{name}: {record.get('outcome', 'done')}\n")
     given.out.mkdir(parents=True, exist_ok=True)
     write_json(given.out / "zoo.json", {"schema_version": 1, "architectures": records})
     write_text(given.out / "zoo.md", as_page(records))

@@ -5,7 +5,7 @@ torchvision and timm are the libraries' own.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,15 +24,15 @@ class Architecture:
     """One network of the zoo.
 
     `outputs` are the parameters whose rows are the network's outputs. `weights` are patterns of
-    weights that are no weight of a layer of torch, such as those of experts. `refused` is part of
-    the reason where making it smaller is refused.
+    weights that are no weight of a layer of torch, such as those of experts. `refused` has part
+    of the reason for each stage of a trial that is refused. `onnx`: whether it is exported.
     """
 
     build: Callable[[], nn.Module]
     example: Draw
     outputs: tuple[str, ...]
     weights: tuple[str, ...] = ()
-    refused: str | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
     onnx: bool = False
 
 

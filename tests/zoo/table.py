@@ -12,13 +12,22 @@ from prunable.report.figures import PALETTE, STYLE, as_svg
 Record = Mapping[str, Any]
 COMMAND = "python -m tests.zoo docs/zoo"
 ABSENT = "–"
+BAD = ("FAULT", "refused", "time-out", "crash")
+WORST_FIRST = ("FAULT", "refused", "ok")
+STAGES = {
+    "measured": ("measure",),
+    "zeros": ("magnitude", "input", "kernel", "singular-value"),
+    "cut": ("unit",),
+    "trained, saved, loaded, exported": ("train", "save", "onnx"),
+}
 INTRODUCTION = f"""# The zoo
 
-Architectures that people have, at random weights, each measured, pruned by magnitude, and cut in
-half: half of the units of every group that can be cut, then shrunk, trained a step, saved and
-loaded. Written by `{COMMAND}`; `pytest -m zoo` holds it. The networks are listed in
-tests/zoo/architectures.py, with small settings where a library has some; statistics of BatchNorm,
-biases and scales are random, so that a difference shows.
+Architectures that people have, at random weights: each is measured; half of it is pruned by
+magnitude, by inputs, by kernels and by singular values (where matrices are small); half of the
+units of every group that can go is cut out, and the smaller network trained a step, saved and
+loaded, some written as ONNX. Written by `{COMMAND}`; `pytest -m zoo` holds it. The
+networks are listed in tests/zoo/architectures.py, with small settings where a library has some;
+statistics of BatchNorm, biases and scales are random, so that a difference shows.
 
 **ok**: all of it done, and the smaller network puts out what the masked one does, at rounding.
 **refused**: an error of the package that names the layer and the reason. **FAULT**: anything else.
@@ -30,9 +39,10 @@ minutes.
 HEAD = (
     "architecture",
     "parameters",
-    "measure",
-    "magnitude",
-    "unit",
+    "measured",
+    "zeros",
+    "cut",
+    "then",
     "kept parameters",
     "kept MACs",
     "milliseconds",
@@ -82,8 +92,8 @@ def as_figure(records: Sequence[Record]) -> bytes:
 
 def _counts(records: Sequence[Record]) -> list[str]:
     found = [f"{len(records)} architectures:"]
-    for stage, label in (("measure", "measured"), ("magnitude", "magnitude"), ("unit", "cut")):
-        counts = Counter(_outcome(record, stage) for record in records)
+    for label, stages in STAGES.items():
+        counts = Counter(_outcome(record, stages) for record in records)
         found.append(f"- {label}: " + ", ".join(f"{n} {how}" for how, n in counts.most_common()))
     counts = Counter(record["peer"]["outcome"] for record in records)
     found.append(
@@ -92,8 +102,12 @@ def _counts(records: Sequence[Record]) -> list[str]:
     return found
 
 
-def _outcome(record: Record, stage: str) -> str:
-    return str(record.get(stage, record)["outcome"])
+def _outcome(record: Record, stages: Sequence[str]) -> str:
+    """The worst of the outcomes of some stages."""
+    if "outcome" in record:  # the whole trial ended without a word
+        return str(record["outcome"])
+    found = {record[stage]["outcome"] for stage in stages if stage in record}
+    return next((outcome for outcome in WORST_FIRST if outcome in found), ABSENT)
 
 
 def _row(record: Record) -> list[str]:
@@ -105,7 +119,7 @@ def _row(record: Record) -> list[str]:
     return [
         record["name"],
         _millions(record.get("parameters")),
-        *(_outcome(record, stage) for stage in ("measure", "magnitude", "unit")),
+        *(_outcome(record, stages) for stages in STAGES.values()),
         _percent(_share(record)),
         _percent(unit["macs"] / macs if cut and macs else None),
         f"{times['before']:.3g} → {times['after']:.3g}" if times else ABSENT,
@@ -140,7 +154,7 @@ def _reasons(records: Sequence[Record]) -> list[str]:
         f"- {record['name']}, {stage}: {found['outcome']}, {found['why']}"
         for record in records
         for stage, found in [("run", record), *record.items()]
-        if isinstance(found, Mapping) and stage != "peer" and "why" in found
+        if isinstance(found, Mapping) and stage != "peer" and found.get("outcome") in BAD
     ]
 
 

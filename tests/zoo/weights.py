@@ -22,6 +22,7 @@ class Weight:
 
     kind: str  # as `measure` names kinds; dense stands for attention too
     read: Callable[[], Tensor]
+    inputs: int | None = None  # the dimension of its inputs, where each has its own
 
 
 def weights_of(model: nn.Module, patterns: Sequence[str]) -> Mapping[str, Weight]:
@@ -29,11 +30,11 @@ def weights_of(model: nn.Module, patterns: Sequence[str]) -> Mapping[str, Weight
     found: dict[str, Weight] = {}
     seen: set[int] = set()
     for prefix, module in model.named_modules():
-        for own, kind in _weights(module):
+        for own, kind, inputs in _weights(module):
             parameter = getattr(module, own)
             if isinstance(parameter, Tensor) and id(parameter) not in seen:
                 seen.add(id(parameter))
-                found[f"{prefix}.{own}".lstrip(".")] = Weight(kind, _reader(module, own))
+                found[f"{prefix}.{own}".lstrip(".")] = Weight(kind, _reader(module, own), inputs)
     for name, parameter in model.named_parameters():
         if any(fnmatchcase(name, pattern) for pattern in patterns) and id(parameter) not in seen:
             owner, _, own = name.rpartition(".")
@@ -55,18 +56,23 @@ def others_of(model: nn.Module, weights: Mapping[str, Weight]) -> dict[str, Tens
     }
 
 
-def _weights(module: nn.Module) -> Iterator[tuple[str, str]]:
+def _weights(module: nn.Module) -> Iterator[tuple[str, str, int | None]]:
+    """Attribute, kind and dimension of the inputs."""
     if isinstance(module, nn.Embedding):
-        yield "weight", "embedding"
+        yield "weight", "embedding", None
     elif isinstance(module, CONVOLUTIONS):
-        yield "weight", "convolution"
-    elif isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
-        yield "weight", "dense"
+        inputs = None if module.groups > 1 else 0 if module.transposed else 1
+        yield "weight", "convolution", inputs
+    elif type(module).__name__ == "Conv1D":  # of transformers: (inputs, outputs)
+        yield "weight", "dense", 0
+    elif isinstance(module, nn.Linear):
+        yield "weight", "dense", 1
     elif isinstance(module, nn.RNNBase):
-        yield from ((name, "recurrent") for name in module._flat_weights_names if "weight" in name)
+        names = [name for name in module._flat_weights_names if "weight" in name]
+        yield from ((name, "recurrent", 1) for name in names)
     elif isinstance(module, nn.MultiheadAttention):
-        names = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-        yield from ((name, "dense") for name in names)
+        names = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
+        yield from ((name, "dense", 1) for name in names)
 
 
 def _reader(module: nn.Module, own: str) -> Callable[[], Tensor]:
