@@ -46,7 +46,7 @@ def plan_units(
     Raises InputError if the example does not fit, or no group is left.
     """
     found = groups_of(model, example)
-    groups, left = _chosen(found.groups, only, exclude)
+    groups, left = _chosen(found.groups, only, exclude) if found.groups else ([], ())
     left = (*found.left, *left)
     if not groups:
         reasons = "; ".join(f"{one.name}: {one.reason}" for one in left[:3])

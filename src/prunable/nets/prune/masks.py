@@ -20,12 +20,7 @@ def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: Prun
     than the plan names; an InputError, if one is missing or of another shape, changes nothing.
     """
     parameters = dict(named_parameters)
-    problems = [*_problems(parameters, plan), *_problems_of_groups(parameters, plan)]
-    if problems:
-        raise InputError(
-            f"The plan does not fit the model: {'; '.join(problems)}. Nothing was changed. "
-            "Apply it to the model it was made for."
-        )
+    _check([*_problems(parameters, plan), *_problems_of_groups(parameters, plan.groups)])
     with torch.no_grad():
         for layer in plan.layers:
             for name in layer.followers:
@@ -61,15 +56,29 @@ def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iter
 
 @torch.no_grad()
 def mask_groups_(parameters: Mapping[str, torch.Tensor], groups: Sequence[GroupPlan]) -> None:
-    """Zero all that pruned units are made of, and all that reads them, in place."""
+    """Zero all that pruned units are made of, and all that reads them, in place.
+
+    Raises InputError if a parameter is missing or of another shape; then nothing is changed.
+    """
+    _check(list(_problems_of_groups(parameters, groups)))
     for name, by_dim in kept_indices(groups, buffers=False).items():
         for dim, keep in by_dim.items():
             gone = torch.from_numpy(np.flatnonzero(~keep)).to(parameters[name].device)
             parameters[name].index_fill_(dim, gone, 0)
 
 
-def _problems_of_groups(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iterator[str]:
-    for group in plan.groups:
+def _check(problems: Sequence[str]) -> None:
+    if problems:
+        raise InputError(
+            f"The plan does not fit the model: {'; '.join(problems[:8])}. Nothing was changed. "
+            "Apply it to the model it was made for."
+        )
+
+
+def _problems_of_groups(
+    parameters: Mapping[str, torch.Tensor], groups: Sequence[GroupPlan]
+) -> Iterator[str]:
+    for group in groups:
         for member in group.group.members:
             if member.buffer:
                 continue

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,9 @@ def load_exported(
                 model = module
         assert model is not None
         _fit_(model, plan, state)
-        model.load_state_dict(state, assign=True)
+        versions = OrderedDict(state)
+        versions._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+        model.load_state_dict(versions, assign=True)
         for name, first in plan.tied.items():
             other, _, its = first.rpartition(".")
             _place(model, name, getattr(model.get_submodule(other), its))
