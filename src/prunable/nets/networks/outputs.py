@@ -10,7 +10,7 @@ from itertools import pairwise
 from prunable.nets.networks.roles import Part, Role, components, natural_key
 
 HEAD = re.compile(
-    r"(fc|fc_out|heads?|head_\w+|\w+_heads?|classifiers?|classifier_\w+|\w+_classifier|cls|cls_\w+"
+    r"(?!pre_)(fc|fc_out|heads?|head_\w+|\w+_heads?|classifiers?|classifier_\w+|\w+_classifier|cls|cls_\w+"
     r"|logits?|scores?|predictions?|predictor|outputs?|output_layer|out|outc|out_conv|conv_out"
     r"|final\w*|qa_outputs|embed_out|proj_out|regressor|aux\w*)",
     re.IGNORECASE,

@@ -301,3 +301,12 @@ def test_heads_of_any_names_keep_their_outputs():
     json.dumps(result.to_dict(), allow_nan=False)
     with pytest.raises(InputError, match=r"a\.weight: its units are the network's outputs"):
         prune(state, UNITS, Keep(0.5), exclude=["body.weight"])
+
+
+def test_a_layer_before_the_classifier_is_no_output():
+    names = {"body.weight": (8, 6), "pre_classifier.weight": (8, 8), "classifier.weight": (3, 8)}
+    model = torch.nn.Module()
+    for name, (out, into) in names.items():
+        model.add_module(name.partition(".")[0], torch.nn.Linear(into, out, bias=False))
+    roles = {layer.name: layer.role for layer in measure(model, spectrum="none").layers}
+    assert roles == dict.fromkeys(names, "hidden") | {"classifier.weight": "output"}
