@@ -9,6 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from prunable.nets.networks.coupling import Coupling
+from prunable.nets.networks.coupling.labels import Slots
 from prunable.nets.prune.grouped import Group, Member
 
 
@@ -39,7 +40,7 @@ def groups_in(
             free[line[0]] = False
     producers = {s: n for s, n in lines.items() if made[s.first] and s.tensor not in buffers}
     left = [
-        Left(_layer(slots.tensor), _why(coupling, line))
+        Left(_layer(slots.tensor), _why(coupling, slots, line))
         for slots, line in producers.items()
         if not free[line].any()
     ]
@@ -102,8 +103,12 @@ def _competing(
     return group_of, number_of
 
 
-def _why(coupling: Coupling, line: NDArray[np.int64]) -> str:
+def _why(coupling: Coupling, slots: Slots, line: NDArray[np.int64]) -> str:
     if not line.any():
+        for mixing in coupling.mixings:
+            if not mixing.followed and slots.first <= mixing.label < slots.first + slots.size:
+                where = f" in `{mixing.module}`" if mixing.module else ""
+                return f"its channels go through {mixing.operation}{where}, which is not followed"
         return "its outputs are the network's, or are added to what stays"
     for mixing in coupling.mixings:
         if coupling.units[mixing.label] in line:

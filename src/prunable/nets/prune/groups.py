@@ -48,6 +48,12 @@ def groups_of(model: nn.Module, example: Any, *, shrinkable: bool = True) -> Gro
     >>> groups_of(net, torch.randn(3, 4)).groups[0].n_units
     6
     """
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedModelError(
+                f"`{name or type(model).__name__}` is a compiled program of torch.jit, in which no "
+                "channels can be followed. Give the module that it was made from."
+            )
     if any(map(is_made_up, model.modules())):
         model = plain_copy(model)
     coupling = trace(model, example)

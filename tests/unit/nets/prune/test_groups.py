@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunable.errors import InputError
+from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.networks.examples import run
 from prunable.nets.prune.cutting import cut_groups
 from prunable.nets.prune.grouped import Group, GroupPlan
@@ -290,3 +290,24 @@ def test_several_inputs_by_name() -> None:
     small, _, _ = cut_groups(model, half(found.groups), example)
     assert run(small, example)["out"].shape == (2, 2)
     assert small.b.out_features == 3
+
+
+def test_operations_that_are_not_followed_are_named() -> None:
+    class Spectral(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(torch.fft.rfft(self.a(x)).abs())
+
+    (left, *_) = groups_of(Spectral(), torch.randn(2, 4)).left
+    assert left.name == "a"
+    assert "fft_r2c" in left.reason
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
+def test_compiled_programs_are_refused_by_name() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), torch.jit.script(nn.Linear(4, 2)))
+    with pytest.raises(UnsupportedModelError, match="`1` is a compiled program"):
+        groups_of(model, torch.randn(2, 4))

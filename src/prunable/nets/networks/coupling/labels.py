@@ -38,11 +38,12 @@ class Slots:
 
 @dataclass(frozen=True)
 class Mixing:
-    """One place of the network where channels cannot be told apart any more."""
+    """One place of a network where channels can no longer be told apart, or are lost sight of."""
 
     label: int
     operation: str
     module: str
+    followed: bool = True
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from prunable.nets.networks.coupling.labels import compact, varying
+from prunable.nets.networks.coupling.labels import Mixing, compact, varying
 from prunable.nets.networks.coupling.state import Call, State, lines, taken_apart
 
 Kept = list[tuple[Tensor, bool]]  # families of a result, and whether each comes of a live tensor
@@ -370,7 +370,8 @@ def unknown(state: State, call: Call) -> None:
     for tensor in call.tensors:
         for family in state.families(tensor):
             (small,) = compact(family)
-            state.joined.join_along(small, range(small.ndim), call.name, state.module)
             state.joined.pin(small)
+            for label in small.unique().tolist():
+                state.joined.mixings.append(Mixing(label, call.name, state.module, followed=False))
     for out in call.outputs:
         state.set(out, [], live=call.live(state))
