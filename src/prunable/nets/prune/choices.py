@@ -7,6 +7,9 @@ from prunable.errors import InputError, check_at_least, check_one_of, require
 
 Scope = Literal["layer", "global"]
 
+# How coupled units share a cost: as above, or by what the loss of each group does to the outputs.
+Sharing = Literal["layer", "global", "sensitivity"]
+
 # How the scores of the matrices that make or read a unit become one.
 Aggregate = Literal["sum", "mean", "max"]
 

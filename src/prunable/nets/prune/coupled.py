@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,13 +18,16 @@ from prunable.nets.networks.examples import run
 from prunable.nets.networks.inputs import batch_of
 from prunable.nets.networks.timing import interleaved_seconds
 from prunable.nets.networks.views import to_numpy
+from prunable.nets.prune.choices import Scope
 from prunable.nets.prune.competing import Left
 from prunable.nets.prune.cutting import cut_groups
 from prunable.nets.prune.grouped import Group, GroupPlan, Member, kept_indices
 from prunable.nets.prune.groups import groups_of
 from prunable.nets.prune.plan import Budget, Keep, LayerPlan, PruningPlan, Target
+from prunable.nets.prune.sensitivity import divergences, sensitivity_plans
 from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.nets.shrink.footprint import macs_of
+from prunable.numerics.weights.selection import top_k_masks
 
 Arrays = Mapping[str, NDArray[Any]]
 HALVINGS = 12  # of the share of units that meets a target
@@ -38,6 +41,7 @@ def plan_units(
     *,
     only: Sequence[str] = ("*",),
     exclude: Sequence[str] = (),
+    inputs: Any = None,
     rng: np.random.Generator,
 ) -> tuple[PruningPlan, tuple[Left, ...]]:
     """Choose coupled units of a network; the layers left alone, with the reason, beside the plan.
@@ -45,6 +49,12 @@ def plan_units(
     A group is left out if a parameter that makes its units is excluded, or none is in `only`.
     Raises InputError if the example does not fit, or no group is left.
     """
+    sensitive = isinstance(budget, Target) and budget.scope == "sensitivity"
+    if sensitive != (inputs is not None):
+        wanted = "given with a Target of scope sensitivity" + (
+            "" if sensitive else ", and only then"
+        )
+        raise InputError.parameter("inputs", "prune", wanted, "none" if sensitive else "inputs")
     found = groups_of(model, example)
     groups, left = _chosen(found.groups, only, exclude) if found.groups else ([], ())
     left = (*found.left, *left)
@@ -54,7 +64,9 @@ def plan_units(
             f"`prune` finds no units that could go ({reasons}). Prune weights instead."
         )
     weights = {name: to_numpy(p) for name, p in model.named_parameters()}
-    if isinstance(budget, Target):
+    if isinstance(budget, Target) and sensitive:
+        kept = _least_changed(model, strategy, groups, weights, budget, example, inputs, rng)
+    elif isinstance(budget, Target):
         kept = _met(model, strategy, groups, weights, budget, example, rng)
     else:
         kept = strategy.kept(groups, weights, budget, rng=rng)
@@ -102,20 +114,14 @@ def _met(
 
     def at(kappa: float) -> tuple[tuple[GroupPlan, ...], float]:
         again = np.random.default_rng(seed)
-        plans = strategy.kept(groups, weights, Keep(kappa, target.scope), rng=again)
+        plans = strategy.kept(groups, weights, Keep(kappa, cast(Scope, target.scope)), rng=again)
         small, _, _ = cut_groups(model, plans, example)
         return plans, cost(small)
 
     low, high = 0.0, 1.0
     best, least = at(low)
     if least > target.share:
-        raise InputError.parameter(
-            "share",
-            f"Target of {target.cost}",
-            f"at least {math.ceil(1000 * least) / 1000:g}, where one unit is left of each group",
-            target.share,
-            "Ask for less.",
-        )
+        raise _too_little(target, least)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         plans, found = at(middle)
@@ -124,6 +130,44 @@ def _met(
         else:
             high = middle
     return best
+
+
+def _too_little(target: Target, least: float) -> InputError:
+    return InputError.parameter(
+        "share",
+        f"Target of {target.cost}",
+        f"at least {math.ceil(1000 * least) / 1000:g}, where one unit is left of each group",
+        target.share,
+        "Ask for less.",
+    )
+
+
+def _least_changed(
+    model: nn.Module,
+    strategy: UnitPruning,
+    groups: Sequence[Group],
+    weights: Arrays,
+    target: Target,
+    example: Any,
+    inputs: Any,
+    rng: np.random.Generator,
+) -> tuple[GroupPlan, ...]:
+    """Shares at which the outputs for unlabelled inputs should change least, for a cost."""
+    cost = _cost(model, target, example)
+
+    def of(plans: Sequence[GroupPlan]) -> float:
+        return cost(cut_groups(model, plans, example)[0])
+
+    scores = strategy.scores(groups, weights, rng=rng)
+    measured = divergences(model, groups, scores, inputs)
+    found = sensitivity_plans(groups, scores, measured, of, target.share, strategy.rounded)
+    if found is None:
+        least = [
+            GroupPlan(g, top_k_masks([score], strategy.rounded(1, g.n_units))[0])
+            for g, score in zip(groups, scores, strict=True)
+        ]
+        raise _too_little(target, of(least))
+    return found
 
 
 def _cost(model: nn.Module, target: Target, example: Any) -> Callable[[nn.Module], float]:

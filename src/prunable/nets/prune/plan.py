@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import DataIntegrityError, check_at_least, check_between, check_one_of, require
-from prunable.nets.prune.choices import Axis, Cost, Scope
+from prunable.nets.prune.choices import Axis, Cost, Scope, Sharing
 from prunable.nets.prune.grouped import GroupPlan, group_from_json, group_to_json
 from prunable.numerics.checks import check_order
 from prunable.results import Result
@@ -71,19 +71,20 @@ class Target:
 
     The cost is its number of parameters, the multiply-adds of the example, or the milliseconds
     of a batch, measured on the network cut smaller. The same share of units is kept of each group
-    that can go, or with global scope the best of all groups.
+    that can go; with global scope the best of all groups; with scope "sensitivity" the shares are
+    those at which the outputs for unlabelled inputs, which `prune` is given, should change least.
     """
 
     cost: Cost
     share: float
     batch_size: int = 1  # of what is timed
-    scope: Scope = "layer"
+    scope: Sharing = "layer"
 
     def __post_init__(self) -> None:
         check_one_of(self.cost, get_args(Cost), "cost", "Target")
         check_between(self.share, 0, 1, "share", "Target")
         check_at_least(self.batch_size, 1, "batch_size", "Target")
-        check_one_of(self.scope, get_args(Scope), "scope", "Target")
+        check_one_of(self.scope, get_args(Sharing), "scope", "Target")
         timed = self.cost == "ms" or self.batch_size == 1
         require(timed, "batch_size", "Target", "1, unless milliseconds are", self.batch_size)
 

@@ -68,6 +68,7 @@ def prune(
     force: bool = False,
     dry_run: bool = False,
     example: Any = None,
+    inputs: Any = None,
 ) -> PruningResult:
     """Prune a model in place, without a copy; tied parameters are pruned once.
 
@@ -75,7 +76,9 @@ def prune(
     named ones), strategies that remove units remove coupled ones, on any architecture: channels
     that are added up, concatenated or gated, depthwise layers, heads of attention, recurrent
     units, with their biases and rows of BatchNorm, and all that reads them; see `groups_of`. Half
-    of the units then is half of those of every group, and `shrink` cuts them out.
+    of the units then is half of those of every group, and `shrink` cuts them out. A `Target` of
+    scope "sensitivity" needs `inputs`: unlabelled ones, a tensor of them or batches of whatever
+    the model is called with.
 
     `only` and `exclude` are names of parameters, or patterns with * and ?; exclusion wins. Left
     alone, with the reason in the result, are embeddings and what is no weight matrix, such as
@@ -90,7 +93,11 @@ def prune(
     not suit the strategy, or a layer would be pruned to nothing. Then nothing is changed.
     """
     if example is not None:
-        return _prune_units(model, strategy, budget, example, only, exclude, seed, dry_run)
+        options = {"only": only, "exclude": exclude, "inputs": inputs}
+        return _prune_units(model, strategy, budget, example, options, seed, dry_run)
+    if inputs is not None:
+        wanted = "left out, unless units of a module are pruned with an example"
+        raise InputError.parameter("inputs", "prune", wanted, type(inputs).__name__)
     weights = _Weights.of(model)
     chosen, skipped = _selected(weights, strategy.axis, only, exclude)
     views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
@@ -116,8 +123,7 @@ def _prune_units(
     strategy: Strategy,
     budget: Budget,
     example: Any,
-    only: Sequence[str],
-    exclude: Sequence[str],
+    options: Mapping[str, Any],
     seed: int,
     dry_run: bool,
 ) -> PruningResult:
@@ -134,9 +140,7 @@ def _prune_units(
     if baked:
         plain = copied(model)
         bake_(plain, baked)
-    plan, left = plan_units(
-        plain, strategy, budget, example, only=only, exclude=exclude, rng=rng(seed, "prune")
-    )
+    plan, left = plan_units(plain, strategy, budget, example, rng=rng(seed, "prune"), **options)
     named = dict(plain.named_parameters())
     before = _nonzero(named)
     if dry_run:

@@ -69,7 +69,7 @@ def recalibrate_(model: nn.Module, batches: Iterable[Example]) -> Recalibration:
             "keeps statistics. Leave it as it is."
         )
     before = {name: (_mean(x).clone(), _variance(x).clone()) for name, x in layers.items()}
-    moments = {name: _Moments() for name in layers}
+    moments = {name: Moments() for name in layers}
     n_batches = 0
     try:
         with _watched(model, layers, moments):
@@ -95,7 +95,7 @@ def recalibrate_(model: nn.Module, batches: Iterable[Example]) -> Recalibration:
     return Recalibration(tuple(moments), n_batches, max(shifts))
 
 
-class _Moments:
+class Moments:
     """Mean and variance of values that come in batches, merged without loss."""
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class _Moments:
 
 @contextmanager
 def _watched(
-    model: nn.Module, layers: dict[str, _BatchNorm], moments: dict[str, _Moments]
+    model: nn.Module, layers: dict[str, _BatchNorm], moments: dict[str, Moments]
 ) -> Iterator[None]:
     """Let BatchNorm layers normalise by each batch, and note what flows into them."""
 

@@ -82,7 +82,7 @@ class UnitPruning:
         `weights` are the parameters that groups name, by name. With global scope the scores of
         all groups compete relative to their group's mean.
         """
-        scores = [self._scores(group, weights, rng) for group in groups]
+        scores = self.scores(groups, weights, rng=rng)
         if isinstance(budget, Keep):
             masks = self._share(scores, budget)
         else:
@@ -92,6 +92,16 @@ class UnitPruning:
             GroupPlan(g, _one_stays(k, s)) for g, k, s in zip(groups, masks, scores, strict=True)
         )
 
+    def scores(
+        self,
+        groups: Sequence[Group],
+        weights: Mapping[str, NDArray[Any]],
+        *,
+        rng: np.random.Generator,
+    ) -> list[Floats]:
+        """Scores of the units of each group; the higher, the more they count."""
+        return [self._scores(group, weights, rng) for group in groups]
+
     def _share(self, scores: Sequence[Floats], budget: Keep) -> list[NDArray[np.bool_]]:
         if budget.scope == "global":
             relative = [score / (score.mean() or 1.0) for score in scores]
@@ -99,10 +109,11 @@ class UnitPruning:
             counts = [int(mask.sum()) for mask in top_k_masks(relative, count)]
         else:
             counts = [kept_count(budget.kappa, s.size) for s in scores]
-        counts = [self._rounded(n, s.size) for n, s in zip(counts, scores, strict=True)]
+        counts = [self.rounded(n, s.size) for n, s in zip(counts, scores, strict=True)]
         return [top_k_masks([s], n)[0] for s, n in zip(scores, counts, strict=True)]
 
-    def _rounded(self, count: int, total: int) -> int:
+    def rounded(self, count: int, total: int) -> int:
+        """The count of units to keep that `round_to` allows."""
         if total < self.round_to:
             return total
         rounded = math.floor(count / self.round_to + 0.5) * self.round_to
