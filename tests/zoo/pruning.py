@@ -38,7 +38,7 @@ def measured(model: nn.Module, architecture: Architecture) -> Record:
     # what the classes of layers alone do not tell is left open, and said so
     open_ = {layer.name for layer in layers if layer.role == "unknown"}
     expect(wanted <= outputs | open_, f"outputs, but not so measured: {sorted(wanted - outputs)}")
-    kinds = {name: layer.kind.replace("attention", "dense") for name, layer in names.items()}
+    kinds = {name: layer.kind for name, layer in names.items() if layer.kind != "attention"}
     wrong = {n: kind for n, kind in kinds.items() if kind != weights[n].kind}
     expect(not wrong, f"kinds mistaken: {wrong}")
     return {"layers": len(layers), "unknown": sorted(open_)}

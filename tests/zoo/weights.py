@@ -58,7 +58,7 @@ def others_of(model: nn.Module, weights: Mapping[str, Weight]) -> dict[str, Tens
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, str, int | None]]:
     """Attribute, kind and dimension of the inputs."""
-    if isinstance(module, nn.Embedding):
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
         yield "weight", "embedding", None
     elif isinstance(module, CONVOLUTIONS):
         inputs = None if module.groups > 1 else 0 if module.transposed else 1
@@ -70,6 +70,8 @@ def _weights(module: nn.Module) -> Iterator[tuple[str, str, int | None]]:
     elif isinstance(module, nn.RNNBase):
         names = [name for name in module._flat_weights_names if "weight" in name]
         yield from ((name, "recurrent", 1) for name in names)
+    elif isinstance(module, nn.RNNCellBase):
+        yield from ((name, "recurrent", 1) for name in ("weight_ih", "weight_hh"))
     elif isinstance(module, nn.MultiheadAttention):
         names = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
         yield from ((name, "dense", 1) for name in names)
