@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from prunable.nets.networks.examples import Example, run
 from prunable.nets.networks.timing import interleaved_seconds
 
-REPEATS = 9
+REPEATS = 25
 
 
 def macs(model: nn.Module, example: Example) -> int:
@@ -26,8 +26,8 @@ def macs(model: nn.Module, example: Example) -> int:
 
 
 def milliseconds(models: Mapping[str, nn.Module], example: Example) -> dict[str, float]:
-    """Median times of one call, the models taking turns."""
+    """Fastest times of one call, which other work on the machine disturbs least."""
     calls = {name: lambda model=model: run(model, example) for name, model in models.items()}
     with torch.no_grad():
         seconds = interleaved_seconds(calls, repeats=REPEATS)
-    return {name: round(1e3 * float(np.median(found)), 3) for name, found in seconds.items()}
+    return {name: round(1e3 * float(np.min(found)), 3) for name, found in seconds.items()}
