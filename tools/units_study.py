@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from units_networks import LEVELS, Network, with_pictures
+from units_page import write_page
 from units_peer import Peer, variants
 
 from prunable.errors import InputError
@@ -31,6 +32,7 @@ from prunable.nets.prune.strategies import SaliencyPruning, UnitPruning
 from prunable.nets.shrink.footprint import macs_of
 
 SELECTING = 500  # test pictures by which the peer's best variants are found
+COMMAND = "python tools/units_study.py NETWORKS --data DATA --out docs/units"
 FINALISTS = 2  # of the peer, measured on all pictures
 
 
@@ -122,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             dense_cell(network, given.images, work / name / "dense.json")
             our_cell(network, level, given.images, work / name / f"ours-{level}.json")
             peer_cell(network, level, given.images, work / name / f"peer-{level}.json")
+            write_page(work, given.out, sorted(LEVELS), COMMAND)
 
 
 if __name__ == "__main__":
