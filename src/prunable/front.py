@@ -50,7 +50,8 @@ def load(
     ----------
     model : An instance to fill, for exported files that cannot be rebuilt from nothing.
     net : Architecture of bare weights: a name of `prunable train`, "mlp", torchvision:NAME,
-        timm:NAME, or MODULE:FUNCTION; "hub" for a folder of transformers.
+        timm:NAME, or MODULE:FUNCTION; "hub" for a folder of transformers. Of exported files, what
+        makes the instance to fill.
     shape : Of one example, for architectures that take pictures.
     unpickle : Whether a pickled file may run its code; only if you trust it.
 
@@ -63,7 +64,12 @@ def load(
         require(model is None, "model", "load", "left out for a network by name", str(path))
         return network_by_reference(str(path))
     path = Path(path)
-    if net is None and path.suffix == ".safetensors" and MANIFEST in metadata_of(path):
+    if path.suffix == ".safetensors" and MANIFEST in metadata_of(path):
+        if model is None and net is not None and ":" in net:
+            model = network_by_reference(net)
+        elif net is not None:
+            wanted = "left out for files of `save`, or MODULE:FUNCTION, torchvision:NAME, timm:NAME"
+            raise InputError.parameter("net", "load", wanted, net)
         return load_exported(path, model)
     if model is not None:
         raise InputError.parameter(

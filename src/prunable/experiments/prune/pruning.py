@@ -27,6 +27,7 @@ from prunable.files import staged
 from prunable.nets.archive import save_tensors
 from prunable.nets.models import ARCHITECTURE, network_of, read_weights
 from prunable.nets.models.hub import check_folder, load_folder, save_folder
+from prunable.nets.models.sources import network_by_reference
 from prunable.nets.networks.inputs import batch_of
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan
@@ -36,7 +37,7 @@ from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.sparse_file import save_sparse
 from prunable.nets.prune.strategies.named import strategy_named
 from prunable.nets.prune.strategies.units import UnitPruning
-from prunable.nets.shrink.export import save_exported, save_onnx
+from prunable.nets.shrink.export import MANIFEST, load_exported, save_exported, save_onnx
 from prunable.nets.shrink.factoring import factor
 from prunable.nets.shrink.footprint import compare
 from prunable.nets.shrink.modules import SmallerModel
@@ -180,6 +181,7 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
         raise InputError("`--retrain` of `prune` needs the data to train on: give --data NAME.")
     if job.recalibrate and job.data is None:
         raise InputError("`--recalibrate` of `prune` needs inputs to run on: give --data NAME.")
+    _check_places(job)
     shape_asked(job)
     hub = is_hub_job(job)
     if hub and job.out is not None and writes_folder(job):
@@ -214,6 +216,22 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
     return document
 
 
+def _check_places(job: PruningJob) -> None:
+    """Raise InputError if a file to write is one to read, or two are one."""
+    written = {"--out": job.out, "--onnx": job.onnx}
+    known = {job.checkpoint.resolve(): "the checkpoint"}
+    if job.example is not None:
+        known[job.example.resolve()] = "the example"
+    for option, path in written.items():
+        if path is None:
+            continue
+        if (what := known.get(path.resolve())) is not None:
+            raise InputError(
+                f"`{option}` of `prune` is {what}, {path}, which stays as it is. Name another file."
+            )
+        known[path.resolve()] = "a file that is written as well"
+
+
 def _prune_network(
     job: PruningJob,
     tensors: Mapping[str, torch.Tensor],
@@ -225,6 +243,9 @@ def _prune_network(
     shape = asked if data is None else data.x_train.shape[1:]
     if is_hub_job(job):
         model = load_folder(job.checkpoint, "prune")
+    elif MANIFEST in metadata and (job.net is None or ":" in job.net):
+        fresh = None if job.net is None else network_by_reference(job.net, "prune")
+        model = load_exported(job.checkpoint, fresh)
     else:
         model = network_of(tensors, metadata, job.net, shape=shape)
     example = example_for(job, model, metadata, data)

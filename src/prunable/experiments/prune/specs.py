@@ -87,7 +87,7 @@ class PruningJob(Frozen):
     )
     method: Method = Field("magnitude", description="unit: rows; node: columns of one input.")
     n_m: str | None = Field(
-        None, description="With --method n:m: weights kept of each m inputs; 2:4 by default."
+        None, description="Weights kept of each m inputs, with that method; 2:4 by default."
     )
     keep: float | None = Field(None, description="Share to keep, kappa in [0, 1].")
     eps: float | None = Field(None, description="Relative l_2 error allowed in each layer.")

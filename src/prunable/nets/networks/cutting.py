@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,23 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from prunable.nets.networks.ties import memory_of
+
 Keep = NDArray[np.bool_]
 # What a module remembers of its sizes, such as its number of heads.
 Sizes = dict[str, int | tuple[int, ...]]
+
+# Names of attributes that are sizes of channels, and of numbers that are other things.
+SIZES = re.compile(
+    r"heads?|dim|feature|channel|planes|width|size|hidden|inner|embed|expan|units|filters|groups?"
+    r"|^(n|nh|h|c|d|e|k|nf|nx|hs|dk|dv|d_\w+|n_\w+|c_?\d|in_\w+|out_\w+)$",
+    re.IGNORECASE,
+)
+OTHER = re.compile(
+    r"window|kernel|patch|max|vocab|class|label|layers|stride|pad|dilat|seq|len|context|block|image"
+    r"|img|batch|token|posit|ratio|thresh|steps?$",
+    re.IGNORECASE,
+)
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -57,7 +72,10 @@ def cut_(
     was cut (`depth` >= 0) or of what they take apart (1: each dimension; 2: products of them too).
     The attributes changed are returned.
     """
-    stored = {id(tensor): name for name, tensor in _tensors(model)}
+    first: dict[Any, str] = {}
+    for name, tensor in _tensors(model):
+        first.setdefault(memory_of(tensor), name)
+    stored = {id(tensor): first[memory_of(tensor)] for _, tensor in _tensors(model)}
     changed: dict[str, list[tuple[int, int]]] = {}
     touched: dict[str, Any] = {}
     for prefix, module in model.named_modules():
@@ -72,12 +90,16 @@ def cut_(
                 for tensor, cut in zip(own, cuts, strict=True)
                 for dim, size in enumerate(tensor.shape)
             ]
-    for name, tensor in _tensors(model):
-        data = tensor.data
-        for dim, keep in kept.get(name, {}).items():
-            places = torch.from_numpy(np.flatnonzero(keep)).to(data.device)
-            data = data.index_select(dim, places)
-        tensor.data = data
+    cut: dict[str, torch.Tensor] = {}
+    for _, tensor in _tensors(model):
+        name = stored[id(tensor)]
+        if name not in cut:
+            data = tensor.data
+            for dim, keep in kept.get(name, {}).items():
+                places = torch.from_numpy(np.flatnonzero(keep)).to(data.device)
+                data = data.index_select(dim, places)
+            cut[name] = data
+        tensor.data = cut[name]
     for module in touched.values():
         _resize_(module)
     own_modules = {
@@ -115,8 +137,10 @@ def _resize_(module: Any) -> None:
             module.groups = len(weight)
         module.in_channels, module.out_channels = len(weight), weight.shape[1] * module.groups
     elif isinstance(module, BATCH_NORMS):
-        stored = next(t for t in (weight, module.running_mean) if t is not None)
-        module.num_features = len(stored)
+        stored = next((t for t in (weight, module.running_mean) if t is not None), None)
+        module.num_features = module.num_features if stored is None else len(stored)
+    elif weight is None and not isinstance(module, nn.RNNBase):
+        return
     elif isinstance(module, nn.GroupNorm):
         size = module.num_channels // module.num_groups
         module.num_channels, module.num_groups = len(weight), len(weight) // size
@@ -139,7 +163,7 @@ def _renumber_(module: Any, pairs: Sequence[tuple[int, int]]) -> Sizes:
     clear: dict[int, int] = {old: min(new) for old, new in options.items() if len(new) == 1}
     changed: Sizes = {}
     for name, value in vars(module).items():
-        if name.startswith("_") or name == "training":
+        if not SIZES.search(name) or OTHER.search(name) or name.startswith("_"):
             continue
         if type(value) is int and clear.get(value, value) != value:
             changed[name] = clear[value]

@@ -1,6 +1,7 @@
 """Whether two models compute the same, judged in float64 and evaluation mode."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -67,16 +68,26 @@ def _checked(
 
 
 def tensors_in(output: Any) -> list[Tensor]:
-    """List the tensors of an output made of tuples, lists, dictionaries and dataclasses."""
+    """List the tensors of an output made of tuples, lists, dictionaries, dataclasses, objects."""
+    return _tensors_in(output, set())
+
+
+def _tensors_in(output: Any, seen: set[int]) -> list[Tensor]:
     if isinstance(output, Tensor):
         return [output]
+    if id(output) in seen:
+        return []
+    seen.add(id(output))
     if isinstance(output, Mapping):
         parts = list(output.values())
     elif is_dataclass(output) and not isinstance(output, type):
         parts = [getattr(output, field.name, None) for field in fields(output)]
-    else:
-        parts = list(output) if isinstance(output, list | tuple) else []
-    return [tensor for part in parts for tensor in tensors_in(part)]
+    elif isinstance(output, list | tuple | set | frozenset | deque):
+        parts = list(output)
+    else:  # an object of the user's, such as a namespace or a distribution
+        modules = isinstance(output, nn.Module)
+        parts = [] if modules else list(getattr(output, "__dict__", {}).values())
+    return [tensor for part in parts for tensor in _tensors_in(part, seen)]
 
 
 def _exact(x: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ def checked_run(model: nn.Module, example: Any) -> Any:
     try:
         with torch.no_grad():
             return run(model, example)
-    except MISFITS as error:
+    except Exception as error:  # the model's own code
         brief = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
             f"`example` of shape {shapes_of(example)} does not fit the model: {brief}"

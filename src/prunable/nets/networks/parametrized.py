@@ -10,6 +10,9 @@ from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from prunable.errors import UnsupportedModelError
+from prunable.nets.networks.ties import ties_of
+
 
 def copied(model: nn.Module) -> nn.Module:
     """A deep copy, also of a model that holds weights computed from its parameters."""
@@ -19,7 +22,17 @@ def copied(model: nn.Module) -> nn.Module:
         for value in vars(module).values():
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, memo)
+    try:
+        copied_model = copy.deepcopy(model, memo)
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise UnsupportedModelError(
+            f"`{type(model).__name__}` cannot be copied: {error}. Take out what is no tensor or "
+            "plain value, such as locks and open files."
+        ) from error
+    named = dict(copied_model.named_parameters())
+    for name, first in ties_of(dict(model.named_parameters())).items():
+        named[name].data = named[first].data  # one memory under two parameters stays one
+    return copied_model
 
 
 def plain_copy(model: nn.Module) -> nn.Module:

@@ -5,6 +5,13 @@ from collections.abc import Mapping
 import torch
 
 
+def memory_of(tensor: torch.Tensor) -> tuple[object, ...]:
+    """What is the same of tensors that hold the same numbers in memory."""
+    if tensor.layout is torch.strided and tensor.numel() and not tensor.is_meta:
+        return (tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride())
+    return (id(tensor),)
+
+
 def ties_of(named: Mapping[str, torch.Tensor]) -> dict[str, str]:
     """Names whose numbers an earlier name has already, and that name.
 
@@ -13,10 +20,7 @@ def ties_of(named: Mapping[str, torch.Tensor]) -> dict[str, str]:
     first: dict[tuple[object, ...], str] = {}
     ties = {}
     for name, tensor in named.items():
-        place: tuple[object, ...] = (id(tensor),)
-        if tensor.layout is torch.strided and tensor.numel() and not tensor.is_meta:
-            place = (tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride())
-        kept = first.setdefault(place, name)
+        kept = first.setdefault(memory_of(tensor), name)
         if kept != name:
             ties[name] = kept
     return ties

@@ -38,6 +38,9 @@ def groups_in(
     for line in lines.values():
         if (line == line[0]).all():  # all of a dimension cannot be cut to nothing
             free[line[0]] = False
+    seen = np.zeros(len(free), dtype=np.bool_)
+    seen[coupling.units[coupling.read]] = True
+    free &= seen  # what nothing reads may be an output that this example does not select
     producers = {s: n for s, n in lines.items() if made[s.first] and s.tensor not in buffers}
     left = [
         Left(_layer(slots.tensor), _why(coupling, slots, line))

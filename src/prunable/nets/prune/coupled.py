@@ -16,11 +16,12 @@ from torch import nn
 from prunable.errors import InputError
 from prunable.nets.networks.examples import run
 from prunable.nets.networks.inputs import batch_of
+from prunable.nets.networks.parametrized import plain_copy
 from prunable.nets.networks.timing import interleaved_seconds
 from prunable.nets.networks.views import to_numpy
 from prunable.nets.prune.choices import Scope
 from prunable.nets.prune.competing import Left
-from prunable.nets.prune.cutting import cut_groups
+from prunable.nets.prune.cutting import cut_groups, proved_depth, stirred_copy
 from prunable.nets.prune.grouped import Group, GroupPlan, Member, kept_indices
 from prunable.nets.prune.groups import groups_of
 from prunable.nets.prune.plan import Budget, Keep, LayerPlan, PruningPlan, Target
@@ -83,8 +84,11 @@ def _chosen(
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in every):
                 known = ", ".join(every[:8]) or "none"
+                more = f" and {len(every) - 8} more" if len(every) > 8 else ""
                 wanted = "the name of a weight that makes units which can go"
-                raise InputError.parameter(option, "prune", wanted, pattern, f"There are: {known}.")
+                raise InputError.parameter(
+                    option, "prune", wanted, pattern, f"There are: {known}{more}."
+                )
     chosen, left = [], []
     for group in groups:
         names = made[group.name]
@@ -109,13 +113,15 @@ def _met(
     rng: np.random.Generator,
 ) -> tuple[GroupPlan, ...]:
     """The largest share of units at which the network, cut, costs no more than asked."""
-    cost = _cost(model, target, example)
+    cost = _cost(plain_copy(model), target, example)
     seed = rng.integers(2**63)
+    halves = strategy.kept(groups, weights, Keep(0.5), rng=np.random.default_rng(seed))
+    depth, _ = proved_depth(stirred_copy(model), halves, example)
 
     def at(kappa: float) -> tuple[tuple[GroupPlan, ...], float]:
         again = np.random.default_rng(seed)
         plans = strategy.kept(groups, weights, Keep(kappa, cast(Scope, target.scope)), rng=again)
-        small, _, _ = cut_groups(model, plans, example)
+        small, _, _ = cut_groups(model, plans, example, depth=depth)
         return plans, cost(small)
 
     low, high = 0.0, 1.0
@@ -138,7 +144,7 @@ def _too_little(target: Target, least: float) -> InputError:
         f"Target of {target.cost}",
         f"at least {math.ceil(1000 * least) / 1000:g}, where one unit is left of each group",
         target.share,
-        "Ask for less.",
+        "Leave more.",
     )
 
 

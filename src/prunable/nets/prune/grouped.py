@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ class Member:
     parameter: str
     dim: int
     size: int  # of the dimension
-    places: NDArray[np.int64]
-    units: NDArray[np.int64]  # the unit of each place
+    places: NDArray[np.int64] = field(repr=False)
+    units: NDArray[np.int64] = field(repr=False)  # the unit of each place
     made: bool  # whether a layer makes its outputs of them, rather than reading inputs
     buffer: bool = False
 
@@ -37,9 +37,9 @@ class Group:
 
     name: str  # of the first layer that makes them
     n_units: int
-    members: tuple[Member, ...]
+    members: tuple[Member, ...] = field(repr=False)
     # of modules: the units by what the module takes its channels apart into; -1 where none
-    splits: tuple[tuple[str, NDArray[np.int64]], ...] = ()
+    splits: tuple[tuple[str, NDArray[np.int64]], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class GroupPlan:
     """Which units of a group stay, by a bool a unit; read-only."""
 
     group: Group
-    kept: NDArray[np.bool_]
+    kept: NDArray[np.bool_] = field(repr=False)
 
     def __post_init__(self) -> None:
         kept = np.array(self.kept, dtype=np.bool_)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from prunable.errors import UnsupportedModelError
+from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.networks.coupling import trace
-from prunable.nets.networks.parametrized import copied, is_made_up, plain_copy
+from prunable.nets.networks.parametrized import is_made_up, plain_copy
 from prunable.nets.prune.competing import Left, groups_in
-from prunable.nets.prune.cutting import cut_groups
+from prunable.nets.prune.cutting import proved_depth, stirred_copy
 from prunable.nets.prune.grouped import Group, GroupPlan
 from prunable.results import Result
 
@@ -56,27 +57,28 @@ def groups_of(model: nn.Module, example: Any, *, shrinkable: bool = True) -> Gro
             )
     if any(map(is_made_up, model.modules())):
         model = plain_copy(model)
+    _check_weights(model)
     coupling = trace(model, example)
     groups, left = groups_in(coupling, {name for name, _ in model.named_buffers()})
     if not shrinkable or not groups:
         return Groups(groups, left)
     refused: dict[str, str] = {}
-    good = _tried(_stirred(model), groups, example, refused)
+    good = _tried(stirred_copy(model), groups, example, refused)
     left += tuple(Left(name, reason) for name, reason in refused.items())
     return Groups(tuple(good), left)
 
 
-def _stirred(model: nn.Module) -> nn.Module:
-    """A copy with noise on all its weights, so that no output is blind to what is cut."""
-    stirred = copied(model)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in stirred.parameters():
-            if parameter.is_floating_point():
-                fan = max(1, parameter[0].numel()) if parameter.ndim > 1 else 100
-                noise = torch.randn(parameter.shape, generator=generator) / fan**0.5
-                parameter.add_(noise.to(parameter))
-    return stirred
+def _check_weights(model: nn.Module) -> None:
+    """Raise InputError unless all weights are there, and finite."""
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise InputError(f"`{name}` has no shape yet. Run the network once, then prune it.")
+        if parameter.is_meta or parameter.layout != torch.strided:
+            raise InputError(f"`{name}` holds no dense numbers. Load the network's weights first.")
+        if not bool(parameter.isfinite().all()):
+            raise InputError.parameter(
+                name, "prune", "finite", "NaN or infinite weights", "The training diverged."
+            )
 
 
 def _tried(
@@ -132,8 +134,4 @@ def _half_of(group: Group) -> GroupPlan:
 
 def _can_go(model: nn.Module, groups: Sequence[Group], example: Any) -> str | None:
     """Why half of the units of some groups cannot be cut; None if they can."""
-    try:
-        cut_groups(model, [_half_of(group) for group in groups], example)
-    except UnsupportedModelError as error:
-        return str(error).partition("cannot be shrunk: ")[2].partition(". Leave")[0]
-    return None
+    return proved_depth(model, [_half_of(group) for group in groups], example)[1]

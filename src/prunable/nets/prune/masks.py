@@ -43,6 +43,9 @@ def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iter
         if layer.name not in parameters:
             yield f"it has no parameter `{layer.name}`"
             continue
+        if _is_expanded(parameters[layer.name]):
+            yield f"`{layer.name}` is expanded: several of its numbers share one place"
+            continue
         shape = tuple(parameters[layer.name].shape)
         if matrix_shape(layer, shape) != layer.shape:
             yield f"`{layer.name}` has shape {shape}, planned as a matrix of {layer.shape}"
@@ -67,6 +70,10 @@ def mask_groups_(parameters: Mapping[str, torch.Tensor], groups: Sequence[GroupP
             parameters[name].index_fill_(dim, gone, 0)
 
 
+def _is_expanded(tensor: torch.Tensor) -> bool:
+    return any(n > 1 and step == 0 for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+
+
 def _check(problems: Sequence[str]) -> None:
     if problems:
         raise InputError(
@@ -85,6 +92,8 @@ def _problems_of_groups(
             found = parameters.get(member.parameter)
             if found is None:
                 yield f"it has no parameter `{member.parameter}`"
+            elif _is_expanded(found):
+                yield f"`{member.parameter}` is expanded: several of its numbers share one place"
             elif found.ndim <= member.dim or found.shape[member.dim] != member.size:
                 yield (
                     f"`{member.parameter}` has shape {tuple(found.shape)}, planned with "
@@ -139,6 +148,7 @@ def masks_of(
         for name in layer.followers:
             kept = torch.from_numpy(layer.kept.copy())
             masks[name] = masks[name] & kept if name in masks else kept
+    _check(list(_problems_of_groups(named, plan.groups)))
     for name, by_dim in kept_indices(plan.groups, buffers=False).items():
         for dim, keep in by_dim.items():
             shape = [1] * named[name].ndim

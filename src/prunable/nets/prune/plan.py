@@ -4,7 +4,7 @@ import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 import numpy as np
@@ -101,7 +101,7 @@ class LayerPlan:
     axis: Axis
     # (n_total,) array of bool: which of them are kept, in C order, singular values from the
     # largest; read-only
-    kept: NDArray[np.bool_]
+    kept: NDArray[np.bool_] = field(repr=False)
     eps: float
     p: float = 2.0
     # share the budget asked of this layer; None if it asked for something else
@@ -181,9 +181,9 @@ class PruningPlan(Result):
 
     method: str
     budget: Budget
-    layers: tuple[LayerPlan, ...]
+    layers: tuple[LayerPlan, ...] = field(repr=False)
     # coupled units; `layers` then say what they are of the matrices that make them
-    groups: tuple[GroupPlan, ...] = ()
+    groups: tuple[GroupPlan, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
@@ -248,7 +248,14 @@ def plan_from_json(text: str) -> PruningPlan:
         layers = tuple(_layer_from(entry) for entry in document["layers"])
         groups = tuple(group_from_json(entry) for entry in document.get("groups", ()))
         return PruningPlan(document["method"], budget, layers, groups)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise DataIntegrityError(
             f"The text is not a whole pruning plan ({error!r}); write the plan again."
         ) from error

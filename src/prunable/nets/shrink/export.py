@@ -119,6 +119,9 @@ def load_exported(
     rebuilds its model from nothing. `sparse`: whether layers that were exported in compressed rows
     run in them here.
     """
+    if hasattr(model, "_orig_mod"):
+        wanted = "the network before torch.compile"
+        raise InputError.parameter("model", "load", wanted, type(model).__name__)
     stored, header = load_tensors(path)
     try:
         state = unpacked(stored, header)
@@ -129,9 +132,12 @@ def load_exported(
         raise DataIntegrityError(
             f"{path} is no whole exported model ({error!r}); write it again."
         ) from error
-    given = model is not None or any(name == "" for name, _ in modules)
+    given = isinstance(model, nn.Module) or (
+        model is None and any(name == "" for name, _ in modules)
+    )
     wanted = f"an instance of {plan.kind}, which {path} needs"
-    require(given, "model", "load_exported", wanted, "nothing")
+    mend = "Give it as second argument, or as `net` what builds it."
+    require(given, "model", "load", wanted, "nothing" if model is None else model, mend)
     try:
         if model is not None and plan.effective:
             make_plain_(model)

@@ -210,6 +210,7 @@ def _contract(
     for one in left:
         for two in right:
             columns, rows = one[:, 0, :], two[:, :, 0]
+            state.read.append(compact(rows)[0])
             if columns.shape[0] != rows.shape[0]:
                 columns, rows = torch.broadcast_tensors(columns, rows)
             state.joined.join(columns, rows)
@@ -233,6 +234,10 @@ def convolution(state: State, call: Call) -> None:
                 family = family.narrow(dim, 0, 1)
             kept.append(family.expand(call.out.shape))
     outs = call.out.shape[channel]
+    if read is not None and given is not None:
+        state.read.append(read)
+    elif groups > 1 and given is not None:
+        state.read.append(given)
     if groups > 1:
         made = _grouped(state, given, read, made, groups, outs, transposed)
     elif read is not None and given is not None:

@@ -18,6 +18,7 @@ from prunable.nets.networks.coupling.labels import (
     squashed,
     varying,
 )
+from prunable.nets.networks.ties import memory_of
 
 Families = list[Tensor]
 
@@ -31,7 +32,9 @@ class State:
     # dimensions of channels that modules take apart, such as into heads: labels by what came of it
     splits: list[tuple[str, Tensor]] = field(default_factory=list)
     produced: list[Tensor] = field(default_factory=list)  # labels that a layer gives its outputs
+    read: list[Tensor] = field(default_factory=list)  # labels of what a layer reads
     modules: list[str] = field(default_factory=list)  # the modules that are running
+    _memory: dict[Any, Families] = field(default_factory=dict)
     _families: Any = field(default_factory=WeakTensorKeyDictionary)
     _live: Any = field(default_factory=WeakTensorKeyDictionary)
     _free: Any = field(default_factory=WeakTensorKeyDictionary)
@@ -42,15 +45,17 @@ class State:
         return self.modules[-1] if self.modules else ""
 
     def store(self, name: str, tensor: Tensor) -> None:
-        """Number the slots of a parameter or buffer."""
-        families = []
+        """Number the slots of a parameter or buffer; what shares memory shares them."""
+        families = self._memory.setdefault(memory_of(tensor), [])
+        self._families[tensor] = families
+        self._live[tensor] = False
+        if families:
+            return
         for dim, size in enumerate(tensor.shape):
             if size > 1:
                 slots = Slots(name, dim, self.joined.new(size), size)
                 self.slots.append(slots)
                 families.append(slots.along(tensor.shape))
-        self._families[tensor] = families
-        self._live[tensor] = False
 
     def enter(self, tensor: Tensor) -> None:
         """Take note of an input, whose sizes are as they are."""

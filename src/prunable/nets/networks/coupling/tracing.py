@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.networks.coupling import rules
 from prunable.nets.networks.coupling.labels import Joined, Mixing, Slots
 from prunable.nets.networks.coupling.state import CASTS, Call, Rule, State
 from prunable.nets.networks.equality import tensors_in
 from prunable.nets.networks.examples import MISFITS, checked_run, mapped
+from prunable.nets.networks.parametrized import plain_copy
 
 
 def _table(rule: Rule, names: str) -> dict[str, Rule]:
@@ -93,6 +96,7 @@ class Coupling:
     # (n labels,) the unit of each label; 0 is that of what stays
     units: NDArray[np.int64]
     produced: NDArray[np.int64]  # labels of channels that layers make
+    read: NDArray[np.int64]  # labels of channels that layers read
     splits: tuple[tuple[str, NDArray[np.int64]], ...]  # of modules: labels by the parts made
     mixings: tuple[Mixing, ...]
 
@@ -100,28 +104,48 @@ class Coupling:
 def trace(model: nn.Module, example: Any) -> Coupling:
     """Follow the channels of a network through one run, in evaluation mode.
 
-    The model is left as it was. Raises InputError if the example does not fit.
+    A second run of the same copy, in training mode, adds what only training has. The model is left
+    as it was. Raises InputError if the example does not fit, UnsupportedModelError if no tensors
+    come out.
     """
     state = State()
-    with _prepared(model), _stack_of(model, state):
+    model = plain_copy(model)
+    with torch.random.fork_rng(devices=[]), _prepared(model), _stack_of(model, state):
         for name, tensor in _stored(model):
             state.store(name, tensor)
-        inputs = mapped(example, lambda x: x.detach().clone())
-        mapped(inputs, lambda x: _enter(state, x))
-        with Follow(state):
-            output = checked_run(model, inputs)
-        for tensor in tensors_in(output):
-            for family in state.families(tensor):
-                state.joined.pin(family)
-    units = _settled(state)
-    produced = [p.reshape(-1).unique() for p in state.produced]
+        _follow_run(model, example, state)
+        with contextlib.suppress(InputError, UnsupportedModelError):
+            # heads that only training has; not every example can be trained on
+            _follow_run(model.train(), example, state)
     return Coupling(
         tuple(state.slots),
-        units,
-        torch.cat([*produced, torch.zeros(0, dtype=torch.int64)]).unique().numpy(),
+        _settled(state),
+        _distinct(state.produced),
+        _distinct(state.read),
         tuple((module, labels.numpy()) for module, labels in state.splits),
         tuple(state.joined.mixings),
     )
+
+
+def _follow_run(model: nn.Module, example: Any, state: State) -> None:
+    inputs = mapped(example, lambda x: x.detach().clone())
+    mapped(inputs, lambda x: _enter(state, x))
+    with Follow(state):
+        output = checked_run(model, inputs)
+    found = tensors_in(output)
+    if not found:
+        raise UnsupportedModelError(
+            f"`{type(model).__name__}` cannot be followed: what it returns holds no tensors. "
+            "Return tensors, in tuples, dictionaries or dataclasses."
+        )
+    for tensor in found:
+        for family in state.families(tensor):
+            state.joined.pin(family)
+
+
+def _distinct(labels: Sequence[Tensor]) -> NDArray[np.int64]:
+    found = [one.reshape(-1).unique() for one in labels]
+    return torch.cat([*found, torch.zeros(0, dtype=torch.int64)]).unique().numpy()
 
 
 class Follow(TorchDispatchMode):
@@ -186,7 +210,7 @@ def _enter(state: State, tensor: Tensor) -> Tensor:
 
 
 def _stored(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters, and buffers that hold one number a channel, each once."""
+    """Parameters, and buffers that hold one number a channel."""
     yield from model.named_parameters()
     for name, buffer in model.named_buffers():
         if buffer.is_floating_point() and buffer.ndim == 1:
@@ -222,18 +246,11 @@ def _prepared(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _stack_of(model: nn.Module, state: State) -> Iterator[None]:
-    """Note which module is running."""
-    handles = []
+    """Note which module of a copy is running."""
     for name, module in model.named_modules():
-        handles.append(
-            module.register_forward_pre_hook(lambda *_, name=name: state.modules.append(name))
-        )
-        handles.append(module.register_forward_hook(lambda *_: _leave(state), always_call=True))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        module.register_forward_pre_hook(lambda *_, name=name: state.modules.append(name))
+        module.register_forward_hook(lambda *_: _leave(state), always_call=True)
+    yield
 
 
 def _leave(state: State) -> None:

@@ -49,7 +49,8 @@ def select(
             return top_k_masks(scores, kept_count(budget.kappa, total, rounding))
         return top_of_each(scores, [kept_count(budget.kappa, x.size, rounding) for x in scores])
     if not isinstance(budget, Error | Energy):
-        raise InputError.parameter("budget", f"{where}.plan", "Keep, Error or Energy", budget)
+        wanted = "Keep, Error or Energy, or Target where units of a network that can be run go"
+        raise InputError.parameter("budget", f"{where}.plan", wanted, budget)
     require(budget.p == p, "p", where, f"the budget's order, {budget.p:g}", p)
     return top_of_each(scores, [int(kept_counts(x, budget.eps, p)) for x in scores])
 
