@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,13 +76,10 @@ def networks_of(folder: Path) -> dict[str, Callable[[], tuple[nn.Module, bool]]]
         nets = _module(place / "nets.py")
         for path in sorted(place.glob("*.safetensors")):
             builder = getattr(nets, path.stem.removesuffix("-1"))
-            found[path.stem] = lambda build=builder, path=path: (_filled(build(), path), False)
+            found[path.stem] = partial(_of_zoo, builder, path)
         for path in sorted(place.glob("resnet*.th")):
             depth = int(path.stem.partition("-")[0].removeprefix("resnet"))
-            found[f"published-resnet{depth}"] = lambda load=nets.load, d=depth, path=path: (
-                load(d, str(path)),
-                True,
-            )
+            found[f"published-resnet{depth}"] = partial(_published, nets.load, depth, path)
     return found
 
 
@@ -129,3 +127,13 @@ def _module(path: Path):  # type: ignore[no-untyped-def]
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _of_zoo(build: Callable[[], nn.Module], path: Path) -> tuple[nn.Module, bool]:
+    return _filled(build(), path), False
+
+
+def _published(
+    load: Callable[[int, str], nn.Module], depth: int, path: Path
+) -> tuple[nn.Module, bool]:
+    return load(depth, str(path)), True

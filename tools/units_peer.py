@@ -110,7 +110,9 @@ class Peer:
         for module in _attentions(model):
             # the forward that is handed takes its sizes from its input, which is cut elsewhere
             module.forward = MethodType(_attend, module)
-        alone = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == 10]
+        alone: list[nn.Module] = [
+            m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == 10
+        ]
         if variant.hidden:
             alone += [
                 m

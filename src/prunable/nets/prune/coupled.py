@@ -159,10 +159,12 @@ def _least_changed(
     rng: np.random.Generator,
 ) -> tuple[GroupPlan, ...]:
     """Shares at which the outputs for unlabelled inputs should change least, for a cost."""
-    cost = _cost(model, target, example)
+    cost = _cost(plain_copy(model), target, example)
+    halves = strategy.kept(groups, weights, Keep(0.5), rng=np.random.default_rng(0))
+    depth, _ = proved_depth(stirred_copy(model), halves, example)
 
     def of(plans: Sequence[GroupPlan]) -> float:
-        return cost(cut_groups(model, plans, example)[0])
+        return cost(cut_groups(model, plans, example, depth=depth)[0])
 
     scores = strategy.scores(groups, weights, rng=rng)
     measured = divergences(model, groups, scores, inputs)
