@@ -171,15 +171,14 @@ def verify(path: Path | str, source: Path | str) -> dict[str, Any]:
                 f"{name}: the certificate says {said}, the files and the data give {found}"
             )
 
-    path, source = Path(path), Path(source)
-    statement: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["statement"]
-    content, delta = path.with_name(statement["file"]).read_bytes(), statement["delta"]
+    statement: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))["statement"]
+    content, delta = Path(path).with_name(statement["file"]).read_bytes(), statement["delta"]
     agree("0 < delta < 1", True, 0 < delta < 1)
     agree("sha256 of the code file", statement["sha256"], hashlib.sha256(content).hexdigest())
     agree("bits of the code file", statement["bits"], 8 * len(content))
     chain, normalised = decode(content)
     for part in ("train", "test") if statement["test"] else ("train",):
-        (x, y), said = read_data(source, part), statement[part]
+        (x, y), said = read_data(Path(source), part), statement[part]
         data = np.ascontiguousarray(x, "<f4").tobytes() + np.ascontiguousarray(y, "<i8").tobytes()
         agree(f"sha256 of the {part} data", said["sha256"], hashlib.sha256(data).hexdigest())
         agree(f"{part} examples", said["n"], len(y))

@@ -96,6 +96,20 @@ def checked_run(model: nn.Module, example: Any) -> Any:
 
 
 @contextmanager
+def uncached(model: nn.Module) -> Iterator[None]:
+    """Keep a network of transformers from putting its keys and values among its outputs."""
+    configs = [getattr(module, "config", None) for module in model.modules()]
+    cached = list({id(c): c for c in configs if getattr(c, "use_cache", False) is True}.values())
+    for config in cached:
+        config.use_cache = False
+    try:
+        yield
+    finally:
+        for config in cached:
+            config.use_cache = True
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Hold a model in evaluation mode; every module then gets back its own mode."""
     modes = {module: module.training for module in model.modules()}

@@ -63,7 +63,8 @@ def _part_of(
     reader, in_out = known.readers.get(name, (None, False))
     if reader in ELEMENTWISE and len(shape) > 1 and max(shape) == math.prod(shape):
         return Part(name, shape, reason=f"read by {reader}: a bias or a scale")
-    weight = known.weights or (reader is not None and reader not in ELEMENTWISE)
+    # the only tensor that is given is what is meant
+    weight = known.weights or len(shapes) == 1 or (reader is not None and reader not in ELEMENTWISE)
     reason = no_matrix(name, shape, weight=weight)
     if reason is not None:
         return Part(name, shape, reason=reason)

@@ -17,7 +17,7 @@ from prunable.nets.networks.equality import (
     tensors_in,
     within_rounding,
 )
-from prunable.nets.networks.examples import checked_run, mapped, run
+from prunable.nets.networks.examples import checked_run, mapped, run, uncached
 from prunable.nets.networks.parametrized import plain_copy
 from prunable.nets.prune.grouped import GroupPlan, kept_indices, parts_kept
 from prunable.nets.prune.masks import mask_groups_
@@ -46,14 +46,15 @@ def cut_groups(
     """
     masked = plain_copy(model)
     mask_groups_(dict(masked.named_parameters()), plans)
-    expected = tensors_in(checked_run(masked, example))
+    with uncached(masked):
+        expected = tensors_in(checked_run(masked, example))
     if depth is None:
         depth, reason = proved_depth(stirred_copy(model), plans, example)
         if reason is not None:
             _refuse(plans, reason)
     small, attributes = _cut(model, plans, depth)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), uncached(small):
             found = tensors_in(run(small, example))
     except Exception as error:  # the model's own code
         _refuse(plans, f"without them it does not run ({_brief(error)})", error)
@@ -82,7 +83,7 @@ def proved_depth(
     trials = []
     for inputs in _varied(stirred, example):
         try:
-            with torch.no_grad():
+            with torch.no_grad(), uncached(masked):
                 outputs = tensors_in(run(masked, inputs))
         except Exception:  # random numbers may be none that the model takes
             continue
@@ -99,7 +100,7 @@ def proved_depth(
     for trial in DEPTHS if any(p.group.splits for p in plans) else (0,):
         small, _ = _cut(stirred, plans, trial)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), uncached(small):
                 difference = max(
                     _relative(tensors_in(run(small, inputs)), outputs) for inputs, outputs in trials
                 )
@@ -177,7 +178,8 @@ def _all_close(found: list[Tensor], expected: list[Tensor], model: nn.Module) ->
 
 def _rounding(masked: nn.Module, expected: list[Tensor], example: Any) -> float:
     """How far a network's outputs are from those in double precision."""
-    again = exact_outputs(masked, example)
+    with uncached(masked):
+        again = exact_outputs(masked, example)
     difference = largest_difference([x.cpu() for x in expected], again)
     return difference if math.isfinite(difference) else 0.0
 

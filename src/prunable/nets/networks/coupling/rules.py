@@ -366,8 +366,11 @@ def written(state: State, call: Call) -> None:
 
 
 def filled(state: State, call: Call) -> None:
-    """A number in all places, as large as another tensor."""
+    """Numbers that depend on no channel, in a tensor as large as another, or as it was."""
+    as_large = call.out is not call.first or state.is_free(call.first)
     state.set(call.out, [], live=False)
+    if as_large:
+        state.set_free(call.out)
 
 
 def unknown(state: State, call: Call) -> None:

@@ -21,7 +21,7 @@ from prunable.nets.networks.coupling import rules
 from prunable.nets.networks.coupling.labels import Joined, Mixing, Slots
 from prunable.nets.networks.coupling.state import CASTS, Call, Rule, State
 from prunable.nets.networks.equality import tensors_in
-from prunable.nets.networks.examples import MISFITS, checked_run, mapped
+from prunable.nets.networks.examples import MISFITS, checked_run, mapped, uncached
 from prunable.nets.networks.parametrized import plain_copy
 
 
@@ -61,7 +61,11 @@ RULES: dict[str, Rule] = (
         "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d",
     )
     | _table(rules.written, "copy")
-    | _table(rules.filled, "fill new_full full_like ones_like new_ones new_empty empty_like")
+    | _table(
+        rules.filled,
+        "fill new_full full_like ones_like new_ones new_empty empty_like "
+        "rand_like randn_like bernoulli uniform normal exponential",
+    )
     | _table(
         rules.moved,
         "view _unsafe_view reshape cat stack repeat index index_select gather constant_pad_nd "
@@ -169,7 +173,9 @@ class Follow(TorchDispatchMode):
                 self.state.set_free(call.out)
             return result
         rule = _rule(call)
-        if rule is rules.unknown or any(self.state.families(t) for t in call.tensors):
+        if rule in (rules.unknown, rules.filled) or any(
+            self.state.families(t) for t in call.tensors
+        ):
             _follow(rule, self.state, call)
         else:
             _pass_on(self.state, call)
@@ -187,7 +193,8 @@ def _follow(rule: Rule, state: State, call: Call) -> None:
 def _pass_on(state: State, call: Call) -> None:
     """Results without labels: whether they are live, and zeros that were moved about."""
     given = [t for t in call.tensors if t.is_floating_point()]
-    free = bool(given) and all(state.is_free(t) for t in given) and _rule(call) is rules.moved
+    kept = _rule(call) in (rules.moved, rules.elementwise)
+    free = kept and bool(given) and all(state.is_free(t) for t in given)
     for out in call.outputs:
         state.set(out, [], live=call.live(state))
         if free:
@@ -221,11 +228,10 @@ def _stored(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _prepared(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, plain operations in place of fused ones, no cache among the outputs."""
     modes = [(module, module.training) for module in model.modules()]
-    config: Any = getattr(model, "config", None)
-    cached = getattr(config, "use_cache", None)
     fast = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
+        stack.enter_context(uncached(model))
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # of settings that are only restored
@@ -233,13 +239,9 @@ def _prepared(model: nn.Module) -> Iterator[None]:
         try:
             model.eval()
             torch.backends.mha.set_fastpath_enabled(False)
-            if cached:
-                config.use_cache = False
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
-            if cached:
-                config.use_cache = cached
             for module, mode in modes:
                 module.training = mode
 
