@@ -98,7 +98,7 @@ def checked_run(model: nn.Module, example: Any) -> Any:
 @contextmanager
 def uncached(model: nn.Module) -> Iterator[None]:
     """Keep a network of transformers from putting its keys and values among its outputs."""
-    configs = [getattr(module, "config", None) for module in model.modules()]
+    configs: list[Any] = [getattr(module, "config", None) for module in model.modules()]
     cached = list({id(c): c for c in configs if getattr(c, "use_cache", False) is True}.values())
     for config in cached:
         config.use_cache = False
