@@ -205,3 +205,35 @@ def test_bad_settings_of_rounds_are_named(run, tmp_path, options, message):
     done = run("iterate", *options.split(), *data, "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert message in " ".join(done.output.split())
+
+
+def test_units_are_shared_by_what_they_do_to_outputs_of_unlabelled_inputs(
+    document_of, run, models, tmp_path
+):
+    out = tmp_path / "small.safetensors"
+    asked = "--method unit --target macs=0.5 --scope sensitivity --shrink --batch-size 4"
+    found = document_of("prune", models[0], asked, "--data digits", "--out", out)
+    rows = found["footprint"]["models"]
+    assert 0.45 < rows["exported"]["macs"] / rows["dense"]["macs"] <= 0.5
+    assert found["plan"]["budget"]["scope"] == "sensitivity"
+    for wrong in (
+        "--method unit --keep 0.5 --scope sensitivity --data digits",
+        "--method unit --target macs=0.5 --scope sensitivity",
+        "--method n:m --target macs=0.5",
+        "--method unit --keep 0.5 --force",
+    ):
+        done = run("prune", models[0], wrong, "--out", tmp_path / "none.safetensors")
+        assert done.exit_code == 2, wrong
+    assert not (tmp_path / "none.safetensors").exists()
+
+
+def test_what_is_read_is_not_written_over(run, models, tmp_path):
+    before = models[0].read_bytes()
+    for places in (
+        ("--out", models[0]),
+        ("--out", tmp_path / "a.onnx", "--onnx", tmp_path / "a.onnx"),
+    ):
+        done = run("prune", models[0], "--method unit --keep 0.5", *places)
+        assert done.exit_code == 2
+        assert "Name another file" in done.output
+    assert models[0].read_bytes() == before

@@ -30,7 +30,7 @@ from prunable.nets.models.hub import check_folder, load_folder, save_folder
 from prunable.nets.models.sources import network_by_reference
 from prunable.nets.networks.inputs import batch_of
 from prunable.nets.prune.masks import masks_of
-from prunable.nets.prune.plan import PruningPlan
+from prunable.nets.prune.plan import PruningPlan, Target
 from prunable.nets.prune.pruning import PruningResult, prune
 from prunable.nets.prune.recalibration import calibrate
 from prunable.nets.prune.retraining import hold_masks
@@ -49,6 +49,7 @@ from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
 from prunable.nets.train.training import evaluate, train
 from prunable.numerics.randomness import rng
 
+SENSITIVITY_INPUTS = 256  # unlabelled ones, by which units are shared
 OnStep = Callable[[int, int], None]
 ABSENT = (
     "out",
@@ -251,7 +252,8 @@ def _prune_network(
     example = example_for(job, model, metadata, data)
     batch_sizes = batch_sizes_for(job, model, example)
     dense = copy.deepcopy(model)
-    result = _pruned(job, model, example)
+    inputs = None if data is None else _unlabelled(model, data, job)
+    result = _pruned(job, model, example, inputs)
     document = result.to_dict()
     if job.dry_run:
         return document
@@ -296,11 +298,22 @@ def _prune_network(
 
 def _recalibrated(model: nn.Module, data: Dataset, job: PruningJob) -> dict[str, Any]:
     """Estimate BatchNorm statistics from as many training inputs as asked, in place."""
+    inputs = _drawn(model, data, job.recalibrate, job.seed, "recalibrate")
+    return {"n_inputs": len(inputs), **calibrate(model, inputs).to_dict()}
+
+
+def _unlabelled(model: nn.Module, data: Dataset, job: PruningJob) -> torch.Tensor | None:
+    """Training inputs by which a job shares its units; None if it does not ask for that."""
+    if job.scope != "sensitivity":
+        return None
+    return _drawn(model, data, SENSITIVITY_INPUTS, job.seed, "sensitivity")
+
+
+def _drawn(model: nn.Module, data: Dataset, count: int, seed: int, what: str) -> torch.Tensor:
+    """So many training inputs, or all; a set may be in the order of its classes."""
     x, *_ = tensors_for(data, model)
-    # a set may be in the order of its classes
-    chosen = rng(job.seed, "recalibrate").permutation(len(x))[: job.recalibrate]
-    found = calibrate(model, x[torch.from_numpy(chosen)])
-    return {"n_inputs": len(chosen), **found.to_dict()}
+    chosen = rng(seed, what).permutation(len(x))[:count]
+    return x[torch.from_numpy(chosen)]
 
 
 def _save(path: Path, networks: Mapping[str, nn.Module], metadata: Mapping[str, str]) -> None:
@@ -323,14 +336,24 @@ def _shrunk(model: nn.Module, plan: PruningPlan, example: Any) -> tuple[SmallerM
 
 
 def _pruned(
-    job: PruningJob, model: nn.Module | Mapping[str, torch.Tensor], example: Any = None
+    job: PruningJob,
+    model: nn.Module | Mapping[str, torch.Tensor],
+    example: Any = None,
+    inputs: torch.Tensor | None = None,
 ) -> PruningResult:
     """Prune as asked; units of a network that can be run are coupled."""
     how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})
     strategy = strategy_named(job.method, job.allocation, job.center, job.pattern)
     if job.method == "unit" and job.center == "zero" and isinstance(model, nn.Module):
         strategy = UnitPruning(strategy, job.aggregate or "mean", job.round_to)
-        return prune(model, strategy, job.budget, example=batch_of(example, 2), **how)
+        budget = job.budget
+        sensitive = isinstance(budget, Target) and budget.scope == "sensitivity"
+        if sensitive and inputs is None:
+            raise InputError(
+                "`--scope sensitivity` of `prune` needs inputs to run on: give --data."
+            )
+        how["inputs"] = inputs if sensitive else None
+        return prune(model, strategy, budget, example=batch_of(example, 2), **how)
     for option, given in (
         ("target", job.target is not None),
         ("aggregate", job.aggregate is not None),

@@ -15,8 +15,8 @@ from prunable.nets.prune.choices import (
     Cost,
     Method,
     Rewind,
-    Scope,
     ShareRule,
+    Sharing,
     Storage,
     check_rewind,
     pattern_of,
@@ -97,7 +97,11 @@ class PruningJob(Frozen):
         description="With --method unit: share of parameters, macs or ms to leave, as macs=0.5; "
         "ms at the first --batch-size.",
     )
-    scope: Scope = Field("layer", description="Share of each layer, or of all together.")
+    scope: Sharing = Field(
+        "layer",
+        description="Share of each layer, or of all together; with --target and --data also by "
+        "what each group of units does to the outputs.",
+    )
     aggregate: Aggregate | None = Field(
         None, description="With --method unit: how scores of coupled matrices become one: mean."
     )
@@ -157,11 +161,14 @@ class PruningJob(Frozen):
             raise InputError("`prune` needs exactly one of --keep, --eps, --energy and --target.")
         if self.target is not None:
             return self._target()
+        if self.scope == "sensitivity":
+            raise InputError("`--scope sensitivity` of `prune` goes with --target and --data.")
         if self.keep is not None:
             return Keep(self.keep, self.scope)
-        if self.scope == "global":
+        if self.scope != "layer":
             raise InputError(
-                "`--scope global` of `prune` goes with --keep; errors are layer by layer."
+                f"`--scope {self.scope}` of `prune` does not go with errors, which are layer by "
+                "layer. Give --keep or --target."
             )
         return Error(self.eps) if self.eps is not None else Energy(self.energy or 0.0)
 
@@ -174,10 +181,10 @@ class PruningJob(Frozen):
 
     def _pattern_budget(self) -> Keep:
         n, m = self.pattern
-        others = {"--eps": self.eps, "--energy": self.energy}
+        others = {"--eps": self.eps, "--energy": self.energy, "--target": self.target}
         given = [name for name, value in others.items() if value is not None]
         given += ["--keep"] if self.keep not in (None, n / m) else []
-        given += ["--scope global"] if self.scope == "global" else []
+        given += [f"--scope {self.scope}"] if self.scope != "layer" else []
         if given:
             raise InputError(
                 f"`{given[0]}` of `prune` contradicts --method n:m, which keeps {n} of each {m} "

@@ -35,12 +35,16 @@ NO_MATRIX: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, reason in (
         (r"\w*layer_?scale\w*|gamma\w*|ls_?\d*|\w*scale|gain|temperature", "a scale"),
         (r"beta\w*|\w*bias", "a bias"),
-        (r"\w*tokens?", "a token"),
+        (r"\w*tokens?|registers?|prompts?|latents?|\w*quer(y|ies)|query_emb\w*", "a token"),
+        (r"codebooks?|prototypes?|anchors?|centroids?|transitions?", "a table"),
         (
-            r"\w*pos(ition(al)?)?_?(emb|embed|embedding|embeddings|encoding|enc)|pe|pos|rel_pos\w*",
+            r"\w*pos(ition(al)?)?_?(emb|embed|embedding|embeddings|encoding|enc)\d*|pe|pos|rel_pos\w*",
             "a table of positions",
         ),
-        (r"\w*bias_table|\w*coords_table|\w*position_index", "a table of positions"),
+        (
+            r"\w*bias_table|\w*attention_biases|seg_embed|\w*coords_table|\w*position_index",
+            "a table of positions",
+        ),
         (r"\w*mask", "a mask"),
         (r"a_logs?|log_a", "a constant of each channel's dynamics"),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, cast
@@ -32,6 +33,22 @@ from prunable.numerics.weights.selection import top_k_masks
 
 Arrays = Mapping[str, NDArray[Any]]
 HALVINGS = 12  # of the share of units that meets a target
+
+
+@dataclass(frozen=True)
+class _Arrays(Mapping[str, NDArray[Any]]):
+    """Parameters as arrays, made when they are asked for: half precision is widened one by one."""
+
+    named: Mapping[str, torch.Tensor]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return to_numpy(self.named[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.named)
+
+    def __len__(self) -> int:
+        return len(self.named)
 
 
 def plan_units(
@@ -64,11 +81,15 @@ def plan_units(
         raise InputError(
             f"`prune` finds no units that could go ({reasons}). Prune weights instead."
         )
-    weights = {name: to_numpy(p) for name, p in model.named_parameters()}
-    if isinstance(budget, Target) and sensitive:
-        kept = _least_changed(model, strategy, groups, weights, budget, example, inputs, rng)
-    elif isinstance(budget, Target):
-        kept = _met(model, strategy, groups, weights, budget, example, rng)
+    weights = _Arrays(dict(model.named_parameters()))
+    if isinstance(budget, Target):
+        seed = int(rng.integers(2**63))
+        halves = strategy.kept(groups, weights, Keep(0.5), rng=np.random.default_rng(seed))
+        costs = _Costs.of(model, budget, example, halves)
+        if sensitive:
+            kept = _least_changed(strategy, groups, weights, budget, costs, seed, inputs)
+        else:
+            kept = _met(strategy, groups, weights, budget, costs, seed)
     else:
         kept = strategy.kept(groups, weights, budget, rng=rng)
     layers = tuple(_layers(model, kept, weights, budget))
@@ -103,26 +124,41 @@ def _makers(group: Group) -> list[Member]:
     return [member for member in group.members if member.made and not member.buffer]
 
 
+@dataclass(frozen=True)
+class _Costs:
+    """What a network costs, relative to the whole one, once plans are cut out of it."""
+
+    model: nn.Module
+    example: Any
+    depth: int  # of every cut, proved once
+    relative: Callable[[nn.Module], float]
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, target: Target, example: Any, halves: Sequence[GroupPlan]
+    ) -> _Costs:
+        depth, _ = proved_depth(stirred_copy(model), halves, example)
+        return cls(model, example, depth, _relative(plain_copy(model), target, example))
+
+    def __call__(self, plans: Sequence[GroupPlan]) -> float:
+        small, _, _ = cut_groups(self.model, plans, self.example, depth=self.depth)
+        return self.relative(small.eval())
+
+
 def _met(
-    model: nn.Module,
     strategy: UnitPruning,
     groups: Sequence[Group],
     weights: Arrays,
     target: Target,
-    example: Any,
-    rng: np.random.Generator,
+    costs: _Costs,
+    seed: int,
 ) -> tuple[GroupPlan, ...]:
     """The largest share of units at which the network, cut, costs no more than asked."""
-    cost = _cost(plain_copy(model), target, example)
-    seed = rng.integers(2**63)
-    halves = strategy.kept(groups, weights, Keep(0.5), rng=np.random.default_rng(seed))
-    depth, _ = proved_depth(stirred_copy(model), halves, example)
 
     def at(kappa: float) -> tuple[tuple[GroupPlan, ...], float]:
-        again = np.random.default_rng(seed)
-        plans = strategy.kept(groups, weights, Keep(kappa, cast(Scope, target.scope)), rng=again)
-        small, _, _ = cut_groups(model, plans, example, depth=depth)
-        return plans, cost(small)
+        share = Keep(kappa, cast(Scope, target.scope))
+        plans = strategy.kept(groups, weights, share, rng=np.random.default_rng(seed))
+        return plans, costs(plans)
 
     low, high = 0.0, 1.0
     best, least = at(low)
@@ -149,36 +185,28 @@ def _too_little(target: Target, least: float) -> InputError:
 
 
 def _least_changed(
-    model: nn.Module,
     strategy: UnitPruning,
     groups: Sequence[Group],
     weights: Arrays,
     target: Target,
-    example: Any,
+    costs: _Costs,
+    seed: int,
     inputs: Any,
-    rng: np.random.Generator,
 ) -> tuple[GroupPlan, ...]:
     """Shares at which the outputs for unlabelled inputs should change least, for a cost."""
-    cost = _cost(plain_copy(model), target, example)
-    halves = strategy.kept(groups, weights, Keep(0.5), rng=np.random.default_rng(0))
-    depth, _ = proved_depth(stirred_copy(model), halves, example)
-
-    def of(plans: Sequence[GroupPlan]) -> float:
-        return cost(cut_groups(model, plans, example, depth=depth)[0])
-
-    scores = strategy.scores(groups, weights, rng=rng)
-    measured = divergences(model, groups, scores, inputs)
-    found = sensitivity_plans(groups, scores, measured, of, target.share, strategy.rounded)
+    scores = strategy.scores(groups, weights, rng=np.random.default_rng(seed))
+    measured = divergences(costs.model, groups, scores, inputs)
+    found = sensitivity_plans(groups, scores, measured, costs, target.share, strategy.rounded)
     if found is None:
         least = [
             GroupPlan(g, top_k_masks([score], strategy.rounded(1, g.n_units))[0])
             for g, score in zip(groups, scores, strict=True)
         ]
-        raise _too_little(target, of(least))
+        raise _too_little(target, costs(least))
     return found
 
 
-def _cost(model: nn.Module, target: Target, example: Any) -> Callable[[nn.Module], float]:
+def _relative(model: nn.Module, target: Target, example: Any) -> Callable[[nn.Module], float]:
     """What a network costs relative to the whole one."""
     if target.cost == "parameters":
         return lambda small: _size(small) / _size(model)
@@ -187,13 +215,13 @@ def _cost(model: nn.Module, target: Target, example: Any) -> Callable[[nn.Module
         return lambda small: macs_of(small, example)[""] / whole
     batch = batch_of(example, target.batch_size)
 
-    def relative(small: nn.Module) -> float:
+    def of_time(small: nn.Module) -> float:
         calls = {"whole": partial(run, model, batch), "cut": partial(run, small, batch)}
         with torch.no_grad():
             found = interleaved_seconds(calls)
         return float(np.median(found["cut"]) / np.median(found["whole"]))
 
-    return relative
+    return of_time
 
 
 def _size(model: nn.Module) -> int:

@@ -93,6 +93,9 @@ def prune(
     not suit the strategy, or a layer would be pruned to nothing. Then nothing is changed.
     """
     if example is not None:
+        if force:
+            wanted = "left out with an example: of coupled units one of each group stays"
+            raise InputError.parameter("force", "prune", wanted, force)
         options = {"only": only, "exclude": exclude, "inputs": inputs}
         return _prune_units(model, strategy, budget, example, options, seed, dry_run)
     if inputs is not None:

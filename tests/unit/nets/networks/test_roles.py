@@ -8,6 +8,7 @@ from prunable.nets.models.hub import transformers_module
 from prunable.nets.models.vision import vision
 from prunable.nets.networks.file_roles import parts_of
 from prunable.nets.networks.module_roles import parts_of_module
+from prunable.nets.networks.roles import no_matrix
 
 
 def of_file(model):
@@ -230,3 +231,20 @@ def test_an_embedding_shared_with_a_layer_gives_the_outputs():
     assert having(parts, kind="embedding") == {"emb.weight", "dec.weight"}
     assert parts["dec.weight"].tied == "emb.weight"
     assert having(parts, role="hidden") == {"lstm.weight_ih_l0", "lstm.weight_hh_l0"}
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        "query_embed",
+        "queries",
+        "codebook",
+        "prototypes",
+        "latents",
+        "pos_embed2",
+        "attention_biases",
+    ],
+)
+def test_bare_tables_are_no_matrices(leaf):
+    assert no_matrix(f"decoder.{leaf}", (16, 8)) is not None
+    assert no_matrix(f"decoder.{leaf}.weight", (16, 8), weight=True) is None

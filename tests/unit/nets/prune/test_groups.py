@@ -1,6 +1,7 @@
 """Groups of coupled units: expected by hand on small networks, and cut with proof."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -311,3 +312,97 @@ def test_compiled_programs_are_refused_by_name() -> None:
     model = nn.Sequential(nn.Linear(4, 4), torch.jit.script(nn.Linear(4, 2)))
     with pytest.raises(UnsupportedModelError, match="`1` is a compiled program"):
         groups_of(model, torch.randn(2, 4))
+
+
+class Attending(nn.Module):
+    """Two blocks of attention that remember their number of heads, with small weights."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.h, self.scale = 4, scale
+        self.qkv, self.proj = nn.Linear(16, 48), nn.Linear(16, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, _ = x.shape
+        q, k, v = self.qkv(x).view(b, n, 3, self.h, -1).permute(2, 0, 3, 1, 4)
+        y = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, -1)
+        return x + self.scale * self.proj(y)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-5])
+def test_a_network_blind_to_its_heads_still_forgets_the_old_number_of_them(scale: float) -> None:
+    model, example = Attending(scale), torch.randn(2, 5, 16)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.02)
+    found = groups_of(model, example)
+    small, _, _ = cut_groups(model, half(found.groups), example)
+    assert small.h == 2
+    masked = Attending(scale)
+    masked.load_state_dict(model.state_dict())
+    mask_groups_(dict(masked.named_parameters()), half(found.groups))
+    other = torch.randn(3, 7, 16).double()
+    ours, theirs = (net.double()(other) - other for net in (small, masked))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-15)
+
+
+class Put(nn.Module):
+    """A network whose outputs leave in some way."""
+
+    def __init__(self, how: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.a, self.b, self.how = nn.Linear(4, 6), nn.Linear(6, 8), how
+
+    def forward(self, x: Tensor) -> object:
+        return self.how(self.b(torch.relu(self.a(x))))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda y: y.gather(1, torch.tensor([[1], [2]])),
+        lambda y: y[torch.arange(2), torch.tensor([1, 2])],
+        lambda y: y[:, :3],
+        lambda y: SimpleNamespace(scores=y),
+        lambda y: {"a": [y, {"b": y[:, 0]}]},
+    ],
+)
+def test_outputs_stay_however_they_leave(how: Callable[[Tensor], object]) -> None:
+    assert sizes(groups_of(Put(how), torch.randn(2, 4))) == {"a": 6}
+
+
+def test_outputs_that_cannot_be_seen_are_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match="holds no tensors"):
+        groups_of(Put(lambda y: y.tolist()), torch.randn(2, 4))
+
+
+def test_parameters_on_one_memory_are_one() -> None:
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.ReLU(), nn.Linear(8, 8, bias=False))
+    model[2].weight = nn.Parameter(model[0].weight.data)
+    found = groups_of(model, torch.randn(2, 8))
+    assert found.groups == ()
+
+
+def test_heads_that_only_training_has_keep_what_they_give() -> None:
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.aux = nn.Linear(4, 6), nn.Linear(6, 3), nn.Linear(6, 5)
+
+        def forward(self, x: Tensor) -> object:
+            h = torch.relu(self.a(x))
+            return (self.b(h), self.aux(functional.dropout(h))) if self.training else self.b(h)
+
+    model = Auxiliary()
+    found = groups_of(model, torch.randn(2, 4))
+    assert sizes(found) == {"a": 6}
+    small, _, _ = cut_groups(model.train(), half(found.groups), torch.randn(2, 4))
+    assert small.aux.weight.shape == (5, 3)
+    small(torch.randn(2, 4))
+
+
+def test_an_example_that_shows_nothing_is_refused() -> None:
+    model = nn.Sequential(nn.Embedding(5, 6), nn.Linear(6, 3))
+    model.register_forward_hook(lambda *given: given[-1] * float("nan"))
+    with pytest.raises(InputError, match="shows nothing"):
+        groups_of(model, torch.zeros(1, 2, dtype=torch.int64))

@@ -114,7 +114,8 @@ def trace(model: nn.Module, example: Any) -> Coupling:
     """
     state = State()
     model = plain_copy(model)
-    with torch.random.fork_rng(devices=[]), _prepared(model), _stack_of(model, state):
+    _note_modules(model, state)
+    with torch.random.fork_rng(devices=[]), _prepared(model):
         for name, tensor in _stored(model):
             state.store(name, tensor)
         _follow_run(model, example, state)
@@ -246,13 +247,11 @@ def _prepared(model: nn.Module) -> Iterator[None]:
                 module.training = mode
 
 
-@contextmanager
-def _stack_of(model: nn.Module, state: State) -> Iterator[None]:
-    """Note which module of a copy is running."""
+def _note_modules(model: nn.Module, state: State) -> None:
+    """Let a copy note which of its modules is running."""
     for name, module in model.named_modules():
         module.register_forward_pre_hook(lambda *_, name=name: state.modules.append(name))
         module.register_forward_hook(lambda *_: _leave(state), always_call=True)
-    yield
 
 
 def _leave(state: State) -> None:
