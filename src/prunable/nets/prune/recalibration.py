@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunable.errors import InputError, UnsupportedModelError, check_at_least, require
-from prunable.nets.networks.examples import Example, checked_run, on_device_of
+from prunable.nets.networks.examples import Example, checked_run, evaluating, on_device_of
 from prunable.results import Result
 
 
@@ -147,19 +147,16 @@ def _watched(
 
         return before_forward
 
-    modes = {module: module.training for module in model.modules()}
     handles = [
         layer.register_forward_pre_hook(watch(name), with_kwargs=True)
         for name, layer in layers.items()
     ]
-    model.eval()
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _mean(layer: _BatchNorm) -> Tensor:

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.networks.coupling import rules
-from prunable.nets.networks.coupling.labels import Joined, Mixing, Slots
+from prunable.nets.networks.coupling.labels import Mixing, Slots
 from prunable.nets.networks.coupling.state import CASTS, Call, Rule, State
 from prunable.nets.networks.equality import tensors_in
 from prunable.nets.networks.examples import MISFITS, checked_run, mapped, uncached
@@ -227,8 +227,7 @@ def _stored(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 @contextmanager
 def _prepared(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, plain operations in place of fused ones, no cache among the outputs."""
-    modes = [(module, module.training) for module in model.modules()]
+    """Plain operations in place of fused ones, no cache among the outputs."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
@@ -238,13 +237,10 @@ def _prepared(model: nn.Module) -> Iterator[None]:
         warnings.simplefilter("ignore")  # of settings that are only restored
         stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
         try:
-            model.eval()
             torch.backends.mha.set_fastpath_enabled(False)
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
-            for module, mode in modes:
-                module.training = mode
 
 
 def _note_modules(model: nn.Module, state: State) -> None:
@@ -281,6 +277,3 @@ def _settled(state: State) -> NDArray[np.int64]:
 
 def _varies(found: Tensor, dim: int) -> bool:
     return bool((found != found.narrow(dim, 0, 1)).any())
-
-
-__all__ = ["Coupling", "Joined", "trace"]
