@@ -33,6 +33,7 @@ from prunable.nets.shrink.footprint import macs_of
 
 SELECTING = 500  # test pictures by which the peer's best variants are found
 COMMAND = "python tools/units_study.py NETWORKS --data DATA --out docs/units"
+ALL = 10_000  # test pictures
 FINALISTS = 2  # of the peer, measured on all pictures
 
 
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path)
-    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--images", type=int, default=ALL)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     work = given.work or given.out / "work"
@@ -124,7 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             dense_cell(network, given.images, work / name / "dense.json")
             our_cell(network, level, given.images, work / name / f"ours-{level}.json")
             peer_cell(network, level, given.images, work / name / f"peer-{level}.json")
-            write_page(work, given.out, sorted(LEVELS), COMMAND)
+            command = COMMAND + (f" --images {given.images}" if given.images != ALL else "")
+            write_page(work, given.out, sorted(LEVELS), command)
 
 
 if __name__ == "__main__":
