@@ -137,7 +137,7 @@ class _Costs:
     def of(
         cls, model: nn.Module, target: Target, example: Any, halves: Sequence[GroupPlan]
     ) -> _Costs:
-        depth, _ = proved_depth(stirred_copy(model), halves, example)
+        depth, _ = proved_depth(stirred_copy(model, example), halves, example)
         return cls(model, example, depth, _relative(plain_copy(model), target, example))
 
     def __call__(self, plans: Sequence[GroupPlan]) -> float:

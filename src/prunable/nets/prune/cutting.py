@@ -1,5 +1,6 @@
 """Units cut out of a network, with the proof that it computes what it did with zeros there."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ def cut_groups(
     with uncached(masked):
         expected = tensors_in(checked_run(masked, example))
     if depth is None:
-        depth, reason = proved_depth(stirred_copy(model), plans, example)
+        depth, reason = proved_depth(stirred_copy(model, example), plans, example)
         if reason is not None:
             _refuse(plans, reason)
     small, attributes = _cut(model, plans, depth)
@@ -109,18 +110,25 @@ def proved_depth(
             continue
         if difference < best:
             best, depth = difference, trial
-    if best <= EXACT:
+    precisions = (p.dtype for p in stirred.parameters() if p.is_floating_point())
+    if best <= max(EXACT, *(16 * torch.finfo(dtype).eps for dtype in precisions), 0.0):
         return depth, None
     if best < math.inf:
         reason = f"without them its outputs differ by a share of {best:.2g} from the masked model's"
     return depth, reason
 
 
-def stirred_copy(model: nn.Module) -> nn.Module:
-    """A copy with noise on all its weights, in double precision on the CPU unless it is large."""
+def stirred_copy(model: nn.Module, example: Any) -> nn.Module:
+    """A copy with noise on all its weights, in the best precision in which it takes the example.
+
+    That is double on the CPU, unless the network is large or works in one precision only.
+    """
     stirred = plain_copy(model)
     if sum(p.numel() for p in stirred.parameters()) <= LARGEST:
-        stirred = stirred.cpu().double()
+        exact = plain_copy(model).cpu().double()
+        with contextlib.suppress(Exception), torch.no_grad(), uncached(exact):
+            run(exact, _varied(exact, example)[0])  # the model's own code
+            stirred = exact
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in stirred.parameters():

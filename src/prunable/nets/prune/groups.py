@@ -63,7 +63,7 @@ def groups_of(model: nn.Module, example: Any, *, shrinkable: bool = True) -> Gro
     if not shrinkable or not groups:
         return Groups(groups, left)
     refused: dict[str, str] = {}
-    good = _tried(stirred_copy(model), groups, example, refused)
+    good = _tried(stirred_copy(model, example), groups, example, refused)
     left += tuple(Left(name, reason) for name, reason in refused.items())
     return Groups(tuple(good), left)
 

@@ -406,3 +406,22 @@ def test_an_example_that_shows_nothing_is_refused() -> None:
     model.register_forward_hook(lambda *given: given[-1] * float("nan"))
     with pytest.raises(InputError, match="shows nothing"):
         groups_of(model, torch.zeros(1, 2, dtype=torch.int64))
+
+
+def test_networks_of_one_precision_are_proved_in_it() -> None:
+    class Single(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(torch.relu(self.a(x)) @ torch.eye(6)[:, :6].to(torch.float32))
+
+    class Plain(Single):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.dtype != torch.float32:
+                raise TypeError("only float32")
+            return self.b(torch.relu(self.a(x)))
+
+    assert sizes(groups_of(Plain(), torch.randn(2, 4))) == {"a": 6}
+    assert groups_of(Single(), torch.randn(2, 4)).groups == ()  # a matrix of fixed size reads them
