@@ -20,6 +20,7 @@ from prunable.experiments.reproduce.published import NOTHING, Printed
 from prunable.experiments.reproduce.ranks import LEAST_PAIRS, pairs_for, rank_correlation
 
 MISSING = "runs are missing"
+FULL_SIZE = "the published size"
 LEVEL = 0.95
 STRONG = 0.7  # rank correlation that a claim of an order must at least be able to show
 MOST_SEEDS = 10_000
@@ -52,9 +53,12 @@ def underpowered(statement: str, evidence: str, needs: str, *, essential: bool =
 
 
 def at_reduced_size(check: Check, how: str) -> Check:
-    """A comparison with the published number that a reduced size shows but cannot decide."""
-    evidence = f"at reduced size ({how}): {check.evidence}"
-    return Check(check.statement, None, evidence, False, "not applicable", check.needs)
+    """A comparison with the published number that a reduced size shows but cannot decide.
+
+    It stays as essential as it is: an item that lacks it is incomplete.
+    """
+    evidence, needs = f"at reduced size ({how}): {check.evidence}", check.needs or FULL_SIZE
+    return Check(check.statement, None, evidence, check.essential, "not applicable", needs)
 
 
 @dataclass(frozen=True)

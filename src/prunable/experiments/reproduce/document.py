@@ -117,7 +117,8 @@ class Check:
     essential : Whether the paper's point rests on it: essential checks make the verdict.
     outcome : "contradicted" if the interval excludes the claim; "underpowered" if the design could
         not have seen it. Without one, what `holds` says.
-    needs : What could see an underpowered claim: how many seeds or networks, what width.
+    needs : What could decide an underpowered claim, or one that a reduced size cannot: how many
+        seeds or networks, what width.
     """
 
     statement: str
@@ -286,7 +287,8 @@ def judge(scale: Scale, checks: Iterable[Check], unfinished: int = 0, runs: int 
 
     Gives "reproduced" if each one that applies holds; "not reproduced" if none of those decided
     does, "partly" if some do; "incomplete" if what could be decided holds but a check is
-    underpowered or lacks its runs; "not judged" at "smoke" and without any evidence.
+    underpowered, needs the published size or lacks its runs; "not judged" at "smoke" and without
+    any evidence.
     """
     if scale == "smoke":
         return Verdict(status="not judged", why="a smoke run says nothing about the paper")
@@ -294,7 +296,7 @@ def judge(scale: Scale, checks: Iterable[Check], unfinished: int = 0, runs: int 
     deciding = [check for check in found if check.essential] or found
     lost = f"; {unfinished} of {runs} runs have no usable result" if unfinished else ""
     decided = [check for check in deciding if check.holds is not None]
-    weak = [check for check in deciding if check.outcome == "underpowered"]
+    weak = [check for check in deciding if check.holds is None and check.needs]
     undecided = weak or (unfinished and len(decided) < len(deciding))
     if not decided and not undecided:
         return Verdict(status="not judged", why=f"no check has evidence{lost}")
@@ -314,6 +316,9 @@ def _why(found: list[Check], deciding: list[Check]) -> str:
     others = [check for check in found if check not in deciding]
     if others:
         parts.append(f"{sum(bool(c.holds) for c in others)} of {len(others)} others")
+    missing = sum(c.outcome == "not applicable" and bool(c.needs) for c in deciding)
+    if missing:
+        parts.append(f"{missing} need the published size")
     for outcome in ("contradicted", "underpowered"):
         if count := sum(check.outcome == outcome for check in found):
             parts.append(f"{count} {outcome}")

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from prunable.experiments.reproduce import checks
+from prunable.experiments.reproduce import checks, ordering
 from prunable.experiments.reproduce.document import Check, Column, Convention, Scale
 from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather
@@ -31,6 +31,7 @@ from prunable.papers.wan2023.settings import (
 INDICES, LEVELS = 6, 20
 ROWS = Rows(INDICES, "type1", CIFAR_ALPHAS, 5000)
 LEVEL_ROWS = {f"{level:g}": f"sigma-{level:g}" for level in CIFAR_SIGMAS}
+NEAR_LEVELS = 0.05
 LOWER = "The lower alpha, the more can be pruned"
 ASSUMED = (
     "The paper gives neither step size nor batch size for CIFAR-10, and no noise level for table "
@@ -84,12 +85,21 @@ def _far_from_equal(found: Found) -> Check:
 
 def _by_level(metric: str, statement: str, found: Found, *, falling: bool = False) -> Check:
     rows = dict(reversed(LEVEL_ROWS.items())) if falling else LEVEL_ROWS
-    printed = PUBLISHED[f"table{LEVELS}"]
-    return checks.ordered(
-        statement,
-        {row: found.of(condition, metric) for row, condition in rows.items()},
-        printed=[printed.cell(row, metric) for row in rows],
+    return ordering.rises(
+        statement, {row: found.of(condition, metric) for row, condition in rows.items()}
     )
+
+
+def _near_printed(found: Found) -> Check:
+    """Pruned shares by level against the printed ones, which come without a deviation."""
+    printed = PUBLISHED[f"table{LEVELS}"]
+    rows = [
+        (row, found.of(condition, RATIO).mean, printed.cell(row, RATIO).mean)
+        for row, condition in LEVEL_ROWS.items()
+    ]
+    limit = f"{100 * NEAR_LEVELS:.0f} points"
+    statement = f"The pruned shares are within {limit} of the published ones at every level"
+    return ROWS.sized(checks.near(statement, rows, NEAR_LEVELS, words=checks.percent), found)
 
 
 def _strongest_loses(found: Found) -> Check:
@@ -149,6 +159,7 @@ ITEMS = (
                     "The stronger the noise, the lower the test accuracy after pruning",
                     falling=True,
                 ),
+                _near_printed,
                 _strongest_loses,
             ),
         ),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from prunable.experiments.reproduce import agreement, checks
+from prunable.experiments.reproduce import agreement, checks, ordering
 from prunable.experiments.reproduce.checks import percent
 from prunable.experiments.reproduce.document import Check, Column, Convention, Scale
 from prunable.experiments.reproduce.frame import Found
@@ -48,6 +48,7 @@ class Rows:
     number : Of the paper's table.
     width : The paper's; comparisons with its numbers are told to be at reduced size below it.
     suffix : Of the conditions, where the table is computed at a second noise level.
+    independent : Whether the rows draw noise of their own; those of the demonstration share it.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Rows:
     alphas: tuple[float, ...]
     width: int | None = None
     suffix: str = ""
+    independent: bool = True
 
     @property
     def printed(self) -> PublishedItem:
@@ -78,6 +80,11 @@ class Rows:
     def target(self, row: str, metric: str) -> float | None:
         """A printed mean."""
         return self.printed.cell(row, metric).mean
+
+    @property
+    def without_noise(self) -> float | None:
+        """The printed share without noise."""
+        return self.target("none", RATIO)
 
     def sized(self, check: Check, found: Found) -> Check:
         """A comparison, told to be at reduced size where the networks are narrower."""
@@ -111,12 +118,15 @@ class Rows:
 
     def rising(self, found: Found, statement: str = IN_ORDER, *, essential: bool = True) -> Check:
         """The lower the tail index, the more can be pruned."""
-        return checks.ordered(
-            statement,
-            {row: found.of(condition, RATIO) for row, condition in self.noisy.items()},
-            printed=[self.printed.cell(row, RATIO) for row in self.noisy],
-            essential=essential,
-        )
+        groups = {row: found.of(condition, RATIO) for row, condition in self.noisy.items()}
+        printed = [self.printed.cell(row, RATIO) for row in self.noisy]
+        if not self.independent:
+            return checks.ordered(statement, groups, printed=printed, essential=essential)
+        laws = [self.law(found, row) for row in self.noisy]
+        expected: ordering.Expected = [law.draws for law in laws if law is not None]
+        if len(expected) < len(laws):
+            expected = printed if all(cell.std for cell in printed) else ()
+        return ordering.rises(statement, groups, expected=expected, essential=essential)
 
     def small_loss(self, found: Found) -> Check:
         """Pruning costs little test accuracy at the highest tail index."""
@@ -132,7 +142,7 @@ class Rows:
         text = f"{before.mean:.4f} before, {after.mean:.4f} after, {len(before)} runs"
         return checks.at_most(statement, loss, NEAR_ACCURACY, text, error=error, n=n)
 
-    def agree(self, found: Found, where: str = "") -> Check:
+    def agree(self, found: Found, where: str = "", *, essential: bool = True) -> Check:
         """Means against the published ones; rows that the print repeats are left out.
 
         `where` says, in words, of which of several readings.
@@ -143,7 +153,7 @@ class Rows:
                 found.of(condition, RATIO),
                 self.printed.cell(row, RATIO),
                 self.law(found, row),
-                _gap(self.target(row, RATIO), self.target("none", RATIO)),
+                _gap(self.target(row, RATIO), self.without_noise),
             )
             for row, condition in self.all.items()
             if row not in self.printed.unused
@@ -152,7 +162,7 @@ class Rows:
             "The mean pruned shares agree with the published ones, as two means of runs of one "
             f"law do{where}"
         )
-        return self.sized(agreement.agrees(statement, rows), found)
+        return self.sized(agreement.agrees(statement, rows, essential=essential), found)
 
     def law(self, found: Found, row: str) -> agreement.Law | None:
         """The predicted law of a row's pruned share, where the plan has one."""

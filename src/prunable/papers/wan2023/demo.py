@@ -37,7 +37,7 @@ LABELS = {
         if alpha is not None
     },
 }
-ROWS = Rows(1, "type1", (1.9, 1.8, 1.75))
+ROWS = Rows(1, "type1", (1.9, 1.8, 1.75), independent=False)
 # Names of the files that show the panels.
 FIGURES = ("pruning_ratios", "norm_histograms", "kappa_curves", "accuracy_curves")
 COLUMNS = (

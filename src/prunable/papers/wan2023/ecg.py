@@ -1,37 +1,33 @@
 """Tables 1 to 4 and 10 to 14: ECG5000, by noise type and width."""
 
+import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from prunable.data.registry import registered
 from prunable.experiments.prune.specs import EvaluateSpec
 from prunable.experiments.reproduce import agreement, checks
 from prunable.experiments.reproduce.checks import percent
-from prunable.experiments.reproduce.document import Check, Convention, Scale
+from prunable.experiments.reproduce.document import Check, Convention, Scale, Table
 from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, TableSpec
 from prunable.experiments.train.specs import TrainSpec
-from prunable.papers.wan2023 import settings
-from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, RATIO, TEST, Rows, table_item
-from prunable.papers.wan2023.specs import ShareLawSpec
+from prunable.papers.wan2023 import noise_level, settings
+from prunable.papers.wan2023.claims import (
+    COLUMNS,
+    NAME,
+    PRUNED,
+    PUBLISHED,
+    RATIO,
+    TEST,
+    Rows,
+    table_item,
+)
 from prunable.runs.spec import Spec
 
-NUMERALS = {"type1": "I", "type2": "II", "type3": "III"}
-# Number of each table: (noise type, width).
-TABLES = {
-    1: ("type1", 2000),
-    2: ("type1", 10_000),
-    3: ("type2", 10_000),
-    4: ("type3", 10_000),
-    10: ("type1", 5000),
-    11: ("type2", 2000),
-    12: ("type2", 5000),
-    13: ("type3", 2000),
-    14: ("type3", 5000),
-}
+TABLES, NUMERALS = settings.ECG_TABLES, settings.NUMERALS
 READINGS = 1  # the table that also shows the other reading of the network
 VOLATILE, WORSE = 3, 4
 TYPE_1 = 2  # of the width of both
@@ -47,64 +43,80 @@ NOTES = (
     "0.1, as in the released code. Both come from the same networks and stand side by side, so "
     "the conventions differ in nothing else.",
 )
+FITTED_NOTE = (
+    "Noise level {level}: what the printed pruned shares fit. The printed {printed:g} is excluded "
+    "by them, as the table of noise levels shows: initial weights plus noise, without any "
+    "training, decide the share."
+)
 NOISE_NOTES = {
-    "type1": (
-        "Noise level 0.15, with which type I comes near its tables; the printed 0.5 is shown below "
-        "table 1.",
-    ),
-    "type2": (),
-    "type3": (
-        "Noise level 0.5, as printed. Tables 13 and 14 also show 0.15, on the text's scale in both "
-        "conventions, with which type I comes near its tables; checks say which of the two the "
-        "published numbers are nearer to.",
-    ),
+    "type1": FITTED_NOTE.format(level="0.13, sigma fitted", printed=0.5),
+    "type2": "Noise level 0.15, as printed.",
+    "type3": FITTED_NOTE.format(level="0.106, sigma fitted", printed=0.5)
+    + " It is 0.15 on the scale of the released code, whose positive stable variable lacks a "
+    "factor 2: the level printed for type II.",
 }
-SCALE_NOTES = {
-    "paper": (
-        "Type III has the characteristic function exp(-|u|^alpha) of the text; "
-        "`--convention authors-code` trains with the released code's, smaller by 2^(-1/2)."
-    ),
-    "authors-code": (
-        "Type III noise is smaller by 2^(-1/2) than the text says, as in the released code, which "
-        "lacks a factor 2 in the positive stable variable."
-    ),
+PRINTED_NOTES = {
+    "paper": "At the printed level type III has the text's characteristic function exp(-|u|^alpha)",
+    "authors-code": "At the printed level type III noise is smaller by 2^(-1/2) than the text "
+    "says, as in the released code",
 }
 
 
+@dataclass(frozen=True)
 class EcgRows(Rows):
-    """Rows whose plan also predicts the law of the pruned share."""
+    """Rows whose plan also predicts the law of the pruned share.
+
+    sigma : Noise level, on the text's scale.
+    """
+
+    sigma: float = 0.0
+
+    @property
+    def without_noise(self) -> float | None:
+        """The printed share without noise; for tables that lack it, that of type I."""
+        width = TABLES[self.number][1]
+        own = self.target("none", RATIO)
+        (first,) = (n for n, place in TABLES.items() if place == ("type1", width))
+        return own or PUBLISHED[f"table{first}"].cell("none", RATIO).mean
 
     def law(self, found: Found, row: str) -> agreement.Law | None:
         """The predicted law of a row's pruned share; without noise nothing scatters."""
-        name = f"law-{row}{self.suffix}"
-        return next((agreement.Law(r["pruned"]) for r in found.results_of(name).values()), None)
+        if row == "none":
+            return None
+        return noise_level.law_of(found, TABLES[self.number][1], row, self.sigma)
+
+    def follow_the_law(self, found: Found) -> Check:
+        """Whether training leaves the shares as the noise alone makes them."""
+        rows, width = self.noisy, TABLES[self.number][1]
+        return noise_level.follow_the_law(found, rows, width, self.sigma)
 
 
 def rows_of(number: int) -> EcgRows:
     """The rows of a table."""
-    return EcgRows(number, TABLES[number][0], settings.ALPHAS)
+    noise, _ = TABLES[number]
+    return EcgRows(number, noise, settings.ALPHAS, sigma=settings.ecg_sigma(noise))
 
 
 def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
     """Runs of one table."""
     noise, width = TABLES[number]
-    setting, sigma = settings.ecg_setting(width, scale), settings.ecg_sigma(noise, convention)
-    runs: dict[str, Spec] = dict(settings.ecg_runs(width, noise, scale, convention))
-    runs |= settings.other_sigma_runs(width, noise, scale)
+    setting = settings.ecg_setting(width, scale)
+    runs: dict[str, Spec] = dict(settings.ecg_runs(width, noise, scale))
+    runs |= settings.as_printed_runs(width, noise, scale, convention)
     if number == READINGS:
         runs |= _mean_field_runs(setting, smoke=scale == "smoke")
     if number in (VOLATILE, WORSE):
-        others = settings.ecg_runs(width, "type1", scale, convention)
+        others = settings.ecg_runs(width, "type1", scale)
         runs |= {key: spec for key, spec in others.items() if not key.startswith("none")}
-    runs |= _laws(
-        setting, noise, {"": sigma, "-other": settings.OTHER_SIGMA.get((noise, width))}, scale
-    )
-    notes = (*NOTES, *NOISE_NOTES[noise], *((SCALE_NOTES[convention],) if noise == "type3" else ()))
+    runs |= noise_level.law_runs(noise, scale)
+    notes: tuple[str, ...] = (*NOTES, NOISE_NOTES[noise])
+    if noise == "type3":
+        notes += (f"{PRINTED_NOTES[convention]}; the fitted level is one in both conventions.",)
     return Plan(
         scale,
         convention,
         runs,
-        setting.summary(round(sigma, 4)),
+        setting.summary(settings.level_words(noise, convention)),
         (settings.SMOKE_NOTE,) if scale == "smoke" else notes,
     )
 
@@ -125,25 +137,6 @@ def _mean_field_runs(setting: settings.Setting, *, smoke: bool) -> dict[str, Spe
             keep=(),
         )
         for seed in range(setting.seeds)
-    }
-
-
-def _laws(
-    setting: settings.Setting, noise: str, sigmas: dict[str, float | None], scale: Scale
-) -> dict[str, Spec]:
-    return {
-        f"law-{alpha:g}{suffix}": ShareLawSpec.create(
-            width=setting.width,
-            features=registered(setting.dataset).features,
-            horizon=setting.lr * setting.steps,
-            noise=noise,
-            alpha=alpha,
-            sigma=sigma,
-            draws=20 if scale == "smoke" else 200,
-        )
-        for suffix, sigma in sigmas.items()
-        if sigma is not None
-        for alpha in settings.ALPHAS
     }
 
 
@@ -184,6 +177,7 @@ def _item(number: int) -> Item:
     noise, width = TABLES[number]
     rows = rows_of(number)
     title = f"ECG5000, type {NUMERALS[noise]}, n = {width:,}"
+    tables: list[TableSpec | Callable[[Found], Table | None]]
     tables = [TableSpec(title, NAME, COLUMNS, rows.lines(), rows.printed)]
     claims: list[Callable[[Found], Check | list[Check]]]
     claims = [rows.more_prunable, rows.rising, rows.small_loss, rows.agree, rows.near_accuracy]
@@ -193,43 +187,63 @@ def _item(number: int) -> Item:
     )
     if rows.target("none", RATIO) is not None:
         claims.insert(0, rows.near_without_noise)
-    if (noise, width) in settings.OTHER_SIGMA:
-        sigma = settings.OTHER_SIGMA[noise, width]
-        others = replace(rows, suffix="-other")
-        tables.append(_other_readings(number, others, sigma))
-        if noise == "type3":
-            where = f" at noise level {sigma:g}"
-            claims += [
-                partial(others.agree, where=where),
-                partial(others.near_accuracy, where=where),
-            ]
+    claims += [rows.follow_the_law, partial(_levels, noise)]
+    if (noise, width) in settings.AS_PRINTED:
+        tables.append(_as_printed(number, replace(rows, suffix=settings.PRINTED)))
+        claims.append(partial(_agree_as_printed, rows))
+    tables.append(partial(noise_level.table_of_levels, number))
     if number == VOLATILE:
         claims.append(_volatile)
         claim += "; type II is more volatile than type I, and gains accuracy at alpha = 1.9"
     if number == WORSE:
         claims.append(_worse_than_type1)
         claim += "; type III compresses less than type I"
+    fit = partial(noise_level.fit_note, noise)
     return table_item(
         number,
         f"ECG5000 with noise of type {NUMERALS[noise]}, n = {width:,}: accuracy and pruned share",
         claim + ".",
         plan_of,
-        Gather(tuple(tables), (), tuple(claims), (rows.outliers, rows.slips)),
+        Gather(tuple(tables), (), tuple(claims), (rows.outliers, rows.slips, fit)),
         ("paper", "authors-code") if noise == "type3" else ("paper",),
     )
 
 
-def _other_readings(number: int, rows: Rows, sigma: float) -> TableSpec:
-    """The table at its other noise level."""
+def _levels(noise: str, found: Found) -> list[Check]:
+    """The printed shares against the law at the printed level, and at the fitted one."""
+    convention = found.plan.convention
+    printed = settings.printed_sigma(noise, convention)
+    which = f"{settings.ECG_PRINTED_SIGMA[noise]:g}, as printed,"
+    if not math.isclose(printed, settings.ECG_PRINTED_SIGMA[noise]):
+        which = f"{settings.ECG_PRINTED_SIGMA[noise]:g}, as printed, on the released code's scale,"
+    found_checks = [noise_level.at_level(noise, printed, which, found)]
+    if noise in settings.ECG_FITTED_SIGMA:
+        fitted = settings.ECG_FITTED_SIGMA[noise]
+        found_checks.append(
+            noise_level.at_level(noise, fitted, f"{fitted:.3g}, sigma fitted,", found)
+        )
+    return found_checks
+
+
+def _agree_as_printed(rows: EcgRows, found: Found) -> Check:
+    """Our runs at the printed level against the print."""
+    printed = settings.printed_sigma(rows.noise, found.plan.convention)
+    where = f" at noise level {settings.ECG_PRINTED_SIGMA[rows.noise]:g}, as printed"
+    chosen = replace(rows, suffix=settings.PRINTED, sigma=printed)
+    return chosen.agree(found, where, essential=False)
+
+
+def _as_printed(number: int, rows: Rows) -> TableSpec:
+    """The table at the printed noise level."""
     lines = [
-        Line(f"sigma = {sigma:g}, {row}", condition, row)
+        Line(f"sigma as printed, {row}", condition, row)
         for row, condition in reversed(rows.noisy.items())
     ]
-    title = f"The same at noise level {sigma:g}, that of type I"
+    title = f"The same at the printed noise level {settings.ECG_PRINTED_SIGMA[rows.noise]:g}"
     if number == READINGS:
         label = "no noise, learning rate eta * n, five classes"
         lines.append(Line(label, "mean-field", "none"))
-        title = "The same as the settings are printed: noise level 0.5, and a network divided by n"
+        title += ", and of a network divided by n"
     return TableSpec(title, NAME, COLUMNS, lines, rows.printed)
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from prunable.experiments.reproduce import checks
+from prunable.experiments.reproduce import checks, ordering
 from prunable.experiments.reproduce.checks import percent
 from prunable.experiments.reproduce.document import Check, Convention, Panel, Scale, Series
 from prunable.experiments.reproduce.frame import Found
@@ -12,7 +12,7 @@ from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import band, curve, series
 from prunable.papers.wan2023.claims import RATIO, label_of
-from prunable.papers.wan2023.settings import ALPHAS, ecg_runs, ecg_setting, ecg_sigma
+from prunable.papers.wan2023.settings import ALPHAS, ecg_runs, ecg_setting, level_words
 from prunable.papers.wan2023.specs import TwoLayerPruneSpec
 
 WIDTH, NOISE = 2000, "type1"
@@ -29,8 +29,8 @@ def plan_of(scale: Scale, convention: Convention) -> Plan:
     return Plan(
         scale,
         convention,
-        ecg_runs(WIDTH, NOISE, scale, convention),
-        setting.summary(ecg_sigma(NOISE, convention)),
+        ecg_runs(WIDTH, NOISE, scale),
+        setting.summary(level_words(NOISE, convention)),
         (
             "The figure is a sketch without numbers: a network, its weight matrix with a few "
             "large columns, the matrix after pruning. Here its three statements are measured on "
@@ -82,7 +82,7 @@ def _far_longer(found: Found) -> Check:
 
 
 def _shares_grow(found: Found) -> Check:
-    return checks.ordered(
+    return ordering.rises(
         "The share of the squared norm in 1 % of the columns grows from no noise over alpha "
         "= 1.9 and 1.8 to 1.75",
         {label_of(condition): found.of(condition, TOP_SHARE) for condition in CONDITIONS},

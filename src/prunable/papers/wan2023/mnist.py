@@ -8,7 +8,16 @@ from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, Metric, TableSpec
-from prunable.papers.wan2023.claims import COLUMNS, NAME, PRUNED, TEST, Rows, late, table_item
+from prunable.papers.wan2023.claims import (
+    COLUMNS,
+    NAME,
+    NEAR_ACCURACY,
+    PRUNED,
+    TEST,
+    Rows,
+    late,
+    table_item,
+)
 from prunable.papers.wan2023.settings import (
     ALPHAS,
     MNIST,
@@ -98,6 +107,20 @@ def _falls(number: int, found: Found) -> Check:
     )
 
 
+def _near_printed(number: int, found: Found) -> Check:
+    """Accuracies of the networks without noise, pruned as far, against the printed ones."""
+    other, alike = rows_of(ALIKE[number]), Rows(number, "alike", ALPHAS)
+    rows = [
+        (row, found.of(condition, ALIKE_TEST).mean, alike.target(row, ALIKE_TEST))
+        for row, condition in alike.noisy.items()
+    ]
+    statement = (
+        f"Pruned as far, networks without noise are within {100 * NEAR_ACCURACY:.0f} point of the "
+        "published test accuracies"
+    )
+    return other.sized(checks.near(statement, rows, NEAR_ACCURACY), found)
+
+
 def _noisy_item(number: int) -> Item:
     rows = rows_of(number)
     claims = [rows.more_prunable, rows.rising, rows.small_loss, rows.near_without_noise, rows.agree]
@@ -145,7 +168,7 @@ def _alike_item(number: int) -> Item:
         Gather(
             (TableSpec(title, NAME, columns, lines, rows.printed),),
             (),
-            (partial(_falls, number), partial(_noise_helps, number)),
+            tuple(partial(claim, number) for claim in (_falls, _noise_helps, _near_printed)),
         ),
     )
 

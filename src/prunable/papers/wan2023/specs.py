@@ -26,10 +26,12 @@ class TwoLayerTrainSpec(Spec):
     lr : Learning rate, also of the noise's scale sigma * lr^(1/alpha).
     until_accuracy : Stop at this training accuracy, looked at every so many steps.
     alpha, sigma : Tail index and level of the noise; None and 0 without noise.
-    seed : Of initial weights, batches and noise.
+    seed : Of initial weights, batches and noise, together with all other settings: two rows of a
+        table, or two widths, draw independent numbers with equal seeds.
     """
 
     stage: ClassVar[str] = f"{_STAGES}:train_stage"
+    schema_version: Literal[3] = 3
 
     dataset: DataSpec
     width: int = Field(ge=1)
@@ -116,26 +118,28 @@ class ShareLawSpec(Spec):
 
     width, features : Columns, and weights of each.
     horizon : Step size times steps, lr * K.
+    sigmas : Noise levels; each network is pruned at all of them.
     tolerance : Squared relative error of the pruning.
     draws : Networks drawn.
     """
 
     stage: ClassVar[str] = f"{_STAGES}:share_law_stage"
+    schema_version: Literal[3] = 3
 
     width: int = Field(ge=1)
     features: int = Field(ge=1)
     horizon: float = Field(gt=0)
     noise: Literal["type1", "type2", "type3"]
     alpha: float
-    sigma: float = Field(ge=0)
+    sigmas: tuple[float, ...] = Field(min_length=1)
     tolerance: float = Field(default=0.1, gt=0, lt=1)
     draws: int = Field(ge=2)
     seed: int = Field(default=0, ge=0)
 
     def estimated_seconds(self) -> float:
-        """Rough time on one core: the stable draws of every network."""
-        size = self.features if self.noise == "type2" else 1
-        return 0.2 + self.draws * self.width * (size * _PER_DRAW + self.features * 4e-9)
+        """Rough time on one core: the draws of every network, and its pruning at every level."""
+        each = 2e-8 if self.noise == "type2" else 1e-8
+        return 0.2 + self.draws * self.width * (self.features * each + len(self.sigmas) * 4e-8)
 
 
 class DescribeSpec(Spec):

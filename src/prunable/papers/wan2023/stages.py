@@ -82,22 +82,27 @@ def prune_alike_stage(spec: specs.PrunedAlikeSpec, run: Run) -> Result:
 
 
 def share_law_stage(spec: specs.ShareLawSpec, run: Run) -> Result:
-    """Draw networks that the noise alone moves, and prune each."""
+    """Draw networks that the noise alone moves, and prune each at every noise level.
+
+    `pruned` holds the shares by level, then by network.
+    """
     del run
-    kind = KINDS[spec.noise]
-    scale = spec.sigma * spec.horizon ** (1 / spec.alpha)
+    scales = np.array(spec.sigmas) * spec.horizon ** (1 / spec.alpha)
     eps = np.array([eps_from(Criterion.SQUARED, spec.tolerance)])
-    shares = []
+    shares = np.empty((len(scales), spec.draws))
     for draw in range(spec.draws):
         generator = torch.Generator()
-        generator.manual_seed(child_seed(spec.seed, "law", draw))
+        generator.manual_seed(child_seed(root_of(spec), "law", draw))
         start = linear(spec.features, spec.width, generator=generator, bias=False).weight.detach()
-        moved = start + sample_stable(
-            start.shape, spec.alpha, scale=scale, kind=kind, generator=generator
-        )
-        norms = np.linalg.norm(moved.double().numpy(), axis=1)
-        shares.append(1 - float(kappa_curve(norms, eps)[0]))
-    return {"pruned": shares, "metrics": {"predicted_share": float(np.mean(shares))}}
+        noise = sample_stable(start.shape, spec.alpha, kind=KINDS[spec.noise], generator=generator)
+        own, moved = start.double().numpy(), noise.double().numpy()
+        pairs = ((own, own), (own, moved), (moved, moved))
+        # ||w + c x||^2 at every scale c from three numbers a column
+        still, both, far = (np.einsum("ij,ij->i", a, b) for a, b in pairs)
+        for level, scale in enumerate(scales):
+            norms = np.sqrt(np.maximum(still + 2 * scale * both + scale**2 * far, 0))
+            shares[level, draw] = 1 - float(kappa_curve(norms, eps)[0])
+    return {"pruned": shares.tolist(), "metrics": {}}
 
 
 def describe_stage(spec: specs.DescribeSpec, run: Run) -> Result:
@@ -134,10 +139,19 @@ def dataset_of(spec: specs.TwoLayerTrainSpec) -> Dataset:
     return spec.dataset.load()
 
 
+def root_of(spec: specs.TwoLayerTrainSpec | specs.ShareLawSpec) -> int:
+    """Seed of all that a run draws: of its own seed and its whole condition.
+
+    So the rows of a table are independent: with the run's seed alone, all rows would share one
+    noise but for its tail index, and pruned shares would rise with it by construction.
+    """
+    return child_seed(spec.seed, spec.run_id)
+
+
 def new_network(spec: specs.TwoLayerTrainSpec, data: Dataset) -> nn.Sequential:
-    """Untrained network of a specification, its weights drawn from the run's seed."""
+    """Untrained network of a specification, its weights drawn from the run's own seed."""
     generator = torch.Generator()
-    generator.manual_seed(child_seed(spec.seed, "init"))
+    generator.manual_seed(child_seed(root_of(spec), "init"))
     features, outputs = data.x_train.shape[1], len(data.class_names)
     layers: list[tuple[str, nn.Module]] = [
         ("hidden", linear(features, spec.width, generator=generator, bias=False)),
@@ -156,7 +170,7 @@ def training_settings(spec: specs.TwoLayerTrainSpec) -> TrainingSettings:
         lr=spec.lr,
         steps=spec.steps,
         batch_size=spec.batch_size,
-        seed=spec.seed,
+        seed=root_of(spec),
         noise=noise,
         until_accuracy=spec.until_accuracy,
         log_every=spec.evaluate_every,

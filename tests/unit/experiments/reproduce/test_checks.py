@@ -224,7 +224,10 @@ def test_outcome_and_holds_cannot_differ():
 
 def test_a_reduced_size_shows_and_does_not_decide():
     check = checks.at_reduced_size(Check("s", False, "1 against 2"), "n = 2 for 20")
-    assert (check.holds, check.essential, check.outcome) == (None, False, "not applicable")
+    assert (check.holds, check.essential, check.outcome) == (None, True, "not applicable")
+    assert judge("laptop", [HOLDS, check]).status == "incomplete"
+    beside = checks.at_reduced_size(BESIDE, "n = 2 for 20")
+    assert judge("laptop", [HOLDS, beside]).status == "reproduced"
     assert check.evidence == "at reduced size (n = 2 for 20): 1 against 2"
 
 
