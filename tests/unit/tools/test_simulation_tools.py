@@ -12,6 +12,10 @@ def test_pages_of_all_experiments(tmp_path):
         page = (tmp_path / f"{name}.md").read_text()
         assert page.startswith(f"# {title}\n\n![{title}]({name}.svg)")
         assert (tmp_path / f"{name}.svg").read_bytes().startswith(b"<?xml")
+    page = (tmp_path / "compression.md").read_text("utf-8")
+    # of 256 particles at most in a smoke run: 256^-1.75 = 6.1e-05 at alpha = 1.5
+    assert "Theorem 3.1 asks for eta" in page
+    assert "6.1e-05 at alpha = 1.5" in page
 
 
 def test_pages_of_federated_clients(tmp_path):

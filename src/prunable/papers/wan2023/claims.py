@@ -13,6 +13,7 @@ from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.published import PublishedItem
 from prunable.experiments.reproduce.tables import Line, Metric, median
+from prunable.numerics.dynamics.compression import largest_step
 from prunable.papers import published
 
 PUBLISHED = published("wan2023").items
@@ -168,6 +169,23 @@ class Rows:
         """The predicted law of a row's pruned share, where the plan has one."""
         del found, row
         return None
+
+    def small_step(self, found: Found) -> Check:
+        """The step size against the condition of theorem 3.1."""
+        statement = (
+            "The step size meets the condition of theorem 3.1, eta <= n^(-alpha/2 - 1): the table "
+            "is within the theorem"
+        )
+        eta, n = (float(found.plan.settings[name]) for name in ("step size", "hidden units"))
+        known = [row for row, condition in self.noisy.items() if found.results_of(condition)]
+        rows = [(row, largest_step(int(n), float(row))) for row in known]
+        return checks.every(
+            statement,
+            rows,
+            lambda most: eta <= most,
+            lambda most: f"eta = {eta:g} against {most:.1e}, {eta / most:,.0f} times",
+            essential=False,
+        )
 
     def near_accuracy(self, found: Found, where: str = "") -> Check:
         """Test accuracies before pruning against the published ones."""

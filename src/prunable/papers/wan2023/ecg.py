@@ -187,7 +187,7 @@ def _item(number: int) -> Item:
     )
     if rows.target("none", RATIO) is not None:
         claims.insert(0, rows.near_without_noise)
-    claims += [rows.follow_the_law, partial(_levels, noise)]
+    claims += [rows.follow_the_law, partial(_levels, noise), rows.small_step]
     if (noise, width) in settings.AS_PRINTED:
         tables.append(_as_printed(number, replace(rows, suffix=settings.PRINTED)))
         claims.append(partial(_agree_as_printed, rows))

@@ -126,6 +126,7 @@ def _noisy_item(number: int) -> Item:
     claims = [rows.more_prunable, rows.rising, rows.small_loss, rows.near_without_noise, rows.agree]
     if rows.target("none", TEST) is not None:
         claims.append(rows.near_accuracy)
+    claims.append(rows.small_step)
     title = f"MNIST, type I, n = {rows.width:,}"
     return table_item(
         number,
