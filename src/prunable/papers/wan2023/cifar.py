@@ -8,6 +8,7 @@ from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, TableSpec
+from prunable.papers.wan2023 import panels
 from prunable.papers.wan2023.claims import (
     COLUMNS,
     NAME,
@@ -125,7 +126,7 @@ ITEMS = (
         plan_of,
         Gather(
             (TableSpec("CIFAR-10, type I, n = 5,000", NAME, COLUMNS, ROWS.lines(), ROWS.printed),),
-            (),
+            (partial(panels.of_rows, ROWS, {}),),
             (
                 _worse_with_noise,
                 _far_from_equal,
@@ -150,7 +151,7 @@ ITEMS = (
                     PUBLISHED["table20"],
                 ),
             ),
-            (),
+            (partial(panels.of_levels, LEVEL_ROWS, LEVELS),),
             (
                 partial(_by_level, RATIO, "The stronger the noise, the more can be pruned"),
                 partial(

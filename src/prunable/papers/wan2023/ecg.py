@@ -14,7 +14,7 @@ from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, TableSpec
 from prunable.experiments.train.specs import TrainSpec
-from prunable.papers.wan2023 import noise_level, settings
+from prunable.papers.wan2023 import noise_level, panels, settings
 from prunable.papers.wan2023.claims import (
     COLUMNS,
     NAME,
@@ -199,12 +199,16 @@ def _item(number: int) -> Item:
         claims.append(_worse_than_type1)
         claim += "; type III compresses less than type I"
     fit = partial(noise_level.fit_note, noise)
+    others: dict[str, Rows] = {}
+    if (noise, width) in settings.AS_PRINTED:
+        others["ours at the printed noise level"] = replace(rows, suffix=settings.PRINTED)
+    drawn = (partial(panels.of_rows, rows, others), partial(panels.of_noise_level, number))
     return table_item(
         number,
         f"ECG5000 with noise of type {NUMERALS[noise]}, n = {width:,}: accuracy and pruned share",
         claim + ".",
         plan_of,
-        Gather(tuple(tables), (), tuple(claims), (rows.outliers, rows.slips, fit)),
+        Gather(tuple(tables), drawn, tuple(claims), (rows.outliers, rows.slips, fit)),
         ("paper", "authors-code") if noise == "type3" else ("paper",),
     )
 

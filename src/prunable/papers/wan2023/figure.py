@@ -10,8 +10,8 @@ from prunable.experiments.reproduce.document import Check, Convention, Panel, Sc
 from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
-from prunable.experiments.reproduce.tables import band, curve, series
-from prunable.papers.wan2023.claims import RATIO, label_of
+from prunable.experiments.reproduce.tables import band, series
+from prunable.papers.wan2023.claims import PUBLISHED, RATIO, label_of
 from prunable.papers.wan2023.settings import ALPHAS, ecg_runs, ecg_setting, level_words
 from prunable.papers.wan2023.specs import TwoLayerPruneSpec
 
@@ -47,7 +47,7 @@ def _panels(found: Found) -> tuple[Panel, ...]:
         Panel(
             "A few columns have far larger norms",
             "norm of a column",
-            "share of columns with a larger norm",
+            "share of columns above",
             tuple(_tail(found, condition) for condition in known),
             x_log=True,
             y_log=True,
@@ -55,7 +55,7 @@ def _panels(found: Found) -> tuple[Panel, ...]:
         Panel(
             "They carry most of the matrix",
             "tail index alpha",
-            "share of the squared norm in 1 % of the columns",
+            "squared norm in 1 % of columns",
             (series("1 % of the columns", top, style="bars", labels=labels),),
         ),
         Panel(
@@ -64,6 +64,29 @@ def _panels(found: Found) -> tuple[Panel, ...]:
             "share of columns kept",
             tuple(_kept(found, condition) for condition in known),
         ),
+        _pruned(found, known),
+    )
+
+
+def _pruned(found: Found, known: list[str]) -> Panel:
+    """Shares of table 1, beside the printed ones."""
+    printed = PUBLISHED["table1"]
+    names = ["none" if name == "none" else label_of(name) for name in known]
+    ours = [(float(place), found.of(name, RATIO)) for place, name in enumerate(known)]
+    cells = [printed.cell(name, RATIO) for name in names]
+    paper = Series(
+        "paper, table 1",
+        tuple(map(float, range(len(known)))),
+        tuple(cell.mean for cell in cells),
+        tuple(cell.std or 0.0 for cell in cells),
+        style="published",
+    )
+    bars = series("ours, table 1", ours, style="bars", labels=tuple(map(label_of, known)))
+    return Panel(
+        "Pruned at a squared error of 0.1 (table 1)",
+        "tail index alpha",
+        "share of columns pruned",
+        (bars, paper),
     )
 
 
@@ -119,10 +142,14 @@ def _exceeding(found: Found, condition: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tail(found: Found, condition: str) -> Series:
+    """Mean over runs of the share above each norm, with its deviation, while any run has some."""
     edges, shares = _exceeding(found, condition)
+    rows = [result["norm_counts"] for result in found.results_of(condition).values()]
+    each = [np.cumsum(counts[::-1])[::-1] / np.sum(counts) for counts in rows]
     shown = shares > 0
+    curves = [row[shown].tolist() for row in each]
     runs = found.of(condition, RATIO).runs
-    return curve(label_of(condition), edges[shown].tolist(), shares[shown].tolist(), runs)
+    return band(label_of(condition), edges[shown].tolist(), curves, runs)
 
 
 def _kept(found: Found, condition: str) -> Series:

@@ -8,6 +8,7 @@ from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, Metric, TableSpec
+from prunable.papers.wan2023 import panels
 from prunable.papers.wan2023.claims import (
     COLUMNS,
     NAME,
@@ -136,7 +137,7 @@ def _noisy_item(number: int) -> Item:
         plan_of,
         Gather(
             (TableSpec(title, NAME, COLUMNS, rows.lines(), rows.printed),),
-            (),
+            (partial(panels.of_rows, rows, {}),),
             tuple(claims),
             (partial(late, conditions=("none", *rows.noisy.values())), rows.slips),
         ),
@@ -168,7 +169,7 @@ def _alike_item(number: int) -> Item:
         plan_of,
         Gather(
             (TableSpec(title, NAME, columns, lines, rows.printed),),
-            (),
+            (partial(panels.of_alike, ALIKE_TEST, other, rows),),
             tuple(partial(claim, number) for claim in (_falls, _noise_helps, _near_printed)),
         ),
     )

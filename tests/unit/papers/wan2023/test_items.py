@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
 from prunable.data.loaders import load
 from prunable.errors import SpecError
 from prunable.experiments.reproduce.document import Findings, judge
-from prunable.experiments.reproduce.items import Item
+from prunable.experiments.reproduce.items import Item, item_document
 from prunable.experiments.reproduce.plans import Plan
+from prunable.experiments.reproduce.registry import info_of
 from prunable.experiments.reproduce.run import reproduce
 from prunable.experiments.train.stages import MODEL
 from prunable.nets.archive import load_tensors
@@ -39,6 +41,7 @@ from prunable.papers.wan2023.specs import (
     TwoLayerTrainSpec,
 )
 from prunable.papers.wan2023.stages import dataset_of, new_network, root_of
+from prunable.report.reproduce.figures import item_figure
 from prunable.runs.backends import SerialBackend
 from prunable.runs.execution import execute
 from prunable.runs.spec import Spec
@@ -467,6 +470,34 @@ class TestFindings:
         assert item.gather(plan, equal).checks[0].holds is False
         assert (
             item.gather(plan, changed(results, "none", "top_share", 0.5)).checks[1].holds is False
+        )
+
+    @pytest.mark.parametrize("name", ["fig1", "table1", "table5", "table19", "table20"])
+    def test_pictures_can_be_read_at_700_pixels(self, name: str) -> None:
+        item = BY_NAME[f"wan2023-{name}"]
+        number = int(name.removeprefix("table").removeprefix("fig"))
+        plan = item.plan("laptop", "paper")
+        results = as_published(number, plan, spread=0.01)
+        drawn = item_figure(item_document(item, info_of(item), plan, results))
+        assert drawn is not None
+        canvas = FigureCanvasAgg(drawn)
+        drawn.set_dpi(700 / drawn.get_figwidth())
+        canvas.draw()
+        width, height = canvas.get_width_height()
+        for axes in drawn.axes:
+            for text in (axes.xaxis.label, axes.yaxis.label):
+                box = text.get_window_extent()
+                if text.get_text():
+                    assert min(box.x0, box.y0) >= -1, text.get_text()
+                    assert max(box.x1 - width, box.y1 - height) <= 1, text.get_text()
+                    assert text.get_fontsize() * drawn.dpi / 72 >= 8, text.get_text()
+        named = [text.get_text() for legend in drawn.legends for text in legend.get_texts()]
+        assert any("paper" in name for name in named)
+        assert any(
+            bars.has_yerr
+            for axes in drawn.axes
+            for bars in axes.containers
+            if hasattr(bars, "has_yerr")
         )
 
     @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
