@@ -364,6 +364,8 @@ def _pruned(
                 f"`--{option.replace('_', '-')}` of `prune` needs --method unit and a network that "
                 "can be run: give --net, or what it is called with."
             )
+    if isinstance(model, nn.Module) and strategy.axis != "unit":
+        how["example"] = batch_of(example, 2)
     return prune(model, strategy, job.budget, **how)
 
 

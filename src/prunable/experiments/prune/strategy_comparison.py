@@ -186,7 +186,11 @@ def contender_stage(spec: ContenderSpec, run: Run) -> dict[str, Any]:
     x, y, *_ = as_tensors(data, run.device)
     strategy = make(model, x[:SALIENCY_EXAMPLES], y[:SALIENCY_EXAMPLES])
     parts = parts_of_module(model)
-    weights = {name for name, x in parts.items() if x.reason is None and x.kind != "embedding"}
+    weights = {
+        name
+        for name, x in parts.items()
+        if x.reason is None and x.doubt is None and x.kind != "embedding"
+    }
     views = views_of([(n, p) for n, p in model.named_parameters() if n in weights], parts)
     if strategy.axis == "unit":
         views = tuple(view for view in views if view.role != "output")

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from prunable.nets.networks.outputs import Sizes, with_roles
 from prunable.nets.networks.roles import (
+    DOUBT,
     Part,
     Shape,
     bias_of,
+    components,
+    is_named_weight,
     kind_of,
     natural_key,
     no_matrix,
@@ -51,6 +54,9 @@ def parts_of(shapes: Mapping[str, Shape], known: Known = Known()) -> dict[str, P
     parts = [_part_of(name, named, norms, conv1d, known) for name in named]
     if not known.readers:
         parts = _with_transposed(parts, named, norms)
+    if not known.readers and not known.weights and any(map(_is_of_layer, named)):
+        # where layers hold weights by this name, what has another is held by no layer
+        parts = [replace(part, doubt=_doubt(part)) for part in parts]
     parts = with_followers(parts, named, norms)
     sizes = Sizes(norms, ordered=known.ordered)
     return {part.name: part for part in with_roles(parts, sizes)}
@@ -81,6 +87,16 @@ def _part_of(
             transposed = transposed or conv1d
     part = Part(name, shape, kind, transposed=transposed, groups=groups)
     return replace(part, n_in=_inputs(part), tied=known.ties.get(name))
+
+
+def _is_of_layer(name: str) -> bool:
+    return components(name)[-1] in ("weight", "kernel")
+
+
+def _doubt(part: Part) -> str | None:
+    """Why a tensor among those of layers may be no weight; embeddings are left alone anyway."""
+    told = is_named_weight(part.name) or part.kind in ("embedding", "recurrent")
+    return None if told else DOUBT
 
 
 def _with_transposed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -18,14 +19,17 @@ from prunable.nets.networks.file_roles import bias_length
 from prunable.nets.networks.outputs import Sizes, with_roles
 from prunable.nets.networks.roles import Kind, Part, Shape
 from prunable.nets.networks.ties import ties_of
+from prunable.nets.networks.usage import NOT_RUN, Use, uses_of
 
 
 def parts_of_module(
-    model: nn.Module, named: Mapping[str, torch.Tensor] | None = None
+    model: nn.Module, named: Mapping[str, torch.Tensor] | None = None, example: Any = None
 ) -> dict[str, Part]:
     """What the parameters of a module are, by name; tied ones say whose numbers they have.
 
-    `named` holds the parameters if they are at hand, those of `named_weights`.
+    `named` holds the parameters if they are at hand, those of `named_weights`. With an example a
+    run tells weights from tables among the parameters that no layer holds; without one names do,
+    and leave some in doubt. Raises InputError if the example does not fit.
     """
     named = named_weights(model) if named is None else named
     every = dict(named) | dict(model.named_parameters(remove_duplicate=False))
@@ -33,7 +37,11 @@ def parts_of_module(
     shapes = {name: tuple(tensor.shape) for name, tensor in named.items()}
     shapes |= {name: shapes[first] for name, first in ties.items() if first in shapes}
     batch = dict(_followed(model))
-    parts = [_part(model, name, shape, shapes, batch) for name, shape in shapes.items()]
+    bare = [name for name, shape in shapes.items() if len(shape) > 1 and _is_bare(model, name)]
+    uses = {} if example is None or not bare else uses_of(model, example, bare)
+    parts = [
+        _part(model, name, shape, shapes, batch, uses.get(name)) for name, shape in shapes.items()
+    ]
     parts = [replace(part, tied=ties.get(part.name)) for part in parts]
     sizes = Sizes(
         norms=dict(_norms(model)),
@@ -43,20 +51,36 @@ def parts_of_module(
     return {part.name: part for part in with_roles(parts, sizes)}
 
 
+def _is_bare(model: nn.Module, name: str) -> bool:
+    """Whether a parameter is held by a module of which it is not known what it does with it."""
+    owner: Any = model.get_submodule(name.rpartition(".")[0])
+    return not (_is_layer(owner) or is_norm(owner))
+
+
 def _part(
-    model: nn.Module, name: str, shape: Shape, shapes: Mapping[str, Shape], batch: Mapping[str, str]
+    model: nn.Module,
+    name: str,
+    shape: Shape,
+    shapes: Mapping[str, Shape],
+    batch: Mapping[str, str],
+    use: Use | None,
 ) -> Part:
     owner: Any = model.get_submodule(name.rpartition(".")[0])
     layer = _is_layer(owner)
     weight = layer and name.rpartition(".")[2].startswith("weight")
-    reason = roles.no_matrix(name, shape, weight=weight)
+    used = use is not None and use.weight and max(shape) < math.prod(shape)
+    reason = roles.no_matrix(name, shape, weight=weight or used)
     if reason is None and is_norm(owner):
         reason = roles.NORMALISED
+    if reason is None and use is not None:
+        reason = use.table
     if reason is not None:
         return Part(name, shape, reason=reason)
+    told = used or roles.is_named_weight(name) or not _is_bare(model, name)
+    doubt = None if told else roles.DOUBT if use is None or use.run else NOT_RUN
     kind = _kind(owner, name, shape)
     transposed, groups = _orientation(owner, name, shape, shapes)
-    part = Part(name, shape, kind, transposed=transposed, groups=groups)
+    part = Part(name, shape, kind, doubt=doubt, transposed=transposed, groups=groups)
     depth = owner.groups if isinstance(owner, _ConvNd) and not owner.transposed else 1
     inputs = shape[0] if transposed else shape[1] * depth
     before = name.rpartition(".")[0]

@@ -35,7 +35,10 @@ NO_MATRIX: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, reason in (
         (r"\w*layer_?scale\w*|gamma\w*|ls_?\d*|\w*scale|gain|temperature", "a scale"),
         (r"beta\w*|\w*bias", "a bias"),
-        (r"\w*tokens?|registers?|prompts?|latents?|\w*quer(y|ies)|query_emb\w*", "a token"),
+        (
+            r"\w*tokens?|registers?|prompts?|latents?|(?!w_|weight)\w*quer(y|ies)|query_emb\w*",
+            "a token",
+        ),
         (r"codebooks?|prototypes?|anchors?|centroids?|transitions?", "a table"),
         (
             r"\w*pos(ition(al)?)?_?(emb|embed|embedding|embeddings|encoding|enc)\d*|pe|pos|rel_pos\w*",
@@ -50,6 +53,17 @@ NO_MATRIX: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 NORMALISED = "the scale of a normalisation"
+# Last parts of names of weights that a module holds by itself.
+WEIGHT = re.compile(
+    r"(\w*_)?weights?(_\w+)?|(\w*_)?kernels?|[wv]\d*|w[iqkvoug]\d?|w_\w+|[qkvor]"
+    r"|\w*proj(ection)?s?(_\w+)?|(\w*_)?(matrix|mat)|lora_\w+|fc_?\d*|linear_?\d*"
+    r"|(\w*_)?experts?(_\w+)?",
+    re.IGNORECASE,
+)
+DOUBT = (
+    "it cannot be told whether it is a weight matrix or a table: give the network and an example, "
+    "or name it"
+)
 ONE_AXIS = "one number a channel: a scale or a token"
 CONSUMERS: dict[str, Kind] = {
     "Gather": "embedding",
@@ -76,6 +90,7 @@ class Part:
     kind: Kind = "dense"
     role: Role = "hidden"
     reason: str | None = None  # why it is no weight matrix
+    doubt: str | None = None  # why it may be no weight matrix: it is measured, not pruned
     # stored (in, out / groups, ...) rather than (out, in / groups, ...)
     transposed: bool = False
     groups: int = 1  # of what is transposed
@@ -136,9 +151,7 @@ def no_matrix(name: str, shape: Shape, *, weight: bool = False) -> str | None:
         return "one dimension: a bias or a scale"
     if weight:
         return None
-    *parents, leaf = components(name)
-    while parents and leaf.isdigit():  # an entry of a list of parameters
-        leaf = parents.pop()
+    leaf, parents = leaf_of(name), components(name)[:-1]
     for pattern, reason in NO_MATRIX:
         if pattern.fullmatch(leaf):
             return reason
@@ -146,6 +159,19 @@ def no_matrix(name: str, shape: Shape, *, weight: bool = False) -> str | None:
         return NORMALISED
     single = max(shape) == math.prod(shape)
     return ONE_AXIS if single and leaf not in ("weight", "kernel", "weight_orig") else None
+
+
+def leaf_of(name: str) -> str:
+    """The last part of a name; of an entry of a list of parameters that of the list."""
+    *parents, leaf = components(name)
+    while parents and leaf.isdigit():
+        leaf = parents.pop()
+    return leaf
+
+
+def is_named_weight(name: str) -> bool:
+    """Whether a parameter that no layer holds has the name of a weight."""
+    return WEIGHT.fullmatch(leaf_of(name)) is not None
 
 
 def bias_of(name: str) -> str:

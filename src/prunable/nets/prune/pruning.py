@@ -37,6 +37,8 @@ from prunable.numerics.parallel import each
 from prunable.numerics.randomness import rng
 from prunable.results import Result
 
+RUNNABLE = "left out, unless a module is pruned that can be run"
+
 
 @dataclass(frozen=True)
 class PruningResult(Result):
@@ -78,21 +80,23 @@ def prune(
     units, with their biases and rows of BatchNorm, and all that reads them; see `groups_of`. Half
     of the units then is half of those of every group, and `shrink` cuts them out. A `Target` of
     scope "sensitivity" needs `inputs`: unlabelled ones, a tensor of them or batches of whatever
-    the model is called with.
+    the model is called with. Other strategies run the example to tell weights from tables among
+    the parameters that no layer of torch holds.
 
     `only` and `exclude` are names of parameters, or patterns with * and ?; exclusion wins. Left
     alone, with the reason in the result, are embeddings and what is no weight matrix, such as
-    tables of positions; by strategies that remove units or inputs also the layers whose units are
-    the network's outputs, or may be. A name in `only`, or a pattern that fits nothing else, says
-    otherwise. A removed unit goes with its bias and its row of the BatchNorm that follows. Weights
-    that the model computes from others, as under weight normalisation, are pruned as what is
-    computed, and become parameters of their own. `seed` is for strategies that draw; `force` lets
-    a layer be pruned to nothing.
+    tables of positions, or may be none; by strategies that remove units or inputs also the layers
+    whose units are the network's outputs, or may be. A name in `only`, or a pattern that fits
+    nothing else, says otherwise. A removed unit goes with its bias and its row of the BatchNorm
+    that follows. Weights that the model computes from others, as under weight normalisation, are
+    pruned as what is computed, and become parameters of their own. `seed` is for strategies that
+    draw; `force` lets a layer be pruned to nothing.
 
     Raises InputError if a pattern fits no weight matrix, weights are not finite, the budget does
     not suit the strategy, or a layer would be pruned to nothing. Then nothing is changed.
     """
-    if example is not None:
+    units = isinstance(strategy, UnitPruning) or strategy.axis == "unit"
+    if example is not None and units:
         if force:
             wanted = "left out with an example: of coupled units one of each group stays"
             raise InputError.parameter("force", "prune", wanted, force)
@@ -101,7 +105,7 @@ def prune(
     if inputs is not None:
         wanted = "left out, unless units of a module are pruned with an example"
         raise InputError.parameter("inputs", "prune", wanted, type(inputs).__name__)
-    weights = _Weights.of(model)
+    weights = _Weights.of(model, example)
     chosen, skipped = _selected(weights, strategy.axis, only, exclude)
     views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
     plan = strategy.plan(views, budget, rng=rng(seed, "prune"))
@@ -133,11 +137,11 @@ def _prune_units(
     """Prune coupled units of a model that can be run."""
     if isinstance(strategy, NodePruning) and strategy.axis == "unit":
         strategy = UnitPruning(strategy)
-    if not isinstance(model, torch.nn.Module) or not isinstance(strategy, UnitPruning):
-        wanted, got = "left out, unless units of a module are pruned", type(model).__name__
-        if isinstance(model, torch.nn.Module):
-            got = f"one for {type(strategy).__name__}"
-        raise InputError.parameter("example", "prune", wanted, got, "Or give UnitPruning(...).")
+    if not isinstance(model, torch.nn.Module):
+        raise InputError.parameter("example", "prune", RUNNABLE, type(model).__name__)
+    if not isinstance(strategy, UnitPruning):
+        wanted, got = "left out, or to be pruned by UnitPruning(...)", type(strategy).__name__
+        raise InputError.parameter("example", "prune", wanted, got)
     plain = model
     baked = tuple(parametrized_names(model))
     if baked:
@@ -178,11 +182,15 @@ class _Weights:
     unknown: Mapping[str, str]  # names of tensors that cannot be put together, and why
 
     @classmethod
-    def of(cls, model: torch.nn.Module | Mapping[str, torch.Tensor]) -> _Weights:
+    def of(
+        cls, model: torch.nn.Module | Mapping[str, torch.Tensor], example: Any = None
+    ) -> _Weights:
         if isinstance(model, torch.nn.Module):
             named = named_weights(model)
-            parts = parts_of_module(model, named)
+            parts = parts_of_module(model, named, example)
             computed, unknown = list(parametrized_names(model)), dict[str, str]()
+        elif example is not None:
+            raise InputError.parameter("example", "prune", RUNNABLE, type(model).__name__)
         else:
             tensors = {name: t for name, t in model.items() if isinstance(t, torch.Tensor)}
             merges = merges_of({name: tuple(t.shape) for name, t in tensors.items()})
@@ -267,6 +275,8 @@ def _left_alone(weights: _Weights, name: str, axis: Axis) -> str | None:
         return part.reason
     if part.kind == "embedding":
         return "embedding"
+    if part.doubt is not None:
+        return part.doubt
     if axis == "unit" and part.role == "output":
         return "its units are the network's outputs"
     if axis in NODE_AXES and part.role == "unknown":

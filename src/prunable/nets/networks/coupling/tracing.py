@@ -115,7 +115,7 @@ def trace(model: nn.Module, example: Any) -> Coupling:
     state = State()
     model = plain_copy(model)
     _note_modules(model, state)
-    with torch.random.fork_rng(devices=[]), _prepared(model):
+    with torch.random.fork_rng(devices=[]), plain_operations(model):
         for name, tensor in _stored(model):
             state.store(name, tensor)
         _follow_run(model, example, state)
@@ -226,7 +226,7 @@ def _stored(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 @contextmanager
-def _prepared(model: nn.Module) -> Iterator[None]:
+def plain_operations(model: nn.Module) -> Iterator[None]:
     """Plain operations in place of fused ones, no cache among the outputs."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
