@@ -171,9 +171,7 @@ def test_only_and_exclude_name_what_makes_the_units(net: Net) -> None:
 def test_an_example_without_effect_is_an_error(net: Net) -> None:
     with pytest.raises(InputError, match="`example` of `prune` must be left out"):
         prune(net.state_dict(), NodePruning(), Keep(0.5), example=EXAMPLE)
-    with pytest.raises(
-        InputError, match=r"`example` of .* or .*UnitPruning"
-    ):
+    with pytest.raises(InputError, match=r"`example` of .* or .*UnitPruning"):
         prune(net, MedianCentred(NodePruning()), Keep(0.5), example=EXAMPLE)
     with pytest.raises(InputError, match="finds no units"):
         prune(nn.Linear(4, 2), NodePruning(), Keep(0.5), example=torch.randn(2, 4))
