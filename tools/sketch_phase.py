@@ -439,7 +439,7 @@ def layer_tables(rows: list[dict[str, Any]]) -> str:
         "kept": "kept",
         "dense_count": "dense",
         "sketch_count": "our sketch",
-        "theory_count": "paper's sketch",
+        "theory_count": "theorem 5.1's sketch",
         "code_count": "its code",
         "dense_bytes": "dense bytes",
         "sketch_bytes": "our sketch, bytes",
@@ -456,7 +456,7 @@ def layer_tables(rows: list[dict[str, Any]]) -> str:
     )
     bits = {
         "dense": ("dense_count", 32),
-        "paper's sketch": ("theory_count", 32),
+        "theorem 5.1's sketch": ("theory_count", 32),
         "its code": ("code_count", 32),
         "our sketch": ("sketch_count", 32),
         "bitmask": ("bitmask_bytes", 8),
@@ -478,15 +478,16 @@ def layer_tables(rows: list[dict[str, Any]]) -> str:
     return f"""
 ## Layers of a trained LeNet-300-100 (MNIST)
 
-Fullest row j_r and column j_c beside the mean, Lemma 5.1's 3 chi max(d1, d2) at
-lambda = 1 (chi: the law's for randomised pruning, else the share kept), and the union
-of exact binomial tails, for independent weights.
+Fullest row j_r and column j_c beside the mean, Lemma 5.1's 3 chi max(d1, d2), as
+reconstructed, at lambda = 1 (chi: the law's for randomised pruning, else the share kept),
+and the union of exact binomial tails, for independent weights.
 
 {lemma.markdown()}
 ## Sketch, dense and entropy, all layers together
 
-Numbers: parameters of each description; the paper's is j p ln(p)^2 with constant 1, its
-code's kept ln(p)^2, ours the measurements of a sketch that decodes. Bytes: float32.
+Numbers: parameters of each description; theorem 5.1's are max(d1 j_r, d2 j_c) ln(p)^2, as
+reconstructed and with constant 1, p the larger side; the released code's kept ln(p)^2; ours
+the measurements of a sketch that decodes. Bytes: float32.
 
 {sizes.markdown()}
 The same as a term of generalization, sqrt(bits ln(2) / (2 n)) at n = {EXAMPLES:,},

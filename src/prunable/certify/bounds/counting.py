@@ -12,6 +12,10 @@ from prunable.certify.bounds.facts import check_margins, margin_loss_term
 from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import SOURCE
 
+# By how much a margin moves at most, in changes of each logit, and in the Euclidean norm of the
+# change of all: the true class falls and its rival rises.
+MARGIN_PER_LOGIT, MARGIN_PER_NORM = 2.0, math.sqrt(2)
+
 
 def compression_bound(
     margins: ArrayLike,
@@ -28,7 +32,8 @@ def compression_bound(
 
     It has q >= 0 parameters of r values each. The margin `gamma` is what compression may do to a
     logit, and `deviation` what it does to a logit of a training example at most, if measured. A
-    change of each logit by gamma changes a margin by 2 gamma: the paper asks for `tolerance` 1.
+    change of each logit by gamma changes a margin by 2 gamma, `MARGIN_PER_LOGIT`: definition 3.1
+    and the theorem ask for `tolerance` 1.
     The rest is as in `counting_bound`.
     """
     check_finite(parameters, "parameters", "compression_bound")
@@ -43,7 +48,7 @@ def compression_bound(
     )
     name, allowed = "logits of training examples change by at most gamma", gamma
     if tolerance == 1:
-        name, allowed = f"{name}/2", gamma / 2
+        name, allowed = f"{name}/2", gamma / MARGIN_PER_LOGIT
     close = Assumption(name, "unchecked", "the change was not measured")
     if deviation is not None:
         close = at_most(name, safe_log(deviation), safe_log(allowed), "largest change")

@@ -1,6 +1,7 @@
 """How evenly pruning leaves weights in rows and columns: lemmas E.1 and 5.1, definition 5.1.
 
-Guha, Dubey and Huo (2023). Sketching needs every row and column to hold few weights.
+Guha, Dubey and Huo (2023), both lemmas as reconstructed (see `reconstruction`). Sketching needs
+every row and column to hold few weights.
 """
 
 import math
@@ -14,6 +15,7 @@ from prunable.certify.bounds.base import PRODUCT, BoundResult, Term
 from prunable.certify.bounds.checks import check_finite
 from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import GAUSSIAN, SOURCE, kept_share
+from prunable.certify.bounds.reconstruction import rebuilt
 from prunable.errors import check_at_least, require
 
 # n (e^2 / 27)^(N/n) <= n^(-1/3) from this many balls a bin on, in units of log n.
@@ -23,9 +25,9 @@ LOAD_REGIME = (4 / 3) / (math.log(27) - 2)
 def max_load(balls: float, bins: int) -> BoundResult:
     """Bound the fullest of n equally likely bins, 3 N / n but for probability n^(-1/3): lemma E.1.
 
-    The number N of balls may be one in the mean, or a bound of it. By a Chernoff bound the
-    statement needs N / n >= 1.03 log n; the paper does not say so, and for fewer balls it is
-    false.
+    The lemma is reconstructed: neither number could be read. The number N of balls may be one in
+    the mean, or a bound of it. By a Chernoff bound the statement holds for N / n >= 1.03 log n; for
+    fewer balls it need not.
     """
     check_finite(balls, "balls", "max_load")
     check_at_least(bins, 1, "bins", "max_load")
@@ -36,7 +38,7 @@ def max_load(balls: float, bins: int) -> BoundResult:
             Term.of("N/n", balls / bins, "balls a bin in the mean"),
         ),
         PRODUCT,
-        (_load_regime(balls, bins, "balls a bin"),),
+        (_load_regime(balls, bins, "balls a bin"), rebuilt("lemma E.1")),
         f"{SOURCE}, lemma E.1",
         delta=bins ** (-1 / 3),
         quantity="count",
@@ -55,8 +57,9 @@ def line_counts(
 ) -> BoundResult:
     """Bound the weights left in any row or column at strength `d` of the pruning: lemma 5.1.
 
-    3 lambda_l max(d1, d2) chi, but for probability 1/lambda_l + d1^(-1/3) + d2^(-1/3), in which
-    the count of all weights fails with probability 1 / lambda_l, `markov` >= 1. Weights at (i, i)
+    3 lambda_l max(d1, d2) chi, but for probability 1/lambda_l + d1^(-1/3) + d2^(-1/3), as
+    reconstructed, in which the count of all weights fails with probability 1 / lambda_l, `markov`
+    >= 1; a row holds at most 3 lambda_l d2 chi, a column 3 lambda_l d1 chi. Weights at (i, i)
     are the paper's, protected, and their number is checked to be small, unless `pruned_diagonal`.
     """
     d1, d2 = shape
@@ -79,6 +82,7 @@ def line_counts(
             "factor",
         )
         assumptions.append(small)
+    assumptions.append(rebuilt("lemma 5.1"))
     return BoundResult(
         "weights in a row or column",
         (
@@ -93,6 +97,18 @@ def line_counts(
         delta=1 / markov + d1 ** (-1 / 3) + d2 ** (-1 / 3),
         quantity="count",
     )
+
+
+def sketched_entries(shape: tuple[int, int], row: float, column: float) -> float:
+    """max(d1 j_r, d2 j_c), which ln^2(p) times is the count of a sketch: theorem 5.1.
+
+    (d1, d2) is the shape, j_r = `row` and j_c = `column` the most non-zeros in one. The form for
+    matrices that are not square is reconstructed; for p x p it is j p. It is at most d1 d2.
+
+    >>> sketched_entries((10, 784), 784, 10)
+    7840
+    """
+    return max(shape[0] * row, shape[1] * column)
 
 
 def measured_counts(matrix: NDArray[Any]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from prunable.certify.bounds.counting import constant_taken, counting_bound
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts, default_tau
 from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import SOURCE
+from prunable.certify.bounds.reconstruction import rebuilt
 from prunable.errors import check_at_least, require
 
 _WIDE = Assumption("the random network is wide enough", "unchecked", "poly(d_0, n_F, L, 1/eps)")
@@ -90,7 +91,11 @@ class WinningTicket:
             delta=delta,
             name="subnetwork of a random network",
             statement="theorem 6.2",
-            assumptions=(*((_NO_TARGET,) if target is None else target_conditions(target)), _WIDE),
+            assumptions=(
+                *((_NO_TARGET,) if target is None else target_conditions(target)),
+                _WIDE,
+                rebuilt("theorem 6.2"),
+            ),
             constant=self.constant,
         )
         return replace(found, delta=delta + self.depth * self.width**-self.power)

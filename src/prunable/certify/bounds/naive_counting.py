@@ -17,6 +17,8 @@ from prunable.certify.bounds.checks import check_delta, check_layers, check_posi
 from prunable.certify.bounds.counting import counting_bound
 from prunable.certify.bounds.facts import NetworkFacts
 from prunable.certify.bounds.pruning_moments import GAUSSIAN, SOURCE, check_strength, kept_share
+from prunable.certify.bounds.reconstruction import rebuilt
+from prunable.certify.bounds.sketch_assumptions import worth_sketching
 from prunable.errors import check_at_least, require
 
 Counted = Literal["dense", "kept", "sketch"]
@@ -63,7 +65,7 @@ def masks_bound(
         name="masks and values",
         statement="lemma D.1",
         constant=constant,
-        assumptions=assumptions,
+        assumptions=(*assumptions, rebuilt("lemma D.1")),
     )
 
 
@@ -71,7 +73,8 @@ def parameter_count(facts: NetworkFacts, what: Counted, d: float | None = None) 
     """Count the numbers that stand for a network, to be compared with other capacities.
 
     They are all weights, those that pruning left, or at strength `d` of the pruning
-    d1 d2 chi ln^2(max(d1, d2)) of the sketches, as the released code of 2023 counts them.
+    d1 d2 chi ln^2(max(d1, d2)) of the sketches, as the released code of 2023 counts them; where
+    these are more than the entries, an assumption says so.
     """
     known = what in ("dense", "kept") or (what == "sketch" and d is not None)
     require(known, "what", "parameter_count", "dense, kept, or sketch with `d`", what)
@@ -80,12 +83,16 @@ def parameter_count(facts: NetworkFacts, what: Counted, d: float | None = None) 
         counts = [float(layer.pruned_kept) for layer in facts.layers]
     elif what == "sketch" and d is not None:
         counts = [layer.weights * kept_share(d) * layer.log_squared_side for layer in facts.layers]
+    worth = (worth_sketching(facts.layers, counts),) if what == "sketch" else ()
     numbered = enumerate(zip(counts, facts.layers, strict=True), 1)
     return BoundResult(
         f"parameter count, {what}",
         tuple(Term.of(f"layer {i}", count, layer.name) for i, (count, layer) in numbered),
         SUM,
-        (Assumption("the number bounds a risk", "violated", "it is a number of parameters"),),
+        (
+            Assumption("the number bounds a risk", "violated", "it is a number of parameters"),
+            *worth,
+        ),
         "plain counting",
         n=facts.n,
         quantity="capacity",

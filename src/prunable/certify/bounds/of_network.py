@@ -12,6 +12,7 @@ from prunable.certify.bounds.base import BoundResult
 from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.compressed_network import dense_network_bound, pruned_network_bound
 from prunable.certify.bounds.compression import Compression, NormBound, Observed
+from prunable.certify.bounds.counting import MARGIN_PER_NORM
 from prunable.certify.bounds.facts import NetworkFacts
 from prunable.certify.bounds.lottery import ticket_bound
 from prunable.certify.bounds.margin_bounds import MarginBound
@@ -140,7 +141,7 @@ def _of_2023(
             [layer.weights for layer in facts.layers],
             [layer.pruned_kept for layer in facts.layers],
             [2.0**-32] * facts.depth,
-            gamma=math.sqrt(2) * change.value,
+            gamma=MARGIN_PER_NORM * change.value,
             delta=delta,
             assumptions=(*change.assumptions, facts.input_limit()[1], facts.no_biases()),
         )

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term, powers
 from prunable.certify.bounds.checks import check_finite, check_positive
+from prunable.certify.bounds.reconstruction import rebuilt
 from prunable.errors import check_between, require
 
 SOURCE = "Guha, Dubey, Huo (2023)"
@@ -107,7 +108,7 @@ def layer_error(
         Term.of("columns", math.sqrt(d1) * root, "mean norm of a column", "lemma 4.2"),
         Term.of("fourth", fourth, "fourth moments", "lemma 4.2"),
     )
-    return _latala(spread, constant, "lemma 4.2", (GAUSSIAN,), markov)
+    return _latala(spread, constant, "lemma 4.2", (GAUSSIAN, rebuilt("lemma 4.2")), markov)
 
 
 def _latala(

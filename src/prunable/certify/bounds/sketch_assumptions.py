@@ -4,18 +4,20 @@ import math
 from collections.abc import Sequence
 
 from prunable.certify.bounds.assumptions import Assumption, at_most
+from prunable.certify.bounds.counting import MARGIN_PER_NORM
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts
 from prunable.certify.bounds.logs import safe_log
-from prunable.certify.bounds.pruning_moments import GAUSSIAN, kept_share
+from prunable.certify.bounds.pruning_moments import GAUSSIAN
 from prunable.certify.bounds.spectral_perturbation import contractions_of
 
 GAUSSIAN_ERRORS = 5.0
-# The statement's margin is too small by sqrt(2).
+# The statement's margin is too small by sqrt(2), since its gamma bounds the norm of the change.
 MARGINS_MOVE = Assumption(
-    "margins move by at most gamma if logits move by gamma",
+    "margins move by at most gamma if the vector of logits moves by gamma",
     "violated",
-    "they can move by sqrt(2) gamma",
-    math.log(2) / 2,
+    "they can move by sqrt(2) gamma; by 2 gamma if gamma is what each logit may move, as in "
+    "theorem 3.1",
+    math.log(MARGIN_PER_NORM),
     "factor",
 )
 
@@ -51,14 +53,21 @@ def smallest_margin(facts: NetworkFacts) -> Assumption:
     return Assumption.decided(lowest > 0, name, f"{lowest:.4g}", -lowest)
 
 
-def worth_sketching(facts: NetworkFacts, d: float, factor: float) -> Assumption:
-    """Whether sketches hold fewer numbers than their layers."""
-    widest = max(layer.log_squared_side for layer in facts.layers)
+def worth_sketching(layers: Sequence[LayerFacts], numbers: Sequence[float]) -> Assumption:
+    """Whether sketches of so many numbers, one a layer, hold fewer than their layers' entries.
+
+    A matrix is its own sketch, with A and B the identity: more numbers than entries count more
+    than there is.
+    """
+    entries = [math.prod(layer.matrix_shape) for layer in layers]
+    ratios = [count / size for count, size in zip(numbers, entries, strict=True)]
+    i = max(range(len(layers)), key=ratios.__getitem__)
     return at_most(
-        "a sketch is smaller than its layer: factor * chi * ln^2(p) < 1",
-        safe_log(factor * kept_share(d) * widest),
+        "a sketch holds fewer numbers than its layer has entries",
+        safe_log(ratios[i]),
         0.0,
-        "numbers of the sketch for each weight",
+        f"{layers[i].name}: {numbers[i]:.6g} numbers for {entries[i]:,} entries, in all "
+        f"{math.fsum(numbers):.6g} for {sum(entries):,}; numbers an entry",
         strict=True,
     )
 

@@ -1,7 +1,8 @@
 """Risk of a network pruned at random, by the size of its sketch: theorem 5.2.
 
-Guha, Dubey and Huo (2023). A layer whose rows and columns each keep at most j weights is
-recovered from a dense sketch of j p log^2(p) numbers, p its larger side; these are counted.
+Guha, Dubey and Huo (2023), as reconstructed (see `reconstruction`). A d_1 x d_2 layer that keeps
+at most j_r weights in a row and j_c in a column is recovered from a dense sketch of
+max(d_1 j_r, d_2 j_c) ln^2(p) numbers, p its larger side (theorem 5.1); these are counted.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from prunable.certify.bounds import sketch_assumptions as conditions
 from prunable.certify.bounds.assumptions import Assumption, at_most
 from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
 from prunable.certify.bounds.checks import check_delta
-from prunable.certify.bounds.counting import constant_taken, root_of
-from prunable.certify.bounds.distributed_sparsity import line_counts
+from prunable.certify.bounds.counting import MARGIN_PER_NORM, constant_taken, root_of
+from prunable.certify.bounds.distributed_sparsity import line_counts, sketched_entries
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts, margin_loss, margin_loss_term
 from prunable.certify.bounds.logs import safe_log
 from prunable.certify.bounds.pruning_moments import SOURCE, check_strength, kept_share, layer_error
+from prunable.certify.bounds.reconstruction import rebuilt
 from prunable.certify.bounds.spectral_perturbation import (
     contractions_of,
     largest_step,
@@ -58,11 +60,12 @@ def sketched_bound(
     """R^_gamma + c sqrt(sum_l (sketch of layer l) ln(1/rho_l) / n): theorem 5.2.
 
     It is the risk of a network after randomized magnitude pruning of strength `d`, which fails
-    with probability `delta` if that can be reached. The variants are "paper": expected counts and
-    errors, with Markov's inequality and every factor; "measured": the counts of the pruned matrices
-    and the norms of their changes, which need no law of the weights, at a margin of sqrt(2) times
-    the change of the logits; "authors-code": the released code's evaluation, without 3 lambda,
-    ln(1/rho) and the failure probability.
+    with probability `delta` if that can be reached. The variants are "paper": expected counts
+    3 lambda_l chi d_1 d_2 and errors, with Markov's inequality and every factor, as reconstructed;
+    "measured": the counts max(d_1 j_r, d_2 j_c) of the pruned matrices and the norms of their
+    changes, which need no law of the weights, at a margin of sqrt(2) times the Euclidean change of
+    the logits; "authors-code": the released code's evaluation, without 3 lambda, ln(1/rho) and the
+    failure probability. Each says where sketches hold more numbers than the layers have entries.
     """
     check_strength(d, "sketched_bound")
     check_delta(delta, "sketched_bound")
@@ -105,6 +108,7 @@ def _released(facts: NetworkFacts, d: float, delta: float) -> BoundResult:
         )
         for i, layer in enumerate(facts.layers, 1)
     ]
+    counts = [size.value for size in sizes]
     numbers = Term.made("sum_l d1 d2 chi ln^2", SUM, "numbers of all sketches", *sizes)
     empirical = Term.of(
         "R^_gamma'",
@@ -128,7 +132,7 @@ def _released(facts: NetworkFacts, d: float, delta: float) -> BoundResult:
             conditions.MARGINS_MOVE,
             left_out,
             conditions.smallest_margin(facts),
-            conditions.worth_sketching(facts, d, 1.0),
+            conditions.worth_sketching(facts.layers, counts),
             conditions.gaussian(facts.layers),
             *facts.form(),
         ),
@@ -147,8 +151,9 @@ class _Pruned:
     failure: float
     errors: list[float]
     counts: list[int]
-    lines: list[float]
+    sketched: list[Term]  # max(d_1 j_r, d_2 j_c) of each layer, or what bounds it
     regimes: tuple[Assumption, ...] = ()
+    from_lines: float = 0.0  # part of the failure probability that d^(-1/3) make
 
     @classmethod
     def as_measured(cls, facts: NetworkFacts, given: Constants) -> _Pruned:
@@ -158,14 +163,23 @@ class _Pruned:
             _fixed_failure(facts, given),
             facts.changes,
             [layer.pruned_kept for layer in layers],
-            [float(max(layer.row_count, layer.column_count)) for layer in layers],
+            [
+                Term.of(
+                    "max(d_1 j_r, d_2 j_c)",
+                    sketched_entries(layer.matrix_shape, layer.row_count, layer.column_count),
+                    f"entries of {layer.name} if all lines were as full as the fullest",
+                    "definition 5.1",
+                )
+                for layer in layers
+            ],
         )
 
     @classmethod
     def by_law(cls, facts: NetworkFacts, d: float, delta: float, given: Constants) -> _Pruned:
         layers, depth = facts.layers, facts.depth
         shapes = [layer.matrix_shape for layer in layers]
-        fixed = _fixed_failure(facts, given, *(a ** (-1 / 3) + b ** (-1 / 3) for a, b in shapes))
+        lines = math.fsum(a ** (-1 / 3) + b ** (-1 / 3) for a, b in shapes)
+        fixed = _fixed_failure(facts, given, lines)
         spare = delta - fixed if fixed < delta else delta / 2
         markov = given.markov or 2 * depth / spare
         bounded = [line_counts(shape, d, markov=markov) for shape in shapes]
@@ -177,8 +191,21 @@ class _Pruned:
                 for x in layers
             ],
             [math.ceil(markov * kept_share(d) * layer.weights) for layer in layers],
-            [result.value for result in bounded],
+            [
+                Term.made(
+                    "3 lambda chi d_1 d_2",
+                    PRODUCT,
+                    f"bound on the weights left in {x.name}, times 3",
+                    Term.of("3", 3.0, "constant of lemma E.1"),
+                    Term.of("lambda_l", markov, "Markov's inequality"),
+                    Term.of("chi", kept_share(d), f"expected kept share at d = {d:g}", "lemma 4.1"),
+                    Term.of("d_1 d_2", math.prod(x.matrix_shape), f"entries of {x.name}"),
+                    equation="lemma 5.1",
+                )
+                for x in layers
+            ],
             tuple(_worst([r.assumptions[i] for r in bounded], layers) for i in range(2)),
+            lines,
         )
 
 
@@ -195,29 +222,39 @@ def _statement(
             f"layer {i}",
             PRODUCT,
             "nats of the sketch",
-            Term.of("j", line, "largest number of weights in a row or column", "lemma 5.1"),
-            Term.of("p", max(layer.matrix_shape), f"larger side of {layer.name}"),
-            Term.of("ln^2(p)", layer.log_squared_side, "theorem 5.1"),
+            entries,
+            Term.of(
+                "ln^2(p)", layer.log_squared_side, f"larger side of {layer.name}", "theorem 5.1"
+            ),
             Term.of("ln(1/rho)", _nats(step), "nats of a number of the sketch"),
             equation="theorem 5.2",
         )
-        for i, (layer, line, step) in enumerate(zip(layers, known.lines, steps, strict=True), 1)
+        for i, (layer, entries, step) in enumerate(
+            zip(layers, known.sketched, steps, strict=True), 1
+        )
     ]
-    nats = Term.made("sum_l j p ln^2(p) ln(1/rho)", SUM, "nats of all sketches", *sketches)
+    counts = [
+        entries.value * layer.log_squared_side
+        for entries, layer in zip(known.sketched, layers, strict=True)
+    ]
+    nats = Term.made("sum_l sketch ln(1/rho)", SUM, "nats of all sketches", *sketches)
     rare = at_most(
         "failure probability at most delta",
         safe_log(known.failure),
         math.log(delta) + 1e-12,
-        f"lambda_l = eps_l = {known.markov:.4g}",
+        f"lambda_l = eps_l = {known.markov:.4g}"
+        + f", {known.from_lines:.4g} from the reconstructed d_1^(-1/3) + d_2^(-1/3)"
+        * (not measured),
     )
     assumptions = (
+        rebuilt("theorem 5.2"),
         *near,
         *known.regimes,
         None if measured else conditions.gaussian(layers),
         rare,
         conditions.smallest_margin(facts),
         conditions.contracts(facts, given.contraction_failure) if given.contractions else None,
-        conditions.worth_sketching(facts, d, 1.0 if measured else 3 * known.markov),
+        conditions.worth_sketching(layers, counts),
         constant_taken(given.constant),
         facts.input_limit()[1],
         *facts.form(),
@@ -259,8 +296,7 @@ def _rounding(
         contractions=factors if given.contractions else None,
     )
     if measured:
-        # a change of the logits by x moves a margin by at most sqrt(2) x
-        return steps, change.value * math.sqrt(2), change.assumptions
+        return steps, change.value * MARGIN_PER_NORM, change.assumptions
     return steps, change.value, (*change.assumptions, conditions.MARGINS_MOVE)
 
 

@@ -16,6 +16,7 @@ from prunable.certify.bounds.checks import check_finite, check_layers, check_n, 
 from prunable.certify.bounds.facts import NetworkFacts
 from prunable.certify.bounds.logs import log_product
 from prunable.certify.bounds.pruning_moments import SOURCE
+from prunable.certify.bounds.reconstruction import rebuilt
 from prunable.errors import require
 
 Variant = Literal["paper", "authors-code"]
@@ -145,11 +146,13 @@ def pruning_perturbation(
         for e, g, (step, count) in zip(markov, errors, rounding, strict=True)
     ]
     rounded = any(steps or nothing)
-    letter = "C." if contractions is not None else "4."
+    lemma = f"lemma {'C.' if contractions is not None else '4.'}{4 if rounded else 3}"
+    moved = spectral_perturbation(input_norm, spectral, changes, contractions=contractions)
     return replace(
-        spectral_perturbation(input_norm, spectral, changes, contractions=contractions),
+        moved,
         name="perturbation by pruning and rounding" if rounded else "perturbation by pruning",
-        source=f"{SOURCE}, lemma {letter}{4 if rounded else 3}",
+        assumptions=(*moved.assumptions, rebuilt(lemma)),
+        source=f"{SOURCE}, {lemma}",
         delta=math.fsum(1 / e for e in markov) + contraction_failure,
     )
 

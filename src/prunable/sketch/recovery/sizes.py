@@ -113,7 +113,8 @@ class Sizes:
     dense_count: int
     nonzero_count: int
     sketch_count: int
-    # (j p) ln(p)^2, the paper's number with constant 1: j the fullest line, p the larger side
+    # max(p1 j_r, p2 j_c) ln(p)^2, theorem 5.1's number as reconstructed, with constant 1: j_r and
+    # j_c the fullest row and column, p the larger side; j p ln(p)^2 for p x p
     theory_count: float
     code_count: float  # S ln(p)^2, which the paper's experiments evaluate
 
@@ -121,7 +122,8 @@ class Sizes:
 def compare_sizes(entries: Entries, size: SketchSize) -> Sizes:
     """Compare a sketch that decodes with plainer descriptions of the same bit patterns.
 
-    `theory_count` is Theorem 5.1 and the count below Theorem 5.2 of the 2023 paper.
+    `theory_count` is Theorem 5.1 of the 2023 paper, as reconstructed, and the count below it that
+    of the released code for Theorem 5.2.
     """
     p1, p2 = entries.shape
     total, width = p1 * p2, entries.values.dtype.itemsize
@@ -129,6 +131,7 @@ def compare_sizes(entries: Entries, size: SketchSize) -> Sizes:
     positions = (positions - float(gammaln(total - entries.count + 1))) / math.log(2)
     values = min(8.0 * width * entries.count, _alphabet_bits(entries.values))
     p = max(p1, p2)
+    fullest_row, fullest_col = entries.fullest
     logs = math.log(p) ** 2 if p else 0.0
     return Sizes(
         dense=total * width,
@@ -138,7 +141,7 @@ def compare_sizes(entries: Entries, size: SketchSize) -> Sizes:
         dense_count=total,
         nonzero_count=entries.count,
         sketch_count=size.measurements,
-        theory_count=max(entries.fullest) * p * logs,
+        theory_count=max(p1 * fullest_row, p2 * fullest_col) * logs,
         code_count=entries.count * logs,
     )
 

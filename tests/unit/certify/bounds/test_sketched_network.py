@@ -1,6 +1,7 @@
 """Bounds of the 2023 paper: moments by simulation, lemmas on random matrices, direct evaluation."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import mpmath
@@ -8,8 +9,18 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from prunable.certify.bounds.counting import compression_bound, counting_bound
-from prunable.certify.bounds.distributed_sparsity import line_counts, max_load, measured_counts
+from prunable.certify.bounds.counting import (
+    MARGIN_PER_LOGIT,
+    MARGIN_PER_NORM,
+    compression_bound,
+    counting_bound,
+)
+from prunable.certify.bounds.distributed_sparsity import (
+    line_counts,
+    max_load,
+    measured_counts,
+    sketched_entries,
+)
 from prunable.certify.bounds.lottery import WinningTicket, target_conditions, ticket_bound
 from prunable.certify.bounds.matrix_facts import network_facts, spectral_norm
 from prunable.certify.bounds.naive_counting import (
@@ -19,6 +30,7 @@ from prunable.certify.bounds.naive_counting import (
     log_binomial,
     masks_bound,
     most_kept,
+    parameter_count,
 )
 from prunable.certify.bounds.pruning_moments import (
     fourth_moment,
@@ -31,6 +43,7 @@ from prunable.certify.bounds.pruning_moments import (
     strength_of,
 )
 from prunable.certify.bounds.random_pruning import Draws, choose_strength
+from prunable.certify.bounds.reconstruction import REBUILT
 from prunable.certify.bounds.sketched_network import Constants, needed_margin, sketched_bound
 from prunable.certify.bounds.spectral_perturbation import (
     contraction,
@@ -360,7 +373,7 @@ def test_statement_of_theorem_5_2():
     result = sketched_bound(dense, 0.5, constants=given)
     chi = kept_share(0.5)
     nats = math.log(1e4)
-    total = sum(3 * 8 * max(m.shape) ** 2 * chi * math.log(max(m.shape)) ** 2 * nats for m in a)
+    total = sum(3 * 8 * m.size * chi * math.log(max(m.shape)) ** 2 * nats for m in a)
     assert result.term("complexity").value == pytest.approx(1.5 * math.sqrt(total / 300), rel=1e-12)
     failure = sum(
         2 / 8 + max(m.shape) ** -2 + m.shape[0] ** (-1 / 3) + m.shape[1] ** (-1 / 3) for m in a
@@ -369,6 +382,118 @@ def test_statement_of_theorem_5_2():
     assert result.vacuous
     missed = {a.name: a for a in result.violated}["failure probability at most delta"]
     assert missed.excess == pytest.approx(math.log(failure / 0.05), abs=1e-9)
+    lines = sum(m.shape[0] ** (-1 / 3) + m.shape[1] ** (-1 / 3) for m in a)
+    assert f"{lines:.4g} from the reconstructed" in missed.evidence
+
+
+@pytest.mark.parametrize(("width", "excess"), [(500, 0.174), (784, 0.110), (1000, 0.138)])
+def test_the_count_is_that_of_the_entries_not_of_the_larger_side_squared(width, excess):
+    """On the paper's networks j p, with j of the longer lines, counted more by so many logs."""
+    sides = [784, *[width] * 4, 10]
+    layers = network_facts([np.eye(5)], np.ones(3), np.ones((3, 5))).layers
+    shapes = list(zip(sides[1:], sides[:-1], strict=True))
+    network = replace(
+        network_facts([np.eye(5)], np.ones(3), np.ones((3, 5))),
+        layers=tuple(
+            replace(layers[0], name=str(s), matrix_shape=s, inputs=s[1], outputs=s[0], weights=1)
+            for s in shapes
+        ),
+    )
+    given = Constants(markov=1.0, steps=1e-4, contractions=False)
+    result = sketched_bound(network, 0.1, constants=given)
+    logs = [math.log(max(s)) ** 2 for s in shapes]
+    squares = math.fsum(max(s) ** 2 * c for s, c in zip(shapes, logs, strict=True))
+    longer = 0.5 * math.log(3 * kept_share(0.1) * squares * math.log(1e4) / 3)
+    found = longer - result.term("complexity").log_value
+    assert found == pytest.approx(excess, abs=5e-4)
+
+
+def test_more_numbers_than_entries_are_said():
+    """A dense 10 x 784 layer: 7,840 entries, at most so many times ln^2(784) = 44.4 numbers."""
+    name = "a sketch holds fewer numbers than its layer has entries"
+    assert sketched_entries((10, 784), 784, 10) == 7840
+    rng = np.random.default_rng(16)
+    x = rng.standard_normal((30, 784))
+    network = network_facts([rng.standard_normal((10, 784))], np.ones(30), x)
+    steps = Constants(steps=1e-4)
+    results = {
+        "measured": sketched_bound(network, 0.0, variant="measured", constants=steps),
+        "paper": sketched_bound(network, 0.0, constants=Constants(steps=1e-4, markov=2.0)),
+        "authors-code": sketched_bound(network, 0.0, variant="authors-code"),
+        "count": parameter_count(network, "sketch", 0.0),
+    }
+    logs = math.log(784) ** 2
+    assert results["measured"].term("max(d_1 j_r, d_2 j_c)").value == pytest.approx(7840)
+    for variant, factor in (("measured", 1), ("paper", 6), ("authors-code", 1), ("count", 1)):
+        said = {a.name: a for a in results[variant].violated}[name]
+        assert math.exp(said.excess) == pytest.approx(factor * logs, rel=1e-9)
+        assert f"{factor * 7840 * logs:.6g} numbers for 7,840 entries" in said.evidence
+    # one number a row and column: 784 of 1 x 784 instead of 7,840
+    thin = np.zeros((10, 784))
+    thin[np.arange(10), np.arange(10)] = 1.0
+    few = network_facts([np.ones((10, 784))], np.ones(30), x, pruned=[thin])
+    sparse = sketched_bound(few, 1e-3, variant="measured", constants=steps)
+    assert sparse.term("max(d_1 j_r, d_2 j_c)").value == pytest.approx(784)
+
+
+def test_margins_move_by_two_for_each_logit_and_by_its_root_for_the_norm():
+    """Random moves never exceed either; one that lowers the class and lifts its rival attains both.
+
+    Hence theorem 3.1, whose gamma is what each logit may move, is short by 2, and theorem 5.2,
+    whose gamma bounds the norm of the move, by sqrt(2).
+    """
+
+    def margin(z):
+        return z[0] - z[1:].max()
+
+    rng = np.random.default_rng(17)
+    logits, moves = rng.standard_normal((2000, 2, 6)).swapaxes(0, 1)
+    change = np.array([abs(margin(z + m) - margin(z)) for z, m in zip(logits, moves, strict=True)])
+    assert (change <= MARGIN_PER_LOGIT * np.abs(moves).max(axis=1)).all()
+    assert (change <= MARGIN_PER_NORM * np.linalg.norm(moves, axis=1) + 1e-12).all()
+    worst = np.array([-1.0, 1.0, 0, 0, 0, 0])
+    moved = margin(np.zeros(6)) - margin(worst)
+    assert moved == MARGIN_PER_LOGIT * np.abs(worst).max()
+    assert moved == pytest.approx(MARGIN_PER_NORM * np.linalg.norm(worst))
+    close = compression_bound(np.ones(9), 1, 1.0, gamma=0.2, deviation=0.1).assumptions[0]
+    assert close.status == "holds"
+    assert compression_bound(np.ones(9), 1, 1.0, gamma=0.2, deviation=0.11).violated
+    said = {a.name: a for a in sketched_bound(facts()[1], 0.1, variant="authors-code").violated}
+    named = said["margins move by at most gamma if the vector of logits moves by gamma"]
+    assert math.exp(named.excess) == pytest.approx(math.sqrt(2))
+    assert "2 gamma if gamma is what each logit may move" in named.evidence
+
+
+def test_reconstructed_statements_say_so():
+    """Every formula that was not read is marked in its result; what was is not."""
+    _, dense = facts(scale=0.1)
+    ticket = WinningTicket(20, 24, 3, width=100, step=1e-3, approximation=0.2)
+    rounded = {"markov": [2.0], "counts": [5], "steps": [1e-3]}
+    marked = {
+        "lemma 4.2": layer_error((5, 7), 1.0, 0.5),
+        "lemma 4.3": pruning_perturbation(1.0, [1.0], [0.1], markov=[2.0]),
+        "lemma 4.4": pruning_perturbation(1.0, [1.0], [0.1], **rounded),
+        "lemma C.3": pruning_perturbation(1.0, [1.0], [0.1], markov=[2.0], contractions=[0.5]),
+        "lemma C.4": pruning_perturbation(1.0, [1.0], [0.1], contractions=[0.5], **rounded),
+        "lemma E.1": max_load(600, 100),
+        "lemma 5.1": line_counts((120, 150), 1.0),
+        "theorem 5.2": sketched_bound(dense, 0.5),
+        "lemma D.1": masks_bound(np.ones(9), [10], [3], [0.25]),
+        "theorem 6.2": ticket.bound(np.ones(9)),
+    }
+    for statement, result in marked.items():
+        found = {item.name: item for item in result.assumptions}
+        said = found[f"{statement} reads so in print"]
+        assert said.status == "unchecked"
+        assert said.evidence == f"reconstructed: {REBUILT[statement]}"
+        assert not result.proven
+    for known in (
+        latala(np.ones((2, 2)), np.ones((2, 2))),
+        spectral_perturbation(1.0, [1.0], [0.1]),
+        sketched_bound(dense, 0.5, variant="authors-code"),
+        counting_bound(np.ones(9), 1.0),
+    ):
+        assert not any("reads so in print" in item.name for item in known.assumptions)
 
 
 def test_measured_variant_uses_what_pruning_left():
@@ -378,10 +503,10 @@ def test_measured_variant_uses_what_pruning_left():
     _, measured = facts(scale=0.4, pruned=pruned)
     given = Constants(steps=1e-5, contractions=False)
     result = sketched_bound(measured, 0.001, variant="measured", constants=given)
-    total = sum(
-        max(measured_counts(b)) * max(b.shape) * math.log(max(b.shape)) ** 2 * math.log(1e5)
-        for b in pruned
-    )
+    total = 0.0
+    for b in pruned:
+        (rows, columns), (d1, d2) = measured_counts(b), b.shape
+        total += max(d1 * rows, d2 * columns) * math.log(max(d1, d2)) ** 2 * math.log(1e5)
     assert result.term("complexity").value == pytest.approx(math.sqrt(total / 300), rel=1e-12)
     assert not any("Gaussian" in a.name for a in result.assumptions)
     assert result.delta == pytest.approx(sum(max(m.shape) ** -2.0 for m in a))
