@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+
+from prunable.experiments.reproduce.document import judge, load_documents, shows_print
 
 ITEMS = {
     "barsbey2021": [*(f"fig{i}" for i in range(1, 13)), "table1", "table2"],
@@ -73,6 +76,25 @@ def test_all_items_run_through(everything):
         name = f"{document['item']}--smoke--paper"
         for ending in ("json", "md", "svg"):
             assert (out / "items" / f"{name}.{ending}").stat().st_size > 100
+
+
+def test_no_item_is_reproduced_without_its_comparison_with_print(everything):
+    """As if all that could be decided at a larger scale held, but for what the size held back."""
+    out, _ = everything
+    printing = 0
+    for document in load_documents(out):
+        checks = [
+            replace(check, outcome="not applicable", holds=None)
+            if check.printed
+            else replace(check, outcome="holds", holds=True)
+            for check in document.checks
+        ]
+        prints = shows_print(document.tables, document.panels)
+        verdict = judge("laptop", checks, prints=prints)
+        printing += prints
+        if prints or any(check.printed and check.essential for check in checks):
+            assert verdict.status != "reproduced", document.item
+    assert printing >= 19  # the tables of the four papers that print means or counts
 
 
 def test_smoke_needs_no_data_but_what_is_embedded(everything):

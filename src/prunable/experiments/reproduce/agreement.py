@@ -128,12 +128,13 @@ def agrees(
             if chance is not None:
                 known.append((row, chance))
     if not known:
-        return checks.undecided(statement, "no row has a published deviation", essential=essential)
+        why = "no row has a published deviation"
+        return checks.with_print(checks.undecided(statement, why, essential=essential))
     p = combined([chance for _, chance in known])
     texts = "; ".join(row.told(words, published_runs) for row, _ in known)
     evidence = f"{len(known)} rows together: p = {p:.2g} ({texts})"
     if p < 1 - checks.LEVEL:
-        return Check(statement, False, evidence, essential, "contradicted")
+        return Check(statement, False, evidence, essential, "contradicted", printed=True)
 
     def sees(seeds: int | None) -> bool:
         missed = [
@@ -145,10 +146,10 @@ def agrees(
         return not chances or combined(chances) < 1 - checks.LEVEL
 
     if sees(None):
-        return Check(statement, True, evidence, essential)
+        return Check(statement, True, evidence, essential, printed=True)
     enough = next(filter(sees, SEEDS), None)
     needs = f"about {enough} seeds" if enough else f"more than the {published_runs} published runs"
-    return checks.underpowered(statement, evidence, needs, essential=essential)
+    return checks.with_print(checks.underpowered(statement, evidence, needs, essential=essential))
 
 
 def follows(

@@ -8,7 +8,7 @@ underpowered, by whether the design could have seen the effect that the paper re
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -55,10 +55,17 @@ def underpowered(statement: str, evidence: str, needs: str, *, essential: bool =
 def at_reduced_size(check: Check, how: str) -> Check:
     """A comparison with the published number that a reduced size shows but cannot decide.
 
-    It stays as essential as it is: an item that lacks it is incomplete.
+    An essential one remains so: an item that lacks it is incomplete.
     """
     evidence, needs = f"at reduced size ({how}): {check.evidence}", check.needs or FULL_SIZE
-    return Check(check.statement, None, evidence, check.essential, "not applicable", needs)
+    return replace(
+        check, holds=None, evidence=evidence, outcome="not applicable", needs=needs, printed=True
+    )
+
+
+def with_print(check: Check) -> Check:
+    """A check that compares with numbers that the paper prints."""
+    return replace(check, printed=True)
 
 
 @dataclass(frozen=True)
@@ -306,10 +313,10 @@ def near(
     """The claim that numbers lie within a limit of the published ones: (name, ours, printed)."""
     known = [(name, a, b) for name, a, b in rows if a is not None and b is not None]
     if not known:
-        return undecided(statement, essential=essential)
+        return with_print(undecided(statement, essential=essential))
     worst = max(abs(ours - target) for _, ours, target in known)
     evidence = "; ".join(f"{name}: {words(a)} against {words(b)}" for name, a, b in known)
-    return Check(statement, worst <= limit, evidence, essential)
+    return Check(statement, worst <= limit, evidence, essential, printed=True)
 
 
 def monotone(

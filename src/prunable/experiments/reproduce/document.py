@@ -22,10 +22,13 @@ Scale = Literal["smoke", "laptop", "paper"]
 Convention = Literal["paper", "authors-code"]
 Kind = Literal["table", "figure", "study"]
 Outcome = Literal["holds", "fails", "contradicted", "underpowered", "not applicable"]
-Status = Literal["reproduced", "partly", "not reproduced", "incomplete", "not judged"]
+Status = Literal[
+    "reproduced", "partly", "not reproduced", "contradicted", "incomplete", "not judged"
+]
 Style = Literal["line", "points", "line+points", "published", "bars"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 STATUSES: tuple[Status, ...] = get_args(Status)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 # Parts of file names and of addresses: nothing that could lead to another folder.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -119,6 +122,7 @@ class Check:
         not have seen it. Without one, what `holds` says.
     needs : What could decide an underpowered claim, or one that a reduced size cannot: how many
         seeds or networks, what width.
+    printed : Whether a number that the paper prints is what it compares with.
     """
 
     statement: str
@@ -127,6 +131,7 @@ class Check:
     essential: bool = True
     outcome: Outcome = "not applicable"
     needs: str = ""
+    printed: bool = False
 
     def __post_init__(self) -> None:
         if self.holds is not None and self.outcome == "not applicable":
@@ -280,15 +285,33 @@ def _checked(content: Any, name: str) -> ItemDocument:
         ) from error
 
 
-def judge(scale: Scale, checks: Iterable[Check], unfinished: int = 0, runs: int = 0) -> Verdict:
+def shows_print(tables: Iterable[Table], panels: Iterable[Panel]) -> bool:
+    """Whether numbers that a paper prints stand beside ours."""
+    cells = (cell for table in tables for row in table.rows for cell in row)
+    series = (one for panel in panels for one in panel.series)
+    return any(cell.published is not None for cell in cells) or any(
+        one.style == "published" for one in series
+    )
+
+
+def judge(
+    scale: Scale,
+    checks: Iterable[Check],
+    unfinished: int = 0,
+    runs: int = 0,
+    *,
+    prints: bool = False,
+) -> Verdict:
     """Judge an item by its essential checks (by all where none is essential).
 
     unfinished, runs : Runs without a usable result, of how many.
+    prints : Whether the paper prints numbers for it: one essential check must compare with them.
 
-    Gives "reproduced" if each one that applies holds; "not reproduced" if none of those decided
-    does, "partly" if some do; "incomplete" if what could be decided holds but a check is
-    underpowered, needs the published size or lacks its runs; "not judged" at "smoke" and without
-    any evidence.
+    Gives "contradicted" if the interval of one of them excludes its claim; "reproduced" if each
+    one that applies holds; "not reproduced" if none of those decided does, "partly" if some do;
+    "incomplete" if what could be decided holds but a check is underpowered, needs the published
+    size or lacks its runs, or none compares with print; "not judged" at "smoke" and without any
+    evidence.
     """
     if scale == "smoke":
         return Verdict(status="not judged", why="a smoke run says nothing about the paper")
@@ -296,17 +319,23 @@ def judge(scale: Scale, checks: Iterable[Check], unfinished: int = 0, runs: int 
     deciding = [check for check in found if check.essential] or found
     lost = f"; {unfinished} of {runs} runs have no usable result" if unfinished else ""
     decided = [check for check in deciding if check.holds is not None]
-    weak = [check for check in deciding if check.holds is None and check.needs]
+    weak = [check for check in deciding if check.holds is None and (check.needs or check.printed)]
     undecided = weak or (unfinished and len(decided) < len(deciding))
     if not decided and not undecided:
         return Verdict(status="not judged", why=f"no check has evidence{lost}")
     held = sum(bool(check.holds) for check in decided)
+    why = _why(found, deciding) + lost
     status: Status
-    if held == len(decided):
-        status = "incomplete" if undecided else "reproduced"
-    else:
+    if any(check.outcome == "contradicted" for check in decided):
+        status = "contradicted"
+    elif held < len(decided):
         status = "partly" if held else "not reproduced"
-    return Verdict(status=status, why=_why(found, deciding) + lost)
+    elif prints and not any(check.essential and check.printed for check in found):
+        status = "incomplete"
+        why += "; no essential check compares with the printed numbers"
+    else:
+        status = "incomplete" if undecided else "reproduced"
+    return Verdict(status=status, why=why)
 
 
 def _why(found: list[Check], deciding: list[Check]) -> str:

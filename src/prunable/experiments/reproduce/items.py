@@ -10,7 +10,9 @@
    published row beside it, a column its metric, statistic and published column.
 5. **Claims** are functions of `Found` that give a `Check`, made by `checks`: `agrees`, `ordered`,
    `exceeds`, `at_most`, ... Every comparison with a published number stays at every scale: at a
-   reduced size it is shown as such (`checks.at_reduced_size`), never dropped.
+   reduced size it is shown as such (`checks.at_reduced_size`), never dropped. An item whose tables
+   or figures show printed numbers needs an essential check against them (`Check.printed`, set by
+   `near`, `agrees` and `with_print`), or it is never reproduced.
 6. **Gather** puts 2 to 5 together; an `Item` names a plan and a gather. Where a part depends on
    the results beyond that, it is a function of `Found`.
 
@@ -131,7 +133,13 @@ def item_document(
         tables=findings.tables,
         panels=findings.panels,
         checks=findings.checks,
-        verdict=document.judge(plan.scale, findings.checks, unfinished, len(results)),
+        verdict=document.judge(
+            plan.scale,
+            findings.checks,
+            unfinished,
+            len(results),
+            prints=document.shows_print(findings.tables, findings.panels),
+        ),
         runs=tuple(
             document.RunInfo(
                 key=key,

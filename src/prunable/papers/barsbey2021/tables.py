@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from prunable.experiments.reproduce import document
-from prunable.experiments.reproduce.checks import undecided
+from prunable.experiments.reproduce.checks import undecided, with_print
 from prunable.experiments.reproduce.frame import Result
 from prunable.experiments.reproduce.items import Item
 from prunable.experiments.reproduce.plans import Plan
@@ -44,6 +44,7 @@ def _gather_counts(plan: Plan, results: Mapping[str, Result]) -> document.Findin
     check = document.Check(statement, not differing, "; ".join(differing) or "all")
     if missing and not differing:
         check = undecided(statement, f"no result of {', '.join(missing)}")
+    check = with_print(check)
     table = document.Table(printed.caption, (document.Column("data", "Data"), *nets), tuple(rows))
     return document.Findings((table,), checks=(check,))
 
@@ -95,9 +96,12 @@ def _claims_ranges(outside: Sequence[str], n_reached: int, n_runs: int) -> Itera
         "The step sizes of the released settings span exactly the printed ranges",
         not differing,
         "; ".join(differing) or f"all {len(CASES)} ranges",
+        printed=True,
     )
     inside = "; ".join(outside) or f"{n_runs} runs"
-    yield document.Check("All runs lie inside the printed ranges", not outside, inside)
+    yield document.Check(
+        "All runs lie inside the printed ranges", not outside, inside, printed=True
+    )
     totals = PUBLISHED.stated["networks"]
     share = totals["trained"] / (totals["trained"] + totals["diverged"])
     yield document.Check(

@@ -16,6 +16,7 @@ VERDICT_STYLES = {
     "reproduced": "green",
     "partly": "yellow",
     "not reproduced": "red",
+    "contradicted": "bold red",
     "incomplete": "cyan",
     "not judged": "dim",
 }

@@ -17,6 +17,7 @@ VERDICT_MARKS = {
     "reproduced": "✓",
     "partly": "◐",
     "not reproduced": "✗",
+    "contradicted": "⊗",
     "incomplete": "…",
     "not judged": "–",
 }
@@ -127,14 +128,17 @@ def evidence(doc: document.ItemDocument) -> str:
     if doc.smoke:
         return SMOKE.lower()
     # a claim that fails tells more than those that hold, an essential one more than the others
+    order: tuple[document.Outcome, ...] = ("contradicted", "fails", "underpowered", "holds")
+    if doc.verdict.status == "incomplete":
+        order = ("underpowered", "not applicable", "holds")
     first = min(
-        (check for check in doc.checks if check.holds is not None),
-        key=lambda check: (not check.essential, check.holds),
+        (check for check in doc.checks if check.outcome in order),
+        key=lambda check: (not check.essential, order.index(check.outcome)),
         default=None,
     )
     if first is None:
         return doc.verdict.why
-    return f"{doc.verdict.why}. {sentence(first.statement)}: {first.evidence}"
+    return f"{doc.verdict.why}. {sentence(first.statement)}: {with_needs(first)}"
 
 
 def sentence(text: str) -> str:

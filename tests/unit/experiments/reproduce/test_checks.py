@@ -228,6 +228,7 @@ def test_a_reduced_size_shows_and_does_not_decide():
     assert judge("laptop", [HOLDS, check]).status == "incomplete"
     beside = checks.at_reduced_size(BESIDE, "n = 2 for 20")
     assert judge("laptop", [HOLDS, beside]).status == "reproduced"
+    assert check.printed
     assert check.evidence == "at reduced size (n = 2 for 20): 1 against 2"
 
 
@@ -236,6 +237,7 @@ def test_a_reduced_size_shows_and_does_not_decide():
 HOLDS, FAILS = Check("s", True, "e"), Check("t", False, "e")
 WEAK = checks.underpowered("u", "e", "9 seeds")
 BESIDE = replace(FAILS, essential=False)
+CONTRADICTED = replace(FAILS, outcome="contradicted")
 
 
 @pytest.mark.parametrize(
@@ -252,11 +254,40 @@ BESIDE = replace(FAILS, essential=False)
         ([HOLDS, checks.undecided("v")], "reproduced"),
         ([checks.undecided("v")], "not judged"),
         ([], "not judged"),
+        ([HOLDS, HOLDS, CONTRADICTED], "contradicted"),
+        ([FAILS, CONTRADICTED, WEAK], "contradicted"),
+        ([HOLDS, replace(CONTRADICTED, essential=False)], "reproduced"),
     ],
 )
 def test_essential_checks_decide(found, status):
     assert judge("laptop", found).status == status
     assert judge("smoke", found).status == "not judged"
+
+
+def test_nothing_is_reproduced_without_its_comparison_with_print():
+    reduced = checks.at_reduced_size(HOLDS, "width 128 for 2,048")
+    verdict = judge("laptop", [HOLDS, reduced])
+    assert verdict.status == "incomplete"
+    assert "1 need the published size" in verdict.why
+    lacking = checks.with_print(checks.undecided("s"))
+    assert judge("laptop", [HOLDS, lacking]).status == "incomplete"
+    assert judge("laptop", [HOLDS, replace(reduced, essential=False)]).status == "reproduced"
+    verdict = judge("laptop", [HOLDS], prints=True)
+    assert verdict.status == "incomplete"
+    assert "no essential check compares" in verdict.why
+    beside = replace(checks.with_print(HOLDS), essential=False)
+    assert judge("laptop", [HOLDS, beside], prints=True).status == "incomplete"
+    assert judge("laptop", [checks.with_print(HOLDS)], prints=True).status == "reproduced"
+    assert judge("laptop", [HOLDS, checks.with_print(FAILS)], prints=True).status == "partly"
+
+
+def test_comparisons_with_print_say_so():
+    assert checks.near("s", [("a", 1.0, 1.0)], 0.1).printed
+    assert checks.near("s", [], 0.1).printed
+    row = Comparison("r", frame(0.1, 0.1), Printed(0.1, 0.01))
+    assert agrees("s", [row], essential=True).printed
+    assert agrees("s", []).printed
+    assert not checks.ordered("s", {"a": frame(1.0), "b": frame(2.0)}).printed
 
 
 def test_lost_runs_leave_a_claim_open():
