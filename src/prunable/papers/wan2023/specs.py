@@ -1,5 +1,6 @@
 """Runs behind the tables: training as the step sizes are printed, pruning, and controls."""
 
+import json
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -31,6 +32,7 @@ class TwoLayerTrainSpec(Spec):
     """
 
     stage: ClassVar[str] = f"{_STAGES}:train_stage"
+    batch_stage: ClassVar[str] = f"{_STAGES}:train_batch_stage"
     schema_version: Literal[3] = 3
 
     dataset: DataSpec
@@ -58,6 +60,11 @@ class TwoLayerTrainSpec(Spec):
         else:
             check_alpha(self.alpha, where)
         return self
+
+    def batch_key(self) -> str:
+        """Networks of one width, on the same data with the same batch size; all else may differ."""
+        shared = {"dataset", "width", "batch_size"}
+        return json.dumps([self.kind(), self.model_dump(mode="json", include=shared)])
 
     def estimated_seconds(self) -> float:
         """Rough time on one core: the products of a step, the draws, the evaluations."""

@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,29 @@ KINDS: dict[str, Kind] = {"type1": "shared", "type2": "iid", "type3": "isotropic
 
 def train_stage(spec: specs.TwoLayerTrainSpec, run: Run) -> Result:
     """Train one network; leaves its weights in the run's folder."""
-    data = dataset_of(spec)
-    model = new_network(spec, data).to(run.device)
-    x, y, _, _ = as_tensors(data, run.device)
-    replica = Replica(model, training_settings(spec), run.folder / CHECKPOINT, run.on_step)
-    (outcome,) = train_together([replica], x, y, threads=1)
-    metrics: dict[str, float] = {}
-    if outcome.status == "done":
-        save_tensors(run.folder / MODEL, model.state_dict(), {"run_id": spec.run_id})
-        metrics = split_metrics(model, data)
-    return {**outcome.summary(), "metrics": metrics}
+    return train_batch_stage([spec], [run])[0]
+
+
+def train_batch_stage(
+    chosen: Sequence[specs.TwoLayerTrainSpec], runs: Sequence[Run]
+) -> list[Result]:
+    """Train the networks of one `batch_key` together, each as alone, up to rounding."""
+    data, device = dataset_of(chosen[0]), runs[0].device
+    models = [new_network(spec, data).to(device) for spec in chosen]
+    x, y, _, _ = as_tensors(data, device)
+    replicas = [
+        Replica(model, training_settings(spec), run.folder / CHECKPOINT, run.on_step)
+        for model, spec, run in zip(models, chosen, runs, strict=True)
+    ]
+    outcomes = train_together(replicas, x, y, threads=1)
+    results = []
+    for spec, run, model, outcome in zip(chosen, runs, models, outcomes, strict=True):
+        metrics: dict[str, float] = {}
+        if outcome.status == "done":
+            save_tensors(run.folder / MODEL, model.state_dict(), {"run_id": spec.run_id})
+            metrics = split_metrics(model, data)
+        results.append({**outcome.summary(), "metrics": metrics})
+    return results
 
 
 def prune_stage(spec: specs.TwoLayerPruneSpec, run: Run) -> Result:
@@ -180,14 +194,14 @@ def training_settings(spec: specs.TwoLayerTrainSpec) -> TrainingSettings:
 
 def column_norms(model: nn.Module) -> np.ndarray:
     """Euclidean norms of the incoming weights of the hidden units, shape (n,)."""
-    weights = model.get_parameter(HIDDEN).detach().double().numpy()
+    weights = model.get_parameter(HIDDEN).detach().double().cpu().numpy()
     return np.asarray(np.linalg.norm(weights, axis=1))
 
 
 def _trained(spec: specs.TwoLayerTrainSpec, run: Run) -> nn.Sequential:
     model = new_network(spec, dataset_of(spec))
     model.load_state_dict(load_tensors(run.folder_of(spec) / MODEL)[0])
-    return model
+    return model.to(run.device)
 
 
 def _pruned(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
@@ -43,7 +44,7 @@ from prunable.papers.wan2023.specs import (
 from prunable.papers.wan2023.stages import dataset_of, new_network, root_of
 from prunable.report.reproduce.figures import item_figure
 from prunable.runs.backends import SerialBackend
-from prunable.runs.execution import execute
+from prunable.runs.execution import EXECUTION, execute
 from prunable.runs.spec import Spec
 from prunable.runs.store import Store
 
@@ -695,3 +696,53 @@ def test_items_run_at_the_smallest_scale(tmp_path: Path) -> None:
         assert document.verdict.status == "not judged"
         assert {run.status for run in document.runs} == {"done"}
         json.dumps(document.to_dict(), allow_nan=False)
+
+
+class Accelerator(SerialBackend):
+    """A machine whose GPU is a second processor of this one."""
+
+    def devices(self, name: str) -> tuple[str, ...]:
+        assert name == "cuda"
+        return ("cpu:1",)
+
+
+def test_items_run_on_an_accelerator_together(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("prunable.runs.runner.is_accelerator", lambda name: name == "cpu:1")
+    moved: list[tuple[object, ...]] = []
+    original = torch.nn.Module.to
+
+    def to(self: torch.nn.Module, *place: Any, **options: Any) -> torch.nn.Module:
+        moved.append(place)
+        return original(self, *place, **options)
+
+    monkeypatch.setattr(torch.nn.Module, "to", to)
+    chosen = [BY_NAME[f"wan2023-{name}"] for name in ("table4", "table19")]
+    store = Store(tmp_path)
+    found = reproduce(chosen, scale="smoke", store=store, backend=Accelerator(), device="cuda")
+    training = {
+        spec.run_id: spec
+        for item in chosen
+        for spec in map(_training, item.plan("smoke", "paper").runs.values())
+        if spec is not None
+    }
+    records = [json.loads((store.folder(s) / EXECUTION).read_text()) for s in training.values()]
+    assert {record["device"] for record in records} == {"cpu:1"}
+    # networks of one shape are trained as one
+    assert max(record["runs_together"] for record in records) > 6
+    assert moved.count(("cpu:1",)) >= len(training)
+    # the same as on a processor, one by one, up to rounding
+    alone = Store(tmp_path / "alone")
+    for spec in training.values():
+        on_cpu = execute(spec, alone, device="cpu")
+        assert execute(spec, store)["metrics"] == pytest.approx(on_cpu["metrics"], abs=5e-3)
+        weights = [load_tensors(s.folder(spec) / MODEL)[0]["hidden.weight"] for s in (store, alone)]
+        torch.testing.assert_close(*weights, atol=1e-5, rtol=1e-4)
+    assert {run.status for document in found for run in document.runs} == {"done"}
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
+def test_trainings_of_the_papers_size_go_together(item: Item) -> None:
+    specs = filter(None, map(_training, item.plan("paper", "paper").runs.values()))
+    trained = [spec for spec in specs if spec.noise != "none"]
+    keys = {spec.batch_key() for spec in trained}
+    assert len(keys) == len({(spec.width, spec.dataset.name) for spec in trained})
