@@ -23,6 +23,7 @@ from prunable.certify.bounds.sketched_network import Constants, perturbation_of,
 from prunable.certify.bounds.spectral_covering import SpectralCover
 from prunable.certify.bounds.stable_weights import (
     StableLaws,
+    dense_stable_bound,
     scaled_network_bound,
     stable_network_bound,
 )
@@ -108,7 +109,7 @@ def _of_2021(facts: NetworkFacts, delta: float, laws: StableLaws | None) -> list
     limit, known = facts.input_limit()
     seen = Observed(facts.margins, compression, input_norm=limit)
     weights = NormBound(facts.norm, delta)
-    dense = dense_network_bound(seen, weights)
+    dense = [dense_network_bound(seen, weights)]
     pruned = [
         pruned_network_bound(seen, weights),
         pruned_network_bound(seen, weights, variant="a posteriori"),
@@ -116,10 +117,11 @@ def _of_2021(facts: NetworkFacts, delta: float, laws: StableLaws | None) -> list
     stable = []
     if laws is not None:
         stable = [stable_network_bound(seen, laws, delta=delta), scaled_network_bound(seen, laws)]
+        dense.append(dense_stable_bound(seen, laws, facts.norm))
     extra = (known, *facts.form())
     return [
         *(_annotated(result, PRUNED, extra) for result in pruned),
-        _annotated(dense, DENSE, extra),
+        *(_annotated(result, DENSE, extra) for result in dense),
         *(_annotated(result, PRUNED, extra) for result in stable),
     ]
 

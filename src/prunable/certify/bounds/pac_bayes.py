@@ -62,6 +62,10 @@ def catoni_grid_bound(
     (1 - exp(-C r - (KL + ln(1/delta')) / n)) / (1 - exp(-C)) (Catoni 2007, Theorem 1.2.6), in
     which C_j = ratio^(1 - j) C_1 for j = 1, 2, ... with C_1 = 20 gets delta / (j (j + 1)); the
     grid is fixed before the data, and its weights add up to 1.
+
+    A posterior needs the union. One decoded network does not: at its best C, with KL = L ln 2 of a
+    code of L bits, the formula is kl^-1(r, (L ln 2 + ln(1/delta)) / n), the Chernoff form of
+    Occam's bound, which holds without any C.
     """
     _check(gibbs, divergence, n, delta, "catoni_grid_bound")
     require(1 < ratio < math.inf, "ratio", "catoni_grid_bound", "above 1", ratio)

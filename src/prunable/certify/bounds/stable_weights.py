@@ -1,16 +1,17 @@
-"""Theorem 5 for stable weights: corollaries 1 and 2 and lemma 5 of Barsbey et al. (2021)."""
+"""Theorems 5 and 7 for stable weights: corollaries 1, 2 and lemma 5 of Barsbey et al. (2021)."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.special import gamma as gamma_function
 
-from prunable.certify.bounds.assumptions import Assumption, at_least
+from prunable.certify.bounds.assumptions import Assumption, at_least, at_most
 from prunable.certify.bounds.base import PRODUCT, BoundResult, Term
 from prunable.certify.bounds.checks import check_delta, check_layers, check_positive
-from prunable.certify.bounds.compressed_network import theorem_5
-from prunable.certify.bounds.compression import Observed
+from prunable.certify.bounds.compressed_network import dense_network_bound, theorem_5
+from prunable.certify.bounds.compression import NormBound, Observed
+from prunable.certify.bounds.frobenius_perturbation import SOURCE
 from prunable.certify.bounds.logs import log_expm1, safe_exp, safe_log
 from prunable.errors import require
 
@@ -32,7 +33,10 @@ class StableLaws:
         return math.sqrt(math.fsum(size / d * (s / unit_scale(a)) ** 2 for size, s, a in rows))
 
     def assumptions(self, seen: Observed, beta: float) -> tuple[Assumption, ...]:
-        """Conditions of the corollaries, whose failure probability is 3 d^-beta."""
+        """Conditions of the corollaries, whose failure probability is 3 d^-beta.
+
+        Lemma 5 gives them R(delta) at delta = d^-beta.
+        """
         d = seen.compression.d
         needed = safe_log(2 * beta) - safe_log(seen.compression.kappa)
         return (
@@ -42,10 +46,21 @@ class StableLaws:
                 f"alpha = {', '.join(f'{a:.4g}' for a in self.alphas)}; see `prunable measure`",
             ),
             seen.compression.hypothesis(),
+            self.small_failure(d, -beta * math.log(d)),
             at_least("d/log(d) >= 2 beta/kappa", math.log(d / math.log(d)), needed, "sizes"),
             *seen.sample_assumptions(),
             seen.choice,
         )
+
+    def small_failure(self, d: int, log_delta: float) -> Assumption:
+        """Whether lemma 5 speaks of so small a delta: at most 2 d (2 - max alpha)^alpha.
+
+        Its tail bound starts beyond 4 sigma sqrt(d) / (2 - alpha); for larger delta R(delta) lies
+        below that, and near alpha = 2 every vector exceeds it.
+        """
+        limit = math.log(2 * d) + min(self.alphas) * math.log(2 - max(self.alphas))
+        said = f"d = {d}, alpha up to {max(self.alphas):.10g}"
+        return at_most("delta <= 2 d (2 - max alpha)^alpha", log_delta, limit, said)
 
 
 def unit_scale(alpha: float) -> float:
@@ -58,17 +73,31 @@ def unit_scale(alpha: float) -> float:
     return math.exp(math.log(tail) / alpha)
 
 
-def log_norm_quantile(sigma: float, d: int, alpha: float, delta: float) -> float:
-    """Bound R(delta), which ||w|| of d weights exceeds with probability delta: lemma 5.
+def norm_quantile(laws: StableLaws, sizes: Sequence[int], delta: float) -> BoundResult:
+    """Bound R(delta), which ||w|| of all weights exceeds with probability delta: lemma 5.
 
-    Natural logarithm of 3 sigma sqrt(d) (4 d / delta)^(1/alpha), sigma that of `StableLaws` and
-    alpha the smallest tail index of a layer.
+    3 sigma sqrt(d) (4 d / delta)^(1/alpha), d the sum of the layers' `sizes`, sigma that of the
+    laws and alpha their smallest tail index; it holds for delta <= 2 d (2 - max alpha)^alpha.
+
+    >>> norm_quantile(StableLaws((1.999999,), (1.0,)), (1000,), 0.05).violated[0].name
+    'delta <= 2 d (2 - max alpha)^alpha'
     """
-    where = "log_norm_quantile"
-    _check_alpha(alpha, where)
-    check_delta(delta, where)
-    check_positive(sigma, "sigma", where)
-    return math.log(3 * sigma) + 0.5 * math.log(d) + math.log(4 * d / delta) / alpha
+    check_delta(delta, "norm_quantile")
+    d, sigma, alpha = sum(sizes), laws.sigma(sizes), min(laws.alphas)
+    return BoundResult(
+        "norm of stable weights",
+        (
+            Term.of("3", 3.0, "constant of the tail"),
+            Term.of("sigma", sigma, "scale of the weights"),
+            Term.of("sqrt(d)", math.sqrt(d), f"d = {d} weights"),
+            Term("(4 d/delta)^(1/alpha)", f"alpha = {alpha:.4g}", math.log(4 * d / delta) / alpha),
+        ),
+        PRODUCT,
+        (laws.small_failure(d, math.log(delta)),),
+        f"{SOURCE}, lemma 5",
+        delta=delta,
+        quantity="moment",
+    )
 
 
 def stable_network_bound(seen: Observed, laws: StableLaws, *, delta: float = 0.05) -> BoundResult:
@@ -157,6 +186,25 @@ def scaled_network_bound(seen: Observed, laws: StableLaws) -> BoundResult:
         gamma=seen.tau + safe_exp(log_gamma_extra),
         delta=3 * d**-beta,
         assumptions=laws.assumptions(seen, beta),
+    )
+
+
+def dense_stable_bound(seen: Observed, laws: StableLaws, norm: float) -> BoundResult:
+    """Bound the risk of a network of stable weights before pruning: corollary 1, by theorem 7.
+
+    R^_tau + max(2, 2 rho a sigma_0^L / tau) sqrt(d log(n) / n), a and sigma_0 those of corollary 1:
+    the result that the end of appendix B announces, theorem 7 at lemma 5's R(delta) for delta =
+    d^(-alpha / (2 L)). `norm` is that of all weights of the network at hand.
+    """
+    d, layers, alpha = seen.compression.d, seen.compression.depth, min(laws.alphas)
+    beta = alpha / (2 * layers)
+    radius = norm_quantile(laws, seen.compression.sizes, d**-beta)
+    found = dense_network_bound(seen, NormBound(norm, radius.delta or 0.0, radius.value))
+    return replace(
+        found,
+        name="dense network of scaled stable weights",
+        assumptions=(*found.assumptions, *laws.assumptions(seen, beta)[:1], *radius.assumptions),
+        source=f"{SOURCE}, appendix B (corollary 1 by theorem 7)",
     )
 
 

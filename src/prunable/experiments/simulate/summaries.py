@@ -13,11 +13,12 @@ from prunable.numerics.dynamics.compression import (
     expected_maximum_bound,
     expected_maximum_limit,
     largest_step,
+    printed_constant_holds,
+    printed_maximum_constant,
 )
 from prunable.numerics.dynamics.fitted_rates import Claim, compare, fit_exponent
 from prunable.numerics.dynamics.sgd_tail import LinearRegressionSgd, tail_index
 from prunable.numerics.randomness import rng
-from prunable.numerics.stable import StableLaw
 
 BOUND, EXACT = Claim.UPPER_BOUND, Claim.EXACT
 Rows = Sequence[tuple[Any, dict[str, Any]]]
@@ -127,7 +128,7 @@ def _moments(rows: Rows) -> Summary:
         maxima.append(_series(f"alpha = {alpha:g}", sizes, found))
         measured = float(np.mean([row[-1] for row in found]))
         n = sizes[-1]
-        printed = (8 * StableLaw(alpha).tail_constant + 1) * n ** (1 / alpha)
+        printed = printed_maximum_constant(alpha) * n ** (1 / alpha)
         limit, bound = expected_maximum_limit(alpha, n), expected_maximum_bound(alpha, n)
         table.append([alpha, n, measured, limit, bound, printed])
     panels = [
@@ -142,26 +143,17 @@ def _moments(rows: Rows) -> Summary:
         panels.append(
             _panel("Lemma B.1: largest of n stable", "n", "mean of the largest |X|", maxima)
         )
+    (low, high), (limit_low, _) = printed_constant_holds(1), printed_constant_holds(None)
     notes = [
         "The mean over N particles of ||theta||^2 has no expectation; its typical value (the "
         "geometric mean over samples) grows as N^(2/alpha - 1).",
         "The exponent 1/alpha of lemma B.1 is exact. Its constant 8 C + 1 is too small for alpha "
-        f"below about {printed_constant_fails_below():.2f}, since the mean grows without bound "
-        "as alpha falls to 1; 1 + B/(alpha - 1), B = sup t^alpha P(|X| > t), holds for all "
-        "alpha above 1.",
+        f"below {limit_low:.3f} as n grows, since the mean grows without bound as alpha falls to "
+        f"1, and at n = 1 below {low:.3f} and above {high:.3f}, where C is too small for the body "
+        "of the law; 1 + B/(alpha - 1), B = sup t^alpha P(|X| > t), holds for all alpha above 1.",
     ]
     columns = ["alpha", "n", "measured", "limit", "1 + B/(alpha - 1)", "8 C + 1"]
     return _summary(rates, panels, notes, columns, table)
-
-
-def printed_constant_fails_below() -> float:
-    """The alpha below which the limit of E max / n^(1/alpha) exceeds 8 C + 1 of lemma B.1.
-
-    To 1e-3, with C taken as the limit of t^alpha P(|X| > t).
-    """
-    grid = np.arange(1.01, 1.5, 0.001)
-    fails = [a for a in grid if expected_maximum_limit(a, 1) > 8 * StableLaw(a).tail_constant + 1]
-    return float(max(fails))
 
 
 def _compression(rows: Rows) -> Summary:

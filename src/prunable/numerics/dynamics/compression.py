@@ -8,6 +8,7 @@ Woodroofe and Zinn 1981). For p > alpha these decide the l_p norm.
 import math
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import gammaln
 
 from prunable.errors import require
@@ -152,6 +153,34 @@ def expected_maximum_bound(alpha: float, n: int) -> float:
     """
     _check_mean(alpha, "expected_maximum_bound")
     return math.pow(n, 1 / alpha) * (1 + tail_supremum(alpha) / (alpha - 1))
+
+
+def printed_maximum_constant(alpha: float) -> float:
+    """8 C + 1 of lemma B.1 of Wan, Zaidi and Simsekli (2023), C = lim t^alpha P(|X| > t)."""
+    return 8 * StableLaw(alpha).tail_constant + 1
+
+
+def printed_constant_holds(n: int | None) -> tuple[float, float]:
+    """Between which tail indices (8 C + 1) n^(1/alpha) bounds E max of n magnitudes: lemma B.1.
+
+    For n = 1, where E |X| is 2 Gamma(1 - 1/alpha) / pi, or in the limit of n (None), where it is
+    Gamma(1 - 1/alpha) C^(1/alpha) n^(1/alpha); to 1e-9. Below the first index the mean grows while
+    C does not; above the second of n = 1, C is too small for the body of the law. In the limit
+    the bound holds up to 2.
+
+    >>> low, high = printed_constant_holds(1)
+    >>> round(low, 3), round(high, 3)
+    (1.118, 1.983)
+    """
+    require(n in (1, None), "n", "printed_constant_holds", "1 or None", n)
+
+    def excess(alpha: float) -> float:
+        known = absolute_moment(alpha, 1) if n else expected_maximum_limit(alpha, 1)
+        return known - printed_maximum_constant(alpha)
+
+    # 8 C + 1 is well above the mean in the middle
+    low = float(brentq(excess, 1.01, 1.5, xtol=1e-9))
+    return low, float(brentq(excess, 1.5, 2 - 1e-9, xtol=1e-9)) if n else 2.0
 
 
 def tail_supremum(alpha: float) -> float:

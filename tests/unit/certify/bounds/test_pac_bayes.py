@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from prunable.certify.bounds.base import combine
 from prunable.certify.bounds.binomial import kl_bernoulli, kl_upper
+from prunable.certify.bounds.occam import occam_bound
 from prunable.certify.bounds.pac_bayes import (
     catoni_grid_bound,
     gaussian_divergence,
@@ -88,6 +89,25 @@ def test_catoni_at_its_constant_is_its_formula(case):
         options={"xatol": 1e-12},
     )
     assert best.fun == pytest.approx(kl_upper(gibbs, paid / n), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("errors", "n", "bits"), [(1_152, 60_000, 3_688), (0, 500, 40), (30, 90, 20)]
+)
+def test_catoni_at_its_best_constant_is_occam_s_chernoff_form(errors, n, bits):
+    """For one decoded network no union over C is needed: kl^-1(r, (L ln 2 + ln(1/delta)) / n).
+
+    So it holds whenever the binomial tail of Occam's bound does, which is below it.
+    """
+    r, delta = errors / n, 0.05
+    budget = (bits * math.log(2) - math.log(delta)) / n
+    best = minimize_scalar(
+        lambda x: math.expm1(-math.exp(x) * r - budget) / math.expm1(-math.exp(x)),
+        bounds=(-12, 6),
+        options={"xatol": 1e-12},
+    )
+    assert best.fun == pytest.approx(kl_upper(r, budget), rel=1e-6)
+    assert occam_bound(errors, n, bits, delta).value <= best.fun
 
 
 @pytest.mark.parametrize("case", CASES)

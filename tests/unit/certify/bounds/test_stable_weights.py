@@ -5,6 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from scipy.special import gammaln
 
 from prunable.certify.bounds.compressed_network import (
     dense_network_bound,
@@ -12,6 +13,12 @@ from prunable.certify.bounds.compressed_network import (
     pruned_network_bound,
 )
 from prunable.certify.bounds.compression import Compression, NormBound, Observed
+from prunable.certify.bounds.coverings import (
+    log_binomial_by_entropy,
+    log_cover_of_compressible,
+    log_cover_of_pruned,
+    log_gamma_ratio_by_entropy,
+)
 from prunable.certify.bounds.facts import default_tau
 from prunable.certify.bounds.frobenius_perturbation import (
     loss_perturbation,
@@ -23,7 +30,8 @@ from prunable.certify.bounds.logs import log_expm1
 from prunable.certify.bounds.rho import binary_entropy, rho, rho_limit, rho_peak, rho_upper
 from prunable.certify.bounds.stable_weights import (
     StableLaws,
-    log_norm_quantile,
+    dense_stable_bound,
+    norm_quantile,
     scaled_network_bound,
     stable_network_bound,
     unit_scale,
@@ -188,11 +196,12 @@ def test_corollaries_are_theorem_5_at_their_norm():
     d = COMPRESSION.d
     two = stable_network_bound(seen(tau=0.5), laws, delta=delta)
     # delta = d^-beta of theorem 5 is a third of the corollary's 3 d^-beta
-    radius = math.exp(log_norm_quantile(sigma, d, 1.7, delta / 3))
+    radius = norm_quantile(laws, COMPRESSION.sizes, delta / 3).value
+    assert radius == pytest.approx(3 * sigma * math.sqrt(d) * (12 * d / delta) ** (1 / 1.7))
     expected, _ = direct_theorem5(MARGINS, COMPRESSION.kappa, d, 3, 1.3, radius, 0.5, 0.2, 4000)
     assert two.value == pytest.approx(float(expected), rel=1e-10)
     one = scaled_network_bound(seen(tau=0.5), laws)
-    radius = math.exp(log_norm_quantile(sigma, d, 1.7, d ** (-1.7 / 6)))
+    radius = norm_quantile(laws, COMPRESSION.sizes, d ** (-1.7 / 6)).value
     expected, _ = direct_theorem5(MARGINS, COMPRESSION.kappa, d, 3, 1.3, radius, 0.5, 0.2, 4000)
     assert one.value == pytest.approx(float(expected), rel=1e-10)
     assert one.delta == pytest.approx(3 * d ** (-1.7 / 6))
@@ -204,7 +213,90 @@ def test_stable_norms_stay_below_lemma_5():
     for alpha, delta in ((1.2, 0.1), (1.8, 0.05)):
         draws = StableLaw(alpha, unit_scale(alpha)).sample((2000, 200), rng)
         norms = np.linalg.norm(draws, axis=1)
-        assert np.quantile(norms, 1 - delta) < math.exp(log_norm_quantile(1.0, 200, alpha, delta))
+        bound = norm_quantile(StableLaws((alpha,), (unit_scale(alpha),)), (200,), delta)
+        assert np.quantile(norms, 1 - delta) < bound.value
+        assert not bound.violated
+
+
+def test_lemma_5_is_exceeded_surely_where_its_delta_is_too_large():
+    """At alpha = 2 - 1e-6 and d = 1,000 all of 200 norms exceed R(.05), which says so.
+
+    Were R right each would with probability .05: 200 of 200 has probability 1e-260.
+    """
+    alpha, d, delta, name = 2 - 1e-6, 1000, 0.05, "delta <= 2 d (2 - max alpha)^alpha"
+    laws = StableLaws((alpha,), (1.0,))
+    bound = norm_quantile(laws, (d,), delta)
+    norms = np.linalg.norm(StableLaw(alpha).sample((200, d), np.random.default_rng(9)), axis=1)
+    assert norms.min() > bound.value
+    assert [a.name for a in bound.violated] == [name]
+    assert math.exp(bound.violated[0].excess) == pytest.approx(delta / (2 * d * 1e-12), rel=1e-3)
+    given = seen(compression=Compression((d,), (d // 2,), (0.2,)), tau=0.5)
+    for result in (
+        stable_network_bound(given, laws),
+        scaled_network_bound(given, laws),
+        dense_stable_bound(given, laws, 1.0),
+    ):
+        assert name in {a.name for a in result.violated}
+    heavy = StableLaws((1.7,), (1.0,))
+    assert name not in {a.name for a in stable_network_bound(given, heavy).violated}
+
+
+def test_corollary_1_of_the_network_before_pruning():
+    """Its factor is max(2, 2 rho a sigma_0^L / tau), sigma_0 from (4.4), worked out directly."""
+    laws, layers, d, tau = StableLaws((1.7, 1.8, 1.9), (0.01, 0.02, 0.03)), 3, COMPRESSION.d, 0.5
+    result = dense_stable_bound(seen(tau=tau), laws, 1.5)
+    shrink = 4 ** (-1 / 1.7) * math.sqrt(layers) / 3 * d ** -(0.5 + 1 / 1.7)
+    sigma_0 = laws.sigma(COMPRESSION.sizes) / shrink
+    a = 6 * math.sqrt(2) * 1.3 * 2**layers * layers**1.5
+    factor = max(2, 2 * rho(0.2, COMPRESSION.kappa, d) * a * sigma_0**layers / tau)
+    expected = np.mean(tau >= MARGINS) + factor * math.sqrt(d * math.log(4000) / 4000)
+    assert factor > 2
+    assert result.value == pytest.approx(expected, rel=1e-10)
+    assert result.delta == pytest.approx(d ** (-1.7 / 6) + 2 * math.exp(-d / 2))
+
+
+def test_lemmas_7_and_8_for_all_small_sizes():
+    """Entropies bound binomial coefficients, and for n > 10 their continuation to halves."""
+    for n in range(1, 160):
+        for m in range(n + 1):
+            exact = math.log(math.comb(n, m))
+            assert exact <= log_binomial_by_entropy(n, m) + 1e-9
+            if n > 10:
+                ratio = gammaln(n / 2 + 1) - gammaln(m / 2 + 1) - gammaln((n - m) / 2 + 1)
+                assert ratio <= log_gamma_ratio_by_entropy(n, m) + 1e-9
+    # of one coin in two, exact up to the root of the mean number of heads
+    assert log_binomial_by_entropy(100, 50) == pytest.approx(100 * math.log(2))
+    with pytest.raises(InputError, match="above 10"):
+        log_gamma_ratio_by_entropy(10, 5)
+
+
+def test_lemma_4_covers_pruned_vectors():
+    """Masks times balls of kept dimensions, each covered by (3 R / v)^kept points, need no more."""
+    for d, kept in ((12, 3), (50, 25), (80, 80), (30, 0)):
+        union = math.log(math.comb(d, kept)) + kept * math.log(3 * 1.7 / 0.3)
+        assert union <= log_cover_of_pruned(d, kept, 1.7, 0.3) + 1e-9
+    # a grid of step 2 v / sqrt(2) in the three coordinate planes of a ball in 3 dimensions
+    radius, distance = 1.0, 0.25
+    axis = np.arange(-radius, radius + 1e-9, 2 * distance / math.sqrt(2))
+    assert 3 * len(axis) ** 2 <= math.exp(log_cover_of_pruned(3, 2, radius, distance))
+
+
+def test_lemma_6_covers_compressible_vectors():
+    """The union of d choose kept ellipsoids, covered by their volumes, needs no more points."""
+    radius, part = 2.0, 0.5
+    for d in range(11, 60):
+        for kept in range(d + 1):
+            for eps in (0.05, 0.3, 0.9):
+                distance = part * eps * radius
+                volumes = gammaln(d / 2 + 1) - gammaln(kept / 2 + 1) - gammaln((d - kept) / 2 + 1)
+                shape = kept * math.log(radius) + (d - kept) * math.log(eps * radius)
+                masks = math.log(math.comb(d, kept))
+                union = masks + d * math.log(3 / distance) + shape + volumes
+                ball = d * math.log(3 * radius / distance)
+                found = log_cover_of_compressible(d, kept, eps, radius, distance)
+                assert min(union, ball) <= found + 1e-9
+    with pytest.raises(InputError, match="at most epsilon R"):
+        log_cover_of_compressible(20, 5, 0.1, 1.0, 0.2)
 
 
 @pytest.mark.parametrize("alpha", [1.1, 1.5, 1.9])

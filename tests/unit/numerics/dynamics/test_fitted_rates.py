@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from prunable.errors import InputError
 from prunable.numerics.dynamics.compression import (
@@ -14,6 +14,7 @@ from prunable.numerics.dynamics.compression import (
     expected_maximum_limit,
     largest_weights_limit,
     mean_limit_constant,
+    printed_constant_holds,
     simulated_errors,
     tail_supremum,
 )
@@ -196,6 +197,33 @@ def test_printed_constant_of_the_lemma_fails_near_1():
     alpha = 1.05
     assert expected_maximum_limit(alpha, 1) > 8 * tail_supremum(alpha) + 1
     assert expected_maximum_limit(alpha, 1) < expected_maximum_bound(alpha, 1)
+
+
+def mean_by_quadrature(alpha):
+    """E |X| as the integral of P(|X| > t), in units of t^(1/2) and with the tail's power beyond."""
+    law, top = StableLaw(alpha), 1e4
+    t = np.linspace(0, math.sqrt(top), 20_001) ** 2
+    body = float(integrate.simpson(2 * law.sf(t) * 2 * np.sqrt(t), x=np.sqrt(t)))
+    return body + law.tail_constant * top ** (1 - alpha) / (alpha - 1)
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_printed_constant_of_the_lemma_at_n_1(end):
+    """It fails below 1.118 and above 1.983, by the mean as an integral of the law's tail."""
+    edge = printed_constant_holds(1)[end]
+    assert edge == pytest.approx((1.118, 1.983)[end], abs=6e-4)
+    outside, inside = (edge - 0.01, edge + 0.01) if end == 0 else (edge + 0.005, edge - 0.005)
+    assert mean_by_quadrature(outside) > 8 * StableLaw(outside).tail_constant + 1
+    assert mean_by_quadrature(inside) < 8 * StableLaw(inside).tail_constant + 1
+
+
+def test_printed_constant_of_the_lemma_as_n_grows():
+    low, high = printed_constant_holds(None)
+    assert low == pytest.approx(1.115, abs=6e-4)
+    assert high == 2
+    for alpha, fails in ((low - 0.01, True), (low + 0.01, False), (1.99, False)):
+        limit = math.gamma(1 - 1 / alpha) * StableLaw(alpha).tail_constant ** (1 / alpha)
+        assert (limit > 8 * StableLaw(alpha).tail_constant + 1) == fails
 
 
 def test_bad_laws_are_refused():
