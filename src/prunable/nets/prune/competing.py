@@ -1,6 +1,6 @@
 """From what is coupled to groups of units that compete to be kept."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from prunable.nets.networks.coupling import Coupling
 from prunable.nets.networks.coupling.labels import Slots
+from prunable.nets.networks.usage import NOT_RUN
 from prunable.nets.prune.grouped import Group, Member
 
 
@@ -41,9 +42,15 @@ def groups_in(
     seen = np.zeros(len(free), dtype=np.bool_)
     seen[coupling.units[coupling.read]] = True
     free &= seen  # what nothing reads may be an output that this example does not select
+    open_to: dict[int, str] = {}  # units that a part may read which is not run, and that part
+    for name, labels in coupling.unrun:
+        for unit in np.unique(coupling.units[labels]).tolist():
+            if unit:
+                open_to.setdefault(unit, _layer(name))
+    free[list(open_to)] = False
     producers = {s: n for s, n in lines.items() if made[s.first] and s.tensor not in buffers}
     left = [
-        Left(_layer(slots.tensor), _why(coupling, slots, line))
+        Left(_layer(slots.tensor), _why(coupling, slots, line, open_to))
         for slots, line in producers.items()
         if not free[line].any()
     ]
@@ -81,6 +88,9 @@ def groups_in(
         for key in range(count)
     ]
     left += [Left(g.name, "its units can only go together") for g in found if g.n_units < 2]
+    idle = {_layer(name): name.rpartition(".")[0] for name, _ in coupling.unrun}
+    # a layer's bias is not named beside its weight
+    left += [Left(n, NOT_RUN) for n, owner in idle.items() if owner == n or owner not in idle]
     return tuple(g for g in found if g.n_units > 1), tuple({one.name: one for one in left}.values())
 
 
@@ -106,13 +116,18 @@ def _competing(
     return group_of, number_of
 
 
-def _why(coupling: Coupling, slots: Slots, line: NDArray[np.int64]) -> str:
+def _why(
+    coupling: Coupling, slots: Slots, line: NDArray[np.int64], open_to: Mapping[int, str]
+) -> str:
     if not line.any():
         for mixing in coupling.mixings:
             if not mixing.followed and slots.first <= mixing.label < slots.first + slots.size:
                 where = f" in `{mixing.module}`" if mixing.module else ""
                 return f"its channels go through {mixing.operation}{where}, which is not followed"
         return "its outputs are the network's, or are added to what stays"
+    for unit in line.tolist():
+        if unit in open_to:
+            return f"`{open_to[unit]}`, which is {NOT_RUN}, may take its outputs"
     for mixing in coupling.mixings:
         if coupling.units[mixing.label] in line:
             where = f" of `{mixing.module}`" if mixing.module else ""

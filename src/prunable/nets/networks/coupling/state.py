@@ -34,6 +34,11 @@ class State:
     produced: list[Tensor] = field(default_factory=list)  # labels that a layer gives its outputs
     read: list[Tensor] = field(default_factory=list)  # labels of what a layer reads
     modules: list[str] = field(default_factory=list)  # the modules that are running
+    called: set[str] = field(default_factory=set)  # the modules that have run
+    used: set[str] = field(default_factory=set)  # the stored tensors that have been used
+    # of modules that are watched: labels of all that their code sees
+    watched: dict[str, list[Tensor]] = field(default_factory=dict)
+    _names: Any = field(default_factory=WeakTensorKeyDictionary)
     _memory: dict[Any, Families] = field(default_factory=dict)
     _families: Any = field(default_factory=WeakTensorKeyDictionary)
     _live: Any = field(default_factory=WeakTensorKeyDictionary)
@@ -46,6 +51,7 @@ class State:
 
     def store(self, name: str, tensor: Tensor) -> None:
         """Number the slots of a parameter or buffer; what shares memory shares them."""
+        self._names[tensor] = name
         families = self._memory.setdefault(memory_of(tensor), [])
         self._families[tensor] = families
         self._live[tensor] = False
@@ -61,6 +67,16 @@ class State:
         """Take note of an input, whose sizes are as they are."""
         self._families[tensor] = []
         self._live[tensor] = True
+
+    def see(self, tensors: Iterable[Tensor]) -> None:
+        """Note what the code of the running module has before it, if that is watched."""
+        if self.module in self.watched:
+            families = [family for tensor in tensors for family in self.families(tensor)]
+            self.watched[self.module] += [compact(f)[0].reshape(-1).unique() for f in families]
+
+    def use(self, tensors: Iterable[Tensor]) -> None:
+        """Note which stored tensors an operation takes."""
+        self.used |= {self._names[tensor] for tensor in tensors if tensor in self._names}
 
     def families(self, tensor: Tensor) -> Families:
         """Labels of a tensor, each of its shape."""

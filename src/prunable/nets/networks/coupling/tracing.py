@@ -103,14 +103,17 @@ class Coupling:
     read: NDArray[np.int64]  # labels of channels that layers read
     splits: tuple[tuple[str, NDArray[np.int64]], ...]  # of modules: labels by the parts made
     mixings: tuple[Mixing, ...]
+    # parameters that the example does not run, and labels of what may go into each
+    unrun: tuple[tuple[str, NDArray[np.int64]], ...] = ()
 
 
 def trace(model: nn.Module, example: Any) -> Coupling:
     """Follow the channels of a network through one run, in evaluation mode.
 
-    A second run of the same copy, in training mode, adds what only training has. The model is left
-    as it was. Raises InputError if the example does not fit, UnsupportedModelError if no tensors
-    come out.
+    A second run of the same copy, in training mode, adds what only training has. Where parameters
+    are not run, a third one notes what they may be given: all that the code around them sees. The
+    model is left as it was. Raises InputError if the example does not fit, UnsupportedModelError if
+    no tensors come out.
     """
     state = State()
     model = plain_copy(model)
@@ -122,6 +125,11 @@ def trace(model: nn.Module, example: Any) -> Coupling:
         with contextlib.suppress(InputError, UnsupportedModelError):
             # heads that only training has; not every example can be trained on
             _follow_run(model.train(), example, state)
+        around = _unrun(model, state)
+        if around:
+            state.watched = {module: [] for module in around.values()}
+            _follow_run(model.eval(), example, state)
+    unrun = [(name, _given(state, around[name], model.get_parameter(name))) for name in around]
     return Coupling(
         tuple(state.slots),
         _settled(state),
@@ -129,7 +137,30 @@ def trace(model: nn.Module, example: Any) -> Coupling:
         _distinct(state.read),
         tuple((module, labels.numpy()) for module, labels in state.splits),
         tuple(state.joined.mixings),
+        tuple(unrun),
     )
+
+
+def _unrun(model: nn.Module, state: State) -> dict[str, str]:
+    """Parameters that no run has used, and the innermost module that has run around each."""
+    found = {}
+    for name, parameter in model.named_parameters():
+        if name not in state.used and parameter.numel() > 1:
+            around = name.rpartition(".")[0]
+            while around and around not in state.called:
+                around = around.rpartition(".")[0]
+            found[name] = around
+    return found
+
+
+def _given(state: State, module: str, parameter: Tensor) -> NDArray[np.int64]:
+    """Labels of what may meet a parameter in the code of a module.
+
+    A single line of numbers can only meet as many channels.
+    """
+    line = max(parameter.shape) == parameter.numel()
+    seen = state.watched[module]
+    return _distinct([x for x in seen if not line or len(x) == parameter.numel()])
 
 
 def _follow_run(model: nn.Module, example: Any, state: State) -> None:
@@ -167,6 +198,7 @@ class Follow(TorchDispatchMode):
         del types
         result = func(*args, **(kwargs or {}))
         call = Call(func, args, kwargs or {}, result)
+        self.state.use(call.tensors)
         if not call.outputs:
             return result
         if not call.tensors or call.name in ZEROS:
@@ -180,6 +212,7 @@ class Follow(TorchDispatchMode):
             _follow(rule, self.state, call)
         else:
             _pass_on(self.state, call)
+        self.state.see(call.outputs)
         return result
 
 
@@ -246,12 +279,24 @@ def plain_operations(model: nn.Module) -> Iterator[None]:
 def _note_modules(model: nn.Module, state: State) -> None:
     """Let a copy note which of its modules is running."""
     for name, module in model.named_modules():
-        module.register_forward_pre_hook(lambda *_, name=name: state.modules.append(name))
-        module.register_forward_hook(lambda *_: _leave(state), always_call=True)
+        module.register_forward_pre_hook(
+            lambda _, args, kwargs, name=name: _enter_module(state, name, (args, kwargs)),
+            with_kwargs=True,
+        )
+        module.register_forward_hook(lambda _, __, output: _leave(state, output), always_call=True)
 
 
-def _leave(state: State) -> None:
+def _enter_module(state: State, name: str, given: Any) -> None:
+    state.modules.append(name)
+    state.called.add(name)
+    if name in state.watched:
+        state.see(tensors_in(given))
+
+
+def _leave(state: State, output: Any) -> None:
     state.modules.pop()
+    if state.module in state.watched:
+        state.see(tensors_in(output))
 
 
 def _settled(state: State) -> NDArray[np.int64]:
