@@ -35,10 +35,18 @@ AS_PRINTED = (
 def _by_width(title: str, names: Sequence[str], rate: bool, bounds: Bounds) -> Table:
     rows = tuple(
         (Cell(LABELS[name]), *(bounds.cell(width, name, rate=rate) for width in bounds.widths))
-        for name in names
+        for name in _shown(names, bounds)
     )
     first = Column("method", "natural logarithm")
     return Table(title, (first, *map(_width_column, bounds.widths)), rows)
+
+
+def _shown(names: Sequence[str], bounds: Bounds) -> Iterator[str]:
+    """The rows, and beside Bartlett 2017 the reading that the tables print, if another."""
+    for name in names:
+        yield name
+        if name == "bartlett2017" != bounds.printed_bartlett:
+            yield bounds.printed_bartlett
 
 
 def _width_column(width: int) -> Column:
@@ -152,6 +160,7 @@ def _published_alone(bounds: Bounds) -> Table | None:
 
 def _methods(title: str, names: Sequence[str], rate: bool, bounds: Bounds) -> Panel:
     shown: list[Series] = []
+    names = tuple(_shown(names, bounds))
     for width in bounds.trained[:1]:
         cells = [bounds.cell(width, name, rate=rate) for name in names]
         known = [i for i, cell in enumerate(cells) if isinstance(cell.value, float)]
@@ -167,7 +176,7 @@ def _methods(title: str, names: Sequence[str], rate: bool, bounds: Bounds) -> Pa
 
 def _widths(title: str, names: Sequence[str], rate: bool, bounds: Bounds) -> Panel:
     shown = []
-    for name in names:
+    for name in _shown(names, bounds):
         frames = [(float(w), bounds.logs(w, name, rate=rate)) for w in bounds.widths]
         finite = [(w, frame) for w, frame in frames if all(map(math.isfinite, frame.values))]
         shown.append(series(LABELS[name], finite, style="line+points"))

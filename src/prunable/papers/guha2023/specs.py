@@ -19,6 +19,7 @@ class MarginTrainSpec(TrainSpec):
 
     refine_epochs : most epochs of Adam that follow, in which examples of small margins come
         several times. They end as soon as the smallest training margin is positive.
+    refine_lr : learning rate of the first of them; a fifth of `lr` if None.
     bfloat16 : whether training multiplies matrices in bfloat16; weights stay float32.
     snapshots : epochs, before any refinement, after which the weights are kept too.
     """
@@ -26,6 +27,7 @@ class MarginTrainSpec(TrainSpec):
     stage: ClassVar[str] = f"{_STAGES}:train_stage"
 
     refine_epochs: int = Field(default=0, ge=0)
+    refine_lr: float | None = Field(default=None, gt=0)
     bfloat16: bool = False
     snapshots: tuple[Annotated[int, Field(ge=1)], ...] = ()
 

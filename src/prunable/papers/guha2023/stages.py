@@ -97,7 +97,7 @@ def _refine(
         chosen = torch.from_numpy(np.concatenate([np.arange(len(margins)), *[small] * REPEATS]))
         steps = -(-len(chosen) // spec.batch_size)
         settings = TrainingSettings(
-            lr=REFINE_SHARE * spec.lr * FALL**done,
+            lr=(spec.refine_lr or REFINE_SHARE * spec.lr) * FALL**done,
             steps=steps,
             batch_size=spec.batch_size,
             seed=child_seed(spec.seed, "refine", done),
