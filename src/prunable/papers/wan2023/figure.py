@@ -12,11 +12,14 @@ from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import band, series
 from prunable.papers.wan2023.claims import PUBLISHED, RATIO, label_of
+from prunable.papers.wan2023.ecg import rows_of
+from prunable.papers.wan2023.noise_level import law_runs
 from prunable.papers.wan2023.settings import ALPHAS, ecg_runs, ecg_setting, level_words
 from prunable.papers.wan2023.specs import TwoLayerPruneSpec
 
 WIDTH, NOISE = 2000, "type1"
 CONDITIONS = ("none", *(f"{NOISE}-{alpha:g}" for alpha in ALPHAS))
+ROWS = rows_of(1)
 FAR = 0.001
 # Norm that one column in a thousand exceeds, over the median.
 FAR_WITH_NOISE, FAR_WITHOUT = 3.0, 2.0
@@ -26,15 +29,17 @@ TOP_SHARE = "top_share"
 def plan_of(scale: Scale, convention: Convention) -> Plan:
     """Runs of table 1."""
     setting = ecg_setting(WIDTH, scale)
+    laws = law_runs(NOISE, scale)
+    own = {key: laws[key] for key in laws if key.startswith(f"law-{WIDTH}-")}
     return Plan(
         scale,
         convention,
-        ecg_runs(WIDTH, NOISE, scale),
+        {**ecg_runs(WIDTH, NOISE, scale), **own},
         setting.summary(level_words(NOISE, convention)),
         (
             "The figure is a sketch without numbers: a network, its weight matrix with a few "
             "large columns, the matrix after pruning. Here its three statements are measured on "
-            "the networks of table 1.",
+            "the networks of table 1, whose printed pruned shares stand beside ours.",
         ),
     )
 
@@ -172,6 +177,10 @@ ITEMS = (
         "With heavy-tailed noise a few columns have far larger norms than the others and carry "
         "most of the matrix, so that the majority can be removed.",
         plan_of,
-        Gather((), (_panels,), (_far_longer, _shares_grow, _fewer_kept)),
+        Gather(
+            (),
+            (_panels,),
+            (_far_longer, _shares_grow, _fewer_kept, ROWS.near_without_noise, ROWS.agree),
+        ),
     ),
 )

@@ -64,15 +64,12 @@ def _notes(width: int, scale: Scale) -> tuple[str, ...]:
     if scale == "paper":
         return (BASE_NOTE, "Training ends after 200,000 steps at the latest.")
     setting = mnist_setting(width, scale)
-    narrower = ", so shares are not comparable one by one: narrower networks move more"
-    units = ", as published" if setting.width == width else narrower
     return (
         BASE_NOTE,
         f"Step size {setting.lr:g} for {MNIST[width][0]:g}, batches of {setting.batch_size} for "
         f"5,000, a look at the stop rule every {setting.evaluate_every} steps: the accumulated "
         "noise depends on its level and on the step size times the steps, which the stop rule "
         "decides.",
-        f"{setting.width:,} hidden units for {width:,}{units}.",
         f"Seeds: {setting.seeds} for 5.",
     )
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from prunable.data.registry import registered
-from prunable.experiments.reproduce import agreement
+from prunable.experiments.reproduce import agreement, checks
 from prunable.experiments.reproduce.document import Cell, Check, Column, Scale, Table
 from prunable.experiments.reproduce.frame import Found
 from prunable.papers.wan2023 import settings
@@ -105,11 +105,12 @@ def fitted(found: Found, noise: str) -> tuple[float, list[float]] | None:
 
 def at_level(noise: str, sigma: float, which: str, found: Found) -> Check:
     """Whether the printed shares come of the law at a level, over all tables of a noise type."""
-    return agreement.follows(
+    check = agreement.follows(
         f"At the noise level {which} the printed pruned shares of type "
         f"{settings.NUMERALS[noise]} are means of initial weights plus noise, without training",
         compared(found, noise, sigma),
     )
+    return checks.with_print(check)
 
 
 def table_of_levels(number: int, found: Found) -> Table | None:

@@ -6,6 +6,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -313,9 +314,9 @@ class TestFindings:
             if "at reduced size" in check.evidence:
                 assert (check.outcome, check.printed) == ("not applicable", True)
                 assert check.needs == "the published size"
-                assert number in (5, 6, 16, 18, 19, 20)
+                assert number in (6, 20)
                 continue
-            if number in (6, 15, 17, 20) and check.holds is None:  # one seed, or two of two rows
+            if number in (6, 20) and check.holds is None:  # two seeds
                 assert check.outcome == "underpowered"
                 assert re.fullmatch(r"about \d+ seeds", check.needs)
                 continue
@@ -409,14 +410,14 @@ class TestFindings:
             held(item.gather(plan, changed(steady, "type2-1.75", RATIO, 0.5)), "volatile") is False
         )
 
-    def test_a_single_run_scatters_as_the_published_ones_do(self) -> None:
+    def test_our_runs_scatter_as_the_published_ones_do(self) -> None:
         item = table(15)
         plan = item.plan("laptop", "paper")
         results = as_published(15, plan)
-        # Printed 0.3058 +- 0.0791 over 5 runs, so another is z = (x - 0.3058) / (0.0791 *
-        # sqrt(1 + 1/5)) by Student's t of 4; the two other rows agree exactly, up to 1e-3. By
-        # Fisher's method 5 % of three rows is reached at p = 0.0018: t = 7.27, x = 0.94
-        for value, inside in ((0.90, True), (0.98, False)):
+        # Printed 0.3058 +- 0.0791 over 5 runs, so the mean of 5 more is z = (x - 0.3058) / (0.0791
+        # * sqrt(1/5 + 1/5)) by Student's t of 4; the two other rows agree exactly. By Fisher's
+        # method 5 % of three rows is reached at p = 0.0018: t = 7.27, x = 0.669
+        for value, inside in ((0.64, True), (0.70, False)):
             found = item.gather(plan, changed(results, "type1-1.75", RATIO, value))
             assert held(found, "of one law") is inside
 
@@ -447,9 +448,10 @@ class TestFindings:
         assert held(table(20).gather(plan, results), "the more can be pruned") is False
 
     def test_without_a_comparison_with_print_nothing_is_reproduced(self) -> None:
-        for number in (5, 16, 18, 19, 20):  # narrower networks than the paper's
+        for number in (5, 6, 16, 18, 19, 20):
             item = table(number)
             plan = item.plan("laptop", "paper")
+            plan = replace(plan, settings={**plan.settings, "hidden units": 250})
             found = item.gather(plan, as_published(number, plan))
             verdict = judge("laptop", found.checks)
             assert verdict.status != "reproduced"
@@ -460,13 +462,16 @@ class TestFindings:
         plan = item.plan("laptop", "paper")
         results = as_published(1, plan)
         found = item.gather(plan, results)
-        assert [check.holds for check in found.checks] == [True] * 3
+        assert [check.holds for check in found.checks] == [True] * 5
+        assert sum(check.printed and check.essential for check in found.checks) == 2
         tails = found.panels[0].series
         assert [series.label for series in tails] == ["no noise", "1.9", "1.8", "1.75"]
         assert tails[0].y[0] == 1
         assert tails[0].y[-1] == pytest.approx(0.1)
         equal = {
             key: {**found, "norm_counts": results["none/0"]["norm_counts"]}
+            if "metrics" in found
+            else found
             for key, found in results.items()
         }
         assert item.gather(plan, equal).checks[0].holds is False
