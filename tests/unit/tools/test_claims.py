@@ -4,10 +4,10 @@ import re
 from dataclasses import replace
 
 import pytest
+from tools import claims as tool
 
 from prunable.certify.bounds.reconstruction import REBUILT
 from prunable.experiments.reproduce.registry import all_items
-from tools import claims as tool
 
 # What each paper numbers, read from the papers.
 NUMBERED = {
