@@ -185,9 +185,15 @@ def test_tickets_are_bounded_on_request():
     model, x, y = dense(bias=False)
     plain = bounds_of_model(model, x, y, stability_examples=0)
     more = bounds_of_model(model, x, y, stability_examples=0, tickets=True)
-    (ticket,) = {r.name: r for r in more}.keys() - {r.name for r in plain}
-    assert ticket == "subnetwork of a random network"
-    assert [r.to_dict() for r in more if r.name != ticket] == [r.to_dict() for r in plain]
+    added = {r.name: r for r in more}.keys() - {r.name for r in plain}
+    assert added == {"subnetwork of a random network", "active weights of a subnetwork"}
+    assert [r.to_dict() for r in more if r.name not in added] == [r.to_dict() for r in plain]
+    # theorem 6.1 counts the target's weights up to a constant, and asks the same of the target
+    (counted,) = (r for r in more if r.name == "active weights of a subnetwork")
+    sizes = [layer.weight.shape for layer in model if isinstance(layer, nn.Linear)]
+    hidden = max(shape[0] for shape in sizes[:-1])
+    assert counted.value == pytest.approx(sizes[0][1] * hidden + len(sizes) * hidden**2)
+    assert {"||W_l||_2 <= 1", "no biases"} <= {a.name for a in counted.assumptions}
 
 
 def test_choice_of_the_strength_is_seeded_and_uses_the_margin():

@@ -115,6 +115,15 @@ def target_conditions(layers: Sequence[LayerFacts]) -> tuple[Assumption, ...]:
     )
 
 
+def ticket_of(facts: NetworkFacts) -> WinningTicket:
+    """Take a network for the target of theorem 6.1; see `ticket_bound`."""
+    eps = default_tau(facts.margins) / 3
+    inputs, depth = facts.layers[0].inputs, facts.depth
+    hidden = max((layer.outputs for layer in facts.layers[:-1]), default=facts.classes)
+    width = max(2, math.ceil(inputs * hidden * depth / eps))
+    return WinningTicket(inputs, hidden, depth, width, step=2.0**-32, approximation=eps)
+
+
 def ticket_bound(facts: NetworkFacts, *, delta: float = 0.05) -> BoundResult:
     """Bound the risk of a subnetwork of a random network that stands for this one.
 
@@ -122,10 +131,7 @@ def ticket_bound(facts: NetworkFacts, *, delta: float = 0.05) -> BoundResult:
     2 eps from a margin at most. The random network has d_0 n_F L / eps hidden units, and the
     numbers of its sketches 32 bits, which are exact.
     """
-    eps = default_tau(facts.margins) / 3
-    inputs, depth = facts.layers[0].inputs, facts.depth
-    hidden = max((layer.outputs for layer in facts.layers[:-1]), default=facts.classes)
-    width = max(2, math.ceil(inputs * hidden * depth / eps))
-    ticket = WinningTicket(inputs, hidden, depth, width, step=2.0**-32, approximation=eps)
-    found = ticket.bound(facts.margins - 2 * eps, delta=delta, target=facts.layers)
+    ticket = ticket_of(facts)
+    moved = facts.margins - 2 * ticket.approximation
+    found = ticket.bound(moved, delta=delta, target=facts.layers)
     return replace(found, assumptions=(*found.assumptions, *facts.form()))

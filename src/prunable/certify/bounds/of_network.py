@@ -14,7 +14,7 @@ from prunable.certify.bounds.compressed_network import dense_network_bound, prun
 from prunable.certify.bounds.compression import Compression, NormBound, Observed
 from prunable.certify.bounds.counting import MARGIN_PER_NORM
 from prunable.certify.bounds.facts import NetworkFacts
-from prunable.certify.bounds.lottery import ticket_bound
+from prunable.certify.bounds.lottery import target_conditions, ticket_bound, ticket_of
 from prunable.certify.bounds.margin_bounds import MarginBound
 from prunable.certify.bounds.naive_counting import masks_bound, parameter_count, weights_bound
 from prunable.certify.bounds.neyshabur2015 import FrobeniusNorms, PathNorm
@@ -77,7 +77,10 @@ def all_bounds(
         found.append(_annotated(compressed, "network compressed by projections"))
     if tickets:
         about = "subnetwork of a random network"
+        counted = ticket_of(facts).weights()
+        conditions = (*target_conditions(facts.layers), *facts.form())
         found.append(_annotated(ticket_bound(facts, delta=delta), about))
+        found.append(_annotated(counted, about, conditions))
     return (*found, *capacities(facts, d=d, stability=stability))
 
 
