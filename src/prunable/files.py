@@ -175,6 +175,10 @@ def read_arrays(path: Path | str) -> dict[str, NDArray[Any]]:
         raise
     except Exception as error:  # a damaged file makes the readers raise nearly all kinds
         cause = " ".join(str(error).split())[:200]
+        if "objects in dtype" in cause or "Object arrays" in cause:
+            raise DataIntegrityError(
+                f"{path} holds arrays of Python objects, which are not read; store numbers."
+            ) from error
         raise DataIntegrityError(
             f"{path} is not a readable file of arrays ({cause}); write it by numpy.savez."
         ) from error

@@ -16,6 +16,7 @@ import torch
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
 from prunable.extras import working_directory_first
 from prunable.nets.archive import base
+from prunable.nets.networks.numbers import no_array
 from prunable.nets.networks.ties import ties_of
 
 _WRAPPERS = frozenset(
@@ -80,7 +81,8 @@ def open_torch(path: Path, unpickle: bool) -> base.Archive:
 def read_object(path: Path) -> Any:
     """Read one file of `torch.save` whole, without running code; its tensors are checked.
 
-    Raises DataIntegrityError if the file is damaged; InputError if it holds pickled objects.
+    Raises DataIntegrityError if the file is damaged; InputError if it holds pickled objects, or
+    tensors that are no plain numbers.
     """
     with base.failures_named(path):
         with path.open("rb") as stream:
@@ -91,7 +93,7 @@ def read_object(path: Path) -> Any:
         found, _ = _flatten(loaded)
         for name, tensor in found:
             if reason := _unreadable(tensor, path.stat().st_size):
-                raise ValueError(f"{name}: {reason}")
+                raise InputError(f"{path} holds `{name}`, {reason}.")
     return loaded
 
 
@@ -242,12 +244,8 @@ def _unreadable(tensor: torch.Tensor, limit: int) -> str | None:
     """Say why a tensor cannot be loaded; `limit` is the size of its file in bytes."""
     if tensor.is_meta:
         return "a meta tensor, without numbers"
-    if tensor.is_quantized:
-        return "a quantised tensor"
-    if tensor.is_nested:
-        return "a nested tensor"
-    if tensor.layout is not torch.strided:
-        return "a sparse tensor"
+    if odd := no_array(tensor):
+        return odd
     dtype = str(tensor.dtype).removeprefix("torch.")
     if not base.can_load(dtype):
         return f"numbers of type {dtype}"

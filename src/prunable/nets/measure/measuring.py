@@ -23,6 +23,7 @@ from prunable.nets.networks.effective import Merge, merges_of, named_weights, un
 from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.interop import MASK, masked_names
 from prunable.nets.networks.module_roles import parts_of_module
+from prunable.nets.networks.numbers import no_array, packed_layers
 from prunable.nets.networks.roles import Part
 from prunable.nets.networks.ties import ties_of
 from prunable.nets.networks.views import WeightView, see, to_numpy
@@ -195,7 +196,8 @@ def _opened(source: Source, unpickle: bool) -> Iterator[_Opened]:
     if isinstance(source, torch.nn.Module):
         yield _of_module(source)
     elif isinstance(source, Mapping):
-        yield _Opened.of("state dict", _of_state(source))
+        named, odd = _readable(source)
+        yield _Opened.of("state dict", _of_state(named), skipped=[(x.name, x.reason) for x in odd])
     elif isinstance(source, (str, Path)):
         with open_archive(source, unpickle=unpickle) as archive:
             graph = archive.format == "onnx" and archive.ordered
@@ -208,15 +210,27 @@ def _opened(source: Source, unpickle: bool) -> Iterator[_Opened]:
         )
 
 
+def _readable(named: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], list[Skipped]]:
+    """What can be read as an array, and why the rest cannot."""
+    odd = [
+        Skipped(name, reason)
+        for name, tensor in named.items()
+        if isinstance(tensor, torch.Tensor) and (reason := no_array(tensor)) is not None
+    ]
+    gone = {one.name for one in odd}
+    return {name: tensor for name, tensor in named.items() if name not in gone}, odd
+
+
 def _of_module(module: torch.nn.Module) -> _Opened:
-    named = named_weights(module)
+    named, odd = _readable(named_weights(module))
+    odd += [Skipped(*entry) for entry in packed_layers(module).items()]
     parts = parts_of_module(module, named)
     masks = {name: b for name, b in module.named_buffers() if name.endswith(MASK)}
     tensors, _ = _merged(_of_state(named | masks))
     originals = {name: own for name, (own, _) in masked_names(set(named) | set(masks)).items()}
     found = {t.name: parts[originals.get(t.name, t.name)] for t in tensors}
     renamed = {name: replace(part, name=name) for name, part in found.items()}
-    return _Opened(type(module).__name__, tensors, renamed)
+    return _Opened(type(module).__name__, tensors, renamed, tuple(odd))
 
 
 def _of_state(state: Mapping[str, torch.Tensor]) -> list[StoredTensor]:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from prunable.errors import DataIntegrityError, InputError
@@ -16,6 +18,10 @@ from prunable.nets.networks.examples import as_call, mapped
 from prunable.numerics.randomness import child_seed
 
 LARGEST = 2**31  # numbers of a drawn example
+WANTED = (
+    "An example is a tensor, a tuple of tensors, or a dict of tensors by the names of the "
+    "network's arguments; save one of these."
+)
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -34,8 +40,8 @@ def read_example(path: Path | str) -> Any:
         ".npy": _read_arrays,
         ".npz": _read_arrays,
         ".safetensors": lambda path: load_tensors(path)[0],
-        ".pt": read_object,
-        ".pth": read_object,
+        ".pt": _read_torch,
+        ".pth": _read_torch,
     }
     if path.suffix not in readers:
         wanted = "a file ending in " + ", ".join(readers)
@@ -45,8 +51,27 @@ def read_example(path: Path | str) -> Any:
     return _checked(readers[path.suffix](path), path)
 
 
+def _read_torch(path: Path) -> Any:
+    try:
+        return read_object(path)
+    except InputError as error:
+        raise InputError(f"{str(error).partition('. ')[0]}. {WANTED}") from error
+
+
+def _as_tensor(array: NDArray[Any], name: str, path: Path) -> Tensor:
+    """An array of numbers in the machine's order of bytes and a precision that torch has."""
+    if array.dtype.kind not in "biufc":
+        named = "" if path.suffix == ".npy" else f" under the name {name}"
+        raise InputError(f"{path} holds an array of {array.dtype}{named}, no numbers. {WANTED}")
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if native.dtype.itemsize > 8 and native.dtype.kind == "f":
+        native = native.astype(np.float64)
+    return torch.from_numpy(native)
+
+
 def _read_arrays(path: Path) -> Any:
-    arrays = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+    found = read_arrays(path)
+    arrays = {name: _as_tensor(array, name, path) for name, array in found.items()}
     if arrays and list(arrays) == [f"arr_{place}" for place in range(len(arrays))]:
         return next(iter(arrays.values())) if len(arrays) == 1 else tuple(arrays.values())
     return arrays
@@ -62,12 +87,11 @@ def _checked(found: Any, path: Path) -> Any:
     tensors = [x for x in parts if isinstance(x, Tensor)]
     if strange or not tensors or (named and not all(isinstance(n, str) for n in kwargs)):
         what = type(strange[0]).__name__ if strange else f"{type(example).__name__} without tensors"
-        raise InputError(
-            f"{path} holds a {what}; an example is a tensor, a tuple of tensors, or a dict of "
-            "tensors by the names of the network's arguments. Save one of these."
-        )
+        raise InputError(f"{path} holds a {what}. {WANTED}")
     if not all(x.numel() for x in tensors):
         raise InputError(f"{path} holds an empty tensor; give at least one example.")
+    if any(bool(x.isnan().any()) for x in tensors if x.is_floating_point() and x.itemsize > 1):
+        raise InputError(f"{path} holds NaN, which shows nothing of a network; give numbers.")
     return example
 
 

@@ -7,7 +7,8 @@ import torch
 
 def memory_of(tensor: torch.Tensor) -> tuple[object, ...]:
     """What is the same of tensors that hold the same numbers in memory."""
-    if tensor.layout is torch.strided and tensor.numel() and not tensor.is_meta:
+    plain = tensor.layout is torch.strided and not (tensor.is_nested or tensor.is_meta)
+    if plain and tensor.numel():
         return (tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride())
     return (id(tensor),)
 

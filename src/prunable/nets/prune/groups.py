@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.networks.coupling import trace
+from prunable.nets.networks.numbers import no_array, no_weights, packed_layers
 from prunable.nets.networks.parametrized import is_made_up, plain_copy
 from prunable.nets.prune.competing import Left, groups_in
 from prunable.nets.prune.cutting import proved_depth, stirred_copy
@@ -60,6 +61,7 @@ def groups_of(model: nn.Module, example: Any, *, shrinkable: bool = True) -> Gro
     _check_weights(model)
     coupling = trace(model, example)
     groups, left = groups_in(coupling, {name for name, _ in model.named_buffers()})
+    left += tuple(Left(*packed) for packed in packed_layers(model).items())
     if not shrinkable or not groups:
         return Groups(groups, left)
     refused: dict[str, str] = {}
@@ -73,12 +75,27 @@ def _check_weights(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise InputError(f"`{name}` has no shape yet. Run the network once, then prune it.")
-        if parameter.is_meta or parameter.layout != torch.strided:
-            raise InputError(f"`{name}` holds no dense numbers. Load the network's weights first.")
-        if not bool(parameter.isfinite().all()):
+        if parameter.is_meta:
+            raise InputError(f"`{name}` holds no numbers. Load the network's weights first.")
+        if odd := _not_run_with(model, name, parameter):
+            raise InputError(f"`{name}` cannot be pruned by units: {odd}.")
+        # floats of eight bits know no infinity
+        if not bool((parameter.float() if parameter.itemsize == 1 else parameter).isfinite().all()):
             raise InputError.parameter(
                 name, "prune", "finite", "NaN or infinite weights", "The training diverged."
             )
+
+
+def _not_run_with(model: nn.Module, name: str, parameter: nn.Parameter) -> str | None:
+    """Why a network cannot be run, or its units not be scored, with a parameter as it is."""
+    if no_array(parameter) is not None or parameter.is_complex():
+        return no_weights(parameter)
+    owner = type(model.get_submodule(name.rpartition(".")[0]))
+    narrow = parameter.itemsize == 1 or not parameter.is_floating_point()
+    if narrow and parameter.ndim > 1 and owner.__module__.startswith("torch."):
+        dtype = str(parameter.dtype).removeprefix("torch.")
+        return f"numbers of type {dtype}, with which {owner.__name__} does not run: make it float32"
+    return None
 
 
 def _tried(

@@ -21,8 +21,9 @@ from prunable.nets.networks.effective import (
 )
 from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.module_roles import parts_of_module
+from prunable.nets.networks.numbers import no_array, no_weights, packed_layers
 from prunable.nets.networks.parametrized import copied
-from prunable.nets.networks.roles import Part
+from prunable.nets.networks.roles import Part, is_named_weight
 from prunable.nets.networks.ties import ties_of
 from prunable.nets.networks.views import to_numpy, views_of
 from prunable.nets.prune.choices import Axis
@@ -180,26 +181,28 @@ class _Weights:
     parts: Mapping[str, Part]
     computed: Collection[str]  # names of weights that the model computes from others
     unknown: Mapping[str, str]  # names of tensors that cannot be put together, and why
+    odd: Mapping[str, str]  # names of what holds no plain numbers, and why
 
     @classmethod
     def of(
         cls, model: torch.nn.Module | Mapping[str, torch.Tensor], example: Any = None
     ) -> _Weights:
         if isinstance(model, torch.nn.Module):
-            named = named_weights(model)
+            named, odd = _plain(named_weights(model))
+            odd |= packed_layers(model)
             parts = parts_of_module(model, named, example)
             computed, unknown = list(parametrized_names(model)), dict[str, str]()
         elif example is not None:
             raise InputError.parameter("example", "prune", RUNNABLE, type(model).__name__)
         else:
-            tensors = {name: t for name, t in model.items() if isinstance(t, torch.Tensor)}
+            tensors, odd = _plain({n: t for n, t in model.items() if isinstance(t, torch.Tensor)})
             merges = merges_of({name: tuple(t.shape) for name, t in tensors.items()})
             computed, unknown = list(merges), unmerged(list(tensors), merges)
             named = merged(tensors, merges)
             shapes = {name: tuple(t.shape) for name, t in named.items()}
             parts = parts_of(shapes, Known(ties=ties_of(named)))
         single = {name: t for name, t in named.items() if parts[name].tied is None}
-        return cls(single, parts, frozenset(computed), unknown)
+        return cls(single, parts, frozenset(computed), unknown, odd)
 
     def baked(
         self, model: torch.nn.Module | Mapping[str, torch.Tensor], names: Sequence[str]
@@ -220,6 +223,18 @@ class _Weights:
         return _Weights.of(model)
 
 
+def _plain(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors that are arrays, and why some are no weights: all others, and those by name."""
+    whole = {name: tensor for name, tensor in tensors.items() if no_array(tensor) is None}
+    odd = {
+        name: reason
+        for name, tensor in tensors.items()
+        if (reason := no_weights(tensor)) is not None
+        and (name not in whole or (tensor.ndim > 1 and is_named_weight(name)))
+    }
+    return whole, odd
+
+
 def _selected(
     weights: _Weights, axis: Axis, only: Sequence[str], exclude: Sequence[str]
 ) -> tuple[list[str], tuple[Skipped, ...]]:
@@ -229,6 +244,13 @@ def _selected(
         for name, p in weights.named.items()
         if p.ndim >= 2 and p.is_floating_point() and p.numel()
     ]
+    odd = [Skipped(name, reason) for name, reason in weights.odd.items()]
+    if not matrices:
+        reasons = "; ".join(f"{x.name}: {x.reason}" for x in odd[:3]) or "it has no parameters"
+        raise InputError(f"`prune` finds no weight matrix in the model ({reasons}).")
+    for pattern in only:
+        if pattern in weights.odd:
+            raise InputError(f"`{pattern}` cannot be pruned: {weights.odd[pattern]}.")
     for option, patterns in (("only", only), ("exclude", exclude)):
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in matrices):
@@ -263,7 +285,7 @@ def _selected(
         for name, part in weights.parts.items()
         if part.tied in wanted
     ]
-    return chosen, (*skipped, *tied)
+    return chosen, (*skipped, *tied, *odd)
 
 
 def _left_alone(weights: _Weights, name: str, axis: Axis) -> str | None:

@@ -1,12 +1,15 @@
 """Examples: read from files, drawn, cut to a batch size; footprints take all their forms."""
 
+import datetime
+import math
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, InputError, PrunableError
 from prunable.nets.networks.inputs import batch_of, drawn_example, read_example, shape_of_text
 from prunable.nets.networks.memory import peak_bytes
 from prunable.nets.shrink.footprint import compare
@@ -105,3 +108,60 @@ def test_costs_are_measured_with_every_form_of_example(form):
         compare({"dense": model}, (x, ids), (1,), repeats=1)
     with pytest.raises(InputError, match="example that is not empty"):
         compare({"dense": model}, (), (1,), repeats=1)
+
+
+BIG = np.arange(6).reshape(2, 3)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i8", ">i2", "longdouble", "<u2"])
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_numbers_of_any_machine_are_examples(dtype, suffix, tmp_path):
+    path = tmp_path / f"x{suffix}"
+    (np.save if suffix == ".npy" else np.savez)(path, BIG.astype(dtype))
+    found = read_example(path)
+    assert found.dtype.is_floating_point == (np.dtype(dtype).kind == "f")
+    assert np.array_equal(found.numpy(), BIG)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(["a", "b"]),
+        np.array([b"a"]),
+        np.array(["2020-01-01"], dtype="datetime64[D]"),
+        np.array([1], dtype="timedelta64[s]"),
+        np.zeros(2, dtype=[("a", int)]),
+        np.array([1, None], dtype=object),
+        np.zeros((0, 3)),
+        np.array([1.0, np.nan]),
+    ],
+    ids=["text", "bytes", "dates", "spans", "records", "objects", "empty", "nan"],
+)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_what_is_no_number_is_no_example(array, suffix, tmp_path):
+    path = tmp_path / f"x{suffix}"
+    save = np.save if suffix == ".npy" else np.savez
+    save(path, array)
+    with pytest.raises(PrunableError, match=path.name):
+        read_example(path)
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch, that such tensors are young or old
+@pytest.mark.parametrize(
+    "found",
+    [
+        lambda: ["a"],
+        lambda: datetime.date(2020, 1, 1),
+        lambda: torch.eye(3).to_sparse(),
+        lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        lambda: torch.tensor([math.nan]),
+        lambda: {"x": {"y": torch.ones(2)}},
+    ],
+    ids=["text", "date", "sparse", "quantised", "nested", "nan", "deep"],
+)
+def test_what_torch_stores_beside_numbers_is_no_example(found, tmp_path):
+    torch.save(found(), tmp_path / "x.pt")
+    with pytest.raises(InputError, match=r"x\.pt holds") as caught:
+        read_example(tmp_path / "x.pt")
+    assert "state_dict" not in str(caught.value)
