@@ -1,5 +1,8 @@
 """Where runs compute: what the names of devices stand for on this machine."""
 
+import platform
+from pathlib import Path
+
 import torch
 
 from prunable.errors import InputError
@@ -40,3 +43,13 @@ def described(name: str) -> str:
     if not is_accelerator(name):
         return name
     return f"{name} ({torch.cuda.get_device_name(name)})"
+
+
+def processor() -> str:
+    """The processor of this machine, as its maker names it where the system says so."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from prunable.files import write_json
-from prunable.runs.devices import described, devices_of
+from prunable.runs.devices import described, devices_of, processor
 from prunable.runs.spec import Spec
 from prunable.runs.store import Run, Store, read_result, write_result
 
@@ -90,6 +90,7 @@ def _execution(seconds: float, together: int, device: str) -> dict[str, Any]:
         "device": described(device),
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
+        "processor": processor(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -182,8 +182,22 @@ class RunInfo(_Part):
     spec: dict[str, Any]
 
 
+class Cost(_Part):
+    """What the runs of an item took, those that they build on among them.
+
+    hours : Of one worker each, added up; items that share runs count them again.
+    """
+
+    machines: tuple[str, ...]
+    hours: float
+    runs: int
+
+
 class ItemDocument(_Part):
-    """A table or figure of a paper, or a study, reproduced at one scale: no times, no paths."""
+    """A table or figure of a paper, or a study, reproduced at one scale: no times, no paths.
+
+    cost : Of a published document alone: the same runs give the same document everywhere.
+    """
 
     item: Name
     paper: str | None
@@ -202,6 +216,7 @@ class ItemDocument(_Part):
     checks: tuple[Check, ...]
     verdict: Verdict
     runs: tuple[RunInfo, ...]
+    cost: Cost | None = None
     schema_version: Literal[1] = Field(default=1)
 
     @model_validator(mode="after")
@@ -238,7 +253,8 @@ class ItemDocument(_Part):
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored."""
-        return self.model_dump(mode="json")
+        left_out = {"cost"} if self.cost is None else None
+        return self.model_dump(mode="json", exclude=left_out)
 
 
 def as_document(document: ItemDocument | Mapping[str, Any]) -> ItemDocument:

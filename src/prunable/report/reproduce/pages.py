@@ -82,7 +82,10 @@ def item_markdown(document: Document, figure: str | None = None) -> str:
         lines += [f"## {title}", "", words.shown(table).markdown()]
     lines += ["## Settings", ""]
     lines += [f"- {plain(name)}: {plain(words.setting(v))}" for name, v in doc.settings.items()]
-    lines += [f"- runs: {len(doc.runs)}", ""]
+    lines += [f"- runs: {len(doc.runs)}"]
+    if doc.cost is not None:
+        lines += [f"- computed on: {plain(words.cost(doc.cost))}"]
+    lines += [""]
     for title, notes in (
         ("Departures from the paper", doc.plan_notes),
         ("Notes", doc.notes),

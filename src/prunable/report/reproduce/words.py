@@ -118,6 +118,13 @@ def losses(runs: Sequence[document.RunInfo]) -> list[str]:
     return [f"{count} × {reason}" for reason, count in found.most_common()]
 
 
+def cost(found: document.Cost) -> str:
+    """Machine and hours of an item."""
+    hours = f"{found.hours:.2g}" if found.hours < 10 else f"{found.hours:,.0f}"
+    machines = " and ".join(found.machines)
+    return f"{machines}; {hours} hours of one worker, {found.runs} runs and those they build on"
+
+
 def claim_word(doc: document.ItemDocument) -> str:
     """What the claim of an item is called: a study asks its own question."""
     return "The paper's claim" if doc.paper else "Question"
