@@ -1,20 +1,23 @@
 """Files that are either whole or absent: write to a temporary sibling, sync, rename."""
 
+import glob
 import json
 import os
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from prunable.errors import DataIntegrityError, InputError, PrunableError
 
+LOCK = ".writing.lock"
 MOST_UNPACKED = 2**32  # bytes that a compressed file may unpack to
 
 
@@ -55,17 +58,49 @@ def atomic_write(path: Path | str, write: Callable[[Path], None]) -> None:
     path = Path(path)
     with os_errors_named("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
+        with _scratch(path) as scratch:
+            temporary = scratch / path.name
+            temporary.touch()
             write(temporary)
             temporary.chmod(0o644)
             with temporary.open("rb+") as stream:
                 os.fsync(stream.fileno())
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
+    """A folder beside a place to write, which goes in the end; what killed writers left goes first.
+
+    A lock inside, which the system lets go of with its holder, tells whether a writer lives.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        _remove_if_left(leftover)
+    while True:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        lock = FileLock(scratch / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except NotImplementedError:  # a file system without locks, where nothing is cleared
+            break
+        except (Timeout, FileNotFoundError):
+            continue  # another writer has just taken the new folder for one that was left
+        if (scratch / LOCK).exists():
+            break
+        lock.release()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        lock.release()
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Delete the folder of a writer that no longer lives."""
+    with suppress(OSError, Timeout, NotImplementedError):
+        if folder.is_dir():
+            with FileLock(folder / LOCK, timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -84,25 +119,28 @@ def staged(path: Path | str) -> Iterator[Path]:
         path = path.resolve()
     made = [parent for parent in path.parents if not parent.exists()]
     done = False
-    with os_errors_named("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    try:
-        yield scratch / path.name
+    with ExitStack() as stack:
         with os_errors_named("write", path):
-            (scratch / path.name).replace(path)
-        done = True
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        for parent in [] if done else made:
-            with suppress(OSError):
-                parent.rmdir()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch = stack.enter_context(_scratch(path))
+        try:
+            yield scratch / path.name
+            with os_errors_named("write", path):
+                (scratch / path.name).replace(path)
+            done = True
+        finally:
+            stack.close()
+            for parent in [] if done else made:
+                with suppress(OSError):
+                    parent.rmdir()
 
 
 def remove_leftovers(folder: Path | str) -> None:
-    """Delete the temporary files that a killed `atomic_write` left in a folder."""
+    """Delete what killed writers left in a folder."""
     for leftover in Path(folder).glob(".*.part"):
-        leftover.unlink(missing_ok=True)
+        _remove_if_left(leftover)
+        if leftover.is_file():  # as earlier versions left
+            leftover.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:

@@ -1,13 +1,17 @@
 """Files are whole or absent."""
 
 import math
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.files import atomic_write, read_json, staged, write_json, write_text
+from prunable.files import atomic_write, read_json, remove_leftovers, staged, write_json, write_text
 from prunable.nets.archive import load_tensors, save_tensors
 
 
@@ -88,3 +92,59 @@ def test_a_place_named_by_dots_is_not_left(tmp_path, monkeypatch):
         place.mkdir()
     assert place.name == "empty"
     assert (tmp_path / "empty" / "in").is_dir()
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from prunable.files import staged
+with staged(sys.argv[1]) as place:
+    place.mkdir()
+    (place / "half").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def writer(path):
+    """A process that is writing to a path."""
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "writing\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_the_next_write_clears_what_a_killed_one_left_and_nothing_of_one_that_lives(tmp_path):
+    path, other = tmp_path / "folder", tmp_path / "folder.other"
+    with writer(path) as killed:
+        killed.kill()
+        killed.wait()
+        (left,) = tmp_path.iterdir()
+        assert left.suffix == ".part"
+        with writer(path), writer(other):
+            assert not left.exists()
+            living = set(tmp_path.iterdir())
+            assert len(living) == 2
+            write_text(path, "whole")
+            with staged(tmp_path / "more") as place:
+                place.write_text("whole")
+            remove_leftovers(tmp_path)
+            assert set(tmp_path.iterdir()) == living | {path, tmp_path / "more"}
+    remove_leftovers(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"folder", "more"}
+
+
+def test_many_writers_of_one_place_leave_one_whole_file(tmp_path):
+    path = tmp_path / "result.json"
+
+    def write(number):
+        write_text(path, str(number) * 1000)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(200)))
+    assert len(set(path.read_text())) <= 3
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
