@@ -138,8 +138,8 @@ class LayerSketch:
     """What numbers of the whole network need of a layer.
 
     `kappa_2` are the kept shares of weights at each eps for p = 2, which the allocation is
-    compared with; `kappa_1` those of the sampled weights for p = 1, below every tail index that
-    proposition 8 of Barsbey et al. (2021) orders. `bins` is None if all weights are zero.
+    compared with; `kappa_1` those of the sampled weights for p = 1, where the error has a limit
+    that the whole law decides (see `network.Ordering`). `bins` is None if all weights are zero.
     """
 
     kappa_1: FloatArray

@@ -51,7 +51,12 @@ class SharedBudget:
 
 @dataclass(frozen=True)
 class Ordering:
-    """Rank correlation over layers of alpha and kappa_p: proposition 8 says it is positive."""
+    """Rank correlation over layers of alpha and kappa_p.
+
+    Of layers of symmetric stable weights it is 1 in the limit. Of other weights it can have any
+    sign: below the tail index the whole law decides, body and tail, so that proposition 8 of
+    Barsbey et al. (2021) is false as printed (`numerics.weights.mixture` has the counterexample).
+    """
 
     p: float
     eps: float

@@ -24,7 +24,9 @@ EPSILON = float(np.spacing(1.0))
 FloatArray = NDArray[np.float64]
 
 
-def authors_procedure(x: ArrayLike, *, rng: np.random.Generator) -> TailEstimate:
+def authors_procedure(
+    x: ArrayLike, *, rng: np.random.Generator, jackknife: bool = True
+) -> TailEstimate:
     """Estimate the tail index of the rows of `x`, (N, d), by the authors' released procedure.
 
     Rows are rows of a weight matrix, kernels of a convolution, or single weights (d = 1).
@@ -32,7 +34,8 @@ def authors_procedure(x: ArrayLike, *, rng: np.random.Generator) -> TailEstimate
     1000 up to N/2, each lowered to the next divisor of N, and the largest divisor up to the
     root of N. The estimate is the median over block sizes, and over five row permutations
     the median of these, capped at 2. The standard error is that of the uncapped value by the
-    jackknife over ten groups of rows; the authors give none. Zero rows count.
+    jackknife over ten groups of rows (NaN without it, which is eleven times as fast); the
+    authors give none. Zero rows count.
     """
     vectors = check_sample(x, 2, "authors_procedure").astype(np.float64)
     top = float(np.abs(vectors).max())
@@ -49,6 +52,8 @@ def authors_procedure(x: ArrayLike, *, rng: np.random.Generator) -> TailEstimate
     alpha = _median_estimate(vectors, orders)
     if not 0 < alpha < math.inf:
         return sample.refuse(Status.NOT_STABLE)
+    if not jackknife:
+        return sample.estimate(min(alpha, CAP), math.nan)
     groups = rng.permutation(n) % JACKKNIFE_GROUPS
     without: list[float] = []
     for group in range(JACKKNIFE_GROUPS):

@@ -1,12 +1,17 @@
-"""Items of Barsbey et al. (2021): twelve figures and two tables."""
+"""Items of Barsbey et al. (2021): twelve figures, two tables, and statements without one."""
 
 from prunable.experiments.reproduce.registry import Paper
-from prunable.papers.barsbey2021 import laws, networks
+from prunable.papers.barsbey2021 import choices, laws, networks, theorems
 from prunable.papers.barsbey2021.tables import TABLES
 
 _FIGURES = (*networks.FIGURES, *laws.FIGURES)
 
-ITEMS = (*sorted(_FIGURES, key=lambda item: int(item.name.rpartition("fig")[2])), *TABLES)
+ITEMS = (
+    *sorted(_FIGURES, key=lambda item: int(item.name.rpartition("fig")[2])),
+    *TABLES,
+    *theorems.ITEMS,
+    *choices.ITEMS,
+)
 
 PAPER = Paper(
     short="Barsbey et al. 2021",

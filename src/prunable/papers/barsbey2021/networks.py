@@ -1,6 +1,8 @@
 """Figures 1, 3 to 7, 9 and 10, and table 2: what trained networks show."""
 
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -11,212 +13,240 @@ from prunable.experiments.reproduce.frame import Result
 from prunable.experiments.reproduce.items import Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.papers.barsbey2021 import settings
-from prunable.papers.barsbey2021.settings import PAPER, PUBLISHED, Case
+from prunable.papers.barsbey2021.groups import (
+    CONVOLUTIONAL,
+    FULLY_CONNECTED,
+    METHODS,
+    AcrossGather,
+    CaseGather,
+    Group,
+    curve,
+    over_cases,
+)
+from prunable.papers.barsbey2021.noise import (
+    by_tail_index,
+    pooled,
+    with_gaussian_networks,
+    worst_third,
+)
+from prunable.papers.barsbey2021.settings import PAPER, PUBLISHED
 
-METHODS = {
-    "magnitude": "layer-wise magnitude",
-    "global": "global magnitude",
-    "singular": "singular values",
-    "node": "nodes or kernels",
-}
 ALPHA_LABEL = "mean tail index"
 BOTH: tuple[document.Convention, ...] = ("paper", "authors-code")
 
-Networks = Sequence[Result]
-CaseGather = Callable[[str, Networks], tuple[document.Panel, list[document.Check]]]
+ERROR_BAR = "error of one tail index, ± 1 standard deviation"
 
 
-def networks(
-    plan: Plan, results: Mapping[str, Result], case: Case
-) -> tuple[list[Result], list[str]]:
-    """Results of a case that met the stop rule, in the order of eta / b; a note on the others.
-
-    Each has its own `key`, such as `b=50 eta=0.1`, and the ids of its `runs` beside its numbers.
-    """
-    found, missing = [], []
-    for key, spec in plan.runs.items():
-        name, _, own = key.partition("/")
-        if name != "-".join(case):
-            continue
-        result = results[key]
-        if result["status"] != "done" or not result["stopped"]:
-            missing.append(f"{own} ({result['reason']})")
-        elif result.get("alpha", 0.0) is None:
-            missing.append(f"{own} (too few vectors for a tail index)")
-        else:
-            found.append({**result, "key": own, "runs": (spec.run_id,)})
-    label = settings.case_label(case, plan.scale)
-    return found, [f"{label}, left out: {'; '.join(missing)}."] if missing else []
-
-
-def area(network: Result, method: str) -> float:
-    """Mean accuracy after pruning relative to before, over the curve of a method."""
-    x, y = curve(network, method)
-    order = np.argsort(x, kind="stable")
-    xs, ys = np.array(x)[order], np.array(y)[order]
-    span = float(xs[-1] - xs[0])
-    return float(np.trapezoid(ys, xs)) / span if span > 0 else float(ys[0])
-
-
-def curve(network: Result, method: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Pruned shares of all weights, and relative test accuracies.
-
-    Singular values are as many numbers as the weights or more until many are pruned; those
-    points are left out.
-    """
-    found, dense = network["curves"][method], network["dense"]["test_accuracy"]
-    points = [
-        (x, y / dense if dense else 0.0)
-        for x, y in zip(found["pruned"], found["test_accuracy"], strict=True)
-        if x >= 0
-    ]
-    return tuple(x for x, _ in points), tuple(y for _, y in points)
-
-
-def _over_cases(
-    plan: Plan,
-    results: Mapping[str, Result],
-    *,
-    gather: CaseGather,
-    nets: tuple[str, ...],
-    with_tables: bool,
-    notes: tuple[str, ...],
-) -> document.Findings:
-    panels, checks, tables, said = [], [], [], list(notes)
-    for case in settings.cases(plan.scale, nets):
-        found, left_out = networks(plan, results, case)
-        label = settings.case_label(case, plan.scale)
-        panel, case_checks = gather(label, found)
-        panels.append(panel)
-        checks += case_checks
-        said += left_out
-        if with_tables and found:
-            tables.append(_table(found, label))
-    return document.Findings(tuple(tables), tuple(panels), tuple(checks), tuple(said))
-
-
-def _table(found: Networks, title: str) -> document.Table:
-    columns = (
-        document.Column("key", "Training"),
-        document.Column("ratio", "eta / b", digits=6),
-        document.Column("alpha", "Mean tail index"),
-        document.Column("prunable", "Prunable at error 0.1", "%", 1),
-        *(document.Column(f"area_{m}", f"Area, {label}") for m, label in METHODS.items()),
-        document.Column("test", "Test accuracy", "%", 2),
-        document.Column("steps", "Steps", digits=0),
-    )
-    rows = []
-    for n in found:
-        own = {"ratio": n["eta_over_b"], "test": n["test_accuracy"]}
-        row = {**n, **own, **{f"area_{m}": area(n, m) for m in METHODS}}
-        rows.append(tuple(document.Cell(row[column.key], runs=n["runs"]) for column in columns))
-    return document.Table(title, columns, tuple(rows))
-
-
-def _column(found: Networks, name: str) -> tuple[float, ...]:
-    return tuple(n[name] for n in found)
-
-
-def _points(
-    label: str, found: Networks, x: str, y: str, colour: float | None = None
-) -> document.Series:
-    runs = tuple(run for n in found for run in n["runs"])
-    numbers = (_column(found, x), _column(found, y))
-    return document.Series(label, *numbers, style="points", colour_value=colour, runs=runs)
-
-
-def _tails(label: str, found: Networks) -> tuple[document.Panel, list[document.Check]]:
+def _tails(group: Group) -> tuple[document.Panel, list[document.Check]]:
     by_batch: dict[str, list[Result]] = {}
-    for network in found:
+    for network in group.networks:
         by_batch.setdefault(network["key"].split()[0].replace("=", " = "), []).append(network)
-    names = ("eta_over_b", "alpha")
-    series = tuple(_points(batch, group, *names) for batch, group in by_batch.items())
-    check = monotone(
-        f"{label}: the tail index falls as eta / b grows", *(_column(found, x) for x in names)
+    series = [
+        document.Series(
+            batch,
+            tuple(n["eta_over_b"] for n in own),
+            tuple(n["alpha"] for n in own),
+            None if group.noise is None else (group.noise.std,) * len(own),
+            style="points",
+            runs=tuple(run for n in own for run in n["runs"]),
+        )
+        for batch, own in by_batch.items()
+    ]
+    ratios, alphas = group.column("eta_over_b"), group.column("alpha")
+    if group.noise is not None and ratios:
+        band = ((group.noise.mean,) * 2, (group.noise.std,) * 2)
+        ends = (min(ratios), max(ratios))
+        series.append(
+            document.Series("Gaussian weights", ends, *band, style="line", runs=group.noise.runs)
+        )
+    statement = f"{group.label}: the tail index falls as eta / b grows"
+    check = (group.noise and group.noise.hides(statement, alphas)) or monotone(
+        statement, ratios, alphas
     )
-    return document.Panel(label, "eta / b", ALPHA_LABEL, series, x_log=True), [check]
+    return (document.Panel(group.label, "eta / b", ALPHA_LABEL, tuple(series), x_log=True), [check])
 
 
-def _prunability(label: str, found: Networks) -> tuple[document.Panel, list[document.Check]]:
-    series, all_known = [], []
-    for i in range(len(found[0]["layers"]) if found else 0):
-        layers = [n["layers"][i] | {"runs": n["runs"]} for n in found]
+def _prunability(group: Group) -> tuple[document.Panel, list[document.Check]]:
+    series, by_layer = [], {}
+    for i in range(len(group.networks[0]["layers"]) if group.networks else 0):
+        layers = [n["layers"][i] | {"runs": n["runs"]} for n in group.networks]
         known = [layer for layer in layers if layer["alpha"] is not None]
-        all_known += known
-        name = f"layer {i + 1} ({layers[0]['name']})"
-        series.append(_points(name, known, "prunable", "alpha"))
+        shares, alphas = (tuple(x[name] for x in known) for name in ("prunable", "alpha"))
+        by_layer[f"layer {i + 1}"] = (alphas, shares)
+        error = None if group.noise is None else (group.noise.layer_std(i),) * len(known)
+        series.append(
+            document.Series(
+                f"layer {i + 1}",
+                shares,
+                alphas,
+                error,
+                style="points",
+                colour_value=i + 1.0,
+                runs=tuple(run for layer in known for run in layer["runs"]),
+            )
+        )
+    together = ([x for pair in by_layer.values() for x in pair[side]] for side in (0, 1))
     checks = [
         monotone(
-            f"{label}: networks of lower tail index can be pruned more at error 0.1",
-            _column(found, "alpha"),
-            _column(found, "prunable"),
+            f"{group.label}: layers of lower tail index can be pruned more at error 0.1",
+            *together,
+            unit="layers",
         ),
-        monotone(
-            f"{label}: so can layers, all of them together",
-            _column(all_known, "alpha"),
-            _column(all_known, "prunable"),
+        pooled(
+            f"{group.label}: so can the same layer where its tail index is lower",
+            by_layer,
+            essential=False,
+        ),
+        by_tail_index(
+            f"{group.label}: so can networks of lower mean tail index",
+            group.column("alpha"),
+            group.column("prunable"),
+            group.noise,
             essential=False,
         ),
     ]
-    return document.Panel(label, "pruning ratio at error 0.1", "tail index", tuple(series)), checks
+    axes = (group.label, "pruning ratio at error 0.1", "tail index")
+    return document.Panel(*axes, tuple(series), colour_label="layer"), checks
 
 
 def _curves(
-    label: str, found: Networks, *, method: str, essential: bool = True
+    group: Group, *, method: str, essential: bool = True
 ) -> tuple[document.Panel, list[document.Check]]:
     series = tuple(
         document.Series(n["key"], *curve(n, method), colour_value=n["alpha"], runs=n["runs"])
-        for n in found
+        for n in group.networks
     )
-    check = monotone(
-        f"{label}: networks of lower tail index keep more accuracy under pruning of "
-        f"{METHODS[method]} (area under the curve)",
-        _column(found, "alpha"),
-        [area(n, method) for n in found],
-        essential=essential,
-    )
-    axes = (label, "pruning ratio", "relative test accuracy")
-    return document.Panel(*axes, series, colour_label=ALPHA_LABEL), [check]
+    what, areas = f"pruning of {METHODS[method]} (area under the curve)", group.areas(method)
+    checks = [
+        by_tail_index(
+            f"{group.label}: networks of lower tail index keep more accuracy under {what}",
+            group.column("alpha"),
+            areas,
+            group.noise,
+            essential=essential,
+        ),
+        worst_third(
+            f"{group.label}: the third of highest tail index keeps least",
+            group.column("alpha"),
+            areas,
+            group.noise,
+            words="{:.3f}".format,
+            essential=False,
+        ),
+    ]
+    error = "" if group.noise is None else f" (± {group.noise.std:.4f})"
+    axes = (group.label, "pruning ratio", "relative test accuracy")
+    return document.Panel(*axes, series, colour_label=ALPHA_LABEL + error), checks
 
 
-def _weak_nodes(label: str, found: Networks) -> tuple[document.Panel, list[document.Check]]:
-    panel, order = _curves(label, found, method="node", essential=False)
-    statement = f"{label}: node pruning costs more accuracy than magnitude pruning"
-    if not found:
+def _areas(
+    groups: Sequence[Group], *, method: str, essential: bool = True
+) -> tuple[document.Panel, list[document.Check]]:
+    """What the curves come to, against the ratio eta / b that is known without error."""
+    series = tuple(
+        document.Series(
+            group.label,
+            group.column("eta_over_b"),
+            tuple(group.areas(method)),
+            style="line+points",
+            runs=group.runs,
+        )
+        for group in groups
+    )
+    panel = document.Panel(
+        "All networks, by eta / b", "eta / b", "area under the curve", series, x_log=True
+    )
+    what = f"keep more accuracy under pruning of {METHODS[method]} (area under the curve)"
+    checks = [
+        pooled(
+            f"{kind.capitalize()} of larger eta / b {what}",
+            {g.label: (g.column("eta_over_b"), g.areas(method)) for g in groups if g.kind == kind},
+            rising=True,
+            essential=essential,
+        )
+        for kind in dict.fromkeys(group.kind for group in groups)
+    ]
+    return panel, checks
+
+
+def _weak_nodes(group: Group) -> tuple[document.Panel, list[document.Check]]:
+    panel, order = _curves(group, method="node", essential=False)
+    statement = f"{group.label}: node pruning costs more accuracy than magnitude pruning"
+    if not group.networks:
         return panel, [undecided(statement, "no networks")]
-    areas = [(area(n, "node"), area(n, "magnitude")) for n in found]
+    areas = list(zip(group.areas("node"), group.areas("magnitude"), strict=True))
     nodes, weights = (float(np.mean(side)) for side in zip(*areas, strict=True))
     worse = sum(node < weight for node, weight in areas)
     evidence = (
-        f"mean area {nodes:.3f} against {weights:.3f}; lower in {worse} of {len(found)} networks"
+        f"mean area {nodes:.3f} against {weights:.3f}; lower in {worse} of {len(areas)} networks"
     )
     return panel, [document.Check(statement, nodes < weights, evidence), *order]
 
 
-def _generalisation(label: str, found: Networks) -> tuple[document.Panel, list[document.Check]]:
-    names = ("alpha", "test_accuracy")
-    series = tuple(_points(n["key"], [n], *names, n["eta_over_b"]) for n in found)
-    falls = monotone(
-        f"{label}: networks of higher tail index have lower test accuracy",
-        *(_column(found, name) for name in names),
-    )
-    panel = document.Panel(label, ALPHA_LABEL, "test accuracy", series, colour_label="eta / b")
-    return panel, [falls, _worst_third(label, found)]
+def _generalisation(group: Group) -> tuple[document.Panel, list[document.Check]]:
+    alphas, accuracies = group.column("alpha"), group.column("test_accuracy")
+    series = [
+        document.Series(
+            n["key"],
+            (n["alpha"],),
+            (n["test_accuracy"],),
+            style="points",
+            colour_value=n["eta_over_b"],
+            runs=n["runs"],
+        )
+        for n in group.networks
+    ]
+    if group.noise is not None and alphas:
+        # the axis of the tail index lies flat, and so does its error bar
+        middle = (min(alphas) + max(alphas)) / 2
+        ends = (middle - group.noise.std, middle + group.noise.std)
+        low = (min(accuracies),) * 2
+        series.append(
+            document.Series(ERROR_BAR, ends, low, style="line+points", runs=group.noise.runs)
+        )
+    checks = [
+        worst_third(
+            f"{group.label}: the third of the networks of highest tail index is the worst on "
+            "average",
+            alphas,
+            accuracies,
+            group.noise,
+        ),
+        by_tail_index(
+            f"{group.label}: networks of higher tail index have lower test accuracy",
+            alphas,
+            accuracies,
+            group.noise,
+            essential=False,
+        ),
+    ]
+    axes = (group.label, ALPHA_LABEL, "test accuracy")
+    return document.Panel(*axes, tuple(series), colour_label="eta / b"), checks
 
 
-def _worst_third(label: str, found: Networks) -> document.Check:
-    statement = f"{label}: the third of the networks of highest tail index is the worst on average"
-    if len(found) < 3:
-        return undecided(statement, f"{len(found)} networks")
-    order = _column(sorted(found, key=lambda n: float(n["alpha"])), "test_accuracy")
-    means = [float(np.mean(third)) for third in np.array_split(order, 3)]
-    evidence = "test accuracies " + ", ".join(f"{100 * m:.2f} %" for m in means)
-    return document.Check(
-        statement, means[2] < min(means[:2]), f"{evidence} from the lowest to the highest"
-    )
-
-
-FULLY_CONNECTED, CONVOLUTIONAL = ("fcn4", "fcn6"), ("vgg",)
+def _accuracies(groups: Sequence[Group]) -> tuple[document.Panel, list[document.Check]]:
+    series = []
+    for group in groups:
+        accuracies = np.array(group.column("test_accuracy"))
+        points = 100 * (accuracies - accuracies.mean()) if accuracies.size else accuracies
+        x = group.column("eta_over_b")
+        label, y = group.label, tuple(points.tolist())
+        series.append(document.Series(label, x, y, style="line+points", runs=group.runs))
+    axes = ("All networks, by eta / b", "eta / b", "test accuracy less the mean, points")
+    checks = [
+        pooled(
+            f"{kind.capitalize()} of larger eta / b have higher test accuracy",
+            {
+                g.label: (g.column("eta_over_b"), g.column("test_accuracy"))
+                for g in groups
+                if g.kind == kind
+            },
+            rising=True,
+            essential=False,
+        )
+        for kind in dict.fromkeys(group.kind for group in groups)
+    ]
+    return document.Panel(*axes, tuple(series), x_log=True), checks
 
 
 def _item(
@@ -224,13 +254,16 @@ def _item(
     title: str,
     claim: str,
     gather: CaseGather,
+    across: AcrossGather | None = None,
     *,
     nets: tuple[str, ...] = FULLY_CONNECTED + CONVOLUTIONAL,
     conventions: tuple[document.Convention, ...] = BOTH,
     notes: tuple[str, ...] = (),
 ) -> Item:
     def plan(scale: document.Scale, convention: document.Convention) -> Plan:
-        return settings.network_plan(scale, convention, settings.cases(scale, nets))
+        chosen = settings.cases(scale, nets)
+        own = settings.network_plan(scale, convention, chosen)
+        return with_gaussian_networks(own, chosen, scale)
 
     # the tail index and the dense accuracy are the same in both conventions
     alike = conventions == ("paper",)
@@ -240,7 +273,9 @@ def _item(
         title,
         claim,
         plan,
-        partial(_over_cases, gather=gather, nets=nets, with_tables=alike, notes=notes),
+        partial(
+            over_cases, gather=gather, across=across, nets=nets, with_tables=alike, notes=notes
+        ),
         conventions,
     )
 
@@ -269,12 +304,14 @@ FIGURES = (
         "Accuracy after layer-wise magnitude pruning",
         "Networks with heavier tails are more robust against magnitude pruning.",
         partial(_curves, method="magnitude"),
+        partial(_areas, method="magnitude"),
     ),
     _item(
         5,
         "Accuracy after pruning of singular values",
         "Networks with heavier tails are more robust against pruning of singular values.",
         partial(_curves, method="singular"),
+        partial(_areas, method="singular"),
         notes=("The ratio counts the numbers of the kept singular triples.",),
     ),
     _item(
@@ -282,6 +319,7 @@ FIGURES = (
         "Accuracy after pruning of convolution kernels",
         "Structured pruning works in the CNNs, and better with heavier tails.",
         partial(_curves, method="node"),
+        partial(_areas, method="node"),
         nets=CONVOLUTIONAL,
     ),
     _item(
@@ -289,6 +327,7 @@ FIGURES = (
         "Test accuracy against the estimated tail index",
         "The networks of the highest tail index generalise worst.",
         _generalisation,
+        _accuracies,
         conventions=("paper",),
     ),
     _item(
@@ -296,6 +335,7 @@ FIGURES = (
         "Accuracy after global magnitude pruning",
         "One threshold for all layers gives the same picture as layer-wise pruning.",
         partial(_curves, method="global"),
+        partial(_areas, method="global"),
         notes=(
             "Tail indices on the paper's colour bar: {} to {}.".format(
                 *PUBLISHED.items["fig9"].stated["alpha_colour_bar"]
@@ -307,6 +347,7 @@ FIGURES = (
         "Accuracy after node pruning of fully connected networks",
         "Pruning of whole nodes does little good in the fully connected networks.",
         _weak_nodes,
+        partial(_areas, method="node", essential=False),
         nets=FULLY_CONNECTED,
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,16 @@ from prunable.nets.train.training import evaluate
 from prunable.numerics.measure.layer import kernels_or_rows
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw, sample_isotropic, sample_symmetric
-from prunable.numerics.tails import Status, authors_procedure
+from prunable.numerics.tails import (
+    Status,
+    TailEstimate,
+    authors_procedure,
+    ecf_two_point,
+    log_moment,
+    log_moment_vectors,
+    log_variance,
+    quantile,
+)
 from prunable.numerics.weights.compressibility import kappa_p
 from prunable.papers.barsbey2021 import specs
 from prunable.runs.store import Run
@@ -38,10 +48,10 @@ def measure_stage(spec: specs.MeasureSpec, run: Run) -> Result:
     """Measure tail indices, prunability and accuracies after pruning of a trained network.
 
     Gives stopped (whether the stop rule was met; if not, nothing else is measured), eta_over_b,
-    layers (name, alpha or None, prunable share, weights of each), alpha (mean of the
-    layers'), prunable (mean), dense (accuracies of the averaged network), test_accuracy (of
-    the last iterate on the whole test set) and curves: by method the shares asked and
-    pruned of all weights, and the accuracies then.
+    layers (name, alpha or None, alphas by other methods, prunable share, weights of each), alpha
+    and alphas (means of the layers'), prunable (mean), dense (accuracies of the averaged
+    network), test_accuracy (of the last iterate on the whole test set) and curves: by method the
+    shares asked and pruned of all weights, and the accuracies then.
     """
     trained = run.result(spec.train)
     ratio = spec.train.lr / spec.train.batch_size
@@ -59,12 +69,12 @@ def measure_stage(spec: specs.MeasureSpec, run: Run) -> Result:
         "test_accuracy": trained["metrics"]["test_accuracy"],
         "layers": layers,
         "alpha": _mean([layer["alpha"] for layer in layers]),
+        "alphas": {
+            name: _mean([layer["alphas"][name] for layer in layers]) for name in specs.OTHERS
+        },
         "prunable": _mean([layer["prunable"] for layer in layers]),
         "dense": accuracy.of(model),
-        "curves": {
-            name: _curve(spec, model, accuracy, name, strategy, ratios)
-            for name, strategy, ratios in _methods(spec, model)
-        },
+        "curves": {method: _curve(spec, model, accuracy, method) for method in spec.methods},
     }
 
 
@@ -101,9 +111,28 @@ def _restore(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def _alpha(spec: specs.MeasureSpec | specs.LayerLawSpec, view: WeightView) -> float | None:
-    generator = rng(spec.train.seed, "alpha", view.name)
-    found = authors_procedure(tail_vectors(view), rng=generator)
+    return _estimate(tail_vectors(view), rng(spec.train.seed, "alpha", view.name))
+
+
+def _estimate(vectors: FloatArray, generator: np.random.Generator) -> float | None:
+    return _known(authors_procedure(vectors, rng=generator, jackknife=False))
+
+
+def _known(found: TailEstimate) -> float | None:
     return found.alpha if found.status == Status.OK else None
+
+
+def _other_alphas(view: WeightView) -> dict[str, float | None]:
+    """Estimates that appendix A.4 says make no difference; of vectors, else of single weights."""
+    vectors, weights = tail_vectors(view), view.matrix.ravel()
+    found = {
+        "vectors centred by means": log_moment_vectors(vectors, center="mean"),
+        "single weights": log_moment(weights),
+        "variance of logarithms": log_variance(weights),
+        "quantiles": quantile(weights),
+        "characteristic function": ecf_two_point(weights),
+    }
+    return {name: _known(found[name]) for name in specs.OTHERS}
 
 
 def _layers(
@@ -113,46 +142,41 @@ def _layers(
     for view, last_view in zip(averaged, last, strict=True):
         weights = view.matrix
         if spec.convention == "authors-code":
-            weights = last_view.matrix - np.median(last_view.matrix)
+            weights = last_view.matrix
+        if spec.center != "none":
+            location = np.median if spec.center == "median" else np.mean
+            weights = weights - location(weights)
         yield {
             "name": view.name,
             "alpha": _alpha(spec, view),
+            "alphas": _other_alphas(view),
             "prunable": 1 - kappa_p(weights, spec.tolerance),
             "weights": view.matrix.size,
         }
 
 
-def _methods(
-    spec: specs.MeasureSpec, model: torch.nn.Module
-) -> Iterator[tuple[str, strategies.Strategy, specs.Ratios]]:
-    kernels = _is_convolutional(views_of(model.named_parameters()))
-    magnitude = strategies.MagnitudePruning()
-    node = strategies.NodePruning(axis="kernel" if kernels else "input")
-    plain: tuple[tuple[str, strategies.Strategy, specs.Ratios], ...] = (
-        ("magnitude", magnitude, spec.magnitude_ratios),
-        ("global", magnitude, spec.magnitude_ratios),
-        ("singular", strategies.SingularValuePruning(), spec.spectral_ratios),
-        ("node", node, spec.node_ratios),
-    )
-    for name, strategy, ratios in plain:
-        centred = spec.convention == "authors-code"
-        yield name, strategies.MedianCentred(strategy) if centred else strategy, ratios
+def _strategy(
+    spec: specs.MeasureSpec, method: specs.Method, views: Sequence[WeightView]
+) -> strategies.Strategy:
+    found: strategies.Strategy
+    if method == "singular":
+        found = strategies.SingularValuePruning()
+    elif method == "node":
+        found = strategies.NodePruning(axis="kernel" if _is_convolutional(views) else "input")
+    else:
+        found = strategies.MagnitudePruning()
+    return found if spec.center == "none" else strategies.MedianCentred(found, spec.center)
 
 
 def _curve(
-    spec: specs.MeasureSpec,
-    model: torch.nn.Module,
-    accuracy: _Accuracy,
-    method: str,
-    strategy: strategies.Strategy,
-    ratios: specs.Ratios,
+    spec: specs.MeasureSpec, model: torch.nn.Module, accuracy: _Accuracy, method: specs.Method
 ) -> dict[str, list[float]]:
     """Accuracies after pruning each share; the model is left as it was."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     total = sum(parameter.numel() for parameter in before.values())
     views = pruned_views(views_of(before.items()))
-    rows = []
-    for ratio in ratios:
+    strategy, rows = _strategy(spec, method, views), []
+    for ratio in spec.ratios(method):
         budget = Keep(1 - ratio, "global" if method == "global" else "layer")
         plan = strategy.plan(views, budget, rng=rng(spec.train.seed, "prune"))
         apply_plan_(model.named_parameters(), plan)
@@ -197,7 +221,9 @@ def layer_law_stage(spec: specs.LayerLawSpec, run: Run) -> Result:
     the weights, of the other, of the first and the second half of the filters, of all, and
     of as many stable numbers; and Kolmogorov-Smirnov distances (and p-values) of those
     halves, and of the weights from the stable law and the normal laws of the same
-    interquartile range and of the same standard deviation.
+    interquartile range and of the same standard deviation; and of as many layers of Gaussian
+    weights as asked for the tail index, and how much nearer than the normal law of their
+    quartiles the stable law is (`gaussian_alphas`, `gaussian_gains`).
     """
     trained = run.result(spec.train)
     if not trained["stopped"]:
@@ -208,16 +234,9 @@ def layer_law_stage(spec: specs.LayerLawSpec, run: Run) -> Result:
     estimate = _alpha(spec, view)
     alpha = 2.0 if estimate is None else estimate
     weights = view.matrix.astype(np.float64).ravel() - float(np.median(view.matrix))
-    low, high = np.quantile(weights, (0.25, 0.75))
-    scale, normal_scale = (
-        float(high - low) / (2 * float(StableLaw(index).ppf(0.75))) for index in (alpha, 2.0)
-    )
-    law = StableLaw(alpha, scale)
-    laws = {
-        "stable": law,
-        "normal_quartiles": StableLaw(2.0, normal_scale),
-        "normal_deviation": StableLaw(2.0, float(weights.std()) / math.sqrt(2)),
-    }
+    laws = _laws(weights, alpha)
+    law = laws["stable"]
+    alphas, gains = zip(*_gaussian_layers(spec, view), strict=True)
     order = rng(spec.seed, "partition").permutation(weights.size)
     one, other = np.array_split(weights[order], 2)
     first, second = np.array_split(weights, 2)
@@ -236,7 +255,9 @@ def layer_law_stage(spec: specs.LayerLawSpec, run: Run) -> Result:
         "stopped": True,
         "name": view.name,
         "alpha": alpha,
-        "scale": scale,
+        "scale": law.scale,
+        "gaussian_alphas": list(alphas),
+        "gaussian_gains": list(gains),
         "n": weights.size,
         "edges": edges.tolist(),
         "counts": {key: np.histogram(x, edges)[0].tolist() for key, x in samples.items()},
@@ -246,6 +267,30 @@ def layer_law_stage(spec: specs.LayerLawSpec, run: Run) -> Result:
         },
         "p_values": {key: float(test.pvalue) for key, test in tests.items()},
     }
+
+
+def _laws(weights: NDArray[np.float64], alpha: float) -> dict[str, StableLaw]:
+    """Laws with the quartiles of centred weights, and the normal law of their deviation."""
+    low, high = np.quantile(weights, (0.25, 0.75))
+    scales = [float(high - low) / (2 * float(StableLaw(a).ppf(0.75))) for a in (alpha, 2.0)]
+    return {
+        "stable": StableLaw(alpha, scales[0]),
+        "normal_quartiles": StableLaw(2.0, scales[1]),
+        "normal_deviation": StableLaw(2.0, float(weights.std()) / math.sqrt(2)),
+    }
+
+
+def _gaussian_layers(spec: specs.LayerLawSpec, view: WeightView) -> Iterator[tuple[float, float]]:
+    """Tail indices of Gaussian layers of a shape, and what the stable law gains there."""
+    for draw in range(spec.gaussian_draws):
+        generator = rng(spec.seed, "gaussian layer", draw)
+        layer = replace(view, matrix=generator.standard_normal(view.matrix.shape))
+        alpha = _estimate(tail_vectors(layer), generator)
+        alpha = 2.0 if alpha is None else alpha
+        weights = layer.matrix.ravel() - np.median(layer.matrix)
+        laws = _laws(weights, alpha)
+        gain = distance(weights, laws["normal_quartiles"]) - distance(weights, laws["stable"])
+        yield alpha, gain
 
 
 def distance(x: NDArray[np.float64], law: StableLaw) -> float:
@@ -266,6 +311,25 @@ def count_stage(spec: specs.CountSpec, run: Run) -> Result:
     architecture = Architecture(spec.net, spec.shape, spec.n_outputs, spec.width)
     model = build(architecture, generator=torch.Generator().manual_seed(0))
     return {"n_parameters": sum(parameter.numel() for parameter in model.parameters())}
+
+
+def gaussian_tail_stage(spec: specs.GaussianTailSpec, run: Run) -> Result:
+    """Estimate tail indices of networks of Gaussian weights.
+
+    Gives alphas (of each draw, the mean of the layers') and layers (name and alphas of each).
+    """
+    architecture = Architecture(spec.net, spec.shape, spec.n_outputs, spec.width)
+    model = build(architecture, generator=torch.Generator().manual_seed(0))
+    layers: list[Result] = []
+    for view in views_of(model.named_parameters()):
+        shape, found = tail_vectors(view).shape, []
+        for draw in range(spec.draws):
+            run.on_step(draw)
+            generator = rng(spec.seed, "gaussian", view.name, draw)
+            found.append(_estimate(generator.standard_normal(shape), generator))
+        layers.append({"name": view.name, "alphas": found})
+    networks = zip(*(layer["alphas"] for layer in layers), strict=True)
+    return {"alphas": [_mean(network) for network in networks], "layers": layers}
 
 
 def synthetic_stage(spec: specs.SyntheticSpec, run: Run) -> Result:

@@ -1,7 +1,8 @@
-"""Centring by medians: pruned weights take the median's value instead of 0."""
+"""Centring by medians or means: pruned weights take that value instead of 0."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ CENTRED_OVER: dict[Axis, tuple[int, ...]] = {
 class MedianCentred:
     """Any strategy, on weights less their medians; what it prunes becomes the median.
 
+    With `location="mean"` means stand for medians: appendix A.5 of Barsbey et al. (2021) finds no
+    difference.
+
     The strategy sees the centred weights; errors, asked and realised, are relative to those.
 
     As the code released with Barsbey et al. (2021) prunes: the median of the whole layer for
@@ -32,6 +36,7 @@ class MedianCentred:
     """
 
     strategy: Strategy
+    location: Literal["median", "mean"] = "median"
 
     @property
     def axis(self) -> Axis:
@@ -44,14 +49,15 @@ class MedianCentred:
         """Choose what to keep; see `Strategy.plan`."""
         check_views(views, "MedianCentred")
         blocks = [_blocks(view) for view in views]
-        medians = [np.median(x, axis=CENTRED_OVER[self.axis], keepdims=True) for x in blocks]
+        location = np.median if self.location == "median" else np.mean
+        medians = [location(x, axis=CENTRED_OVER[self.axis], keepdims=True) for x in blocks]
         centred = [
             replace(view, matrix=(x - m).reshape(view.matrix.shape))
             for view, x, m in zip(views, blocks, medians, strict=True)
         ]
         plan = self.strategy.plan(centred, budget, rng=rng)
         layers = (replace(x, fill=m) for x, m in zip(plan.layers, medians, strict=True))
-        return PruningPlan(f"median-centred {plan.method}", plan.budget, tuple(layers))
+        return PruningPlan(f"{self.location}-centred {plan.method}", plan.budget, tuple(layers))
 
 
 def _blocks(view: WeightView) -> NDArray[np.float64]:
