@@ -15,10 +15,17 @@ from prunable.experiments.reproduce.checks import undecided
 from prunable.experiments.reproduce.document import Cell, Check, Column, Panel, Series, Table
 from prunable.experiments.reproduce.frame import Found, Result
 from prunable.experiments.reproduce.items import Gather, Item
-from prunable.experiments.reproduce.tables import curve
-from prunable.papers.chang2020.points import Pair, Point, agreement, hill, least, points_series
+from prunable.papers.chang2020.points import (
+    Pair,
+    Point,
+    agreement,
+    broken,
+    hill,
+    least,
+    points_series,
+)
 from prunable.papers.chang2020.settings import PAPER, features_plan
-from prunable.papers.chang2020.specs import RandomFeaturesSpec
+from prunable.papers.chang2020.specs import FeaturesCurveSpec, RandomFeaturesSpec
 from prunable.runs.spec import Spec
 
 DENSE, PRUNED, FRESH, SAME = "dense", "magnitude", "retrained", "retrained_same_data"
@@ -35,7 +42,17 @@ PAST = 1.5
 
 
 def _measure(spec: Spec, result: Result) -> Iterator[tuple[Any, ...]]:
-    """Risks of every first layer; infinite where there is no prediction."""
+    """Risks of every first layer; infinite where there is no prediction.
+
+    Of the predicted curve, each number at its number of features.
+    """
+    if isinstance(spec, FeaturesCurveSpec):
+        for model in LABELS:
+            for s, row in zip(spec.kept, result["predicted"].get(model, ()), strict=False):
+                yield from (
+                    (f"{model} {s}", risk, p) for p, risk in zip(spec.features, row, strict=True)
+                )
+        return
     assert isinstance(spec, RandomFeaturesSpec)
     for kind in ("predicted", "simulated"):
         for model in LABELS:
@@ -116,6 +133,11 @@ class Models(Found):
         places = sorted({spec.p for spec in self.specs})
         return [risks for p in places if (risks := self.at(model, s, p)) is not None]
 
+    def theory(self, model: str, s: int) -> dict[float, float]:
+        """The predicted curve by p, where it is finite."""
+        rows = self.of("theory", f"{model} {s}").rows
+        return {row.x: row.value for row in rows if row.x is not None}
+
     def dense(self) -> list[Risks]:
         """The dense risks, which are the same whatever is kept, in the order of p."""
         largest = {spec.p: max(spec.kept) for spec in self.specs}
@@ -153,7 +175,7 @@ def _claims_2(models: Models) -> Iterator[Check]:
         PRUNED_TOLERANCE,
         essential=False,
     )
-    for low in (PAST, 0.0):
+    for low in (0.0, PAST):
         rows = [row for s in sizes[:-1] for row in models.both(SAME, FRESH, s, low)]
         yield agreement(
             "The formula for fresh data describes retraining on the same data within 10 % or 5 "
@@ -273,8 +295,11 @@ def _crucial(models: Models, s: int) -> Check:
     return Check(statement, one.value < other.value, text)
 
 
-def _line(label: str, rows: Sequence[Risks]) -> Series:
-    return curve(label, [row.p / row.n for row in rows], [row.line for row in rows])
+def _line(label: str, models: Models, model: str, s: int) -> Series:
+    """Theory, broken at p = n where it diverges."""
+    theory = models.theory(model, s)
+    points = sorted((p / models.n, risk) for p, risk in theory.items())
+    return broken(f"{label}, theory", points, 1.0)
 
 
 def _markers(label: str, rows: Sequence[Risks]) -> Series:
@@ -282,8 +307,9 @@ def _markers(label: str, rows: Sequence[Risks]) -> Series:
     return points_series(label, points)
 
 
-def _line_and_markers(label: str, rows: Sequence[Risks]) -> list[Series]:
-    return [_line(f"{label}, theory", rows), _markers(f"{label}, simulated", rows)]
+def _line_and_markers(label: str, models: Models, model: str, s: int) -> list[Series]:
+    rows = models.dense() if model == DENSE else models.curve(model, s)
+    return [_line(label, models, model, s), _markers(f"{label}, simulated", rows)]
 
 
 def _panel(title: str, series: Sequence[Series]) -> Panel:
@@ -292,12 +318,12 @@ def _panel(title: str, series: Sequence[Series]) -> Panel:
 
 
 def _panels_2(models: Models) -> Iterator[Panel]:
-    retrained, pruned = _line_and_markers("dense", models.dense()), []
+    retrained, pruned = _line_and_markers("dense", models, DENSE, models.sizes[-1]), []
     for s in models.sizes:
         label = f"s/n = {s / models.n:g}"
-        retrained.append(_line(f"{label}, theory", models.curve(FRESH, s)))
+        retrained.append(_line(label, models, FRESH, s))
         retrained.append(_markers(f"{label}, simulated", models.curve(SAME, s)))
-        pruned += _line_and_markers(label, models.curve(PRUNED, s))
+        pruned += _line_and_markers(label, models, PRUNED, s)
     yield _panel("Dense, and retrained after magnitude pruning", retrained)
     yield _panel("Pruned only", pruned)
 
@@ -305,8 +331,8 @@ def _panels_2(models: Models) -> Iterator[Panel]:
 def _panels_4(models: Models) -> Panel:
     (s, *_) = models.sizes
     series = [
-        *_line_and_markers("pruned only", models.curve(PRUNED, s)),
-        *_line_and_markers("retrained on fresh data", models.curve(FRESH, s)),
+        *_line_and_markers("pruned only", models, PRUNED, s),
+        *_line_and_markers("retrained on fresh data", models, FRESH, s),
         _markers("retrained on the same data, simulated", models.curve(SAME, s)),
     ]
     return _panel(f"s/n = {s / models.n:g}", series)

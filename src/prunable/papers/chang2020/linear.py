@@ -15,6 +15,7 @@ from prunable.papers.chang2020.points import (
     Pair,
     Point,
     agreement,
+    broken,
     decided,
     hill,
     least,
@@ -332,7 +333,7 @@ def _panels(lines: Sequence[str], markers: Sequence[str], found: Found) -> Itera
     for curves in _curves(found):
         theories = {name: curve for name in lines if (curve := curves.theory(name))}
         series = [
-            Series(f"{LABELS[name]}, theory", tuple(map(float, curve)), tuple(curve.values()))
+            broken(f"{LABELS[name]}, theory", sorted(curve.items()), curves.n)
             for name, curve in theories.items()
         ]
         series += [

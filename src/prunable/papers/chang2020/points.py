@@ -59,6 +59,11 @@ class Pair:
         allowed = max(share * abs(self.simulated), STANDARD_ERRORS * self.stderr)
         return abs(self.predicted - self.simulated) / allowed
 
+    def excludes(self, share: float) -> bool:
+        """Whether even five standard errors do not bring the simulation within a share."""
+        nearest = abs(self.predicted - self.simulated) - STANDARD_ERRORS * self.stderr
+        return self.stderr > 0 and nearest > share * abs(self.simulated)
+
     def __str__(self) -> str:
         return (
             f"{self.where}, predicted {self.predicted:.4g}, simulated {self.simulated:.4g} "
@@ -69,7 +74,10 @@ class Pair:
 def agreement(
     statement: str, pairs: Iterable[Pair], share: float, *, essential: bool = True
 ) -> Check:
-    """Check that predictions lie within a share, or five standard errors, of simulations."""
+    """Check that predictions lie within a share, or five standard errors, of simulations.
+
+    It is contradicted where the simulation lies outside the share by more than its errors.
+    """
     found = list(pairs)
     if not found:
         return undecided(statement, essential=essential)
@@ -79,7 +87,7 @@ def agreement(
     text = f"{len(found) - len(outside)} of {len(found)} points; hardest: {worst}"
     if largest is not worst:
         text += f"; largest relative deviation: {largest}"
-    excluded = any(pair.stderr > 0 for pair in outside)
+    excluded = any(pair.excludes(share) for pair in outside)
     return Check(statement, not outside, text, essential, decided(not outside, excluded))
 
 
@@ -93,3 +101,14 @@ def points_series(label: str, points: Sequence[Point], style: Style = "points") 
         style=style,
         runs=tuple(dict.fromkeys(run for point in points for run in point.runs)),
     )
+
+
+def broken(label: str, points: Iterable[tuple[float, float]], pole: float) -> Series:
+    """A line through points in the order of x, without a bridge over a pole."""
+    known = list(points)
+    before, after = (
+        [point for point in known if (point[0] < pole) is side] for side in (True, False)
+    )
+    middle: list[tuple[float, float | None]] = [(pole, None)] if before and after else []
+    rows = [*before, *middle, *after]
+    return Series(label, tuple(x for x, _ in rows), tuple(y for _, y in rows))

@@ -158,9 +158,13 @@ TWO_LAYER: dict[Scale, NetworkSize] = {
     "paper": _TWO_LAYER,
 }
 
+# Widths of predicted curves next to a pole, where risks diverge.
+_TO_THE_POLE = (2, 3, 4, 6, 8, 11, 15, 20)
+
 # Models: the dense one; pruned by magnitude and retrained, from where pruning left off and from
 # the initial weights; pruned at random and retrained; pruned by magnitude only.
 DENSE, MAGNITUDE, RANDOM = "dense", "magnitude", "random"
+CURVE_LAYERS = 5  # first layers behind a predicted curve of random features
 INITIAL, UNTRAINED = "from initial weights", "not retrained"
 
 
@@ -200,11 +204,11 @@ def linear_plan(scale: Scale, convention: Convention) -> Plan:
 
 
 def _curve_widths(size: LinearSize) -> tuple[int, ...]:
-    """Evenly spread, s among them, and out of the reach of the pole at n."""
+    """Evenly spread, s among them, ever closer towards the pole at n, but not at it."""
     n, s, step = 3 * size.p // 10, size.p // 10, max(1, size.p // size.points)
-    gap = max(1, size.p // 100)
-    spread = {*range(step, size.p + 1, step), s, n - gap, n + gap, size.p}
-    return tuple(sorted(k for k in spread if abs(k - n) >= gap))
+    near = {n + side * gap for gap in _TO_THE_POLE for side in (-1, 1)}
+    spread = {*range(step, size.p + 1, step), s, *near, size.p}
+    return tuple(sorted(k for k in spread if 1 <= k <= size.p and k != n))
 
 
 def features_plan(scale: Scale, convention: Convention, *, only_largest: bool = False) -> Plan:
@@ -223,6 +227,8 @@ def features_plan(scale: Scale, convention: Convention, *, only_largest: bool = 
         "The paper's text as we have it lost n, d and s/n: 200, 10 and 0.1, 0.3, 0.5, 0.7 "
         "are inferred; so is the range of p.",
         "Risks are exact population risks of each model; no test set is drawn.",
+        f"Predicted curves are means over {min(size.layers, CURVE_LAYERS)} first layers; where a "
+        "prediction is held against a simulation, it is of the same first layers.",
         "Below p = n predictions are exact expectations of the equivalent problem at this n "
         "rather than limits.",
         "Features of few inputs are not Gaussian, as the equivalent problem takes them to be: "
@@ -230,7 +236,22 @@ def features_plan(scale: Scale, convention: Convention, *, only_largest: bool = 
         "less than 10 % from d = 20 on (docs/predict-features.md).",
     )
     runs = dict(_feature_runs(size, round(shares[0] * size.n)))
+    runs["theory"] = specs.FeaturesCurveSpec.create(
+        d=size.d,
+        n=size.n,
+        features=_curve_features(size),
+        kept=tuple(round(share * size.n) for share in size.shares),
+        layers=min(size.layers, CURVE_LAYERS),
+    )
     return Plan(scale, convention, runs, settings, notes)
+
+
+def _curve_features(size: FeaturesSize) -> tuple[int, ...]:
+    """Numbers of features of the predicted curve: geometric, and ever closer to n."""
+    low, high = min(size.features), max(size.features)
+    spread = {round(low * (high / low) ** (place / 24)) for place in range(25)}
+    near = {size.n + side * gap for gap in _TO_THE_POLE for side in (-1, 1)}
+    return tuple(sorted(p for p in spread | near if low <= p <= high and p != size.n))
 
 
 def _feature_runs(size: FeaturesSize, smallest: int) -> Iterator[tuple[str, Spec]]:

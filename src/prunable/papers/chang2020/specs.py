@@ -80,6 +80,27 @@ class RandomFeaturesSpec(Spec):
         )
 
 
+class FeaturesCurveSpec(Spec):
+    """Predicted risks of random features on a fine grid of numbers of features.
+
+    d, n, features : inputs, examples, each number of features.
+    kept : features kept after pruning; a number of features prunes to those below it.
+    layers : first layers that predictions are means of.
+    """
+
+    stage: ClassVar[str] = f"{_STAGES}:features_curve"
+
+    d: int = Field(ge=1)
+    n: int = Field(ge=3)
+    features: Widths
+    kept: Widths
+    layers: int = Field(ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    def estimated_seconds(self) -> float:
+        return 0.05 * self.layers * sum(0.5 + p / 1000 for p in self.features) * len(self.kept)
+
+
 class PruneRetrainSpec(Spec):
     """Prunes a trained network to the size of a narrower one, and retrains it.
 

@@ -125,6 +125,27 @@ def random_features(spec: specs.RandomFeaturesSpec, run: Run) -> dict[str, Any]:
     }
 
 
+def features_curve(spec: specs.FeaturesCurveSpec, run: Run) -> dict[str, Any]:
+    """Predict on a fine grid.
+
+    Gives `predicted`: by model, a list a size kept of a number a number of features, None where
+    the prediction is infinite or not made.
+    """
+    by_model: dict[str, list[list[float | None]]] = {}
+    for place, p in enumerate(spec.features):
+        kept = [s for s in spec.kept if s < p] or [min(p, spec.kept[0])]
+        settings = {"draws": spec.layers, "seed": spec.seed}
+        found = predict_random_features(RandomFeatures(d=spec.d), spec.n, p, kept, **settings)
+        for model, risks in found.risks.items():
+            means = dict(zip(kept, risks.mean(axis=0), strict=True))
+            rows = by_model.setdefault(model.value, [[] for _ in spec.kept])
+            for s, row in zip(spec.kept, rows, strict=True):
+                dense = model.value == "dense"  # whatever is kept
+                row.append(_finite(means.get(s, risks.mean() if dense else math.nan)))
+        run.on_step(place + 1)
+    return {"predicted": by_model}
+
+
 def _by_model(found: LayerRisks) -> dict[str, list[list[float | None]]]:
     return {
         model.value: [[_finite(x) for x in row] for row in rows]

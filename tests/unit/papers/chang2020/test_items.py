@@ -16,8 +16,10 @@ from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.run import reproduce
 from prunable.experiments.train.specs import TrainSpec
 from prunable.papers.chang2020 import ITEMS
+from prunable.papers.chang2020.points import Pair, agreement
 from prunable.papers.chang2020.settings import PUBLISHED
 from prunable.papers.chang2020.specs import (
+    FeaturesCurveSpec,
     LinearCurveSpec,
     LinearTrialsSpec,
     PruneRetrainSpec,
@@ -269,6 +271,13 @@ def feature_results(plan: Plan, risk: Callable[[str, int, int], float]) -> Resul
     """Risks of all first layers alike, predicted and simulated, but for a small scatter."""
     found: Results = {}
     for key, spec in plan.runs.items():
+        if isinstance(spec, FeaturesCurveSpec):
+            curves = {
+                model: [[risk(model, p, s) for p in spec.features] for s in spec.kept]
+                for model in ("dense", "magnitude", "retrained")
+            }
+            found[key] = {"status": "done", "reason": "", "predicted": curves}
+            continue
         assert isinstance(spec, RandomFeaturesSpec)
         models = ("dense", "magnitude", "retrained", "retrained_same_data")
         exact = {
@@ -299,6 +308,49 @@ def as_claimed(model: str, p: int, s: int) -> float:
     if model == "magnitude":
         return 3 * dense
     return 1.2 * dense * (0.8 if s == 140 and model == "retrained_same_data" else 1.0)
+
+
+def drawn_towards(series: Any, pole: float) -> tuple[list[float], list[float]]:
+    """The risks of a line on both sides of its pole, in the order of nearness."""
+    known = [(x, y) for x, y in zip(series.x, series.y, strict=True) if y is not None]
+    assert list(series.x) == sorted(series.x)
+    assert series.y[series.x.index(pole)] is None  # no bridge over the pole
+    left = [y for x, y in known if 0.9 * pole < x < pole]
+    return left, [y for x, y in known[::-1] if pole < x < 1.1 * pole]
+
+
+def test_theory_rises_to_its_pole_in_both_figures() -> None:
+    """Figure 3 had plateaus at n, figure 2 a point for each simulation and no peak."""
+    plan = BY_NAME["chang2020-fig3"].plan("laptop", "paper")
+    risks = {"status": "done", "reason": ""}
+    results = {key: {**risks, "risk": {}, "mean": {}, "stderr": {}} for key in plan.runs}
+    for panel in ("a", "b"):
+        spec = plan.runs[f"{panel} theory"]
+        assert isinstance(spec, LinearCurveSpec)
+        values = [1 / abs(1 - k / 300) for k in spec.widths]
+        results[f"{panel} theory"]["risk"] = {"dense": values}
+    for panel in BY_NAME["chang2020-fig3"].gather(plan, results).panels:
+        for side in drawn_towards(panel.series[0], 300):
+            assert side == sorted(side)
+            assert max(side) == pytest.approx(150)
+    plan = BY_NAME["chang2020-fig2"].plan("laptop", "paper")
+    findings = BY_NAME["chang2020-fig2"].gather(plan, feature_results(plan, as_claimed))
+    (line,) = (one for one in findings.panels[0].series if one.label == "dense, theory")
+    assert len(line.x) > 30
+    for side in drawn_towards(line, 1.0):
+        assert side == sorted(side)
+        assert max(side) > 5 * min(value for value in line.y if value is not None)
+
+
+def test_a_prediction_is_contradicted_beyond_its_errors_and_share() -> None:
+    """The equivalent problem near p = n on the same data, and where errors reach the share."""
+    near_n = Pair("p = 170", predicted=0.605, simulated=1.048, stderr=0.013)
+    wide = Pair("p = 1000", predicted=0.2504, simulated=0.2854, stderr=0.0017)
+    found = agreement("s", [near_n], 0.1)
+    assert (found.outcome, found.holds) == ("contradicted", False)
+    assert "predicted 0.605, simulated 1.048" in found.evidence
+    assert agreement("s", [wide], 0.1).outcome == "fails"
+    assert agreement("s", [Pair("x", 0.98, 1.0, 0.0)], 0.1).outcome == "holds"
 
 
 class TestFeatures:
