@@ -156,7 +156,9 @@ def fit_note(noise: str, found: Found) -> list[str]:
     if left:
         text += f"; a test at 5 % leaves {min(left):.3g} to {max(left):.3g}"
     printed = settings.ECG_PRINTED_SIGMA[noise]
-    return [f"{text}; at the printed {printed:g} p = {chance(found, noise, printed):.1e}."]
+    known = compared(found, noise, printed)
+    chances = [law.p_of_mean(mean, n) for _, mean, n, law in known if law is not None]
+    return [f"{text}; at the printed {printed:g} {agreement.told(chances)}."]
 
 
 def follow_the_law(found: Found, rows: dict[str, str], width: int, sigma: float) -> Check:

@@ -8,7 +8,14 @@ import pytest
 
 from prunable.errors import DataIntegrityError
 from prunable.experiments.reproduce import checks
-from prunable.experiments.reproduce.agreement import Comparison, Law, agrees
+from prunable.experiments.reproduce.agreement import (
+    Comparison,
+    Law,
+    agrees,
+    at_worst,
+    combined,
+    follows,
+)
 from prunable.experiments.reproduce.document import Check, judge
 from prunable.experiments.reproduce.frame import Found, Frame, Observation
 from prunable.experiments.reproduce.items import Gather, Item, item_document
@@ -212,6 +219,37 @@ def test_intervals_of_a_law_cover_as_they_say():
     pairs = rng.exponential(1, (4000, 4)).mean(1) - rng.exponential(1, (4000, 6)).mean(1)
     share = np.mean((pairs >= low) & (pairs <= high))
     assert abs(share - 0.95) < 5 * math.sqrt(0.95 * 0.05 / 4000) + 0.01
+
+
+@pytest.mark.statistical
+def test_rows_of_one_law_are_contradicted_as_often_as_they_say():
+    """False alarm: 5 standard errors of a binomial, p < 1e-6; 1 % more for resampled laws."""
+    rng = np.random.default_rng(2)
+    laws = [Law(rng.exponential(scale, 5000)) for scale in (1.0, 2.0, 3.0)]
+    wrong = [0, 0]
+    for _ in range(400):
+        ours, theirs = ([rng.exponential(scale, 5) for scale in (1.0, 2.0, 3.0)] for _ in range(2))
+        rows = [
+            Comparison("r", frame(*own), Printed(float(their.mean()), 1.0), law)
+            for own, their, law in zip(ours, theirs, laws, strict=True)
+        ]
+        wrong[0] += agrees("s", rows).outcome == "contradicted"
+        means = [("r", float(own.mean()), 5, law) for own, law in zip(ours, laws, strict=True)]
+        wrong[1] += follows("s", means).outcome == "contradicted"
+    for count in wrong:
+        assert abs(count / 400 - 0.05) < 5 * math.sqrt(0.05 * 0.95 / 400) + 0.01
+
+
+def test_rows_that_may_depend_on_each_other():
+    # three times the least; together by Fisher's method, -2 sum ln p against chi-square of 6
+    chances = [0.01, 0.5, 0.9]
+    assert at_worst(chances) == pytest.approx(0.03)
+    assert at_worst([0.9, 0.9]) == 1.0
+    statistic = -2 * sum(map(math.log, chances))
+    tail = math.exp(-statistic / 2) * sum(
+        (statistic / 2) ** k / math.factorial(k) for k in range(3)
+    )
+    assert combined(chances) == pytest.approx(tail)
 
 
 def test_outcome_and_holds_cannot_differ():

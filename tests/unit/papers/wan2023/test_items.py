@@ -388,7 +388,8 @@ class TestFindings:
         assert held(found, "sigma fitted") is True
         level, *_ = (check for check in found.checks if "0.5, as printed, the" in check.statement)
         assert (level.outcome, level.essential) == ("contradicted", False)
-        assert level.evidence.startswith("9 rows together")
+        assert level.evidence.startswith("9 rows: p <= ")
+        assert "however they depend on each other" in level.evidence
         (note,) = (note for note in found.notes if "9 printed pruned shares" in note)
         assert "leaves 0.09 to 0.12" in note
 
