@@ -69,6 +69,11 @@ def data():
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(60) % 5
     return torch.randn(60, 3, 16, 16, generator=generator) + y[:, None, None, None], y
+
+
+def last():
+    x, y = data()
+    return x.movedim(1, -1), y
 """
 
 
@@ -156,7 +161,7 @@ def test_statistics_are_estimated_again_from_training_inputs(document_of, run):
     torch.testing.assert_close(layers[1].running_mean, whole.mean(1).detach())
     torch.testing.assert_close(layers[1].running_var, whole.var(1).detach())
     done = run("prune net.pt", options, "40 --out table.safetensors")
-    assert "BatchNorm statistics of 1 layers estimated again from 40 inputs" in done.output
+    assert "BatchNorm statistics of 1 layer estimated again from 40 inputs" in done.output
 
 
 @pytest.mark.parametrize(
@@ -171,7 +176,9 @@ def test_statistics_are_estimated_again_from_training_inputs(document_of, run):
         ("--net own_nets:build --input-shape 4,16,16", "does not fit the model"),
         ("--net own_nets:build --input-shape 3,16,16 --onnx a.onnx --example x.pt", "no effect"),
         ("--net own_nets:build --input-shape 3,16", "does not fit the model"),
-        ("--net own_nets:build --data digits", "does not fit the model"),
+        ("--net own_nets:build --data digits", "`data` digits, of examples of shape (1, 8, 8)"),
+        ("--net own_nets:build --data own_nets:last", "channels seem to be last"),
+        ("--net own_nets:build --data there/is/none", "there is no such folder"),
         ("--net own_nets:build --data nowhere:data", "there is no module nowhere"),
         ("--net own_nets:fails --input-shape 3,16,16", "line 36: ZeroDivisionError"),
         ("--net own_nets:asserts --input-shape 3,16,16", "does not fit the model: sides of 99"),

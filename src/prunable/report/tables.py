@@ -14,6 +14,8 @@ from rich.text import Text
 MISSING = "–"
 # Below this width of the terminal, headings are broken and errors stand below their numbers.
 NARROW = 110
+LEAST_NAME = 24  # characters of a name that are shown in any case
+HEADS = (0.4, 0.15, 0.7)  # shares of a name's beginning, until all names differ
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,11 @@ class Table:
                 overflow="fold",
                 min_width=8 if column.words else None,
             )
-        for row in self.rows:
-            cells = (cell.replace(" ± ", "\n±") if narrow else cell for cell in row.cells)
+        shown = [
+            tuple(cell.replace(" ± ", "\n±") if narrow else cell for cell in row.cells)
+            for row in self.rows
+        ]
+        for row, cells in zip(self.rows, self._fitted(shown, console.width), strict=True):
             # Text, not str: names may look like console markup
             drawn.add_row(
                 *(Text(printable(cell, keep="\n")) for cell in cells),
@@ -87,6 +92,22 @@ class Table:
         console.print(drawn)
         for note in self.notes:
             console.print(Text(printable(note), style="dim"))
+
+    def _fitted(self, rows: Sequence[tuple[str, ...]], width: int) -> Sequence[tuple[str, ...]]:
+        """Rows whose names, in the first column, are cut in the middle where the line is short."""
+        if not rows or not self.columns[0].code:
+            return rows
+        # beside a column stand its padding and a divider
+        room = width - 2
+        for column, cells in list(zip(self.columns, zip(*rows, strict=True), strict=True))[1:]:
+            heading = column.short or column.title.replace(" ", "\n")
+            room -= 2 + _width((heading, *cells))
+        names = [printable(row[0]) for row in rows]
+        for head in HEADS:
+            short = [shortened(name, max(LEAST_NAME, room), head) for name in names]
+            if len(set(short)) == len(set(names)):
+                return [(name, *row[1:]) for name, row in zip(short, rows, strict=True)]
+        return rows
 
     def markdown(self) -> str:
         """Markdown of the rows; title and notes are the page's to place."""
@@ -148,6 +169,23 @@ def table(
     )
     found = tuple(row if isinstance(row, Row) else Row(tuple(row)) for row in rows)
     return Table(columns, found, title, tuple(notes))
+
+
+def shortened(name: str, width: int, head: float = 0.4) -> str:
+    """A name cut in the middle where it is longer; `head` is the share of its beginning.
+
+    >>> shortened("model.layers.11.self_attn.q_proj.weight", 24)
+    'model.lay….q_proj.weight'
+    """
+    if len(name) <= width:
+        return name
+    first = round(head * (width - 1))
+    return f"{name[:first]}…{name[len(name) - (width - 1 - first) :]}"
+
+
+def _width(cells: Iterable[str]) -> int:
+    """Of the longest line of some cells."""
+    return max((len(line) for cell in cells for line in cell.split("\n")), default=0)
 
 
 def printable(text: str, keep: str = "") -> str:

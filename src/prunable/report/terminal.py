@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,8 @@ Device = Annotated[
     str, typer.Option(help="Where to compute: auto, cpu, cuda, or one of several, as cuda:1.")
 ]
 Figure = Annotated[Path | None, typer.Option(help="Draw it here, as SVG.")]
+
+EVERY = 10.0  # seconds between lines of progress in a file or a pipe
 
 Advance = Callable[[int, int | None, str], None]
 
@@ -43,7 +46,10 @@ def emit(
 
 @contextmanager
 def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
-    """A bar on standard error; the function given takes done, total and what is at hand."""
+    """A bar on standard error; the function given takes done, total and what is at hand.
+
+    Where standard error is no terminal a line says now and then how far it is.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns,
@@ -53,8 +59,17 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
         disable=not sys.stderr.isatty(),
     ) as shown:
         task = shown.add_task(what, total=None)
+        started = said = monotonic()
 
         def advance(done: int, total: int | None, name: str = "") -> None:
+            nonlocal said
+            now = monotonic()
+            if shown.disable and now - said >= EVERY:
+                said = now
+                of = "" if total is None else f" of {total:,}"
+                typer.echo(
+                    f"{what} {name}".rstrip() + f": {done:,}{of}, {now - started:.0f} s", err=True
+                )
             shown.update(task, completed=done, total=total, description=f"{what} {name}".rstrip())
 
         yield advance

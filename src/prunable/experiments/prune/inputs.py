@@ -10,6 +10,7 @@ from torch import nn
 
 from prunable.data.loaders import Dataset
 from prunable.data.own import is_own, load_own
+from prunable.data.registry import REGISTRY
 from prunable.data.transforms import flattened
 from prunable.errors import InputError, require
 from prunable.experiments.prune.specs import PruningJob
@@ -39,6 +40,11 @@ def data_for(
         pictures = ARCHITECTURE not in metadata or stored_architecture(metadata).pictures
     else:
         pictures = NETS[net].pictures if net in NETS else net != "mlp"
+    if source not in REGISTRY and not is_own(source):
+        raise InputError(
+            f"`data` {source} is no data set ({', '.join(REGISTRY)}), and there is no such folder: "
+            "check the path, or give MODULE:FUNCTION or a file ending in .npz."
+        )
     if not is_own(source):
         return DataSpec.create(name=source).load(flatten=not pictures)
     data = load_own(source, shape=shape)
@@ -102,10 +108,28 @@ def example_for(
     else:
         example = drawn_example(_shape(job, model, metadata), 2)
     example = on_device_of(model, example)
-    checked_run(model.eval(), batch_of(example, 2))
+    try:
+        checked_run(model.eval(), batch_of(example, 2))
+    except InputError as error:
+        if job.example is not None or data is None:
+            raise
+        raise _misfit(job.data, data, error) from error
     if data is not None:
         _check_classes(model, data)
     return example
+
+
+def _misfit(source: str | None, data: Dataset, error: InputError) -> InputError:
+    """Blame data that a network cannot be run on."""
+    shape = data.x_train.shape[1:]
+    cause = str(error).partition("does not fit the model: ")[2]
+    last = len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] not in (1, 3, 4)
+    mend = "Give examples of the shape that the network takes, or another network."
+    if last:
+        mend = "The channels seem to be last: torch takes (channels, height, width)."
+    return InputError(
+        f"`data` {source}, of examples of shape {shape}, does not fit the model: {cause}. {mend}"
+    )
 
 
 def batch_sizes_for(job: PruningJob, model: nn.Module, example: Any) -> tuple[int, ...]:

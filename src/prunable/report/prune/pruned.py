@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from prunable.report.tables import Column, Table, as_number, as_percent, table
+from prunable.report.tables import Column, Table, as_number, as_percent, spread, table
 
 Document = dict[str, Any]
 SHOWN = 3  # names of what was left alone for one reason
@@ -26,7 +26,8 @@ def pruned_table(document: Document) -> Table:
         )
         for layer in plan["layers"]
     ]
-    titles = ("layer", "shape", Column("pruned", words=True), "kept", "of", "asked", "kappa", "eps")
+    layer = Column("layer", words=True, code=True)
+    titles = (layer, "shape", Column("pruned", words=True), "kept", "of", "asked", "kappa", "eps")
     title = f"{plan['method']} pruning"
     return table(titles, rows, title=title, notes=tuple(_notes(document)))
 
@@ -55,13 +56,13 @@ def _notes(document: Document) -> Iterator[str]:
         )
     if retrained := document["retrained"]:
         yield (
-            f"Retrained for {retrained['steps']:,} steps: training accuracy "
+            f"Retrained for {_many(retrained['steps'], 'step')}: training accuracy "
             f"{retrained['train_accuracy']:.4f}."
         )
     if found := document["recalibrated"]:
         yield (
-            f"BatchNorm statistics of {len(found['layers'])} layers estimated again from "
-            f"{found['n_inputs']:,} inputs; the largest shift of a mean is "
+            f"BatchNorm statistics of {_many(len(found['layers']), 'layer')} estimated again from "
+            f"{_many(found['n_inputs'], 'input')}; the largest shift of a mean is "
             f"{found['largest_shift']:.3g} standard deviations."
         )
     if shrunk := document["shrunk"]:
@@ -69,6 +70,11 @@ def _notes(document: Document) -> Iterator[str]:
             f"Shrunk from {shrunk['n_parameters_before']:,} to {shrunk['n_parameters']:,} "
             f"parameters; max |exported(x) - pruned(x)| = {shrunk['max_difference']:.3g}."
         )
+
+
+def _many(count: int, what: str) -> str:
+    """A count in words: 1 step, 2 steps."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def files_written(document: Document) -> Iterator[str]:
@@ -103,11 +109,13 @@ def footprint_table(footprint: Document) -> Table:
     }
     rows = [(label, *(f"{m[key]:,}" for m in models.values())) for label, key in counts.items()]
     for size in next(iter(models.values()))["milliseconds"]:
-        times = (as_number(m["milliseconds"][size]["median"]) for m in models.values())
-        rows.append((f"ms at batch {size}", *times))
+        times = (m["milliseconds"][size] for m in models.values())
+        shown = (spread(as_number, time["median"], time["spread"]) for time in times)
+        rows.append((f"ms at batch {size}", *shown))
     if any(m["accuracy"] is not None for m in models.values()):
         rows.append(("accuracy", *(f"{m['accuracy']:.4f}" for m in models.values())))
-    return table(("", *models), rows, title="Before and after, measured")
+    notes = ("Of times the median of repeats, ± their interquartile range.",)
+    return table(("", *models), rows, title="Before and after, measured", notes=notes)
 
 
 def rounds_table(result: Document) -> Table:

@@ -1,0 +1,68 @@
+"""What commands show: names that fit, counts in words, spreads, progress in a pipe."""
+
+import io
+
+from rich.console import Console
+
+from prunable.report import terminal
+from prunable.report.prune.pruned import footprint_table, pruned_table
+from prunable.report.tables import Column, shortened, table
+
+NAMES = [f"model.encoder.layers.{i}.self_attention.{leaf}.weight" for i in (1, 11) for leaf in "qk"]
+
+
+def printed(found, width):
+    stream = io.StringIO()
+    found.print(Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def test_long_names_are_cut_in_the_middle_and_stay_apart():
+    rows = [(name, "1,000,000", "0.5") for name in NAMES]
+    found = table([Column("layer", words=True, code=True), "kept", "eps"], rows)
+    text = printed(found, 50)
+    lines = [line for line in text.splitlines() if "…" in line]
+    assert len(lines) == len(set(lines)) == 4
+    assert all(line.split()[0].endswith(("q.weight", "k.weight")) for line in lines)
+    assert all(len(line) <= 50 for line in text.splitlines())
+    assert all(name in printed(found, 120) for name in NAMES)
+    assert all(name in found.markdown() for name in NAMES)
+
+
+def test_names_that_would_become_one_are_not_cut():
+    names = [f"{'a' * 40}{i}{'b' * 40}" for i in range(3)]
+    found = table([Column("layer", words=True, code=True), "n"], [(name, "1") for name in names])
+    assert "…" not in printed(found, 40)
+    assert shortened("abcdefghij", 5) == "ab…ij"
+
+
+def test_progress_is_a_line_now_and_then_where_no_terminal_is(capsys, monkeypatch):
+    clock = iter([0.0, 1.0, 11.0, 12.0, 30.0])
+    monkeypatch.setattr(terminal, "monotonic", lambda: next(clock))
+    with terminal.progress("m.gguf") as advance:
+        for done in range(4):
+            advance(done, 4, f"layer.{done}")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == ["m.gguf layer.1: 1 of 4, 11 s", "m.gguf layer.3: 3 of 4, 30 s"]
+
+
+def test_one_step_is_one_step():
+    plan = {"method": "magnitude", "layers": [], "kappa": 1.0}
+    plan |= {"n_parameters": 2, "n_parameters_kept": 2}
+    document = {"plan": plan, "n_nonzero": 2, "n_nonzero_before": 2, "skipped": [], "baked": ()}
+    document |= {"recalibrated": None, "shrunk": None}
+    for steps, words in ((1, "for 1 step:"), (2000, "for 2,000 steps:")):
+        retrained = {"steps": steps, "train_accuracy": 1.0}
+        assert any(
+            words in note for note in pruned_table(document | {"retrained": retrained}).notes
+        )
+
+
+def test_times_are_shown_with_their_spread():
+    costs = dict.fromkeys(("parameters", "nonzeros", "disk_bytes", "macs", "peak_bytes"), 7)
+    one = costs | {"milliseconds": {"8": {"median": 1.234, "spread": 0.056}}, "accuracy": None}
+    found = footprint_table({"models": {"dense": one, "pruned": one}})
+    (row,) = [row for row in found.rows if row.cells[0] == "ms at batch 8"]
+    assert row.cells[1:] == ("1.23 ± 0.056",) * 2
+    assert "interquartile" in found.notes[0]
