@@ -110,6 +110,8 @@ def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
         runs |= {key: spec for key, spec in others.items() if not key.startswith("none")}
     runs |= noise_level.law_runs(noise, scale)
     notes: tuple[str, ...] = (*NOTES, NOISE_NOTES[noise])
+    if setting.seeds > settings.BESIDE_SEEDS:
+        notes += (f"Seeds: {setting.seeds} for 5, so that the order of the rows can be seen.",)
     if noise == "type3":
         notes += (f"{PRINTED_NOTES[convention]}; the fitted level is one in both conventions.",)
     return Plan(
@@ -136,7 +138,7 @@ def _mean_field_runs(setting: settings.Setting, *, smoke: bool) -> dict[str, Spe
             eps=settings.EPS_GRID,
             keep=(),
         )
-        for seed in range(setting.seeds)
+        for seed in range(min(setting.seeds, settings.BESIDE_SEEDS))
     }
 
 

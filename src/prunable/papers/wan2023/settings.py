@@ -1,7 +1,7 @@
 """What the tables were trained with, and the runs that stand for them at each scale."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,10 @@ ALPHAS = (1.9, 1.8, 1.75)
 CODE_TYPE3 = 1 / math.sqrt(2)
 # Tables 7 and 8: (step size, full-batch steps) on ECG5000.
 ECG_STEPS = {2000: (3e-4, 600), 5000: (1e-4, 1500), 10_000: (5e-5, 3000)}
+# Seeds by width; the paper has 5. So many that an order of rows can be seen: at 5 and n = 2,000 its
+# test has a power of 0.64 under the predicted laws of type I.
+ECG_SEEDS = {2000: 20, 5000: 8, 10_000: 5}
+BESIDE_SEEDS = 5  # of what is shown beside
 NUMERALS = {"type1": "I", "type2": "II", "type3": "III"}
 # Number of each table: (noise type, width).
 ECG_TABLES = {
@@ -157,7 +161,7 @@ def ecg_setting(width: int, scale: Scale) -> Setting:
     if scale == "smoke":
         return SMOKE_ECG
     lr, steps = ECG_STEPS[width]
-    return Setting("ecg5000", width, lr, steps, 5, classes="first-or-not")
+    return Setting("ecg5000", width, lr, steps, ECG_SEEDS[width], classes="first-or-not")
 
 
 def ecg_sigma(noise: str) -> float:
@@ -211,9 +215,11 @@ def as_printed_runs(
     The convention decides the scale of type III noise.
     """
     runs: dict[str, TwoLayerPruneSpec] = {}
+    setting = ecg_setting(width, scale)
+    setting = replace(setting, seeds=min(setting.seeds, BESIDE_SEEDS))
     for alpha in ALPHAS if (noise, width) in AS_PRINTED else ():
         name, sigma = f"{noise}-{alpha:g}{PRINTED}", printed_sigma(noise, convention)
-        runs |= ecg_setting(width, scale).evaluations(name, noise, alpha, sigma)
+        runs |= setting.evaluations(name, noise, alpha, sigma)
     return runs
 
 

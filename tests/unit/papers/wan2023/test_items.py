@@ -260,7 +260,7 @@ class TestPlans:
 
     def test_the_papers_settings(self) -> None:
         setting = ecg_setting(5000, "paper")
-        assert (setting.lr, setting.steps, setting.seeds) == (1e-4, 1500, 5)
+        assert (setting.lr, setting.steps, setting.seeds) == (1e-4, 1500, 8)
         train = setting.train("type2", 1.8, 0.15, 3)
         assert (train.batch_size, train.dataset.classes, train.dataset.split) == (
             500,
@@ -525,12 +525,12 @@ class TestFindings:
         found = item.gather(plan, results)
         assert any("type2-1.8/2" in note for note in found.notes)
         row = next(row for row in found.tables[0].rows if row[0].value == "1.8")
-        assert len(row[3].runs) == 4
+        assert len(row[3].runs) == 19  # of 20
 
     def test_single_runs_that_carry_a_mean_are_named(self) -> None:
-        item = table(1)
+        item = table(2)
         plan = item.plan("laptop", "paper")
-        results = as_published(1, plan)
+        results = as_published(2, plan)
         results["type1-1.9/0"]["metrics"]["pruning_ratio_squared"] = 0.99
         assert any("single runs carry" in note for note in item.gather(plan, results).notes)
 
