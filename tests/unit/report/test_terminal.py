@@ -48,7 +48,7 @@ def test_progress_is_a_line_now_and_then_where_no_terminal_is(capsys, monkeypatc
 
 
 def test_one_step_is_one_step():
-    plan = {"method": "magnitude", "layers": [], "kappa": 1.0}
+    plan = {"method": "magnitude", "layers": [], "kappa": 1.0, "budget": {}}
     plan |= {"n_parameters": 2, "n_parameters_kept": 2}
     document = {"plan": plan, "n_nonzero": 2, "n_nonzero_before": 2, "skipped": [], "baked": ()}
     document |= {"recalibrated": None, "shrunk": None}

@@ -65,3 +65,7 @@ def check_rewind(rewind: str, rewind_step: int, where: str) -> None:
     check_at_least(rewind_step, 1 if rewind == "step" else 0, "rewind_step", where)
     if rewind_step and rewind not in ("step", "learning-rate"):
         raise InputError.parameter("rewind_step", where, f"0 with rewind {rewind!r}", rewind_step)
+
+
+# What the outputs are by whose changes units are shared: scores of classes, or numbers as such.
+Outputs = Literal["logits", "values"]

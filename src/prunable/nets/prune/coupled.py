@@ -195,7 +195,7 @@ def _least_changed(
 ) -> tuple[GroupPlan, ...]:
     """Shares at which the outputs for unlabelled inputs should change least, for a cost."""
     scores = strategy.scores(groups, weights, rng=np.random.default_rng(seed))
-    measured = divergences(costs.model, groups, scores, inputs)
+    measured = divergences(costs.model, groups, scores, inputs, target.outputs)
     found = sensitivity_plans(groups, scores, measured, costs, target.share, strategy.rounded)
     if found is None:
         least = [

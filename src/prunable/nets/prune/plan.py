@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import DataIntegrityError, check_at_least, check_between, check_one_of, require
-from prunable.nets.prune.choices import Axis, Cost, Scope, Sharing
+from prunable.nets.prune.choices import Axis, Cost, Outputs, Scope, Sharing
 from prunable.nets.prune.grouped import GroupPlan, group_from_json, group_to_json
 from prunable.numerics.checks import check_order
 from prunable.results import Result
@@ -73,15 +73,22 @@ class Target:
     of a batch, measured on the network cut smaller. The same share of units is kept of each group
     that can go; with global scope the best of all groups; with scope "sensitivity" the shares are
     those at which the outputs for unlabelled inputs, which `prune` is given, should change least.
+    `outputs` then says what they are. Scores or probabilities of classes, (n, classes) or what a
+    model calls its logits, are compared as distributions; values, as of a regression, by squared
+    errors relative to the variance of each. A network does not tell which its outputs are.
     """
 
     cost: Cost
     share: float
     batch_size: int = 1  # of what is timed
     scope: Sharing = "layer"
+    outputs: Outputs = "logits"
 
     def __post_init__(self) -> None:
         check_one_of(self.cost, get_args(Cost), "cost", "Target")
+        check_one_of(self.outputs, get_args(Outputs), "outputs", "Target")
+        used = self.scope == "sensitivity" or self.outputs == "logits"
+        require(used, "outputs", "Target", "left out, unless scope is sensitivity", self.outputs)
         check_between(self.share, 0, 1, "share", "Target")
         check_at_least(self.batch_size, 1, "batch_size", "Target")
         check_one_of(self.scope, get_args(Sharing), "scope", "Target")

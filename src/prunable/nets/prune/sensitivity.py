@@ -14,6 +14,7 @@ from prunable.errors import InputError, require
 from prunable.nets.networks.equality import tensors_in
 from prunable.nets.networks.examples import Example, checked_run, on_device_of, scores_of
 from prunable.nets.networks.parametrized import copied
+from prunable.nets.prune.choices import Outputs
 from prunable.nets.prune.grouped import Group, GroupPlan
 from prunable.nets.prune.masks import mask_groups_
 
@@ -85,19 +86,21 @@ def divergences(
     groups: Sequence[Group],
     scores: Sequence[Floats],
     inputs: Tensor | Iterable[Example],
+    outputs: Outputs = "logits",
 ) -> NDArray[np.float64]:
     """How far the outputs move if the lowest-scored units of one group go, at each of `TRIED`.
 
     Of scores of classes, (n, classes) or what a model calls its logits, the mean Kullback-Leibler
-    divergence of their softmax from the whole network's; of other outputs the squared error
-    relative to their variance.
+    divergence of their softmax from the whole network's, or of themselves where they are
+    probabilities; of other outputs, and of all if they are values, the squared error relative to
+    their variance, of (n, k) to that of each.
 
     Raises InputError if there are no inputs, one does not fit, or outputs are not finite.
     """
     batches = [on_device_of(model, batch) for batch in _batches(inputs)]
     require(batches, "inputs", "prune", "batches of what the model is called with", "none")
     whole = _normalising(copied(model))
-    expected = [_outputs(whole, batch) for batch in batches]
+    expected = [_outputs(whole, batch, outputs) for batch in batches]
     found = np.zeros((len(groups), len(TRIED)))
     for i, (group, score) in enumerate(zip(groups, scores, strict=True)):
         order = np.argsort(-score, kind="stable")
@@ -106,8 +109,8 @@ def divergences(
             kept[order[: _stay(gone, group.n_units)]] = True
             masked = _normalising(copied(model))
             mask_groups_(dict(masked.named_parameters()), [GroupPlan(group, kept)])
-            outputs = [_outputs(masked, batch) for batch in batches]
-            found[i, k] = _divergence(expected, outputs)
+            changed = [_outputs(masked, batch, outputs) for batch in batches]
+            found[i, k] = _divergence(expected, changed)
             if not np.isfinite(found[i, k]):
                 raise InputError(
                     f"`inputs` of `prune` give outputs that are not finite (`{group.name}` "
@@ -136,11 +139,11 @@ def _normalising(model: nn.Module) -> nn.Module:
     return model
 
 
-def _outputs(model: nn.Module, batch: Example) -> list[tuple[Tensor, bool]]:
+def _outputs(model: nn.Module, batch: Example, kind: Outputs) -> list[tuple[Tensor, bool]]:
     """The tensors that a model gives, and whether they are scores of classes."""
     output = checked_run(model, batch)
     scores = scores_of(output)
-    if isinstance(scores, Tensor):
+    if isinstance(scores, Tensor) and kind == "logits":
         named = scores is not output
         return [(scores.double(), named or (scores.ndim == 2 and scores.shape[1] > 1))]
     return [(x.double(), False) for x in tensors_in(output) if x.is_floating_point()]
@@ -153,17 +156,24 @@ def _divergence(
     total = 0.0
     for wanted, got in zip(zip(*expected, strict=True), zip(*found, strict=True), strict=True):
         scored = wanted[0][1]
+        table = wanted[0][0].ndim == 2
         a, b = (
-            torch.cat([x.flatten(0, -2) if scored else x.flatten() for x, _ in part])
+            torch.cat([x.flatten(0, -2) if scored or table else x.flatten() for x, _ in part])
             for part in (wanted, got)
         )
         if scored:
-            logs = a.log_softmax(1)
-            total += float((logs.exp() * (logs - b.log_softmax(1))).sum(1).mean())
+            given = bool((a >= 0).all()) and bool(((a.sum(1) - 1).abs() < 1e-4).all())
+            one, other = (_logs(x, given) for x in (a, b))
+            total += float((one.exp() * (one - other)).sum(1).mean())
         else:
-            spread = (a - a.mean()).square().sum()
-            total += float((a - b).square().sum() / torch.where(spread > 0, spread, 1.0))
+            spread = (a - a.mean(0)).square().sum(0)
+            total += float(((a - b).square().sum(0) / torch.where(spread > 0, spread, 1.0)).mean())
     return total
+
+
+def _logs(scores: Tensor, probabilities: bool) -> Tensor:
+    """Logarithms of probabilities, from scores of classes unless they are such already."""
+    return scores.clamp_min(1e-12).log() if probabilities else scores.log_softmax(1)
 
 
 def _stay(gone: float, n_units: int) -> int:

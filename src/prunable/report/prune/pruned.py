@@ -39,6 +39,9 @@ def _notes(document: Document) -> Iterator[str]:
         f"({as_number(100 * plan['kappa'], 4)} %); numbers that are not zero: "
         f"{document['n_nonzero_before']:,} before, {document['n_nonzero']:,} after."
     )
+    if plan["budget"].get("scope") == "sensitivity":
+        taken = {"logits": "scores of classes", "values": "values"}[plan["budget"]["outputs"]]
+        yield f"Shared by how much each group's loss changes the outputs, taken as {taken}."
     pattern = plan["method"].partition(":")[2]
     if pattern.isdecimal() and (
         whole := [layer["name"] for layer in plan["layers"] if layer["kappa_asked"] is None]

@@ -1,10 +1,13 @@
 """Shares of groups by measured divergence, and activation saliencies, against direct references."""
 
+import copy
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
+from scipy.stats import entropy
 from torch import nn
 from torch.nn import functional
 
@@ -12,6 +15,7 @@ from prunable.errors import InputError
 from prunable.nets.prune.activations import activation_saliency
 from prunable.nets.prune.grouped import GroupPlan
 from prunable.nets.prune.groups import groups_of
+from prunable.nets.prune.masks import mask_groups_
 from prunable.nets.prune.plan import Keep, Target, plan_from_json, plan_to_json
 from prunable.nets.prune.pruning import prune
 from prunable.nets.prune.sensitivity import TRIED, divergences, sensitivity_plans
@@ -206,3 +210,38 @@ def test_plans_are_of_the_groups(net, inputs):
     found = sensitivity_plans(groups, scores, measured, lambda _: 0.0, 0.5)
     assert [type(p) for p in found] == [GroupPlan] * len(groups)
     assert all(p.kept.all() for p in found)
+
+
+def whole_and_masked(net, group, kept, inputs):
+    masked = copy.deepcopy(net)
+    mask_groups_(dict(masked.named_parameters()), [GroupPlan(group, kept)])
+    return (m.eval()(inputs).detach().double().numpy() for m in (net, masked))
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), nn.Softmax(1)])
+def test_outputs_are_what_they_are_said_to_be(last):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3), last)
+    with torch.no_grad():
+        net[2].weight[0] *= 100
+    inputs = torch.randn(40, 4)
+    (group,) = groups_of(net, inputs[:2]).groups
+    score = np.arange(6.0)
+    a, b = whole_and_masked(net, group, np.arange(6) == 5, inputs)
+    found = divergences(net, [group], [score], inputs, "values")[0, -1]
+    # each value counts alike, whatever its size
+    assert found == pytest.approx(((a - b) ** 2).mean(0) / a.var(0) @ np.ones(3) / 3, rel=1e-5)
+    found = divergences(net, [group], [score], inputs)[0, -1]
+    p, q = (x if isinstance(last, nn.Softmax) else softmax(x, axis=1) for x in (a, b))
+    assert found == pytest.approx(entropy(p, q, axis=1).mean(), rel=1e-4, abs=1e-6)
+
+
+def test_what_outputs_are_is_said_in_the_plan_and_only_where_it_counts(net, inputs):
+    target = Target("macs", 0.6, scope="sensitivity", outputs="values")
+    plan = prune(net, UnitPruning(), target, example=inputs[:2], inputs=inputs, dry_run=True).plan
+    assert plan.to_dict()["budget"]["outputs"] == "values"
+    assert plan_from_json(plan_to_json(plan)).budget == target
+    with pytest.raises(InputError, match="outputs"):
+        Target("macs", 0.6, outputs="values")
+    with pytest.raises(InputError, match="outputs"):
+        Target("macs", 0.6, scope="sensitivity", outputs="classes")
