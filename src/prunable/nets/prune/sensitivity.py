@@ -25,6 +25,7 @@ TRIED = (0.3, 0.6, 1.0)  # shares of a group's units that go, by itself; one sta
 AT_ONCE = 128  # inputs a batch, where a tensor is given
 ROUNDS = 2  # of prices: what a unit costs depends on what else stays
 HALVINGS = 24  # of the price at which a target is met
+LEAST_PROBABILITY = 1e-37  # below which single precision has none
 LEAST = 1e-9  # divergence below which rounding is measured
 
 
@@ -173,7 +174,7 @@ def _divergence(
 
 def _logs(scores: Tensor, probabilities: bool) -> Tensor:
     """Logarithms of probabilities, from scores of classes unless they are such already."""
-    return scores.clamp_min(1e-12).log() if probabilities else scores.log_softmax(1)
+    return scores.clamp_min(LEAST_PROBABILITY).log() if probabilities else scores.log_softmax(1)
 
 
 def _stay(gone: float, n_units: int) -> int:
