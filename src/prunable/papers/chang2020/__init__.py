@@ -1,11 +1,11 @@
 """Figures of Chang, Li, Oymak and Thrampoulidis (2020), overparameterization and pruning."""
 
 from prunable.experiments.reproduce.registry import Paper
-from prunable.papers.chang2020 import features, linear, networks
+from prunable.papers.chang2020 import features, linear, networks, theory
 
 _FIGURES = (*features.FIGURES, *linear.FIGURES, *networks.FIGURES)
 
-ITEMS = tuple(sorted(_FIGURES, key=lambda item: item.name))
+ITEMS = (*sorted(_FIGURES, key=lambda item: item.name), *theory.FIGURES)
 
 PAPER = Paper(
     short="Chang et al. 2020",

@@ -10,6 +10,7 @@ from prunable.runs.spec import Spec
 
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
+_THEORY = "prunable.papers.chang2020.theory_stages"
 _STAGES = "prunable.papers.chang2020.stages"
 
 
@@ -99,6 +100,58 @@ class FeaturesCurveSpec(Spec):
 
     def estimated_seconds(self) -> float:
         return 0.05 * self.layers * sum(0.5 + p / 1000 for p in self.features) * len(self.kept)
+
+
+class CoefficientLawSpec(Spec):
+    """Coefficients of data sets that grow against their predicted law.
+
+    panel : of figure 7; the problem with every number of features in `sizes`, multiples of 10.
+    ratio : samples a feature.
+    draws : data sets of each size.
+    """
+
+    stage: ClassVar[str] = f"{_THEORY}:coefficient_law"
+
+    panel: Literal["a", "b"]
+    ratio: float = Field(gt=0)
+    sizes: Widths
+    sigma: float = Field(ge=0)
+    draws: int = Field(ge=2)
+    seed: int = Field(default=0, ge=0)
+
+    def estimated_seconds(self) -> float:
+        return sum(1 + 1.5 * self.draws * (p / 1600) ** 3 * max(1, self.ratio) for p in self.sizes)
+
+
+class ExampleSpec(Spec):
+    """Simulated errors of an example of the paper's at some sample sizes.
+
+    p, sigma : features, noise.
+    samples : each n.
+    kept : numbers of features kept.
+    """
+
+    p: int = Field(ge=2)
+    sigma: float = Field(ge=0)
+    samples: Widths
+    kept: Widths
+    trials: int = Field(ge=2)
+    seed: int = Field(default=0, ge=0)
+
+    def estimated_seconds(self) -> float:
+        return 2e-4 * self.trials * len(self.samples) * (1 + self.p / 20) * len(self.kept)
+
+
+class RankOneSpec(ExampleSpec):
+    """Lemma 1: features that are multiples of one number."""
+
+    stage: ClassVar[str] = f"{_THEORY}:rank_one"
+
+
+class DenoisingSpec(ExampleSpec):
+    """Section 3.4: some of uncorrelated features fitted alone, and among all."""
+
+    stage: ClassVar[str] = f"{_THEORY}:denoising"
 
 
 class PruneRetrainSpec(Spec):

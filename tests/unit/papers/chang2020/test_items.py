@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prunable.errors import SpecError
-from prunable.experiments.reproduce.document import Findings
+from prunable.experiments.reproduce.document import Check, Findings
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.run import reproduce
 from prunable.experiments.train.specs import TrainSpec
@@ -19,18 +20,24 @@ from prunable.papers.chang2020 import ITEMS
 from prunable.papers.chang2020.points import Pair, agreement
 from prunable.papers.chang2020.settings import PUBLISHED
 from prunable.papers.chang2020.specs import (
+    CoefficientLawSpec,
+    DenoisingSpec,
     FeaturesCurveSpec,
     LinearCurveSpec,
     LinearTrialsSpec,
     PruneRetrainSpec,
     RandomFeaturesSpec,
+    RankOneSpec,
 )
 from prunable.papers.chang2020.stages import predict_curve
+from prunable.papers.chang2020.theory_stages import direction
+from prunable.predict.linear.examples import denoising_errors, rank_one_risks
 from prunable.runs.backends import SerialBackend
 from prunable.runs.spec import Spec
 from prunable.runs.store import Run, Store
 
 BY_NAME = {item.name: item for item in ITEMS}
+FIGURES = ITEMS[:7]
 Results = dict[str, dict[str, Any]]
 
 
@@ -53,8 +60,14 @@ def failed(plan: Plan) -> Results:
 
 class TestPlans:
     def test_one_item_a_figure(self) -> None:
-        assert [item.label for item in ITEMS] == [f"Figure {i}" for i in range(1, 8)]
-        assert all(item.name == f"chang2020-fig{i}" for i, item in enumerate(ITEMS, 1))
+        assert [item.label for item in FIGURES] == [f"Figure {i}" for i in range(1, 8)]
+        assert all(item.name == f"chang2020-fig{i}" for i, item in enumerate(FIGURES, 1))
+        others = {item.name: item.label for item in ITEMS[7:]}
+        assert others == {
+            "chang2020-theorem1": "Theorem 1",
+            "chang2020-lemma1": "Lemma 1",
+            "chang2020-denoising": "Section 3.4",
+        }
 
     @pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
     def test_every_stage_exists_and_ids_are_distinct(self, scale: Any) -> None:
@@ -77,7 +90,7 @@ class TestPlans:
                 for spec in with_inputs(item.plan("laptop", "paper").runs)
                 for name in spec.datasets()
             }
-            for item in ITEMS
+            for item in FIGURES
         }
         assert used == {
             "1": {"cifar10"},
@@ -536,3 +549,57 @@ def test_gathering_does_not_depend_on_the_order_of_runs(linear: tuple[Plan, Resu
     backwards = replace(plan, runs=dict(reversed(plan.runs.items())))
     item = BY_NAME["chang2020-fig3"]
     assert item.gather(backwards, results).checks == item.gather(plan, results).checks
+
+
+class TestTheory:
+    @staticmethod
+    def law(slope: float, scatter: float = 0.01) -> list[Check]:
+        item = BY_NAME["chang2020-theorem1"]
+        plan = item.plan("laptop", "paper")
+        results: Results = {}
+        for key, spec in plan.runs.items():
+            assert isinstance(spec, CoefficientLawSpec)
+            rows = [
+                [p**slope * (1 + scatter * (-1) ** i * (place > 1)) for i in range(spec.draws)]
+                for place, p in enumerate(spec.sizes)
+            ]
+            quantiles = {"found": [0.0, 1.0], "predicted": [0.1, 0.9]}
+            found = {"distance": rows, "independent": rows, "quantiles": quantiles}
+            results[key] = {"status": "done", "reason": "", **found}
+        findings = item.gather(plan, results)
+        assert [len(panel.series) for panel in findings.panels] == [4, 4, 3, 3]
+        return [check for check in findings.checks if check.essential]
+
+    def test_convergence_of_the_law_is_judged_by_its_rate(self) -> None:
+        assert {check.outcome for check in self.law(-0.5)} == {"holds"}
+        assert {check.outcome for check in self.law(-0.05)} == {"contradicted"}
+        assert {check.outcome for check in self.law(-0.25, 0.1)} == {"fails"}
+
+    @staticmethod
+    def example(name: str, change: Callable[[str, int, float], float]) -> list[Check]:
+        item = BY_NAME[f"chang2020-{name}"]
+        plan = item.plan("laptop", "paper")
+        (spec,) = plan.runs.values()
+        assert isinstance(spec, RankOneSpec | DenoisingSpec)
+        found: dict[str, Any] = {}
+        for s in spec.kept:
+            for n in spec.samples:
+                if isinstance(spec, RankOneSpec):
+                    lam = direction(spec.p)
+                    risks: Any = rank_one_risks(lam, np.ones(spec.p), spec.sigma, n, s)
+                else:
+                    risks = denoising_errors(direction(spec.p), spec.sigma, n, s)
+                for kind, value in risks._asdict().items():
+                    row = {"predicted": value, "mean": change(kind, n, value), "stderr": 1e-9}
+                    found.setdefault(kind, {}).setdefault(s, []).append(row)
+        rows = {kind: list(by_size.values()) for kind, by_size in found.items()}
+        return list(item.gather(plan, {"example": {"status": "done", "reason": "", **rows}}).checks)
+
+    def test_examples_hold_and_fail(self) -> None:
+        for name, part in (("lemma1", "retrained"), ("denoising", "among_all")):
+            assert {c.outcome for c in self.example(name, lambda *given: given[-1])} == {"holds"}
+            wrong = self.example(name, lambda kind, n, x, part=part: 2 * x + (kind == part) / n)
+            assert not any(c.holds for c in wrong if "predicted" in c.statement)
+            assert {c.holds for c in wrong} >= {False}
+        late = self.example("denoising", lambda kind, _, x: 0.1 if kind == "among_all" else x)
+        assert not any(c.holds for c in late if "exactly" in c.statement)
