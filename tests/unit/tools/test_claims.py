@@ -20,6 +20,8 @@ NUMBERED = {
         "Corollary": "1 2",
         "Figure": "1 2 3 4 5 6 7 8 9 10 11 12",
         "Table": "1 2",
+        "Ergodic": "independence",
+        "Appendix": "A.4 A.5",
     },
     "guha2023": {
         "Definition": "3.1 5.1 E.1",
