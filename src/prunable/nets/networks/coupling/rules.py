@@ -365,6 +365,31 @@ def written(state: State, call: Call) -> None:
     state.set(whole, kept, live=live)
 
 
+def placed(state: State, call: Call) -> None:
+    """Numbers put or added at some indices of one dimension, in which no channels lie."""
+    target = call.first
+    if call.name == "index_put":
+        places = call.args[1]
+        dims = [d for d, index in enumerate(places) if index is not None]
+        one = all(i is None or i.ndim == 1 for i in places) and len(dims) == 1
+    else:
+        dims, one = [int(call.args[1]) % target.ndim], True
+    numbers = [t for t in call.tensors[1:] if t.is_floating_point()]
+    tensors = [target, *numbers[-1:]]
+    families = {id(t): state.families(t) for t in tensors}
+    varied = any(set(varying(f)) & set(dims) for fs in families.values() for f in fs)
+    if not one or varied or any(t.ndim not in (0, target.ndim) for t in tensors):
+        unknown(state, call)
+        return
+    parts = []
+    for tensor in tensors:
+        spread = families[id(tensor)]
+        if tensor.ndim:  # as many places as the target has
+            spread = [f.narrow(dims[0], 0, 1).expand(target.shape) for f in spread]
+        parts.append((tensor, spread))
+    _combine(state, call, parts)
+
+
 def filled(state: State, call: Call) -> None:
     """Numbers that depend on no channel, in a tensor as large as another, or as it was."""
     as_large = call.out is not call.first or state.is_free(call.first)

@@ -62,6 +62,11 @@ RULES: dict[str, Rule] = (
     )
     | _table(rules.written, "copy")
     | _table(
+        rules.placed,
+        "index_add index_copy index_put _index_put_impl scatter scatter_add scatter_reduce "
+        "index_reduce",
+    )
+    | _table(
         rules.filled,
         "fill new_full full_like ones_like new_ones new_empty empty_like "
         "rand_like randn_like bernoulli uniform normal exponential",
@@ -251,10 +256,11 @@ def _enter(state: State, tensor: Tensor) -> Tensor:
 
 
 def _stored(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters, and buffers that hold one number a channel."""
+    """Parameters, and buffers that may hold one number or one yes or no a channel."""
     yield from model.named_parameters()
     for name, buffer in model.named_buffers():
-        if buffer.is_floating_point() and buffer.ndim == 1:
+        numbers = buffer.is_floating_point() or buffer.dtype == torch.bool
+        if numbers and buffer.ndim and max(buffer.shape) == buffer.numel():
             yield name, buffer
 
 
