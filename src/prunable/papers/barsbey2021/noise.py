@@ -18,12 +18,14 @@ from prunable.papers.barsbey2021.settings import PAPER_WIDTHS, Case
 from prunable.papers.barsbey2021.specs import GaussianTailSpec
 
 PREFIX = "gaussian weights, "
+NARROW = 256  # up to here many networks are drawn in seconds
+MOST = 2  # doublings of the width that are simulated
 ORDERS = 20_000  # random orders that a pooled correlation is compared with
 Pairs = tuple[Sequence[float], Sequence[float]]
 
 
 def with_gaussian_networks(plan: Plan, chosen: Iterable[Case], scale: Scale) -> Plan:
-    """A plan with runs on Gaussian weights beside: of its widths, doubled up to the paper's."""
+    """A plan with runs on Gaussian weights beside: of its widths, their doubles and fourfolds."""
     runs = {
         f"{PREFIX}{'-'.join(case)}/width {spec.width}": spec
         for case in chosen
@@ -35,11 +37,11 @@ def with_gaussian_networks(plan: Plan, chosen: Iterable[Case], scale: Scale) -> 
 def _specs(case: Case, scale: Scale) -> Iterable[GaussianTailSpec]:
     train = settings.setting(case, scale).train
     first, last = train.width or 1, PAPER_WIDTHS[case[0]]
-    doublings = 0 if scale == "smoke" else math.floor(math.log2(last / first))
+    doublings = 0 if scale == "smoke" else min(MOST, math.floor(math.log2(last / first)))
     shape = registered(train.dataset.name).shape
     for power in range(doublings + 1):
-        # of wide networks fewer draws tell as much
-        draws = 40 if power == 0 else 20
+        draws = 200 if power == 0 and first <= NARROW else 40
+        draws = 4 if scale == "smoke" else draws
         yield GaussianTailSpec.create(
             net=train.net, width=first * 2**power, shape=shape, draws=draws
         )
@@ -69,7 +71,9 @@ class Noise:
         return float(np.std(self.networks[self.width], ddof=1))
 
     def layer_std(self, layer: int) -> float:
-        """Error of a layer's tail index."""
+        """Error of a layer's tail index; 0 of a layer of too few vectors for one."""
+        if len(self.layers[layer]) < 2:
+            return 0.0
         return float(np.std(self.layers[layer], ddof=1))
 
     def spread(self, n: int, width: int | None = None) -> float:

@@ -48,7 +48,22 @@ def _gather_counts(plan: Plan, results: Mapping[str, Result]) -> document.Findin
         check = undecided(statement, f"no result of {', '.join(missing)}")
     check = with_print(check)
     table = document.Table(printed.caption, (document.Column("data", "Data"), *nets), tuple(rows))
-    return document.Findings((table,), checks=(check,))
+    return document.Findings((table,), (_panel_counts(plan, results),), (check,))
+
+
+def _panel_counts(plan: Plan, results: Mapping[str, Result]) -> document.Panel:
+    """Millions of parameters, on an axis from zero: ours as bars, the printed ones as marks."""
+    names = tuple(f"{settings.NET_LABELS[n]}, {settings.DATA_LABELS[d]}" for n, d in CASES)
+    counts = (results[f"{net}-{data}"].get("n_parameters") for net, data in CASES)
+    ours = tuple(None if count is None else count / 1e6 for count in counts)
+    cells = (PUBLISHED.items["table1"].cell(data, net).mean or 0 for net, data in CASES)
+    places, runs = tuple(map(float, range(len(CASES)))), tuple(s.run_id for s in plan.runs.values())
+    printed = tuple(count / 1e6 for count in cells)
+    series = (
+        document.Series("ours", places, ours, style="bars", runs=runs, labels=names),
+        document.Series("paper", places, printed, style="published"),
+    )
+    return document.Panel("Parameters", "", "parameters, millions", series)
 
 
 def _plan_ranges(scale: document.Scale, convention: document.Convention) -> Plan:

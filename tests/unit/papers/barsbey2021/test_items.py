@@ -399,6 +399,8 @@ def test_counts_of_parameters_hold_and_fail():
     (check,) = item.gather(plan, results).checks
     assert check.holds is False
     assert "9221697 and 9221696" in check.evidence
+    ours, paper = item.gather(plan, results).panels[0].series
+    assert (ours.y[0], paper.y[0]) == (18.894848, 18.894848)
     results["vgg-mnist"] = {"status": "failed", "reason": "no memory", "metrics": {}}
     (check,) = item.gather(plan, results).checks
     assert check.holds is None

@@ -76,11 +76,11 @@ def test_autoregressive_weights_have_the_law_of_the_stationary_sum():
 
 
 def test_gaussian_networks_have_the_mean_and_error_of_the_procedure(store):
-    """The CNN of width 8: 1.992 with an error of 0.007, by an independent simulation below."""
+    """The CNN of width 8, by an independent simulation; its 24 first kernels are too few."""
     spec = GaussianTailSpec.create(net="vgg", width=8, shape=(3, 32, 32), draws=20)
     result = execute(spec, store)
     generator = np.random.default_rng(5)
-    shapes = [(24, 9), (128, 9), (512, 9), (1024, 9), (2048, 9), (4096, 9), (4096, 9), (4096, 9)]
+    shapes = [(128, 9), (512, 9), (1024, 9), (2048, 9), (4096, 9), (4096, 9), (4096, 9)]
     expected = [
         np.mean([by_hand(generator, *shape) for shape in (*shapes, (64, 10))]) for _ in range(20)
     ]
@@ -89,6 +89,7 @@ def test_gaussian_networks_have_the_mean_and_error_of_the_procedure(store):
     # the quotient of two such deviations is beyond a factor of 3 once in 1e5
     assert 1 / 3 < np.std(result["alphas"]) / np.std(expected) < 3
     assert [len(layer["alphas"]) for layer in result["layers"]] == [20] * 9
+    assert result["layers"][0]["alphas"] == [None] * 20
 
 
 def by_hand(generator, n, d):
