@@ -89,8 +89,12 @@ def swap_(
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a module does more in its forward pass than its class says."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    """Whether a module does more in its forward pass than its class says.
+
+    What transformers puts on its own modules, to note outputs, it puts there whenever they run.
+    """
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    return any(not str(getattr(h, "__module__", "")).startswith("transformers.") for h in hooks)
 
 
 def shared(model: nn.Module, module: Any) -> str | None:

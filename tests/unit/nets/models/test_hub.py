@@ -10,9 +10,11 @@ from safetensors import safe_open
 from torch import nn
 
 import prunable
+from prunable.budgets import Keep
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
 from prunable.nets.models.hub import drawn_inputs, load_folder, save_folder, transformers_module
 from prunable.nets.networks.examples import run
+from prunable.strategies import NodePruning
 
 hub = transformers_module("tests")
 SIZES = {"vocab_size": 61, "max_position_embeddings": 32}
@@ -238,3 +240,25 @@ def test_code_of_a_folder_is_not_run(tmp_path):
     with pytest.raises(UnsupportedModelError):
         load_folder(tmp_path / "m")
     assert not (tmp_path / "ran").exists()
+
+
+def test_hooks_that_transformers_brings_along_do_not_stop_a_file(tmp_path):
+    transformers = transformers_module("this test")
+    torch.manual_seed(0)
+    config = transformers.SegformerConfig(
+        num_encoder_blocks=2, depths=[1, 1], sr_ratios=[2, 1], hidden_sizes=[16, 32],
+        patch_sizes=[7, 3], strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2],
+        decoder_hidden_size=16, num_labels=4,
+    )  # fmt: skip
+    build = transformers.SegformerForSemanticSegmentation
+    model, example = build(config).eval(), {"pixel_values": torch.randn(1, 3, 64, 64)}
+    plan = prunable.prune(model, NodePruning(), Keep(0.5), example=example).plan
+    small = prunable.shrink(model, plan, example).model
+    assert any(module._forward_hooks for module in small.modules())
+    prunable.save(tmp_path / "small.safetensors", small)
+    again = prunable.load(tmp_path / "small.safetensors", build(config))
+    with torch.no_grad():
+        assert torch.equal(again(**example).logits, small(**example).logits)
+    small.segformer.register_forward_hook(lambda *_: None)
+    with pytest.raises(UnsupportedModelError, match="`segformer` cannot be exported: it has hooks"):
+        prunable.save(tmp_path / "hooked.safetensors", small)
