@@ -128,6 +128,8 @@ def _resize_(module: Any) -> None:
     weight: Any = getattr(module, "weight", None)
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
+    elif isinstance(module, nn.Bilinear):
+        module.out_features, module.in1_features, module.in2_features = weight.shape
     elif isinstance(module, CONVOLUTIONS):
         if module.groups > 1 and module.groups == module.in_channels:
             module.groups = len(weight) * module.groups // module.out_channels

@@ -79,3 +79,31 @@ def test_channels_that_move_by_numbers_stay(way):
     found = groups_of(Between(way), X)
     assert {g.name for g in found.groups} == {"b"}
     assert "not followed" in {one.name: one.reason for one in found.left}["a"]
+
+
+class Pair(nn.Module):
+    """Two inputs that a bilinear layer puts together."""
+
+    def __init__(self, left=True, bias=True):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a = nn.Linear(4, 8) if left else nn.Identity()
+        self.b, self.both = nn.Linear(4, 6), nn.Bilinear(8 if left else 4, 6, 10, bias=bias)
+        self.head = nn.Linear(10, 2)
+
+    def forward(self, x):
+        return self.head(self.both(self.a(x).relu(), self.b(x).relu()).relu())
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_bilinear_layers_are_cut_on_all_sides(left, bias):
+    net, x = Pair(left, bias), torch.randn(3, 5, 4)
+    plan = prune(net, NodePruning(), Keep(0.5), example=x).plan
+    sizes = {g.name: g.n_total for g in plan.groups}
+    assert sizes == ({"a": 8} if left else {}) | {"b": 6, "both": 10}
+    small = shrink(net, plan, x).model
+    assert small.both.weight.shape == (5, 4, 3)
+    assert (small.both.in1_features, small.both.in2_features, small.both.out_features) == (4, 3, 5)
+    fresh = torch.randn(7, 4)
+    torch.testing.assert_close(small(fresh), net(fresh))

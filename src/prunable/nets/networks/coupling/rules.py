@@ -216,6 +216,41 @@ def _contract(
             state.joined.join(columns, rows)
 
 
+def trilinear(state: State, call: Call) -> None:
+    """Sums over products of three tensors, as bilinear layers make them, of one weight."""
+    factors, summed = call.tensors[:3], list(call.args[6])
+    views: list[list[Tensor]] = []
+    wide: list[Tensor] = []
+    for tensor, dims in zip(factors, call.args[3:6], strict=True):
+        both = [tensor, *state.families(tensor)]
+        for dim in sorted(dims):
+            both = [x.unsqueeze(dim) for x in both]
+        wide.append(both[0])
+        views.append(both[1:])
+    shape = torch.broadcast_shapes(*(x.shape for x in wide))
+    kept: Kept = []
+    for tensor, families in zip(factors, views, strict=True):
+        for family in families:
+            spread = family.expand(shape)
+            if not state.is_live(tensor):
+                mixed = set(varying(spread)) & set(summed)
+                (state.read if mixed else state.produced).append(compact(spread)[0].reshape(-1))
+            _meet(state, call, kept, spread, state.is_live(tensor))
+    for dim in summed:
+        sides = [
+            any(dim in varying(family) for family in families)
+            for tensor, families in zip(wide, views, strict=True)
+            if tensor.shape[dim] > 1
+        ]
+        for family, _ in kept:
+            if dim in varying(family) and not all(sides):
+                state.joined.pin(compact(family)[0])
+    found = [f for f, _ in kept if not set(varying(f)) & set(summed)]
+    for dim in summed:
+        found = [f.narrow(dim, 0, 1) for f in found]
+    state.set(call.out, [f.squeeze(tuple(summed)) for f in found], live=True)
+
+
 def convolution(state: State, call: Call) -> None:
     """Convolutions of any number of dimensions, grouped, depthwise, transposed."""
     x, weight, bias = call.args[:3]

@@ -32,6 +32,7 @@ def _table(rule: Rule, names: str) -> dict[str, Rule]:
 RULES: dict[str, Rule] = (
     _table(rules.matrix_product, "mm addmm bmm baddbmm mv addmv dot")
     | _table(rules.convolution, "convolution _convolution")
+    | _table(rules.trilinear, "_trilinear")
     | _table(rules.embedding, "embedding")
     | _table(
         rules.channelwise,
