@@ -1,12 +1,15 @@
 """Strategies of pruning, each with `plan(views, budget, *, rng)`."""
 
 from prunable.nets.prune.strategies import (
+    BrainSurgery,
+    InputWeightedPruning,
     MagnitudePruning,
     MedianCentred,
     NMPruning,
     NodePruning,
     RandomizedMagnitudePruning,
     RandomPruning,
+    Refitted,
     SaliencyPruning,
     SingularValuePruning,
     Strategy,
@@ -14,12 +17,15 @@ from prunable.nets.prune.strategies import (
 )
 
 __all__ = [
+    "BrainSurgery",
+    "InputWeightedPruning",
     "MagnitudePruning",
     "MedianCentred",
     "NMPruning",
     "NodePruning",
     "RandomPruning",
     "RandomizedMagnitudePruning",
+    "Refitted",
     "SaliencyPruning",
     "SingularValuePruning",
     "Strategy",

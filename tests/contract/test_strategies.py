@@ -1,7 +1,8 @@
 """What every pruning strategy must do; a new strategy adds one subclass of the contract."""
 
 from abc import ABC, abstractmethod
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,19 +10,24 @@ import torch
 
 from prunable.errors import InputError
 from prunable.nets.networks.views import WeightView, views_of
+from prunable.nets.prune.choices import ShareRule
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Energy, Error, Keep, plan_from_json, plan_to_json
 from prunable.nets.prune.strategies import (
+    BrainSurgery,
+    InputWeightedPruning,
     MagnitudePruning,
     MedianCentred,
     NMPruning,
     NodePruning,
     RandomizedMagnitudePruning,
     RandomPruning,
+    Refitted,
     SingularValuePruning,
     Strategy,
 )
 from prunable.numerics.randomness import rng
+from prunable.numerics.reconstruction.gram import Gram
 
 SHAPES = {"first": (12, 30), "second": (25, 12), "last": (7, 25)}
 EPS = [0.05, 0.3, 0.6, 0.95]
@@ -172,6 +178,9 @@ class StrategyContract(ABC):
                 assert (one.fill is None) == (other.fill is None)
                 if one.fill is not None:
                     np.testing.assert_array_equal(one.fill, other.fill)
+                assert (one.values is None) == (other.values is None)
+                if one.values is not None:
+                    np.testing.assert_array_equal(one.values, other.values)
 
     def test_model_is_untouched_until_the_plan_is_applied(self):
         model = torch.nn.Sequential(
@@ -364,6 +373,101 @@ class TestPatterns(StrategyContract):
         apply_plan_(model.named_parameters(), plan)
         same = [torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
         assert same == [False, False, True]
+
+
+class Calibrated(StrategyContract):
+    """Views that know their inputs: of unequal sizes, and uncorrelated if nothing else is said."""
+
+    p = 2.0
+    correlation = 0.0
+
+    def plan(self, budget, views=None, seed=0):
+        views = [replace(v, gram=self.gram(v.matrix)) for v in views or heavy_tailed_views()]
+        return self.strategy.plan(views, budget, rng=rng(seed))
+
+    def sizes(self, matrix):
+        return np.exp(0.3 * np.arange(matrix.shape[1]) % 2.0)
+
+    def gram(self, matrix):
+        sizes, width = self.sizes(matrix), matrix.shape[1]
+        mixed = (1 - self.correlation) * np.eye(width) + self.correlation
+        return Gram(100.0 * (mixed * np.outer(sizes, sizes))[None], 100)
+
+    def scores(self, matrix):
+        return (np.abs(matrix) * self.sizes(matrix)).ravel()
+
+    # the models of these know nothing of their inputs
+    test_model_is_untouched_until_the_plan_is_applied = None
+
+
+class TestInputWeighted(Calibrated):
+    strategy = InputWeightedPruning()
+    correlation = 0.4
+
+
+class TestSurgery(Calibrated):
+    strategy = BrainSurgery()
+
+
+class TestExactSurgery(Calibrated):
+    strategy = BrainSurgery(exact=True)
+
+
+class TestRefitted(Calibrated):
+    """What is kept and its error are those of the strategy inside, whatever the inputs."""
+
+    strategy = Refitted(MagnitudePruning())
+    correlation = 0.4
+
+    def scores(self, matrix):
+        return np.abs(matrix.ravel())
+
+
+class TestCalibratedPatterns(Calibrated):
+    """One of each two inputs; the budget is the pattern's own share."""
+
+    strategy = InputWeightedPruning(n_m=(1, 2))
+    correlation = 0.4
+
+    def budgets(self):
+        yield Keep(0.5)
+
+    test_layer_counts_are_exact = None
+    test_global_counts_are_exact_and_one_threshold_holds = None
+    test_kept_are_the_largest = None
+    test_error_budget_is_kept_and_tight = None
+    test_energy_budget_is_kept_and_tight = None
+    test_extreme_error_budgets = None
+    test_zero_layer = None
+
+
+class TestSurgicalPatterns(TestCalibratedPatterns):
+    strategy = BrainSurgery(n_m=(1, 2))
+    correlation = 0.0
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("allocation", get_args(ShareRule))
+@pytest.mark.parametrize("kind", [InputWeightedPruning, BrainSurgery])
+def test_calibrated_strategies_divide_a_budget_exactly(kind, allocation, scope):
+    """Also where inputs are correlated, and where outputs keep the same share each."""
+
+    contract = Calibrated()
+    contract.correlation = 0.4
+    strategies = [kind(allocation=allocation)]
+    if kind is InputWeightedPruning:
+        strategies.append(kind(compare="row", allocation=allocation))
+    for strategy in strategies:
+        contract.strategy = strategy
+        plan = contract.plan(Keep(0.37, scope=scope))
+        total = sum(layer.n_total for layer in plan.layers)
+        if scope == "global":
+            assert sum(layer.n_kept for layer in plan.layers) == np.ceil(0.37 * total)
+        else:
+            assert all(layer.n_kept == np.ceil(0.37 * layer.n_total) for layer in plan.layers)
+        if getattr(strategy, "compare", "") == "row":
+            for layer in plan.layers:
+                assert np.ptp(layer.matrix_mask.sum(axis=1)) <= 1
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])

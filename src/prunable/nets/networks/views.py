@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.networks import roles
 from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.roles import Kind, Part, Role
+from prunable.numerics.reconstruction.gram import Gram
 
 if TYPE_CHECKING:  # strategies import this module, and they know no torch
     import torch
@@ -39,6 +40,7 @@ class WeightView:
     # stored (in, out / groups, ...), as layers that are transposed are; see `out_in`
     transposed: bool = False
     groups: int = 1  # of what is transposed
+    gram: Gram | None = None  # of what its rows are multiplied by, where inputs were run
 
     def __post_init__(self) -> None:
         matrix = self.matrix.view()
@@ -68,6 +70,11 @@ class WeightView:
                     f"{bad} NaN or infinite weights of {matrix.size}, the first at {index}",
                     "The training has probably diverged.",
                 )
+        if self.gram is not None:
+            wanted = "inputs of a matrix"
+            fits = self.gram.fits(matrix.shape)
+            got = f"{self.gram.products.shape} for {matrix.shape}"
+            require(fits, "gram", f"WeightView {self.name}", wanted, got)
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
         object.__setattr__(self, "shape", tuple(self.shape) or matrix.shape)

@@ -20,6 +20,9 @@ Cost = Literal["parameters", "macs", "ms"]
 # nodes, channels); the taps of one (output, input) pair; or singular values.
 Axis = Literal["weight", "unit", "input", "kernel", "singular_value"]
 
+# What weights compete with: all others of their layer, or those of their row.
+Compared = Literal["layer", "row"]
+
 # Strategies by name.
 Method = Literal[
     "magnitude", "unit", "node", "kernel", "singular-value", "randomized", "random", "n:m"

@@ -13,7 +13,7 @@ from prunable.nets.prune.plan import LayerPlan, PruningPlan
 
 
 def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: PruningPlan) -> None:
-    """Set what a plan prunes to 0, or to the plan's own fill, in place.
+    """Set what a plan prunes to 0, or to its fill, and what is left to its values, in place.
 
     Singular values are pruned in the product that they make up; with units go the parameters that
     follow them, such as their biases. `named_parameters` may hold more
@@ -30,6 +30,9 @@ def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: Prun
                 weights.copy_(_truncated(weights, layer))
                 continue
             kept = mask_of(layer, weights.shape).to(weights.device)
+            if layer.values is not None:
+                values = torch.from_numpy(layer.values.astype(np.float64)).to(weights)
+                weights.copy_(_as_stored(values, weights.shape, layer))
             if layer.fill is not None:
                 weights.copy_(torch.where(kept, weights, fill_of(layer, weights)))
                 continue
@@ -118,19 +121,10 @@ def _units(layer: LayerPlan, beside: torch.Tensor) -> torch.Tensor:
 def mask_of(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
     """What a plan keeps, not of singular values, as bools in the shape that a weight is stored in.
 
-    On the CPU; memory may be shared between entries.
+    On the CPU.
     """
-    out, width = layer.shape
-    inputs = width // layer.taps
-    sizes = {
-        "weight": (out, inputs, layer.taps),
-        "unit": (out, 1, 1),
-        "input": (1, inputs, 1),
-        "kernel": (out, inputs, 1),
-    }[layer.axis]
     # the plan's array is read-only, which torch does not know
-    kept = torch.from_numpy(layer.kept.copy()).reshape(sizes)
-    matrix = kept.expand(out, inputs, layer.taps).reshape(layer.shape)
+    matrix = torch.from_numpy(layer.matrix_mask.copy())
     return _as_stored(matrix, shape, layer)
 
 

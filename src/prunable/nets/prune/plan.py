@@ -122,6 +122,9 @@ class LayerPlan:
     groups: int = 1  # of what is transposed
     # parameters of one number a unit, biases and rows of normalisations: 0 where a unit is pruned
     followers: tuple[str, ...] = ()
+    # (out, in * taps) array: what the weights become that make up for pruned ones, 0 where those
+    # were; None if they stay what they are. Read-only
+    values: NDArray[np.floating[Any]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_one_of(self.axis, get_args(Axis), "axis", "LayerPlan")
@@ -135,6 +138,28 @@ class LayerPlan:
         require(alone, "followers", where, "none, unless units are set to 0", self.followers)
         kept.flags.writeable = False
         object.__setattr__(self, "kept", kept)
+        if self.values is not None:
+            plain = self.fill is None and self.axis != "singular_value"
+            require(plain, "values", where, "left out with a fill, or of singular values", "both")
+            values = self.values.view()
+            shape, wanted = tuple(self.shape), f"an array of shape {self.shape}"
+            require(values.shape == shape, "values", where, wanted, values.shape)
+            values.flags.writeable = False
+            object.__setattr__(self, "values", values)
+
+    @property
+    def matrix_mask(self) -> NDArray[np.bool_]:
+        """Which entries of the matrix (out, in * taps) are kept; not of singular values."""
+        out, width = self.shape
+        inputs = width // self.taps
+        sizes = {
+            "weight": (out, inputs, self.taps),
+            "unit": (out, 1, 1),
+            "input": (1, inputs, 1),
+            "kernel": (out, inputs, 1),
+        }[self.axis]
+        kept = self.kept.reshape(sizes)
+        return np.broadcast_to(kept, (out, inputs, self.taps)).reshape(self.shape)
 
     @property
     def n_total(self) -> int:
@@ -231,7 +256,8 @@ class PruningPlan(Result):
 def plan_to_json(plan: PruningPlan) -> str:
     """Write a whole plan as JSON text: `PruningPlan.to_dict`, the masks, and how layers are stored.
 
-    Each layer's `kept` is base64 of its bits, the first in the highest bit.
+    Each layer's `kept` is base64 of its bits, the first in the highest bit; `values`, if there are
+    any, of little-endian float64.
     """
     document = plan.to_dict()
     for entry, layer in zip(document["layers"], plan.layers, strict=True):
@@ -241,6 +267,9 @@ def plan_to_json(plan: PruningPlan) -> str:
         entry["fill"] = None if layer.fill is None else layer.fill.tolist()
         entry["transposed"], entry["groups"] = layer.transposed, layer.groups
         entry["followers"] = list(layer.followers)
+        if layer.values is not None:
+            numbers = layer.values.astype("<f8").tobytes()
+            entry["values"] = base64.b64encode(numbers).decode("ascii")
     document["groups"] = [group_to_json(group) for group in plan.groups]
     return json.dumps(document)
 
@@ -287,7 +316,14 @@ def _layer_from(entry: dict[str, Any]) -> LayerPlan:
         transposed=entry.get("transposed", False),
         groups=entry.get("groups", 1),
         followers=tuple(entry.get("followers", ())),
+        values=_values_from(entry.get("values"), shape),
     )
+
+
+def _values_from(text: str | None, shape: tuple[int, int]) -> NDArray[np.float64] | None:
+    if text is None:
+        return None
+    return np.frombuffer(base64.b64decode(text, validate=True), dtype="<f8").reshape(shape)
 
 
 def candidates(shape: tuple[int, int], taps: int, axis: Axis) -> int:

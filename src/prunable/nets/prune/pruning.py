@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from prunable.errors import InputError
+from prunable.nets.calibration.calibrating import Calibration, calibrate, measured_errors
 from prunable.nets.networks.effective import (
     bake_,
     merged,
@@ -25,7 +26,7 @@ from prunable.nets.networks.numbers import no_array, no_weights, packed_layers
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.networks.roles import Part, is_named_weight
 from prunable.nets.networks.ties import ties_of
-from prunable.nets.networks.views import to_numpy, views_of
+from prunable.nets.networks.views import WeightView, out_in, to_numpy, views_of
 from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.coupled import plan_units
 from prunable.nets.prune.masks import apply_plan_
@@ -36,9 +37,23 @@ from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.numerics.measure.network import Skipped
 from prunable.numerics.parallel import each
 from prunable.numerics.randomness import rng
+from prunable.numerics.reconstruction.gram import output_error
 from prunable.results import Result
 
 RUNNABLE = "left out, unless a module is pruned that can be run"
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """How far the outputs of a layer move on the calibration inputs: relative l_2 errors.
+
+    Every layer gets what the dense network sends it; biases are left out.
+    """
+
+    name: str  # of the weight
+    masked: float  # by what is pruned alone
+    predicted: float  # with what the other weights become, from the Gram matrix
+    measured: float  # the same, by running the layer
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,9 @@ class PruningResult(Result):
     # weights that were computed from others, as under weight normalisation, and are parameters of
     # their own now
     baked: tuple[str, ...] = ()
+    # of the layers that calibration inputs reach; none without calibration
+    outputs: tuple[LayerOutput, ...] = ()
+    unreached: tuple[str, ...] = ()  # of which calibration inputs tell nothing
 
     def _rows(self) -> Sequence[Mapping[str, Any]]:
         return [layer.to_dict() for layer in self.plan.layers]
@@ -72,6 +90,7 @@ def prune(
     dry_run: bool = False,
     example: Any = None,
     inputs: Any = None,
+    calibration: Any = None,
 ) -> PruningResult:
     """Prune a model in place, without a copy; tied parameters are pruned once.
 
@@ -83,6 +102,11 @@ def prune(
     scope "sensitivity" needs `inputs`: unlabelled ones, a tensor of them or batches of whatever
     the model is called with. Other strategies run the example to tell weights from tables among
     the parameters that no layer of torch holds.
+
+    `calibration` are unlabelled inputs, a tensor of them or batches of whatever the model is called
+    with, or what `prunable.nets.calibration` made of them. Strategies that weigh inputs or
+    reconstruct outputs need them; of every strategy that prunes layers by themselves the result
+    then says by how much the outputs of each layer move.
 
     `only` and `exclude` are names of parameters, or patterns with * and ?; exclusion wins. Left
     alone, with the reason in the result, are embeddings and what is no weight matrix, such as
@@ -98,6 +122,9 @@ def prune(
     """
     units = isinstance(strategy, UnitPruning) or strategy.axis == "unit"
     if example is not None and units:
+        if calibration is not None:
+            wanted = "left out where coupled units are pruned"
+            raise InputError.parameter("calibration", "prune", wanted, "inputs")
         if force:
             wanted = "left out with an example: of coupled units one of each group stays"
             raise InputError.parameter("force", "prune", wanted, force)
@@ -109,10 +136,13 @@ def prune(
     weights = _Weights.of(model, example)
     chosen, skipped = _selected(weights, strategy.axis, only, exclude)
     views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
+    known = None if calibration is None else _calibrated(model, calibration, chosen)
+    views = views if known is None else known.seen(views)
     plan = strategy.plan(views, budget, rng=rng(seed, "prune"))
     plan = replace(plan, layers=tuple(_with_followers(x, weights.parts) for x in plan.layers))
     if not force:
         check_not_emptied([x.name for x in plan.layers if x.n_kept == 0], "The budget")
+    outputs = () if known is None else _outputs(model, known, views, weights.named, plan)
     before = _nonzero(weights.named)
     baked = tuple(layer.name for layer in plan.layers if layer.name in weights.computed)
     if dry_run:
@@ -123,7 +153,41 @@ def prune(
         apply_plan_(weights.named.items(), plan)
         after = _nonzero(weights.named)
     size = sum(p.numel() for p in weights.named.values())
-    return PruningResult(plan, size, before, after, skipped, baked)
+    unreached = () if known is None else tuple(x.name for x in views if x.gram is None)
+    return PruningResult(plan, size, before, after, skipped, baked, outputs, unreached)
+
+
+def _calibrated(model: Any, calibration: Any, names: Collection[str]) -> Calibration:
+    if isinstance(calibration, Calibration):
+        return calibration
+    if not isinstance(model, torch.nn.Module):
+        raise InputError.parameter("calibration", "prune", RUNNABLE, type(model).__name__)
+    return calibrate(model, calibration, only=names)
+
+
+def _outputs(
+    model: Any,
+    known: Calibration,
+    views: Sequence[WeightView],
+    named: Mapping[str, torch.Tensor],
+    plan: PruningPlan,
+) -> tuple[LayerOutput, ...]:
+    """What a plan will do to the outputs of each layer that calibration inputs reach."""
+    seen = [(x, v, v.gram) for x, v in zip(plan.layers, views, strict=True) if v.gram is not None]
+    errors: dict[str, list[float]] = {}
+    weights = {}
+    for layer, view, gram in seen:
+        for one in (replace(layer, values=None, followers=()), replace(layer, followers=())):
+            weights[view.name] = named[view.name].detach().clone()
+            apply_plan_(weights.items(), replace(plan, layers=(one,), groups=()))
+            changed = out_in(to_numpy(weights[view.name]), view.transposed, view.groups)
+            error = output_error(view.matrix, changed, gram.products)
+            errors.setdefault(view.name, []).append(error)
+    measured = measured_errors(model, weights, known.batches)
+    return tuple(
+        LayerOutput(name, masked, predicted, measured[name])
+        for name, (masked, predicted) in errors.items()
+    )
 
 
 def _prune_units(

@@ -2,6 +2,7 @@
 
 from prunable.nets.prune.choices import ShareRule
 from prunable.nets.prune.strategies.base import Strategy
+from prunable.nets.prune.strategies.calibrated import BrainSurgery, InputWeightedPruning, Refitted
 from prunable.nets.prune.strategies.centring import MedianCentred
 from prunable.nets.prune.strategies.magnitude import MagnitudePruning
 from prunable.nets.prune.strategies.n_m import NMPruning
@@ -12,12 +13,15 @@ from prunable.nets.prune.strategies.singular_value import SingularValuePruning
 from prunable.nets.prune.strategies.units import UnitPruning
 
 __all__ = [
+    "BrainSurgery",
+    "InputWeightedPruning",
     "MagnitudePruning",
     "MedianCentred",
     "NMPruning",
     "NodePruning",
     "RandomPruning",
     "RandomizedMagnitudePruning",
+    "Refitted",
     "SaliencyPruning",
     "ShareRule",
     "SingularValuePruning",

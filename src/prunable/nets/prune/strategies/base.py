@@ -75,21 +75,33 @@ def plan_of(
         kept.flags.writeable = False
     errors = each(lambda i: relative_error(norms[i], masks[i], p), range(len(masks)))
     layers = (
-        LayerPlan(
-            view.name,
-            view.matrix.shape,
-            axis,
-            kept,
-            eps,
-            p,
-            asked,
-            view.taps,
-            transposed=view.transposed,
-            groups=view.groups,
-        )
+        layer_of(view, kept, eps, axis, p, asked)
         for view, kept, eps in zip(views, masks, errors, strict=True)
     )
     return PruningPlan(method, budget, tuple(layers))
+
+
+def layer_of(
+    view: WeightView,
+    kept: NDArray[np.bool_],
+    eps: float,
+    axis: Axis = "weight",
+    p: float = 2.0,
+    asked: float | None = None,
+) -> LayerPlan:
+    """The plan of the layer that a view shows."""
+    return LayerPlan(
+        view.name,
+        view.matrix.shape,
+        axis,
+        kept,
+        eps,
+        p,
+        asked,
+        view.taps,
+        transposed=view.transposed,
+        groups=view.groups,
+    )
 
 
 def check_views(views: Sequence[WeightView], where: str) -> None:

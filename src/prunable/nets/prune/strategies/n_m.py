@@ -1,7 +1,7 @@
 """Pruning to n of each m neighbouring weights, the pattern that sparse tensor cores read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from prunable.errors import InputError, check_at_least, require
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import Axis
-from prunable.nets.prune.plan import Budget, Keep, LayerPlan, PruningPlan
-from prunable.nets.prune.strategies.base import check_views
-from prunable.numerics.weights.compressibility import relative_error
+from prunable.nets.prune.plan import Budget, Keep, PruningPlan
+from prunable.nets.prune.strategies.base import Masks, check_views, plan_of
+from prunable.numerics.reconstruction.surgery import n_of_m
 
 
 @dataclass(frozen=True)
@@ -48,35 +48,49 @@ class NMPruning:
         it is another, or no layer has a multiple of m inputs.
         """
         del rng
-        where = "NMPruning.plan"
         check_views(views, "NMPruning")
-        right = isinstance(budget, Keep) and budget.scope == "layer" and budget.kappa == self.share
-        wanted = f"Keep({self.share:g}), the share of {self.n}:{self.m}"
-        require(right, "budget", where, wanted, budget)
-        layers = tuple(self._layer(view) for view in views)
-        if all(layer.kappa_asked is None for layer in layers):
-            raise InputError(
-                f"`views` of `{where}` have no layer whose inputs are a multiple of {self.m}: "
-                f"{', '.join(view.name for view in views[:8])}. Choose another m, or method."
-            )
-        return PruningPlan(f"{self.n}:{self.m}", budget, layers)
-
-    def _layer(self, view: WeightView) -> LayerPlan:
-        out, width = view.matrix.shape
-        inputs = width // view.taps
-        if inputs % self.m:
-            kept, asked = np.ones(view.matrix.size, dtype=np.bool_), None
-        else:
-            groups = view.matrix.reshape(out, inputs // self.m, self.m, view.taps)
-            kept, asked = _largest(groups, self.n).ravel(), self.share
-        eps = relative_error(view.matrix.ravel(), kept, 2.0)
-        shape = (out, width)
-        return LayerPlan(view.name, shape, "weight", kept, eps, 2.0, asked, view.taps)
+        scores = [view.matrix for view in views]
+        masks = pattern_masks(views, scores, budget, (self.n, self.m), "NMPruning.plan")
+        weights = [view.matrix.ravel() for view in views]
+        plan = plan_of(f"{self.n}:{self.m}", views, budget, "weight", masks, weights, 2.0)
+        return of_pattern(plan, views, self.m)
 
 
-def _largest(groups: NDArray[np.floating[Any]], n: int) -> NDArray[np.bool_]:
-    """Mark the n largest magnitudes along the third axis, of equal ones the first."""
-    order = np.argsort(-np.abs(groups), axis=2, kind="stable")
-    kept = np.zeros(groups.shape, dtype=np.bool_)
-    np.put_along_axis(kept, order[:, :, :n], True, axis=2)
-    return kept
+def of_pattern(plan: PruningPlan, views: Sequence[WeightView], m: int) -> PruningPlan:
+    """The plan, in which nothing was asked of the layers that stay whole."""
+    layers = (
+        x if _fits(view, m) else replace(x, kappa_asked=None)
+        for x, view in zip(plan.layers, views, strict=True)
+    )
+    return replace(plan, layers=tuple(layers))
+
+
+def pattern_masks(
+    views: Sequence[WeightView],
+    scores: Sequence[NDArray[np.floating[Any]]],
+    budget: Budget,
+    n_m: tuple[int, int],
+    where: str,
+) -> Masks:
+    """Mark the n largest of each m inputs of every output; a layer that has no such is whole.
+
+    Scores have the shape of the matrix. Raises InputError as `NMPruning.plan` does.
+    """
+    n, m = n_m
+    right = isinstance(budget, Keep) and budget.scope == "layer" and budget.kappa == n / m
+    require(right, "budget", where, f"Keep({n / m:g}), the share of {n}:{m}", budget)
+    if not any(_fits(view, m) for view in views):
+        raise InputError(
+            f"`views` of `{where}` have no layer whose inputs are a multiple of {m}: "
+            f"{', '.join(view.name for view in views[:8])}. Choose another m, or method."
+        )
+    return [
+        n_of_m(np.abs(score), n, m, view.taps).ravel()
+        if _fits(view, m)
+        else np.ones(score.size, dtype=np.bool_)
+        for view, score in zip(views, scores, strict=True)
+    ]
+
+
+def _fits(view: WeightView, m: int) -> bool:
+    return view.matrix.shape[1] // view.taps % m == 0

@@ -1,0 +1,281 @@
+"""Strategies that know what flows into the layers, from a few unlabelled inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.errors import InputError, check_at_least, check_one_of, require
+from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.choices import Axis, Compared, ShareRule
+from prunable.nets.prune.plan import Budget, Energy, Error, Keep, LayerPlan, PruningPlan
+from prunable.nets.prune.strategies.base import Strategy, check_views, layer_of, plan_of, select
+from prunable.nets.prune.strategies.n_m import of_pattern, pattern_masks
+from prunable.nets.prune.strategies.sharing import shared_masks
+from prunable.numerics.reconstruction.gram import output_error
+from prunable.numerics.reconstruction.refit import best_strength, refit
+from prunable.numerics.reconstruction.surgery import exact_surgery, surgery
+from prunable.numerics.weights.compressibility import relative_error
+from prunable.numerics.weights.selection import kept_count, top_k_mask, top_k_masks
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class InputWeightedPruning:
+    """Keep the weights of largest magnitude times the root mean square of their inputs.
+
+    For a row by itself this is Hessian pruning of Chang, Li, Oymak and Thrampoulidis (2020,
+    section 3), known as Wanda (Sun, Liu, Bair and Kolter 2023). Errors, asked and realised, are
+    relative to the weights times those roots: they are errors of outputs where inputs are
+    uncorrelated. Layers that no input reached go by their weights alone.
+    """
+
+    axis: ClassVar[Axis] = "weight"
+
+    # what weights compete with: those of their layer, or of their output, so that each output
+    # keeps the same share
+    compare: Compared = "layer"
+    # how a share of all layers together is divided: by one threshold on the scores, or as
+    # `MagnitudePruning` divides it
+    allocation: ShareRule = "threshold"
+    n_m: tuple[int, int] | None = None  # keep n of each m consecutive inputs; see `NMPruning`
+
+    def __post_init__(self) -> None:
+        where = "InputWeightedPruning"
+        check_one_of(self.compare, get_args(Compared), "compare", where)
+        check_one_of(self.allocation, get_args(ShareRule), "allocation", where)
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        """Choose the weights to keep; see `Strategy.plan`. The choice is not random.
+
+        Views hold Gram matrices of their inputs: `prune` gives them for its `calibration`. Raises
+        InputError if none does, or the budget does not suit.
+        """
+        del rng
+        where = "InputWeightedPruning"
+        check_inputs(views, where)
+        scores = [weighted(view) for view in views]
+        if self.n_m is not None:
+            masks = pattern_masks(views, scores, budget, self.n_m, f"{where}.plan")
+        elif isinstance(budget, Keep):
+            counts = kept_counts_of(views, scores, budget, self.allocation)
+            choose = _of_rows if self.compare == "row" else top_k_mask
+            masks = [choose(np.abs(s), n).ravel() for s, n in zip(scores, counts, strict=True)]
+        else:
+            flat = [score.ravel() for score in scores]
+            masks = select(flat, budget, p=2.0, rounding="ceil", where=where)
+        norms = [score.ravel() for score in scores]
+        plan = plan_of(
+            _named("input-weighted", self.n_m), views, budget, "weight", masks, norms, 2.0
+        )
+        return plan if self.n_m is None else of_pattern(plan, views, self.n_m[1])
+
+
+@dataclass(frozen=True)
+class BrainSurgery:
+    """Prune each layer so that its outputs change least, the kept weights making up for the rest.
+
+    Columns of the matrix are pruned in blocks (`surgery`: optimal brain surgery as SparseGPT does
+    it), or weight by weight, exactly, which suits small layers. Errors, asked and realised, are
+    those of the layer's outputs on the calibration inputs. Layers that no input reached lose their
+    smallest weights.
+
+    Hassibi and Stork (1993); Frantar and Alistarh (2022, 2023).
+    """
+
+    axis: ClassVar[Axis] = "weight"
+
+    # share of each input's own square that is added to it, >= 0; None: what does best in each layer
+    # on the inputs that calibration holds out
+    damping: float | None = None
+    # how a share of all layers together is divided: by one threshold on input-weighted magnitudes,
+    # or as `MagnitudePruning` divides it
+    allocation: ShareRule = "threshold"
+    n_m: tuple[int, int] | None = None  # keep n of each m consecutive inputs; see `NMPruning`
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        where = "BrainSurgery"
+        check_at_least(self.damping or 0.0, 0, "damping", where)
+        check_one_of(self.allocation, get_args(ShareRule), "allocation", where)
+        require(
+            not (self.exact and self.n_m), "n_m", where, "left out where surgery is exact", self.n_m
+        )
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        """Choose the weights to keep, and what they become; see `Strategy.plan`.
+
+        Views hold Gram matrices of their inputs: `prune` gives them for its `calibration`. Raises
+        InputError if none does, the budget does not suit, or the inputs are too few for the
+        damping. The choice is not random.
+        """
+        del rng
+        check_inputs(views, "BrainSurgery")
+        if self.n_m is not None:
+            scores = [np.abs(view.matrix) for view in views]
+            masks = pattern_masks(views, scores, budget, self.n_m, "BrainSurgery.plan")
+            layers = [self._patterned(v, mask) for v, mask in zip(views, masks, strict=True)]
+        elif isinstance(budget, Keep):
+            scores = [weighted(view) for view in views]
+            counts = kept_counts_of(views, scores, budget, self.allocation)
+            layers = [self._layer(v, n) for v, n in zip(views, counts, strict=True)]
+        elif isinstance(budget, Error | Energy):
+            require(budget.p == 2, "p", "BrainSurgery", "the budget's order, 2", budget.p)
+            layers = [self._within(view, budget.eps) for view in views]
+        else:
+            wanted = "Keep, Error or Energy"
+            raise InputError.parameter("budget", "BrainSurgery.plan", wanted, budget)
+        asked = budget.kappa if isinstance(budget, Keep) and budget.scope == "layer" else None
+        layers = [replace(layer, kappa_asked=asked) for layer in layers]
+        plan = PruningPlan(_named("brain surgery", self.n_m), budget, tuple(layers))
+        return plan if self.n_m is None else of_pattern(plan, views, self.n_m[1])
+
+    def _within(self, view: WeightView, eps: float) -> LayerPlan:
+        """The fewest weights with an error of at most eps, by halving their number."""
+        low, high = 0, view.matrix.size
+        found = self._layer(view, low)
+        if found.eps <= eps:
+            return found
+        found = self._layer(view, high)
+        while high - low > 1:
+            middle = (low + high) // 2
+            tried = self._layer(view, middle)
+            if tried.eps <= eps:
+                high, found = middle, tried
+            else:
+                low = middle
+        return found
+
+    def _patterned(self, view: WeightView, mask: NDArray[np.bool_]) -> LayerPlan:
+        """By the pattern, unless the layer stays whole."""
+        if mask.all():
+            return self._layer(view, mask.size)
+        assert self.n_m is not None
+        return self._layer(view, (*self.n_m, view.taps), mask)
+
+    def _layer(
+        self,
+        view: WeightView,
+        keep: int | tuple[int, int, int],
+        by_weights: NDArray[np.bool_] | None = None,
+    ) -> LayerPlan:
+        gram, matrix = view.gram, view.matrix
+        if gram is None or keep == matrix.size:
+            mask = np.ones(matrix.size, dtype=np.bool_) if by_weights is None else by_weights
+            if by_weights is None and isinstance(keep, int):
+                mask = top_k_mask(np.abs(matrix), keep).ravel()
+            eps = relative_error(matrix.ravel(), mask, 2.0)
+            return layer_of(view, mask, eps)
+        operate: Any = exact_surgery if self.exact else surgery
+
+        def found(products: Scores, damping: float) -> Scores:
+            values: Scores = operate(matrix, products, keep, damping=damping, where=view.name)[1]
+            return values
+
+        damping = best_strength(matrix, gram, found) if self.damping is None else self.damping
+        mask, values = operate(matrix, gram.products, keep, damping=damping, where=view.name)
+        eps = output_error(matrix, values, gram.products)
+        return replace(layer_of(view, mask.ravel(), eps), values=values)
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """Any strategy, and then the least-squares weights on the inputs that it keeps.
+
+    Each output of a layer is fitted to what it was, on the calibration inputs (`refit`). What is
+    kept, and errors, are the strategy's own. Singular values cannot be refitted, nor layers that
+    no input reached, which stay as the strategy leaves them.
+    """
+
+    strategy: Strategy
+    # share of each input's own square by which a change of its weight is held back, >= 0; None:
+    # what does best in each layer on the inputs that calibration holds out
+    ridge: float | None = None
+
+    def __post_init__(self) -> None:
+        check_at_least(self.ridge or 0.0, 0, "ridge", "Refitted")
+        axis = self.strategy.axis
+        require(axis != "singular_value", "strategy", "Refitted", "one that keeps weights", axis)
+
+    @property
+    def axis(self) -> Axis:
+        """What is pruned."""
+        return self.strategy.axis
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        """Choose what to keep, and what it becomes; see `Strategy.plan`.
+
+        Views hold Gram matrices of their inputs: `prune` gives them for its `calibration`. Raises
+        InputError if none does, or the inputs are too few for the ridge.
+        """
+        check_inputs(views, "Refitted")
+        plan = self.strategy.plan(views, budget, rng=rng)
+        layers = (self._refitted(x, view) for x, view in zip(plan.layers, views, strict=True))
+        return PruningPlan(f"refitted {plan.method}", plan.budget, tuple(layers))
+
+    def _refitted(self, layer: LayerPlan, view: WeightView) -> LayerPlan:
+        gram, kept = view.gram, layer.matrix_mask
+        if gram is None or kept.all():
+            return layer
+
+        def found(products: Scores, ridge: float) -> Scores:
+            return refit(view.matrix, kept, products, ridge=ridge, where=view.name)
+
+        ridge = best_strength(view.matrix, gram, found) if self.ridge is None else self.ridge
+        return replace(layer, values=found(gram.products, ridge))
+
+
+def check_inputs(views: Sequence[WeightView], where: str) -> None:
+    """Raise InputError unless there is a view, and one of which inputs are known."""
+    check_views(views, where)
+    if all(view.gram is None for view in views):
+        raise InputError(
+            f"`views` of `{where}.plan` say nothing of what flows into the layers. Give "
+            "`calibration` to `prune`: unlabelled inputs that reach one of them."
+        )
+
+
+def weighted(view: WeightView) -> Scores:
+    """Weights times the root mean squares of their inputs; as they are where those are unknown."""
+    matrix = view.matrix.astype(np.float64)
+    return matrix if view.gram is None else matrix * view.gram.of_rows(matrix)
+
+
+def kept_counts_of(
+    views: Sequence[WeightView], scores: Sequence[Scores], budget: Keep, allocation: ShareRule
+) -> list[int]:
+    """How many weights each layer keeps."""
+    if budget.scope == "layer":
+        return [kept_count(budget.kappa, score.size) for score in scores]
+    count = kept_count(budget.kappa, sum(score.size for score in scores))
+    if allocation == "threshold":
+        return [int(mask.sum()) for mask in top_k_masks(scores, count)]
+    return [int(mask.sum()) for mask in shared_masks(views, count, allocation)]
+
+
+def _named(method: str, n_m: tuple[int, int] | None) -> str:
+    return method if n_m is None else f"{method} {n_m[0]}:{n_m[1]}"
+
+
+def _of_rows(scores: Scores, count: int) -> NDArray[np.bool_]:
+    """Mark the largest of each row, equally many but for one, which the best of the next get."""
+    rows, width = scores.shape
+    each, more = divmod(count, rows)
+    kept = np.stack([top_k_mask(row, each) for row in scores])
+    if more:
+        left = np.where(kept, -1.0, scores)
+        best = left.argmax(axis=1)
+        rows_of = top_k_mask(left[np.arange(rows), best], more)
+        kept[rows_of, best[rows_of]] = True
+    return kept.reshape(rows, width)

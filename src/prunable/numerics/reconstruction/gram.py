@@ -1,0 +1,79 @@
+"""Gram matrices of a layer's inputs, and the output errors that they tell."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.errors import require
+
+FloatArray = NDArray[np.float64]
+Matrix = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Gram:
+    """Sums of products x_j x_k over the inputs of a layer, of some of them held out beside.
+
+    Outputs of a grouped layer are equal parts, each with inputs of its own. Raises InputError if
+    shapes do not fit, or there are no inputs.
+    """
+
+    products: FloatArray = field(repr=False)  # (groups, width, width), of all inputs
+    count: int  # input vectors: examples times positions
+    # (groups, width, width), of those of the inputs by which strengths are chosen; None if all fit
+    held_out: FloatArray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        shape = self.products.shape
+        square = len(shape) == 3 and shape[1] == shape[2] and 0 not in shape
+        require(square, "products", "Gram", "an array (groups, width, width)", shape)
+        require(self.count > 0, "count", "Gram", "at least 1", self.count)
+        same = self.held_out is None or self.held_out.shape == shape
+        require(same, "held_out", "Gram", f"an array of shape {shape}", "another")
+
+    @property
+    def fitted(self) -> FloatArray:
+        """The products of the inputs that are not held out."""
+        return self.products if self.held_out is None else self.products - self.held_out
+
+    @property
+    def rms(self) -> FloatArray:
+        """Root mean squares of the inputs, (groups, width)."""
+        diagonal = np.diagonal(self.products, axis1=1, axis2=2)
+        return np.asarray(np.sqrt(np.maximum(diagonal, 0.0) / self.count))
+
+    def fits(self, shape: tuple[int, int]) -> bool:
+        """Whether these are inputs of a matrix (out, width)."""
+        return self.products.shape[1] == shape[1] and shape[0] % len(self.products) == 0
+
+    def of_rows(self, matrix: Matrix) -> FloatArray:
+        """What each entry of a matrix (out, width) is multiplied by, as a root mean square."""
+        return np.repeat(self.rms, len(matrix) // len(self.products), axis=0)
+
+
+def output_error(matrix: Matrix, changed: Matrix, products: FloatArray) -> float:
+    """The relative l_2 error of the outputs, ||(w - w') x|| / ||w x||, biases aside.
+
+    `matrix` and `changed` have the shape (out, width), `products` are those of a `Gram`. 0 if the
+    outputs are 0 and stay so, infinite if they do not stay so.
+
+    >>> output_error(np.array([[3.0, 4.0]]), np.array([[0.0, 4.0]]), np.eye(2)[None])
+    0.6
+    """
+    scale = float(max(np.abs(matrix).max(), np.abs(changed).max())) or 1.0
+    whole = matrix.astype(np.float64) / scale
+    before = _squares(whole, products)
+    after = _squares(whole - changed.astype(np.float64) / scale, products)
+    if before <= 0:
+        return 0.0 if after <= 0 else math.inf
+    return math.sqrt(max(after, 0.0) / before)
+
+
+def _squares(matrix: FloatArray, products: FloatArray) -> float:
+    grouped = matrix.reshape(len(products), -1, matrix.shape[1])
+    return float(np.sum((grouped @ products) * grouped))

@@ -1,0 +1,67 @@
+"""Weights and inputs in units in which every input has the mean square 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.errors import InputError
+
+FloatArray = NDArray[np.float64]
+
+SINGULAR = 3e-7  # smallest eigenvalue of correlations that float32 products tell from 0
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A matrix (out, width) times the norms of its inputs, and their correlations.
+
+    Damping by a share of each input's own square shrinks correlations and nothing else, so that of
+    uncorrelated inputs it changes no order and no weight.
+    """
+
+    weights: FloatArray  # (groups, rows, width), times the inputs' norms
+    correlations: FloatArray  # (groups, width, width), 1 on the diagonal
+    norms: FloatArray  # (groups, 1, width); 1 of inputs that are always 0
+    dead: NDArray[np.bool_]  # (groups, 1, width): those
+    scale: float  # weights were divided by it
+    original: NDArray[np.floating[Any]]
+
+    @classmethod
+    def of(cls, matrix: NDArray[np.floating[Any]], products: FloatArray) -> Scaled:
+        """Scale a matrix by the products of its inputs, (groups, width, width)."""
+        squares = np.diagonal(products, axis1=1, axis2=2)[:, None, :]
+        # rounding of float32 products may leave a trifle below 0
+        dead = squares <= 0
+        norms = np.sqrt(np.where(dead, 1.0, squares))
+        correlations = products / (norms * norms.swapaxes(1, 2))
+        correlations = np.where(dead | dead.swapaxes(1, 2), 0.0, correlations)
+        index = np.arange(products.shape[1])
+        correlations[:, index, index] = 1.0
+        scale = float(np.abs(matrix).max()) or 1.0
+        weights = (matrix.astype(np.float64) / scale).reshape(len(products), -1, matrix.shape[1])
+        weights = np.where(dead, 0.0, weights * norms)
+        return cls(weights, correlations, norms, dead, scale, matrix)
+
+    def damped(self, damping: float, where: str) -> FloatArray:
+        """The correlations with their diagonal raised by a share; InputError if it is too small."""
+        raised = self.correlations + damping * np.eye(self.correlations.shape[1])
+        if np.linalg.eigvalsh(raised)[..., 0].min() <= SINGULAR:
+            raise InputError(
+                f"The inputs of `{where}` do not determine its {raised.shape[1]} weights a row at "
+                f"damping {damping:g}. Give more inputs, or a larger damping."
+            )
+        return np.asarray(raised)
+
+    def back(self, weights: FloatArray, kept: NDArray[np.bool_]) -> FloatArray:
+        """Scaled weights (groups, rows, width) as a matrix (out, width), 0 where not kept.
+
+        Kept weights of inputs that are always 0 stay what they were.
+        """
+        original = self.original.astype(np.float64)
+        found = (weights / self.norms * self.scale).reshape(original.shape)
+        dead = np.broadcast_to(self.dead, weights.shape).reshape(original.shape)
+        return np.where(kept, np.where(dead, original, found), 0.0)
