@@ -134,7 +134,9 @@ def _two_layer(dataset: str, lr: float) -> TrainSpec:
 
 RESNET: dict[Scale, NetworkSize] = {
     "smoke": NetworkSize(_resnet("digits", 64, 128), (1,), (1, 2), 1),
-    "laptop": NetworkSize(_resnet("cifar10", 32, 5000), (2, 4), (2, 3, 4, 6, 8), 6),
+    "laptop": NetworkSize(
+        _resnet("cifar10", 32, 5000), (2, 4), (2, 3, 4, 6, 8), 6, seeds=(0, 1, 2)
+    ),
     "paper": NetworkSize(
         _resnet("cifar10", 128),
         bases=(5, 8, 10),
@@ -146,7 +148,7 @@ RESNET: dict[Scale, NetworkSize] = {
 _TWO_LAYER = NetworkSize(
     _two_layer("mnist", 0.001),
     bases=(2, 4),
-    widths=(2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64),
+    widths=(2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256),
     epochs=200,
     seeds=(0, 1, 2),
     restarts=True,
@@ -154,7 +156,7 @@ _TWO_LAYER = NetworkSize(
 
 TWO_LAYER: dict[Scale, NetworkSize] = {
     "smoke": NetworkSize(_two_layer("digits", 0.01), (2, 4), (2, 4, 8), 2, restarts=True),
-    "laptop": replace(_TWO_LAYER, widths=(2, 4, 8, 16, 32, 64), epochs=10),
+    "laptop": replace(_TWO_LAYER, widths=(2, 4, 8, 16, 32, 64, 128, 256)),
     "paper": _TWO_LAYER,
 }
 

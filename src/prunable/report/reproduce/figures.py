@@ -21,7 +21,7 @@ from prunable.report.reproduce.panels import Drawn, Numbers, View, item_views
 from prunable.report.reproduce.words import SMOKE
 from prunable.report.tables import printable
 
-ACROSS = 3  # panels a row
+ACROSS = 2  # panels a row: with more, words cannot be read at 700 pixels
 SIZE = (4.4, 3.5)
 ROW_HEIGHT = 0.3
 LEGEND_LINE = 0.19
@@ -87,9 +87,8 @@ def item_png(doc: ItemDocument) -> bytes | None:
 def _in_rows(views: Sequence[View]) -> list[list[View]]:
     """Panels of a row share its names: each table starts a row."""
     rows: list[list[View]] = []
-    across = 2 if len(views) == 4 else ACROSS
     for view in views:
-        if rows and len(rows[-1]) < across and rows[-1][0].rows == view.rows:
+        if rows and len(rows[-1]) < ACROSS and rows[-1][0].rows == view.rows:
             rows[-1].append(view)
         else:
             rows.append([view])
@@ -188,7 +187,7 @@ def _draw_series(axes: Axes, view: View, series: Drawn, place: int, bars: int) -
         for name, a, b in zip(series.names, x, y, strict=True):
             if math.isfinite(a) and math.isfinite(b):
                 axes.annotate(
-                    _plain(name), (a, b), xytext=(4, 4), textcoords="offset points", fontsize=7
+                    _plain(name), (a, b), xytext=(4, 4), textcoords="offset points", fontsize=8
                 )
     look["xerr" if view.rows is not None else "yerr"] = errors
     return axes.errorbar(x, y, capsize=2, elinewidth=1, **look)

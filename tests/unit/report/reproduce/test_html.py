@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from rich.console import Console
 from tests.pages import Page, page_data
 from tests.reproduction_documents import (
@@ -426,11 +427,11 @@ def test_bars_stand_side_by_side_under_their_names():
     assert [patch.get_height() for patch in axes.patches] == [0.3, 0.4, 0.5, 0.6, 0.7, 0.75]
 
 
-def test_at_most_three_panels_a_row():
+def test_at_most_two_panels_a_row():
     document = figure_item()
     document["panels"] = [document["panels"][1]] * 7
     drawn = item_figure(as_document(document))
-    assert drawn.axes[0].get_gridspec().get_geometry() == (3, 3)
+    assert drawn.axes[0].get_gridspec().get_geometry() == (4, 2)
     assert sum(axes.axison for axes in drawn.axes) == 7
 
 
@@ -490,3 +491,15 @@ def test_documents_are_not_changed_by_rendering():
     render_index(given)
     summary_markdown(given)
     assert given == before
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3, 5])
+def test_figures_can_be_read_at_700_pixels(panels):
+    """Labels, ticks and legend at least 8 pixels high at the width that a page gives them."""
+    document = figure_item()
+    many = (document["panels"] * 2)[:panels]
+    drawn = item_figure(as_document(document | {"panels": many}))
+    drawn.set_dpi(700 / drawn.get_figwidth())
+    words = [text for text in drawn.findobj(Text) if text.get_text()]
+    assert words
+    assert min(text.get_fontsize() for text in words) * drawn.dpi / 72 >= 8
