@@ -200,10 +200,9 @@ def _generalisation(group: Group) -> tuple[document.Panel, list[document.Check]]
         # the axis of the tail index lies flat, and so does its error bar
         middle = (min(alphas) + max(alphas)) / 2
         ends = (middle - group.noise.std, middle + group.noise.std)
-        low = (min(accuracies),) * 2
-        series.append(
-            document.Series(ERROR_BAR, ends, low, style="line+points", runs=group.noise.runs)
-        )
+        low, high = min(accuracies), max(accuracies)
+        below = (low - 0.1 * (high - low),) * 2
+        series.append(document.Series(ERROR_BAR, ends, below, runs=group.noise.runs))
     checks = [
         worst_third(
             f"{group.label}: the third of the networks of highest tail index is the worst on "
