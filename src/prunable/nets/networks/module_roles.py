@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -68,7 +67,9 @@ def _part(
     owner: Any = model.get_submodule(name.rpartition(".")[0])
     layer = _is_layer(owner)
     weight = layer and name.rpartition(".")[2].startswith("weight")
-    used = use is not None and use.weight and max(shape) < math.prod(shape)
+    # what is a scale or a table of positions by its name is none by its use
+    named = roles.no_matrix(name, shape)
+    used = use is not None and use.weight and named in (None, *roles.TOLD_BY_USE)
     reason = roles.no_matrix(name, shape, weight=weight or used)
     if reason is None and is_norm(owner):
         reason = roles.NORMALISED

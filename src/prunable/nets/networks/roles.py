@@ -29,6 +29,7 @@ FUSED = re.compile(
     re.IGNORECASE,
 )
 NORM = re.compile(r"(\w*norm\w*|ln|ln_\w+|ln\d+|bn|bn_?\d+)", re.IGNORECASE)
+TOKEN, TABLE = TOLD_BY_USE = ("a token", "a table")  # names that tell less than a run does
 # Last parts of names of what is added to activations or multiplies them, and of tables and masks.
 NO_MATRIX: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(f"({pattern})", re.IGNORECASE), reason)
@@ -37,11 +38,11 @@ NO_MATRIX: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"beta\w*|\w*bias", "a bias"),
         (
             r"\w*tokens?|registers?|prompts?|latents?|(?!w_|weight)\w*quer(y|ies)|query_emb\w*",
-            "a token",
+            TOKEN,
         ),
-        (r"codebooks?|prototypes?|anchors?|centroids?|transitions?", "a table"),
+        (r"codebooks?|prototypes?|anchors?|centroids?|transitions?", TABLE),
         (
-            r"\w*pos(ition(al)?)?_?(emb|embed|embedding|embeddings|encoding|enc)\d*|pe|pos|rel_pos\w*",
+            r"\w*pos(ition(al)?)?_?(emb|embed|embedding|embeddings|encoding|enc)\d*|pe|(\w+_)?pos|rel_pos\w*",
             "a table of positions",
         ),
         (

@@ -127,10 +127,10 @@ class _Follow(TorchDispatchMode):
             scaled = set()
         elif name in ("embedding", "_embedding_bag"):
             self._say(self._of(call.first), LOOKUP)
-        elif name in LOOKED_UP and live and call.first not in self.live:
+        elif name in LOOKED_UP and call.first not in self.live:
             if self._is_one_of_several(call):
                 live = []  # the matrices that a router chooses are matrices still
-            else:
+            else:  # by the input or by the distance of places
                 self._say(self._of(call.first), LOOKUP)
         elif live and made:
             if name in SCALING:

@@ -74,8 +74,13 @@ WEIGHTS = {
     "of a written part": (written, (D, 5)),
 }  # fmt: skip
 TABLES = {
+    "relative": (
+        lambda w, x, _: x @ w[(torch.arange(4)[:, None] - torch.arange(4) + 3).flatten()].T,
+        (7, D),
+        "looked up",
+    ),
     "codebook": (quantised, (6, D), "looked up"),
-    "positions": (lambda w, x, _: x + w[torch.arange(len(x))], (9, D), "added"),
+    "positions": (lambda w, x, _: x + w[: len(x)], (9, D), "added"),
     "addend": (lambda w, x, body: torch.addmm(w, x, body.weight), (4, D), "added"),
     "queries": (query, (3, D), "added"),
     "prototypes": (lambda w, x, _: torch.cdist(x, w), (6, D), "distance"),
@@ -108,6 +113,13 @@ def test_what_is_added_looked_up_or_compared_is_a_table(case):
     assert left.name == "thing"
     assert reason in left.reason
     assert torch.equal(model.thing, before)
+
+
+@pytest.mark.parametrize("name", ["rel_pos_h", "pos_embed", "layer_scale"])
+def test_positions_and_scales_are_none_by_their_use(name):
+    model = Bare(lambda w, x, _: x @ w.T, 7, D, name=name)
+    result = prune(model, MagnitudePruning(), Keep(0.5), example=torch.randn(4, D))
+    assert [x.name for x in result.skipped] == [name]
 
 
 def test_without_an_example_a_name_tells_or_the_parameter_is_left_alone():
