@@ -134,8 +134,8 @@ def features_curve(spec: specs.FeaturesCurveSpec, run: Run) -> dict[str, Any]:
     by_model: dict[str, list[list[float | None]]] = {}
     for place, p in enumerate(spec.features):
         kept = [s for s in spec.kept if s < p] or [min(p, spec.kept[0])]
-        settings = {"draws": spec.layers, "seed": spec.seed}
-        found = predict_random_features(RandomFeatures(d=spec.d), spec.n, p, kept, **settings)
+        model_of = (RandomFeatures(d=spec.d), spec.n, p, kept)
+        found = predict_random_features(*model_of, draws=spec.layers, seed=spec.seed)
         for model, risks in found.risks.items():
             means = dict(zip(kept, risks.mean(axis=0), strict=True))
             rows = by_model.setdefault(model.value, [[] for _ in spec.kept])

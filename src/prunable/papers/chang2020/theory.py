@@ -49,7 +49,12 @@ def _law_plan(scale: Scale, convention: Convention) -> Plan:
         )
         for name in LAWS
     }
-    settings = {"p": ", ".join(map(str, sizes)), "data sets": draws, "sigma": sigma, "spike": 25}
+    settings: dict[str, Any] = {
+        "p": ", ".join(map(str, sizes)),
+        "data sets": draws,
+        "sigma": sigma,
+        "spike": 25,
+    }
     notes = (RECONSTRUCTED, NO_SIZES, "Distances are of sqrt(p) times the coefficients, order 2.")
     return Plan(scale, convention, runs, settings, notes)
 
@@ -110,7 +115,7 @@ def _law_panels(found: Found) -> Iterator[Panel]:
                     )
                     for n, frame in _by_size(found, name, kind).items()
                 ]
-                style = "points" if kind == "distance" else "line+points"
+                style: Style = "points" if kind == "distance" else "line+points"
                 if points:
                     series.append(points_series(f"({name[0]}) {label}", points, style))
         if series:
