@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from prunable.experiments.reproduce.checks import undecided
-from prunable.experiments.reproduce.document import Check, Convention, Outcome, Panel, Scale, Series
+from prunable.experiments.reproduce.document import (
+    Check,
+    Convention,
+    Outcome,
+    Panel,
+    Scale,
+    Series,
+    Style,
+)
 from prunable.experiments.reproduce.frame import Found, Frame, Result
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
