@@ -16,7 +16,7 @@ ITEMS = {
         *(f"fig{i}" for i in range(1, 13)),
         *("table1", "table2", "thm3", "thm4", "ergodic", "prop8", "a4", "a5"),
     ],
-    "guha2023": ["fig1a", "fig1b", "fig1c", "fig2", "table1", "table2"],
+    "guha2023": ["fig1a", "fig1b", "fig1c", "fig2", "table1", "table2", "theorem62"],
     "chang2020": [*(f"fig{i}" for i in range(1, 8)), "theorem1", "lemma1", "denoising"],
     "wan2023": ["fig1", *(f"table{i}" for i in (*range(1, 7), *range(10, 21)))],
 }

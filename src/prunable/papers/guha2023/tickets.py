@@ -31,6 +31,7 @@ from prunable.experiments.train.networks import as_tensors
 from prunable.nets.archive import load_tensors
 from prunable.nets.prune.tickets import apply_ticket_, load_ticket
 from prunable.nets.train.training import predict
+from prunable.papers.guha2023.found import PAPER
 from prunable.runs.spec import Spec
 from prunable.runs.store import Run
 
@@ -195,12 +196,12 @@ def _claims(found: Found) -> Iterator[Check]:
     )
 
 
-STUDY = Item(
-    name="study-tickets",
-    paper=None,
-    kind="study",
-    label="Tickets' bounds",
-    title="Theorems 6.1 and 6.2 of Guha, Dubey and Huo (2023) on trained lottery tickets",
+ITEM = Item(
+    name=f"{PAPER}-theorem62",
+    paper=PAPER,
+    kind="table",
+    label="Theorem 6.2",
+    title="Theorems 6.1 and 6.2 on trained lottery tickets",
     claim="A lottery ticket generalizes by the sketches of a random network's active weights.",
     plan=_plan,
     gather=Gather((_table,), (_panel,), (_claims,)),

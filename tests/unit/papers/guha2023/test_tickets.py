@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("tickets"))
-    (document,) = reproduce([tickets.STUDY], scale="smoke", store=store, backend=SerialBackend())
-    (spec,) = tickets.STUDY.plan("smoke", "paper").runs.values()
+    (document,) = reproduce([tickets.ITEM], scale="smoke", store=store, backend=SerialBackend())
+    (spec,) = tickets.ITEM.plan("smoke", "paper").runs.values()
     return document, spec, store
 
 
@@ -62,7 +62,7 @@ def test_the_study_evaluates_the_theorems_on_a_trained_ticket(done):
 
 def test_each_claim_can_turn_around(done):
     _, spec, store = done
-    plan = tickets.STUDY.plan("smoke", "paper")
+    plan = tickets.ITEM.plan("smoke", "paper")
     row = execute(spec, store)
     good = row | {
         "logs": {"theorem": -1.0, "kept": 0.5, "dense": 2.0},
@@ -70,17 +70,17 @@ def test_each_claim_can_turn_around(done):
         "distance": 0.0,
     }
     (key,) = plan.runs
-    assert [c.holds for c in tickets.STUDY.gather(plan, {key: good}).checks] == [True] * 4
+    assert [c.holds for c in tickets.ITEM.gather(plan, {key: good}).checks] == [True] * 4
     bad = good | {
         "logs": row["logs"],
         "conditions": [[name, 2.0] for name, _ in row["conditions"]],
         "distance": 9.0,
     }
-    assert [c.holds for c in tickets.STUDY.gather(plan, {key: bad}).checks] == [False] * 4
+    assert [c.holds for c in tickets.ITEM.gather(plan, {key: bad}).checks] == [False] * 4
 
 
 def test_the_laptop_study_shares_the_tickets_of_the_lottery_study():
-    plan = tickets.STUDY.plan("laptop", "paper")
+    plan = tickets.ITEM.plan("laptop", "paper")
     assert list(plan.runs) == ["weights/0"]
     (spec,) = plan.runs.values()
     lottery = tickets.LOTTERY.plan("laptop", "paper").runs["weights/0"]
