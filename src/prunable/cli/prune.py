@@ -26,6 +26,9 @@ PANELS = {
         "aggregate",
         "round_to",
         "allocation",
+        "calibrate",
+        "calibrate_size",
+        "refit",
         "center",
         "only",
         "exclude",
@@ -84,9 +87,16 @@ def prune(
 
 def _show(document: dict[str, Any], console: Console) -> None:
     """Print the plan, what it left, what the network gained, and the files written."""
-    from prunable.report.prune.pruned import files_written, footprint_table, pruned_table
+    from prunable.report.prune.pruned import (
+        files_written,
+        footprint_table,
+        outputs_table,
+        pruned_table,
+    )
 
     pruned_table(document).print(console)
+    if document["calibrated"]:
+        outputs_table(document).print(console)
     if document["footprint"]:
         footprint_table(document["footprint"]).print(console)
     for line in files_written(document):

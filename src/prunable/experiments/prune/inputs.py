@@ -15,14 +15,24 @@ from prunable.data.transforms import flattened
 from prunable.errors import InputError, require
 from prunable.experiments.prune.specs import PruningJob
 from prunable.experiments.train.networks import tensors_for
+from prunable.files import read_arrays
 from prunable.nets.models import ARCHITECTURE, NETS, stored_architecture
 from prunable.nets.models.hub import NET, drawn_inputs, is_hub_source
 from prunable.nets.models.sources import input_shape_of, of_package
-from prunable.nets.networks.examples import checked_run, on_device_of, scores_of
-from prunable.nets.networks.inputs import batch_of, drawn_example, read_example, shape_of_text
+from prunable.nets.networks.examples import checked_run, mapped, on_device_of, scores_of
+from prunable.nets.networks.inputs import (
+    batch_of,
+    batch_size_of,
+    drawn_example,
+    read_example,
+    shape_of_text,
+    tensors_of,
+)
 from prunable.nets.shrink.footprint import macs_of
+from prunable.numerics.randomness import child_seed, rng
 from prunable.runs.data import DataSpec
 
+ENDINGS = (".pt", ".pth", ".npy", ".safetensors")  # of files of inputs alone
 FILES = (".safetensors", ".pt", ".pth", ".bin")  # endings of single files
 USUAL_BATCHES = (1, 256)
 # Multiplications of a timed batch at most, where no batch size is asked for.
@@ -130,6 +140,54 @@ def _misfit(source: str | None, data: Dataset, error: InputError) -> InputError:
     return InputError(
         f"`data` {source}, of examples of shape {shape}, does not fit the model: {cause}. {mend}"
     )
+
+
+def calibration_for(
+    job: PruningJob, model: nn.Module, metadata: Mapping[str, str], example: Any
+) -> list[Any] | None:
+    """The unlabelled inputs that a job names, in batches; None if it names none.
+
+    Raises InputError if there are none of that name, or `gaussian` is asked of a network that takes
+    no real numbers.
+    """
+    source = job.calibrate
+    if source is None:
+        return None
+    if source == "gaussian":
+        if not all(x.is_floating_point() for x in tensors_of(example)):
+            raise InputError(
+                "`--calibrate gaussian` of `prune` is for networks that take real numbers; this "
+                "one takes others. Give a file of inputs."
+            )
+        generator = torch.Generator().manual_seed(child_seed(job.seed, "calibrate"))
+        wide = batch_of(example, job.calibrate_size)
+        found = mapped(wide, lambda x: torch.randn(x.shape, generator=generator))
+    elif Path(source).suffix in ENDINGS or _holds_inputs(Path(source)):
+        found = read_example(Path(source))
+        found = found["x"] if isinstance(found, Mapping) and set(found) == {"x"} else found
+        found = batch_of(found, min(job.calibrate_size, batch_size_of(found)))
+    else:
+        data = data_for(source, job.net, metadata, shape_asked(job))
+        found = drawn_from(model, data, job.calibrate_size, job.seed, "calibrate")
+    count = batch_size_of(found)
+    step = max(1, min(32, count // 4))
+
+    def part(start: int) -> Any:
+        return mapped(found, lambda x: x[start : start + step] if x.ndim and len(x) == count else x)
+
+    return [part(start) for start in range(0, count, step)]
+
+
+def _holds_inputs(path: Path) -> bool:
+    """Whether a file holds inputs alone, by the name x."""
+    return path.suffix == ".npz" and path.is_file() and set(read_arrays(path)) == {"x"}
+
+
+def drawn_from(model: nn.Module, data: Dataset, count: int, seed: int, what: str) -> torch.Tensor:
+    """So many training inputs, or all; a set may be in the order of its classes."""
+    x, *_ = tensors_for(data, model)
+    chosen = rng(seed, what).permutation(len(x))[:count]
+    return x[torch.from_numpy(chosen)]
 
 
 def batch_sizes_for(job: PruningJob, model: nn.Module, example: Any) -> tuple[int, ...]:

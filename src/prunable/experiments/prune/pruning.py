@@ -15,7 +15,9 @@ from prunable.data.loaders import Dataset
 from prunable.errors import InputError, PrunableError
 from prunable.experiments.prune.inputs import (
     batch_sizes_for,
+    calibration_for,
     data_for,
+    drawn_from,
     example_for,
     is_hub_job,
     shape_asked,
@@ -28,7 +30,8 @@ from prunable.nets.archive import save_tensors
 from prunable.nets.models import ARCHITECTURE, network_of, read_weights
 from prunable.nets.models.hub import check_folder, load_folder, save_folder
 from prunable.nets.models.sources import network_by_reference
-from prunable.nets.networks.inputs import batch_of
+from prunable.nets.networks.inputs import batch_of, batch_size_of
+from prunable.nets.prune.choices import CALIBRATED
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan, Target
 from prunable.nets.prune.pruning import PruningResult, prune
@@ -47,7 +50,6 @@ from prunable.nets.shrink.torch_pruning_backend import StructuralResult
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
 from prunable.nets.train.training import evaluate, train
-from prunable.numerics.randomness import rng
 
 SENSITIVITY_INPUTS = 256  # unlabelled ones, by which units are shared
 OnStep = Callable[[int, int], None]
@@ -55,6 +57,7 @@ ABSENT = (
     "out",
     "storage",
     "bytes",
+    "calibrated",
     "retrained",
     "recalibrated",
     "shrunk",
@@ -171,10 +174,9 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
     then; UnsupportedModelError if the network cannot be shrunk, or has no BatchNorm to recalibrate.
 
     Gives model, the keys of `PruningResult.to_dict`, out, storage, bytes_before and bytes of the
-    files, and, None where it was not asked for or there is no network: retrained, recalibrated,
-    shrunk, sparse (which layers run in compressed rows), footprint (of the dense, the pruned and
-    the exported network), onnx, folder (what
-    `save_folder` wrote).
+    files, and, None where it was not asked for or there is no network: calibrated, retrained,
+    recalibrated, shrunk, sparse (which layers run in compressed rows), footprint (of the dense, the
+    pruned and the exported network), onnx, folder (what `save_folder` wrote).
     """
     if job.out is None and not job.dry_run:
         raise InputError("`prune` needs --out FILE, or --dry-run to show the plan only.")
@@ -197,6 +199,7 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
         job.data,
         job.input_shape,
         job.example,
+        job.calibrate,
         job.retraining.epochs,
         job.onnx,
         job.shrink,
@@ -253,8 +256,12 @@ def _prune_network(
     batch_sizes = batch_sizes_for(job, model, example)
     dense = copy.deepcopy(model)
     inputs = None if data is None else _unlabelled(model, data, job)
-    result = _pruned(job, model, example, inputs)
+    calibration = calibration_for(job, model, metadata, example)
+    result = _pruned(job, model, example, inputs, calibration)
     document = result.to_dict()
+    if calibration is not None:
+        count = sum(batch_size_of(batch) for batch in calibration)
+        document["calibrated"] = {"source": job.calibrate, "n_inputs": count}
     if job.dry_run:
         return document
     if job.retraining.epochs:
@@ -298,7 +305,7 @@ def _prune_network(
 
 def _recalibrated(model: nn.Module, data: Dataset, job: PruningJob) -> dict[str, Any]:
     """Estimate BatchNorm statistics from as many training inputs as asked, in place."""
-    inputs = _drawn(model, data, job.recalibrate, job.seed, "recalibrate")
+    inputs = drawn_from(model, data, job.recalibrate, job.seed, "recalibrate")
     return {"n_inputs": len(inputs), **calibrate(model, inputs).to_dict()}
 
 
@@ -306,14 +313,7 @@ def _unlabelled(model: nn.Module, data: Dataset, job: PruningJob) -> torch.Tenso
     """Training inputs by which a job shares its units; None if it does not ask for that."""
     if job.scope != "sensitivity":
         return None
-    return _drawn(model, data, SENSITIVITY_INPUTS, job.seed, "sensitivity")
-
-
-def _drawn(model: nn.Module, data: Dataset, count: int, seed: int, what: str) -> torch.Tensor:
-    """So many training inputs, or all; a set may be in the order of its classes."""
-    x, *_ = tensors_for(data, model)
-    chosen = rng(seed, what).permutation(len(x))[:count]
-    return x[torch.from_numpy(chosen)]
+    return drawn_from(model, data, SENSITIVITY_INPUTS, job.seed, "sensitivity")
 
 
 def _save(path: Path, networks: Mapping[str, nn.Module], metadata: Mapping[str, str]) -> None:
@@ -340,11 +340,17 @@ def _pruned(
     model: nn.Module | Mapping[str, torch.Tensor],
     example: Any = None,
     inputs: torch.Tensor | None = None,
+    calibration: list[Any] | None = None,
 ) -> PruningResult:
     """Prune as asked; units of a network that can be run are coupled."""
     how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})
-    strategy = strategy_named(job.method, job.allocation, job.center, job.pattern)
-    if job.method == "unit" and job.center == "zero" and isinstance(model, nn.Module):
+    strategy = strategy_named(job.method, job.allocation, job.center, job.pattern, job.refit)
+    if calibration is None and (job.refit or job.method in CALIBRATED):
+        asked = "--refit" if job.refit else f"--method {job.method}"
+        raise InputError(f"`{asked}` of `prune` needs inputs to run on: give --calibrate.")
+    how["calibration"] = calibration
+    units = job.method == "unit" and job.center == "zero" and calibration is None
+    if units and isinstance(model, nn.Module):
         strategy = UnitPruning(strategy, job.aggregate or "mean", job.round_to)
         budget = job.budget
         sensitive = isinstance(budget, Target) and budget.scope == "sensitivity"

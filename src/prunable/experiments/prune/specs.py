@@ -10,6 +10,7 @@ from prunable.errors import InputError, require
 from prunable.experiments.train.specs import MeanFieldSpec, Noise, Optimizer, Schedule, TrainSpec
 from prunable.nets.catalogue import NETS
 from prunable.nets.prune.choices import (
+    CALIBRATED,
     Aggregate,
     Center,
     Cost,
@@ -85,9 +86,13 @@ class PruningJob(Frozen):
     out: Path | None = Field(
         None, description="Pruned file to write; a folder with --compare, or for a folder."
     )
-    method: Method = Field("magnitude", description="unit: rows; node: columns of one input.")
+    method: Method = Field(
+        "magnitude",
+        description="unit: rows; node: columns of one input; wanda: by weights times "
+        "inputs; obs: what is left makes up for what goes; these two need --calibrate.",
+    )
     n_m: str | None = Field(
-        None, description="Weights kept of each m inputs, with that method; 2:4 by default."
+        None, description="Weights kept of each m inputs, with n:m (2:4 by default), wanda or obs."
     )
     keep: float | None = Field(None, description="Share to keep, kappa in [0, 1].")
     eps: float | None = Field(None, description="Relative l_2 error allowed in each layer.")
@@ -110,6 +115,15 @@ class PruningJob(Frozen):
     )
     allocation: ShareRule = Field(
         "threshold", description="With --scope global: how layers share, for magnitude."
+    )
+    calibrate: str | None = Field(
+        None,
+        description="Unlabelled inputs to run: a data set as for --data; .pt, .npy, .npz with x "
+        "or .safetensors, as for --example; or gaussian, which is no data.",
+    )
+    calibrate_size: int = Field(128, ge=1, description="How many of those.")
+    refit: bool = Field(
+        False, description="Least-squares weights in the end, for any mask; needs --calibrate."
     )
     center: Center = Field("zero", description="What pruned weights are set to.")
     only: tuple[str, ...] = Field(("*",), description="Parameters to prune; patterns with * and ?.")
@@ -154,7 +168,7 @@ class PruningJob(Frozen):
     @property
     def budget(self) -> Budget:
         """The one budget that is given; InputError if there are none or several."""
-        if self.method == "n:m":
+        if self.method == "n:m" or (self.n_m is not None and self.pattern):
             return self._pattern_budget()
         given = (self.keep, self.eps, self.energy, self.target)
         if sum(value is not None for value in given) != 1:
@@ -173,21 +187,23 @@ class PruningJob(Frozen):
         return Error(self.eps) if self.eps is not None else Energy(self.energy or 0.0)
 
     @property
-    def pattern(self) -> tuple[int, int]:
+    def pattern(self) -> tuple[int, int] | None:
         """The numbers of --n-m; InputError if it is no pattern, or has no effect."""
-        if self.n_m is not None and self.method != "n:m":
-            raise InputError("`--n-m` of `prune` has no effect without --method n:m.")
-        return pattern_of(self.n_m or "2:4", "prune")
+        if self.n_m is not None and self.method not in ("n:m", *CALIBRATED):
+            raise InputError("`--n-m` of `prune` has no effect without --method n:m, wanda or obs.")
+        text = self.n_m or ("2:4" if self.method == "n:m" else None)
+        return None if text is None else pattern_of(text, "prune")
 
     def _pattern_budget(self) -> Keep:
-        n, m = self.pattern
+        n, m = self.pattern or (2, 4)
         others = {"--eps": self.eps, "--energy": self.energy, "--target": self.target}
         given = [name for name, value in others.items() if value is not None]
         given += ["--keep"] if self.keep not in (None, n / m) else []
         given += [f"--scope {self.scope}"] if self.scope != "layer" else []
         if given:
+            pattern = "--method n:m" if self.method == "n:m" else f"--n-m {n}:{m}"
             raise InputError(
-                f"`{given[0]}` of `prune` contradicts --method n:m, which keeps {n} of each {m} "
+                f"`{given[0]}` of `prune` contradicts {pattern}, which keeps {n} of each {m} "
                 "inputs of every output. Leave it out."
             )
         return Keep(n / m)

@@ -25,8 +25,20 @@ Compared = Literal["layer", "row"]
 
 # Strategies by name.
 Method = Literal[
-    "magnitude", "unit", "node", "kernel", "singular-value", "randomized", "random", "n:m"
+    "magnitude",
+    "unit",
+    "node",
+    "kernel",
+    "singular-value",
+    "randomized",
+    "random",
+    "n:m",
+    "wanda",
+    "obs",
 ]
+
+# Those that need to know what flows into the layers.
+CALIBRATED: tuple[Method, ...] = ("wanda", "obs")
 
 
 def pattern_of(text: str, where: str) -> tuple[int, int]:

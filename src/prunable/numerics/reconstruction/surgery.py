@@ -17,7 +17,7 @@ Matrix = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 Pattern = tuple[int, int, int]  # n of each m inputs, at each of so many taps
 
-BLOCK = 128  # columns between two updates of all that follow
+BLOCK = 32  # columns between two updates of all that follow
 
 
 def surgery(

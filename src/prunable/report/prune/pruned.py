@@ -32,6 +32,34 @@ def pruned_table(document: Document) -> Table:
     return table(titles, rows, title=title, notes=tuple(_notes(document)))
 
 
+def outputs_table(document: Document) -> Table:
+    """How far the outputs of each layer move, and what its new weights gained."""
+    kappas = {layer["name"]: layer["kappa"] for layer in document["plan"]["layers"]}
+    rows = []
+    for found in document["outputs"]:
+        masked, predicted = found["masked"], found["predicted"]
+        gained = 100 * (1 - predicted / masked) if masked and predicted is not None else 0.0
+        numbers = (kappas[found["name"]], masked, predicted, found["measured"])
+        shown = ("" if x is None else as_number(x, 4) for x in numbers)
+        rows.append((found["name"], *shown, as_number(gained, 3)))
+    titles = ("layer", "kappa", "mask alone", "predicted", "measured", "gained, %")
+    return table(
+        titles, rows, title="Relative l_2 errors of outputs", notes=tuple(_inputs(document))
+    )
+
+
+def _inputs(document: Document) -> Iterator[str]:
+    found = document["calibrated"]
+    drawn = found["source"] == "gaussian"
+    source = "drawn from a normal law, no data" if drawn else f"of {found['source']}"
+    yield (
+        f"Calibrated with {found['n_inputs']:,} inputs {source}; each layer is given what the "
+        "dense network sends it."
+    )
+    if unreached := document["unreached"]:
+        yield f"No input reached {', '.join(unreached)}: pruned by their weights."
+
+
 def _notes(document: Document) -> Iterator[str]:
     plan = document["plan"]
     yield (

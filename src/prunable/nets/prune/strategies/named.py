@@ -1,7 +1,9 @@
 """Strategies by the names of `choices.Method`."""
 
+from prunable.errors import InputError
 from prunable.nets.prune.choices import Center, Method, ShareRule
 from prunable.nets.prune.strategies.base import Strategy
+from prunable.nets.prune.strategies.calibrated import BrainSurgery, InputWeightedPruning, Refitted
 from prunable.nets.prune.strategies.centring import MedianCentred
 from prunable.nets.prune.strategies.magnitude import MagnitudePruning
 from prunable.nets.prune.strategies.n_m import NMPruning
@@ -14,9 +16,13 @@ def strategy_named(
     method: Method,
     allocation: ShareRule = "threshold",
     center: Center = "zero",
-    n_m: tuple[int, int] = (2, 4),
+    n_m: tuple[int, int] | None = None,
+    refit: bool = False,
 ) -> Strategy:
-    """The strategy of a name; `allocation` is for magnitudes, `n_m` for n:m, `center` for all."""
+    """The strategy of a name; `allocation` is for single weights, `n_m` for patterns.
+
+    Raises InputError if weights are refitted that `center` or the method changes otherwise.
+    """
     strategies: dict[Method, Strategy] = {
         "magnitude": MagnitudePruning(allocation=allocation),
         "unit": NodePruning(axis="unit"),
@@ -25,7 +31,16 @@ def strategy_named(
         "randomized": RandomizedMagnitudePruning(),
         "singular-value": SingularValuePruning(),
         "random": RandomPruning(),
-        "n:m": NMPruning(*n_m),
+        "n:m": NMPruning(*(n_m or (2, 4))),
+        "wanda": InputWeightedPruning(allocation=allocation, n_m=n_m),
+        "obs": BrainSurgery(allocation=allocation, n_m=n_m),
     }
     strategy = strategies[method]
-    return MedianCentred(strategy) if center == "median" else strategy
+    if center == "zero":
+        return Refitted(strategy) if refit else strategy
+    if refit or method == "obs":
+        raise InputError(
+            "`--center median` of `prune` does not go with weights that make up for the pruned "
+            "ones. Leave it out."
+        )
+    return MedianCentred(strategy)

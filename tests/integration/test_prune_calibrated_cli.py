@@ -1,0 +1,103 @@
+"""`prunable prune --calibrate`: unlabelled inputs from everywhere, and what they gain."""
+
+import numpy as np
+import pytest
+import torch
+
+from prunable.data.loaders import load
+
+
+@pytest.fixture(scope="module")
+def network(run, tmp_path_factory):
+    """A two-layer network trained on real digits."""
+    out = tmp_path_factory.mktemp("network")
+    how = "--data digits --net two-layer --width 60 --eta 0.01 --optimizer adam --batch 100"
+    done = run("train", how, "--epochs 15", "--out", out / "run")
+    assert done.exit_code == 0, done.output
+    return out / "run" / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """The same 40 pictures in each kind of file."""
+    folder = tmp_path_factory.mktemp("inputs")
+    x = np.array(load("digits").x_train[:40]).reshape(40, -1)
+    np.savez(folder / "x.npz", x=x)
+    np.save(folder / "x.npy", x)
+    torch.save(torch.from_numpy(x), folder / "x.pt")
+    return folder
+
+
+def accuracy(found):
+    return found["footprint"]["models"]["pruned"]["accuracy"]
+
+
+def test_calibrated_pruning_keeps_more_accuracy(document_of, network, tmp_path):
+    """At a tenth of the weights, by the same number of them, from 128 unlabelled pictures."""
+    how = "--keep 0.1 --scope global --allocation lamp --data digits --batch-size 1"
+    plain = document_of("prune", network, how, "--out", tmp_path / "plain.safetensors")
+    assert (plain["calibrated"], plain["outputs"], plain["unreached"]) == (None, [], [])
+    gained = {}
+    for options in ("--method obs", "--method magnitude --refit"):
+        out = tmp_path / "calibrated.safetensors"
+        found = document_of("prune", network, how, options, "--calibrate digits", "--out", out)
+        assert found["calibrated"] == {"source": "digits", "n_inputs": 128}
+        assert found["plan"]["n_parameters_kept"] == plain["plan"]["n_parameters_kept"]
+        gained[options] = accuracy(found) - accuracy(plain)
+        assert len(found["outputs"]) == 2
+        for output in found["outputs"]:
+            assert output["predicted"] == pytest.approx(output["measured"], rel=1e-4)
+            assert output["predicted"] < output["masked"]
+    assert gained["--method magnitude --refit"] > 0.02
+
+
+def test_inputs_come_from_files_and_from_no_data(document_of, network, inputs):
+    how = ["--method obs --keep 0.3 --dry-run --calibrate-size 30", "--calibrate"]
+    found = [
+        document_of("prune", network, *how, inputs / name)["outputs"]
+        for name in ("x.npz", "x.npy", "x.pt")
+    ]
+    assert found[0] == found[1] == found[2]
+    drawn = document_of("prune", network, *how, "gaussian")
+    assert drawn["calibrated"] == {"source": "gaussian", "n_inputs": 30}
+    assert drawn["outputs"] != found[0]
+
+
+@pytest.mark.parametrize("method", ["wanda", "obs"])
+def test_patterns_are_exact(document_of, network, method):
+    options = f"--method {method} --n-m 2:4 --calibrate digits --dry-run"
+    found = document_of("prune", network, options)
+    assert found["plan"]["method"].endswith("2:4")
+    assert found["plan"]["kappa"] == 0.5
+
+
+def test_the_table_has_a_line_a_layer(run, network):
+    done = run("prune", network, "--method wanda --keep 0.5 --dry-run --calibrate gaussian")
+    assert "Relative l_2 errors of outputs" in done.output
+    assert "128 inputs drawn from a normal law, no data" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--method obs --keep 0.5", "`--method obs` of `prune` needs inputs to run on: give --cal"),
+        ("--refit --keep 0.5", "`--refit` of `prune` needs inputs to run on: give --calibrate"),
+        ("--method obs --center median --calibrate digits --keep 0.5", "`--center median` of"),
+        ("--method unit --n-m 2:4 --keep 0.5", "has no effect without --method n:m, wanda or obs"),
+        ("--method wanda --n-m 2:4 --keep 0.3 --calibrate digits", "`--keep` of `prune` contrad"),
+        ("--method wanda --keep 0.5 --calibrate nowhere.npz", "nowhere.npz"),
+        ("--method singular-value --refit --calibrate digits --keep 0.5", "one that keeps weights"),
+    ],
+)
+def test_contradictions_are_one_message(run, network, options, message):
+    done = run("prune", network, options, "--dry-run")
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+
+
+def test_inputs_that_are_not_finite_name_their_file(run, network, tmp_path):
+    np.save(tmp_path / "x.npy", np.full((8, 64), np.nan, dtype=np.float32))
+    options = "--method obs --keep 0.5 --dry-run --calibrate"
+    done = run("prune", network, options, tmp_path / "x.npy")
+    assert done.exit_code == 2
+    assert "x.npy holds NaN" in " ".join(done.output.split())
