@@ -338,14 +338,8 @@ class TestCentredSingularValues(StrategyContract):
         return np.linalg.svd(matrix - np.median(matrix, axis=0), compute_uv=False)
 
 
-class TestPatterns(StrategyContract):
-    """One of each two inputs; the budget is the pattern's own share."""
-
-    strategy = NMPruning(1, 2)
-    p = 2.0
-
-    def scores(self, matrix):
-        return np.abs(matrix.ravel())
+class OwnShare:
+    """The budget is the pattern's own share."""
 
     def budgets(self):
         yield Keep(0.5)
@@ -357,6 +351,16 @@ class TestPatterns(StrategyContract):
     test_error_budget_is_kept_and_tight = None
     test_energy_budget_is_kept_and_tight = None
     test_extreme_error_budgets = None
+
+
+class TestPatterns(OwnShare, StrategyContract):
+    """One of each two inputs."""
+
+    strategy = NMPruning(1, 2)
+    p = 2.0
+
+    def scores(self, matrix):
+        return np.abs(matrix.ravel())
 
     def test_zero_layer(self):
         plan = self.plan(Keep(0.5), [WeightView("zero", np.zeros((6, 6)))])
@@ -423,21 +427,12 @@ class TestRefitted(Calibrated):
         return np.abs(matrix.ravel())
 
 
-class TestCalibratedPatterns(Calibrated):
-    """One of each two inputs; the budget is the pattern's own share."""
+class TestCalibratedPatterns(OwnShare, Calibrated):
+    """One of each two inputs."""
 
     strategy = InputWeightedPruning(n_m=(1, 2))
     correlation = 0.4
 
-    def budgets(self):
-        yield Keep(0.5)
-
-    test_layer_counts_are_exact = None
-    test_global_counts_are_exact_and_one_threshold_holds = None
-    test_kept_are_the_largest = None
-    test_error_budget_is_kept_and_tight = None
-    test_energy_budget_is_kept_and_tight = None
-    test_extreme_error_budgets = None
     test_zero_layer = None
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +14,13 @@ from torch.nn.modules.conv import _ConvNd
 
 from prunable.errors import InputError, check_at_least, require
 from prunable.nets.calibration.layers import batch_of_layer, is_matrix_layer, outputs_of, vectors_of
-from prunable.nets.networks.examples import Example, checked_run, evaluating, on_device_of
+from prunable.nets.networks.examples import (
+    Example,
+    check_several,
+    checked_run,
+    on_device_of,
+    watching,
+)
 from prunable.nets.networks.inputs import batch_size_of
 from prunable.nets.networks.ties import ties_of
 from prunable.nets.networks.views import WeightView
@@ -24,8 +29,6 @@ from prunable.numerics.reconstruction.gram import Gram
 AT_ONCE = 2**25  # numbers of input vectors held at a time
 ROWS = 4096  # vectors summed in float32 before the sum goes on in float64
 HELD_OUT = 4  # one of so many batches is held out
-
-Watch = Callable[[str, Any, Tensor], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +70,12 @@ def calibrate(
     names = _layers(model, only)
     held = False
 
-    def watch(name: str, module: nn.Module, x: Tensor) -> None:
-        sums.setdefault(name, _Sums()).add(name, module, x, held)
+    def watch(module: nn.Module, x: Tensor) -> None:
+        name = names[module]
+        with torch.no_grad():
+            sums.setdefault(name, _Sums()).add(name, module, x, held)
 
-    with _watched(model, names, watch):
+    with watching(model, names, watch):
         for number, batch in enumerate(batches):
             held = number % HELD_OUT == HELD_OUT - 1
             checked_run(model, batch)
@@ -88,14 +93,17 @@ def measured_errors(
     as stored. A layer that no input reaches has no entry.
     """
     squares: dict[str, Tensor] = {}
+    names = _layers(model, weights)
 
-    def watch(name: str, module: Any, x: Tensor) -> None:
+    @torch.no_grad()
+    def watch(module: Any, x: Tensor) -> None:
+        name = names[module]
         x, own = batch_of_layer(module, x), module.weight.detach()
         apart = outputs_of(module, x, own - weights[name].to(own))
         both = torch.stack([y.double().square().sum() for y in (apart, outputs_of(module, x, own))])
         squares[name] = squares[name] + both if name in squares else both
 
-    with _watched(model, _layers(model, weights), watch):
+    with watching(model, names, watch):
         for batch in batches:
             checked_run(model, batch)
     return {
@@ -109,11 +117,7 @@ def batches_of(
 ) -> tuple[Example, ...]:
     """Inputs as batches on a model's device; InputError if there are none."""
     check_at_least(chunk, 1, "chunk", "calibrate")
-    several = inputs.ndim if isinstance(inputs, Tensor) else isinstance(inputs, Iterable)
-    wanted = "a tensor of several inputs, or batches of them"
-    require(
-        several and not isinstance(inputs, Mapping), "inputs", "calibrate", wanted, type(inputs)
-    )
+    check_several(inputs, "calibrate")
     if isinstance(inputs, Tensor):
         # small sets come in parts all the same, of which one is held out
         size = max(1, min(chunk, -(-len(inputs) // HELD_OUT)))
@@ -134,7 +138,7 @@ class _Sums:
         self.held: Tensor | None = None
 
     def add(self, name: str, module: Any, x: Tensor, held: bool) -> None:
-        x = batch_of_layer(module, x.detach())
+        x = batch_of_layer(module, x)
         x = x if x.dtype in (torch.float32, torch.float64) else x.float()
         for part in x.split(_at_once(module, x)):
             vectors = vectors_of(module, part)
@@ -185,20 +189,3 @@ def _layers(model: nn.Module, only: Collection[str] | None) -> dict[nn.Module, s
         if only is None or name in only:
             found[module] = name
     return found
-
-
-@contextmanager
-def _watched(model: nn.Module, names: Mapping[nn.Module, str], watch: Watch) -> Iterator[None]:
-    """Look at the input of each of these layers while a model runs in evaluation mode."""
-
-    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-        with torch.no_grad():
-            watch(names[module], module, args[0] if args else next(iter(kwargs.values())))
-
-    handles = [m.register_forward_pre_hook(before, with_kwargs=True) for m in names]
-    try:
-        with evaluating(model):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()

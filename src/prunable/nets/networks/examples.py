@@ -1,13 +1,13 @@
 """What a network is called with: one tensor, several in order, or several by name."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 
 # A tensor, a tuple of positional arguments, or a mapping of keyword arguments.
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -119,3 +119,28 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def watching(
+    model: nn.Module, modules: Iterable[nn.Module], watch: Callable[[nn.Module, Tensor], None]
+) -> Iterator[None]:
+    """Look at the first input of some modules while a model runs in evaluation mode."""
+
+    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        watch(module, (args[0] if args else next(iter(kwargs.values()))).detach())
+
+    handles = [m.register_forward_pre_hook(before, with_kwargs=True) for m in modules]
+    try:
+        with evaluating(model):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def check_several(inputs: Any, where: str) -> None:
+    """Raise InputError unless these are a tensor of several inputs, or batches of them."""
+    several = inputs.ndim if isinstance(inputs, Tensor) else isinstance(inputs, Iterable)
+    wanted = "a tensor of several inputs, or batches of them"
+    require(several and not isinstance(inputs, Mapping), "inputs", where, wanted, type(inputs))

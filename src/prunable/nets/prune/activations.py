@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from prunable.errors import InputError, check_at_least, require
-from prunable.nets.networks.examples import Example, checked_run, evaluating, on_device_of
+from prunable.nets.networks.examples import Example, checked_run, on_device_of, watching
 from prunable.nets.networks.module_roles import is_conv1d
 from prunable.nets.prune.recalibration import Moments
 from prunable.nets.prune.saliency import Saliencies
@@ -34,8 +34,8 @@ def activation_saliency(
     layers = {module: name for name, module in model.named_modules() if _reads(module)}
     moments: dict[nn.Module, Moments] = {}
 
-    def watch(module: nn.Module, args: Any, kwargs: Any) -> None:
-        x = (args[0] if args else kwargs["input"]).detach().double()
+    def watch(module: nn.Module, x: Tensor) -> None:
+        x = x.double()
         if isinstance(module, _ConvNd):
             x = x if x.ndim == module.weight.ndim else x[None]  # one picture without a batch
             x = x.transpose(0, 1)
@@ -43,14 +43,9 @@ def activation_saliency(
             x = x.movedim(-1, 0)
         moments.setdefault(module, Moments()).add(x.flatten(1))
 
-    handles = [m.register_forward_pre_hook(watch, with_kwargs=True) for m in layers]
-    try:
-        with evaluating(model):
-            for batch in inputs.split(chunk) if isinstance(inputs, Tensor) else inputs:
-                checked_run(model, on_device_of(model, batch))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watching(model, layers, watch):
+        for batch in inputs.split(chunk) if isinstance(inputs, Tensor) else inputs:
+            checked_run(model, on_device_of(model, batch))
     reached = {module: found for module, found in moments.items() if found.n > 1}
     where, wanted = "activation_saliency", "several that reach a linear or convolutional layer"
     require(reached, "inputs", where, wanted, "none that do")

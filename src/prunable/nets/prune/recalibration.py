@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunable.errors import InputError, UnsupportedModelError, check_at_least, require
-from prunable.nets.networks.examples import Example, checked_run, evaluating, on_device_of
+from prunable.nets.networks.examples import (
+    Example,
+    check_several,
+    checked_run,
+    on_device_of,
+    watching,
+)
 from prunable.results import Result
 
 
@@ -38,11 +43,7 @@ def calibrate(
     model is called with, such as `(x for x, _ in loader)`.
     """
     check_at_least(batch_size, 1, "batch_size", "calibrate")
-    several = inputs.ndim if isinstance(inputs, Tensor) else isinstance(inputs, Iterable)
-    wanted = "a tensor of several inputs, or batches of them"
-    require(
-        several and not isinstance(inputs, Mapping), "inputs", "calibrate", wanted, type(inputs)
-    )
+    check_several(inputs, "calibrate")
     batches = inputs.split(batch_size) if isinstance(inputs, Tensor) else inputs
     return recalibrate_(model, batches)
 
@@ -72,7 +73,14 @@ def recalibrate_(model: nn.Module, batches: Iterable[Example]) -> Recalibration:
     moments = {name: Moments() for name in layers}
     n_batches = 0
     try:
-        with _watched(model, layers, moments):
+        names = {layer: name for name, layer in layers.items()}
+
+        def watch(layer: Any, x: Tensor) -> None:
+            # each batch is normalised by its own statistics
+            found = moments[names[layer]]
+            _set(layer, *found.add(x.double().transpose(0, 1).flatten(1)))
+
+        with watching(model, names, watch):
             for batch in batches:
                 checked_run(model, on_device_of(model, batch))
                 n_batches += 1
@@ -132,31 +140,6 @@ class Moments:
             raise InputError(
                 f"`inputs` of `calibrate` bring NaN or infinity to `{name}`. Check the inputs."
             )
-
-
-@contextmanager
-def _watched(
-    model: nn.Module, layers: dict[str, _BatchNorm], moments: dict[str, Moments]
-) -> Iterator[None]:
-    """Let BatchNorm layers normalise by each batch, and note what flows into them."""
-
-    def watch(name: str) -> Any:
-        def before_forward(layer: _BatchNorm, args: Any, kwargs: Any) -> None:
-            x = (args[0] if args else kwargs["input"]).detach()
-            _set(layer, *moments[name].add(x.double().transpose(0, 1).flatten(1)))
-
-        return before_forward
-
-    handles = [
-        layer.register_forward_pre_hook(watch(name), with_kwargs=True)
-        for name, layer in layers.items()
-    ]
-    try:
-        with evaluating(model):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _mean(layer: _BatchNorm) -> Tensor:
