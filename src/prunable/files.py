@@ -83,8 +83,8 @@ def _scratch(path: Path) -> Iterator[Path]:
             lock.acquire(timeout=0)
         except NotImplementedError:  # a file system without locks, where nothing is cleared
             break
-        except (Timeout, FileNotFoundError):
-            continue  # another writer has just taken the new folder for one that was left
+        except (Timeout, FileNotFoundError, FileExistsError):
+            continue  # another writer has just taken the new folder for a left one, or removed it
         if (scratch / LOCK).exists():
             break
         lock.release()

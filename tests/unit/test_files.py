@@ -148,3 +148,23 @@ def test_many_writers_of_one_place_leave_one_whole_file(tmp_path):
         list(pool.map(write, range(200)))
     assert len(set(path.read_text())) <= 3
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_folder_that_another_writer_removes_before_its_lock_is_taken_is_made_anew(
+    tmp_path, monkeypatch
+):
+    path, taken = tmp_path / "result.json", []
+    real = Path.mkdir
+
+    def mkdir(self, *args, **options):
+        if self.suffix == ".part" and not taken:  # gone between the system's refusal and the look
+            taken.append(self)
+            self.rmdir()
+            raise FileExistsError(17, "File exists", str(self))
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    write_text(path, "whole")
+    assert taken
+    assert path.read_text() == "whole"
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
