@@ -18,7 +18,7 @@ from prunable.data import loaders
 from prunable.data.store import DATA_VARIABLE
 from prunable.errors import InputError
 from prunable.nets.archive import load_tensors
-from prunable.nets.prune.recalibration import calibrate
+from prunable.nets.prune.recalibration import recalibrate
 
 OURS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 PUBLISHED = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -51,7 +51,7 @@ class Network:
     def recalibrated(self, model: nn.Module) -> nn.Module:
         """The model with BatchNorm statistics of the training pictures that all sides get."""
         if any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
-            calibrate(model, self.train[:RECALIBRATING], batch_size=128)
+            recalibrate(model, self.train[:RECALIBRATING], batch_size=128)
         return model.eval()
 
     def accuracy(self, model: nn.Module, n_images: int) -> float:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from prunable.nets.prune.mask_file import save_masks as save_masks
     from prunable.nets.prune.masks import masks_of as masks_of
     from prunable.nets.prune.pruning import prune as prune
-    from prunable.nets.prune.recalibration import calibrate as calibrate
+    from prunable.nets.prune.recalibration import recalibrate as recalibrate
     from prunable.nets.prune.retraining import hold_masks as hold_masks
     from prunable.nets.shrink.factoring import factor as factor
     from prunable.nets.shrink.shrinking import shrink as shrink
@@ -46,7 +46,6 @@ _HOMES = {
     "StableLaw": "prunable.numerics.stable:StableLaw",
     "attach_noise": "prunable.nets.train.noise:attach_noise",
     "budgets": "prunable.budgets",
-    "calibrate": "prunable.nets.prune.recalibration:calibrate",
     "callbacks": "prunable.callbacks",
     "certify": "prunable.certify",  # a package that can be called
     "compare": "prunable.experiments.prune.strategy_comparison:compare_strategies",
@@ -62,6 +61,7 @@ _HOMES = {
     "predict": "prunable.predict",
     "predict_features": "prunable.predict.features.prediction:predict_features",
     "prune": "prunable.nets.prune.pruning:prune",
+    "recalibrate": "prunable.nets.prune.recalibration:recalibrate",
     "reproduce": "prunable.front:reproduce",
     "save": "prunable.front:save",
     "save_masks": "prunable.nets.prune.mask_file:save_masks",
@@ -72,10 +72,11 @@ _HOMES = {
     "train": "prunable.front:train",
     "verify": "prunable.certify.verifying:verify",
 }
-# Names of the first version, which still work.
+# Former names, which still work.
 _FORMER = {
     "IterateAverage": "prunable.nets.train.averaging:IterateAverage",
     "MeanFieldNetwork": "prunable.nets.models:MeanFieldNetwork",
+    "calibrate": "prunable.nets.prune.recalibration:recalibrate",
     "load_exported": "prunable.nets.shrink.export:load_exported",
     "save_exported": "prunable.nets.shrink.export:save_exported",
     "validate": "prunable.nets.train.noise:validate",
@@ -86,7 +87,6 @@ __all__ = [
     "StableLaw",
     "attach_noise",
     "budgets",
-    "calibrate",
     "callbacks",
     "certify",
     "compare",
@@ -102,6 +102,7 @@ __all__ = [
     "predict",
     "predict_features",
     "prune",
+    "recalibrate",
     "reproduce",
     "save",
     "save_masks",

@@ -61,7 +61,7 @@ def test_prune_hold_train_shrink_save_load(make, example, tmp_path):
     for name, mask in prunable.load_masks(tmp_path / "masks").items():
         assert not named[name][~mask].any()
     if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        prunable.calibrate(model, torch.randn(16, 3, 32, 32))
+        prunable.recalibrate(model, torch.randn(16, 3, 32, 32))
     smaller = prunable.shrink(model, pruned.plan, example)
     assert smaller.n_parameters < 0.9 * smaller.n_parameters_before
     save_exported(tmp_path / "small.safetensors", smaller.model)

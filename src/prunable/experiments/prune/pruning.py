@@ -35,7 +35,7 @@ from prunable.nets.prune.choices import CALIBRATED
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan, Target
 from prunable.nets.prune.pruning import PruningResult, prune
-from prunable.nets.prune.recalibration import calibrate
+from prunable.nets.prune.recalibration import recalibrate
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.sparse_file import save_sparse
 from prunable.nets.prune.strategies.named import strategy_named
@@ -306,7 +306,7 @@ def _prune_network(
 def _recalibrated(model: nn.Module, data: Dataset, job: PruningJob) -> dict[str, Any]:
     """Estimate BatchNorm statistics from as many training inputs as asked, in place."""
     inputs = drawn_from(model, data, job.recalibrate, job.seed, "recalibrate")
-    return {"n_inputs": len(inputs), **calibrate(model, inputs).to_dict()}
+    return {"n_inputs": len(inputs), **recalibrate(model, inputs).to_dict()}
 
 
 def _unlabelled(model: nn.Module, data: Dataset, job: PruningJob) -> torch.Tensor | None:

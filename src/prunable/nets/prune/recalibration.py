@@ -33,7 +33,7 @@ class Recalibration(Result):
     largest_shift: float
 
 
-def calibrate(
+def recalibrate(
     model: nn.Module, inputs: Tensor | Iterable[Example], *, batch_size: int = 256
 ) -> Recalibration:
     """Estimate the statistics of a model's BatchNorm layers again, in place; see `recalibrate_`.
@@ -42,8 +42,8 @@ def calibrate(
     Labels are not needed: a tensor of inputs, which is cut into batches, or batches of whatever the
     model is called with, such as `(x for x, _ in loader)`.
     """
-    check_at_least(batch_size, 1, "batch_size", "calibrate")
-    check_several(inputs, "calibrate")
+    check_at_least(batch_size, 1, "batch_size", "recalibrate")
+    check_several(inputs, "recalibrate")
     batches = inputs.split(batch_size) if isinstance(inputs, Tensor) else inputs
     return recalibrate_(model, batches)
 
@@ -87,7 +87,7 @@ def recalibrate_(model: nn.Module, batches: Iterable[Example]) -> Recalibration:
         # what no batch reaches, such as a second head, stays as it is
         moments = {name: found for name, found in moments.items() if found.n}
         reached = sum(found.n for found in moments.values())
-        require(reached, "inputs", "calibrate", "batches that reach a BatchNorm layer", n_batches)
+        require(reached, "inputs", "recalibrate", "batches that reach a BatchNorm layer", n_batches)
         for name, found in moments.items():
             found.check(name)
     except BaseException:
@@ -133,12 +133,12 @@ class Moments:
         """Raise InputError unless the values make up a mean and a variance."""
         if self.n < 2:
             raise InputError(
-                f"`inputs` of `calibrate` bring {self.n} values to `{name}`, and a variance needs "
-                "two. Give more inputs."
+                f"`inputs` of `recalibrate` bring {self.n} values to `{name}`, and a "
+                "variance needs two. Give more inputs."
             )
         if not (self.mean.isfinite().all() and self._squares.isfinite().all()):
             raise InputError(
-                f"`inputs` of `calibrate` bring NaN or infinity to `{name}`. Check the inputs."
+                f"`inputs` of `recalibrate` bring NaN or infinity to `{name}`. Check the inputs."
             )
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import prunable
 from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.models import resnet20
-from prunable.nets.prune.recalibration import calibrate, recalibrate_
+from prunable.nets.prune.recalibration import recalibrate, recalibrate_
 
 
 def small_resnet(seed=0):
@@ -46,7 +46,7 @@ def test_statistics_are_those_of_all_inputs():
     model, x = small_resnet(), torch.randn(23, 3, 8, 8)
     before = copy.deepcopy(model.state_dict())
     momenta = [m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    result = calibrate(model, x, batch_size=9)
+    result = recalibrate(model, x, batch_size=9)
     assert result.n_batches == 3
     assert result.largest_shift > 0.1
     expected = by_hooks(small_resnet_with(before), x.split(9))
@@ -74,7 +74,7 @@ def test_modes_of_each_module_stay_and_nothing_is_dropped():
     model[2].eval()
     modes = [module.training for module in model.modules()]
     x = torch.randn(50, 4)
-    calibrate(model, x)
+    recalibrate(model, x)
     assert [module.training for module in model.modules()] == modes
     torch.testing.assert_close(model[2].running_mean, model[0](x).mean(0).detach())
 
@@ -85,7 +85,7 @@ def test_removed_channels_stay_zero():
     with torch.no_grad():
         for part in (model[0].weight, model[0].bias, model[1].weight, model[1].bias):
             part[2:5] = 0
-    calibrate(model, torch.randn(16, 3, 6, 6))
+    recalibrate(model, torch.randn(16, 3, 6, 6))
     assert torch.equal(model.eval()(torch.randn(4, 3, 6, 6))[:, 2:5], torch.zeros(4, 3, 4, 4))
 
 
@@ -110,10 +110,10 @@ def test_batches_of_any_form_and_shared_layers():
 def test_a_loader_without_its_labels():
     x, model = torch.randn(10, 3), nn.Sequential(nn.BatchNorm1d(3))
     loader = DataLoader(TensorDataset(x, torch.zeros(10)), batch_size=4)
-    prunable.calibrate(model, (inputs for inputs, _ in loader))
+    prunable.recalibrate(model, (inputs for inputs, _ in loader))
     torch.testing.assert_close(model[0].running_mean, x.mean(0))
     with pytest.raises(InputError, match="does not fit the model"):
-        calibrate(model, loader)
+        recalibrate(model, loader)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_refusals_change_nothing(inputs, why):
     model = nn.Sequential(nn.BatchNorm1d(3))
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(InputError, match=why):
-        calibrate(model, inputs)
+        recalibrate(model, inputs)
     assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())
     assert model[0].training
     assert not model[0]._forward_pre_hooks
@@ -142,7 +142,7 @@ def test_refusals_change_nothing(inputs, why):
 def test_models_without_statistics_are_refused():
     for model in (nn.Linear(3, 3), nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False))):
         with pytest.raises(UnsupportedModelError, match="has no BatchNorm layer"):
-            calibrate(model, torch.randn(4, 3))
+            recalibrate(model, torch.randn(4, 3))
 
 
 def test_recalibrated_networks_lose_less():
@@ -151,11 +151,11 @@ def test_recalibrated_networks_lose_less():
     conv, norm = nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16)
     model = nn.Sequential(conv, norm, nn.ReLU(), nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16))
     x = torch.randn(256, 3, 8, 8)
-    calibrate(model, x)
+    recalibrate(model, x)
     with torch.no_grad():
         norm.bias[:8] = 1.0
         conv.weight[:8] = 0
         model.eval()
         off = model(x).mean((0, 2, 3)).abs().max()
-        calibrate(model, x)
+        recalibrate(model, x)
         assert model(x).mean((0, 2, 3)).abs().max() < 1e-3 < 0.1 < off
