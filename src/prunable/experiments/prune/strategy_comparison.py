@@ -25,6 +25,7 @@ from prunable.nets.prune.choices import Scope, ShareRule
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Keep, PruningPlan
 from prunable.nets.prune.saliency import fisher_saliency, gradient_saliency
+from prunable.nets.prune.strategies.allocations import NAMED
 from prunable.numerics.randomness import child_seed, rng
 from prunable.results import Result
 from prunable.runs.backends import Backend
@@ -53,7 +54,7 @@ CONTENDERS: Mapping[str, Contender] = {
     **{
         f"magnitude, {rule}": _plain("global", strategies.MagnitudePruning(allocation=rule))
         for rule in get_args(ShareRule)
-        if rule != "threshold"
+        if rule != "threshold" and rule not in NAMED
     },
     "hessian": (
         "global",

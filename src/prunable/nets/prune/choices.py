@@ -64,8 +64,21 @@ Center = Literal["zero", "median"]
 # proportional to the sum over the product of their dimensions (Evci, Gale, Menick, Castro and
 # Elsen 2020). tail: shares at which independent stable weights of each layer's estimated tail
 # index would all have the same relative l_2 error, so that heavier tails keep less; it looks at
-# the weights only through that index.
-ShareRule = Literal["threshold", "relative", "common-eps", "lamp", "erk", "tail"]
+# the weights only through that index. owl, alpha, dlp, atp, optimum: with the numbers of their
+# papers, or found; see `prunable.nets.prune.strategies.allocations`.
+ShareRule = Literal[
+    "threshold",
+    "relative",
+    "common-eps",
+    "lamp",
+    "erk",
+    "tail",
+    "owl",
+    "alpha",
+    "dlp",
+    "atp",
+    "optimum",
+]
 
 # What returns after a round of iterative pruning; see `iterate`.
 Rewind = Literal["init", "step", "learning-rate", "none"]

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from prunable.errors import InputError, check_at_least, check_one_of, require
 from prunable.nets.networks.views import WeightView
-from prunable.nets.prune.choices import Axis, Compared, ShareRule
+from prunable.nets.prune.choices import Axis, Compared
 from prunable.nets.prune.plan import Budget, Energy, Error, Keep, LayerPlan, PruningPlan
 from prunable.nets.prune.strategies.base import Strategy, check_views, layer_of, plan_of, select
 from prunable.nets.prune.strategies.n_m import of_pattern, pattern_masks
-from prunable.nets.prune.strategies.sharing import shared_masks
+from prunable.nets.prune.strategies.sharing import Division, check_division, shared_counts
 from prunable.numerics.reconstruction.gram import output_error
 from prunable.numerics.reconstruction.refit import best_strength, refit
 from prunable.numerics.reconstruction.surgery import exact_surgery, surgery
 from prunable.numerics.weights.compressibility import relative_error
-from prunable.numerics.weights.selection import kept_count, top_k_mask, top_k_masks
+from prunable.numerics.weights.selection import kept_count, top_k_mask
 
 Scores = NDArray[np.float64]
 
@@ -42,13 +42,13 @@ class InputWeightedPruning:
     compare: Compared = "layer"
     # how a share of all layers together is divided: by one threshold on the scores, or as
     # `MagnitudePruning` divides it
-    allocation: ShareRule = "threshold"
+    allocation: Division = "threshold"
     n_m: tuple[int, int] | None = None  # keep n of each m consecutive inputs; see `NMPruning`
 
     def __post_init__(self) -> None:
         where = "InputWeightedPruning"
         check_one_of(self.compare, get_args(Compared), "compare", where)
-        check_one_of(self.allocation, get_args(ShareRule), "allocation", where)
+        check_division(self.allocation, where)
 
     def plan(
         self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
@@ -61,7 +61,7 @@ class InputWeightedPruning:
         del rng
         where = "InputWeightedPruning"
         check_inputs(views, where)
-        scores = [weighted(view) for view in views]
+        scores = [view.weighted for view in views]
         if self.n_m is not None:
             masks = pattern_masks(views, scores, budget, self.n_m, f"{where}.plan")
         elif isinstance(budget, Keep):
@@ -97,14 +97,14 @@ class BrainSurgery:
     damping: float | None = None
     # how a share of all layers together is divided: by one threshold on input-weighted magnitudes,
     # or as `MagnitudePruning` divides it
-    allocation: ShareRule = "threshold"
+    allocation: Division = "threshold"
     n_m: tuple[int, int] | None = None  # keep n of each m consecutive inputs; see `NMPruning`
     exact: bool = False
 
     def __post_init__(self) -> None:
         where = "BrainSurgery"
         check_at_least(self.damping or 0.0, 0, "damping", where)
-        check_one_of(self.allocation, get_args(ShareRule), "allocation", where)
+        check_division(self.allocation, where)
         require(
             not (self.exact and self.n_m), "n_m", where, "left out where surgery is exact", self.n_m
         )
@@ -125,7 +125,7 @@ class BrainSurgery:
             masks = pattern_masks(views, scores, budget, self.n_m, "BrainSurgery.plan")
             layers = [self._patterned(v, mask) for v, mask in zip(views, masks, strict=True)]
         elif isinstance(budget, Keep):
-            scores = [weighted(view) for view in views]
+            scores = [view.weighted for view in views]
             counts = kept_counts_of(views, scores, budget, self.allocation)
             layers = [self._layer(v, n) for v, n in zip(views, counts, strict=True)]
         elif isinstance(budget, Error | Energy):
@@ -246,22 +246,14 @@ def check_inputs(views: Sequence[WeightView], where: str) -> None:
         )
 
 
-def weighted(view: WeightView) -> Scores:
-    """Weights times the root mean squares of their inputs; as they are where those are unknown."""
-    matrix = view.matrix.astype(np.float64)
-    return matrix if view.gram is None else matrix * view.gram.of_rows(matrix)
-
-
 def kept_counts_of(
-    views: Sequence[WeightView], scores: Sequence[Scores], budget: Keep, allocation: ShareRule
+    views: Sequence[WeightView], scores: Sequence[Scores], budget: Keep, allocation: Division
 ) -> list[int]:
     """How many weights each layer keeps."""
     if budget.scope == "layer":
         return [kept_count(budget.kappa, score.size) for score in scores]
     count = kept_count(budget.kappa, sum(score.size for score in scores))
-    if allocation == "threshold":
-        return [int(mask.sum()) for mask in top_k_masks(scores, count)]
-    return [int(mask.sum()) for mask in shared_masks(views, count, allocation)]
+    return shared_counts(views, scores, count, allocation)
 
 
 def _named(method: str, n_m: tuple[int, int] | None) -> str:

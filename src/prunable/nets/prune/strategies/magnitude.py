@@ -8,10 +8,10 @@ import numpy as np
 
 from prunable.errors import check_one_of
 from prunable.nets.networks.views import WeightView
-from prunable.nets.prune.choices import Axis, ShareRule
+from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.plan import Budget, Keep, PruningPlan
 from prunable.nets.prune.strategies.base import check_views, plan_of, select
-from prunable.nets.prune.strategies.sharing import shared_masks
+from prunable.nets.prune.strategies.sharing import Division, check_division, shared_masks
 from prunable.numerics.checks import check_order
 from prunable.numerics.weights.selection import Rounding, kept_count
 
@@ -30,13 +30,13 @@ class MagnitudePruning:
     p: float = 2.0
     # how `Keep` turns a share into a count; ceil as in the 2021 paper's definition
     rounding: Rounding = "ceil"
-    allocation: ShareRule = "threshold"  # how a share of all layers together is divided among them
+    allocation: Division = "threshold"  # how a share of all layers together is divided among them
 
     def __post_init__(self) -> None:
         where = "MagnitudePruning"
         check_order(self.p, where)
         check_one_of(self.rounding, get_args(Rounding), "rounding", where)
-        check_one_of(self.allocation, get_args(ShareRule), "allocation", where)
+        check_division(self.allocation, where)
 
     def plan(
         self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator

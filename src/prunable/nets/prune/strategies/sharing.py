@@ -2,33 +2,65 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prunable.errors import check_one_of
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import ShareRule
+from prunable.nets.prune.strategies.allocations import NAMED, Allocation, LeastLoss
 from prunable.nets.prune.strategies.base import Masks, top_of_each
 from prunable.numerics.stable import StableLaw
 from prunable.numerics.tails import log_moment
 from prunable.numerics.weights.selection import top_k_masks
+from prunable.numerics.weights.shares import counts_at_level, whole_counts
 
 FloatArray = NDArray[np.float64]
 Weights = NDArray[np.floating[Any]]
+Division = ShareRule | Allocation  # by name, or with numbers of its own
 
 
-def shared_masks(views: Sequence[WeightView], k: int, rule: ShareRule) -> Masks:
+def shared_masks(views: Sequence[WeightView], k: int, rule: Division) -> Masks:
     """Keep k weights in all, the largest of each layer; flat masks, k times True in all."""
     weights = [view.matrix.ravel() for view in views]
-    if rule == "erk":
-        return top_of_each(weights, erk_counts([view.shape for view in views], k))
-    if rule == "tail":
-        return top_of_each(weights, tail_counts(weights, k))
     if rule == "threshold":
         return top_k_masks(weights, k)
+    counts = shared_counts(views, [view.matrix for view in views], k, rule)
+    return top_of_each(weights, counts)
+
+
+def shared_counts(
+    views: Sequence[WeightView], scores: Sequence[Weights], k: int, rule: Division
+) -> list[int]:
+    """How many weights each layer keeps, k in all.
+
+    `scores` are what weights of a layer are chosen by, shaped as its matrix; one threshold is one
+    on these.
+    """
+    if not isinstance(rule, str):
+        if isinstance(rule, LeastLoss) and all(v.gram is v.losses is None for v in views):
+            # the weights' own errors are known at every number
+            return shared_counts(views, scores, k, "relative")
+        return rule.counts(views, scores, k)
+    if rule in NAMED:
+        return shared_counts(views, scores, k, NAMED[rule])
+    weights = [view.matrix.ravel() for view in views]
+    if rule == "erk":
+        return erk_counts([view.shape for view in views], k)
+    if rule == "tail":
+        return tail_counts(weights, k)
+    if rule == "threshold":
+        return [int(mask.sum()) for mask in top_k_masks(scores, k)]
     score = {"relative": _relative, "common-eps": _pruned_at_error, "lamp": _lamp}[rule]
-    return top_k_masks([score(w) for w in weights], k)
+    return [int(mask.sum()) for mask in top_k_masks([score(w) for w in weights], k)]
+
+
+def check_division(rule: Division, where: str) -> None:
+    """Raise InputError unless this is a rule, or has the method of one."""
+    if not callable(getattr(rule, "counts", None)):
+        check_one_of(rule, get_args(ShareRule), "allocation", where)
 
 
 def erk_counts(shapes: Sequence[tuple[int, ...]], k: int) -> list[int]:
@@ -46,7 +78,7 @@ def erk_counts(shapes: Sequence[tuple[int, ...]], k: int) -> list[int]:
         if not over.any():
             break
         whole |= over
-    return _whole_counts(wanted, sizes, k)
+    return whole_counts(wanted, sizes, k)
 
 
 def tail_counts(weights: Sequence[Weights], k: int) -> list[int]:
@@ -62,14 +94,7 @@ def tail_counts(weights: Sequence[Weights], k: int) -> list[int]:
         kept = [1 - np.searchsorted(errors, eps, side="right") / errors.size for errors in shares]
         return np.asarray(kept * sizes)
 
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        eps = (low + high) / 2
-        low, high = (eps, high) if wanted(eps).sum() > k else (low, eps)
-    # between two steps of the curves the shares go linearly to the exact total
-    more, less = wanted(low), wanted(high)
-    step = (k - less.sum()) / ((more - less).sum() or 1.0)
-    return _whole_counts(less + step * (more - less), sizes, k)
+    return counts_at_level(lambda level: wanted(1 - level), 0.0, 1.0, sizes, k)
 
 
 def _tail_index(w: Weights) -> float:
@@ -83,15 +108,6 @@ def _ideal_errors(alpha: float, n: int) -> FloatArray:
     smallest_first = StableLaw(alpha).isf((np.arange(count, 0, -1) - 0.5) / (2 * count))
     running = np.cumsum(smallest_first**2)
     return np.asarray(np.sqrt(running / running[-1]))
-
-
-def _whole_counts(wanted: FloatArray, sizes: NDArray[np.int64], k: int) -> list[int]:
-    """Round wanted counts to whole ones of sum k, none above its size."""
-    counts = np.minimum(np.floor(wanted), sizes).astype(np.int64)
-    # what rounding left goes to the largest remainders that have room
-    order = np.argsort(-np.where(counts < sizes, wanted - counts, -1.0), kind="stable")
-    counts[order[: k - int(counts.sum())]] += 1
-    return [int(n) for n in counts]
 
 
 def _relative(w: Weights) -> FloatArray:

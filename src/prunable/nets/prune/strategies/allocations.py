@@ -1,0 +1,213 @@
+"""Rules of division with numbers of their own: how one share of all weights becomes one a layer.
+
+Each gives as many weights a layer as its formula has it, up to what the layers' sizes and the exact
+total take. Views come in the order of the network's layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.errors import check_at_least, check_between
+from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.choices import Outputs, ShareRule
+from prunable.numerics.reconstruction.gram import output_error
+from prunable.numerics.weights.compressibility import relative_error
+from prunable.numerics.weights.optimum import LossCurve, least_loss
+from prunable.numerics.weights.selection import kept_count, top_k_mask
+from prunable.numerics.weights.shares import (
+    outlier_share,
+    scaled_counts,
+    shifted_counts,
+    spectral_exponent,
+    spread_over,
+)
+
+Scores = NDArray[np.floating[Any]]
+
+# Shares of a layer at which its losses are looked at.
+GRID = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.27, 0.35, 0.45, 0.55, 0.7, 0.85)
+SLOPES = 9  # that are tried, from 0 to the steepest
+
+
+class Allocation(Protocol):
+    """A way to divide k weights among layers."""
+
+    def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
+        """How many weights each layer keeps, k in all.
+
+        `scores` are those by whose magnitudes weights of one layer are chosen, shaped as matrices.
+        """
+
+
+@dataclass(frozen=True)
+class OutlierShares:
+    """Layers keep more that have more outliers among their weights times inputs.
+
+    Kept shares grow linearly with the share of |w| times the root mean square of its input that
+    are more than `multiple` times their mean; the largest is 2 `spread` above the smallest. Without
+    inputs the magnitudes of the weights count.
+
+    Yin et al. (2024), section 3.2 (OWL): their M and lambda.
+    """
+
+    multiple: float = 5.0
+    spread: float = 0.08
+
+    def __post_init__(self) -> None:
+        check_at_least(self.multiple, 0, "multiple", "OutlierShares")
+        check_between(self.spread, 0, 0.5, "spread", "OutlierShares")
+
+    def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
+        """See `Allocation`."""
+        del scores
+        found = np.array([outlier_share(view.weighted, self.multiple) for view in views])
+        return shifted_counts(spread_over(found, 2 * self.spread), _sizes(views), k)
+
+
+@dataclass(frozen=True)
+class SpectralShares:
+    """Layers keep more whose matrices have heavier spectral tails.
+
+    Pruned shares are in proportions from 1 - `spread` to 1 + `spread`, linear in the exponent of
+    the density of eigenvalues of W^T W (`spectral_exponent`). By weights alone.
+
+    Lu, Zhou, Liu, Wang, Mahoney and Yang (2024), equation 2 (AlphaPruning): their tau.
+    """
+
+    spread: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_between(self.spread, 0, 0.99, "spread", "SpectralShares")
+
+    def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
+        """See `Allocation`."""
+        del scores
+        found = np.array([spectral_exponent(view.matrix, view.taps) for view in views])
+        finite = found[np.isfinite(found)]
+        found = np.minimum(found, finite.max() if finite.size else 1.0)
+        pruned = 1 - self.spread + spread_over(found, 2 * self.spread)
+        return scaled_counts(pruned, _sizes(views), k)
+
+
+@dataclass(frozen=True)
+class MedianShares:
+    """Layers keep more whose weights times inputs have a smaller median.
+
+    With the medians m_l of |w| times the root mean square of its input, kept shares grow linearly
+    with 1 - m_l / sum m; the largest is 2 `spread` above the smallest. Without inputs magnitudes of
+    weights count.
+
+    Chen, Cheng, Han, Zhang, Li and Zhang (2025), section 3 (DLP): their alpha.
+    """
+
+    spread: float = 0.15
+
+    def __post_init__(self) -> None:
+        check_between(self.spread, 0, 0.5, "spread", "MedianShares")
+
+    def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
+        """See `Allocation`."""
+        del scores
+        medians = np.array([float(np.median(np.abs(view.weighted))) for view in views])
+        importance = 1 - medians / (float(medians.sum()) or 1.0)
+        return shifted_counts(spread_over(importance, 2 * self.spread), _sizes(views), k)
+
+
+@dataclass(frozen=True)
+class DepthShares:
+    """Kept shares in arithmetic progression: each layer keeps `slope` less than the one before it.
+
+    Without a slope that of nine is taken, from 0 to the steepest at which no share would leave
+    [0, 1] if layers were of one size, that does best: where calibration inputs run, by the change
+    of the outputs they have when all layers are pruned so, and else by the sum of the layers'
+    relative squared output errors.
+
+    Huang et al. (2025), theorem on the growth of errors with depth (ATP): their beta.
+    """
+
+    slope: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.slope is not None:
+            check_between(self.slope, -1, 1, "slope", "DepthShares")
+
+    def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
+        """See `Allocation`."""
+        if self.slope is not None:
+            offsets = -self.slope * np.arange(len(views), dtype=np.float64)
+            return shifted_counts(offsets, _sizes(views), k)
+        curves = loss_curves(views, scores)
+
+        def loss(counts: list[int]) -> float:
+            return sum(curve.at(n) for curve, n in zip(curves, counts, strict=True))
+
+        tried = [steps.counts(views, scores, k) for steps in self.tried(views, k)]
+        return min(tried, key=loss)
+
+    def tried(self, views: Sequence[WeightView], k: int) -> list[DepthShares]:
+        """The progressions among which one is chosen."""
+        kappa = k / sum(_sizes(views))
+        steepest = 2 * min(kappa, 1 - kappa) / max(len(views) - 1, 1)
+        return [DepthShares(float(slope)) for slope in np.linspace(0, steepest, SLOPES)]
+
+
+@dataclass(frozen=True)
+class LeastLoss:
+    """Shares at which the losses of all layers add up to least.
+
+    What a layer's pruning costs at each share is what `prune` measured on its calibration inputs
+    (`prunable.nets.prune.losses`); without a network to run, its relative squared output error,
+    of inputs that are Gaussian and independent where nothing is known of them. `outputs` says what
+    those of the network are; see `Target`.
+    """
+
+    outputs: Outputs = "logits"
+
+    def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
+        """See `Allocation`."""
+        return least_loss(loss_curves(views, scores), k)
+
+
+NAMED: dict[ShareRule, Allocation] = {
+    "owl": OutlierShares(),
+    "alpha": SpectralShares(),
+    "dlp": MedianShares(),
+    "atp": DepthShares(),
+    "optimum": LeastLoss(),
+}
+
+
+def loss_curves(views: Sequence[WeightView], scores: Sequence[Scores]) -> list[LossCurve]:
+    """What is known of each layer's losses, or the relative squared errors of its outputs."""
+    return [
+        view.losses or error_curve(view, score) for view, score in zip(views, scores, strict=True)
+    ]
+
+
+def error_curve(view: WeightView, scores: Scores) -> LossCurve:
+    """The relative squared output errors of a layer of which the largest scores are kept."""
+    kept, magnitudes, losses = grid_counts(view.matrix.size), np.abs(scores), []
+    for count in kept:
+        mask = top_k_mask(magnitudes, int(count))
+        if view.gram is None:
+            error = relative_error(view.matrix.ravel(), mask.ravel(), 2.0)
+        else:
+            changed = view.matrix * mask.reshape(view.matrix.shape)
+            error = output_error(view.matrix, changed, view.gram.products)
+        losses.append(error**2)
+    return LossCurve(kept, np.array(losses))
+
+
+def grid_counts(size: int) -> NDArray[np.int64]:
+    """The numbers of weights at the shares of `GRID`, from 0 to all."""
+    return np.unique([*(kept_count(share, size) for share in GRID), size]).astype(np.int64)
+
+
+def _sizes(views: Sequence[WeightView]) -> list[int]:
+    return [view.matrix.size for view in views]
