@@ -1,5 +1,6 @@
-"""Strategies of pruning, each with `plan(views, budget, *, rng)`."""
+"""Strategies of pruning, each with `plan(views, budget, *, rng)`, and inputs used in order."""
 
+from prunable.nets.calibration.stages import InOrder
 from prunable.nets.prune.strategies import (
     BrainSurgery,
     InputWeightedPruning,
@@ -18,6 +19,7 @@ from prunable.nets.prune.strategies import (
 
 __all__ = [
     "BrainSurgery",
+    "InOrder",
     "InputWeightedPruning",
     "MagnitudePruning",
     "MedianCentred",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -66,22 +68,59 @@ def calibrate(
     infinite, which names the layer.
     """
     batches = batches_of(model, inputs, chunk)
+    return calibrated_layers(model, layers_of(model, only), batches)
+
+
+def calibrated_layers(
+    part: nn.Module, names: Mapping[nn.Module, str], batches: Sequence[Example]
+) -> Calibration:
+    """What flows into some layers while a network, or the part that holds them, runs.
+
+    `names` are those of the layers' weights; `batches` are what the part is called with.
+    """
     sums: dict[str, _Sums] = {}
-    names = _layers(model, only)
     held = False
+    last: tuple[Any, Tensor, _Products] | None = None
 
+    @torch.no_grad()
     def watch(module: nn.Module, x: Tensor) -> None:
+        nonlocal last
         name = names[module]
-        with torch.no_grad():
-            sums.setdefault(name, _Sums()).add(name, module, x, held)
+        # queries, keys and values are made of one tensor, whose products are the same
+        key = None if isinstance(module, _ConvNd) else identity_of(x)
+        if last is None or key is None or key != last[0]:
+            last = (key, x, _products(module, x))
+        sums.setdefault(name, _Sums()).add(name, last[2], held)
 
-    with watching(model, names, watch):
+    with watching(part, names, watch):
         for number, batch in enumerate(batches):
             held = number % HELD_OUT == HELD_OUT - 1
-            checked_run(model, batch)
+            checked_run(part, batch)
     grams = {name: found.gram() for name, found in sums.items()}
     unreached = tuple(dict.fromkeys(name for name in names.values() if name not in grams))
-    return Calibration(grams, unreached, sum(map(batch_size_of, batches)), batches)
+    return Calibration(grams, unreached, sum(map(batch_size_of, batches)), tuple(batches))
+
+
+def root_mean_squares(
+    model: nn.Module, names: Mapping[nn.Module, str], batches: Sequence[Example]
+) -> dict[str, NDArray[np.float64]]:
+    """Those of what flows into each layer, (groups, width), without the room of Gram matrices."""
+    sums: dict[str, Tensor] = {}
+    counts: Counter[str] = Counter()
+
+    @torch.no_grad()
+    def watch(module: nn.Module, x: Tensor) -> None:
+        name = names[module]
+        for vectors in _vectors(module, x):
+            found = vectors.square().sum(1, dtype=torch.float64)
+            _check_finite(found, name)
+            counts[name] += vectors.shape[1]
+            sums[name] = sums[name] + found if name in sums else found
+
+    with watching(model, names, watch):
+        for batch in batches:
+            checked_run(model, batch)
+    return {name: np.sqrt(_array(total) / counts[name]) for name, total in sums.items()}
 
 
 def measured_errors(
@@ -92,8 +131,17 @@ def measured_errors(
     Every layer gets what the model as it is sends it; biases are left out. `weights` are by name,
     as stored. A layer that no input reaches has no entry.
     """
+    return errors_of_layers(model, layers_of(model, weights), weights, batches)
+
+
+def errors_of_layers(
+    part: nn.Module,
+    names: Mapping[nn.Module, str],
+    weights: Mapping[str, Tensor],
+    batches: Sequence[Example],
+) -> dict[str, float]:
+    """The same of some layers, while the part that holds them runs; see `calibrated_layers`."""
     squares: dict[str, Tensor] = {}
-    names = _layers(model, weights)
 
     @torch.no_grad()
     def watch(module: Any, x: Tensor) -> None:
@@ -103,9 +151,9 @@ def measured_errors(
         both = torch.stack([y.double().square().sum() for y in (apart, outputs_of(module, x, own))])
         squares[name] = squares[name] + both if name in squares else both
 
-    with watching(model, names, watch):
+    with watching(part, names, watch):
         for batch in batches:
-            checked_run(model, batch)
+            checked_run(part, batch)
     return {
         name: math.sqrt(float(apart / whole)) if whole > 0 else (math.inf if apart > 0 else 0.0)
         for name, (apart, whole) in squares.items()
@@ -129,6 +177,42 @@ def batches_of(
     return batches
 
 
+_Products = tuple[int, Tensor]  # how many vectors, and the sum of their products, float64
+
+
+def _products(module: Any, x: Tensor) -> _Products:
+    """Products of the vectors that a layer multiplies, (groups, width, width)."""
+    count, total = 0, None
+    for vectors in _vectors(module, x):
+        count += vectors.shape[1]
+        for rows in vectors.split(ROWS, dim=1):
+            found = (rows.transpose(1, 2) @ rows).double()
+            total = found if total is None else total.add_(found)
+    assert total is not None
+    return count, total
+
+
+def identity_of(x: Tensor) -> tuple[object, ...]:
+    """What is the same of tensors of the same numbers as long as one of them is held."""
+    return (x.data_ptr(), x.shape, x.stride(), x._version)
+
+
+def _vectors(module: Any, x: Tensor) -> Iterator[Tensor]:
+    """What a layer multiplies, (groups, n, width), some examples at a time."""
+    x = batch_of_layer(module, x)
+    x = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    for part in x.split(_at_once(module, x)):
+        yield vectors_of(module, part)
+
+
+def _check_finite(found: Tensor, name: str) -> None:
+    if not found.isfinite().all():
+        raise InputError(
+            f"`inputs` of `calibrate` bring NaN or infinity to `{name}`. Check the inputs, "
+            "and that the network is whole."
+        )
+
+
 class _Sums:
     """Products of what flows into one layer."""
 
@@ -137,25 +221,14 @@ class _Sums:
         self.products: Tensor | None = None
         self.held: Tensor | None = None
 
-    def add(self, name: str, module: Any, x: Tensor, held: bool) -> None:
-        x = batch_of_layer(module, x)
-        x = x if x.dtype in (torch.float32, torch.float64) else x.float()
-        for part in x.split(_at_once(module, x)):
-            vectors = vectors_of(module, part)
-            found = sum(
-                (rows.transpose(1, 2) @ rows).double() for rows in vectors.split(ROWS, dim=1)
-            )
-            assert isinstance(found, Tensor)
-            if not found.isfinite().all():
-                raise InputError(
-                    f"`inputs` of `calibrate` bring NaN or infinity to `{name}`. Check the inputs, "
-                    "and that the network is whole."
-                )
-            self.count += vectors.shape[1]
-            self.products = found if self.products is None else self.products + found
-            if held:
-                self.held_count += vectors.shape[1]
-                self.held = found if self.held is None else self.held + found
+    def add(self, name: str, more: _Products, held: bool) -> None:
+        count, found = more
+        _check_finite(found, name)
+        self.count += count
+        self.products = found if self.products is None else self.products + found
+        if held:
+            self.held_count += count
+            self.held = found if self.held is None else self.held + found
 
     def gram(self) -> Gram:
         assert self.products is not None
@@ -164,7 +237,7 @@ class _Sums:
         return Gram(_array(self.products), self.count, None if held is None else _array(held))
 
 
-def _array(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _array(tensor: Tensor) -> NDArray[np.float64]:
     return tensor.cpu().numpy()
 
 
@@ -177,7 +250,7 @@ def _at_once(module: Any, x: Tensor) -> int:
     return max(1, AT_ONCE // max(1, one))
 
 
-def _layers(model: nn.Module, only: Collection[str] | None) -> dict[nn.Module, str]:
+def layers_of(model: nn.Module, only: Collection[str] | None) -> dict[nn.Module, str]:
     """Layers that multiply, and the name of the weight of each, tied ones by the first's."""
     ties = ties_of(dict(model.named_parameters(remove_duplicate=False)))
     found = {}

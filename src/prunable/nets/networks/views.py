@@ -42,6 +42,8 @@ class WeightView:
     transposed: bool = False
     groups: int = 1  # of what is transposed
     gram: Gram | None = None  # of what its rows are multiplied by, where inputs were run
+    # (groups, inputs * taps): root mean squares of the same, where there is no room for products
+    rms: NDArray[np.float64] | None = None
     # what pruning it does to the outputs of the network, where those were run
     losses: LossCurve | None = None
 
@@ -89,7 +91,8 @@ class WeightView:
     def weighted(self) -> NDArray[np.float64]:
         """Weights times the root mean squares of their inputs; as they are if those are unknown."""
         matrix = self.matrix.astype(np.float64)
-        return matrix if self.gram is None else matrix * self.gram.of_rows(matrix)
+        rms = self.rms if self.gram is None else self.gram.rms
+        return matrix if rms is None else matrix * np.repeat(rms, len(matrix) // len(rms), axis=0)
 
 
 def views_of(

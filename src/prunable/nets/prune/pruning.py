@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from prunable.errors import InputError
 from prunable.nets.calibration.calibrating import Calibration, calibrate, measured_errors
+from prunable.nets.calibration.stages import InOrder
 from prunable.nets.networks.effective import (
     bake_,
     merged,
@@ -26,9 +28,11 @@ from prunable.nets.networks.numbers import no_array, no_weights, packed_layers
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.networks.roles import Part, is_named_weight
 from prunable.nets.networks.ties import ties_of
-from prunable.nets.networks.views import WeightView, out_in, to_numpy, views_of
+from prunable.nets.networks.views import to_numpy, views_of
 from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.coupled import plan_units
+from prunable.nets.prune.in_order import Ordered
+from prunable.nets.prune.layer_outputs import LayerOutput, outputs_of_plan
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Budget, LayerPlan, PruningPlan
 from prunable.nets.prune.strategies import Strategy
@@ -37,23 +41,9 @@ from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.numerics.measure.network import Skipped
 from prunable.numerics.parallel import each
 from prunable.numerics.randomness import rng
-from prunable.numerics.reconstruction.gram import output_error
 from prunable.results import Result
 
 RUNNABLE = "left out, unless a module is pruned that can be run"
-
-
-@dataclass(frozen=True)
-class LayerOutput:
-    """How far the outputs of a layer move on the calibration inputs: relative l_2 errors.
-
-    Every layer gets what the dense network sends it; biases are left out.
-    """
-
-    name: str  # of the weight
-    masked: float  # by what is pruned alone
-    predicted: float  # with what the other weights become, from the Gram matrix
-    measured: float  # the same, by running the layer
 
 
 @dataclass(frozen=True)
@@ -104,9 +94,11 @@ def prune(
     the parameters that no layer of torch holds.
 
     `calibration` are unlabelled inputs, a tensor of them or batches of whatever the model is called
-    with, or what `prunable.nets.calibration` made of them. Strategies that weigh inputs or
-    reconstruct outputs need them; of every strategy that prunes layers by themselves the result
-    then says by how much the outputs of each layer move.
+    with, or what `prunable.nets.calibration` made of them; with `InOrder(inputs)` each layer is
+    pruned on what the pruned ones before it send, block by block where a network has blocks.
+    Strategies that weigh inputs or reconstruct outputs need them; of every strategy that prunes
+    layers by themselves the result then says by how much the outputs of each layer move. Layers
+    that score the tokens of an embedding are left alone then.
 
     `only` and `exclude` are names of parameters, or patterns with * and ?; exclusion wins. Left
     alone, with the reason in the result, are embeddings and what is no weight matrix, such as
@@ -134,15 +126,25 @@ def prune(
         wanted = "left out, unless units of a module are pruned with an example"
         raise InputError.parameter("inputs", "prune", wanted, type(inputs).__name__)
     weights = _Weights.of(model, example)
+    if calibration is not None:
+        weights = weights.without_scores_of_tokens()
     chosen, skipped = _selected(weights, strategy.axis, only, exclude)
     views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
+    if isinstance(calibration, InOrder):
+        return _prune_in_order(
+            model, strategy, budget, weights, chosen, calibration, skipped, seed, force, dry_run
+        )
     known = None if calibration is None else _calibrated(model, calibration, chosen)
     views = views if known is None else known.seen(views)
     plan = strategy.plan(views, budget, rng=rng(seed, "prune"))
     plan = replace(plan, layers=tuple(_with_followers(x, weights.parts) for x in plan.layers))
     if not force:
         check_not_emptied([x.name for x in plan.layers if x.n_kept == 0], "The budget")
-    outputs = () if known is None else _outputs(model, known, views, weights.named, plan)
+    outputs: tuple[LayerOutput, ...] = ()
+    if known is not None:
+        assert isinstance(model, torch.nn.Module)
+        measure = partial(measured_errors, model, batches=known.batches)
+        outputs = outputs_of_plan(plan, views, weights.named, measure)
     before = _nonzero(weights.named)
     baked = tuple(layer.name for layer in plan.layers if layer.name in weights.computed)
     if dry_run:
@@ -165,28 +167,50 @@ def _calibrated(model: Any, calibration: Any, names: Collection[str]) -> Calibra
     return calibrate(model, calibration, only=names)
 
 
-def _outputs(
+def _prune_in_order(
     model: Any,
-    known: Calibration,
-    views: Sequence[WeightView],
-    named: Mapping[str, torch.Tensor],
-    plan: PruningPlan,
-) -> tuple[LayerOutput, ...]:
-    """What a plan will do to the outputs of each layer that calibration inputs reach."""
-    seen = [(x, v, v.gram) for x, v in zip(plan.layers, views, strict=True) if v.gram is not None]
-    errors: dict[str, list[float]] = {}
-    weights = {}
-    for layer, view, gram in seen:
-        for one in (replace(layer, values=None, followers=()), replace(layer, followers=())):
-            weights[view.name] = named[view.name].detach().clone()
-            apply_plan_(weights.items(), replace(plan, layers=(one,), groups=()))
-            changed = out_in(to_numpy(weights[view.name]), view.transposed, view.groups)
-            error = output_error(view.matrix, changed, gram.products)
-            errors.setdefault(view.name, []).append(error)
-    measured = measured_errors(model, weights, known.batches)
-    return tuple(
-        LayerOutput(name, masked, predicted, measured[name])
-        for name, (masked, predicted) in errors.items()
+    strategy: Strategy,
+    budget: Budget,
+    weights: _Weights,
+    chosen: Sequence[str],
+    given: InOrder,
+    skipped: tuple[Skipped, ...],
+    seed: int,
+    force: bool,
+    dry_run: bool,
+) -> PruningResult:
+    """Prune layer by layer, each calibrated on what those before it have become."""
+    if not isinstance(model, torch.nn.Module):
+        raise InputError.parameter("calibration", "prune", RUNNABLE, type(model).__name__)
+    baked = tuple(name for name in chosen if name in weights.computed)
+    if dry_run:
+        model = copied(model)
+        weights = _Weights.of(model)
+    if baked:
+        weights = weights.baked(model, baked)
+    before = _nonzero(weights.named)
+    job = Ordered(
+        model,
+        strategy,
+        budget,
+        weights.named,
+        weights.parts,
+        chosen,
+        seed,
+        lambda layer: _with_followers(layer, weights.parts),
+        lambda gone: None if force else check_not_emptied(gone, "The budget"),
+    )
+    done = job.prune_(given)
+    size = sum(p.numel() for p in weights.named.values())
+    return PruningResult(
+        done.plan,
+        size,
+        before,
+        _nonzero(weights.named),
+        skipped,
+        baked,
+        done.outputs,
+        done.unreached,
     )
 
 
@@ -246,6 +270,18 @@ class _Weights:
     computed: Collection[str]  # names of weights that the model computes from others
     unknown: Mapping[str, str]  # names of tensors that cannot be put together, and why
     odd: Mapping[str, str]  # names of what holds no plain numbers, and why
+
+    def without_scores_of_tokens(self) -> _Weights:
+        """The same where what scores tokens is known, of the shape of the tokens' embedding."""
+        tables = {
+            self.named[name].shape for name in self.named if self.parts[name].kind == "embedding"
+        }
+        marked = {
+            name: replace(part, doubt="it scores the tokens of an embedding")
+            for name, part in self.parts.items()
+            if part.role == "output" and name in self.named and self.named[name].shape in tables
+        }
+        return replace(self, parts={**self.parts, **marked})
 
     @classmethod
     def of(

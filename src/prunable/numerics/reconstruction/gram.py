@@ -51,10 +51,6 @@ class Gram:
         """Whether these are inputs of a matrix (out, width)."""
         return self.products.shape[1] == shape[1] and shape[0] % len(self.products) == 0
 
-    def of_rows(self, matrix: Matrix) -> FloatArray:
-        """What each entry of a matrix (out, width) is multiplied by, as a root mean square."""
-        return np.repeat(self.rms, len(matrix) // len(self.products), axis=0)
-
 
 def output_error(matrix: Matrix, changed: Matrix, products: FloatArray) -> float:
     """The relative l_2 error of the outputs, ||(w - w') x|| / ||w x||, biases aside.

@@ -196,7 +196,7 @@ def error_curve(view: WeightView, scores: Scores) -> LossCurve:
     for count in kept:
         mask = top_k_mask(magnitudes, int(count))
         if view.gram is None:
-            error = relative_error(view.matrix.ravel(), mask.ravel(), 2.0)
+            error = relative_error(view.weighted.ravel(), mask.ravel(), 2.0)
         else:
             changed = view.matrix * mask.reshape(view.matrix.shape)
             error = output_error(view.matrix, changed, view.gram.products)

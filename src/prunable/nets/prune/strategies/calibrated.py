@@ -239,11 +239,25 @@ class Refitted:
 def check_inputs(views: Sequence[WeightView], where: str) -> None:
     """Raise InputError unless there is a view, and one of which inputs are known."""
     check_views(views, where)
-    if all(view.gram is None for view in views):
+    if all(view.gram is None and view.rms is None for view in views):
         raise InputError(
             f"`views` of `{where}.plan` say nothing of what flows into the layers. Give "
             "`calibration` to `prune`: unlabelled inputs that reach one of them."
         )
+
+
+def counts_of(
+    strategy: Strategy, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+) -> list[int]:
+    """How many candidates of each layer a strategy keeps, without what the others become.
+
+    Of inputs it needs `rms` alone.
+    """
+    while isinstance(strategy, Refitted):
+        strategy = strategy.strategy
+    if isinstance(strategy, BrainSurgery):
+        strategy = InputWeightedPruning(allocation=strategy.allocation, n_m=strategy.n_m)
+    return [layer.n_kept for layer in strategy.plan(views, budget, rng=rng).layers]
 
 
 def kept_counts_of(

@@ -1,0 +1,231 @@
+"""Layers pruned in the order in which they run, each on what the pruned ones before it send."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from prunable.errors import DataIntegrityError, InputError
+from prunable.files import write_text
+from prunable.nets.archive import load_tensors, save_tensors
+from prunable.nets.calibration.calibrating import root_mean_squares
+from prunable.nets.calibration.stages import InOrder, Stage, Stages, stages_of
+from prunable.nets.networks.examples import uncached
+from prunable.nets.networks.inputs import tensors_of
+from prunable.nets.networks.roles import Part
+from prunable.nets.networks.views import WeightView, to_numpy, views_of
+from prunable.nets.prune.layer_outputs import LayerOutput, outputs_of_plan
+from prunable.nets.prune.masks import apply_plan_
+from prunable.nets.prune.plan import (
+    Budget,
+    Keep,
+    LayerPlan,
+    PruningPlan,
+    plan_from_json,
+    plan_to_json,
+)
+from prunable.nets.prune.strategies import Strategy
+from prunable.nets.prune.strategies.calibrated import counts_of
+from prunable.numerics.randomness import rng
+
+JOB = "job.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What was pruned of one stage, or of all."""
+
+    plan: PruningPlan
+    outputs: tuple[LayerOutput, ...]
+    unreached: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Ordered:
+    """Pruning of some weights of a network, stage by stage."""
+
+    model: nn.Module
+    strategy: Strategy
+    budget: Budget
+    named: Mapping[str, torch.Tensor]  # the weights, tied ones once
+    parts: Mapping[str, Part]
+    chosen: Sequence[str]
+    seed: int
+    finish: Callable[[LayerPlan], LayerPlan]  # adds what goes with units
+    check: Callable[[Sequence[str]], None]  # refuses names of layers of which nothing would stay
+
+    def prune_(self, given: InOrder) -> Done:
+        """Prune, in place; where that fails, the weights become again what they were.
+
+        Raises InputError as `prune` does, or if the store holds another job.
+        """
+        stages = stages_of(self.model, given.inputs, only=self.chosen, chunk=given.chunk)
+        store = None if given.store is None else _Store(Path(given.store), self._identity(stages))
+        counts = self._counts(stages, store)
+        before: dict[str, torch.Tensor] = {}
+        found: list[Done] = []
+        try:
+            for number, stage in enumerate(stages):
+                done = None if store is None else store.load(number)
+                if done is None:
+                    done = self._pruned(stage, counts)
+                    if store is not None:
+                        store.save(number, done)
+                touched = {x for y in done.plan.layers for x in (y.name, *y.followers)}
+                before |= {name: self.named[name].detach().clone() for name in touched}
+                apply_plan_(self.named.items(), done.plan)
+                found.append(done)
+                if given.on_stage is not None:
+                    given.on_stage(number + 1, len(stages.labels), stage.label)
+        except BaseException:
+            with torch.no_grad():
+                for name, tensor in before.items():
+                    self.named[name].copy_(tensor)
+            raise
+        layers = {layer.name: layer for one in found for layer in one.plan.layers}
+        outputs = {output.name: output for one in found for output in one.outputs}
+        plan = replace(found[0].plan, layers=tuple(layers[n] for n in self.chosen))
+        return Done(
+            replace(plan, budget=self.budget),
+            tuple(outputs[name] for name in self.chosen if name in outputs),
+            tuple(name for one in found for name in one.unreached),
+        )
+
+    def _views(self, names: Sequence[str]) -> list[WeightView]:
+        return list(views_of([(name, self.named[name]) for name in names], self.parts))
+
+    def _counts(self, stages: Stages, store: "_Store | None") -> dict[str, int] | None:
+        """How many candidates each layer keeps of a share of all; None if layers share nothing."""
+        if not isinstance(self.budget, Keep) or self.budget.scope == "layer":
+            return None
+        if store is not None and store.counts is not None:
+            return store.counts
+        with uncached(self.model):
+            rms = root_mean_squares(self.model, stages.layers, stages.batches)
+        views = [replace(view, rms=rms.get(view.name)) for view in self._views(self.chosen)]
+        found = counts_of(self.strategy, views, self.budget, rng=rng(self.seed, "prune"))
+        counts = dict(zip(self.chosen, found, strict=True))
+        self.check([name for name, count in counts.items() if count == 0])
+        if store is not None:
+            store.keep_counts(counts)
+        return counts
+
+    def _pruned(self, stage: Stage, counts: Mapping[str, int] | None) -> Done:
+        known = stage.calibrate() if stage.layers else None
+        views = self._views(stage.names)
+        views = views if known is None else list(known.seen(views))
+        unreached = tuple(view.name for view in views if view.gram is None)
+        # of what no input reaches every input counts the same, also where a stage has nothing else
+        views = [
+            view if view.gram else replace(view, rms=np.ones((1, view.matrix.shape[1])))
+            for view in views
+        ]
+        plan = self._plan(stage.label, views, counts)
+        layers = tuple(map(self.finish, map(_compact, plan.layers, views)))
+        plan = replace(plan, layers=layers)
+        self.check([layer.name for layer in layers if layer.n_kept == 0])
+        outputs = outputs_of_plan(plan, views, self.named, stage.measured_errors)
+        return Done(plan, outputs, unreached)
+
+    def _plan(
+        self, label: str, views: Sequence[WeightView], counts: Mapping[str, int] | None
+    ) -> PruningPlan:
+        draw = rng(self.seed, "prune", label)
+        if counts is None:
+            return self.strategy.plan(views, self.budget, rng=draw)
+        plans = []
+        for view in views:
+            # candidates are weights, or what the strategy's axis makes of them
+            total = self.strategy.plan([view], Keep(1.0), rng=draw).layers[0].n_total
+            share = Keep(counts[view.name] / total)
+            plans.append(self.strategy.plan([view], share, rng=draw))
+        layers = [replace(plan.layers[0], kappa_asked=None) for plan in plans]
+        return replace(plans[0], layers=tuple(layers))
+
+    def _identity(self, stages: Stages) -> str:
+        """What a job is known by: how, what and with what it prunes."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr((self.strategy, self.budget, self.seed, stages.labels)).encode())
+        for name in self.chosen:
+            total = float(self.named[name].detach().double().sum())
+            digest.update(f"{name} {tuple(self.named[name].shape)} {total!r}".encode())
+        for batch in stages.batches:
+            for x in tensors_of(batch):
+                digest.update(to_numpy(x).tobytes())
+        return digest.hexdigest()
+
+
+def _compact(layer: LayerPlan, view: WeightView) -> LayerPlan:
+    """The plan of a layer with its values in the precision of its weights."""
+    if layer.values is None:
+        return layer
+    return replace(layer, values=layer.values.astype(view.matrix.dtype))
+
+
+class _Store:
+    """A folder of the stages that are done, of one job."""
+
+    def __init__(self, folder: Path, job: str) -> None:
+        self._folder, self._job = folder, job
+        self.counts: dict[str, int] | None = None
+        if not (folder / JOB).exists():
+            self._write()
+            return
+        try:
+            known = json.loads((folder / JOB).read_text(encoding="utf-8"))
+            found, counts = known["job"], known["counts"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise DataIntegrityError(
+                f"{folder / JOB} is damaged; remove {folder} to begin again."
+            ) from error
+        if found != job:
+            raise InputError(
+                f"{folder} holds stages of another pruning: of other weights, inputs or options. "
+                "Remove it, or name another folder."
+            )
+        self.counts = counts
+
+    def keep_counts(self, counts: dict[str, int]) -> None:
+        self.counts = counts
+        self._write()
+
+    def _write(self) -> None:
+        write_text(self._folder / JOB, json.dumps({"job": self._job, "counts": self.counts}))
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:04d}.safetensors"
+
+    def save(self, number: int, done: Done) -> None:
+        """Write what a stage became: its plan as text, its new weights as tensors."""
+        values = {
+            layer.name: torch.from_numpy(np.array(layer.values))
+            for layer in done.plan.layers
+            if layer.values is not None
+        }
+        bare = tuple(replace(layer, values=None) for layer in done.plan.layers)
+        text = {
+            "plan": plan_to_json(replace(done.plan, layers=bare)),
+            "outputs": json.dumps([asdict(output) for output in done.outputs]),
+            "unreached": json.dumps(done.unreached),
+        }
+        save_tensors(self._path(number), values, text)
+
+    def load(self, number: int) -> Done | None:
+        """Read it back; None if it is not there."""
+        if not self._path(number).exists():
+            return None
+        values, text = load_tensors(self._path(number))
+        plan = plan_from_json(text["plan"])
+        layers = tuple(
+            replace(layer, values=values[layer.name].numpy()) if layer.name in values else layer
+            for layer in plan.layers
+        )
+        outputs: list[dict[str, Any]] = json.loads(text["outputs"])
+        done = tuple(LayerOutput(**output) for output in outputs)
+        return Done(replace(plan, layers=layers), done, tuple(json.loads(text["unreached"])))
