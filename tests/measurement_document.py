@@ -168,6 +168,7 @@ def measurement_document(n_layers=None, against=False):
             "n": sum(layer["n"] for layer in layers),
             "n_layers": len(layers),
             "verdicts": verdicts,
+            "n_alpha": 2,
             "alpha_mean": 1.66,
             "alpha_median": 1.71,
             "kappa": {

@@ -248,7 +248,7 @@ HEAD = [
     "![Tail index and kept shares of all layers](networks.svg)",
     "",
     "`independent` counts layers whose rows and columns share no scale; the median tail index is",
-    "that of one estimator over all layers, whatever the verdict; Kendall's tau orders layers by",
+    "that of the layers judged stable or Gaussian-like, and Kendall's tau orders those layers by",
     "tail index and by kappa_1(0.1). It is 1 for layers of symmetric stable weights; for others",
     "it may have any sign ([proposition 8 of the 2021 paper](../deviations.md) is false). The",
     "last three columns are the share of all weights kept under the same sum of squared relative",

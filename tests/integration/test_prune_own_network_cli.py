@@ -101,10 +101,10 @@ def test_one_line_prunes_and_shrinks_the_users_network(document_of, here):
 
 @pytest.mark.parametrize("net", ["build", "Net", "factory", "instance", "Group.made", "prints"])
 def test_functions_classes_and_objects_build_networks(document_of, here, net):
-    options = "--input-shape 3,16,16 --keep .5 --batch-size 1 --out pruned.pt"
+    options = "--input-shape 3,16,16 --keep .5 --batch-size 1 --out pruned.safetensors"
     found = document_of(f"prune net.pt --net own_nets:{net}", options)
     assert found["footprint"]["models"]["pruned"]["nonzeros"] < found["n_nonzero_before"]
-    assert (here / "pruned.pt").exists()
+    assert (here / "pruned.safetensors").exists()
 
 
 @pytest.mark.usefixtures("here")

@@ -20,8 +20,8 @@ LAYER = st.tuples(
 LAYERS = st.lists(LAYER, min_size=1, max_size=5)
 
 
-def allocated(magnitudes, budgets, rule=Rule.BEST):
-    bins = [LayerBins.of(layer) for layer in magnitudes]
+def allocated(magnitudes, budgets, rule=Rule.BEST, p=2.0):
+    bins = [LayerBins.of(layer, p) for layer in magnitudes]
     return allocate(bins, [(rule, budget) for budget in budgets], magnitudes)
 
 
@@ -36,9 +36,12 @@ def costs(layers):
     )
 
 
-def fewest(layers, budget, rule):
+def fewest(layers, budget, rule, p=2.0):
     relative, raw = costs(layers)
     order = np.argsort(relative if rule == Rule.BEST else raw, kind="stable")
+    if rule == Rule.ONE_VECTOR:
+        powers = (raw / raw.max(initial=0)) ** p if raw.size else raw
+        relative = powers / (powers.sum() or 1.0)
     running = np.append(0, np.cumsum(relative[order]))
     low, high = (
         np.searchsorted(running, budget * f, side="right") - 1 for f in (1 - 1e-9, 1 + 1e-9)
@@ -46,10 +49,10 @@ def fewest(layers, budget, rule):
     return relative.size - high, relative.size - low
 
 
-@given(LAYERS, st.floats(0, 5), st.sampled_from(Rule))
-def test_counts_are_those_of_brute_force(layers, budget, rule):
-    found = allocated([Magnitudes.of(w) for w in layers], [budget], rule)[0]
-    low, high = fewest(layers, budget, rule)
+@given(LAYERS, st.floats(0, 5), st.sampled_from(Rule), st.sampled_from([0.5, 1.0, 2.0, 6.0]))
+def test_counts_are_those_of_brute_force(layers, budget, rule, p):
+    found = allocated([Magnitudes.of(w) for w in layers], [budget], rule, p)[0]
+    low, high = fewest(layers, budget, rule, p)
     assert low <= found.kept.sum() <= high
     assert found.spent <= budget * (1 + 1e-9)
     assert np.all(found.kept >= 0)
@@ -80,17 +83,18 @@ def test_never_more_than_one_common_error_or_one_threshold(layers, eps):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("p", [1.0, 2.0, 6.0])
 @pytest.mark.parametrize("rule", Rule)
-def test_large_layers(dtype, rule):
+def test_large_layers(dtype, rule, p):
     r = rng(0, "allocation")
     layers = [
         (scale * r.standard_t(3, size)).astype(dtype)
         for scale, size in ((1.0, SORTED_SIZE + 999), (0.01, 3 * SORTED_SIZE), (30.0, 500))
     ]
     budgets = [0.0, 0.01, 0.03, 0.3, 1.0, 3.0, 10.0]
-    for found in allocated([Magnitudes.of(w) for w in layers], budgets, rule):
+    for found in allocated([Magnitudes.of(w) for w in layers], budgets, rule, p):
         wide = [w.astype(np.float64) for w in layers]
-        low, high = fewest(wide, found.budget, rule)
+        low, high = fewest(wide, found.budget, rule, p)
         assert low <= found.kept.sum() <= high
 
 

@@ -71,10 +71,12 @@ def prune(
 
     Example: prunable prune model.safetensors --keep 0.1 --scope global --out pruned.safetensors
     """
+    from prunable.experiments.prune.effects import check_effects
     from prunable.experiments.prune.pruning import prune_checkpoint
 
     job = PruningJob.create(checkpoint=models[0], **given)
     if compare:
+        check_effects(job, comparing=True)
         _compare(models, job, as_json)
         return
     if len(models) > 1:

@@ -13,6 +13,7 @@ from torch import nn
 
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, PrunableError
+from prunable.experiments.prune.effects import check_effects, check_ending
 from prunable.experiments.prune.inputs import (
     batch_sizes_for,
     calibration_for,
@@ -184,11 +185,15 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
         raise InputError("`--retrain` of `prune` needs the data to train on: give --data NAME.")
     if job.recalibrate and job.data is None:
         raise InputError("`--recalibrate` of `prune` needs inputs to run on: give --data NAME.")
+    check_effects(job)
     _check_places(job)
     shape_asked(job)
     hub = is_hub_job(job)
     if hub and job.out is not None and writes_folder(job):
         check_folder(job.out)
+    else:
+        check_ending(job.out, "out", ".safetensors")
+    check_ending(job.onnx, "onnx", ".onnx")
     tensors: dict[str, torch.Tensor] = {}
     metadata: dict[str, str] = {}
     if not hub:
@@ -223,17 +228,26 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
 def _check_places(job: PruningJob) -> None:
     """Raise InputError if a file to write is one to read, or two are one."""
     written = {"--out": job.out, "--onnx": job.onnx}
-    known = {job.checkpoint.resolve(): "the checkpoint"}
-    if job.example is not None:
-        known[job.example.resolve()] = "the example"
+    read = {
+        "the checkpoint": job.checkpoint,
+        "the example": job.example,
+        "the data": job.data and Path(job.data),
+        "the calibration inputs": job.calibrate and Path(job.calibrate),
+        "what to start again from": job.retraining.rewind,
+    }
+    known = {what: path for what, path in read.items() if path}
     for option, path in written.items():
         if path is None:
             continue
-        if (what := known.get(path.resolve())) is not None:
-            raise InputError(
-                f"`{option}` of `prune` is {what}, {path}, which stays as it is. Name another file."
-            )
-        known[path.resolve()] = "a file that is written as well"
+        for what, other in known.items():
+            if path.resolve() == other.resolve() or (
+                path.exists() and other.exists() and path.samefile(other)
+            ):
+                raise InputError(
+                    f"`{option}` of `prune` is {what}, {path}, which stays as it is. Name another "
+                    "file."
+                )
+        known["a file that is written as well"] = path
 
 
 def _prune_network(

@@ -133,7 +133,7 @@ def measure(
             (rule, occupied * e * e)
             for rule in (Rule.BEST, Rule.GLOBAL_THRESHOLD)
             for e in options.eps
-        ]
+        ] + [(Rule.ONE_VECTOR, e**options.p) for e in options.eps]
         kept = allocate(bins, questions, _again(source, used))
     overall = sum_up(layers, sketches, kept, options)
     return Measurement(source.label, options, layers, overall, tuple(passed))

@@ -156,7 +156,7 @@ def measure_layer(
     draws the subsamples.
     """
     magnitudes = Magnitudes.of(matrix, where="measure_layer")
-    bins = LayerBins.of(magnitudes)
+    bins = LayerBins.of(magnitudes, options.p)
     exponent = 0
     if magnitudes.top > 0 and not SMALL < magnitudes.top < LARGE:
         # a power of two changes no digit, and squares stay doubles

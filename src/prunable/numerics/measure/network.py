@@ -51,7 +51,7 @@ class SharedBudget:
 
 @dataclass(frozen=True)
 class Ordering:
-    """Rank correlation over layers of alpha and kappa_p.
+    """Rank correlation of alpha and kappa_p over the layers judged stable or Gaussian-like.
 
     Of layers of symmetric stable weights it is 1 in the limit. Of other weights it can have any
     sign: below the tail index the whole law decides, body and tail, so that proposition 8 of
@@ -70,13 +70,15 @@ class Overall:
     """The network as a whole.
 
     `kappa` holds the kept share of all n weights at each eps, by two rules: "common_eps", the
-    same relative error in every layer, and "global_threshold". `alpha_mean` and `alpha_median`
-    are of the estimates of one method, whatever the verdicts.
+    same relative error in every layer, and "global_threshold", that error of all weights as one
+    vector. `alpha_mean` and `alpha_median` are of the estimates of one method over the layers
+    judged stable or Gaussian-like, `n_alpha` of them; NaN where there is none.
     """
 
     n: int
     n_layers: int
     verdicts: Mapping[Kind, int]
+    n_alpha: int
     alpha_mean: float
     alpha_median: float
     kappa: Mapping[str, ByEps]
@@ -228,13 +230,15 @@ def sum_up(
     """Sum up the layers of a network.
 
     `kept` answers, for each eps of the options in its order, under the sum of squared errors
-    that one common eps has: first `Rule.BEST`, then `Rule.GLOBAL_THRESHOLD`.
+    that one common eps has: first `Rule.BEST`, then `Rule.GLOBAL_THRESHOLD`; and then, for an
+    error of eps of all weights as one vector, `Rule.ONE_VECTOR`.
     """
     sizes = np.array([layer.n for layer in layers])
     n = int(sizes.sum())
-    ruled = [layer.ruler.alpha for layer in layers if math.isfinite(layer.ruler.alpha)]
+    ruled = [layer.ruler.alpha for layer in layers if _has_index(layer)]
     best = [found for found in kept if found.rule == Rule.BEST]
     rival = [found for found in kept if found.rule == Rule.GLOBAL_THRESHOLD]
+    together = [found.kept.sum() / n for found in kept if found.rule == Rule.ONE_VECTOR]
     rules = ("best", "common_eps", "global_threshold")
     allocation = {}
     for i, (eps, a, b) in enumerate(zip(options.eps, best, rival, strict=True)):
@@ -255,6 +259,7 @@ def sum_up(
         n=n,
         n_layers=len(layers),
         verdicts=Counter(layer.verdict for layer in layers),
+        n_alpha=len(ruled),
         alpha_mean=float(np.mean(ruled)) if ruled else math.nan,
         alpha_median=float(np.median(ruled)) if ruled else math.nan,
         kappa={
@@ -262,7 +267,7 @@ def sum_up(
                 key: sum(layer.n * layer.kappa["weight"][key] for layer in layers) / n
                 for key in map(eps_key, options.eps)
             },
-            "global_threshold": {key: at.global_threshold for key, at in allocation.items()},
+            "global_threshold": options.by_eps(together),
         },
         allocation=allocation,
         ordering=_ordering(layers, sketches, options),
@@ -312,6 +317,11 @@ def trajectory(measurements: Sequence[Measurement], steps: Sequence[float]) -> T
     )
 
 
+def _has_index(layer: MeasuredLayer) -> bool:
+    """Whether the index of a stable law says something of a layer."""
+    return layer.verdict in (Kind.STABLE, Kind.GAUSSIAN) and math.isfinite(layer.ruler.alpha)
+
+
 def _difference(a: MeasuredLayer, b: MeasuredLayer) -> LayerDifference:
     difference = a.ruler.alpha - b.ruler.alpha
     combined = math.hypot(a.ruler.stderr, b.ruler.stderr)
@@ -334,7 +344,7 @@ def _ordering(
     pairs = [
         (layer.ruler.alpha, sketch.kappa_1[middle])
         for layer, sketch in zip(layers, sketches, strict=True)
-        if math.isfinite(layer.ruler.alpha)
+        if _has_index(layer)
     ]
     if len(pairs) < 4:
         return None

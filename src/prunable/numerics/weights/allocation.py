@@ -3,7 +3,8 @@
 Pruning weight w of layer l adds w^2 / ||w_l||^2 to the sum of squared relative errors, and
 removes one weight. All weights save the same, so the cheapest go first: the fewest weights
 are kept by one threshold on |w| / ||w_l||. Two simpler rules stand beside: one relative
-error for every layer, and one threshold on |w| itself.
+error for every layer, and one threshold on |w| itself, which is also the best rule where the
+bound is on the error of all weights taken as one vector.
 
 Layers are seen twice: first as histograms, which bracket the thresholds, then the few
 weights inside the brackets decide exactly.
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import InputError
-from prunable.numerics.weights.magnitudes import BINS, Magnitudes, bin_edges
+from prunable.numerics.weights.magnitudes import BINS, Histogram, Magnitudes, bin_edges
 
 # The logarithms of two doubles are at most 1,500 apart: brackets end 1e-4 wide.
 HALVINGS = 24
@@ -30,20 +31,25 @@ Counts = NDArray[np.int64]
 
 
 class Rule(StrEnum):
-    """In which order weights of all layers go: by |w| / ||w_l||, or by |w|."""
+    """In which order weights of all layers go, and what is bounded.
+
+    By |w| / ||w_l|| or by |w|, under a bound on the sum of squared relative errors; and by |w|
+    under a bound on the relative error of all weights as one vector, in its p-th power.
+    """
 
     BEST = "best"
     GLOBAL_THRESHOLD = "global_threshold"
+    ONE_VECTOR = "one_vector"
 
 
 @dataclass(frozen=True, eq=False)
 class LayerBins:
     """What one layer's first pass leaves: its occupied bins, by increasing number.
 
-    `n` weights of positive Euclidean norm `norm`. `counts` and `squares` are the weights below
-    and up to the end of each bin, and their sum of squares over the squared norm; shape
-    (len(bins) + 1,), from 0. `low` and `high` are the smallest and largest magnitude that each
-    bin can hold.
+    `n` weights of positive Euclidean norm `norm`, and of l_p norm `p_norm`. `counts`, `squares` and
+    `powers` are the weights below and up to the end of each bin, and their sums of squares and
+    p-th powers over those of the norms; shape (len(bins) + 1,), from 0. `low` and `high` are the
+    smallest and largest magnitude that each bin can hold.
     """
 
     n: int
@@ -53,10 +59,13 @@ class LayerBins:
     squares: FloatArray
     low: FloatArray
     high: FloatArray
+    p: float
+    p_norm: float
+    powers: FloatArray
 
     @classmethod
-    def of(cls, magnitudes: Magnitudes) -> LayerBins | None:
-        """Sum up a layer; None if it is all zero, or its norm is no double."""
+    def of(cls, magnitudes: Magnitudes, p: float = 2.0) -> LayerBins | None:
+        """Sum up a layer; None if it is all zero, or one of its norms is no double."""
         histogram = magnitudes.histogram
         total = float(histogram.sums.sum())
         norm = math.sqrt(total) * histogram.unit
@@ -67,7 +76,16 @@ class LayerBins:
         counts = np.append(0, np.cumsum(histogram.counts[bins]))
         squares = np.append(0.0, np.cumsum(histogram.sums[bins])) / total
         above = np.append(edges, np.inf)[bins + 1]
-        return cls(magnitudes.size, norm, bins, counts, squares, edges[bins], above)
+        powers, p_norm = squares, norm
+        if p != 2:
+            sums = Histogram.of(magnitudes, p, unit=magnitudes.top).sums[bins]
+            with np.errstate(over="ignore"):
+                p_norm = float(magnitudes.top * np.float64(sums.sum()) ** (1 / p))
+            powers = np.append(0.0, np.cumsum(sums)) / sums.sum()
+            if not p_norm < math.inf:
+                return None
+        low = edges[bins]
+        return cls(magnitudes.size, norm, bins, counts, squares, low, above, p, p_norm, powers)
 
     def unit(self, rule: Rule) -> float:
         """What a common threshold is multiplied by to meet this layer's magnitudes."""
@@ -88,13 +106,14 @@ class Bracket:
 
     rule: Rule
     budget: float
+    costs: Sequence[FloatArray]  # of the weights up to the end of each bin, a layer each
     sure: Counts
     open_end: Counts
 
 
 @dataclass(frozen=True, eq=False)
 class KeptWeights:
-    """Weights kept in each layer under a bound of the sum of squared relative errors.
+    """Weights kept in each layer under a bound of errors; see `Rule`.
 
     `spent` is the sum realised, `kept` one number a layer.
     """
@@ -113,10 +132,12 @@ def allocate(
     """Keep the fewest weights under each bound of sum_l ||w_l - w_hat_l||^2 / ||w_l||^2.
 
     A question is a rule and a bound; `Rule.BEST` is optimal, GLOBAL_THRESHOLD the common
-    practice. `layers` are those of the sketches, in their order, and one is held at a time;
-    those that are all zero keep nothing.
+    practice; the bound of ONE_VECTOR is on ||w - w_hat||_p^p / ||w||_p^p of all layers together.
+    `layers` are those of the sketches, in their order, and one is held at a time; those that are
+    all zero keep nothing.
     """
-    brackets = [_bracket(sketches, rule, budget) for rule, budget in questions]
+    shares = _shares(sketches)
+    brackets = [_bracket(sketches, rule, budget, shares) for rule, budget in questions]
     keys: list[list[FloatArray]] = [[] for _ in brackets]
     costs: list[list[FloatArray]] = [[] for _ in brackets]
     owners: list[list[Counts]] = [[] for _ in brackets]
@@ -135,21 +156,37 @@ def allocate(
                 continue
             ends = np.searchsorted(gathered, [sketch.low[first], sketch.high[last - 1]])
             inside = gathered[ends[0] : ends[1]]
-            relative = inside / sketch.norm
-            keys[i].append(relative if b.rule == Rule.BEST else inside)
-            costs[i].append(relative**2)
+            keys[i].append(inside / sketch.unit(b.rule))
+            if b.rule == Rule.ONE_VECTOR:
+                costs[i].append(shares[place] * (inside / sketch.p_norm) ** sketch.p)
+            else:
+                costs[i].append((inside / sketch.norm) ** 2)
             owners[i].append(np.full(inside.size, place))
     return [_settle_one(sketches, b, keys[i], costs[i], owners[i]) for i, b in enumerate(brackets)]
 
 
-def _bracket(sketches: Sequence[LayerBins | None], rule: Rule, budget: float) -> Bracket:
+def _shares(sketches: Sequence[LayerBins | None]) -> FloatArray:
+    """Of each layer, its part of the p-th power of the norm of all weights."""
+    norms = np.array([s.p_norm if s else 0.0 for s in sketches])
+    powers = (norms / (norms.max(initial=0.0) or 1.0)) ** next((s.p for s in sketches if s), 2.0)
+    return np.asarray(powers / (powers.sum() or 1.0))
+
+
+def _bracket(
+    sketches: Sequence[LayerBins | None], rule: Rule, budget: float, shares: FloatArray
+) -> Bracket:
     """Find the bins in which the threshold lies."""
     if not 0 <= budget < math.inf:
         raise InputError.parameter("budget", "allocate", "finite and >= 0", budget)
-    low, high = _threshold(sketches, rule, budget)
+    whole = zip(sketches, shares, strict=True)
+    costs = [
+        np.zeros(1) if s is None else s.powers * part if rule == Rule.ONE_VECTOR else s.squares
+        for s, part in whole
+    ]
+    low, high = _threshold(sketches, rule, budget, costs)
     sure = [s.below(low * s.unit(rule)) if s else 0 for s in sketches]
     ends = [s.up_to(high * s.unit(rule)) if s else 0 for s in sketches]
-    return Bracket(rule, budget, np.array(sure), np.array(ends))
+    return Bracket(rule, budget, costs, np.array(sure), np.array(ends))
 
 
 def _settle_one(
@@ -160,7 +197,7 @@ def _settle_one(
     owners: list[Counts],
 ) -> KeptWeights:
     pruned = np.array([s.counts[b.sure[i]] if s else 0 for i, s in enumerate(sketches)])
-    spent = sum(float(s.squares[b.sure[i]]) for i, s in enumerate(sketches) if s)
+    spent = sum(float(b.costs[i][b.sure[i]]) for i, s in enumerate(sketches) if s)
     if keys:
         # equal keys go in the order of the layers
         order = np.argsort(np.concatenate(keys), kind="stable")
@@ -176,19 +213,20 @@ def _settle_one(
 
 
 def _threshold(
-    sketches: Sequence[LayerBins | None], rule: Rule, budget: float
+    sketches: Sequence[LayerBins | None], rule: Rule, budget: float, costs: Sequence[FloatArray]
 ) -> tuple[float, float]:
     """A common threshold that the budget surely allows, and one that it surely exceeds."""
     used = [s for s in sketches if s]
+    priced = [(s, cost) for s, cost in zip(sketches, costs, strict=True) if s]
     if not used:
         return 0.0, 0.0
 
     def certain(log_t: float) -> float:
         """Cost of all weights that lie below the threshold, at least."""
-        return sum(float(s.squares[s.up_to(math.exp(log_t) * s.unit(rule))]) for s in used)
+        return sum(float(cost[s.up_to(math.exp(log_t) * s.unit(rule))]) for s, cost in priced)
 
     def possible(log_t: float) -> float:
-        return sum(float(s.squares[s.below(math.exp(log_t) * s.unit(rule))]) for s in used)
+        return sum(float(cost[s.below(math.exp(log_t) * s.unit(rule))]) for s, cost in priced)
 
     lowest = min(float(s.low[s.low > 0].min(initial=s.norm)) / s.unit(rule) for s in used)
     highest = max(float(s.low[-1]) / s.unit(rule) for s in used)

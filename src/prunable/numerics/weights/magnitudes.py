@@ -220,7 +220,7 @@ class Histogram:
     """Counts and sums of p-th powers of magnitudes by their leading bits, each of shape (BINS,).
 
     Sums are in p-th powers of `unit`, and what is 1e-150 times smaller counts as nothing; `unit`
-    is 1, or the largest magnitude where powers in other units would leave the doubles.
+    is 1, or the largest magnitude where squares in other units would leave the doubles.
     """
 
     p: float
@@ -229,10 +229,11 @@ class Histogram:
     unit: float
 
     @classmethod
-    def of(cls, magnitudes: Magnitudes, p: float) -> Histogram:
+    def of(cls, magnitudes: Magnitudes, p: float, unit: float | None = None) -> Histogram:
         """Bin magnitudes in one pass."""
         counts, sums = np.zeros(BINS, dtype=np.int64), np.zeros(BINS)
-        unit = 1.0 if SAFE_SMALL < magnitudes.top < SAFE_LARGE else magnitudes.top or 1.0
+        if unit is None:
+            unit = 1.0 if SAFE_SMALL < magnitudes.top < SAFE_LARGE else magnitudes.top or 1.0
         for chunk, bins in magnitudes.binned():
             counts += np.bincount(bins, minlength=BINS)
             powers = chunk.astype(np.float64)

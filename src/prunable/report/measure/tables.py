@@ -90,7 +90,8 @@ def overall_table(doc: Measurement) -> Table:
                 *map(as_share, spent),
             ]
         )
-    titles = ["eps", "kept, common eps", "kept, one threshold", "summed sq. error"]
+    titles = ["eps", "kept, each layer within eps", "kept, all as one vector within eps"]
+    titles.append("summed sq. error")
     return table(
         [_number(title) for title in (*titles, "best allocation", "common eps", "one threshold")],
         rows,
@@ -109,7 +110,8 @@ def overall_lines(doc: Measurement) -> list[str]:
     ]
     if not math.isnan(overall.alpha_mean):
         mean, median = as_alpha(overall.alpha_mean), as_alpha(overall.alpha_median)
-        lines.append(f"alpha: mean {mean}, median {median}.")
+        over = f"{overall.n_alpha:,} of {overall.n_layers:,} layers"
+        lines.append(f"alpha: mean {mean}, median {median} of the {over} that have one.")
     if found is not None:
         lines.append(
             f"Layers ordered by alpha and by kappa (p = {as_number(found.p)}, "

@@ -104,11 +104,10 @@ def test_numbers_do_not_depend_on_workers(measured):
 KEYS = {
     "": "schema_version model settings layers overall skipped",
     "settings": "eps p seed spectrum authors",
-    "overall": "n n_layers verdicts alpha_mean alpha_median kappa allocation ordering",
+    "overall": "n n_layers verdicts n_alpha alpha_mean alpha_median kappa allocation ordering",
     "overall.kappa": "common_eps global_threshold",
     "overall.allocation.0.1": "budget spent best common_eps global_threshold layers",
     "overall.allocation.0.1.layers.out.weight": "best common_eps global_threshold",
-    "overall.ordering": "p eps kendall_tau p_value n_layers",
     "layer": "name shape role kind dtype n zeros_share alpha alpha_stderr verdict reason "
     "estimators stable_fit gaussian_fit tail dependence spectrum kappa hill_plot curves tail_plot",
     "layer.estimators": "log_moment log_moment_rows log_moment_columns log_variance quantile "
@@ -176,7 +175,33 @@ def test_overall_shares(measured):
         assert sum(shares) / measured.overall.n == pytest.approx(found["best"])
     assert overall["n_layers"] == 9
     assert sum(overall["verdicts"].values()) == 9
-    assert -1 <= overall["ordering"]["kendall_tau"] <= 1
+    weights = np.concatenate([w.detach().ravel() for w in Net().parameters() if w.ndim > 1])
+    ascending = np.cumsum(np.sort(np.abs(weights.astype(np.float64))) ** 2)
+    for key, kept in overall["kappa"]["global_threshold"].items():
+        pruned = np.searchsorted(ascending, float(key) ** 2 * ascending[-1], side="right")
+        assert kept == pytest.approx(1 - pruned / weights.size, abs=1e-12)
+
+
+def test_no_mean_of_tail_indices_that_are_refused():
+    r = np.random.default_rng(0)
+    state = {f"stable.{i}": torch.from_numpy(r.normal(size=(60, 40))) for i in range(5)}
+    state |= {f"flat.{i}": torch.from_numpy(r.uniform(-1, 1, (60, 40))) for i in range(3)}
+    measured = measure(state)
+    granted = [x for x in measured.layers if x.verdict in ("stable", "gaussian-like")]
+    assert {x.name for x in granted} <= {f"stable.{i}" for i in range(5)}
+    assert len(granted) >= 4
+    overall, indices = measured.overall, [x.ruler.alpha for x in granted]
+    assert overall.n_alpha == len(granted)
+    assert overall.alpha_mean == pytest.approx(np.mean(indices))
+    assert overall.alpha_median == pytest.approx(np.median(indices))
+    assert overall.ordering.n_layers == len(granted)
+    ordering = measured.to_dict()["overall"]["ordering"]
+    assert set(ordering) == {"p", "eps", "kendall_tau", "p_value", "n_layers"}
+    assert -1 <= ordering["kendall_tau"] <= 1
+    alone = measure({name: w for name, w in state.items() if "flat" in name}).overall
+    assert alone.n_alpha == 0
+    assert math.isnan(alone.alpha_mean)
+    assert alone.ordering is None
 
 
 def test_to_pandas(measured):

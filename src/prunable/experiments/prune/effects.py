@@ -1,0 +1,86 @@
+"""Options of `prunable prune` that do nothing unless something else is asked for, and endings."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prunable.errors import InputError
+from prunable.experiments.prune.specs import PruningJob, Retraining
+from prunable.nets.prune.choices import CALIBRATED
+
+# What an option needs to have an effect, in the words of the command line, and whether it is there.
+Need = tuple[str, Callable[[PruningJob], bool]]
+
+RETRAINED: Need = ("--retrain", lambda job: job.retraining.epochs > 0)
+BY_UNIT: Need = ("--method unit", lambda job: job.method == "unit")
+NEEDS: Mapping[str, Need] = {
+    "allocation": (
+        "--scope global, and --method magnitude, wanda or obs without --n-m",
+        lambda job: (
+            job.scope == "global"
+            and job.method in ("magnitude", *CALIBRATED)
+            and job.pattern is None
+        ),
+    ),
+    "target": BY_UNIT,
+    "aggregate": BY_UNIT,
+    "round_to": BY_UNIT,
+    "calibrate_size": ("--calibrate", lambda job: job.calibrate is not None),
+    **{f"retraining.{name}": RETRAINED for name in Retraining.model_fields},
+    "retraining.momentum": (
+        "--retrain and --optimizer sgd",
+        lambda job: RETRAINED[1](job) and job.retraining.optimizer == "sgd",
+    ),
+    **dict.fromkeys(
+        ("retraining.alpha", "retraining.sigma"),
+        ("--retrain and --noise", lambda job: RETRAINED[1](job) and job.retraining.noise != "none"),
+    ),
+}
+# What `prune --compare` looks at.
+COMPARED = ("checkpoint", "out", "net", "data", "seed", "unpickle", "retraining.")
+
+
+def check_effects(job: PruningJob, *, comparing: bool = False) -> None:
+    """Raise InputError for an option that has no effect beside the others.
+
+    An option at its default counts as left out. `comparing` is for `prune --compare`.
+    """
+    for path, value, default in _options(job):
+        if value == default:
+            continue
+        if comparing and not path.startswith(COMPARED):
+            raise InputError(
+                f"`{_flag(path)}` of `prune` has no effect with --compare. Leave it out."
+            )
+        needs, there = NEEDS.get(path, ("", None))
+        if there is not None and not there(job):
+            raise InputError(
+                f"`{_flag(path)}` of `prune` has no effect without {needs}. Give that, or leave it "
+                "out."
+            )
+
+
+def check_ending(path: Path | None, option: str, ending: str) -> None:
+    """Raise InputError if a file's name promises another format than is written."""
+    if path is not None and path.suffix.lower() != ending:
+        wanted = f"a file ending in {ending}, the format that is written"
+        raise InputError.parameter(option, "prune", wanted, str(path))
+
+
+def _options(job: PruningJob) -> list[tuple[str, Any, Any]]:
+    """Paths of fields, their values and defaults."""
+    own = [
+        (name, getattr(job, name), field.default)
+        for name, field in PruningJob.model_fields.items()
+        if name != "retraining"
+    ]
+    again = [
+        (f"retraining.{name}", getattr(job.retraining, name), field.default)
+        for name, field in Retraining.model_fields.items()
+    ]
+    return own + again
+
+
+def _flag(path: str) -> str:
+    leaf = path.rpartition(".")[2]
+    return "--" + ("retrain" if leaf == "epochs" else leaf.replace("_", "-"))
