@@ -3,6 +3,7 @@
 from prunable.nets.calibration.stages import InOrder
 from prunable.nets.prune.strategies import (
     BrainSurgery,
+    CalibratedPruning,
     InputWeightedPruning,
     MagnitudePruning,
     MedianCentred,
@@ -19,6 +20,7 @@ from prunable.nets.prune.strategies import (
 
 __all__ = [
     "BrainSurgery",
+    "CalibratedPruning",
     "InOrder",
     "InputWeightedPruning",
     "MagnitudePruning",

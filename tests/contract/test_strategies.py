@@ -15,6 +15,7 @@ from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Energy, Error, Keep, plan_from_json, plan_to_json
 from prunable.nets.prune.strategies import (
     BrainSurgery,
+    CalibratedPruning,
     InputWeightedPruning,
     MagnitudePruning,
     MedianCentred,
@@ -413,6 +414,12 @@ class TestSurgery(Calibrated):
     strategy = BrainSurgery()
 
 
+class TestCalibratedPruning(Calibrated):
+    """Of uncorrelated inputs all ways of reconstruction leave the weights that matter most."""
+
+    strategy = CalibratedPruning(allocation="threshold")
+
+
 class TestExactSurgery(Calibrated):
     strategy = BrainSurgery(exact=True)
 
@@ -436,6 +443,11 @@ class TestCalibratedPatterns(OwnShare, Calibrated):
     test_zero_layer = None
 
 
+class TestChosenPatterns(TestCalibratedPatterns):
+    strategy = CalibratedPruning(n_m=(1, 2))
+    correlation = 0.0
+
+
 class TestSurgicalPatterns(TestCalibratedPatterns):
     strategy = BrainSurgery(n_m=(1, 2))
     correlation = 0.0
@@ -443,7 +455,7 @@ class TestSurgicalPatterns(TestCalibratedPatterns):
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
 @pytest.mark.parametrize("allocation", get_args(ShareRule))
-@pytest.mark.parametrize("kind", [InputWeightedPruning, BrainSurgery])
+@pytest.mark.parametrize("kind", [InputWeightedPruning, BrainSurgery, CalibratedPruning])
 def test_calibrated_strategies_divide_a_budget_exactly(kind, allocation, scope):
     """Also where inputs are correlated, and where outputs keep the same share each."""
 

@@ -113,7 +113,7 @@ def root_mean_squares(
         name = names[module]
         for vectors in _vectors(module, x):
             found = vectors.square().sum(1, dtype=torch.float64)
-            _check_finite(found, name)
+            check_finite(found, name)
             counts[name] += vectors.shape[1]
             sums[name] = sums[name] + found if name in sums else found
 
@@ -177,19 +177,21 @@ def batches_of(
     return batches
 
 
-_Products = tuple[int, Tensor]  # how many vectors, and the sum of their products, float64
+# How many vectors, and the sums of their products and of themselves, float64.
+_Products = tuple[int, Tensor, Tensor]
 
 
 def _products(module: Any, x: Tensor) -> _Products:
-    """Products of the vectors that a layer multiplies, (groups, width, width)."""
-    count, total = 0, None
+    """Products of the vectors that a layer multiplies, (groups, width, width), and their sums."""
+    count, total, sums = 0, None, torch.zeros((), dtype=torch.float64)
     for vectors in _vectors(module, x):
         count += vectors.shape[1]
+        sums = sums + vectors.sum(1, dtype=torch.float64)
         for rows in vectors.split(ROWS, dim=1):
             found = (rows.transpose(1, 2) @ rows).double()
             total = found if total is None else total.add_(found)
     assert total is not None
-    return count, total
+    return count, total, sums
 
 
 def identity_of(x: Tensor) -> tuple[object, ...]:
@@ -205,7 +207,8 @@ def _vectors(module: Any, x: Tensor) -> Iterator[Tensor]:
         yield vectors_of(module, part)
 
 
-def _check_finite(found: Tensor, name: str) -> None:
+def check_finite(found: Tensor, name: str) -> None:
+    """Raise InputError, which names the layer, if products of its inputs are not finite."""
     if not found.isfinite().all():
         raise InputError(
             f"`inputs` of `calibrate` bring NaN or infinity to `{name}`. Check the inputs, "
@@ -214,27 +217,33 @@ def _check_finite(found: Tensor, name: str) -> None:
 
 
 class _Sums:
-    """Products of what flows into one layer."""
+    """Products and sums of what flows into one layer."""
 
     def __init__(self) -> None:
         self.count = self.held_count = 0
+        self.inputs = self.held_inputs = torch.zeros((), dtype=torch.float64)
         self.products: Tensor | None = None
         self.held: Tensor | None = None
 
     def add(self, name: str, more: _Products, held: bool) -> None:
-        count, found = more
-        _check_finite(found, name)
+        count, found, inputs = more
+        check_finite(found, name)
         self.count += count
+        self.inputs = self.inputs + inputs
         self.products = found if self.products is None else self.products + found
         if held:
             self.held_count += count
+            self.held_inputs = self.held_inputs + inputs
             self.held = found if self.held is None else self.held + found
 
     def gram(self) -> Gram:
         assert self.products is not None
+        means = _array(self.inputs / self.count)
         # what only comes in held batches cannot be held out
-        held = self.held if self.held_count < self.count else None
-        return Gram(_array(self.products), self.count, None if held is None else _array(held))
+        if self.held is None or self.held_count == self.count:
+            return Gram(_array(self.products), self.count, means=means)
+        held = _array(self.held), means, _array(self.held_inputs / self.held_count)
+        return Gram(_array(self.products), self.count, *held, self.held_count)
 
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd
 
 from prunable.nets.networks.module_roles import is_conv1d
+from prunable.nets.networks.views import out_in
 
 TRANSPOSED: dict[int, Callable[..., Tensor]] = {
     1: functional.conv_transpose1d,
@@ -22,6 +23,14 @@ TRANSPOSED: dict[int, Callable[..., Tensor]] = {
 def is_matrix_layer(module: nn.Module) -> bool:
     """Whether a module multiplies its input by a matrix, at one or many positions."""
     return isinstance(module, nn.Linear | _ConvNd) or is_conv1d(module)
+
+
+def matrix_of(module: Any) -> Tensor:
+    """A layer's weight as the matrix (out, in / groups * taps) by which it multiplies."""
+    weight: Tensor = module.weight.detach()
+    transposed = is_conv1d(module) or getattr(module, "transposed", False)
+    matrix: Tensor = out_in(weight, transposed, getattr(module, "groups", 1))
+    return matrix
 
 
 def batch_of_layer(module: Any, x: Tensor) -> Tensor:

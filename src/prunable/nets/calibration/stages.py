@@ -10,11 +10,12 @@ import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from prunable.errors import check_one_of, require
 from prunable.nets.calibration.calibrating import (
     Calibration,
     batches_of,
@@ -51,6 +52,15 @@ class InOrder:
     # told the number of stages done, that of all, and the name of the last
     on_stage: Callable[[int, int, str], None] | None = None
     chunk: int = 32
+    # what the outputs of a layer should be: its own, dense, on the inputs that it gets by then; or
+    # what the dense network has there, so that it makes up for what went before it. For the latter
+    # all inputs pass at once and nothing is stored; strategies must reconstruct
+    towards: Literal["layer", "network"] = "layer"
+
+    def __post_init__(self) -> None:
+        check_one_of(self.towards, ("layer", "network"), "towards", "InOrder")
+        stored = self.towards == "network" and self.store is not None
+        require(not stored, "store", "InOrder", "left out towards the network", self.store)
 
 
 @dataclass(frozen=True, eq=False)

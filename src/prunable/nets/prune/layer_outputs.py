@@ -16,7 +16,9 @@ class LayerOutput:
     """How far the outputs of a layer move on the calibration inputs: relative l_2 errors.
 
     Every layer gets what the dense network sends it, or, calibrated in order, what is pruned
-    before it sends; biases are left out.
+    before it sends; biases are left out. Towards the network, errors are to what the dense layer
+    makes of what the dense network sends; means do not count there where a bias is corrected, or
+    BatchNorm follows whose statistics are estimated again.
     """
 
     name: str  # of the weight
@@ -39,7 +41,10 @@ def outputs_of_plan(
     errors: dict[str, list[float]] = {}
     weights = {}
     for layer, view, gram in seen:
-        for one in (replace(layer, values=None, followers=()), replace(layer, followers=())):
+        for one in (
+            replace(layer, values=None, bias=None, followers=()),
+            replace(layer, bias=None, followers=()),
+        ):
             weights[view.name] = with_layer(named[view.name], plan, one)
             changed = out_in(to_numpy(weights[view.name]), view.transposed, view.groups)
             error = output_error(view.matrix, changed, gram.products)

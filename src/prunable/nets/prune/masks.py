@@ -23,6 +23,9 @@ def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: Prun
     _check([*_problems(parameters, plan), *_problems_of_groups(parameters, plan.groups)])
     with torch.no_grad():
         for layer in plan.layers:
+            if layer.bias is not None:
+                bias = parameters[layer.bias[0]]
+                bias.copy_(torch.from_numpy(layer.bias[1]).to(bias))
             for name in layer.followers:
                 parameters[name][~_units(layer, parameters[name])] = 0
             weights = parameters[layer.name]
@@ -52,12 +55,13 @@ def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iter
         shape = tuple(parameters[layer.name].shape)
         if matrix_shape(layer, shape) != layer.shape:
             yield f"`{layer.name}` has shape {shape}, planned as a matrix of {layer.shape}"
-        for name in layer.followers:
+        biases = () if layer.bias is None else (layer.bias[0],)
+        for name in (*layer.followers, *biases):
             if name not in parameters:
                 yield f"it has no parameter `{name}`"
-            elif parameters[name].shape != (layer.n_total,):
+            elif parameters[name].shape != (layer.shape[0],):
                 found = tuple(parameters[name].shape)
-                yield f"`{name}` has shape {found}, planned for {layer.n_total} units"
+                yield f"`{name}` has shape {found}, planned for {layer.shape[0]} units"
 
 
 @torch.no_grad()

@@ -125,6 +125,9 @@ class LayerPlan:
     # (out, in * taps) array: what the weights become that make up for pruned ones, 0 where those
     # were; None if they stay what they are. Read-only
     values: NDArray[np.floating[Any]] | None = field(default=None, repr=False)
+    # name of the layer's bias and its (out,) values that make up for what the outputs lose in the
+    # mean; None if it stays
+    bias: tuple[str, NDArray[np.float64]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_one_of(self.axis, get_args(Axis), "axis", "LayerPlan")
@@ -146,6 +149,15 @@ class LayerPlan:
             require(values.shape == shape, "values", where, wanted, values.shape)
             values.flags.writeable = False
             object.__setattr__(self, "values", values)
+
+        if self.bias is not None:
+            shape, wanted = (self.shape[0],), f"an array of shape ({self.shape[0]},)"
+            require(self.bias[1].shape == shape, "bias", where, wanted, self.bias[1].shape)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of all that the plan changes."""
+        return (self.name, *self.followers, *(() if self.bias is None else self.bias[:1]))
 
     @property
     def matrix_mask(self) -> NDArray[np.bool_]:
@@ -270,6 +282,8 @@ def plan_to_json(plan: PruningPlan) -> str:
         if layer.values is not None:
             numbers = layer.values.astype("<f8").tobytes()
             entry["values"] = base64.b64encode(numbers).decode("ascii")
+        if layer.bias is not None:
+            entry["bias"] = [layer.bias[0], layer.bias[1].tolist()]
     document["groups"] = [group_to_json(group) for group in plan.groups]
     return json.dumps(document)
 
@@ -317,6 +331,7 @@ def _layer_from(entry: dict[str, Any]) -> LayerPlan:
         groups=entry.get("groups", 1),
         followers=tuple(entry.get("followers", ())),
         values=_values_from(entry.get("values"), shape),
+        bias=_bias_from(entry.get("bias")),
     )
 
 
@@ -324,6 +339,10 @@ def _values_from(text: str | None, shape: tuple[int, int]) -> NDArray[np.float64
     if text is None:
         return None
     return np.frombuffer(base64.b64decode(text, validate=True), dtype="<f8").reshape(shape)
+
+
+def _bias_from(entry: list[Any] | None) -> tuple[str, NDArray[np.float64]] | None:
+    return None if entry is None else (str(entry[0]), np.array(entry[1], dtype=np.float64))
 
 
 def candidates(shape: tuple[int, int], taps: int, axis: Axis) -> int:

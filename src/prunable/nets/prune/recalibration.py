@@ -103,6 +103,23 @@ def recalibrate_(model: nn.Module, batches: Iterable[Example]) -> Recalibration:
     return Recalibration(tuple(moments), n_batches, max(shifts))
 
 
+def statistics_of(source: nn.Module, model: nn.Module) -> Recalibration:
+    """Give a model the statistics of another of the same layers, such as a copy of it, in place."""
+    shifts = {}
+    layers = dict(model.named_modules())
+    for name, new in source.named_modules():
+        layer = layers.get(name)
+        if (
+            isinstance(new, _BatchNorm)
+            and isinstance(layer, _BatchNorm)
+            and new.running_mean is not None
+        ):
+            apart = (_mean(new) - _mean(layer)).abs() / (_variance(layer) + layer.eps).sqrt()
+            shifts[name] = float(apart.max())
+            _set(layer, _mean(new), _variance(new))
+    return Recalibration(tuple(shifts), 1, max(shifts.values()))
+
+
 class Moments:
     """Mean and variance of values that come in batches, merged without loss."""
 

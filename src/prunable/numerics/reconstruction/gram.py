@@ -27,6 +27,10 @@ class Gram:
     count: int  # input vectors: examples times positions
     # (groups, width, width), of those of the inputs by which strengths are chosen; None if all fit
     held_out: FloatArray | None = field(default=None, repr=False)
+    means: FloatArray | None = field(default=None, repr=False)  # (groups, width), of all inputs
+    # the same of those held out, and their number; None, 0 if none are
+    held_means: FloatArray | None = field(default=None, repr=False)
+    held_count: int = 0
 
     def __post_init__(self) -> None:
         shape = self.products.shape
@@ -35,6 +39,18 @@ class Gram:
         require(self.count > 0, "count", "Gram", "at least 1", self.count)
         same = self.held_out is None or self.held_out.shape == shape
         require(same, "held_out", "Gram", f"an array of shape {shape}", "another")
+
+    def centred(self) -> Gram:
+        """These inputs less their means: what tells errors of outputs where a bias takes the mean.
+
+        Inputs that are held out have means of their own. Raises InputError if no means are known.
+        """
+        require(self.means is not None, "means", "Gram", "known, to be taken off", None)
+        assert self.means is not None
+        held = self.held_out
+        if held is not None and self.held_means is not None:
+            held = held - self.held_count * _outer(self.held_means)
+        return Gram(self.products - self.count * _outer(self.means), self.count, held)
 
     @property
     def fitted(self) -> FloatArray:
@@ -68,6 +84,10 @@ def output_error(matrix: Matrix, changed: Matrix, products: FloatArray) -> float
     if before <= 0:
         return 0.0 if after <= 0 else math.inf
     return math.sqrt(max(after, 0.0) / before)
+
+
+def _outer(means: FloatArray) -> FloatArray:
+    return np.asarray(means[:, :, None] * means[:, None, :])
 
 
 def _squares(matrix: FloatArray, products: FloatArray) -> float:

@@ -11,64 +11,82 @@ from scipy.linalg import cho_factor, cho_solve
 
 from prunable.errors import check_at_least
 from prunable.numerics.reconstruction.gram import Gram, output_error
-from prunable.numerics.reconstruction.scaled import Scaled
+from prunable.numerics.reconstruction.scaled import Correlations, Scaled
 
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+Products = FloatArray | Correlations
 
 # Shares of each input's own square that are tried, and the one without inputs to choose by.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 USUAL = 1e-2
+ROWS = 256  # rows of a wide layer by which its ridge is chosen
 
 
 def refit(
-    matrix: Matrix,
-    kept: NDArray[np.bool_],
-    products: FloatArray,
-    *,
-    ridge: float,
-    where: str = "refit",
+    matrix: Matrix, kept: Mask, products: Products, *, ridge: float, where: str = "refit"
 ) -> FloatArray:
     """The weights on kept inputs whose outputs are nearest to those of the whole matrix.
 
     Row by row they minimise ||(w - w') x||^2 + ridge sum_j (w_j - w'_j)^2 ||x_j||^2 over the
     weights that a mask of the shape (out, width) keeps; so the whole mask gives the weights
     themselves, and on these inputs no mask is worse off. Rows of one mask are solved together.
-    `products` are those of a `Gram`; `where` names the layer in messages.
+    `products` are those of a `Gram`, or their `Correlations`; `where` names the layer in messages.
 
     Chang, Li, Oymak and Thrampoulidis (2020), definition 5, for the outputs of a layer.
     """
     check_at_least(ridge, 0, "ridge", "refit")
     scaled = Scaled.of(matrix, products)
-    damped = scaled.damped(ridge, where)
+    damped = scaled.inputs.damped(ridge, where)
     weights, masks = scaled.weights.copy(), kept.reshape(scaled.weights.shape)
     for group, mask in enumerate(masks):
-        patterns, owner = np.unique(mask, axis=0, return_inverse=True)
-        owner = owner.ravel()
-        for number, pattern in enumerate(patterns):
-            if not pattern.any() or pattern.all():
+        _, first, owner = np.unique(
+            np.packbits(mask, axis=1), axis=0, return_index=True, return_inverse=True
+        )
+        by_pattern = np.split(
+            np.argsort(owner.ravel(), kind="stable"), np.cumsum(np.bincount(owner.ravel()))[:-1]
+        )
+        # what the lost weights brought to the normal equations, of all rows in one product
+        moved = np.where(mask, 0.0, weights[group]) @ scaled.inputs.values[group]
+        for row, rows in zip(first, by_pattern, strict=True):
+            inside = np.flatnonzero(mask[row])
+            if inside.size in (0, mask.shape[1]):
                 continue
-            rows = owner == number
-            gone = scaled.correlations[group][np.ix_(pattern, ~pattern)]
-            moved = gone @ scaled.weights[group][np.ix_(rows, ~pattern)].T
-            root = cho_factor(damped[group][np.ix_(pattern, pattern)], lower=True)
-            weights[group][np.ix_(rows, pattern)] += cho_solve(root, moved).T
+            root = cho_factor(damped[group][np.ix_(inside, inside)], lower=True, check_finite=False)
+            wanted = moved[np.ix_(rows, inside)].T
+            weights[group][np.ix_(rows, inside)] += cho_solve(root, wanted, check_finite=False).T
     return scaled.back(weights, kept)
+
+
+def refitted(matrix: Matrix, kept: Mask, gram: Gram, *, where: str = "refit") -> FloatArray:
+    """`refit` with the ridge that does best on held-out inputs, judged by at most `ROWS` rows."""
+    rows = np.arange(len(matrix))
+    if len(gram.products) == 1 and len(matrix) > ROWS:
+        rows = np.linspace(0, len(matrix) - 1, ROWS).astype(np.intp)
+    some, mask = matrix[rows], kept[rows]
+
+    def found(products: Products, ridge: float) -> FloatArray:
+        return refit(some, mask, products, ridge=ridge, where=where)
+
+    ridge = best_strength(some, gram, found)
+    return refit(matrix, kept, gram.products, ridge=ridge, where=where)
 
 
 def best_strength(
     matrix: Matrix,
     gram: Gram,
-    found: Callable[[FloatArray, float], FloatArray],
+    found: Callable[[Correlations, float], FloatArray],
     strengths: Sequence[float] = STRENGTHS,
 ) -> float:
     """The strength whose weights, from the inputs not held out, do best on those held out.
 
-    `found` gives the matrix from products and a strength. `USUAL` if none are held out.
+    `found` gives the matrix from correlations and a strength. `USUAL` if none are held out.
     """
     if gram.held_out is None:
         return USUAL
+    inputs = Correlations.of(gram.fitted)
     errors = [
-        output_error(matrix, found(gram.fitted, strength), gram.held_out) for strength in strengths
+        output_error(matrix, found(inputs, strength), gram.held_out) for strength in strengths
     ]
     return strengths[int(np.argmin(errors))]

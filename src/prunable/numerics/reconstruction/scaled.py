@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,45 +17,66 @@ SINGULAR = 3e-7  # smallest eigenvalue of correlations that float32 products tel
 
 
 @dataclass(frozen=True, eq=False)
-class Scaled:
-    """A matrix (out, width) times the norms of its inputs, and their correlations.
+class Correlations:
+    """Correlations of inputs about 0, and their norms: what all strengths of damping share.
 
     Damping by a share of each input's own square shrinks correlations and nothing else, so that of
     uncorrelated inputs it changes no order and no weight.
     """
 
-    weights: FloatArray  # (groups, rows, width), times the inputs' norms
-    correlations: FloatArray  # (groups, width, width), 1 on the diagonal
-    norms: FloatArray  # (groups, 1, width); 1 of inputs that are always 0
-    dead: NDArray[np.bool_]  # (groups, 1, width): those
-    scale: float  # weights were divided by it
-    original: NDArray[np.floating[Any]]
+    values: FloatArray = field(repr=False)  # (groups, width, width), 1 on the diagonal
+    norms: FloatArray = field(repr=False)  # (groups, 1, width); 1 of inputs that are always 0
+    dead: NDArray[np.bool_] = field(repr=False)  # (groups, 1, width): those
 
     @classmethod
-    def of(cls, matrix: NDArray[np.floating[Any]], products: FloatArray) -> Scaled:
-        """Scale a matrix by the products of its inputs, (groups, width, width)."""
+    def of(cls, products: FloatArray | Correlations) -> Correlations:
+        """Scale the products of inputs, (groups, width, width)."""
+        if isinstance(products, Correlations):
+            return products
         squares = np.diagonal(products, axis1=1, axis2=2)[:, None, :]
         # rounding of float32 products may leave a trifle below 0
         dead = squares <= 0
         norms = np.sqrt(np.where(dead, 1.0, squares))
-        correlations = products / (norms * norms.swapaxes(1, 2))
-        correlations = np.where(dead | dead.swapaxes(1, 2), 0.0, correlations)
+        values = products / (norms * norms.swapaxes(1, 2))
+        values = np.where(dead | dead.swapaxes(1, 2), 0.0, values)
         index = np.arange(products.shape[1])
-        correlations[:, index, index] = 1.0
-        scale = float(np.abs(matrix).max()) or 1.0
-        weights = (matrix.astype(np.float64) / scale).reshape(len(products), -1, matrix.shape[1])
-        weights = np.where(dead, 0.0, weights * norms)
-        return cls(weights, correlations, norms, dead, scale, matrix)
+        values[:, index, index] = 1.0
+        return cls(values, norms, dead)
+
+    @cached_property
+    def lowest(self) -> float:
+        """The smallest eigenvalue of all groups."""
+        return float(np.linalg.eigvalsh(self.values)[..., 0].min())
 
     def damped(self, damping: float, where: str) -> FloatArray:
         """The correlations with their diagonal raised by a share; InputError if it is too small."""
-        raised = self.correlations + damping * np.eye(self.correlations.shape[1])
-        if np.linalg.eigvalsh(raised)[..., 0].min() <= SINGULAR:
+        if self.lowest + damping <= SINGULAR:
             raise InputError(
-                f"The inputs of `{where}` do not determine its {raised.shape[1]} weights a row at "
-                f"damping {damping:g}. Give more inputs, or a larger damping."
+                f"The inputs of `{where}` do not determine its {self.values.shape[1]} weights a "
+                f"row at damping {damping:g}. Give more inputs, or a larger damping."
             )
-        return np.asarray(raised)
+        return np.asarray(self.values + damping * np.eye(self.values.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A matrix (out, width) times the norms of its inputs, and their correlations."""
+
+    weights: FloatArray  # (groups, rows, width), times the inputs' norms
+    inputs: Correlations
+    scale: float  # weights were divided by it
+    original: NDArray[np.floating[Any]]
+
+    @classmethod
+    def of(cls, matrix: NDArray[np.floating[Any]], products: FloatArray | Correlations) -> Scaled:
+        """Scale a matrix by the products of its inputs, (groups, width, width)."""
+        inputs = Correlations.of(products)
+        scale = float(np.abs(matrix).max()) or 1.0
+        weights = (matrix.astype(np.float64) / scale).reshape(
+            len(inputs.norms), -1, matrix.shape[1]
+        )
+        weights = np.where(inputs.dead, 0.0, weights * inputs.norms)
+        return cls(weights, inputs, scale, matrix)
 
     def back(self, weights: FloatArray, kept: NDArray[np.bool_]) -> FloatArray:
         """Scaled weights (groups, rows, width) as a matrix (out, width), 0 where not kept.
@@ -62,6 +84,6 @@ class Scaled:
         Kept weights of inputs that are always 0 stay what they were.
         """
         original = self.original.astype(np.float64)
-        found = (weights / self.norms * self.scale).reshape(original.shape)
-        dead = np.broadcast_to(self.dead, weights.shape).reshape(original.shape)
+        found = (weights / self.inputs.norms * self.scale).reshape(original.shape)
+        dead = np.broadcast_to(self.inputs.dead, weights.shape).reshape(original.shape)
         return np.where(kept, np.where(dead, original, found), 0.0)

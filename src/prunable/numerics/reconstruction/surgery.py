@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from prunable.errors import check_at_least
 from prunable.numerics.checks import check_count
-from prunable.numerics.reconstruction.scaled import Scaled
+from prunable.numerics.reconstruction.scaled import Correlations, Scaled
 from prunable.numerics.weights.selection import top_k_mask
 
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
+Products = FloatArray | Correlations
 Pattern = tuple[int, int, int]  # n of each m inputs, at each of so many taps
 
 BLOCK = 32  # columns between two updates of all that follow
@@ -22,7 +23,7 @@ BLOCK = 32  # columns between two updates of all that follow
 
 def surgery(
     matrix: Matrix,
-    products: FloatArray,
+    products: Products,
     keep: int | Pattern,
     *,
     damping: float,
@@ -40,7 +41,7 @@ def surgery(
     """
     check_at_least(damping, 0, "damping", "surgery")
     scaled = Scaled.of(matrix, products)
-    upper = _inverse_root(scaled.damped(damping, where))
+    upper = _inverse_root(scaled.inputs.damped(damping, where))
     weights, width = scaled.weights.copy(), matrix.shape[1]
     divisors = np.diagonal(upper, axis1=1, axis2=2)[:, None, :]
     if isinstance(keep, tuple):
@@ -81,7 +82,7 @@ def n_of_m(scores: FloatArray, n: int, m: int, taps: int = 1) -> Mask:
 
 
 def exact_surgery(
-    matrix: Matrix, products: FloatArray, keep: int, *, damping: float, where: str = "surgery"
+    matrix: Matrix, products: Products, keep: int, *, damping: float, where: str = "surgery"
 ) -> tuple[Mask, FloatArray]:
     """Prune weight by weight, always the one of least loss; all that are left make up for it.
 
@@ -91,7 +92,7 @@ def exact_surgery(
     """
     check_at_least(damping, 0, "damping", "surgery")
     scaled = Scaled.of(matrix, products)
-    inverses: FloatArray = np.linalg.inv(scaled.damped(damping, where)).astype(np.float64)
+    inverses: FloatArray = np.linalg.inv(scaled.inputs.damped(damping, where)).astype(np.float64)
     groups, rows, width = scaled.weights.shape
     going = matrix.size - check_count(keep, matrix.size, "keep", where)
     steps = np.empty((groups, rows, width))

@@ -4,6 +4,7 @@ from prunable.nets.prune.choices import ShareRule
 from prunable.nets.prune.strategies.base import Strategy
 from prunable.nets.prune.strategies.calibrated import BrainSurgery, InputWeightedPruning, Refitted
 from prunable.nets.prune.strategies.centring import MedianCentred
+from prunable.nets.prune.strategies.chosen import CalibratedPruning
 from prunable.nets.prune.strategies.magnitude import MagnitudePruning
 from prunable.nets.prune.strategies.n_m import NMPruning
 from prunable.nets.prune.strategies.node import NodePruning
@@ -14,6 +15,7 @@ from prunable.nets.prune.strategies.units import UnitPruning
 
 __all__ = [
     "BrainSurgery",
+    "CalibratedPruning",
     "InputWeightedPruning",
     "MagnitudePruning",
     "MedianCentred",

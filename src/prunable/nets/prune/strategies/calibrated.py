@@ -17,7 +17,7 @@ from prunable.nets.prune.strategies.base import Strategy, check_views, layer_of,
 from prunable.nets.prune.strategies.n_m import of_pattern, pattern_masks
 from prunable.nets.prune.strategies.sharing import Division, check_division, shared_counts
 from prunable.numerics.reconstruction.gram import output_error
-from prunable.numerics.reconstruction.refit import best_strength, refit
+from prunable.numerics.reconstruction.refit import Products, best_strength, refit, refitted
 from prunable.numerics.reconstruction.surgery import exact_surgery, surgery
 from prunable.numerics.weights.compressibility import relative_error
 from prunable.numerics.weights.selection import kept_count, top_k_mask
@@ -177,7 +177,7 @@ class BrainSurgery:
             return layer_of(view, mask, eps)
         operate: Any = exact_surgery if self.exact else surgery
 
-        def found(products: Scores, damping: float) -> Scores:
+        def found(products: Products, damping: float) -> Scores:
             values: Scores = operate(matrix, products, keep, damping=damping, where=view.name)[1]
             return values
 
@@ -229,11 +229,10 @@ class Refitted:
         if gram is None or kept.all():
             return layer
 
-        def found(products: Scores, ridge: float) -> Scores:
-            return refit(view.matrix, kept, products, ridge=ridge, where=view.name)
-
-        ridge = best_strength(view.matrix, gram, found) if self.ridge is None else self.ridge
-        return replace(layer, values=found(gram.products, ridge))
+        if self.ridge is None:
+            return replace(layer, values=refitted(view.matrix, kept, gram, where=view.name))
+        values = refit(view.matrix, kept, gram.products, ridge=self.ridge, where=view.name)
+        return replace(layer, values=values)
 
 
 def check_inputs(views: Sequence[WeightView], where: str) -> None:
@@ -255,7 +254,8 @@ def counts_of(
     """
     while isinstance(strategy, Refitted):
         strategy = strategy.strategy
-    if isinstance(strategy, BrainSurgery):
+    # what reconstructs shares by the same scores, and there is no need to reconstruct yet
+    if hasattr(strategy, "allocation") and hasattr(strategy, "n_m"):
         strategy = InputWeightedPruning(allocation=strategy.allocation, n_m=strategy.n_m)
     return [layer.n_kept for layer in strategy.plan(views, budget, rng=rng).layers]
 

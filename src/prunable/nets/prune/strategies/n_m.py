@@ -59,7 +59,7 @@ class NMPruning:
 def of_pattern(plan: PruningPlan, views: Sequence[WeightView], m: int) -> PruningPlan:
     """The plan, in which nothing was asked of the layers that stay whole."""
     layers = (
-        x if _fits(view, m) else replace(x, kappa_asked=None)
+        x if fits_pattern(view, m) else replace(x, kappa_asked=None)
         for x, view in zip(plan.layers, views, strict=True)
     )
     return replace(plan, layers=tuple(layers))
@@ -79,18 +79,18 @@ def pattern_masks(
     n, m = n_m
     right = isinstance(budget, Keep) and budget.scope == "layer" and budget.kappa == n / m
     require(right, "budget", where, f"Keep({n / m:g}), the share of {n}:{m}", budget)
-    if not any(_fits(view, m) for view in views):
+    if not any(fits_pattern(view, m) for view in views):
         raise InputError(
             f"`views` of `{where}` have no layer whose inputs are a multiple of {m}: "
             f"{', '.join(view.name for view in views[:8])}. Choose another m, or method."
         )
     return [
         n_of_m(np.abs(score), n, m, view.taps).ravel()
-        if _fits(view, m)
+        if fits_pattern(view, m)
         else np.ones(score.size, dtype=np.bool_)
         for view, score in zip(views, scores, strict=True)
     ]
 
 
-def _fits(view: WeightView, m: int) -> bool:
+def fits_pattern(view: WeightView, m: int) -> bool:
     return view.matrix.shape[1] // view.taps % m == 0

@@ -1,0 +1,79 @@
+"""Which mask and which weights of a layer do best on inputs that none of them was fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.numerics.reconstruction.gram import Gram, output_error
+from prunable.numerics.reconstruction.refit import USUAL, Products, refit
+from prunable.numerics.reconstruction.scaled import Correlations
+from prunable.numerics.reconstruction.stepwise import stepwise
+from prunable.numerics.reconstruction.surgery import Pattern, n_of_m, surgery
+from prunable.numerics.weights.selection import top_k_mask
+
+FloatArray = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Matrix = NDArray[np.floating[Any]]
+Found = tuple[Mask, FloatArray]
+# Weights of a share that a mask keeps, from products and a strength; None if those do not matter.
+Candidate = Callable[[Products, float], Found]
+
+STRENGTHS = (1e-3, 1e-2, 1e-1)
+CANDIDATES = (
+    "magnitude",
+    "input-weighted",
+    "refitted magnitude",
+    "refitted input-weighted",
+    "surgery",
+    "stepwise",
+)
+
+
+def choose(
+    matrix: Matrix, gram: Gram, keep: int | Pattern, *, where: str = "choose"
+) -> tuple[str, Mask, FloatArray]:
+    """The best of all candidates on held-out inputs: its name, mask and weights, (out, width).
+
+    Candidates are the largest weights, and those times the norms of their inputs, as they are and
+    refitted; `surgery`; and `stepwise`; what reconstructs also at several dampings. Each is made
+    from the inputs that are not held out, and the best is made again from all. `keep` is as in
+    `surgery`. Without inputs held out it is the least error on all, at the usual damping.
+    """
+    held = gram.products if gram.held_out is None else gram.held_out
+    inputs = Correlations.of(gram.fitted)
+    best: tuple[float, str, float] | None = None
+    for name in CANDIDATES:
+        strengths = STRENGTHS if gram.held_out is not None and _reconstructs(name) else (USUAL,)
+        for strength in strengths:
+            values = candidate(name, matrix, inputs, keep, strength, where)[1]
+            error = output_error(matrix, values, held)
+            if best is None or error < best[0]:
+                best = (error, name, strength)
+    assert best is not None
+    _, name, strength = best
+    return name, *candidate(name, matrix, Correlations.of(gram.products), keep, strength, where)
+
+
+def candidate(
+    name: str, matrix: Matrix, inputs: Correlations, keep: int | Pattern, damping: float, where: str
+) -> Found:
+    """A candidate of that name, of `CANDIDATES`; arguments are those of `surgery`."""
+    if name in ("surgery", "stepwise"):
+        operate = surgery if name == "surgery" else stepwise
+        return operate(matrix, inputs, keep, damping=damping, where=where)
+    scores = np.abs(matrix)
+    if name.endswith("input-weighted"):
+        norms = np.where(inputs.dead, 0.0, inputs.norms)[:, 0]
+        scores = scores * np.repeat(norms, len(matrix) // len(norms), axis=0)
+    mask = n_of_m(scores, *keep) if isinstance(keep, tuple) else top_k_mask(scores, keep)
+    if _reconstructs(name):
+        return mask, refit(matrix, mask, inputs, ridge=damping, where=where)
+    return mask, np.where(mask, matrix, 0.0).astype(np.float64)
+
+
+def _reconstructs(name: str) -> bool:
+    return name not in ("magnitude", "input-weighted")
