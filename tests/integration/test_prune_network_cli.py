@@ -123,7 +123,7 @@ def test_every_strategy_on_three_networks(run, document_of, models, tmp_path):
         ("--keep 0.5 --data no-such-set --out x", "no-such-set"),
         ("--keep 0.5 --net transformer --out x", "`net` of `prune`"),
         ("--keep 0.5 --net lenet-300-100 --out x", "not those of lenet-300-100"),
-        ("--keep 0.5 --compare --out x", "--data NAME and --out FOLDER"),
+        ("--compare --out x", "--data NAME and --out FOLDER"),
         (
             "--method singular-value --keep 0.5 --data digits --retrain 1 --out x",
             "leaves no zeros to hold",

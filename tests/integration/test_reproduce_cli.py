@@ -189,7 +189,9 @@ def test_dry_run_names_missing_data(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("wan2023-table9", "`item` of `reproduce` must be one of"),
+        ("wan2023-table9", "`item` of `reproduce` must be an item, such as wan2023-table"),
+        ("figure3", "such as barsbey2021-fig3, chang2020-fig3; got figure3"),
+        ("wan2023-tabel4", "such as wan2023-table4,"),
         ("list wan2023-table1", "`list` stands alone"),
         ("all --scale tiny", "tiny"),
         ("all --address auto", "belong to `--backend ray`"),
@@ -205,4 +207,4 @@ def test_bad_usage(run, arguments, message):
 
 def test_bad_usage_ends_the_installed_command_with_its_status():
     done = as_installed("wan2023-table9", status=2)
-    assert "`item` of `reproduce` must be one of" in done.stderr
+    assert "`item` of `reproduce` must be an item" in done.stderr

@@ -71,12 +71,10 @@ def prune(
 
     Example: prunable prune model.safetensors --keep 0.1 --scope global --out pruned.safetensors
     """
-    from prunable.experiments.prune.effects import check_effects
     from prunable.experiments.prune.pruning import prune_checkpoint
 
     job = PruningJob.create(checkpoint=models[0], **given)
     if compare:
-        check_effects(job, comparing=True)
         _compare(models, job, as_json)
         return
     if len(models) > 1:
@@ -109,6 +107,7 @@ def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
     """Prune each network by each strategy; write compare.json, compare.md and compare.svg."""
     from prunable.data.own import is_own
     from prunable.data.registry import registered
+    from prunable.experiments.prune.effects import check_effects
     from prunable.experiments.prune.strategy_comparison import CONTENDERS, compare_strategies
     from prunable.files import write_bytes, write_text
     from prunable.report.figures import as_svg
@@ -122,6 +121,7 @@ def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
             "`prune --compare` takes a registered data set, see `prunable data list`, without "
             "--example and --input-shape."
         )
+    check_effects(job, comparing=True)
     out, networks = job.out, tuple(map(str, models))
     total = len(networks) * (1 + len(CONTENDERS))
     with Store(out).locked(), terminal.counted("pruning", total) as one_more:

@@ -60,9 +60,9 @@ def check_effects(job: PruningJob, *, comparing: bool = False) -> None:
             )
 
 
-def check_ending(path: Path | None, option: str, ending: str) -> None:
+def check_ending(path: Path | str | None, option: str, ending: str) -> None:
     """Raise InputError if a file's name promises another format than is written."""
-    if path is not None and path.suffix.lower() != ending:
+    if path is not None and Path(path).suffix.lower() not in ("", ending):
         wanted = f"a file ending in {ending}, the format that is written"
         raise InputError.parameter(option, "prune", wanted, str(path))
 

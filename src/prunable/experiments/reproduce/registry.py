@@ -1,7 +1,8 @@
 """The papers and studies that can be reproduced: the package's and those installed beside it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -74,15 +75,24 @@ def item_named(name: str) -> Item:
     """
     known = {item.name: item for item in all_items()} | studies()
     if name not in known:
-        near = [other for other in known if other.split("-")[0] == name.split("-")[0]]
+        near = _near(name, list(known))
+        wanted = f"an item, such as {', '.join(near)}" if near else "an item"
         raise InputError.parameter(
-            "item",
-            "reproduce",
-            f"one of {', '.join(near or known)}",
-            name,
-            "See `prunable reproduce list`.",
+            "item", "reproduce", wanted, name, "See `prunable reproduce list`."
         )
     return known[name]
+
+
+def _near(name: str, known: Sequence[str], most: int = 6) -> list[str]:
+    """Names that a mistyped one may mean: its item of each paper, and names spelled alike."""
+    said = name.lower().replace("figure", "fig").replace(" ", "").replace("_", "-")
+    if same := [other for other in known if said in (other, other.partition("-")[2])]:
+        return same
+    alike = get_close_matches(said, known, most, 0.75)
+    bare = {other.partition("-")[2]: other for other in known}
+    alike += [bare[other] for other in get_close_matches(said, bare, most, 0.75)]
+    of_paper = [other for other in known if other.split("-")[0] == said.split("-")[0]]
+    return list(dict.fromkeys([*alike, *of_paper]))[:most]
 
 
 def items_named(names: Iterable[str]) -> list[Item]:

@@ -66,6 +66,7 @@ def test_comparisons_look_at_few_options():
 def test_endings_are_those_of_the_format(tmp_path):
     check_ending(None, "out", ".safetensors")
     check_ending(tmp_path / "a.SAFETENSORS", "out", ".safetensors")
-    for name in ("a.bin", "a.pt", "a"):
+    check_ending("a", "out", ".safetensors")
+    for name in ("a.bin", "a.pt", "a.onnx"):
         with pytest.raises(InputError, match=r"ending in \.safetensors"):
             check_ending(tmp_path / name, "out", ".safetensors")
