@@ -17,21 +17,35 @@ from prunable.nets.prune.strategies import (
     Strategy,
     UnitPruning,
 )
+from prunable.nets.prune.strategies.allocations import (
+    DepthShares,
+    GivenCounts,
+    LeastLoss,
+    MedianShares,
+    OutlierShares,
+    SpectralShares,
+)
 
 __all__ = [
     "BrainSurgery",
     "CalibratedPruning",
+    "DepthShares",
+    "GivenCounts",
     "InOrder",
     "InputWeightedPruning",
+    "LeastLoss",
     "MagnitudePruning",
     "MedianCentred",
+    "MedianShares",
     "NMPruning",
     "NodePruning",
+    "OutlierShares",
     "RandomPruning",
     "RandomizedMagnitudePruning",
     "Refitted",
     "SaliencyPruning",
     "SingularValuePruning",
+    "SpectralShares",
     "Strategy",
     "UnitPruning",
 ]

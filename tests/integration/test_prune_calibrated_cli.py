@@ -63,6 +63,18 @@ def test_inputs_come_from_files_and_from_no_data(document_of, network, inputs):
     assert drawn["outputs"] != found[0]
 
 
+@pytest.mark.parametrize("allocation", ["owl", "alpha", "dlp", "atp", "atp --slope 0.1", "optimum"])
+@pytest.mark.parametrize("method", ["magnitude", "wanda"])
+def test_layers_share_by_what_flows_through_them(document_of, network, method, allocation):
+    how = f"--method {method} --allocation {allocation} --keep 0.2 --scope global --dry-run"
+    found = document_of("prune", network, how, "--calibrate digits --calibrate-size 40")
+    plan = found["plan"]
+    assert plan["n_parameters_kept"] == np.ceil(0.2 * plan["n_parameters"])
+    first, last = (layer["kappa"] for layer in plan["layers"])
+    if "slope" in allocation:
+        assert first - last == pytest.approx(0.1, abs=0.005)
+
+
 @pytest.mark.parametrize("method", ["wanda", "obs"])
 def test_patterns_are_exact(document_of, network, method):
     options = f"--method {method} --n-m 2:4 --calibrate digits --dry-run"
@@ -86,6 +98,19 @@ def test_the_table_has_a_line_a_layer(run, network):
         ("--method unit --n-m 2:4 --keep 0.5", "has no effect without --method n:m, wanda or obs"),
         ("--method wanda --n-m 2:4 --keep 0.3 --calibrate digits", "`--keep` of `prune` contrad"),
         ("--method wanda --keep 0.5 --calibrate nowhere.npz", "nowhere.npz"),
+        (
+            "--allocation optimum --keep 0.5 --calibrate digits",
+            "`--allocation` of `prune` has no effect",
+        ),
+        (
+            "--allocation owl --scope global --method unit --keep 0.5",
+            "`--allocation` of `prune` has no effect without --sc",
+        ),
+        ("--slope 0.1 --keep 0.5", "`--slope` of `prune` has no effect without --alloc"),
+        (
+            "--allocation atp --slope 3 --scope global --keep 0.5",
+            "`slope` of `DepthShares` must be",
+        ),
         ("--method singular-value --refit --calibrate digits --keep 0.5", "one that keeps weights"),
     ],
 )

@@ -26,6 +26,7 @@ PANELS = {
         "aggregate",
         "round_to",
         "allocation",
+        "slope",
         "calibrate",
         "calibrate_size",
         "refit",

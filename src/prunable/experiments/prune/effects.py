@@ -6,7 +6,7 @@ from typing import Any
 
 from prunable.errors import InputError
 from prunable.experiments.prune.specs import PruningJob, Retraining
-from prunable.nets.prune.choices import CALIBRATED
+from prunable.nets.prune.choices import DIVIDING
 
 # What an option needs to have an effect, in the words of the command line, and whether it is there.
 Need = tuple[str, Callable[[PruningJob], bool]]
@@ -16,12 +16,9 @@ BY_UNIT: Need = ("--method unit", lambda job: job.method == "unit")
 NEEDS: Mapping[str, Need] = {
     "allocation": (
         "--scope global, and --method magnitude, wanda or obs without --n-m",
-        lambda job: (
-            job.scope == "global"
-            and job.method in ("magnitude", *CALIBRATED)
-            and job.pattern is None
-        ),
+        lambda job: job.scope == "global" and job.method in DIVIDING and job.pattern is None,
     ),
+    "slope": ("--allocation atp", lambda job: job.allocation == "atp"),
     "target": BY_UNIT,
     "aggregate": BY_UNIT,
     "round_to": BY_UNIT,

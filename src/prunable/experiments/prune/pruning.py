@@ -39,7 +39,9 @@ from prunable.nets.prune.pruning import PruningResult, prune
 from prunable.nets.prune.recalibration import recalibrate
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.sparse_file import save_sparse
+from prunable.nets.prune.strategies.allocations import DepthShares, LeastLoss
 from prunable.nets.prune.strategies.named import strategy_named
+from prunable.nets.prune.strategies.sharing import Division
 from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.nets.shrink.export import MANIFEST, load_exported, save_exported, save_onnx
 from prunable.nets.shrink.factoring import factor
@@ -358,7 +360,12 @@ def _pruned(
 ) -> PruningResult:
     """Prune as asked; units of a network that can be run are coupled."""
     how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})
-    strategy = strategy_named(job.method, job.allocation, job.center, job.pattern, job.refit)
+    strategy = strategy_named(job.method, _division(job), job.center, job.pattern, job.refit)
+    if job.allocation == "atp" and not isinstance(model, nn.Module):
+        raise InputError(
+            "`--allocation atp` of `prune` goes by the order of layers, which the network has: "
+            "give --net."
+        )
     if calibration is None and (job.refit or job.method in CALIBRATED):
         asked = "--refit" if job.refit else f"--method {job.method}"
         raise InputError(f"`{asked}` of `prune` needs inputs to run on: give --calibrate.")
@@ -387,6 +394,15 @@ def _pruned(
     if isinstance(model, nn.Module) and strategy.axis != "unit":
         how["example"] = batch_of(example, 2)
     return prune(model, strategy, job.budget, **how)
+
+
+def _division(job: PruningJob) -> Division:
+    """How layers share."""
+    if job.slope is not None:
+        return DepthShares(job.slope)
+    if job.allocation == "optimum":
+        return LeastLoss(recalibrated=job.recalibrate > 0)
+    return job.allocation
 
 
 def _bytes(path: Path) -> int:

@@ -114,7 +114,12 @@ class PruningJob(Frozen):
         1, ge=1, description="With --method unit: units are kept in multiples of this."
     )
     allocation: ShareRule = Field(
-        "threshold", description="With --scope global: how layers share, for magnitude."
+        "threshold",
+        description="With --scope global: how layers share, for magnitude, wanda and obs; optimum "
+        "and atp look at the outputs of the network for the inputs of --calibrate.",
+    )
+    slope: float | None = Field(
+        None, description="With --allocation atp: how much less each layer keeps than the last."
     )
     calibrate: str | None = Field(
         None,

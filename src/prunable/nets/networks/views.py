@@ -15,7 +15,6 @@ from prunable.nets.networks import roles
 from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.roles import Kind, Part, Role
 from prunable.numerics.reconstruction.gram import Gram
-from prunable.numerics.weights.optimum import LossCurve
 
 if TYPE_CHECKING:  # strategies import this module, and they know no torch
     import torch
@@ -44,8 +43,6 @@ class WeightView:
     gram: Gram | None = None  # of what its rows are multiplied by, where inputs were run
     # (groups, inputs * taps): root mean squares of the same, where there is no room for products
     rms: NDArray[np.float64] | None = None
-    # what pruning it does to the outputs of the network, where those were run
-    losses: LossCurve | None = None
 
     def __post_init__(self) -> None:
         matrix = self.matrix.view()
@@ -80,9 +77,6 @@ class WeightView:
             fits = self.gram.fits(matrix.shape)
             got = f"{self.gram.products.shape} for {matrix.shape}"
             require(fits, "gram", f"WeightView {self.name}", wanted, got)
-        if self.losses is not None:
-            size, wanted = int(self.losses.kept[-1]), f"a curve up to {matrix.size} weights"
-            require(size == matrix.size, "losses", f"WeightView {self.name}", wanted, size)
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
         object.__setattr__(self, "shape", tuple(self.shape) or matrix.shape)

@@ -40,6 +40,9 @@ Method = Literal[
 # Those that need to know what flows into the layers.
 CALIBRATED: tuple[Method, ...] = ("wanda", "obs")
 
+# Those that divide a share of all layers by a rule.
+DIVIDING: tuple[Method, ...] = ("magnitude", *CALIBRATED)
+
 
 def pattern_of(text: str, where: str) -> tuple[int, int]:
     """The two numbers of a pattern n:m, n below m.

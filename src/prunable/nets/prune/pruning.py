@@ -27,6 +27,7 @@ from prunable.nets.prune.coupled import plan_units
 from prunable.nets.prune.finishing import Finishing, biases_of
 from prunable.nets.prune.in_order import Ordered
 from prunable.nets.prune.layer_outputs import LayerOutput, outputs_of_plan
+from prunable.nets.prune.losses import division_of, settled
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Budget, LayerPlan, PruningPlan
 from prunable.nets.prune.recalibration import Recalibration, recalibrate_, statistics_of
@@ -147,11 +148,18 @@ def prune(
         recalibrate=recalibrate,
     )
     if isinstance(calibration, InOrder):
+        if division_of(strategy) is not None:
+            dense = _calibrated(model, calibration.inputs, chosen)
+            calibration = replace(calibration, inputs=dense.batches)
+            seen, again = dense.seen(views), finishing.recalibrate
+            strategy = settled(strategy, seen, budget, model, dense.batches, again)
         job = (weights, chosen, calibration, finishing, skipped, seed, force, dry_run)
         towards = _prune_in_order if calibration.towards == "layer" else _prune_towards_network
         return towards(model, strategy, budget, *job)
     known = None if calibration is None else _calibrated(model, calibration, chosen)
-    views = views if known is None else known.seen(views)
+    if known is not None:
+        views = known.seen(views)
+        strategy = settled(strategy, views, budget, model, known.batches, finishing.recalibrate)
     plan = strategy.plan(views, budget, rng=rng(seed, "prune"))
     plan = replace(plan, layers=tuple(_with_followers(x, weights.parts) for x in plan.layers))
     if not force:

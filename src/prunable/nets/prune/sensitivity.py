@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunable.errors import InputError, require
-from prunable.nets.networks.equality import tensors_in
-from prunable.nets.networks.examples import Example, checked_run, on_device_of, scores_of
+from prunable.nets.calibration.divergence import divergence, normalising, outputs_of_batch
+from prunable.nets.networks.examples import Example, on_device_of
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.prune.choices import Outputs
 from prunable.nets.prune.grouped import Group, GroupPlan
@@ -25,7 +23,6 @@ TRIED = (0.3, 0.6, 1.0)  # shares of a group's units that go, by itself; one sta
 AT_ONCE = 128  # inputs a batch, where a tensor is given
 ROUNDS = 2  # of prices: what a unit costs depends on what else stays
 HALVINGS = 24  # of the price at which a target is met
-LEAST_PROBABILITY = 1e-37  # below which single precision has none
 LEAST = 1e-9  # divergence below which rounding is measured
 
 
@@ -100,18 +97,18 @@ def divergences(
     """
     batches = [on_device_of(model, batch) for batch in _batches(inputs)]
     require(batches, "inputs", "prune", "batches of what the model is called with", "none")
-    whole = _normalising(copied(model))
-    expected = [_outputs(whole, batch, outputs) for batch in batches]
+    whole = normalising(copied(model))
+    expected = [outputs_of_batch(whole, batch, outputs) for batch in batches]
     found = np.zeros((len(groups), len(TRIED)))
     for i, (group, score) in enumerate(zip(groups, scores, strict=True)):
         order = np.argsort(-score, kind="stable")
         for k, gone in enumerate(TRIED):
             kept = np.zeros(group.n_units, dtype=np.bool_)
             kept[order[: _stay(gone, group.n_units)]] = True
-            masked = _normalising(copied(model))
+            masked = normalising(copied(model))
             mask_groups_(dict(masked.named_parameters()), [GroupPlan(group, kept)])
-            changed = [_outputs(masked, batch, outputs) for batch in batches]
-            found[i, k] = _divergence(expected, changed)
+            changed = [outputs_of_batch(masked, batch, outputs) for batch in batches]
+            found[i, k] = divergence(expected, changed)
             if not np.isfinite(found[i, k]):
                 raise InputError(
                     f"`inputs` of `prune` give outputs that are not finite (`{group.name}` "
@@ -128,53 +125,6 @@ def _batches(inputs: Tensor | Iterable[Example]) -> Iterable[Example]:
         return inputs
     # parts of equal size, for statistics of a small rest would be noise
     return inputs.chunk(max(1, round(len(inputs) / AT_ONCE)))
-
-
-def _normalising(model: nn.Module) -> nn.Module:
-    """The model as it is when evaluated, but for BatchNorm, which goes by each batch."""
-    model.eval()
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.train()
-            module.track_running_stats, module.running_mean, module.running_var = False, None, None
-    return model
-
-
-def _outputs(model: nn.Module, batch: Example, kind: Outputs) -> list[tuple[Tensor, bool]]:
-    """The tensors that a model gives, and whether they are scores of classes."""
-    output = checked_run(model, batch)
-    scores = scores_of(output)
-    if isinstance(scores, Tensor) and kind == "logits":
-        named = scores is not output
-        return [(scores.double(), named or (scores.ndim == 2 and scores.shape[1] > 1))]
-    return [(x.double(), False) for x in tensors_in(output) if x.is_floating_point()]
-
-
-def _divergence(
-    expected: Sequence[Sequence[tuple[Tensor, bool]]],
-    found: Sequence[Sequence[tuple[Tensor, bool]]],
-) -> float:
-    total = 0.0
-    for wanted, got in zip(zip(*expected, strict=True), zip(*found, strict=True), strict=True):
-        scored = wanted[0][1]
-        table = wanted[0][0].ndim == 2
-        a, b = (
-            torch.cat([x.flatten(0, -2) if scored or table else x.flatten() for x, _ in part])
-            for part in (wanted, got)
-        )
-        if scored:
-            given = bool((a >= 0).all()) and bool(((a.sum(1) - 1).abs() < 1e-4).all())
-            one, other = (_logs(x, given) for x in (a, b))
-            total += float((one.exp() * (one - other)).sum(1).mean())
-        else:
-            spread = (a - a.mean(0)).square().sum(0)
-            total += float(((a - b).square().sum(0) / torch.where(spread > 0, spread, 1.0)).mean())
-    return total
-
-
-def _logs(scores: Tensor, probabilities: bool) -> Tensor:
-    """Logarithms of probabilities, from scores of classes unless they are such already."""
-    return scores.clamp_min(LEAST_PROBABILITY).log() if probabilities else scores.log_softmax(1)
 
 
 def _stay(gone: float, n_units: int) -> int:

@@ -52,6 +52,18 @@ class LossCurve:
         """The loss at a number of kept weights, linearly between those that are known."""
         return float(np.interp(count, self.kept, self.loss))
 
+    def power(self, exponent: float) -> LossCurve:
+        """The curve of a power of losses that are >= 0."""
+        return LossCurve(self.kept, np.maximum(self.loss, 0.0) ** exponent)
+
+    def within(self, low: int, high: int) -> LossCurve:
+        """The curve between two numbers: less is as bad as can be, and more gains nothing."""
+        size = int(self.kept[-1])
+        kept = np.unique([0, low, *self.kept[(self.kept > low) & (self.kept < high)], high, size])
+        loss = np.interp(np.clip(kept, low, high), self.kept, self.loss)
+        worst = 1e9 * (1 + float(np.abs(loss).max()))
+        return LossCurve(kept, loss + worst * np.maximum(low - kept, 0))
+
     def _slope(self, i: int, j: int) -> float:
         return float((self.loss[j] - self.loss[i]) / (self.kept[j] - self.kept[i]))
 
@@ -89,3 +101,26 @@ def least_loss(curves: Sequence[LossCurve], k: int) -> list[int]:
         counts[owner[part]] += taken
         left -= taken
     return [int(n) for n in counts]
+
+
+def losses_of_errors(errors: FloatArray, known: FloatArray, losses: FloatArray) -> FloatArray:
+    """Losses at squared output errors, from those that are known at some.
+
+    Between known ones the loss is a power of the error, which it is for small ones with the
+    exponent 1; so it is assumed to be beyond them. Where nothing is lost nothing is.
+
+    >>> losses_of_errors(np.array([0.0, 0.01, 0.2]), np.array([0.1, 0.4]), np.array([1.0, 2.0]))
+    array([0.        , 0.1       , 1.41421356])
+    """
+    order = np.argsort(known, kind="stable")
+    x, first = np.unique(known[order], return_index=True)
+    # a larger error does not do less; an accident of measuring is evened out
+    y = np.maximum.accumulate(losses[order])[first]
+    inside = (x > 0) & (y > 0)
+    if not inside.any():
+        return np.zeros_like(errors)
+    x, y = np.log(x[inside]), np.log(y[inside])
+    with np.errstate(divide="ignore"):
+        at = np.log(errors)
+    found = np.interp(at, x, y) + np.minimum(at - x[0], 0.0) + np.maximum(at - x[-1], 0.0)
+    return np.asarray(np.where(errors > 0, np.exp(found), 0.0))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import check_at_least, check_between
+from prunable.errors import check_at_least, check_between, check_one_of, require
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import Outputs, ShareRule
 from prunable.numerics.reconstruction.gram import output_error
@@ -124,9 +124,9 @@ class DepthShares:
     """Kept shares in arithmetic progression: each layer keeps `slope` less than the one before it.
 
     Without a slope that of nine is taken, from 0 to the steepest at which no share would leave
-    [0, 1] if layers were of one size, that does best: where calibration inputs run, by the change
-    of the outputs they have when all layers are pruned so, and else by the sum of the layers'
-    relative squared output errors.
+    [0, 1] if layers were of one size, that does best: by the outputs of the network on calibration
+    inputs where `prune` has these, and else by the sum of the layers' relative squared output
+    errors.
 
     Huang et al. (2025), theorem on the growth of errors with depth (ATP): their beta.
     """
@@ -142,7 +142,7 @@ class DepthShares:
         if self.slope is not None:
             offsets = -self.slope * np.arange(len(views), dtype=np.float64)
             return shifted_counts(offsets, _sizes(views), k)
-        curves = loss_curves(views, scores)
+        curves = error_curves(views, scores)
 
         def loss(counts: list[int]) -> float:
             return sum(curve.at(n) for curve, n in zip(curves, counts, strict=True))
@@ -159,19 +159,40 @@ class DepthShares:
 
 @dataclass(frozen=True)
 class LeastLoss:
-    """Shares at which the losses of all layers add up to least.
+    """Shares at which what pruning does to the network's outputs is least.
 
-    What a layer's pruning costs at each share is what `prune` measured on its calibration inputs
-    (`prunable.nets.prune.losses`); without a network to run, its relative squared output error,
-    of inputs that are Gaussian and independent where nothing is known of them. `outputs` says what
-    those of the network are; see `Target`.
+    `prune` finds them on its calibration inputs; see `prunable.nets.prune.losses`. Where there are
+    none, the layers' relative squared output errors add up to least, of inputs that are Gaussian
+    and independent; with one threshold on magnitudes that is the rule `relative`.
     """
 
+    # what the outputs of the network are; see `Target`
     outputs: Outputs = "logits"
+    # whether BatchNorm goes by each batch when outputs are looked at, as suits a network whose
+    # statistics are estimated again in the end
+    recalibrated: bool = False
+
+    def __post_init__(self) -> None:
+        check_one_of(self.outputs, get_args(Outputs), "outputs", "LeastLoss")
 
     def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
         """See `Allocation`."""
-        return least_loss(loss_curves(views, scores), k)
+        return least_loss(error_curves(views, scores), k)
+
+
+@dataclass(frozen=True)
+class GivenCounts:
+    """So many weights of each layer, in the order of the views."""
+
+    kept: tuple[int, ...]
+
+    def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
+        """See `Allocation`; InputError unless these are k weights of these layers."""
+        del scores
+        fits = len(self.kept) == len(views) and sum(self.kept) == k
+        fits = fits and all(0 <= n <= v.matrix.size for n, v in zip(self.kept, views, strict=True))
+        require(fits, "kept", "GivenCounts", f"{k} weights of {len(views)} layers", self.kept)
+        return list(self.kept)
 
 
 NAMED: dict[ShareRule, Allocation] = {
@@ -183,11 +204,9 @@ NAMED: dict[ShareRule, Allocation] = {
 }
 
 
-def loss_curves(views: Sequence[WeightView], scores: Sequence[Scores]) -> list[LossCurve]:
-    """What is known of each layer's losses, or the relative squared errors of its outputs."""
-    return [
-        view.losses or error_curve(view, score) for view, score in zip(views, scores, strict=True)
-    ]
+def error_curves(views: Sequence[WeightView], scores: Sequence[Scores]) -> list[LossCurve]:
+    """The relative squared errors of each layer's outputs if its largest scores are kept."""
+    return [error_curve(view, score) for view, score in zip(views, scores, strict=True)]
 
 
 def error_curve(view: WeightView, scores: Scores) -> LossCurve:

@@ -1,7 +1,7 @@
 """Strategies by the names of `choices.Method`."""
 
 from prunable.errors import InputError
-from prunable.nets.prune.choices import Center, Method, ShareRule
+from prunable.nets.prune.choices import Center, Method
 from prunable.nets.prune.strategies.base import Strategy
 from prunable.nets.prune.strategies.calibrated import BrainSurgery, InputWeightedPruning, Refitted
 from prunable.nets.prune.strategies.centring import MedianCentred
@@ -9,12 +9,13 @@ from prunable.nets.prune.strategies.magnitude import MagnitudePruning
 from prunable.nets.prune.strategies.n_m import NMPruning
 from prunable.nets.prune.strategies.node import NodePruning
 from prunable.nets.prune.strategies.randomly import RandomizedMagnitudePruning, RandomPruning
+from prunable.nets.prune.strategies.sharing import Division
 from prunable.nets.prune.strategies.singular_value import SingularValuePruning
 
 
 def strategy_named(
     method: Method,
-    allocation: ShareRule = "threshold",
+    allocation: Division = "threshold",
     center: Center = "zero",
     n_m: tuple[int, int] | None = None,
     refit: bool = False,

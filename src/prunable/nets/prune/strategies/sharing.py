@@ -40,7 +40,7 @@ def shared_counts(
     on these.
     """
     if not isinstance(rule, str):
-        if isinstance(rule, LeastLoss) and all(v.gram is v.losses is None for v in views):
+        if isinstance(rule, LeastLoss) and all(v.gram is v.rms is None for v in views):
             # the weights' own errors are known at every number
             return shared_counts(views, scores, k, "relative")
         return rule.counts(views, scores, k)

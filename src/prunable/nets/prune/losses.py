@@ -1,0 +1,220 @@
+"""Shares of layers by what their pruning does to the outputs of the network, by running it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+
+from prunable.nets.calibration.divergence import Probe
+from prunable.nets.networks.examples import Example
+from prunable.nets.networks.inputs import batch_size_of
+from prunable.nets.networks.views import WeightView, out_in, to_numpy
+from prunable.nets.prune.choices import Outputs
+from prunable.nets.prune.masks import apply_plan_
+from prunable.nets.prune.plan import Budget, Keep
+from prunable.nets.prune.strategies.allocations import (
+    NAMED,
+    DepthShares,
+    GivenCounts,
+    LeastLoss,
+    error_curve,
+    grid_counts,
+)
+from prunable.nets.prune.strategies.base import Strategy
+from prunable.nets.prune.strategies.calibrated import BrainSurgery
+from prunable.nets.prune.strategies.chosen import CalibratedPruning
+from prunable.nets.prune.strategies.magnitude import MagnitudePruning
+from prunable.nets.prune.strategies.sharing import Division, shared_counts
+from prunable.numerics.randomness import rng
+from prunable.numerics.reconstruction.gram import output_error
+from prunable.numerics.reconstruction.refit import USUAL
+from prunable.numerics.weights.optimum import LossCurve, least_loss, losses_of_errors
+from prunable.numerics.weights.selection import Rounding, kept_count
+
+INPUTS = 128  # that the network is run on, or a few more
+RUN = (0.0, 0.02, 0.07, 0.2, 0.45, 0.7)  # shares at which the network is run, a layer at a time
+# How losses add up: as powers of what each layer does alone. Errors that have nothing to do with
+# each other add up by their squares, power 1; those that all shrink what flows on by size, 1/2.
+POWERS = (0.5, 0.75, 1.0)
+# Divisions that are tried beside.
+OTHERS: tuple[Division, ...] = ("threshold", "lamp", "erk", "relative")
+ROUNDS = 2  # of curves measured again where the last division ended
+STEP = 0.8  # of a layer's weights that stay where it is tried what a few more would do
+REACH = 1.5  # the most that a layer's share grows or shrinks in a round, as a factor
+
+
+def settled(
+    strategy: Strategy,
+    views: Sequence[WeightView],
+    budget: Budget,
+    model: Any,
+    batches: Sequence[Example],
+    recalibrated: bool = False,
+) -> Strategy:
+    """A strategy whose shares of layers are those at which the outputs of a network change least.
+
+    Of strategies with `LeastLoss`, or `DepthShares` without a slope, and a share of all layers
+    together; others are given back as they are. `recalibrated` says that BatchNorm statistics are
+    estimated again in the end.
+    """
+    rule = division_of(strategy)
+    if rule is None or not isinstance(budget, Keep) or budget.scope != "global":
+        return strategy
+    kind: Outputs = "logits"
+    by_batch = recalibrated
+    if isinstance(rule, LeastLoss):
+        kind, by_batch = rule.outputs, by_batch or rule.recalibrated
+    probe = Probe(model, first_of(batches, INPUTS), kind, by_batch)
+    search = _Search(_quick(strategy), views, budget, probe)
+    counts = search.least() if isinstance(rule, LeastLoss) else search.progression(rule)
+    return _with_division(strategy, GivenCounts(tuple(counts)))
+
+
+def first_of(batches: Sequence[Example], count: int) -> Sequence[Example]:
+    """The first batches, of so many inputs in all at least, if there are so many."""
+    so_far = np.cumsum([batch_size_of(batch) for batch in batches])
+    return batches[: int(np.searchsorted(so_far, count)) + 1]
+
+
+def division_of(strategy: Any) -> LeastLoss | DepthShares | None:
+    """The division of a strategy, or of the one inside it, that a network can be run for."""
+    if hasattr(strategy, "strategy"):
+        return division_of(strategy.strategy)
+    rule = getattr(strategy, "allocation", None)
+    rule = next((one for name, one in NAMED.items() if name == rule), rule)
+    return rule if isinstance(rule, LeastLoss) or rule == DepthShares() else None
+
+
+class _Search:
+    """The search for the shares of one pruning."""
+
+    def __init__(
+        self, strategy: Strategy, views: Sequence[WeightView], budget: Keep, probe: Probe
+    ) -> None:
+        self.strategy, self.views, self.probe = strategy, views, probe
+        self.sizes = [view.matrix.size for view in views]
+        inner: Any = strategy
+        while hasattr(inner, "strategy"):
+            inner = inner.strategy
+        rounding: Rounding = getattr(inner, "rounding", "ceil")
+        self.k = kept_count(budget.kappa, sum(self.sizes), rounding)
+
+    def progression(self, rule: DepthShares) -> list[int]:
+        """The counts of the best of the progressions."""
+        scores = [view.matrix for view in self.views]
+        tried = [one.counts(self.views, scores, self.k) for one in rule.tried(self.views, self.k)]
+        return min(tried, key=self.together)
+
+    def least(self) -> list[int]:
+        """The counts at which the outputs change least, as far as they can be found."""
+        alone = self.curves()
+        scores = [view.matrix for view in self.views]
+        sums = [[curve.power(p) for curve in alone] for p in POWERS]
+        tried = [least_loss(curves, self.k) for curves in sums]
+        own = [self.together(counts) for counts in tried]
+        curves = sums[int(np.argmin(own))]
+        others = [shared_counts(self.views, scores, self.k, rule) for rule in OTHERS]
+        tried += [counts for counts in others if min(counts) > 0]  # no layer goes as a whole
+        losses = own + [self.together(counts) for counts in tried[len(own) :]]
+        best, loss = tried[int(np.argmin(losses))], min(losses)
+        for _ in range(ROUNDS):
+            found = least_loss(self.curves_from(best, loss, curves), self.k)
+            reached = self.together(found)
+            if reached >= loss:
+                break
+            best, loss = found, reached
+        return best
+
+    def together(self, counts: Sequence[int]) -> float:
+        """How far the outputs move where each layer keeps so many weights."""
+        return self.probe.divergence(
+            {v.name: self.pruned(i, counts[i])[0] for i, v in enumerate(self.views)}
+        )
+
+    def curves(self) -> list[LossCurve]:
+        """What each layer's pruning does by itself at each number of weights."""
+        found = [self.curve(i) for i in range(len(self.views))]
+        whole = [float(curve.loss[0]) for curve in found if curve.loss[0] > 0]
+        for i, view in enumerate(self.views):
+            if view.gram is None and not found[i].loss.any():
+                # nothing is known of what no input reaches: it counts as others do by their errors
+                own = error_curve(view, view.matrix)
+                found[i] = LossCurve(own.kept, own.loss * float(np.median(whole or [1.0])))
+        return found
+
+    def curve(self, layer: int) -> LossCurve:
+        """What one layer's pruning does by itself."""
+        name, size = self.views[layer].name, self.sizes[layer]
+        run = sorted({kept_count(share, size) for share in RUN} - {size})
+        errors, losses, made_up = {size: 0.0}, [], False
+        for count in run:
+            weight, errors[count], made_up = self.pruned(layer, count)
+            losses.append(self.probe.divergence({name: weight}))
+        if made_up:
+            # what the other weights become takes long to find at each number
+            return LossCurve(np.array([*run, size]), np.array([*losses, 0.0]))
+        kept = grid_counts(size)
+        errors |= {n: self.pruned(layer, n)[1] for n in map(int, kept) if n not in errors}
+        known = np.array([errors[count] for count in run])
+        at = np.array([errors[int(count)] for count in kept])
+        return LossCurve(kept, losses_of_errors(at, known, np.array(losses)))
+
+    def curves_from(
+        self, counts: Sequence[int], loss: float, curves: Sequence[LossCurve]
+    ) -> list[LossCurve]:
+        """The curves as steep as they are where the other layers are pruned too, near some counts.
+
+        A layer by itself does less, or more, than where all are pruned. Each curve is scaled to
+        what a part of the layer's weights does there, and holds within a factor of `REACH`.
+        """
+        weights = {v.name: self.pruned(i, counts[i])[0] for i, v in enumerate(self.views)}
+        found = []
+        for i, (count, curve) in enumerate(zip(counts, curves, strict=True)):
+            fewer = max(1, round(STEP * count))
+            if fewer >= count:
+                found.append(curve.within(count, count))
+                continue
+            changed = weights | {self.views[i].name: self.pruned(i, fewer)[0]}
+            rise = max(self.probe.divergence(changed) - loss, 0.0)
+            expected = curve.at(fewer) - curve.at(count)
+            scale = rise / expected if expected > 0 else 0.0
+            low, high = int(np.ceil(count / REACH)), min(int(count * REACH), self.sizes[i])
+            found.append(LossCurve(curve.kept, scale * curve.loss).within(low, high))
+        return found
+
+    def pruned(self, layer: int, count: int) -> tuple[Tensor, float, bool]:
+        """A layer with so many weights, its squared error, and whether the others changed."""
+        view = self.views[layer]
+        # what no input reaches goes by its weights
+        strategy = MagnitudePruning() if view.gram is None else self.strategy
+        budget = Keep(count / view.matrix.size)
+        plan = strategy.plan([view], budget, rng=rng(0, "losses"))
+        weight = self.probe.weight(view.name).clone()
+        apply_plan_([(view.name, weight)], plan)
+        changed = out_in(to_numpy(weight), view.transposed, view.groups)
+        if view.gram is None:
+            apart = np.linalg.norm(view.matrix.astype(np.float64) - changed)
+            error = float(apart / (np.linalg.norm(view.matrix.astype(np.float64)) or 1.0))
+        else:
+            error = output_error(view.matrix, changed, view.gram.products)
+        return weight, error**2, plan.layers[0].values is not None
+
+
+def _quick(strategy: Any) -> Strategy:
+    """A strategy that does nearly as well in a fraction of the time: strengths are the usual."""
+    if isinstance(strategy, CalibratedPruning):
+        return BrainSurgery(damping=USUAL)
+    if hasattr(strategy, "strategy"):
+        strategy = replace(strategy, strategy=_quick(strategy.strategy))
+    usual = {x: USUAL for x in ("damping", "ridge") if getattr(strategy, x, 0.0) is None}
+    return cast(Strategy, replace(strategy, **usual))
+
+
+def _with_division(strategy: Any, rule: GivenCounts) -> Strategy:
+    if hasattr(strategy, "strategy"):
+        return cast(Strategy, replace(strategy, strategy=_with_division(strategy.strategy, rule)))
+    return cast(Strategy, replace(strategy, allocation=rule))
