@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 import prunable
 from prunable.certify import command as certify
-from prunable.cli import data, demo, iterate, measure, prune, reproduce, simulate, train
+from prunable.cli import data, demo, evaluate, iterate, measure, prune, reproduce, simulate, train
 from prunable.errors import PrunableError
 from prunable.predict import command as predict
 from prunable.sketch import command as sketch
@@ -59,6 +59,7 @@ def prunable_(
 
 app.command(name="certify")(certify.certify)
 app.command(name="demo")(demo.demo)
+app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="iterate")(iterate.iterate)
 app.command(name="measure")(measure.measure)
 app.command(name="prune")(prune.prune)

@@ -1,0 +1,61 @@
+"""How well a language model predicts a text."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prunable.errors import InputError
+from prunable.nets.models.texts import calls_of, check_tokens
+from prunable.nets.networks.examples import checked_run, evaluating, on_device_of, scores_of
+from prunable.results import Result
+
+
+@dataclass(frozen=True)
+class Perplexity(Result):
+    """The exponential of the mean negative log-likelihood of tokens, and how they were scored."""
+
+    perplexity: float
+    nats: float  # mean negative log-likelihood of a token
+    n_tokens: int  # that were scored
+    n_windows: int
+    length: int  # tokens of a window
+    # from the start of a window to that of the next; what windows have in common is scored once
+    stride: int
+
+
+def perplexity(model: nn.Module, windows: Tensor, stride: int | None = None) -> Perplexity:
+    """Score each token of windows (n, length) but the first by what precedes it in its window.
+
+    Of windows that overlap (a `stride` below their length) those after the first score their last
+    `stride` tokens. Sums are of float64.
+
+    Raises InputError if tokens are out of the vocabulary, the model gives no scores of tokens, or
+    there is no number among them.
+    """
+    check_tokens(model, windows, "perplexity")
+    count, length = windows.shape
+    stride = length if stride is None else stride
+    total, scored = 0.0, 0
+    with evaluating(model):
+        for number, window in enumerate(windows):
+            call = on_device_of(model, calls_of(model, window[None]))
+            scores = scores_of(checked_run(model, call))
+            if not isinstance(scores, Tensor) or scores.shape[:2] != (1, length):
+                name = type(model).__name__
+                raise InputError(f"{name} gives no scores of tokens; give a language model.")
+            first = 1 if number == 0 else max(1, length - stride)
+            losses = functional.cross_entropy(
+                scores[0, first - 1 : -1].float(),
+                window[first:].to(scores.device),
+                reduction="none",
+            )
+            total += float(losses.sum(dtype=torch.float64))
+            scored += len(losses)
+    nats = total / scored
+    if math.isnan(nats):
+        raise InputError("The scores of the text are NaN: check that the network is whole.")
+    value = math.exp(nats) if nats < 700 else math.inf
+    return Perplexity(value, nats, scored, count, length, stride)
