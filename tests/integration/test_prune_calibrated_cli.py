@@ -41,7 +41,8 @@ def test_calibrated_pruning_keeps_more_accuracy(document_of, network, tmp_path):
     for options in ("--method obs", "--method magnitude --refit"):
         out = tmp_path / "calibrated.safetensors"
         found = document_of("prune", network, how, options, "--calibrate digits", "--out", out)
-        assert found["calibrated"] == {"source": "digits", "n_inputs": 128}
+        said = {"kind": "inputs", "n_inputs": 128, "length": None, "in_order": False}
+        assert found["calibrated"] == {"source": "digits", **said}
         assert found["plan"]["n_parameters_kept"] == plain["plan"]["n_parameters_kept"]
         gained[options] = accuracy(found) - accuracy(plain)
         assert len(found["outputs"]) == 2
@@ -59,7 +60,8 @@ def test_inputs_come_from_files_and_from_no_data(document_of, network, inputs):
     ]
     assert found[0] == found[1] == found[2]
     drawn = document_of("prune", network, *how, "gaussian")
-    assert drawn["calibrated"] == {"source": "gaussian", "n_inputs": 30}
+    said = {"kind": "normal numbers, no data", "n_inputs": 30, "length": None, "in_order": False}
+    assert drawn["calibrated"] == {"source": "gaussian", **said}
     assert drawn["outputs"] != found[0]
 
 
@@ -86,7 +88,7 @@ def test_patterns_are_exact(document_of, network, method):
 def test_the_table_has_a_line_a_layer(run, network):
     done = run("prune", network, "--method wanda --keep 0.5 --dry-run --calibrate gaussian")
     assert "Relative l_2 errors of outputs" in done.output
-    assert "128 inputs drawn from a normal law, no data" in " ".join(done.output.split())
+    assert "128 normal numbers, no data" in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize(

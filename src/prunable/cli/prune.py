@@ -29,6 +29,8 @@ PANELS = {
         "slope",
         "calibrate",
         "calibrate_size",
+        "calibrate_length",
+        "in_order",
         "refit",
         "center",
         "only",
@@ -82,7 +84,9 @@ def prune(
         raise InputError("`prune` takes one checkpoint; several go with --compare.")
     # what the user's own code prints is no result
     with terminal.progress("pruning") as advance, redirect_stdout(sys.stderr):
-        document = prune_checkpoint(job, lambda step, total: advance(step, total, "retraining"))
+        document = prune_checkpoint(
+            job, lambda step, total: advance(step, total, "retraining"), advance
+        )
     terminal.emit(document, as_json, lambda console: _show(document, console))
 
 

@@ -23,6 +23,11 @@ NEEDS: Mapping[str, Need] = {
     "aggregate": BY_UNIT,
     "round_to": BY_UNIT,
     "calibrate_size": ("--calibrate", lambda job: job.calibrate is not None),
+    "calibrate_length": (
+        "--calibrate with a text (.txt) or tokens",
+        lambda job: job.calibrates_tokens,
+    ),
+    "in_order": ("--calibrate", lambda job: job.calibrate is not None),
     **{f"retraining.{name}": RETRAINED for name in Retraining.model_fields},
     "retraining.momentum": (
         "--retrain and --optimizer sgd",

@@ -19,6 +19,14 @@ from prunable.files import read_arrays
 from prunable.nets.models import ARCHITECTURE, NETS, stored_architecture
 from prunable.nets.models.hub import NET, drawn_inputs, is_hub_source
 from prunable.nets.models.sources import input_shape_of, of_package
+from prunable.nets.models.texts import (
+    calls_of,
+    check_tokens,
+    drawn_tokens,
+    tokenizer_of,
+    tokens_of,
+    windows_of,
+)
 from prunable.nets.networks.examples import checked_run, mapped, on_device_of, scores_of
 from prunable.nets.networks.inputs import (
     batch_of,
@@ -34,6 +42,7 @@ from prunable.runs.data import DataSpec
 
 ENDINGS = (".pt", ".pth", ".npy", ".safetensors")  # of files of inputs alone
 FILES = (".safetensors", ".pt", ".pth", ".bin")  # endings of single files
+TOKENS_AT_ONCE = 4096  # that run through a language model
 USUAL_BATCHES = (1, 256)
 # Multiplications of a timed batch at most, where no batch size is asked for.
 USUAL_MACS = 10**10
@@ -153,11 +162,17 @@ def calibration_for(
     source = job.calibrate
     if source is None:
         return None
-    if source == "gaussian":
+    step = 0
+    if job.calibrates_tokens:
+        windows = _windows(job, model, source)
+        # scores of all tokens take more room than everything else, and nothing reads them
+        found = calls_of(model, windows, scores=job.only != ("*",))
+        step = TOKENS_AT_ONCE // windows.shape[1]
+    elif source == "gaussian":
         if not all(x.is_floating_point() for x in tensors_of(example)):
             raise InputError(
                 "`--calibrate gaussian` of `prune` is for networks that take real numbers; this "
-                "one takes others. Give a file of inputs."
+                "one takes others. Give a file of inputs, or `tokens` to a language model."
             )
         generator = torch.Generator().manual_seed(child_seed(job.seed, "calibrate"))
         wide = batch_of(example, job.calibrate_size)
@@ -166,11 +181,13 @@ def calibration_for(
         found = read_example(Path(source))
         found = found["x"] if isinstance(found, Mapping) and set(found) == {"x"} else found
         found = batch_of(found, min(job.calibrate_size, batch_size_of(found)))
+        if is_hub_job(job):
+            _check_ids(model, found, source)
     else:
         data = data_for(source, job.net, metadata, shape_asked(job))
         found = drawn_from(model, data, job.calibrate_size, job.seed, "calibrate")
     count = batch_size_of(found)
-    step = max(1, min(32, count // 4))
+    step = max(1, min(step or 32, count // 4))
 
     def part(start: int) -> Any:
         return mapped(found, lambda x: x[start : start + step] if x.ndim and len(x) == count else x)
@@ -178,9 +195,46 @@ def calibration_for(
     return [part(start) for start in range(0, count, step)]
 
 
+def _windows(job: PruningJob, model: nn.Module, source: str) -> torch.Tensor:
+    """The first windows of a text, or tokens drawn by chance."""
+    count, length = job.calibrate_size, job.calibrate_length
+    if source == "tokens":
+        seed = child_seed(job.seed, "calibrate")
+        windows = drawn_tokens(model, count, length, seed)
+    else:
+        tokenizer = tokenizer_of(job.checkpoint, "prune")
+        tokens = tokens_of(tokenizer, source, "prune --calibrate")
+        windows = windows_of(tokens, length, count, where="prune --calibrate")
+    check_tokens(model, windows, "prune --calibrate")
+    return windows
+
+
+def _check_ids(model: nn.Module, inputs: Any, source: str) -> None:
+    """Refuse tokens out of the vocabulary in what a language model is called with."""
+    ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else inputs
+    if isinstance(ids, torch.Tensor) and not ids.is_floating_point():
+        check_tokens(model, ids, f"prune --calibrate {source}")
+
+
+def calibrated_with(job: PruningJob, calibration: list[Any]) -> dict[str, Any]:
+    """What calibration inputs are, for the document of a job."""
+    drawn = {"gaussian": "normal numbers, no data", "tokens": "random tokens, no data"}
+    kind = "windows of a text" if job.calibrates_tokens else "inputs"
+    return {
+        "source": job.calibrate,
+        "kind": drawn.get(str(job.calibrate), kind),
+        "n_inputs": sum(batch_size_of(batch) for batch in calibration),
+        "length": job.calibrate_length if job.calibrates_tokens else None,
+        "in_order": job.in_order,
+    }
+
+
 def _holds_inputs(path: Path) -> bool:
-    """Whether a file holds inputs alone, by the name x."""
-    return path.suffix == ".npz" and path.is_file() and set(read_arrays(path)) == {"x"}
+    """Whether a file holds inputs alone, by the name x, or tokens by that of their argument."""
+    if path.suffix != ".npz" or not path.is_file():
+        return False
+    names = set(read_arrays(path))
+    return names == {"x"} or "input_ids" in names
 
 
 def drawn_from(model: nn.Module, data: Dataset, count: int, seed: int, what: str) -> torch.Tensor:

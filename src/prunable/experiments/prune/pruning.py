@@ -1,6 +1,7 @@
 """A checkpoint pruned from end to end: plan, retrain, shrink, export, measure."""
 
 import copy
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from prunable.errors import InputError, PrunableError
 from prunable.experiments.prune.effects import check_effects, check_ending
 from prunable.experiments.prune.inputs import (
     batch_sizes_for,
+    calibrated_with,
     calibration_for,
     data_for,
     drawn_from,
@@ -28,10 +30,11 @@ from prunable.experiments.prune.specs import PruningJob, Retraining
 from prunable.experiments.train.networks import tensors_for
 from prunable.files import staged
 from prunable.nets.archive import save_tensors
+from prunable.nets.calibration.stages import InOrder
 from prunable.nets.models import ARCHITECTURE, network_of, read_weights
 from prunable.nets.models.hub import check_folder, load_folder, save_folder
 from prunable.nets.models.sources import network_by_reference
-from prunable.nets.networks.inputs import batch_of, batch_size_of
+from prunable.nets.networks.inputs import batch_of
 from prunable.nets.prune.choices import CALIBRATED
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan, Target
@@ -56,6 +59,7 @@ from prunable.nets.train.training import evaluate, train
 
 SENSITIVITY_INPUTS = 256  # unlabelled ones, by which units are shared
 OnStep = Callable[[int, int], None]
+OnStage = Callable[[int, int, str], None]  # stages done, all, and the last one's name
 ABSENT = (
     "out",
     "storage",
@@ -170,7 +174,9 @@ def retrain_(
     }
 
 
-def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str, Any]:
+def prune_checkpoint(
+    job: PruningJob, on_step: OnStep | None = None, on_stage: OnStage | None = None
+) -> dict[str, Any]:
     """Prune a checkpoint, retrain and shrink its network if asked, write and measure it.
 
     Raises InputError if the weights fit no network, or the job is contradictory; nothing is written
@@ -212,7 +218,7 @@ def prune_checkpoint(job: PruningJob, on_step: OnStep | None = None) -> dict[str
         job.shrink,
     )
     if any(wanted) or ARCHITECTURE in metadata:
-        document = _prune_network(job, tensors, metadata, on_step)
+        document = _prune_network(job, tensors, metadata, on_step, on_stage)
     else:
         document = _pruned(job, tensors).to_dict()
         if job.out is not None and not job.dry_run:
@@ -257,6 +263,7 @@ def _prune_network(
     tensors: Mapping[str, torch.Tensor],
     metadata: dict[str, str],
     on_step: OnStep | None,
+    on_stage: OnStage | None,
 ) -> dict[str, Any]:
     asked = shape_asked(job)
     data = None if job.data is None else data_for(job.data, job.net, metadata, asked)
@@ -273,11 +280,13 @@ def _prune_network(
     dense = copy.deepcopy(model)
     inputs = None if data is None else _unlabelled(model, data, job)
     calibration = calibration_for(job, model, metadata, example)
-    result = _pruned(job, model, example, inputs, calibration)
+    stages, given = _stages(job), calibration
+    if job.in_order and calibration is not None:
+        given = InOrder(calibration, store=stages, on_stage=on_stage)
+    result = _pruned(job, model, example, inputs, given)
     document = result.to_dict()
     if calibration is not None:
-        count = sum(batch_size_of(batch) for batch in calibration)
-        document["calibrated"] = {"source": job.calibrate, "n_inputs": count}
+        document["calibrated"] = calibrated_with(job, calibration)
     if job.dry_run:
         return document
     if job.retraining.epochs:
@@ -316,7 +325,16 @@ def _prune_network(
         document["footprint"] = compare(
             networks, example, batch_sizes, plan=result.plan, accuracy=accuracy, files=files
         ).to_dict()
+    if stages is not None:
+        shutil.rmtree(stages, ignore_errors=True)
     return document
+
+
+def _stages(job: PruningJob) -> Path | None:
+    """Where the stages that are done are kept until the network is written."""
+    if job.out is None or job.dry_run or not job.in_order:
+        return None
+    return job.out.with_name(f"{job.out.name}.stages")
 
 
 def _recalibrated(model: nn.Module, data: Dataset, job: PruningJob) -> dict[str, Any]:
@@ -356,7 +374,7 @@ def _pruned(
     model: nn.Module | Mapping[str, torch.Tensor],
     example: Any = None,
     inputs: torch.Tensor | None = None,
-    calibration: list[Any] | None = None,
+    calibration: Any = None,
 ) -> PruningResult:
     """Prune as asked; units of a network that can be run are coupled."""
     how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})

@@ -124,9 +124,16 @@ class PruningJob(Frozen):
     calibrate: str | None = Field(
         None,
         description="Unlabelled inputs to run: a data set as for --data; .pt, .npy, .npz with x "
-        "or .safetensors, as for --example; or gaussian, which is no data.",
+        "or .safetensors, as for --example; a text (.txt) for a language model; gaussian, or "
+        "tokens drawn by chance, which are no data.",
     )
-    calibrate_size: int = Field(128, ge=1, description="How many of those.")
+    calibrate_size: int = Field(128, ge=1, description="How many of those; windows of a text.")
+    calibrate_length: int = Field(512, ge=2, description="Tokens of a window.")
+    in_order: bool = Field(
+        False,
+        description="Prune block by block, or layer by layer, on what the pruned ones before send; "
+        "goes on where it stopped.",
+    )
     refit: bool = Field(
         False, description="Least-squares weights in the end, for any mask; needs --calibrate."
     )
@@ -190,6 +197,12 @@ class PruningJob(Frozen):
                 "layer. Give --keep or --target."
             )
         return Error(self.eps) if self.eps is not None else Energy(self.energy or 0.0)
+
+    @property
+    def calibrates_tokens(self) -> bool:
+        """Whether calibration inputs are windows of tokens, of a text or drawn."""
+        source = self.calibrate or ""
+        return source == "tokens" or Path(source).suffix == ".txt"
 
     @property
     def pattern(self) -> tuple[int, int] | None:

@@ -50,12 +50,12 @@ def outputs_table(document: Document) -> Table:
 
 def _inputs(document: Document) -> Iterator[str]:
     found = document["calibrated"]
-    drawn = found["source"] == "gaussian"
-    source = "drawn from a normal law, no data" if drawn else f"of {found['source']}"
-    yield (
-        f"Calibrated with {found['n_inputs']:,} inputs {source}; each layer is given what the "
-        "dense network sends it."
-    )
+    kind, count = found["kind"], f"{found['n_inputs']:,}"
+    if found["length"] is not None:
+        count += f" times {found['length']:,}"
+    source = "" if kind.endswith("no data") else f" of {found['source']}"
+    sender = "what is pruned before" if found["in_order"] else "the dense network"
+    yield f"Calibrated with {count} {kind}{source}; each layer is given what {sender} sends it."
     if unreached := document["unreached"]:
         yield f"No input reached {', '.join(unreached)}: pruned by their weights."
 
