@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prunable import strategies as strategies
     from prunable.certify.pipeline import certify_model as certify
     from prunable.certify.verifying import verify as verify
+    from prunable.experiments.evaluate.evaluating import evaluate as evaluate
     from prunable.experiments.prune.strategy_comparison import compare_strategies as compare
     from prunable.front import load as load
     from prunable.front import reproduce as reproduce
@@ -50,6 +51,7 @@ _HOMES = {
     "certify": "prunable.certify",  # a package that can be called
     "compare": "prunable.experiments.prune.strategy_comparison:compare_strategies",
     "errors": "prunable.errors",
+    "evaluate": "prunable.experiments.evaluate.evaluating:evaluate",
     "extract_features": "prunable.predict.features.extracting:extract_features",
     "factor": "prunable.nets.shrink.factoring:factor",
     "hold_masks": "prunable.nets.prune.retraining:hold_masks",
@@ -91,6 +93,7 @@ __all__ = [
     "certify",
     "compare",
     "errors",
+    "evaluate",
     "extract_features",
     "factor",
     "hold_masks",

@@ -24,10 +24,10 @@ def evaluate(
 
     Example: prunable evaluate FOLDER --text test.txt --length 512 --windows 4
     """
-    from prunable.experiments.evaluate.evaluating import evaluate_text
+    from prunable.experiments.evaluate.evaluating import evaluated
     from prunable.report.prune.evaluated import evaluated_table
 
-    document: dict[str, Any] = evaluate_text(EvaluationJob.create(model=model, **given))
+    document: dict[str, Any] = evaluated(EvaluationJob.create(model=model, **given)).to_dict()
 
     def show(console: Console) -> None:
         evaluated_table(document).print(console)

@@ -1,29 +1,56 @@
 """A language model evaluated on a text, with the protocol beside the number."""
 
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 from prunable.experiments.evaluate.specs import EvaluationJob
-from prunable.nets.measure.perplexity import perplexity
+from prunable.nets.measure.perplexity import Perplexity, perplexity
 from prunable.nets.models.hub import load_folder
 from prunable.nets.models.texts import tokenizer_of, tokens_of, windows_of
 
 
-def evaluate_text(job: EvaluationJob) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Evaluation(Perplexity):
+    """The perplexity of a language model on a text, and how it was measured."""
+
+    model: str
+    text: str
+    n_tokens_of_text: int
+    tokenizer: str
+
+
+def evaluate(
+    model: Path | str,
+    text: Path | str,
+    *,
+    length: int = 512,
+    windows: int | None = None,
+    stride: int | None = None,
+) -> Evaluation:
     """Measure the perplexity of a language model, a folder of transformers or GGUF, on a text.
 
-    Gives model, text, perplexity, and the protocol: nats, n_tokens, n_windows, length, stride,
-    n_tokens_of_text and tokenizer.
+    The file, in UTF-8, is read whole by the model's own tokenizer, and cut into windows from its
+    start, all of them or so many. See `perplexity` for what is scored.
 
-    Raises InputError if there is no tokenizer, or the text is too short.
+    Raises InputError if there is no tokenizer, the text is too short, or the windows are too long.
     """
+    return evaluated(
+        EvaluationJob.create(
+            model=Path(model), text=Path(text), length=length, windows=windows, stride=stride
+        )
+    )
+
+
+def evaluated(job: EvaluationJob) -> Evaluation:
+    """What a job finds; see `evaluate`."""
     tokenizer = tokenizer_of(job.model, "evaluate")
     tokens = tokens_of(tokenizer, job.text, "evaluate")
     windows = windows_of(tokens, job.length, job.windows, job.stride, "evaluate")
     found = perplexity(load_folder(job.model, "evaluate"), windows, job.stride)
-    return {
-        "model": str(job.model),
-        "text": str(job.text),
-        **found.to_dict(),
-        "n_tokens_of_text": len(tokens),
-        "tokenizer": type(tokenizer).__name__,
-    }
+    return Evaluation(
+        **vars(found),
+        model=str(job.model),
+        text=str(job.text),
+        n_tokens_of_text=len(tokens),
+        tokenizer=type(tokenizer).__name__,
+    )

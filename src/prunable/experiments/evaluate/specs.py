@@ -8,7 +8,7 @@ from prunable.runs.spec import Frozen
 
 
 class EvaluationJob(Frozen):
-    """What `evaluate_text` is asked to do; the fields are the options of `prunable evaluate`."""
+    """What `evaluated` is asked to do; the fields are the options of `prunable evaluate`."""
 
     model: Path
     text: Path = Field(description="File of text in UTF-8.")
