@@ -69,7 +69,8 @@ def test_inputs_come_from_files_and_from_no_data(document_of, network, inputs):
 @pytest.mark.parametrize("method", ["magnitude", "wanda"])
 def test_layers_share_by_what_flows_through_them(document_of, network, method, allocation):
     how = f"--method {method} --allocation {allocation} --keep 0.2 --scope global --dry-run"
-    found = document_of("prune", network, how, "--calibrate digits --calibrate-size 40")
+    source = "gaussian" if method == "wanda" else "digits"
+    found = document_of("prune", network, how, f"--calibrate {source} --calibrate-size 40")
     plan = found["plan"]
     assert plan["n_parameters_kept"] == np.ceil(0.2 * plan["n_parameters"])
     first, last = (layer["kappa"] for layer in plan["layers"])

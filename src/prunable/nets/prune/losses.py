@@ -21,7 +21,6 @@ from prunable.nets.prune.strategies.allocations import (
     DepthShares,
     GivenCounts,
     LeastLoss,
-    error_curve,
     grid_counts,
 )
 from prunable.nets.prune.strategies.base import Strategy
@@ -111,22 +110,24 @@ class _Search:
 
     def least(self) -> list[int]:
         """The counts at which the outputs change least, as far as they can be found."""
-        alone = self.curves()
-        scores = [view.matrix for view in self.views]
-        sums = [[curve.power(p) for curve in alone] for p in POWERS]
+        losses, errors = self.curves()
+        sums = [[curve.power(p) for curve in x] for x in (losses, errors) for p in POWERS]
         tried = [least_loss(curves, self.k) for curves in sums]
-        own = [self.together(counts) for counts in tried]
-        curves = sums[int(np.argmin(own))]
+        scores = [view.matrix for view in self.views]
         others = [shared_counts(self.views, scores, self.k, rule) for rule in OTHERS]
+        others += [
+            x.counts(self.views, scores, self.k) for x in DepthShares().tried(self.views, self.k)
+        ]
         tried += [counts for counts in others if min(counts) > 0]  # no layer goes as a whole
-        losses = own + [self.together(counts) for counts in tried[len(own) :]]
-        best, loss = tried[int(np.argmin(losses))], min(losses)
+        reached = [self.together(counts) for counts in tried]
+        best, loss = tried[int(np.argmin(reached))], min(reached)
+        curves = sums[int(np.argmin(reached[: len(sums)]))]
         for _ in range(ROUNDS):
             found = least_loss(self.curves_from(best, loss, curves), self.k)
-            reached = self.together(found)
-            if reached >= loss:
+            now = self.together(found)
+            if now >= loss:
                 break
-            best, loss = found, reached
+            best, loss = found, now
         return best
 
     def together(self, counts: Sequence[int]) -> float:
@@ -135,18 +136,22 @@ class _Search:
             {v.name: self.pruned(i, counts[i])[0] for i, v in enumerate(self.views)}
         )
 
-    def curves(self) -> list[LossCurve]:
-        """What each layer's pruning does by itself at each number of weights."""
-        found = [self.curve(i) for i in range(len(self.views))]
-        whole = [float(curve.loss[0]) for curve in found if curve.loss[0] > 0]
-        for i, view in enumerate(self.views):
-            if view.gram is None and not found[i].loss.any():
-                # nothing is known of what no input reaches: it counts as others do by their errors
-                own = error_curve(view, view.matrix)
-                found[i] = LossCurve(own.kept, own.loss * float(np.median(whole or [1.0])))
-        return found
+    def curves(self) -> tuple[list[LossCurve], list[LossCurve]]:
+        """What each layer's pruning does by itself at each number of weights.
 
-    def curve(self, layer: int) -> LossCurve:
+        To the outputs of the network, and to its own: relative squared errors.
+        """
+        found = [self.curve(i) for i in range(len(self.views))]
+        losses, errors = [x[0] for x in found], [x[1] for x in found]
+        whole = [float(curve.loss[0]) for curve in losses if curve.loss[0] > 0]
+        for i, view in enumerate(self.views):
+            if view.gram is None and not losses[i].loss.any():
+                # nothing is known of what no input reaches: it counts as others do by their errors
+                usual = float(np.median(whole or [1.0]))
+                losses[i] = LossCurve(errors[i].kept, errors[i].loss * usual)
+        return losses, errors
+
+    def curve(self, layer: int) -> tuple[LossCurve, LossCurve]:
         """What one layer's pruning does by itself."""
         name, size = self.views[layer].name, self.sizes[layer]
         run = sorted({kept_count(share, size) for share in RUN} - {size})
@@ -154,14 +159,13 @@ class _Search:
         for count in run:
             weight, errors[count], made_up = self.pruned(layer, count)
             losses.append(self.probe.divergence({name: weight}))
-        if made_up:
-            # what the other weights become takes long to find at each number
-            return LossCurve(np.array([*run, size]), np.array([*losses, 0.0]))
-        kept = grid_counts(size)
+        # what other weights become takes long to find at each number
+        kept = np.array([*run, size]) if made_up else grid_counts(size)
         errors |= {n: self.pruned(layer, n)[1] for n in map(int, kept) if n not in errors}
         known = np.array([errors[count] for count in run])
         at = np.array([errors[int(count)] for count in kept])
-        return LossCurve(kept, losses_of_errors(at, known, np.array(losses)))
+        found = losses_of_errors(at, known, np.array(losses))
+        return LossCurve(kept, found), LossCurve(kept, at)
 
     def curves_from(
         self, counts: Sequence[int], loss: float, curves: Sequence[LossCurve]

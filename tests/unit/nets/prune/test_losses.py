@@ -13,9 +13,14 @@ from prunable.budgets import Keep
 from prunable.errors import InputError
 from prunable.nets.calibration.calibrating import calibrate
 from prunable.nets.calibration.divergence import Probe, divergence
-from prunable.nets.networks.views import views_of
+from prunable.nets.networks.views import WeightView, views_of
 from prunable.nets.prune.losses import division_of, settled
-from prunable.nets.prune.strategies.allocations import DepthShares, GivenCounts, LeastLoss
+from prunable.nets.prune.strategies.allocations import (
+    DepthShares,
+    GivenCounts,
+    LeastLoss,
+    depths_of,
+)
 from prunable.numerics.randomness import rng
 from prunable.strategies import (
     BrainSurgery,
@@ -136,6 +141,14 @@ def test_progressions_have_equal_steps(slope):
     # layers in the order of the network: s_i = S - beta (L - 1)/2 + beta (i - 1)
     expected = [1 - (0.6 - slope * 2 + slope * i) for i in range(5)]
     np.testing.assert_allclose([layer.kappa for layer in plan.layers], expected, atol=1 / 900)
+
+
+def test_weights_of_a_block_are_equally_deep():
+    names = (
+        "stem.weight h.0.a.weight h.0.b.0.weight h.0.b.1.weight h.1.a.weight h.10.a.weight 3.w o.w"
+    )
+    views = [WeightView(name, np.ones((2, 2))) for name in names.split()]
+    assert list(depths_of(views)) == [0, 1, 1, 1, 2, 3, 4, 5]
 
 
 def test_depth_is_the_modules_order_and_not_that_of_names():

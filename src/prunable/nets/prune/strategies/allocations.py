@@ -6,8 +6,10 @@ total take. Views come in the order of the network's layers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -121,10 +123,12 @@ class MedianShares:
 
 @dataclass(frozen=True)
 class DepthShares:
-    """Kept shares in arithmetic progression: each layer keeps `slope` less than the one before it.
+    """Kept shares in arithmetic progression: each block keeps `slope` less than the one before it.
 
+    Weights that follow one another and share their names up to the first number are of one block,
+    such as layers.3.attention.weight and layers.3.mlp.weight; others are blocks of their own.
     Without a slope that of nine is taken, from 0 to the steepest at which no share would leave
-    [0, 1] if layers were of one size, that does best: by the outputs of the network on calibration
+    [0, 1] if blocks were of one size, that does best: by the outputs of the network on calibration
     inputs where `prune` has these, and else by the sum of the layers' relative squared output
     errors.
 
@@ -140,8 +144,7 @@ class DepthShares:
     def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
         """See `Allocation`."""
         if self.slope is not None:
-            offsets = -self.slope * np.arange(len(views), dtype=np.float64)
-            return shifted_counts(offsets, _sizes(views), k)
+            return shifted_counts(-self.slope * depths_of(views), _sizes(views), k)
         curves = error_curves(views, scores)
 
         def loss(counts: list[int]) -> float:
@@ -153,7 +156,7 @@ class DepthShares:
     def tried(self, views: Sequence[WeightView], k: int) -> list[DepthShares]:
         """The progressions among which one is chosen."""
         kappa = k / sum(_sizes(views))
-        steepest = 2 * min(kappa, 1 - kappa) / max(len(views) - 1, 1)
+        steepest = 2 * min(kappa, 1 - kappa) / max(float(depths_of(views)[-1]), 1.0)
         return [DepthShares(float(slope)) for slope in np.linspace(0, steepest, SLOPES)]
 
 
@@ -202,6 +205,16 @@ NAMED: dict[ShareRule, Allocation] = {
     "atp": DepthShares(),
     "optimum": LeastLoss(),
 }
+
+
+def depths_of(views: Sequence[WeightView]) -> NDArray[np.float64]:
+    """The number of each layer's block, from 0; see `DepthShares`."""
+    blocks = [re.match(r"(?:.*?\.)??\d+(?=\.)", view.name) for view in views]
+    names = [
+        view.name if found is None else found[0] for view, found in zip(views, blocks, strict=True)
+    ]
+    steps = [0, *(name != before for before, name in pairwise(names))]
+    return np.cumsum(steps, dtype=np.float64)
 
 
 def error_curves(views: Sequence[WeightView], scores: Sequence[Scores]) -> list[LossCurve]:
