@@ -129,3 +129,36 @@ def test_inputs_that_are_not_finite_name_their_file(run, network, tmp_path):
     done = run("prune", network, options, tmp_path / "x.npy")
     assert done.exit_code == 2
     assert "x.npy holds NaN" in " ".join(done.output.split())
+
+
+def test_calibration_alone_is_the_usual_way(document_of, network, tmp_path):
+    """It does all that has an effect, and keeps more than the refit of the largest weights."""
+    how = "--keep 0.1 --scope global --data digits --batch-size 1 --calibrate digits"
+    out = tmp_path / "usual.safetensors"
+    found = document_of("prune", network, how, "--out", out)
+    assert found["plan"]["method"] == "calibrated in order"
+    assert found["recalibrated"] is None
+    assert found["corrected"] == ["1.bias", "3.bias"]
+    options = "--method magnitude --refit --allocation lamp"
+    refit = document_of("prune", network, how, options, "--out", out)
+    assert found["plan"]["n_parameters_kept"] == refit["plan"]["n_parameters_kept"]
+    assert accuracy(found) > accuracy(refit) - 0.01
+    other = document_of(
+        "prune", network, how, "--method obs --towards network --allocation lamp", "--out", out
+    )
+    assert other["plan"]["method"] == "brain surgery in order"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--method obs --calibrate digits --recalibrate 9", "no BatchNorm layer"),
+        ("--recalibrate 9", "give --data NAME, or --calibrate"),
+        ("--bias-correction", "`--bias-correction` of `prune` has no effect without --calibrate"),
+        ("--towards network --calibrate digits", "`--towards` of `prune` has no effect without"),
+    ],
+)
+def test_steps_without_effect_are_refused(run, network, tmp_path, options, message):
+    done = run("prune", network, "--keep 0.5", options, "--out", tmp_path / "x.safetensors")
+    assert done.exit_code in (2, 4)
+    assert message in " ".join(done.output.split())

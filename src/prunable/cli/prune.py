@@ -32,6 +32,8 @@ PANELS = {
         "calibrate_length",
         "in_order",
         "refit",
+        "towards",
+        "bias_correction",
         "center",
         "only",
         "exclude",

@@ -15,7 +15,7 @@ RETRAINED: Need = ("--retrain", lambda job: job.retraining.epochs > 0)
 BY_UNIT: Need = ("--method unit", lambda job: job.method == "unit")
 NEEDS: Mapping[str, Need] = {
     "allocation": (
-        "--scope global, and --method magnitude, wanda or obs without --n-m",
+        "--scope global, and --method magnitude, wanda, obs or calibrated without --n-m",
         lambda job: job.scope == "global" and job.method in DIVIDING and job.pattern is None,
     ),
     "slope": ("--allocation atp", lambda job: job.allocation == "atp"),
@@ -28,6 +28,11 @@ NEEDS: Mapping[str, Need] = {
         lambda job: job.calibrates_tokens,
     ),
     "in_order": ("--calibrate", lambda job: job.calibrate is not None),
+    "towards": (
+        "--calibrate, and --method obs or --refit",
+        lambda job: job.calibrate is not None and (job.refit or job.method == "obs"),
+    ),
+    "bias_correction": ("--calibrate", lambda job: job.calibrate is not None),
     **{f"retraining.{name}": RETRAINED for name in Retraining.model_fields},
     "retraining.momentum": (
         "--retrain and --optimizer sgd",
@@ -72,7 +77,7 @@ def check_ending(path: Path | str | None, option: str, ending: str) -> None:
 def _options(job: PruningJob) -> list[tuple[str, Any, Any]]:
     """Paths of fields, their values and defaults."""
     own = [
-        (name, getattr(job, name), field.default)
+        (name, getattr(job, name), "magnitude" if name == "method" else field.default)
         for name, field in PruningJob.model_fields.items()
         if name != "retraining"
     ]

@@ -225,7 +225,7 @@ def calibrated_with(job: PruningJob, calibration: list[Any]) -> dict[str, Any]:
         "kind": drawn.get(str(job.calibrate), kind),
         "n_inputs": sum(batch_size_of(batch) for batch in calibration),
         "length": job.calibrate_length if job.calibrates_tokens else None,
-        "in_order": job.in_order,
+        "in_order": job.in_order or job.towards == "network" or job.method == "calibrated",
     }
 
 

@@ -34,7 +34,7 @@ from prunable.nets.calibration.stages import InOrder
 from prunable.nets.models import ARCHITECTURE, network_of, read_weights
 from prunable.nets.models.hub import check_folder, load_folder, save_folder
 from prunable.nets.models.sources import network_by_reference
-from prunable.nets.networks.inputs import batch_of
+from prunable.nets.networks.inputs import batch_of, batch_size_of
 from prunable.nets.prune.choices import CALIBRATED
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan, Target
@@ -191,8 +191,10 @@ def prune_checkpoint(
         raise InputError("`prune` needs --out FILE, or --dry-run to show the plan only.")
     if job.retraining.epochs and job.data is None:
         raise InputError("`--retrain` of `prune` needs the data to train on: give --data NAME.")
-    if job.recalibrate and job.data is None:
-        raise InputError("`--recalibrate` of `prune` needs inputs to run on: give --data NAME.")
+    if job.recalibrate and job.data is None and job.calibrate is None:
+        raise InputError(
+            "`--recalibrate` of `prune` needs inputs to run on: give --data NAME, or --calibrate."
+        )
     check_effects(job)
     _check_places(job)
     shape_asked(job)
@@ -280,13 +282,14 @@ def _prune_network(
     dense = copy.deepcopy(model)
     inputs = None if data is None else _unlabelled(model, data, job)
     calibration = calibration_for(job, model, metadata, example)
-    stages, given = _stages(job), calibration
-    if job.in_order and calibration is not None:
-        given = InOrder(calibration, store=stages, on_stage=on_stage)
+    stages = _stages(job)
+    given = _ordered(job, calibration, stages, on_stage)
     result = _pruned(job, model, example, inputs, given)
     document = result.to_dict()
     if calibration is not None:
         document["calibrated"] = calibrated_with(job, calibration)
+        if (again := document["recalibrated"]) is not None:
+            again["n_inputs"] = document["calibrated"]["n_inputs"]
     if job.dry_run:
         return document
     if job.retraining.epochs:
@@ -295,8 +298,7 @@ def _prune_network(
             model, result.plan, data, job.retraining, seed=job.seed, on_step=on_step
         )
     if job.recalibrate:
-        assert data is not None
-        document["recalibrated"] = _recalibrated(model, data, job)
+        document["recalibrated"] = _recalibrated(model, data, calibration, job)
     networks = {"dense": dense, "pruned": model}
     if job.shrink:
         smaller, by = _shrunk(model, result.plan, batch_of(example, 2))
@@ -332,15 +334,43 @@ def _prune_network(
 
 def _stages(job: PruningJob) -> Path | None:
     """Where the stages that are done are kept until the network is written."""
-    if job.out is None or job.dry_run or not job.in_order:
+    if job.out is None or job.dry_run or not _blockwise(job):
         return None
     return job.out.with_name(f"{job.out.name}.stages")
 
 
-def _recalibrated(model: nn.Module, data: Dataset, job: PruningJob) -> dict[str, Any]:
-    """Estimate BatchNorm statistics from as many training inputs as asked, in place."""
-    inputs = drawn_from(model, data, job.recalibrate, job.seed, "recalibrate")
-    return {"n_inputs": len(inputs), **recalibrate(model, inputs).to_dict()}
+def _blockwise(job: PruningJob) -> bool:
+    """Whether layers are pruned in order and towards themselves, blocks by themselves.
+
+    The usual way runs whole networks, for which language models may be too large.
+    """
+    usual = job.method == "calibrated" and is_hub_job(job)
+    return job.towards == "layer" and (job.in_order or usual)
+
+
+def _ordered(
+    job: PruningJob, calibration: list[Any] | None, stages: Path | None, on_stage: Any
+) -> Any:
+    """Calibration inputs, with the order in which layers are to see them."""
+    if calibration is None or not (_blockwise(job) or job.towards == "network"):
+        return calibration
+    return InOrder(calibration, store=stages, on_stage=on_stage, towards=job.towards)
+
+
+def _recalibrated(
+    model: nn.Module, data: Dataset | None, calibration: list[Any] | None, job: PruningJob
+) -> dict[str, Any]:
+    """Estimate BatchNorm statistics from as many inputs as asked, in place."""
+    if data is not None:
+        inputs = drawn_from(model, data, job.recalibrate, job.seed, "recalibrate")
+        return {"n_inputs": len(inputs), **recalibrate(model, inputs).to_dict()}
+    batches, count = [], 0
+    for batch in calibration or []:
+        size = min(batch_size_of(batch), job.recalibrate - count)
+        if size > 0:
+            batches.append(batch_of(batch, size))
+            count += size
+    return {"n_inputs": count, **recalibrate(model, batches).to_dict()}
 
 
 def _unlabelled(model: nn.Module, data: Dataset, job: PruningJob) -> torch.Tensor | None:
@@ -378,6 +408,7 @@ def _pruned(
 ) -> PruningResult:
     """Prune as asked; units of a network that can be run are coupled."""
     how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})
+    assert job.method is not None
     strategy = strategy_named(job.method, _division(job), job.center, job.pattern, job.refit)
     if job.allocation == "atp" and not isinstance(model, nn.Module):
         raise InputError(
@@ -388,6 +419,7 @@ def _pruned(
         asked = "--refit" if job.refit else f"--method {job.method}"
         raise InputError(f"`{asked}` of `prune` needs inputs to run on: give --calibrate.")
     how["calibration"] = calibration
+    how["bias_correction"] = job.bias_correction or None
     units = job.method == "unit" and job.center == "zero" and calibration is None
     if units and isinstance(model, nn.Module):
         strategy = UnitPruning(strategy, job.aggregate or "mean", job.round_to)

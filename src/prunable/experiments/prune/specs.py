@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, cast, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ from prunable.nets.prune.choices import (
     ShareRule,
     Sharing,
     Storage,
+    Towards,
     check_rewind,
     pattern_of,
 )
@@ -86,10 +87,13 @@ class PruningJob(Frozen):
     out: Path | None = Field(
         None, description="Pruned file to write; a folder with --compare, or for a folder."
     )
-    method: Method = Field(
-        "magnitude",
-        description="unit: rows; node: columns of one input; wanda: by weights times "
-        "inputs; obs: what is left makes up for what goes; these two need --calibrate.",
+    # never None once it is made
+    method: Method | None = Field(
+        None,
+        description="magnitude if nothing else is asked for; unit: rows; node: columns of one "
+        "input; wanda: by weights times inputs; obs: what is left makes up for what goes; "
+        "calibrated: what does best in each layer, meant by --calibrate alone; these three need "
+        "it.",
     )
     n_m: str | None = Field(
         None, description="Weights kept of each m inputs, with n:m (2:4 by default), wanda or obs."
@@ -137,6 +141,14 @@ class PruningJob(Frozen):
     refit: bool = Field(
         False, description="Least-squares weights in the end, for any mask; needs --calibrate."
     )
+    towards: Towards = Field(
+        "layer",
+        description="With obs or --refit: what layers are fitted to; network: the outputs of the "
+        "dense one, in order, as calibrated does where it is no language model.",
+    )
+    bias_correction: bool = Field(
+        False, description="Biases take the mean of what outputs lose; needs --calibrate."
+    )
     center: Center = Field("zero", description="What pruned weights are set to.")
     only: tuple[str, ...] = Field(("*",), description="Parameters to prune; patterns with * and ?.")
     exclude: tuple[str, ...] = Field((), description="Parameters to leave alone.")
@@ -168,7 +180,8 @@ class PruningJob(Frozen):
     recalibrate: int = Field(
         0,
         ge=0,
-        description="Training inputs of --data to estimate BatchNorm statistics from, in the end.",
+        description="Training inputs of --data, or else of --calibrate, to estimate BatchNorm "
+        "statistics from in the end.",
     )
     storage: Storage = Field(
         "dense", description="dense: zeros stored; bitmask: a bit a weight and what is left."
@@ -176,6 +189,16 @@ class PruningJob(Frozen):
     onnx: Path | None = Field(None, description="ONNX file to write as well.")
     dry_run: bool = Field(False, description="Show the plan only.")
     unpickle: bool = Field(False, description="Let a pickled model run its code.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_method(cls, given: Any) -> Any:
+        """Inputs alone mean the way that needs no choice."""
+        if not isinstance(given, dict) or given.get("method") is not None:
+            return given
+        plain = not given.get("refit") and given.get("center", "zero") == "zero"
+        usual = given.get("calibrate") is not None and plain
+        return given | {"method": "calibrated" if usual else "magnitude"}
 
     @property
     def budget(self) -> Budget:

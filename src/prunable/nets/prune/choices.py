@@ -35,10 +35,14 @@ Method = Literal[
     "n:m",
     "wanda",
     "obs",
+    "calibrated",
 ]
 
 # Those that need to know what flows into the layers.
-CALIBRATED: tuple[Method, ...] = ("wanda", "obs")
+CALIBRATED: tuple[Method, ...] = ("wanda", "obs", "calibrated")
+
+# What a layer pruned in order is fitted to: its own outputs, or those of the dense network.
+Towards = Literal["layer", "network"]
 
 # Those that divide a share of all layers by a rule.
 DIVIDING: tuple[Method, ...] = ("magnitude", *CALIBRATED)

@@ -61,6 +61,15 @@ class PruningResult(Result):
     unreached: tuple[str, ...] = ()  # of which calibration inputs tell nothing
     recalibrated: Recalibration | None = None  # of BatchNorm statistics on the calibration inputs
 
+    @property
+    def corrected(self) -> tuple[str, ...]:
+        """Biases that took the mean of what outputs lost."""
+        return tuple(layer.bias[0] for layer in self.plan.layers if layer.bias is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, and the biases that were corrected."""
+        return {**super().to_dict(), "corrected": list(self.corrected)}
+
     def _rows(self) -> Sequence[Mapping[str, Any]]:
         return [layer.to_dict() for layer in self.plan.layers]
 
@@ -101,8 +110,9 @@ def prune(
     what a layer's outputs lose into its bias, and `recalibrate` estimates BatchNorm statistics
     again, from the calibration inputs.
 
-    `prune(model, budget, calibration=inputs)`, without a strategy, takes `CalibratedPruning()`,
-    in order and towards the network, and both of these where they have an effect.
+    `prune(model, budget, calibration=inputs)`, without a strategy, takes `CalibratedPruning()`;
+    where inputs are given to it as they are, layers are pruned in order and towards the network,
+    with both of these where they have an effect.
 
     `only` and `exclude` are names of parameters, or patterns with * and ?; exclusion wins. Left
     alone, with the reason in the result, are embeddings and what is no weight matrix, such as
@@ -117,9 +127,9 @@ def prune(
     not suit the strategy, a layer would be pruned to nothing, or an option has no effect. Then
     nothing is changed.
     """
-    usual = isinstance(strategy, Budget)
     strategy, budget = _asked(strategy, budget, calibration)
-    if usual and not isinstance(calibration, InOrder | Calibration):
+    usual = isinstance(strategy, CalibratedPruning)
+    if usual and calibration is not None and not isinstance(calibration, InOrder | Calibration):
         calibration = InOrder(calibration, towards="network")
     units = isinstance(strategy, UnitPruning) or strategy.axis == "unit"
     if example is not None and units:
@@ -139,12 +149,13 @@ def prune(
         weights = weights.without_scores_of_tokens()
     chosen, skipped = selected(weights, strategy.axis, only, exclude)
     views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
+    layerwise = isinstance(calibration, InOrder) and calibration.towards == "layer"
     finishing = Finishing.of(
         model,
         chosen,
         calibrated=calibration is not None,
         usual=usual,
-        bias_correction=bias_correction,
+        bias_correction=False if layerwise and bias_correction is None else bias_correction,
         recalibrate=recalibrate,
     )
     if isinstance(calibration, InOrder):
@@ -154,7 +165,7 @@ def prune(
             seen, again = dense.seen(views), finishing.recalibrate
             strategy = settled(strategy, seen, budget, model, dense.batches, again)
         job = (weights, chosen, calibration, finishing, skipped, seed, force, dry_run)
-        towards = _prune_in_order if calibration.towards == "layer" else _prune_towards_network
+        towards = _prune_in_order if layerwise else _prune_towards_network
         return towards(model, strategy, budget, *job)
     known = None if calibration is None else _calibrated(model, calibration, chosen)
     if known is not None:

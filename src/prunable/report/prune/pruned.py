@@ -96,6 +96,8 @@ def _notes(document: Document) -> Iterator[str]:
             f"{_many(found['n_inputs'], 'input')}; the largest shift of a mean is "
             f"{found['largest_shift']:.3g} standard deviations."
         )
+    if corrected := document["corrected"]:
+        yield f"{_many(len(corrected), 'bias')} took the mean of what outputs lost."
     if shrunk := document["shrunk"]:
         yield (
             f"Shrunk from {shrunk['n_parameters_before']:,} to {shrunk['n_parameters']:,} "
@@ -105,7 +107,9 @@ def _notes(document: Document) -> Iterator[str]:
 
 def _many(count: int, what: str) -> str:
     """A count in words: 1 step, 2 steps."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    if count == 1:
+        return f"1 {what}"
+    return f"{count:,} {what}es" if what.endswith("s") else f"{count:,} {what}s"
 
 
 def files_written(document: Document) -> Iterator[str]:

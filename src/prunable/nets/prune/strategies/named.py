@@ -5,6 +5,7 @@ from prunable.nets.prune.choices import Center, Method
 from prunable.nets.prune.strategies.base import Strategy
 from prunable.nets.prune.strategies.calibrated import BrainSurgery, InputWeightedPruning, Refitted
 from prunable.nets.prune.strategies.centring import MedianCentred
+from prunable.nets.prune.strategies.chosen import CalibratedPruning
 from prunable.nets.prune.strategies.magnitude import MagnitudePruning
 from prunable.nets.prune.strategies.n_m import NMPruning
 from prunable.nets.prune.strategies.node import NodePruning
@@ -35,11 +36,13 @@ def strategy_named(
         "n:m": NMPruning(*(n_m or (2, 4))),
         "wanda": InputWeightedPruning(allocation=allocation, n_m=n_m),
         "obs": BrainSurgery(allocation=allocation, n_m=n_m),
+        # one threshold is what is left out
+        "calibrated": CalibratedPruning("lamp" if allocation == "threshold" else allocation, n_m),
     }
     strategy = strategies[method]
     if center == "zero":
         return Refitted(strategy) if refit else strategy
-    if refit or method == "obs":
+    if refit or method in ("obs", "calibrated"):
         raise InputError(
             "`--center median` of `prune` does not go with weights that make up for the pruned "
             "ones. Leave it out."
