@@ -162,12 +162,13 @@ def calibration_for(
     source = job.calibrate
     if source is None:
         return None
-    step = 0
+    step = 32
+    found: Any
     if job.calibrates_tokens:
         windows = _windows(job, model, source)
         # scores of all tokens take more room than everything else, and nothing reads them
         found = calls_of(model, windows, scores=job.only != ("*",))
-        step = TOKENS_AT_ONCE // windows.shape[1]
+        step = max(1, TOKENS_AT_ONCE // windows.shape[1])
     elif source == "gaussian":
         if not all(x.is_floating_point() for x in tensors_of(example)):
             raise InputError(
@@ -187,7 +188,7 @@ def calibration_for(
         data = data_for(source, job.net, metadata, shape_asked(job))
         found = drawn_from(model, data, job.calibrate_size, job.seed, "calibrate")
     count = batch_size_of(found)
-    step = max(1, min(step or 32, count // 4))
+    step = max(1, min(step, count // 4))
 
     def part(start: int) -> Any:
         return mapped(found, lambda x: x[start : start + step] if x.ndim and len(x) == count else x)

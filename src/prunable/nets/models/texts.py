@@ -84,7 +84,7 @@ def drawn_tokens(model: nn.Module, count: int, length: int, seed: int) -> Tensor
 
 def vocabulary_of(model: nn.Module) -> int:
     """How many tokens a network knows; InputError if it takes none."""
-    table = getattr(model, "get_input_embeddings", lambda: None)()
+    table: Any = getattr(model, "get_input_embeddings", lambda: None)()
     if not isinstance(getattr(table, "weight", None), Tensor):
         name = type(model).__name__
         raise InputError(f"{name} takes no tokens. Give inputs that it takes.")
