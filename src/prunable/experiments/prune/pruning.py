@@ -14,6 +14,7 @@ from torch import nn
 
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, PrunableError
+from prunable.experiments.prune.calibrating import ordered, recalibrated, stages_of_job
 from prunable.experiments.prune.effects import check_effects, check_ending
 from prunable.experiments.prune.inputs import (
     batch_sizes_for,
@@ -30,16 +31,14 @@ from prunable.experiments.prune.specs import PruningJob, Retraining
 from prunable.experiments.train.networks import tensors_for
 from prunable.files import staged
 from prunable.nets.archive import save_tensors
-from prunable.nets.calibration.stages import InOrder
 from prunable.nets.models import ARCHITECTURE, network_of, read_weights
 from prunable.nets.models.hub import check_folder, load_folder, save_folder
 from prunable.nets.models.sources import network_by_reference
-from prunable.nets.networks.inputs import batch_of, batch_size_of
+from prunable.nets.networks.inputs import batch_of
 from prunable.nets.prune.choices import CALIBRATED
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan, Target
 from prunable.nets.prune.pruning import PruningResult, prune
-from prunable.nets.prune.recalibration import recalibrate
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.sparse_file import save_sparse
 from prunable.nets.prune.strategies.allocations import DepthShares, LeastLoss
@@ -282,8 +281,8 @@ def _prune_network(
     dense = copy.deepcopy(model)
     inputs = None if data is None else _unlabelled(model, data, job)
     calibration = calibration_for(job, model, metadata, example)
-    stages = _stages(job)
-    given = _ordered(job, calibration, stages, on_stage)
+    stages = stages_of_job(job)
+    given = ordered(job, calibration, stages, on_stage)
     result = _pruned(job, model, example, inputs, given)
     document = result.to_dict()
     if calibration is not None:
@@ -298,7 +297,7 @@ def _prune_network(
             model, result.plan, data, job.retraining, seed=job.seed, on_step=on_step
         )
     if job.recalibrate:
-        document["recalibrated"] = _recalibrated(model, data, calibration, job)
+        document["recalibrated"] = recalibrated(model, data, calibration, job)
     networks = {"dense": dense, "pruned": model}
     if job.shrink:
         smaller, by = _shrunk(model, result.plan, batch_of(example, 2))
@@ -330,47 +329,6 @@ def _prune_network(
     if stages is not None:
         shutil.rmtree(stages, ignore_errors=True)
     return document
-
-
-def _stages(job: PruningJob) -> Path | None:
-    """Where the stages that are done are kept until the network is written."""
-    if job.out is None or job.dry_run or not _blockwise(job):
-        return None
-    return job.out.with_name(f"{job.out.name}.stages")
-
-
-def _blockwise(job: PruningJob) -> bool:
-    """Whether layers are pruned in order and towards themselves, blocks by themselves.
-
-    The usual way runs whole networks, for which language models may be too large.
-    """
-    usual = job.method == "calibrated" and is_hub_job(job)
-    return job.towards == "layer" and (job.in_order or usual)
-
-
-def _ordered(
-    job: PruningJob, calibration: list[Any] | None, stages: Path | None, on_stage: Any
-) -> Any:
-    """Calibration inputs, with the order in which layers are to see them."""
-    if calibration is None or not (_blockwise(job) or job.towards == "network"):
-        return calibration
-    return InOrder(calibration, store=stages, on_stage=on_stage, towards=job.towards)
-
-
-def _recalibrated(
-    model: nn.Module, data: Dataset | None, calibration: list[Any] | None, job: PruningJob
-) -> dict[str, Any]:
-    """Estimate BatchNorm statistics from as many inputs as asked, in place."""
-    if data is not None:
-        inputs = drawn_from(model, data, job.recalibrate, job.seed, "recalibrate")
-        return {"n_inputs": len(inputs), **recalibrate(model, inputs).to_dict()}
-    batches, count = [], 0
-    for batch in calibration or []:
-        size = min(batch_size_of(batch), job.recalibrate - count)
-        if size > 0:
-            batches.append(batch_of(batch, size))
-            count += size
-    return {"n_inputs": count, **recalibrate(model, batches).to_dict()}
 
 
 def _unlabelled(model: nn.Module, data: Dataset, job: PruningJob) -> torch.Tensor | None:
