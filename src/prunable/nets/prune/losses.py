@@ -99,6 +99,7 @@ class _Search:
         inner: Any = strategy
         while hasattr(inner, "strategy"):
             inner = inner.strategy
+        self.made_up = False  # whether other weights make up for pruned ones, which takes long
         rounding: Rounding = getattr(inner, "rounding", "ceil")
         self.k = kept_count(budget.kappa, sum(self.sizes), rounding)
 
@@ -115,9 +116,9 @@ class _Search:
         tried = [least_loss(curves, self.k) for curves in sums]
         scores = [view.matrix for view in self.views]
         others = [shared_counts(self.views, scores, self.k, rule) for rule in OTHERS]
-        others += [
-            x.counts(self.views, scores, self.k) for x in DepthShares().tried(self.views, self.k)
-        ]
+        if not self.made_up:  # each try prunes all layers
+            steps = DepthShares().tried(self.views, self.k)
+            others += [one.counts(self.views, scores, self.k) for one in steps]
         tried += [counts for counts in others if min(counts) > 0]  # no layer goes as a whole
         reached = [self.together(counts) for counts in tried]
         best, loss = tried[int(np.argmin(reached))], min(reached)
@@ -155,12 +156,12 @@ class _Search:
         """What one layer's pruning does by itself."""
         name, size = self.views[layer].name, self.sizes[layer]
         run = sorted({kept_count(share, size) for share in RUN} - {size})
-        errors, losses, made_up = {size: 0.0}, [], False
+        errors, losses = {size: 0.0}, []
         for count in run:
-            weight, errors[count], made_up = self.pruned(layer, count)
+            weight, errors[count] = self.pruned(layer, count)
             losses.append(self.probe.divergence({name: weight}))
         # what other weights become takes long to find at each number
-        kept = np.array([*run, size]) if made_up else grid_counts(size)
+        kept = np.array([*run, size]) if self.made_up else grid_counts(size)
         errors |= {n: self.pruned(layer, n)[1] for n in map(int, kept) if n not in errors}
         known = np.array([errors[count] for count in run])
         at = np.array([errors[int(count)] for count in kept])
@@ -190,8 +191,8 @@ class _Search:
             found.append(LossCurve(curve.kept, scale * curve.loss).within(low, high))
         return found
 
-    def pruned(self, layer: int, count: int) -> tuple[Tensor, float, bool]:
-        """A layer with so many weights, its squared error, and whether the others changed."""
+    def pruned(self, layer: int, count: int) -> tuple[Tensor, float]:
+        """A layer with so many weights, and the relative squared error of its outputs."""
         view = self.views[layer]
         # what no input reaches goes by its weights
         strategy = MagnitudePruning() if view.gram is None else self.strategy
@@ -205,7 +206,8 @@ class _Search:
             error = float(apart / (np.linalg.norm(view.matrix.astype(np.float64)) or 1.0))
         else:
             error = output_error(view.matrix, changed, view.gram.products)
-        return weight, error**2, plan.layers[0].values is not None
+        self.made_up |= plan.layers[0].values is not None
+        return weight, error**2
 
 
 def _quick(strategy: Any) -> Strategy:
