@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dtrtri
 
 from prunable.errors import check_at_least
 from prunable.numerics.checks import check_count
@@ -138,4 +139,5 @@ def _trace(
 def _inverse_root(matrices: FloatArray) -> FloatArray:
     """Upper triangular U of (groups, width, width) matrices with U^T U their inverses."""
     backwards = np.linalg.cholesky(matrices[:, ::-1, ::-1])
-    return np.triu(np.linalg.inv(backwards[:, ::-1, ::-1]))
+    # a sixth of the time of a general inverse
+    return np.stack([dtrtri(root)[0] for root in backwards[:, ::-1, ::-1]])
