@@ -41,9 +41,10 @@ RUN = (0.0, 0.02, 0.07, 0.2, 0.45, 0.7)  # shares at which the network is run, a
 POWERS = (0.5, 0.75, 1.0)
 # Divisions that are tried beside.
 OTHERS: tuple[Division, ...] = ("threshold", "lamp", "erk", "relative")
-ROUNDS = 2  # of curves measured again where the last division ended
+ROUNDS = 3  # of curves measured again where the last division ended
 STEP = 0.8  # of a layer's weights that stay where it is tried what a few more would do
-REACH = 1.5  # the most that a layer's share grows or shrinks in a round, as a factor
+# The most that a layer's share grows or shrinks in a round, as a factor: smaller if that fails.
+REACHES = (1.5, 1.2, 1.08)
 
 
 def settled(
@@ -124,9 +125,14 @@ class _Search:
         best, loss = tried[int(np.argmin(reached))], min(reached)
         curves = sums[int(np.argmin(reached[: len(sums)]))]
         for _ in range(ROUNDS):
-            found = least_loss(self.curves_from(best, loss, curves), self.k)
-            now = self.together(found)
-            if now >= loss:
+            steeper = self.curves_at(best, loss, curves)
+            for reach in REACHES:
+                near = [curve.near(n, reach) for curve, n in zip(steeper, best, strict=True)]
+                found = least_loss(near, self.k)
+                now = self.together(found)
+                if now < loss:
+                    break
+            else:
                 break
             best, loss = found, now
         return best
@@ -168,27 +174,25 @@ class _Search:
         found = losses_of_errors(at, known, np.array(losses))
         return LossCurve(kept, found), LossCurve(kept, at)
 
-    def curves_from(
+    def curves_at(
         self, counts: Sequence[int], loss: float, curves: Sequence[LossCurve]
     ) -> list[LossCurve]:
-        """The curves as steep as they are where the other layers are pruned too, near some counts.
+        """The curves as steep as they are where all layers are pruned, to some counts.
 
         A layer by itself does less, or more, than where all are pruned. Each curve is scaled to
-        what a part of the layer's weights does there, and holds within a factor of `REACH`.
+        what a part of the layer's weights does there.
         """
         weights = {v.name: self.pruned(i, counts[i])[0] for i, v in enumerate(self.views)}
         found = []
         for i, (count, curve) in enumerate(zip(counts, curves, strict=True)):
             fewer = max(1, round(STEP * count))
-            if fewer >= count:
-                found.append(curve.within(count, count))
+            expected = curve.at(fewer) - curve.at(count)
+            if fewer >= count or expected <= 0:
+                found.append(curve)
                 continue
             changed = weights | {self.views[i].name: self.pruned(i, fewer)[0]}
             rise = max(self.probe.divergence(changed) - loss, 0.0)
-            expected = curve.at(fewer) - curve.at(count)
-            scale = rise / expected if expected > 0 else 0.0
-            low, high = int(np.ceil(count / REACH)), min(int(count * REACH), self.sizes[i])
-            found.append(LossCurve(curve.kept, scale * curve.loss).within(low, high))
+            found.append(LossCurve(curve.kept, rise / expected * curve.loss))
         return found
 
     def pruned(self, layer: int, count: int) -> tuple[Tensor, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -56,9 +57,10 @@ class LossCurve:
         """The curve of a power of losses that are >= 0."""
         return LossCurve(self.kept, np.maximum(self.loss, 0.0) ** exponent)
 
-    def within(self, low: int, high: int) -> LossCurve:
-        """The curve between two numbers: less is as bad as can be, and more gains nothing."""
+    def near(self, count: int, factor: float) -> LossCurve:
+        """The curve within a factor of a number: less is as bad as can be, more gains nothing."""
         size = int(self.kept[-1])
+        low, high = math.ceil(count / factor), min(int(count * factor), size)
         kept = np.unique([0, low, *self.kept[(self.kept > low) & (self.kept < high)], high, size])
         loss = np.interp(np.clip(kept, low, high), self.kept, self.loss)
         worst = 1e9 * (1 + float(np.abs(loss).max()))

@@ -8,7 +8,7 @@ from scipy.spatial import ConvexHull
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.numerics.weights.optimum import LossCurve, least_loss
+from prunable.numerics.weights.optimum import LossCurve, least_loss, losses_of_errors
 
 
 def drawn(r, size, convex):
@@ -85,6 +85,29 @@ def test_weights_that_only_add_loss_are_kept_last():
     assert least_loss([worse, better], 20) == [10, 10]
     assert least_loss([worse, better], 1) == [0, 1]
     assert least_loss([worse, better], 0) == [0, 0]
+
+
+def test_near_some_counts_no_layer_goes_far():
+    r = rng(9)
+    curves = [drawn(r, size, convex=False) for size in (40, 60, 80)]
+    start = [20, 30, 25]
+    for factor in (1.08, 1.5):
+        near = [c.near(n, factor) for c, n in zip(curves, start, strict=True)]
+        for k in (sum(start) - 3, sum(start), sum(start) + 3):
+            counts = least_loss(near, k)
+            assert sum(counts) == k
+            assert all(m / factor <= n <= m * factor for n, m in zip(counts, start, strict=True))
+
+
+def test_losses_between_known_ones_are_powers():
+    """Two power laws that meet at the known error .1, of which the outer has the exponent 1."""
+    errors = np.array([0.0, 1e-4, 0.01, 0.1, 0.25, 0.5, 0.9])
+    found = losses_of_errors(errors, np.array([0.5, 0.01, 0.1]), np.array([0.3, 0.001, 0.02]))
+    inner = np.log(0.02 / 0.001) / np.log(10)
+    outer = np.log(0.3 / 0.02) / np.log(5)
+    expected = [0, 1e-5, 0.001, 0.001 * 10**inner, 0.02 * 2.5**outer, 0.3, 0.54]
+    np.testing.assert_allclose(found, expected)
+    assert not losses_of_errors(errors, np.array([0.1, 0.5]), np.zeros(2)).any()
 
 
 @pytest.mark.parametrize(
