@@ -3,12 +3,13 @@
     prunable reproduce study-certificates --scale paper --out study
     python tools/publish_certificates.py study docs/certify [SCALE]
 
-OUT receives certificates with their code files, results.json and results.md; runs that are not
+OUT receives certificates with their code files, results.jsonl and results.md; runs that are not
 done are left out.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def publish(source: Path, target: Path, scale: Scale = "paper") -> None:
         write_json(path, document)
         code = (folder / CERTIFICATE).with_suffix(".code")
         shutil.copyfile(code, path.with_suffix(".code"))
-    write_json(target / "results.json", rows)
+    write_text(target / "results.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write_text(target / "results.md", summary(rows).markdown())
 
 

@@ -1,55 +1,123 @@
-"""Check a certificate from its files and the data alone: numpy, no other part of the package.
+"""Check a certificate against whoever made it, from its files and the data alone.
 
-Usage: python -m prunable.verify_certificate CERT.json DATA, where DATA is a folder of IDX files
-or an .npz of x_train, y_train, x_test, y_test. Exits with 0 if all is found again, else with 2.
+Usage: python -I verify_certificate.py CERT.json DATA, a folder of {x,y}_train.npy, {x,y}_test.npy.
+Exit status 0 verified, 1 refuted, 2 malformed, 3 missing. Rules: docs/certificate-format.md.
 """
 
-import gzip
 import hashlib
 import json
 import math
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+FORMAT = "prunable certificate 2"
+MEANING = (  # the second sentence where there are test examples
+    "With probability at least 1 - delta over the draw of the training examples, the network that "
+    "the code file decodes to errs on a new example with probability at most train.bound.",
+    " If the test examples served no choice, which is claimed, the same holds of test.bound.",
+)
+OTHERS = "not verified: these are not the data that the certificate names"
+PUBLIC = {
+    "a49bc698d929bdfa4016fef52e9320c77d249e73f167db6b1c862cb1e87b73d9": "mnist train",
+    "dc6500aab8194fa48e29a1918c59c8eb21656033814c406db930d3b8ece6e9d8": "mnist test",
+    "f2ca195d0e5b0fcf8e2445cdf163bb87b5c579529497bbfae98a47102ade2b60": "fashion-mnist train",
+    "1732c153edad47c7135da666f7cc9f2a702449a94be447603fe78510eac17fc3": "fashion-mnist test",
+    "e7bcfe957d387660b6fecefb89a88acdc96fc0ec229aeec8a2a9c316276f1108": "cifar10-jpeg train",
+    "3cafea7ad2e73faae04df3a43f8e1b89b3a2993c96f19dfd92c14f268dcbe46f": "cifar10-jpeg test",
+}
 
-class Decoder:
-    """Arithmetic decoder: the interval [low, low + width) 2^-scale narrows bit by bit."""
+
+def demand(holds: Any, reason: str, kind: type[Exception] = ValueError) -> None:
+    if not holds:
+        raise kind(reason)
+
+
+def read(path: Path, most: int) -> bytes:
+    demand(path.is_file(), f"{path.name} is not there, or no plain file", FileNotFoundError)
+    demand(path.stat().st_size <= most, f"{path.name} has more than {most:,} bytes")
+    return path.read_bytes()
+
+
+def read_document(path: Path | str) -> Any:
+    """JSON of a certificate: small, its depth bounded by its brackets, no key twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        demand(len(dict(pairs)) == len(pairs), "a key stands twice")
+        return dict(pairs)
+
+    raw = read(Path(path), 1 << 16)
+    demand(raw.count(b"[") + raw.count(b"{") <= 200, "more than 200 brackets")
+    found = json.loads(raw.decode(), object_pairs_hook=once)
+    said = found.get("format") if isinstance(found, dict) else None
+    demand(said == FORMAT, f"the format is {said!r:.80}, not {FORMAT!r}: certify it anew")
+    demand(found.keys() == {"format", "statement", "notes"}, "other than a statement and notes")
+    json.dumps(found, allow_nan=False)  # or ValueError
+    return found
+
+
+class Network:
+    """What a code file decodes to; its code lies `rest` above the low end of a `width`."""
 
     def __init__(self, content: bytes) -> None:
-        self.code, self.size = int.from_bytes(content, "big"), 8 * len(content)
-        self.low, self.width, self.scale = 0, 1 << 64, 64
-        self.weights, self.cells = {}, {}  # type: dict[int, Any], dict[Any, Any]
+        self.rest, self.width = int.from_bytes(content[:8].ljust(8, b"\0"), "big"), 1 << 64
+        self.coming = (byte >> place & 1 for byte in content[8:] for place in range(7, -1, -1))
+        self.taken, self.size = 64, 8 * len(content)  # bits
+        self.steps = min((1 << 19) + (len(content) << 8), 1 << 24)  # left to take
+        most = min((1 << 24) + (len(content) << 15), 1 << 26)  # work on one example
+        c, h, w, self.classes = sides = tuple(self.gamma() for _ in range(4))
+        self.normalised, left, kind = bool(self.bit()), self.gamma(), 0
+        self.sides, self.chain, self.work = sides[:3], [], 0
+        while left:
+            left, kind, weights, biases = left - 1, self.uniform(2), None, None
+            demand(kind < 3, "the code file names a kind of step that does not exist")
+            side = self.gamma() if kind < 2 else 0
+            stride, pad = (self.gamma(), side // 2) if kind == 0 else (side or 1, 0)
+            shape = (1 if kind == 1 else self.gamma(), c, side or h, side or w)
+            out = [(s + 2 * pad - k) // stride + 1 for s, k in zip((h, w), shape[2:], strict=True)]
+            self.work += c * (h + 2 * pad) * (w + 2 * pad) + math.prod(shape) * math.prod(out)
+            demand(min(out) > 0 and self.work <= most, "the code file announces too much work")
+            if kind != 1:
+                c, column = shape[0], (shape[0], 1, 1, 1)
+                weights = self.tensor(shape, 1.0 if self.normalised or not left else None)
+                unit = (0.25 if left else 1.0) if self.normalised else None
+                biases = (self.tensor(column, unit) if self.bit() else np.zeros(column))[:, 0]
+            pads = [(0, 0)] * 2 + [(pad, pad)] * 2
+            self.chain.append((weights, shape[2:], stride, pads, biases, left))
+            h, w = out
+        # the first of the shortest files that hold what was read, and no other
+        end, tail = self.taken - self.size, int.from_bytes(content[-1:], "big")
+        whole = end >= 0 and self.rest < 1 << end <= self.width - self.rest
+        whole = whole and (self.rest - (tail << end)) % (256 << end) + (256 << end) > self.width
+        demand(whole and kind == 2 and c == self.classes > 1, "the code file is altered or cut")
 
     def bit(self, p_one: int = 1 << 47) -> int:
-        split, more = self.width * p_one >> 48, self.scale - self.size
-        if more > 128:
-            raise ValueError("the code file ends too early: it is truncated or altered")
-        one = (self.code << more if more > 0 else self.code >> -more) < self.low + split
-        self.low, self.width = (self.low, split) if one else (self.low + split, self.width - split)
-        grow = 64 - self.width.bit_length()
-        self.low, self.width, self.scale = self.low << grow, self.width << grow, self.scale + grow
+        self.steps, split = self.steps - 1, self.width * p_one >> 48
+        one = self.rest < split
+        self.width = split if one else self.width - split
+        self.rest -= 0 if one else split
+        while self.width < 1 << 63:
+            self.width, self.rest = self.width << 1, self.rest << 1 | next(self.coming, 0)
+            self.taken += 1
+        demand(self.taken <= self.size + 128, "the code file is altered or cut")
+        demand(self.steps >= 0, "the code file takes more steps than its length allows")
         return int(one)
 
     def uniform(self, bits: int) -> int:
         return sum(self.bit() << place for place in reversed(range(bits)))
 
     def gamma(self) -> int:
-        length = 0
-        while self.bit():
-            length += 1
-        return (1 << length) + self.uniform(length)
+        length = next((k for k in range(25) if not self.bit()), 25)
+        found = (1 << length) + self.uniform(length)
+        demand(found <= 1 << 24, "the code file holds an integer above 2^24")
+        return found
 
-    def step(self) -> float:
-        place = self.uniform(10)
-        return math.ldexp(1 + place % 16 / 16, place // 16 - 40)
-
-    def mixed(self, kind: int, at: tuple[Any, ...]) -> int:
+    def mixed(self, kind: int, at: tuple[int, ...]) -> int:
         """One decision of a kind by a Bayesian mixture of KT estimators, each in its context."""
-        weights = self.weights.setdefault(kind, [1 / len(at)] * len(at))
-        cells = [self.cells.setdefault((kind, *key), [0.5, 1.0]) for key in enumerate(at)]
+        weights, cells = self.layer[0][kind], [self.layer[1][kind, *k] for k in enumerate(at)]
         guesses, p_one, mass = [ones / total for ones, total in cells], 0.0, 0.0
         for weight, guess in zip(weights, guesses, strict=True):
             p_one += weight * guess
@@ -61,139 +129,121 @@ class Decoder:
         weights[:] = [weight / mass for weight in weights]
         return found
 
-    def levels(self, shape: tuple[int, int, int, int], largest: int) -> Any:
-        """Integers of one layer: zero or not, sign, then magnitude in unary."""
-        self.weights, self.cells, q = {}, {}, np.zeros(shape, dtype=np.int64)
-        for o, i, v, u in np.ndindex(shape):
-            left = int(np.sign(q[o, i, v, u - 1])) if u else 0
-            above = int(np.sign(q[o, i, v - 1, u])) if v else 0
-            at = (0, o, i, (v, u), (left, above))[: 5 if shape[2] * shape[3] > 1 else 3]
-            if self.mixed(0, at):
-                negative, value = self.mixed(1, at), 1
-                while value < largest and self.mixed(1 + min(value, 8), at):
-                    value += 1
-                q[o, i, v, u] = -value if negative else value
-        return q
+    def tensor(self, shape: tuple[int, ...], unit: float | None) -> Any:
+        """Numbers of one layer: zero or not, sign, magnitude in unary; times their unit."""
+        (outs, ins, height, width), largest = shape, self.gamma()
+        place = self.uniform(10) if unit is None else 0
+        unit = unit or math.ldexp(1 + place % 16 / 16, place // 16 - 40)
+        taps = height * width
+        demand(outs * ins * taps <= self.steps and outs + ins + taps <= 1 << 18, "a huge layer")
+        q, n = np.zeros((outs, ins, taps)), 5 if taps > 1 else 3  # n experts
+        self.layer: Any = defaultdict(lambda: [1 / n] * n), defaultdict(lambda: [0.5, 1.0])
+        for o, i in np.ndindex(outs, ins):
+            signs: Any = {}
+            for t in range(taps):
+                left, above = t % width and signs.get(t - 1, 0), signs.get(t - width, 0)
+                at = (0, o, i, t, 3 * left + above)[:n]
+                if self.mixed(0, at):
+                    signs[t], size = 1 - 2 * self.mixed(1, at), 1
+                    while size < largest and self.mixed(1 + min(size, 8), at):
+                        size += 1
+                    q[o, i, t] = signs[t] * size
+        return q.reshape(shape) * unit
 
-
-def decode(content: bytes) -> tuple[list[Any], bool]:
-    """Read (kind, side, stride, weights, biases) of every step, and if units are normalised."""
-    d, chain = Decoder(content), []
-    c, h, w, classes = (d.gamma() for _ in range(4))
-    normalised, left = bool(d.bit()), d.gamma()
-    while left:
-        left, kind, weights, biases = left - 1, d.uniform(2), None, None
-        size = d.gamma() if kind < 2 else 1
-        stride = d.gamma() if kind == 0 else size
-        units = d.gamma() if kind != 1 else c
-        if kind != 1:
-            largest = d.gamma()
-            unit = d.step() if left and not normalised else 1.0
-            shape = (units, c, size, size) if kind == 0 else (units, c, h, w)
-            weights, biases = d.levels(shape, largest) * unit, np.zeros(units)
-            if d.bit():
-                largest = d.gamma()
-                unit = (0.25 if left else 1.0) if normalised else d.step()
-                biases = d.levels((units, 1, 1, 1), largest).ravel() * unit
-        chain.append((kind, size, stride, weights, biases))
-        pad, c = (size // 2 * 2 if kind == 0 else 0), units
-        h, w = ((s + pad - size) // stride + 1 for s in (h, w)) if kind < 2 else (1, 1)
-    unit = d.scale - d.size
-    if unit < 0 or not d.low <= d.code << unit < d.code + 1 << unit <= d.low + d.width:
-        raise ValueError("the code file does not end where its message does: truncated or altered")
-    if (kind, units) != (2, classes):
-        raise ValueError("the code file does not end in a dense layer of the classes")
-    return chain, normalised
-
-
-def logits(x: Any, chain: list[Any], normalised: bool) -> Any:
-    for place, (kind, k, stride, weights, biases) in enumerate(chain, start=1):
-        if kind == 1:
-            h, w = (side // k for side in x.shape[2:])
-            x = x[:, :, : h * k, : w * k].reshape(*x.shape[:2], h, k, w, k).max(axis=(3, 5))
-            continue
-        if kind == 0:
-            x = np.pad(x, ((0, 0), (0, 0), (k // 2, k // 2), (k // 2, k // 2)))
-            views = np.lib.stride_tricks.sliding_window_view(x, (k, k), axis=(2, 3))
-            x = np.tensordot(views[:, :, ::stride, ::stride], weights, ((1, 4, 5), (1, 2, 3)))
-            x = x.transpose(0, 3, 1, 2)
-        else:
-            x = (x.reshape(len(x), -1) @ weights.reshape(len(weights), -1).T)[:, :, None, None]
-        if normalised and place < len(chain):
-            x = x / np.sqrt(np.square(x).mean(axis=(1, 2, 3), keepdims=True) + 1e-8)
-        x = x + biases[:, None, None]
-        x = np.maximum(x, 0) if place < len(chain) else x
-    return x.reshape(len(x), -1)
-
-
-def count_errors(x: Any, y: Any, chain: list[Any], normalised: bool) -> int:
-    errors = 0  # examples whose class does not win clearly: a tie counts
-    for start in range(0, len(y), 500):
-        z = logits(x[start : start + 500].astype(np.float64), chain, normalised)
-        if not np.isfinite(z).all():
-            raise ValueError("the network gives logits that are NaN or infinite")
-        at, scale = (np.arange(len(z)), y[start : start + 500]), np.abs(z).max(axis=1)
-        mine, z[at] = z[at], -np.inf
-        errors += int((mine - z.max(axis=1) <= 1e-9 * scale).sum())
-    return errors
+    def errors(self, x: Any, y: Any) -> int:
+        """Examples whose class does not win clearly: a tie counts."""
+        errors, batch = 0, max(1, min(500, (1 << 22) // self.work))
+        for start in range(0, len(y), batch):
+            z = x[start : start + batch].astype(np.float64)
+            for weights, window, stride, pads, biases, left in self.chain:
+                z = np.lib.stride_tricks.sliding_window_view(np.pad(z, pads), window, axis=(2, 3))
+                z = z[:, :, ::stride, ::stride]
+                if weights is None:
+                    z = z.max(axis=(4, 5))
+                    continue
+                z = np.tensordot(z, weights, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
+                if self.normalised and left:
+                    z = z / np.sqrt(np.square(z).mean(axis=(1, 2, 3), keepdims=True) + 1e-8)
+                z = z + biases
+                demand(np.isfinite(z).all(), "the network gives numbers that are NaN or infinite")
+                z = np.maximum(z, 0 if left else -np.inf)
+            z, at = z.reshape(len(z), -1), (np.arange(len(z)), y[start : start + batch])
+            mine, scale = z[at], np.abs(z).max(axis=1)
+            z[at] = -np.inf
+            errors += int((mine - z.max(axis=1) <= 1e-9 * scale).sum())
+        return errors
 
 
 def binomial_upper(k: int, n: int, log_delta: float) -> float:
     """sup {p : P[Bin(n, p) <= k] >= delta}, by bisection on the summed logarithm."""
     low, high, i = k / n, 1.0, np.arange(k, 0, -1)
     choose = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    for _ in range(60 if k < n else 0):
-        p = (low + high) / 2
+    while low < (p := (low + high) / 2) < high:
         tail = math.log1p(float(np.cumprod(i * (1 - p) / ((n - i + 1) * p)).sum()))
         held = choose + k * math.log(p) + (n - k) * math.log1p(-p) + tail >= log_delta
         low, high = (p, high) if held else (low, p)
     return high
 
 
-def read_data(source: Path, part: str) -> tuple[Any, Any]:
-    if source.suffix == ".npz":
-        return tuple(np.load(source)[f"{axis}_{part}"] for axis in "xy")
-    found, prefix = [], source / {"train": "train", "test": "t10k"}[part]
-    for name in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
-        packed = Path(name + ".gz")
-        raw = gzip.decompress(packed.read_bytes()) if packed.exists() else Path(name).read_bytes()
-        shape = np.frombuffer(raw, ">u4", raw[3], offset=4)
-        found.append(np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape))
-    return found[0][:, None].astype(np.float32) / np.float32(255), found[1].astype(np.int64)
+def compare(said: Any, found: Any, name: str) -> None:
+    """The same fields, types and values; floats to 1e-12."""
+    if isinstance(found, dict) and isinstance(said, dict) and said.keys() == found.keys():
+        for key, value in found.items():
+            compare(said[key], value, f"{name}.{key}")
+    else:
+        close = isinstance(found, float) and type(said) is float and abs(said - found) <= 1e-12
+        same = close or (said == found and type(said) is type(found))
+        demand(same, f"{name}: {said!r:.80} is said, {found!r} is found", AssertionError)
 
 
-def verify(path: Path | str, source: Path | str) -> dict[str, Any]:
-    """Find every number of a certificate's statement again; stop at the first that differs."""
+@np.errstate(all="ignore")
+def verify(path: Path | str, folder: Path | str) -> dict[str, Any]:
+    """Make the statement of a certificate anew; an exception unless it is the same."""
+    document = read_document(path)
+    said = document["statement"]
+    name, delta, used = said["file"], said["delta"], 2 - (said["test"] is None)
+    demand(0 < delta < 1 and delta == float(f"{delta:.6g}"), "delta is not of 6 digits in (0, 1)")
+    content = read(Path(path).with_name(name), 1 << 22)
+    bits, sha256 = 8 * len(content), hashlib.sha256(content).hexdigest()
+    compare(said["sha256"], sha256, f"sha256 of {name}")
+    network, parts = Network(content), [("train", bits * math.log(2)), ("test", 0.0)]
+    found: dict[str, Any] = {"meaning": "".join(MEANING[:used]), "file": name, "sha256": sha256}
+    found |= {"bits": bits, "delta": delta, "test": None}
+    for part, cost in parts[:used]:
+        n, digest, arrays = said[part]["n"], hashlib.sha256(), []
+        for axis, dtype, shape in (("x", "<f4", (n, *network.sides)), ("y", "<i8", (n,))):
+            array = np.load(Path(folder) / f"{axis}_{part}.npy", "r", allow_pickle=False)
+            demand((array.shape, array.dtype.str) == (shape, dtype), OTHERS, AssertionError)
+            digest.update(f"{axis} {dtype} {' '.join(map(str, shape))}\n".encode())
+            digest.update(array.data)
+            arrays.append(array)
+        sha256, (x, y) = digest.hexdigest(), arrays
+        data = PUBLIC.get(sha256, f"own {part}")
+        named = (said[part]["sha256"], said[part]["data"]) == (sha256, data)
+        demand(named and data.endswith(part), OTHERS, AssertionError)
+        demand(y.min() >= 0 and y.max() < network.classes, "a label is no class of the network")
+        errors = network.errors(x, y)
+        bound = binomial_upper(errors, n, math.log(delta) - cost)
+        found[part] = {"n": n, "errors": errors, "bound": bound, "sha256": sha256, "data": data}
+    bound = found["train"]["bound"]
+    found["vacuous"] = bound >= 1 - 1 / network.classes
+    compare(said, found, "statement")
+    answer = {"verified": True, "bound": bound, "vacuous": found["vacuous"]}
+    return {**answer, "statement": found, "claimed": document["notes"]}
 
-    def agree(name: str, said: Any, found: Any) -> None:
-        if not (abs(said - found) <= 1e-9 if isinstance(found, float) else said == found):
-            raise ValueError(
-                f"{name}: the certificate says {said}, the files and the data give {found}"
-            )
 
-    statement: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))["statement"]
-    content, delta = Path(path).with_name(statement["file"]).read_bytes(), statement["delta"]
-    agree("0 < delta < 1", True, 0 < delta < 1)
-    agree("sha256 of the code file", statement["sha256"], hashlib.sha256(content).hexdigest())
-    agree("bits of the code file", statement["bits"], 8 * len(content))
-    chain, normalised = decode(content)
-    for part in ("train", "test") if statement["test"] else ("train",):
-        (x, y), said = read_data(Path(source), part), statement[part]
-        data = np.ascontiguousarray(x, "<f4").tobytes() + np.ascontiguousarray(y, "<i8").tobytes()
-        agree(f"sha256 of the {part} data", said["sha256"], hashlib.sha256(data).hexdigest())
-        agree(f"{part} examples", said["n"], len(y))
-        errors = count_errors(x, y, chain, normalised)
-        agree(f"{part} errors", said["errors"], errors)
-        nats = (8 * len(content) if part == "train" else 0) * math.log(2) - math.log(delta)
-        agree(f"bound from the {part} data", said["bound"], binomial_upper(errors, len(y), -nats))
-    bound, guessing = statement["train"]["bound"], 1 - 1 / len(chain[-1][3])
-    agree("vacuous", statement["vacuous"], bound >= guessing)
-    return {"verified": True, "bound": bound, "vacuous": bound >= guessing}
+def main(path: str, folder: str) -> int:
+    """Verify and print a line; whatever else a hostile file may cause is no verification."""
+    try:
+        status, answer = 0, verify(path, folder)
+    except Exception as error:
+        status = 1 if isinstance(error, AssertionError) else 3 if isinstance(error, OSError) else 2
+        reason = str(error) if type(error) in (AssertionError, ValueError) else repr(error)
+        answer = {"verified": False, "reason": reason}
+    answer["outcome"] = ("verified", "refuted", "malformed", "missing")[status]
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return status
 
 
 if __name__ == "__main__":
-    try:
-        print(json.dumps(verify(Path(sys.argv[1]), Path(sys.argv[2]))))  # noqa: T201
-    except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
-        print(json.dumps({"verified": False, "reason": str(error) or repr(error)}))  # noqa: T201
-        sys.exit(2)
+    sys.exit(main(*sys.argv[1:]))

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from math import prod
 from typing import Literal
 
 import torch
@@ -57,6 +58,14 @@ class Op:
         if self.kind == "dense":
             return self.units, *shape
         return self.units, shape[0], self.size, self.size
+
+    def work(self, shape: PictureShape) -> int:
+        """Multiplications on one input of a shape, and its entries with their padding."""
+        channels, height, width = shape
+        pad = 2 * (self.size // 2) if self.kind == "conv" else 0
+        weights = channels * self.size**2 if self.kind == "pool" else prod(self.weights(shape))
+        positions = prod(self.output(shape)[1:])
+        return channels * (height + pad) * (width + pad) + weights * positions
 
 
 @dataclass(frozen=True)

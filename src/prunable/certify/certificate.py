@@ -1,14 +1,15 @@
 """The certificate file: a statement, the code file it is about, and notes that it needs not.
 
 A certificate is a JSON file beside a code file. Its `statement` holds every number that
-`prunable verify` finds again from the code file and the data; its `notes` say how the network
-was made, which the statement does not depend on: the prior is fixed by the code, before the
-data, and training is free.
+`prunable verify` finds again from the code file and the data; its `notes` are claimed: they say
+how the network was made, which the statement does not depend on, since the prior is fixed by the
+code, before the data, and training is free. docs/certificate-format.md has every rule.
 """
 
 import hashlib
 import math
 from dataclasses import dataclass, replace
+from decimal import ROUND_DOWN, Context
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from prunable.certify.bounds.base import BoundResult
 from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.held_out import held_out_bound
 from prunable.certify.bounds.occam import bits_allowed, examples_needed, occam_bound
-from prunable.certify.code_file import CodedNetwork, decode_network, encode_network
-from prunable.certify.examples import Examples
+from prunable.certify.code_file import MOST_BYTES, CodedNetwork, decode_network, encode_network
+from prunable.certify.examples import PARTS, Examples
 from prunable.errors import DataIntegrityError, require
-from prunable.files import read_json, write_bytes, write_json
+from prunable.files import write_bytes, write_json
+from prunable.verify_certificate import FORMAT, MEANING, read, read_document
 
-FORMAT = "prunable certificate 1"
-PARTS = ("train", "test")
+DIGITS = 6  # of delta; more would be told from no bound
 CODED = "pruned and quantised network"
 
 
@@ -57,9 +58,11 @@ def certify_network(
     """Encode a network, count its errors and state its bounds.
 
     Test examples served no choice at all; `delta` is the probability that a bound fails, the
-    held-out one too; notes say how the network was made and are not part of the statement.
+    held-out one too, and is rounded down to 6 digits; notes say how the network was made and are
+    not part of the statement.
     """
     check_delta(delta, "certify")
+    delta = float(Context(prec=DIGITS, rounding=ROUND_DOWN).create_decimal(repr(delta)))
     classes = network.architecture.classes
     code = encode_network(network)
     bits, found, bounds = 8 * len(code), {}, []
@@ -81,12 +84,11 @@ def certify_network(
         else:
             bounds.append(replace(held_out_bound(errors, n, delta), about=CODED))
             bound = bounds[-1].value
-        found[part] = {"n": n, "errors": errors, "bound": bound, "sha256": examples.sha256}
+        named = {"sha256": examples.sha256, "data": examples.name(part)}
+        found[part] = {"n": n, "errors": errors, "bound": bound, **named}
     guessing = 1 - 1 / classes
     statement = {
-        "meaning": "With probability at least 1 - delta over the draw of the training examples, "
-        "the network that the code file decodes to errs on a new example with probability at "
-        "most train.bound; train.bound at or above 1 - 1/classes says no more than guessing.",
+        "meaning": "".join(MEANING[: len(found)]),
         "file": "",
         "sha256": hashlib.sha256(code).hexdigest(),
         "bits": bits,
@@ -124,21 +126,19 @@ def write_certificate(path: Path | str, certificate: Certificate) -> Path:
 def read_certificate(path: Path | str) -> tuple[dict[str, Any], CodedNetwork]:
     """Read a certificate and decode its network, without looking at data."""
     path = Path(path)
-    document = read_json(path, "give a certificate, which `prunable certify --out` writes")
     try:
+        document = read_document(path)
         statement = document["statement"]
         file, digest, bits = (statement[key] for key in ("file", "sha256", "bits"))
-        if document["format"] != FORMAT:
-            raise DataIntegrityError(
-                f"{path} has the format {document['format']!r}, not {FORMAT!r}."
-            )
-        code = path.with_name(file).read_bytes()
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataIntegrityError(f"{path} is not a certificate ({error!r}).") from error
-    except OSError as error:
+        place = path.with_name(file)
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+        raise DataIntegrityError(f"{path} is no certificate that can be read: {error}.") from error
+    try:
+        code = read(place, MOST_BYTES)
+    except (ValueError, OSError) as error:
         raise DataIntegrityError(
-            f"{path.with_name(file)}, the code file of {path.name}, cannot be read: "
-            f"{error.strerror}. It has to lie beside the certificate."
+            f"{place}, the code file of {path.name}, cannot be read: {error}. It has to lie beside "
+            "the certificate."
         ) from error
     found = hashlib.sha256(code).hexdigest()
     if (digest, bits) != (found, 8 * len(code)):

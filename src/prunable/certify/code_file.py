@@ -16,10 +16,12 @@ A step is k -> (1 + (k mod 16) / 16) 2^(k div 16 - 40), which float64 holds exac
 without a step have step 1 for weights; their biases have 1/4 behind a normalisation, else 1.
 The file is the shortest whole number of bytes that decodes to the message whatever follows, so
 no file is the beginning of another and sum 2^-(8 bytes) <= 1. `decode_network` refuses every
-file that the encoder would not have written.
+file that the encoder would not have written, and every file that announces more memory or work
+than its length allows, before it takes them; see docs/certificate-format.md.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,18 +32,36 @@ from numpy.typing import NDArray
 
 from prunable.certify.architecture import CodedArchitecture, FloatNetwork, Op, WeightShape
 from prunable.certify.bounds.occam import permutation_saving
-from prunable.certify.coding.arithmetic import HALF, Coder, Encoder, code_positive, code_uniform
+from prunable.certify.coding.arithmetic import (
+    HALF,
+    Coder,
+    Decoder,
+    Encoder,
+    code_positive,
+    code_uniform,
+)
 from prunable.certify.coding.levels import code_levels, decode_exactly
 from prunable.errors import DataIntegrityError, InputError, require
 
 Integers = NDArray[np.int64]
 STEP_BITS = 10
 _KINDS: tuple[Literal["conv", "pool", "dense"], ...] = ("conv", "pool", "dense")
-_MOST_WEIGHTS = 1 << 24
+MOST_BYTES = 1 << 22
+_MOST_CONTEXTS = 1 << 18  # outputs, inputs and taps of a layer together
 # Bits that the order of hidden units can change, at most: the probability of a decision is rounded
 # to 2^-48, and among 2^22 decisions none is below 2^-23 where it is not certain already.
 PERMUTATION_SLACK = 1
-_MOST_PERMUTED = 1 << 20
+_MOST_PERMUTED, _MOST_PERMUTED_DECISIONS = 1 << 20, 1 << 22
+
+
+def most_decisions(n_bytes: int) -> int:
+    """Decisions that a file of this length may hold."""
+    return int(min((1 << 19) + (n_bytes << 8), 1 << 24))
+
+
+def most_work(n_bytes: int) -> int:
+    """Work on one input, see `Op.work`, that a file of this length may ask for."""
+    return int(min((1 << 24) + (n_bytes << 15), 1 << 26))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +131,12 @@ class CodedNetwork:
         The prior gives a network the width of its arithmetic-coded interval, which is at least
         2^-L for a file of L bits, and up to rounding the same for every order of units. Units
         whose incoming weights and bias agree are exchanged without making another network.
-        0 above 2^20 weights, where rounding could add up.
+        0 above 2^20 weights or 2^22 decisions, where rounding could add up.
         """
-        if self.architecture.n_weights > _MOST_PERMUTED:
+        encoder = Encoder()
+        if self.architecture.n_weights <= _MOST_PERMUTED:
+            _code(encoder, self)
+        if not 0 < encoder.decisions <= _MOST_PERMUTED_DECISIONS:
             return 0.0
         hidden = []
         for layer in self.layers[:-1]:
@@ -135,39 +158,59 @@ def step_place(step: float) -> int:
 
 
 def encode_network(network: CodedNetwork) -> bytes:
-    """Write a network as its code file; `decode_network` returns the same integers."""
+    """Write a network as its code file; `decode_network` returns the same integers.
+
+    Raises InputError if the network is too large for the format.
+    """
     shapes = [layer.weights.shape for layer in network.layers]
     wanted = network.architecture.shapes
     require(shapes == list(wanted), "layers", "encode_network", f"of shapes {wanted}", shapes)
     encoder = Encoder()
     _code(encoder, network)
-    return encoder.finish()
+    code = encoder.finish()
+    size, work = len(code), sum(op.work(shape) for shape, op in network.architecture.inputs())
+    narrow = max(map(_contexts, wanted)) <= _MOST_CONTEXTS and size <= MOST_BYTES
+    fits = narrow and encoder.decisions <= most_decisions(size) and work <= most_work(size)
+    said = f"of {size:,} bytes, {encoder.decisions:,} decisions, {work:,} multiplications an input"
+    mend = "Choose a smaller architecture; docs/certificate-format.md has the limits."
+    require(fits, "network", "encode_network", "within the limits of the format", said, mend)
+    return code
 
 
 def decode_network(content: bytes) -> CodedNetwork:
     """Read a code file; a DataIntegrityError unless it is exactly what the encoder writes."""
     try:
-        return decode_exactly(content, lambda coder: _code(coder, None), encode_network)
+        if len(content) > MOST_BYTES:
+            raise DataIntegrityError(f"the code file has more than {MOST_BYTES:,} bytes.")
+        work, most = most_work(len(content)), most_decisions(len(content))
+        return decode_exactly(
+            content, lambda coder: _code(coder, None, work), encode_network, most_decisions=most
+        )
     except InputError as error:
         raise DataIntegrityError(f"the code file is truncated or altered: {error}") from error
 
 
-def _code(coder: Coder, network: CodedNetwork | None) -> CodedNetwork:
-    """Pass a network; the one description of the format, for both directions."""
+def _code(coder: Coder, network: CodedNetwork | None, work: int = sys.maxsize) -> CodedNetwork:
+    """Pass a network; the one description of the format, for both directions.
+
+    A decoder takes no layer larger than what is `left` to it, and no architecture of more `work`.
+    """
     given = network.architecture if network else None
     sides = (*given.input_shape, given.classes) if given else (1,) * 4
-    channels, height, width, classes = (code_positive(coder, side, most=1 << 20) for side in sides)
+    channels, height, width, classes = (code_positive(coder, side) for side in sides)
     normalised = bool(coder.code(int(given is not None and given.normalised), HALF))
-    count = code_positive(coder, len(given.ops) if given else 1, most=1 << 10)
+    count = code_positive(coder, len(given.ops) if given else 1)
     ops: list[Op] = []
     layers: list[CodedLayer] = []
-    shape, n_weights = (channels, height, width), 0
+    shape = (channels, height, width)
     for place in range(count):
         op = _code_op(coder, given.ops[place] if given else None)
         ops.append(op)
+        work -= op.work(shape)
+        if work < 0 or min(op.output(shape)) < 1:
+            raise DataIntegrityError("the code file announces an impossible layer.")
         if op.kind != "pool":
-            n_weights += math.prod(op.weights(shape))
-            if n_weights > _MOST_WEIGHTS or min(op.weights(shape)) < 1:
+            if isinstance(coder, Decoder) and _contexts(op.weights(shape)) > _MOST_CONTEXTS:
                 raise DataIntegrityError("the code file announces an impossible layer.")
             layer = network.layers[len(layers)] if network else None
             has_step = not normalised and place < count - 1
@@ -175,6 +218,11 @@ def _code(coder: Coder, network: CodedNetwork | None) -> CodedNetwork:
         shape = op.output(shape)
     architecture = CodedArchitecture((channels, height, width), classes, tuple(ops), normalised)
     return CodedNetwork(architecture, tuple(layers))
+
+
+def _contexts(shape: WeightShape) -> int:
+    out, into, height, width = shape
+    return out + into + height * width
 
 
 def _code_op(coder: Coder, given: Op | None) -> Op:

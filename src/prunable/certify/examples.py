@@ -3,16 +3,16 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from prunable.data.loaders import Dataset
-from prunable.data.store import fetch
-from prunable.errors import DataIntegrityError, InputError, require
-from prunable.runs.data import DataSpec
+from prunable.errors import InputError, require
+from prunable.verify_certificate import PUBLIC
+
+PARTS = ("train", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +31,30 @@ class Examples:
 
     @property
     def sha256(self) -> str:
-        """Digest of inputs (float32) and labels (int64), little-endian."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.x, "<f4").tobytes())
-        digest.update(np.ascontiguousarray(self.y, "<i8").tobytes())
+        """Identity: digest of types, shapes, inputs and labels, in their order."""
+        digest = hashlib.sha256()
+        for axis, array in self.arrays.items():
+            sides = " ".join(map(str, array.shape))
+            digest.update(f"{axis} {array.dtype.str} {sides}\n".encode())
+            digest.update(array.data)
         return digest.hexdigest()
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
+        """Inputs and labels as the verifier reads them, little-endian."""
+        x, y = np.ascontiguousarray(self.x, "<f4"), np.ascontiguousarray(self.y, "<i8")
+        return {"x": x, "y": y}
+
+    def name(self, part: str) -> str:
+        """What the verifier calls them: a part of a public set, such as "mnist train", or "own"."""
+        found = PUBLIC.get(self.sha256, f"own {part}")
+        require(found.endswith(part), part, "certify", f"{part} examples", f"those of {found}")
+        return found
+
+    def save(self, folder: Path | str, part: str) -> None:
+        """Write them where the verifier reads them."""
+        for axis, array in self.arrays.items():
+            np.save(Path(folder) / f"{axis}_{part}.npy", array)
 
     @property
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,26 +77,3 @@ def examples_of(data: Dataset, label_seed: int | None = None) -> tuple[Examples,
         for x, y in parts
     )
     return train, test
-
-
-def verifiable_data(document: dict[str, Any], scratch: Path | str) -> Path:
-    """What the verifier of a certificate reads: a folder of IDX files, or an .npz.
-
-    The .npz is written into `scratch` where the set has no raw files or its labels are random.
-
-    Raises DataIntegrityError if the certificate does not name its data, or the set is not on this
-    machine.
-    """
-    try:
-        notes = document["notes"]
-        plain, seed = DataSpec.create(name=notes["dataset"]), notes["random_labels"]
-        data = DataSpec.create(**notes.get("settings", {}).get("data", {"name": plain.name}))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataIntegrityError(f"the certificate does not name its data ({error!r}).") from error
-    located = fetch(data.name)
-    if seed is None and data == plain and located.form.format == "idx":
-        return located.folder
-    train, test = examples_of(data.load(flatten=False), seed)
-    path = Path(scratch) / "data.npz"
-    np.savez(path, x_train=train.x, y_train=train.y, x_test=test.x, y_test=test.y)
-    return path

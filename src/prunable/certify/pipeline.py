@@ -20,6 +20,7 @@ from prunable.certify.gaussian_posterior import gaussian_certificate
 from prunable.certify.network_bounds import bounds_of_model
 from prunable.certify.quantization import OnEpoch, QuantizationSettings, QuantizedNet, fine_tune
 from prunable.data.loaders import load
+from prunable.data.own import is_own, load_own
 from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.results import Result
 
@@ -86,7 +87,9 @@ def certify_model(
 ) -> CertifiedModel:
     """Evaluate every bound of a checkpoint: dense layers with ReLU, or a network of the study.
 
-    `held_out` is "test" for the test part of the set that it was trained on, another registered
+    `dataset` is a registered set, or your own as `prune` takes it (an .npz file, a folder of
+    pictures), which the certificate then knows by its digest alone. `held_out` is "test" for the
+    test part of the set that it was trained on, another registered
     name for that one's, or "none". The settings are of the fine-tuning that makes integers, behind
     as many epochs of pruning if `keep` is below 1; a network that holds integers already is taken
     as it is. Each bound fails with probability delta on its own; no `draws` leave the Gaussian
@@ -98,7 +101,10 @@ def certify_model(
     """
     check_delta(delta, "certify")
     path = Path(path)
-    train, own = examples_of(load(dataset, flatten=False))
+    mine = is_own(dataset)
+    train, own = examples_of(
+        load_own(dataset, where="certify") if mine else load(dataset, flatten=False)
+    )
     test: Examples | None = own
     if held_out != "test":
         test = None if held_out == "none" else examples_of(load(held_out, flatten=False))[1]

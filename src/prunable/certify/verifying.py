@@ -1,6 +1,7 @@
-"""Certificates computed anew, by the verifier, in a process of its own."""
+"""Certificates computed anew, by the verifier, in an isolated process of its own."""
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -8,15 +9,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prunable.certify.certificate import read_certificate
-from prunable.certify.examples import verifiable_data
-from prunable.errors import DataIntegrityError
+import prunable.verify_certificate as verifier
+from prunable.certify.examples import PARTS, examples_of
+from prunable.data.own import is_own, load_own
+from prunable.data.store import locate
+from prunable.errors import DataIntegrityError, PrunableError, require
+from prunable.report.tables import printable
 from prunable.results import Result
+from prunable.runs.data import DataSpec
+
+
+class RefutedError(DataIntegrityError):
+    """A certificate says what its files and the data do not give."""
+
+    exit_code = 1
+
+
+class MissingDataError(DataIntegrityError):
+    """The data or the code file that a certificate speaks of are not there."""
+
+    exit_code = 3
+
+
+_KINDS: dict[str, type[DataIntegrityError]] = {
+    "refuted": RefutedError,
+    "malformed": DataIntegrityError,
+    "missing": MissingDataError,
+}
 
 
 @dataclass(frozen=True)
 class Verification(Result):
-    """What the verifier found: a bound on the true error, vacuous where guessing is as good."""
+    """What the verifier found: a bound on the true error, vacuous where guessing is as good.
+
+    The answer holds the `statement`, every number of it computed, and what is merely `claimed`.
+    """
 
     certificate: Path
     bound: float
@@ -28,28 +55,99 @@ class Verification(Result):
         return self.answer
 
     def __str__(self) -> str:
-        said = "no more than guessing" if self.vacuous else "confirmed"
-        return f"{self.certificate}: error at most {self.bound:.2%}, {said}."
+        found = self.answer["statement"]
+        train, test = found["train"], found["test"]
+        text = (
+            f"{self.certificate}: verified. With probability at least 1 - {found['delta']:g} over "
+            f"the draw of {train['n']:,} examples ({_called(train)}), the network of "
+            f"{found['file']} ({found['bits']:,} bits) errs on a new example with probability at "
+            f"most {_above(self.bound)}{', no more than guessing' if self.vacuous else ''}."
+        )
+        if test is not None:
+            text += (
+                f" If the {test['n']:,} examples ({_called(test)}) served no choice, which is "
+                f"claimed, at most {_above(test['bound'])}."
+            )
+        claimed = ", ".join(self.answer["claimed"])
+        return printable(f"{text} Claimed, not checked: {claimed or 'nothing'}.")
 
 
-def verify(certificate: Path | str) -> Verification:
+def verify(certificate: Path | str, data: Path | str | None = None) -> Verification:
     """Compute a certificate anew from its code file and the data that it names.
 
-    The process that does so runs under 200 lines that know numpy and nothing of this package.
+    The process that does so is isolated: it runs a file of under 250 lines that knows numpy and
+    nothing of this package, and imports nothing from where the certificate lies. `data` are your
+    own, as `certify` took them; by default they are those of the public set that the certificate
+    names, which is fetched if need be. Either way they must have the digest that it says.
 
-    Raises DataIntegrityError if the certificate is not confirmed, or the verifier cannot read it.
+    Raises RefutedError if the files or the data give something else than the certificate says,
+    MissingDataError if they are not there, and DataIntegrityError if the certificate or its code
+    file are malformed.
     """
     path = Path(certificate)
-    document, _ = read_certificate(path)
     with tempfile.TemporaryDirectory() as scratch:
-        source = verifiable_data(document, Path(scratch))
-        command = [sys.executable, "-m", "prunable.verify_certificate", str(path), str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            document = verifier.read_document(path)
+        except OSError as error:
+            raise MissingDataError(f"{path} is not confirmed: {error}.") from error
+        except ValueError as error:
+            raise DataIntegrityError(
+                f"{path} is no certificate that can be read: {error}."
+            ) from error
+        _put_data(document["notes"], data, path, Path(scratch))
+        command = [sys.executable, "-I", verifier.__file__, str(path.resolve()), scratch]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch)
     try:
         answer = json.loads(done.stdout)
     except ValueError as error:
         last = done.stderr.strip().splitlines()[-1:] or ["nothing"]
         raise DataIntegrityError(f"the verifier failed on {path}: {last[0]}") from error
     if not answer["verified"]:
-        raise DataIntegrityError(f"{path} is not confirmed: {answer['reason']}.")
+        kind = _KINDS[answer["outcome"]]
+        raise kind(f"{path} is not confirmed: {answer['reason']}.")
     return Verification(path, answer["bound"], answer["vacuous"], answer)
+
+
+def failure(certificate: Path | str, error: DataIntegrityError) -> dict[str, Any]:
+    """What JSON says of a certificate that is not verified."""
+    outcome = next(name for name, kind in _KINDS.items() if kind.exit_code == error.exit_code)
+    said = {"certificate": str(certificate), "outcome": outcome, "reason": str(error)}
+    return {"verified": False, **said}
+
+
+def _put_data(notes: Any, own: Path | str | None, certificate: Path, folder: Path) -> None:
+    """Write the examples that a certificate claims to be about; the verifier knows if they are."""
+    name = None
+    try:
+        if own is None:
+            settings = notes.get("settings", {}).get("data", {"name": notes["dataset"]})
+            spec = DataSpec.create(**settings)
+            name = spec.name
+            data = spec.load(flatten=False)
+        else:
+            named = Path(own).is_dir() or (Path(own).is_file() and is_own(str(own)))
+            wanted = "an .npz file, or a folder of pictures in a folder a class"
+            require(named and ":" not in str(own), "data", "verify", wanted, str(own))
+            data = load_own(str(own), where="verify")
+        for part, examples in zip(PARTS, examples_of(data, notes["random_labels"]), strict=True):
+            examples.save(folder, part)
+    except PrunableError as error:
+        if name is not None and locate(name) is not None:
+            raise RefutedError(f"{certificate} is {verifier.OTHERS}: {error}") from error
+        raise MissingDataError(f"the data of {certificate} are not there: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise MissingDataError(
+            f"{certificate} does not name its data ({error!r}); give them by --data."
+        ) from error
+
+
+def _called(part: dict[str, Any]) -> str:
+    """Examples as the verifier knows them."""
+    if not part["data"].startswith("own "):
+        return str(part["data"])
+    return f"of its own, known by their sha256 {part['sha256']} alone"
+
+
+def _above(bound: float) -> str:
+    """In percent, rounded up."""
+    return f"{math.ceil(bound * 1e4 - 1e-9) / 1e4:.2%}"

@@ -11,6 +11,7 @@ from prunable.certify import command as certify
 from prunable.cli import data, demo, evaluate, iterate, measure, prune, reproduce, simulate, train
 from prunable.errors import PrunableError
 from prunable.predict import command as predict
+from prunable.report.tables import printable
 from prunable.sketch import command as sketch
 
 INTERRUPTED = 130
@@ -24,7 +25,7 @@ class _Guarded(TyperGroup):
             return super().invoke(ctx)
         except PrunableError as error:
             Console(stderr=True).print("[bold red]error:[/]", end=" ")
-            typer.echo(str(error), err=True)
+            typer.echo(printable(str(error), keep="\n"), err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             typer.echo("interrupted; the same command goes on where it stopped.", err=True)

@@ -11,6 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from prunable.report.tables import printable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result on stdout.")]
 Unpickle = Annotated[
@@ -27,9 +30,17 @@ EVERY = 10.0  # seconds between lines of progress in a file or a pipe
 Advance = Callable[[int, int | None, str], None]
 
 
+class Plain(Console):
+    """A console that spells out control characters, whoever chose the names that it prints."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Turn what is printed, with its markup, into text."""
+        return super().render_str(printable(text, keep="\n\t"), **options)
+
+
 def talk() -> Console:
     """The console of everything that is not the result: standard error."""
-    return Console(stderr=True, highlight=False)
+    return Plain(stderr=True, highlight=False)
 
 
 def emit(
@@ -41,7 +52,7 @@ def emit(
     if as_json:
         typer.echo(json.dumps(document))
     elif show is not None:
-        show(Console(highlight=False))
+        show(Plain(highlight=False))
 
 
 @contextmanager

@@ -167,10 +167,10 @@ def test_certificate_says_what_it_holds(tmp_path):
         (lambda d, c: (d, c[:-1]), "is not the code file of"),
         (lambda d, c: (d, bytes([c[0] ^ 1]) + c[1:]), "is not the code file of"),
         (lambda d, _: (d, None), "has to lie beside"),
-        (lambda d, c: ({**d, "format": "other"}, c), "has the format 'other'"),
-        (lambda d, c: ({"format": d["format"]}, c), "is not a certificate"),
+        (lambda d, c: ({**d, "format": "other"}, c), "the format is 'other'"),
+        (lambda d, c: ({"format": d["format"]}, c), "is no certificate"),
         (lambda d, c: ({**d, "statement": {**d["statement"], "bits": 8}}, c), "says 8 bits"),
-        (lambda d, c: ({**d, "statement": {**d["statement"], "file": "../x"}}, c), "is not a cert"),
+        (lambda d, c: ({**d, "statement": {**d["statement"], "file": "../x"}}, c), "is no cert"),
     ],
 )
 def test_altered_certificates_are_refused(tmp_path, alter, message):

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import prunable.verify_certificate as verifier
 from prunable.certify.certificate import read_certificate
-from prunable.certify.examples import verifiable_data
 from prunable.certify.study import CERTIFICATES
+from prunable.certify.verifying import verify
 from prunable.experiments.reproduce.run import reproduce
 from prunable.runs.backends import SerialBackend
 from prunable.runs.store import Store
@@ -23,6 +22,10 @@ def reproduced(tmp_path_factory):
         [CERTIFICATES], scale="smoke", convention="paper", store=store, backend=SerialBackend()
     )
     return store, document
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -58,27 +61,25 @@ def test_published_certificates_are_confirmed_under_their_new_names(reproduced, 
         "digits-random.json",
         "digits-seed0.code",
         "digits-seed0.json",
-        "results.json",
+        "results.jsonl",
         "results.md",
     }
     for name in ("digits-seed0", "digits-random"):
-        path = tmp_path / f"{name}.json"
-        found, _ = read_certificate(path)
-        assert verifier.verify(path, verifiable_data(found, tmp_path))["verified"]
-    first, control = json.loads((tmp_path / "results.json").read_text())
-    committed = json.loads((ROOT / "docs/certify/results.json").read_text())
+        assert verify(tmp_path / f"{name}.json").answer["verified"]
+    first, control = rows_of(tmp_path)
+    committed = rows_of(ROOT / "docs/certify")
     assert first.keys() == control.keys() == committed[0].keys()
     assert first["bound"] in {cell.value for row in document.tables[0].rows for cell in row}
     assert control["vacuous"]
 
 
 def test_the_summary_of_the_committed_numbers_is_the_committed_one(tool):
-    rows = json.loads((ROOT / "docs/certify/results.json").read_text())
+    rows = rows_of(ROOT / "docs/certify")
     assert tool.summary(rows).markdown() == (ROOT / "docs/certify/results.md").read_text()
 
 
 def test_committed_certificates_are_read_and_decode():
-    paths = [p for p in sorted((ROOT / "docs/certify").glob("*.json")) if p.stem != "results"]
+    paths = sorted((ROOT / "docs/certify").glob("*.json"))
     assert len(paths) == 8
     for path in paths:
         document, network = read_certificate(path)

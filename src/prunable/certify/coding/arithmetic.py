@@ -9,6 +9,7 @@ beginning of another, and the sum of 2^-length over all messages is at most 1 (K
 Sources: Rissanen and Langdon (1979); Witten, Neal and Cleary (1987).
 """
 
+import sys
 from math import log2
 from typing import Protocol
 
@@ -31,12 +32,14 @@ class Encoder:
     """Turns decisions into bytes."""
 
     def __init__(self) -> None:
+        self.decisions = 0
         self._low = 0  # in units of 2^-(64 + shift)
         self._width = 1 << _WIDTH_BITS
         self._shift = 0
 
     def code(self, bit: int, p_one: int) -> int:
         """Encode one decision, whose probability of a 1 is p_one 2^-48, 0 < p_one < 2^48."""
+        self.decisions += 1
         split = (self._width * p_one) >> PROBABILITY_BITS
         if bit:
             self._width = split
@@ -65,9 +68,10 @@ class Encoder:
 
 
 class Decoder:
-    """Turns bytes back into decisions; reads zeros beyond the end."""
+    """Turns bytes back into decisions, at most `left` of them; reads zeros beyond the end."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, left: int = sys.maxsize) -> None:
+        self.left = left
         self._content = content
         self._position = _WIDTH_BITS  # bits taken
         self._rest = int.from_bytes(content[:8].ljust(8, b"\0"), "big")
@@ -76,6 +80,9 @@ class Decoder:
     def code(self, bit: int, p_one: int) -> int:
         """Decode one decision; `bit` is ignored. Content that ended long ago is refused."""
         del bit
+        self.left -= 1
+        if self.left < 0:
+            raise DataIntegrityError("the code takes more steps than its length allows.")
         split = (self._width * p_one) >> PROBABILITY_BITS
         if self._rest < split:
             self._width, found = split, 1

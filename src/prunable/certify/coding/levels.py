@@ -1,5 +1,7 @@
 """Code of a layer of small integers: a mask by row and column mixing, signs, magnitudes."""
 
+import math
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -39,6 +41,8 @@ def code_levels(
         if largest > max_level:
             wanted, shown = f"within +-{max_level}", f"a magnitude of {largest}"
             raise InputError.parameter("levels", "code_levels", wanted, shown)
+    if isinstance(coder, Decoder) and math.prod(shape) > coder.left:
+        raise DataIntegrityError("the code announces more integers than its length allows.")
     n_out, n_in, height, width = shape
     given = np.zeros(shape, dtype=np.int64) if levels is None else levels
     found = np.zeros(shape, dtype=np.int64)
@@ -77,9 +81,15 @@ def _sign(value: int) -> int:
     return (value > 0) - (value < 0)
 
 
-def decode_exactly(content: bytes, read: Callable[[Decoder], T], write: Callable[[T], bytes]) -> T:
+def decode_exactly(
+    content: bytes,
+    read: Callable[[Decoder], T],
+    write: Callable[[T], bytes],
+    *,
+    most_decisions: int = sys.maxsize,
+) -> T:
     """Decode, encode again, and refuse anything but the encoder's own bytes."""
-    found = read(Decoder(content))
+    found = read(Decoder(content, most_decisions))
     again = write(found)
     if again != content:
         at = next(

@@ -1,0 +1,439 @@
+"""The verifier against whoever makes certificates: mutants, hostile folders, budgets, its twin."""
+
+import copy
+import hashlib
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+from itertools import product
+
+import numpy as np
+import pytest
+
+import prunable.verify_certificate as verifier
+from prunable.certify.architecture import CodedArchitecture
+from prunable.certify.certificate import certify_network, write_certificate
+from prunable.certify.code_file import CodedLayer, CodedNetwork, decode_network, encode_network
+from prunable.certify.coding.arithmetic import HALF, Encoder, code_positive, code_uniform
+from prunable.certify.examples import PARTS, Examples
+from prunable.data.store import locate
+from prunable.errors import DataIntegrityError, InputError
+from prunable.numerics.randomness import rng
+
+MUTANTS, FILES = 10_000, 1_000
+SIDES, CLASSES = (2, 4, 4), 3
+CHAINS = ("d", "d4,d", "c3-2,m2,d", "c3s2-3,d4,d", "m2,c2-2,d", "c1-3,c2s3-2,m1,d2,d")
+
+
+def network(text, seed, *, normalised=True, largest=2, density=0.6):
+    architecture = CodedArchitecture.parse(text, SIDES, CLASSES, normalised=normalised)
+    g = rng(seed, "verified network")
+    layers = []
+    for place, shape in enumerate(architecture.shapes):
+        last = place == len(architecture.shapes) - 1
+        weights = g.integers(-largest, largest + 1, shape) * (g.random(shape) < density)
+        biases = g.integers(-3, 4, shape[0]) * (g.random() < 0.8)
+        step = 0 if normalised or last else int(g.integers(560, 660))
+        grid = 0 if normalised or not biases.any() else int(g.integers(560, 660))
+        layers.append(CodedLayer(weights, biases, step, grid))
+    return CodedNetwork(architecture, tuple(layers))
+
+
+def examples(seed, n=12):
+    g = rng(seed, "verified examples")
+    return Examples(g.random((n, *SIDES)).astype(np.float32), g.integers(CLASSES, size=n))
+
+
+def made(folder, text="c3-2,m2,d", seed=0, delta=0.05, held_out=True, **options):
+    """A certificate in a folder, with its data: the path of its JSON."""
+    parts = examples(2 * seed), examples(2 * seed + 1, 9) if held_out else None
+    notes = {"model": "net", "settings": {"lr": 0.1, "seeds": [1, 2]}, "random_labels": None}
+    certificate = certify_network(network(text, seed, **options), *parts, delta, notes)
+    path = folder / "cert.json"
+    write_certificate(path, certificate)
+    for part, found in zip(PARTS, parts, strict=True):
+        if found is not None:
+            found.save(folder, part)
+    return path
+
+
+def outcome(path, folder):
+    """Exit status of the verifier, and the statement if it is 0; as its `main` has them."""
+    try:
+        return 0, verifier.verify(path, folder)["statement"]
+    except AssertionError:
+        return 1, None
+    except OSError:
+        return 3, None
+    except Exception:
+        return 2, None
+
+
+def leaves(value, at=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in items:
+        yield (*at, key)
+        if isinstance(part, dict | list):
+            yield from leaves(part, (*at, key))
+
+
+def typed_mutants(value):
+    """Values of the same and of other types, near and far."""
+    yield from (None, True, False, 0, 1, -1, 0.0, 0.5, 1.0, "", "x", [], {}, [value], 10**30)
+    yield from (-(2**63), 1e-300, 1e300, "\x1b[31m", "\u202e", "../cert.code", "mnist train")
+    if isinstance(value, bool):
+        yield from (not value, int(value), str(value))
+    elif isinstance(value, int):
+        yield from (value + 1, value - 1, 2 * value, -value, float(value), str(value), value + 0.5)
+    elif isinstance(value, float):
+        yield from (math.nextafter(value, 1), math.nextafter(value, 0), value + 1e-13, 1 - value)
+        yield from (value * (1 + k) for k in (1e-9, 1e-6, -1e-6, 1e-3, -1e-3, 0.5, -0.5))
+    elif isinstance(value, str):
+        yield from (value + " ", value[:-1], value.upper(), value + "\0", value[::-1], value * 2)
+
+
+def mutated(document, draw):
+    """One field changed, left out, doubled or made up."""
+    document = copy.deepcopy(document)
+    *above, key = draw.choice(list(leaves(document)))
+    place = document
+    for step in above:
+        place = place[step]
+    kind = draw.random()
+    if kind < 0.85:
+        place[key] = draw.choice(list(typed_mutants(place[key])))
+    elif kind < 0.9:
+        del place[key]
+    elif kind < 0.95 and isinstance(place, dict):
+        place[draw.choice(("new", key + "_", "train", "test", "format"))] = draw.choice(
+            (1, "x", {})
+        )
+    else:
+        *other, last = draw.choice(list(leaves(document)))
+        source = document
+        for step in other:
+            source = source[step]
+        place[key] = copy.deepcopy(source[last])
+    return document
+
+
+def damaged(raw, draw):
+    """Bytes with one change."""
+    raw, at = bytearray(raw), draw.randrange(len(raw))
+    kind = draw.randrange(4)
+    if kind == 0:
+        raw[at] ^= 1 << draw.randrange(8)
+    elif kind == 1:
+        del raw[at : at + draw.randrange(1, 9)]
+    elif kind == 2:
+        raw[at:at] = bytes(draw.randrange(256) for _ in range(draw.randrange(1, 9)))
+    else:
+        raw[at:at] = raw[at : at + draw.randrange(1, 40)]
+    return bytes(raw)
+
+
+def test_no_mutant_of_a_certificate_says_anything_else(tmp_path):
+    """One field, byte or number changed at a time: refused, or the same statement."""
+    path, draw = made(tmp_path), random.Random(1)
+    document, arrays = json.loads(path.read_text()), sorted(tmp_path.glob("*.npy"))
+    status, statement = outcome(path, tmp_path)
+    assert status == 0
+    seen = dict.fromkeys(range(4), 0)
+    for place in range(MUTANTS):
+        changed, content = path, json.dumps(mutated(document, draw)).encode()
+        if place % 10 >= 7:
+            changed = draw.choice((path, path.with_suffix(".code"), *arrays))
+            content = damaged(changed.read_bytes(), draw)
+        before = changed.read_bytes()
+        changed.write_bytes(content)
+        status, found = outcome(path, tmp_path)
+        assert status or found == statement, (place, changed.name, content)
+        seen[status] += 1
+        changed.write_bytes(before)
+    assert min(seen.values()) > 10, seen
+    assert outcome(path, tmp_path) == (0, statement)
+
+
+def test_every_leaf_of_the_statement_is_bound(tmp_path):
+    path = made(tmp_path)
+    document, (_, statement) = json.loads(path.read_text()), outcome(path, tmp_path)
+    for *above, key in leaves(document["statement"]):
+        changed = copy.deepcopy(document)
+        place = changed["statement"]
+        for step in above:
+            place = place[step]
+        original = place[key]
+        for value in typed_mutants(original):
+            place[key] = value
+            path.write_text(json.dumps(changed))
+            status, found = outcome(path, tmp_path)
+            assert status or found == statement, (above, key, value)
+            # a number within the rounding of a bound is the same number
+            near = isinstance(original, float) and isinstance(value, float)
+            assert status or value == original or (near and abs(value - original) <= 1e-12)
+    assert status
+
+
+@pytest.mark.parametrize("change", ["order", "label", "pixel", "shape", "type", "constant"])
+def test_other_data_are_not_the_data(tmp_path, change):
+    path = made(tmp_path)
+    x, y = (np.load(tmp_path / f"{axis}_train.npy") for axis in "xy")
+    if change == "order":
+        x, y = x[::-1], y[::-1]
+    elif change == "label":
+        y[0] = (y[0] + 1) % CLASSES
+    elif change == "pixel":
+        x[0, 0, 0, 0] = np.nextafter(x[0, 0, 0, 0], np.float32(2))
+    elif change == "shape":
+        x = x.reshape(len(x), 1, 8, 4)
+    elif change == "type":
+        x = x.astype(np.float64)
+    else:
+        x = np.zeros_like(x)
+    np.save(tmp_path / "x_train.npy", np.ascontiguousarray(x))
+    np.save(tmp_path / "y_train.npy", np.ascontiguousarray(y))
+    with pytest.raises(AssertionError, match=verifier.OTHERS):
+        verifier.verify(path, tmp_path)
+
+
+def test_a_forged_set_is_not_the_public_one(tmp_path):
+    """Counts, bounds and digests agree with the folder; the name is the table's, the data not."""
+    path = made(tmp_path)
+    document = json.loads(path.read_text())
+    document["statement"]["train"]["data"] = "mnist train"
+    path.write_text(json.dumps(document))
+    with pytest.raises(AssertionError, match=verifier.OTHERS):
+        verifier.verify(path, tmp_path)
+
+
+def test_training_examples_are_no_test_examples(monkeypatch):
+    found = examples(0)
+    monkeypatch.setitem(verifier.PUBLIC, found.sha256, "mnist train")
+    assert found.name("train") == "mnist train"
+    with pytest.raises(InputError, match="those of mnist train"):
+        found.name("test")
+
+
+@pytest.mark.skipif(locate("mnist") is None, reason="needs MNIST on this machine")
+@pytest.mark.parametrize(
+    ("part", "prefix", "n"), [("train", "train", 60_000), ("test", "t10k", 10_000)]
+)
+def test_identity_of_mnist_is_that_of_its_published_files(part, prefix, n):
+    paths = locate("mnist").paths
+    pixels, labels = (
+        np.frombuffer(paths[f"{prefix}-{kind}"].read_bytes(), np.uint8, offset=start)
+        for kind, start in (("images-idx3-ubyte", 16), ("labels-idx1-ubyte", 8))
+    )
+    digest = hashlib.sha256(f"x <f4 {n} 1 28 28\n".encode())
+    digest.update((pixels.astype("<f4") / np.float32(255)).astype("<f4"))
+    digest.update(f"y <i8 {n}\n".encode())
+    digest.update(labels.astype("<i8"))
+    assert verifier.PUBLIC[digest.hexdigest()] == f"mnist {part}"
+
+
+def test_two_verifiers_agree_on_random_files(tmp_path, tool):
+    plain, draw = tool("plain_verifier"), random.Random(2)
+    seen = dict.fromkeys(range(4), 0)
+    for place in range(FILES):
+        text = CHAINS[place % len(CHAINS)]
+        options = {"normalised": place % 4 < 3, "largest": 1 + place % 11, "density": draw.random()}
+        path = made(tmp_path, text, place, 0.01 * (1 + place % 60), place % 3 > 0, **options)
+        code = path.with_suffix(".code")
+        kind = place % 5
+        document = json.loads(path.read_text())
+        if kind == 1:
+            document = mutated(document, draw)
+        elif kind == 2:  # a code file of the adversary's, whose digest is right
+            code.write_bytes(damaged(code.read_bytes(), draw))
+        elif kind == 3:  # one that begins as it should, or like nothing
+            start = code.read_bytes()[: draw.randrange(8)]
+            code.write_bytes(start + draw.randbytes(draw.randrange(40)))
+        if kind in (2, 3):
+            content = code.read_bytes()
+            document["statement"]["bits"] = 8 * len(content)
+            document["statement"]["sha256"] = hashlib.sha256(content).hexdigest()
+        path.write_text(json.dumps(document))
+        mine, theirs = outcome(path, tmp_path), plain.outcome(path, tmp_path)
+        assert mine[0] == theirs[0], (place, kind, mine, theirs)
+        if mine[0] == 0:
+            assert not plain.differ(mine[1], theirs[1])
+            assert kind in (0, 1, 4)
+        if kind in (2, 3):
+            agree_about(code.read_bytes(), plain)
+        seen[mine[0]] += 1
+    assert min(seen[0], seen[1], seen[2]) > 50, seen
+
+
+def agree_about(content, plain):
+    """Three decoders accept the same files, and find the same weights in them."""
+    found = []
+    for decode in (decode_network, verifier.Network, plain.Network):
+        try:
+            found.append(decode(content))
+        except (DataIntegrityError, InputError, ValueError, plain.NotVerified):
+            found.append(None)
+    mine, first, second = found
+    assert (mine is None) == (first is None) == (second is None)
+    if mine is not None:
+        weights = [layer.weights for layer in second.layers if layer.weights is not None]
+        chain = [step[0] for step in first.chain if step[0] is not None]
+        for a, b, c in zip(mine.weights, chain, weights, strict=True):
+            assert a.tobytes() == b.tobytes() == np.array(c).tobytes()
+
+
+HOSTILE = ("gzip", "pickle", "numpy", "json", "zipfile", "hashlib", "math", "pathlib", "random")
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A folder of a certificate and modules that say so when they are imported."""
+    path, marker = made(tmp_path), tmp_path / "imported"
+    for name in HOSTILE:
+        text = f"open({str(marker)!r}, 'a').write('{name}'); print('verified'); raise SystemExit(0)"
+        (tmp_path / f"{name}.py").write_text(text)
+    return path, marker
+
+
+def run_verifier(path, folder, **options):
+    command = [sys.executable, "-I", verifier.__file__, str(path), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_nothing_is_imported_from_where_the_certificate_lies(hostile, forged):
+    path, marker = hostile
+    if forged:
+        document = json.loads(path.read_text())
+        document["statement"]["train"]["bound"] = 0.001
+        path.write_text(json.dumps(document))
+    environment = {**os.environ, "PYTHONPATH": str(path.parent), "PYTHONSTARTUP": "json.py"}
+    status, answer = run_verifier(path.name, ".", cwd=path.parent, env=environment)
+    assert not marker.exists()
+    assert status == int(forged)
+    assert answer["outcome"] == ("refuted" if forged else "verified")
+
+
+def test_statuses_are_those_of_outcomes(tmp_path):
+    path = made(tmp_path)
+    assert run_verifier(path, tmp_path)[0] == 0
+    (tmp_path / "y_test.npy").unlink()
+    status, answer = run_verifier(path, tmp_path)
+    assert (status, answer["outcome"], answer["verified"]) == (3, "missing", False)
+    path.write_text("{")
+    assert run_verifier(path, tmp_path)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[" * 30_000 + "]" * 30_000, "more than 200 brackets"),
+        ('{"a":' * 201, "more than 200 brackets"),
+        ("x" * 70_000, "has more than 65,536 bytes"),
+        ('{"format": 1, "format": 2}', "a key stands twice"),
+        ('{"format": "prunable certificate 1"}', "'prunable certificate 1', not 'prunable cert"),
+        ('{"format": "prunable certificate 2"}', "other than a statement and notes"),
+        ("[1]", "the format is None"),
+        ("9" * 5000, "digits"),
+        ("\ud800".encode("utf-8", "surrogatepass"), "can't decode"),
+        ("nothing", "Expecting value"),
+    ],
+)
+def test_documents_of_other_kinds_are_malformed(tmp_path, content, reason):
+    path = tmp_path / "cert.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=reason):
+        verifier.read_document(path)
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_none_are_malformed(tmp_path, constant):
+    path = made(tmp_path)
+    path.write_text(path.read_text().replace('"lr": 0.1', f'"lr": {constant}'))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        verifier.verify(path, tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_no_file(tmp_path):
+    path = made(tmp_path)
+    code = path.with_suffix(".code")
+    code.unlink()
+    os.mkfifo(code)
+    assert outcome(path, tmp_path) == (3, None)
+
+
+def header(sides=(1, 28, 28), units=10, *, conv=(), pool=0, tail=bytes(400)):
+    """A file that announces a step and goes on with anything."""
+    encoder = Encoder()
+    for side in (*sides, 10):
+        code_positive(encoder, side)
+    encoder.code(1, HALF)
+    code_positive(encoder, 2)
+    code_uniform(encoder, 1 if pool else 0 if conv else 2, 2)
+    for value in (pool,) if pool else (*conv, units):
+        code_positive(encoder, value)
+    code_positive(encoder, 3)
+    return encoder.finish() + tail
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(units=1 << 24),
+        header(units=1 << 12),
+        header((1 << 24, 1, 1), units=1),
+        header((1, 1 << 12, 1 << 12)),
+        header((1 << 20, 1 << 20, 1 << 20)),
+        header(conv=(1 << 24, 1)),
+        header(conv=(3001, 1), units=1),
+        header(conv=(5, 1), units=1 << 18),
+        header(pool=29),
+        header(units=1 << 12, tail=b"\xff" * 4000),
+    ],
+)
+def test_what_a_header_announces_is_not_taken(content, tool):
+    """No array is made: these end before a gigabyte could be asked for, in all three."""
+    plain = tool("plain_verifier")
+    for decode, kind in (
+        (verifier.Network, ValueError),
+        (decode_network, DataIntegrityError),
+        (plain.Network, plain.Malformed),
+    ):
+        with pytest.raises(kind):
+            decode(content)
+
+
+def test_steps_end_with_the_budget_of_the_length():
+    """Equal decisions cost next to no bits, so that the length of the file alone would not do."""
+    content = header(units=600)
+    with pytest.raises(ValueError, match="more steps than its length allows"):
+        verifier.Network(content)
+
+
+def test_networks_beyond_the_budget_are_not_written():
+    architecture = CodedArchitecture.parse("d700,d", (1, 28, 28), 10)
+    layers = tuple(
+        CodedLayer(np.zeros(shape, dtype=np.int64), np.zeros(shape[0], dtype=np.int64))
+        for shape in architecture.shapes
+    )
+    with pytest.raises(InputError, match="within the limits of the format"):
+        encode_network(CodedNetwork(architecture, layers))
+
+
+def test_delta_is_stated_in_six_digits(tmp_path):
+    path = made(tmp_path, delta=1 / 30)
+    assert json.loads(path.read_text())["statement"]["delta"] == 0.0333333
+    assert outcome(path, tmp_path)[0] == 0
+
+
+def test_bounds_agree_with_the_exact_tail():
+    """The bisection against fractions of whole numbers, where these are feasible."""
+    for n, k, log_delta in product((1, 7, 30), (0, 1, 5), (-1.0, -3.0, -40.0)):
+        if k <= n:
+            p = verifier.binomial_upper(k, n, log_delta)
+            tail = sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k + 1))
+            assert p == 1.0 or math.log(tail) == pytest.approx(log_delta, abs=1e-6)

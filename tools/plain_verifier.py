@@ -1,0 +1,457 @@
+"""A second verifier of certificates, written from docs/certificate-format.md in plain Python.
+
+    python -I tools/plain_verifier.py CERT.json DATA
+
+It takes the same arguments as `prunable.verify_certificate`, prints the same outcome and ends with
+the same exit status, without numpy and without any line of it: a check of the specification, and
+of the other. It is slow, for small data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+MEANING = (
+    "With probability at least 1 - delta over the draw of the training examples, the network that "
+    "the code file decodes to errs on a new example with probability at most train.bound."
+)
+OF_TEST = " If the test examples served no choice, which is claimed, the same holds of test.bound."
+PUBLIC = {
+    "a49bc698d929bdfa4016fef52e9320c77d249e73f167db6b1c862cb1e87b73d9": ("mnist", "train"),
+    "dc6500aab8194fa48e29a1918c59c8eb21656033814c406db930d3b8ece6e9d8": ("mnist", "test"),
+    "f2ca195d0e5b0fcf8e2445cdf163bb87b5c579529497bbfae98a47102ade2b60": ("fashion-mnist", "train"),
+    "1732c153edad47c7135da666f7cc9f2a702449a94be447603fe78510eac17fc3": ("fashion-mnist", "test"),
+    "e7bcfe957d387660b6fecefb89a88acdc96fc0ec229aeec8a2a9c316276f1108": ("cifar10-jpeg", "train"),
+    "3cafea7ad2e73faae04df3a43f8e1b89b3a2993c96f19dfd92c14f268dcbe46f": ("cifar10-jpeg", "test"),
+}
+STEPS, WORK = 1 << 24, 1 << 26
+
+Picture = list[list[list[float]]]  # channel, row, column
+
+
+class NotVerified(Exception):  # noqa: N818 - an outcome
+    """Base of the three ways not to be verified."""
+
+    status = 2
+
+
+class Refuted(NotVerified):
+    """The certificate says what is not so."""
+
+    status = 1
+
+
+class Malformed(NotVerified):
+    """The certificate or its code file break the format."""
+
+
+class Missing(NotVerified):
+    """A file is not there."""
+
+    status = 3
+
+
+class Message:
+    """The message of a code file: the file as a fraction, in an interval that narrows.
+
+    The interval is [low, low + width) in units of 2^-scale.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.number, self.bits = int.from_bytes(content, "big"), 8 * len(content)
+        self.low, self.width, self.scale = 0, 1 << 64, 64
+        self.most = min((1 << 19) + 256 * len(content), STEPS)
+        self.taken = 0
+
+    def decision(self, p_one: int) -> int:
+        """The next decision, whose probability of a 1 is p_one / 2^48."""
+        self.taken += 1
+        if self.taken > self.most:
+            raise Malformed("too many decisions")
+        border = self.low + (self.width * p_one >> 48)
+        finer = self.scale - self.bits
+        at = self.number << finer if finer >= 0 else self.number >> -finer
+        found = int(at < border)
+        end = self.low + self.width
+        self.low, end = (self.low, border) if found else (border, end)
+        self.width = end - self.low
+        while self.width < 1 << 63:
+            self.low, self.width, self.scale = 2 * self.low, 2 * self.width, self.scale + 1
+        if self.scale > self.bits + 128:
+            raise Malformed("the file ends within its message")
+        return found
+
+    def fixed(self, bits: int) -> int:
+        """A number of so many bits, the highest first."""
+        found = 0
+        for _ in range(bits):
+            found = 2 * found + self.decision(1 << 47)
+        return found
+
+    def positive(self) -> int:
+        """A number of at least 1, in Elias' gamma code."""
+        more = 0
+        while self.decision(1 << 47):
+            more += 1
+            if more > 24:
+                raise Malformed("a number above 2^24")
+        found = (1 << more) + self.fixed(more)
+        if found > 1 << 24:
+            raise Malformed("a number above 2^24")
+        return found
+
+    def closed(self) -> bool:
+        """Whether the file is the first of the shortest within the interval."""
+        finer = self.scale - self.bits
+        if finer < 0 or not self._holds(self.number, finer):
+            return False
+        if self.number and self._holds(self.number - 1, finer):
+            return False
+        shorter = finer + 8
+        return not (self.bits and self._holds(-(-self.low >> shorter), shorter))
+
+    def _holds(self, number: int, finer: int) -> bool:
+        start, end = number << finer, number + 1 << finer
+        return self.low <= start and end <= self.low + self.width
+
+
+class Kind:
+    """One kind of decision of a layer: experts, each with counts of its contexts."""
+
+    def __init__(self, experts: int) -> None:
+        self.trust = [1.0 / experts] * experts
+        self.counts: list[dict[int, tuple[float, float]]] = [{} for _ in range(experts)]
+
+    def decide(self, message: Message, contexts: list[int]) -> int:
+        """Read one decision and learn from it."""
+        guesses = []
+        for counts, context in zip(self.counts, contexts, strict=True):
+            ones, total = counts.get(context, (0.5, 1.0))
+            guesses.append(ones / total)
+        p_one = 0.0
+        for trust, guess in zip(self.trust, guesses, strict=True):
+            p_one += trust * guess
+        lowest = 1 << 16
+        found = message.decision(max(lowest, min((1 << 48) - lowest, math.floor(p_one * 2**48))))
+        total_trust = 0.0
+        for e, guess in enumerate(guesses):
+            self.trust[e] = self.trust[e] * (guess if found else 1.0 - guess)
+            total_trust += self.trust[e]
+            ones, total = self.counts[e].get(contexts[e], (0.5, 1.0))
+            self.counts[e][contexts[e]] = (ones + found, total + 1.0)
+        self.trust = [trust / total_trust for trust in self.trust]
+        return found
+
+
+def read_integers(message: Message, shape: tuple[int, int, int, int], most: int) -> list[int]:
+    """The integers of a layer, in the order (out, in, row, column)."""
+    outs, ins, rows, columns = shape
+    taps = rows * columns
+    if outs * ins * taps > message.most - message.taken or outs + ins + taps > 1 << 18:
+        raise Malformed("a layer larger than the file allows")
+    kinds = [Kind(5 if taps > 1 else 3) for _ in range(10)]
+    found: list[int] = []
+    for o in range(outs):
+        for i in range(ins):
+            base = len(found)
+            for row in range(rows):
+                for column in range(columns):
+                    place = row * columns + column
+                    contexts = [0, o, i]
+                    if taps > 1:
+                        left = sign(found[base + place - 1]) if column else 0
+                        above = sign(found[base + place - columns]) if row else 0
+                        contexts += [place, 3 * left + above]
+                    value = 0
+                    if kinds[0].decide(message, contexts):
+                        minus = kinds[1].decide(message, contexts)
+                        value = 1
+                        while value < most:
+                            if not kinds[1 + min(value, 8)].decide(message, contexts):
+                                break
+                            value += 1
+                        value = -value if minus else value
+                    found.append(value)
+    return found
+
+
+def sign(value: int) -> int:
+    """-1, 0 or 1."""
+    return (value > 0) - (value < 0)
+
+
+def read_unit(message: Message) -> float:
+    """One of 1024 steps, exact in a double."""
+    place = message.fixed(10)
+    return (16 + place % 16) * 2.0 ** (place // 16 - 44)
+
+
+class Layer:
+    """A step of the chain; weights None is a pooling."""
+
+    def __init__(self, stride: int, pad: int, shape: tuple[int, int, int, int]) -> None:
+        self.stride, self.pad, self.shape = stride, pad, shape
+        self.weights: list[float] | None = None
+        self.biases: list[float] = []
+
+
+class Network:
+    """What a code file says, read and checked."""
+
+    def __init__(self, content: bytes) -> None:
+        message = Message(content)
+        channels, height, width = self.sides = tuple(message.positive() for _ in range(3))
+        self.classes = message.positive()
+        self.normalised = message.fixed(1) == 1
+        self.layers: list[Layer] = []
+        steps, work, kind = message.positive(), 0, -1
+        most_work = min((1 << 24) + (len(content) << 15), WORK)
+        for step in range(steps):
+            last, kind = step == steps - 1, message.fixed(2)
+            if kind == 3:
+                raise Malformed("an unknown kind of step")
+            size = message.positive() if kind != 2 else 0
+            stride = message.positive() if kind == 0 else (1 if kind == 2 else size)
+            units = message.positive() if kind != 1 else channels
+            pad = size // 2 if kind == 0 else 0
+            window = (height, width) if kind == 2 else (size, size)
+            layer = Layer(stride, pad, (units, channels, *window))
+            out = [
+                (side + 2 * pad - over) // stride + 1
+                for side, over in zip((height, width), window, strict=True)
+            ]
+            if min(out) < 1:
+                raise Malformed("a window larger than its picture")
+            each = channels * window[0] * window[1] * (1 if kind == 1 else units)
+            work += channels * (height + 2 * pad) * (width + 2 * pad) + each * out[0] * out[1]
+            if work > most_work:
+                raise Malformed("too much work")
+            if kind != 1:
+                most = message.positive()
+                unit = 1.0 if self.normalised or last else read_unit(message)
+                layer.weights = [q * unit for q in read_integers(message, layer.shape, most)]
+                layer.biases = [0.0] * units
+                if message.fixed(1):
+                    most = message.positive()
+                    unit = (1.0 if last else 0.25) if self.normalised else read_unit(message)
+                    integers = read_integers(message, (units, 1, 1, 1), most)
+                    layer.biases = [q * unit for q in integers]
+            self.layers.append(layer)
+            channels, (height, width) = units, out
+        if not message.closed():
+            raise Malformed("the file does not end with its message")
+        if kind != 2 or channels != self.classes or self.classes < 2:
+            raise Malformed("the chain does not end in its classes")
+
+    def logits(self, x: Picture) -> list[float]:
+        """One number a class."""
+        for place, layer in enumerate(self.layers):
+            last = place == len(self.layers) - 1
+            x = pooled(x, layer) if layer.weights is None else self._convolved(x, layer, last)
+        return [channel[0][0] for channel in x]
+
+    def _convolved(self, x: Picture, layer: Layer, last: bool) -> Picture:
+        units, channels, rows, columns = layer.shape
+        assert layer.weights is not None
+        found = []
+        for unit in range(units):
+            start = unit * channels * rows * columns
+            kernel = layer.weights[start : start + channels * rows * columns]
+            found.append(
+                [
+                    [sum(map(float.__mul__, kernel, seen)) for seen in line]
+                    for line in windows(x, layer)
+                ]
+            )
+        flat = [value for channel in found for line in channel for value in line]
+        if not all(map(math.isfinite, flat)):
+            raise Malformed("numbers that are not finite")
+        scale = 1.0
+        if self.normalised and not last:
+            scale = math.sqrt(math.fsum(value * value for value in flat) / len(flat) + 1e-8)
+        return [
+            [
+                [value / scale + bias if last else max(0.0, value / scale + bias) for value in line]
+                for line in channel
+            ]
+            for channel, bias in zip(found, layer.biases, strict=True)
+        ]
+
+
+def windows(x: Picture, layer: Layer) -> list[list[list[float]]]:
+    """What each position sees, in the order of a kernel."""
+    rows, columns = layer.shape[2:]
+    height, width, pad = len(x[0]), len(x[0][0]), layer.pad
+    found = []
+    for top in range(-pad, height + pad - rows + 1, layer.stride):
+        line = []
+        for left in range(-pad, width + pad - columns + 1, layer.stride):
+            line.append(
+                [
+                    channel[v][u] if 0 <= v < height and 0 <= u < width else 0.0
+                    for channel in x
+                    for v in range(top, top + rows)
+                    for u in range(left, left + columns)
+                ]
+            )
+        found.append(line)
+    return found
+
+
+def pooled(x: Picture, layer: Layer) -> Picture:
+    """The largest of each window of each channel."""
+    return [[[max(seen) for seen in line] for line in windows([channel], layer)] for channel in x]
+
+
+def upper(k: int, n: int, log_delta: float) -> float:
+    """Largest p with log P[Bin(n, p) <= k] >= log_delta."""
+    if k == n:
+        return 1.0
+    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)]
+    low, high = k / n, 1.0
+    for _ in range(80):
+        p = (low + high) / 2
+        if p in (low, high):
+            break
+        terms = [log + i * math.log(p) + (n - i) * math.log1p(-p) for i, log in enumerate(logs)]
+        top = max(terms)
+        tail = top + math.log(math.fsum(math.exp(term - top) for term in terms))
+        low, high = (p, high) if tail >= log_delta else (low, p)
+    return high
+
+
+def read_array(path: Path, letter: str, shape: tuple[int, ...]) -> tuple[bytes, list[float]]:
+    """Content and numbers of a .npy file, which must have a type and shape."""
+    if not path.is_file():
+        raise Missing(str(path))
+    raw = path.read_bytes()
+    if raw[:6] != b"\x93NUMPY" or raw[6] not in (1, 2):
+        raise Malformed(f"{path} is no .npy file")
+    start, width = (10, "<H") if raw[6] == 1 else (12, "<I")
+    end = start + struct.unpack_from(width, raw, 8)[0]
+    header = raw[start:end].decode("latin1").replace(" ", "")
+    dims = ",".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+    wanted = (f"'descr':'<{letter}'", "'fortran_order':False", f"'shape':({dims})")
+    size = struct.calcsize("<f" if letter == "f4" else "<q")
+    if not all(part in header for part in wanted) or len(raw) - end != size * math.prod(shape):
+        raise Refuted("other data")
+    content = raw[end:]
+    numbers = struct.unpack(f"<{math.prod(shape)}{'f' if letter == 'f4' else 'q'}", content)
+    return content, list(numbers)
+
+
+def examined(network: Network, folder: Path, part: str, said: Any, log_delta: float) -> Any:
+    """Errors and bound by the data of a part."""
+    n, (c, h, w) = said["n"], network.sides
+    if type(n) is not int or n < 1:
+        raise Refuted(f"{part}.n")
+    raw_x, x = read_array(folder / f"x_{part}.npy", "f4", (n, c, h, w))
+    raw_y, y = read_array(folder / f"y_{part}.npy", "i8", (n,))
+    digest = hashlib.sha256(f"x <f4 {n} {c} {h} {w}\n".encode() + raw_x)
+    digest.update(f"y <i8 {n}\n".encode() + raw_y)
+    name, of = PUBLIC.get(digest.hexdigest(), ("own", part))
+    identity = {"sha256": digest.hexdigest(), "data": f"{name} {of}"}
+    if of != part or any(said[key] != value for key, value in identity.items()):
+        raise Refuted("these are not the data that the certificate names")
+    errors = 0
+    for place, label in enumerate(y):
+        if not 0 <= label < network.classes:
+            raise Malformed("a label is no class")
+        flat = x[place * c * h * w : (place + 1) * c * h * w]
+        rows = [flat[start : start + w] for start in range(0, len(flat), w)]
+        logits = network.logits([rows[start : start + h] for start in range(0, c * h, h)])
+        mine = logits[int(label)]
+        others = max(value for k, value in enumerate(logits) if k != label)
+        errors += mine - others <= 1e-9 * max(map(abs, logits))
+    return {"n": n, "errors": errors, "bound": upper(errors, n, log_delta), **identity}
+
+
+def differ(said: Any, found: Any) -> bool:
+    """Whether two JSON values differ; floats by more than 1e-12."""
+    if type(said) is not type(found):
+        return True
+    if isinstance(found, dict):
+        keys = said.keys() | found.keys()
+        return any(k not in said or k not in found or differ(said[k], found[k]) for k in keys)
+    return abs(said - found) > 1e-12 if isinstance(found, float) else bool(said != found)
+
+
+def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose keys must differ."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise Malformed("a key stands twice")
+    return dict(pairs)
+
+
+def content_of(path: Path, most: int) -> bytes:
+    """A file's bytes, not too many."""
+    if not path.is_file():
+        raise Missing(str(path))
+    if path.stat().st_size > most:
+        raise Malformed(f"{path} is too large")
+    return path.read_bytes()
+
+
+def verify(path: Path, folder: Path) -> dict[str, Any]:
+    """The statement of a certificate, all of it computed."""
+    raw = content_of(path, 1 << 16)
+    if raw.count(b"{") + raw.count(b"[") > 200:
+        raise Malformed("too many brackets")
+    document = json.loads(raw.decode("utf-8"), object_pairs_hook=no_key_twice)
+    json.dumps(document, allow_nan=False)
+    if document["format"] != "prunable certificate 2" or set(document) != {
+        "format",
+        "statement",
+        "notes",
+    }:
+        raise Malformed("no certificate of this format")
+    said = document["statement"]
+    delta, name = said["delta"], said["file"]
+    if not 0 < delta < 1 or float(f"{delta:.6g}") != delta:
+        raise Malformed("delta")
+    content = content_of(path.with_name(name), 1 << 22)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if said["sha256"] != sha256:
+        raise Refuted("another code file")
+    network, log_delta = Network(content), math.log(delta)
+    bits = 8 * len(content)
+    train = examined(network, folder, "train", said["train"], log_delta - bits * math.log(2))
+    test = said["test"]
+    found = {
+        "meaning": MEANING if test is None else MEANING + OF_TEST,
+        "file": name,
+        "sha256": sha256,
+        "bits": bits,
+        "delta": delta,
+        "vacuous": train["bound"] >= 1 - 1 / network.classes,
+        "train": train,
+        "test": test if test is None else examined(network, folder, "test", test, log_delta),
+    }
+    if differ(said, found):
+        raise Refuted("the statement differs")
+    return found
+
+
+def outcome(path: Path, folder: Path) -> tuple[int, dict[str, Any] | None]:
+    """Exit status, and the statement if it is 0."""
+    try:
+        return 0, verify(path, folder)
+    except NotVerified as error:
+        return error.status, None
+    except OSError:
+        return Missing.status, None
+    except Exception:
+        return Malformed.status, None
+
+
+if __name__ == "__main__":
+    status, statement = outcome(Path(sys.argv[1]), Path(sys.argv[2]))
+    said = ("verified", "refuted", "malformed", "missing")[status]
+    print(json.dumps({"outcome": said, "statement": statement}))
+    sys.exit(status)
