@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunable.numerics.reconstruction.gram import Gram, output_error
-from prunable.numerics.reconstruction.refit import USUAL, Products, refit
+from prunable.numerics.reconstruction.refit import ROWS, USUAL, refit
 from prunable.numerics.reconstruction.scaled import Correlations
 from prunable.numerics.reconstruction.stepwise import stepwise
 from prunable.numerics.reconstruction.surgery import Pattern, n_of_m, surgery
@@ -19,8 +18,6 @@ FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Matrix = NDArray[np.floating[Any]]
 Found = tuple[Mask, FloatArray]
-# Weights of a share that a mask keeps, from products and a strength; None if those do not matter.
-Candidate = Callable[[Products, float], Found]
 
 STRENGTHS = (1e-3, 1e-2, 1e-1)
 CANDIDATES = (
@@ -40,17 +37,23 @@ def choose(
 
     Candidates are the largest weights, and those times the norms of their inputs, as they are and
     refitted; `surgery`; and `stepwise`; what reconstructs also at several dampings. Each is made
-    from the inputs that are not held out, and the best is made again from all. `keep` is as in
-    `surgery`. Without inputs held out it is the least error on all, at the usual damping.
+    from the inputs that are not held out, of at most `ROWS` rows, and the best is made again from
+    all. `keep` is as in `surgery`. Without inputs held out it is the least error on all, at the
+    usual damping.
     """
+    some, share = matrix, keep
+    if len(gram.products) == 1 and len(matrix) > ROWS:
+        # so many rows tell which is best
+        some = matrix[np.linspace(0, len(matrix) - 1, ROWS).astype(np.intp)]
+        share = keep if isinstance(keep, tuple) else max(1, round(keep * ROWS / len(matrix)))
     held = gram.products if gram.held_out is None else gram.held_out
     inputs = Correlations.of(gram.fitted)
     best: tuple[float, str, float] | None = None
     for name in CANDIDATES:
         strengths = STRENGTHS if gram.held_out is not None and _reconstructs(name) else (USUAL,)
         for strength in strengths:
-            values = candidate(name, matrix, inputs, keep, strength, where)[1]
-            error = output_error(matrix, values, held)
+            values = candidate(name, some, inputs, share, strength, where)[1]
+            error = output_error(some, values, held)
             if best is None or error < best[0]:
                 best = (error, name, strength)
     assert best is not None

@@ -22,6 +22,9 @@ Products = FloatArray | Correlations
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 USUAL = 1e-2
 ROWS = 256  # rows of a wide layer by which its ridge is chosen
+# Where more than this share stays, and rows are many, rows are solved by what goes; unless the
+# smallest eigenvalue is so small that inverses are not exact.
+MOST, FEW, INVERTIBLE = 0.55, 8, 1e-5
 
 
 def refit(
@@ -40,23 +43,38 @@ def refit(
     scaled = Scaled.of(matrix, products)
     damped = scaled.inputs.damped(ridge, where)
     weights, masks = scaled.weights.copy(), kept.reshape(scaled.weights.shape)
+    precise = scaled.inputs.lowest + ridge >= INVERTIBLE
     for group, mask in enumerate(masks):
-        _, first, owner = np.unique(
+        patterns, first, owner = np.unique(
             np.packbits(mask, axis=1), axis=0, return_index=True, return_inverse=True
         )
-        by_pattern = np.split(
-            np.argsort(owner.ravel(), kind="stable"), np.cumsum(np.bincount(owner.ravel()))[:-1]
-        )
+        order, sizes = np.argsort(owner.ravel(), kind="stable"), np.bincount(owner.ravel())
+        by_pattern = np.split(order, np.cumsum(sizes)[:-1])
+        inverse = None
+        if precise and len(patterns) > FEW and mask.mean() > MOST:
+            inverse = np.linalg.inv(damped[group])
         # what the lost weights brought to the normal equations, of all rows in one product
         moved = np.where(mask, 0.0, weights[group]) @ scaled.inputs.values[group]
         for row, rows in zip(first, by_pattern, strict=True):
             inside = np.flatnonzero(mask[row])
             if inside.size in (0, mask.shape[1]):
                 continue
-            root = cho_factor(damped[group][np.ix_(inside, inside)], lower=True, check_finite=False)
-            wanted = moved[np.ix_(rows, inside)].T
-            weights[group][np.ix_(rows, inside)] += cho_solve(root, wanted, check_finite=False).T
+            if inverse is None:
+                root = _root(damped[group], inside)
+                wanted = moved[np.ix_(rows, inside)].T
+                change = cho_solve(root, wanted, check_finite=False).T
+            else:
+                # by the few that go, from the inverse
+                gone = np.flatnonzero(~mask[row])
+                lost = weights[group][np.ix_(rows, gone)].T
+                pulls = cho_solve(_root(inverse, gone), lost, check_finite=False).T
+                change = -pulls @ inverse[np.ix_(gone, inside)]
+            weights[group][np.ix_(rows, inside)] += change
     return scaled.back(weights, kept)
+
+
+def _root(matrix: FloatArray, chosen: NDArray[np.intp]) -> Any:
+    return cho_factor(matrix[np.ix_(chosen, chosen)], lower=True, check_finite=False)
 
 
 def refitted(matrix: Matrix, kept: Mask, gram: Gram, *, where: str = "refit") -> FloatArray:

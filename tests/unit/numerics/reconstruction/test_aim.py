@@ -188,3 +188,19 @@ def test_eigenvalues_are_taken_once_for_all_strengths(monkeypatch):
         surgery(matrix, inputs, 20, damping=damping)
         refit(matrix, matrix > 0, inputs, ridge=damping)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("share", [0.6, 0.95])
+def test_rows_solved_by_what_goes_are_those_solved_by_what_stays(share, monkeypatch):
+    """Against each row's own system, and against the other way."""
+    matrix, x, _ = drawn(rows=30, width=40, n=500, groups=2)
+    products = x.swapaxes(1, 2) @ x
+    kept = np.random.default_rng(4).random(matrix.shape) < share
+    found = refit(matrix, kept, products, ridge=1e-3)
+    monkeypatch.setattr("prunable.numerics.reconstruction.refit.FEW", 10**9)
+    np.testing.assert_allclose(found, refit(matrix, kept, products, ridge=1e-3), rtol=1e-8)
+    for row, mask in enumerate(kept):
+        own = products[row // 15] + 1e-3 * np.diag(np.diag(products[row // 15]))
+        pulls = own[np.ix_(mask, ~mask)] @ matrix[row, ~mask]
+        solution = matrix[row, mask] + np.linalg.solve(own[np.ix_(mask, mask)], pulls)
+        np.testing.assert_allclose(found[row, mask], solution, rtol=1e-7)
