@@ -15,6 +15,7 @@ from prunable.nets.networks.examples import Example, checked_run, scores_of, unc
 from prunable.nets.networks.parametrized import plain_copy
 from prunable.nets.prune.choices import Outputs
 
+AT_ONCE = 2**24  # scores that a probe compares, or a few more
 LEAST_PROBABILITY = 1e-37  # below which single precision has none
 
 
@@ -64,7 +65,10 @@ class Probe:
 
     def _outputs(self) -> list[list[tuple[Tensor, bool]]]:
         with uncached(self._model):
-            return [outputs_of_batch(self._model, batch, self._kind) for batch in self._batches]
+            return [
+                outputs_of_batch(self._model, batch, self._kind, AT_ONCE // len(self._batches))
+                for batch in self._batches
+            ]
 
 
 def normalising(model: nn.Module) -> nn.Module:
@@ -77,13 +81,22 @@ def normalising(model: nn.Module) -> nn.Module:
     return model
 
 
-def outputs_of_batch(model: nn.Module, batch: Example, kind: Outputs) -> list[tuple[Tensor, bool]]:
-    """The tensors that a model gives for a batch, and whether they are scores of classes."""
+def outputs_of_batch(
+    model: nn.Module, batch: Example, kind: Outputs, at_most: int | None = None
+) -> list[tuple[Tensor, bool]]:
+    """The tensors that a model gives for a batch, and whether they are scores of classes.
+
+    Of scores of very many classes at many places evenly spread places are taken, so that there are
+    about `at_most` numbers.
+    """
     output = checked_run(model, batch)
     scores = scores_of(output)
     if isinstance(scores, Tensor) and kind == "logits":
-        named = scores is not output
-        return [(scores.double(), named or (scores.ndim == 2 and scores.shape[1] > 1))]
+        classes = scores is not output or (scores.ndim == 2 and scores.shape[1] > 1)
+        if classes and at_most is not None:
+            places = scores.flatten(0, -2)
+            scores = places[:: max(1, places.numel() // at_most)]
+        return [(scores.double(), classes)]
     return [(x.double(), False) for x in tensors_in(output) if x.is_floating_point()]
 
 

@@ -13,7 +13,6 @@ from prunable.nets.calibration.divergence import Probe
 from prunable.nets.networks.examples import Example
 from prunable.nets.networks.inputs import batch_size_of
 from prunable.nets.networks.views import WeightView, out_in, to_numpy
-from prunable.nets.prune.choices import Outputs
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Budget, Keep
 from prunable.nets.prune.strategies.allocations import (
@@ -34,7 +33,6 @@ from prunable.numerics.reconstruction.refit import USUAL
 from prunable.numerics.weights.optimum import LossCurve, least_loss, losses_of_errors
 from prunable.numerics.weights.selection import Rounding, kept_count
 
-INPUTS = 128  # that the network is run on, or a few more
 RUN = (0.0, 0.02, 0.07, 0.2, 0.45, 0.7)  # shares at which the network is run, a layer at a time
 # How losses add up: as powers of what each layer does alone. Errors that have nothing to do with
 # each other add up by their squares, power 1; those that all shrink what flows on by size, 1/2.
@@ -64,11 +62,9 @@ def settled(
     rule = division_of(strategy)
     if rule is None or not isinstance(budget, Keep) or budget.scope != "global":
         return strategy
-    kind: Outputs = "logits"
-    by_batch = recalibrated
-    if isinstance(rule, LeastLoss):
-        kind, by_batch = rule.outputs, by_batch or rule.recalibrated
-    probe = Probe(model, first_of(batches, INPUTS), kind, by_batch)
+    how = rule if isinstance(rule, LeastLoss) else LeastLoss()
+    some, by_batch = first_of(batches, how.n_inputs), recalibrated or how.recalibrated
+    probe = Probe(model, some, how.outputs, by_batch)
     search = _Search(_quick(strategy), views, budget, probe)
     counts = search.least() if isinstance(rule, LeastLoss) else search.progression(rule)
     return _with_division(strategy, GivenCounts(tuple(counts)))

@@ -2,11 +2,13 @@
 
 import copy
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import prunable
 from prunable.budgets import Keep
@@ -101,6 +103,41 @@ def test_losses_of_layers_alone_are_what_running_them_gives():
     assert found == pytest.approx(moved(model, changed, x), rel=1e-6)
     assert probe.divergence({}) == pytest.approx(0, abs=1e-12)  # it is whole again
     assert torch.equal(probe.weight("2.weight"), model[2].weight)
+
+
+def test_of_very_many_scores_some_are_compared(monkeypatch):
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = nn.Embedding(9, 6), nn.Linear(6, 50)
+
+        def forward(self, tokens):
+            return SimpleNamespace(logits=self.head(self.table(tokens)))
+
+    model, tokens = Words(), torch.arange(9).repeat(4, 2)
+    changed = {"head.weight": 0.5 * model.head.weight.detach()}
+    whole = Probe(model, [tokens], "logits").divergence(changed)
+    with torch.no_grad():
+        p, q = (w @ model.table.weight.T for w in (model.head.weight, changed["head.weight"]))
+        p, q = ((x.T + model.head.bias).double().softmax(1) for x in (p, q))
+    middle = (p + q) / 2
+    each = ((p * (p / middle).log()).sum(1) + (q * (q / middle).log()).sum(1)) / 2
+    assert whole == pytest.approx(float(each.mean()), rel=1e-5)
+    # of 72 places every eighth: 0, 8, 16, ... hold each of the nine tokens once
+    monkeypatch.setattr("prunable.nets.calibration.divergence.AT_ONCE", 72 * 50 // 8)
+    some = Probe(model, [tokens], "logits").divergence(changed)
+    assert some == pytest.approx(float(each.mean()), rel=1e-5)
+
+
+def test_weights_under_normalisation_share_too():
+    torch.manual_seed(0)
+    model = nn.Sequential(weight_norm(nn.Linear(12, 16)), nn.ReLU(), nn.Linear(16, 5))
+    budget = Keep(0.4, scope="global")
+    result = prunable.prune(
+        model, MagnitudePruning(allocation="optimum"), budget, calibration=inputs()
+    )
+    assert result.baked == ("0.weight",)
+    assert result.plan.n_parameters_kept == np.ceil(0.4 * result.plan.n_parameters)
 
 
 def test_values_are_compared_by_squares():

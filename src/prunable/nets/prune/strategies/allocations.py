@@ -174,9 +174,11 @@ class LeastLoss:
     # whether BatchNorm goes by each batch when outputs are looked at, as suits a network whose
     # statistics are estimated again in the end
     recalibrated: bool = False
+    n_inputs: int = 128  # that the network is run on, or a few more: whole batches
 
     def __post_init__(self) -> None:
         check_one_of(self.outputs, get_args(Outputs), "outputs", "LeastLoss")
+        check_at_least(self.n_inputs, 1, "n_inputs", "LeastLoss")
 
     def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
         """See `Allocation`."""
