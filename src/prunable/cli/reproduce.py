@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from prunable.report.tables import Column, table
-from prunable.report.terminal import AsJson, Device, counted, talk
+from prunable.report.terminal import AsJson, Device, Plain, counted, talk
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,15 +62,13 @@ def reproduce(
     Example: prunable reproduce wan2023-table1 --scale smoke --out reproduction
     """
     # torch takes seconds to import; `--help` shall not wait for it
-    from rich.console import Console
-
     from prunable import front
     from prunable.experiments.reproduce import run
     from prunable.experiments.reproduce.registry import items_named
     from prunable.report.reproduce.pages import render_console
     from prunable.runs.store import Store
 
-    console = Console(highlight=False)
+    console = Plain(highlight=False)
     if item == ["list"]:
         _list(console, as_json)
         return

@@ -36,6 +36,7 @@ _PREFIX = struct.Struct("<4sBBQI")
 _CHECKSUM = struct.Struct("<I")
 _WIDTHS: dict[Precision, int] = {"float32": 4, "float16": 2}
 _MOST = 2**31  # entries of one tensor
+_FREE, _A_BYTE = 2**24, 2**10  # entries that a message of an unknown model may have
 _AGAIN = "Let the client send it again."
 
 
@@ -100,7 +101,8 @@ def encode(
 def decode(message: bytes, *, like: Mapping[str, torch.Tensor] | None = None) -> Message:
     """Read a message of `encode`; with `like`, of a model of the same names and shapes.
 
-    Raises DataIntegrityError if it is truncated, altered, of another version or of another model.
+    Raises DataIntegrityError if it is truncated, altered, of another version or of another model,
+    or, without `like`, holds more than 2^24 entries and 1024 for each of its bytes.
     """
     if len(message) < _PREFIX.size + _CHECKSUM.size:
         raise _damaged(f"it has {len(message)} bytes, fewer than an empty message")
@@ -116,6 +118,8 @@ def decode(message: bytes, *, like: Mapping[str, torch.Tensor] | None = None) ->
     entries = _header(body[_PREFIX.size : start])
     if like is not None:
         _compare({name: tuple(shape) for name, shape, *_ in entries}, like)
+    elif sum(math.prod(shape) for _, shape, *_ in entries) > _FREE + _A_BYTE * len(message):
+        raise _damaged("its header announces more than its bytes can mean; give `like`")
     if width not in _WIDTHS.values():
         raise _damaged(f"its values have {width} bytes instead of 2 or 4")
     dtype = np.dtype(f"<f{width}")
@@ -189,10 +193,10 @@ def _placed(
         if count != total or positions:
             raise _damaged(f"{name!r} of shape {shape} has {count} values")
         return values
+    if form == "bitmask" and len(positions) != -(-total // 8):
+        raise _damaged(f"the bitmask of {name!r} has {len(positions)} bytes")
     full = np.zeros(total, dtype=values.dtype)
     if form == "bitmask":
-        if len(positions) != -(-total // 8):
-            raise _damaged(f"the bitmask of {name!r} has {len(positions)} bytes")
         used = np.unpackbits(np.frombuffer(positions, np.uint8))
         if used[total:].any() or np.count_nonzero(used) != count:
             raise _damaged(f"the bitmask of {name!r} does not mark {count} entries")
@@ -243,7 +247,7 @@ def _header(text: bytes) -> list[tuple[str, tuple[int, ...], Form, int, int]]:
             (str(name), tuple(shape), form, count, size)
             for name, shape, form, count, size in json.loads(text)
         ]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise _damaged(f"its header is not readable ({error})") from error
     for name, shape, form, *sizes in entries:
         if (

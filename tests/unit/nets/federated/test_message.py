@@ -122,6 +122,10 @@ def forged(header, payload=b"", width=4, version=1):
     ("message", "what"),
     [
         (forged(b"not json"), "header is not readable"),
+        (forged(b"[" * 100_000), "header is not readable"),
+        (forged([["w", [2**30], "gaps", 0, 0]]), "more than its bytes can mean"),
+        (forged([[str(k), [2**23], "gaps", 0, 0] for k in range(9)]), "more than its bytes"),
+        (forged([["w", [2**24], "bitmask", 0, 1]], bytes(1)), "bitmask of 'w' has 1 bytes"),
         (forged([["w", [2]]]), "header is not readable"),
         (forged([["w", [2], "zip", 2, 0]], bytes(8)), "describes 'w'"),
         (forged([["w", [-2], "dense", 2, 0]], bytes(8)), "describes 'w'"),
