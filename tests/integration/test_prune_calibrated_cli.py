@@ -153,6 +153,7 @@ def test_calibration_alone_is_the_usual_way(document_of, network, tmp_path):
     ("options", "message"),
     [
         ("--method obs --calibrate digits --recalibrate 9", "no BatchNorm layer"),
+        ("--method calibrated --refit --calibrate digits", "`--refit` of `prune` has no effect"),
         ("--recalibrate 9", "give --data NAME, or --calibrate"),
         ("--bias-correction", "`--bias-correction` of `prune` has no effect without --calibrate"),
         ("--towards network --calibrate digits", "`--towards` of `prune` has no effect without"),

@@ -39,6 +39,11 @@ def strategy_named(
         # one threshold is what is left out
         "calibrated": CalibratedPruning("lamp" if allocation == "threshold" else allocation, n_m),
     }
+    if refit and method == "calibrated":
+        raise InputError(
+            "`--refit` of `prune` has no effect with --method calibrated, which refits where that "
+            "is best. Leave it out."
+        )
     strategy = strategies[method]
     if center == "zero":
         return Refitted(strategy) if refit else strategy
