@@ -51,7 +51,7 @@ def test_one_step_is_one_step():
     plan = {"method": "magnitude", "layers": [], "kappa": 1.0, "budget": {}}
     plan |= {"n_parameters": 2, "n_parameters_kept": 2}
     document = {"plan": plan, "n_nonzero": 2, "n_nonzero_before": 2, "skipped": [], "baked": ()}
-    document |= {"recalibrated": None, "shrunk": None}
+    document |= {"recalibrated": None, "corrected": None, "shrunk": None}
     for steps, words in ((1, "for 1 step:"), (2000, "for 2,000 steps:")):
         retrained = {"steps": steps, "train_accuracy": 1.0}
         assert any(
