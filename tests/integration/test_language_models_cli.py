@@ -97,8 +97,9 @@ def test_drawn_tokens_are_named_so(document_of, run, folder, tmp_path, source, m
     kind = "random tokens, no data" if source == "tokens" else "inputs"
     assert found["calibrated"]["kind"] == kind
     assert len(found["outputs"]) == 14
-    said = run("prune", folder, options, "--calibrate", source, "--dry-run").output
+    said = run("prune", folder, options, "--in-order --calibrate", source, "--dry-run").output
     said = " ".join(said.split())
+    assert "each layer is given what the pruned ones before it send." in said
     assert ("8 times 32 random tokens, no data" in said) == (source == "tokens")
 
 

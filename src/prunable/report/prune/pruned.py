@@ -54,8 +54,8 @@ def _inputs(document: Document) -> Iterator[str]:
     if found["length"] is not None:
         count += f" times {found['length']:,}"
     source = "" if kind.endswith("no data") else f" of {found['source']}"
-    sender = "what is pruned before" if found["in_order"] else "the dense network"
-    yield f"Calibrated with {count} {kind}{source}; each layer is given what {sender} sends it."
+    sender = "the pruned ones before it send" if found["in_order"] else "the dense network sends it"
+    yield f"Calibrated with {count} {kind}{source}; each layer is given what {sender}."
     if unreached := document["unreached"]:
         yield f"No input reached {', '.join(unreached)}: pruned by their weights."
 
