@@ -20,6 +20,7 @@ SURFACE = {
     "certify",
     "compare",
     "errors",
+    "evaluate",
     "extract_features",
     "factor",
     "hold_masks",

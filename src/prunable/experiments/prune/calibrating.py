@@ -30,7 +30,7 @@ def _blockwise(job: PruningJob) -> bool:
 
 
 def ordered(
-    job: PruningJob, calibration: list[Any] | None, stages: Path | None, on_stage: Any
+    job: PruningJob, calibration: list[Any] | None, stages: Path | str | None, on_stage: Any
 ) -> Any:
     """Calibration inputs, with the order in which layers are to see them."""
     if calibration is None or not (_blockwise(job) or job.towards == "network"):

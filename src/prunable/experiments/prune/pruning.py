@@ -1,7 +1,6 @@
 """A checkpoint pruned from end to end: plan, retrain, shrink, export, measure."""
 
 import copy
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -36,6 +35,7 @@ from prunable.nets.models.hub import check_folder, load_folder, save_folder
 from prunable.nets.models.sources import network_by_reference
 from prunable.nets.networks.inputs import batch_of
 from prunable.nets.prune.choices import CALIBRATED
+from prunable.nets.prune.in_order import remove_stages
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan, Target
 from prunable.nets.prune.pruning import PruningResult, prune
@@ -327,7 +327,7 @@ def _prune_network(
             networks, example, batch_sizes, plan=result.plan, accuracy=accuracy, files=files
         ).to_dict()
     if stages is not None:
-        shutil.rmtree(stages, ignore_errors=True)
+        remove_stages(stages)
     return document
 
 

@@ -148,8 +148,8 @@ class _Roles:
         return self._is_taken(part) or self._is_taken_in_part(part)
 
     def _is_taken(self, part: Part) -> bool:
-        takers = [q for q in self.matrices if q is not part and _fits(part, q)]
-        return bool(takers) or part.n_out in self.sizes.norms.values()
+        taken = any(q is not part and _fits(part, q) for q in self.matrices)
+        return taken or part.n_out in self.sizes.norms.values()
 
     def _is_taken_in_part(self, part: Part) -> bool:
         """Whether it is flattened, gated, shuffled, or concatenated with something."""
@@ -175,9 +175,12 @@ class _Roles:
             return True
         if self._is_normalised(part) or part.n_in not in self.outputs:
             return True
-        # a width may be that of another layer by chance: a taker must be in reach
-        takers = [q for q in self.matrices if q is not part and _fits(part, q)]
-        if any(self._is_in_reach(part, q, outputs_are_known) for q in takers):
+        # a width may be that of another layer by chance: a taker must be in reach, as the last are
+        # of most
+        if any(
+            q is not part and _fits(part, q) and self._is_in_reach(part, q, outputs_are_known)
+            for q in reversed(self.matrices)
+        ):
             return True
         return outputs_are_known and self._is_taken_in_part(part)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,16 @@ def _compact(layer: LayerPlan, view: WeightView) -> LayerPlan:
     if layer.values is None:
         return layer
     return replace(layer, values=layer.values.astype(view.matrix.dtype))
+
+
+def remove_stages(folder: Path | str) -> None:
+    """Delete what the store of an `InOrder` wrote; the folder goes if nothing else is in it."""
+    folder = Path(folder)
+    if (folder / JOB).exists():
+        for written in (*folder.glob("[0-9][0-9][0-9][0-9].safetensors"), folder / JOB):
+            written.unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.rmdir()
 
 
 class _Store:

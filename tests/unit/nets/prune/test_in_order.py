@@ -14,6 +14,7 @@ from prunable.errors import InputError
 from prunable.nets.calibration.calibrating import calibrate
 from prunable.nets.calibration.stages import InOrder, stages_of
 from prunable.nets.models.hub import transformers_module
+from prunable.nets.prune.in_order import remove_stages
 from prunable.strategies import (
     BrainSurgery,
     InputWeightedPruning,
@@ -281,3 +282,17 @@ def test_the_last_stage_is_right_for_a_network_of_float64():
         errors = [float((net(x) - expected).norm()) for net in (ours, masked)]
     assert errors[0] < errors[1]
     assert np.isfinite(errors).all()
+
+
+def test_files_that_are_not_stages_stay(tmp_path):
+    for name in ("0001.safetensors", "notes.txt"):
+        (tmp_path / name).write_text("mine")
+    remove_stages(tmp_path)  # no folder of stages
+    assert {path.name for path in tmp_path.iterdir()} == {"0001.safetensors", "notes.txt"}
+    (tmp_path / "job.json").write_text("{}")
+    remove_stages(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt"}
+    (tmp_path / "notes.txt").unlink()
+    (tmp_path / "job.json").write_text("{}")
+    remove_stages(tmp_path)
+    assert not tmp_path.exists()
