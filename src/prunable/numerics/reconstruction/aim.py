@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prunable.errors import require
 from prunable.numerics.reconstruction.gram import Gram
 from prunable.numerics.reconstruction.refit import STRENGTHS, USUAL
-from prunable.numerics.reconstruction.scaled import Correlations, Scaled
+from prunable.numerics.reconstruction.scaled import Correlations, Scaled, usable
 
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.floating[Any]]
@@ -95,14 +95,15 @@ class Aim:
         least-squares weights towards these are those towards y, so that what prunes a layer by its
         Gram matrix prunes this matrix in its stead.
         """
-        ridge = USUAL
+        ridge, products = USUAL, self.inputs.products
+        whole = Correlations.of(products)
         if self.held is not None:
             gram = self.inputs.fitted
             inputs = Correlations.of(gram)
-            tried = [_towards(matrix, gram, inputs, self.fitted, s, where) for s in STRENGTHS]
-            ridge = STRENGTHS[int(np.argmin([self.error(one, held=True) for one in tried]))]
-        gram = self.inputs.products
-        return _towards(matrix, gram, Correlations.of(gram), self.whole, ridge, where)
+            ridges = usable(STRENGTHS, inputs, whole)
+            tried = [_towards(matrix, gram, inputs, self.fitted, s, where) for s in ridges]
+            ridge = ridges[int(np.argmin([self.error(one, held=True) for one in tried]))]
+        return _towards(matrix, products, whole, self.whole, ridge, where)
 
 
 def _towards(

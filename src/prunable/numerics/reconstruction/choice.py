@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from prunable.numerics.reconstruction.gram import Gram, output_error
 from prunable.numerics.reconstruction.refit import ROWS, USUAL, refit
-from prunable.numerics.reconstruction.scaled import Correlations
+from prunable.numerics.reconstruction.scaled import Correlations, usable
 from prunable.numerics.reconstruction.stepwise import stepwise
 from prunable.numerics.reconstruction.surgery import Pattern, n_of_m, surgery
 from prunable.numerics.weights.selection import top_k_mask
@@ -47,18 +47,18 @@ def choose(
         some = matrix[np.linspace(0, len(matrix) - 1, ROWS).astype(np.intp)]
         share = keep if isinstance(keep, tuple) else max(1, round(keep * ROWS / len(matrix)))
     held = gram.products if gram.held_out is None else gram.held_out
-    inputs = Correlations.of(gram.fitted)
+    inputs, whole = Correlations.of(gram.fitted), Correlations.of(gram.products)
+    several = usable(STRENGTHS, inputs, whole) if gram.held_out is not None else [USUAL]
     best: tuple[float, str, float] | None = None
     for name in CANDIDATES:
-        strengths = STRENGTHS if gram.held_out is not None and _reconstructs(name) else (USUAL,)
-        for strength in strengths:
+        for strength in several if _reconstructs(name) else [USUAL]:
             values = candidate(name, some, inputs, share, strength, where)[1]
             error = output_error(some, values, held)
             if best is None or error < best[0]:
                 best = (error, name, strength)
     assert best is not None
     _, name, strength = best
-    return name, *candidate(name, matrix, Correlations.of(gram.products), keep, strength, where)
+    return name, *candidate(name, matrix, whole, keep, strength, where)
 
 
 def candidate(

@@ -14,6 +14,8 @@ from prunable.errors import require
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.floating[Any]]
 
+CONSTANT = 1e-5  # share of an input's square below which its spread is rounding
+
 
 @dataclass(frozen=True, eq=False)
 class Gram:
@@ -50,7 +52,13 @@ class Gram:
         held = self.held_out
         if held is not None and self.held_means is not None:
             held = held - self.held_count * _outer(self.held_means)
-        return Gram(self.products - self.count * _outer(self.means), self.count, held)
+        products = self.products - self.count * _outer(self.means)
+        # what is left of inputs that hardly vary is the rounding of their products
+        spread = np.diagonal(products, axis1=1, axis2=2)
+        varies = spread > CONSTANT * np.diagonal(self.products, axis1=1, axis2=2)
+        both = varies[:, :, None] & varies[:, None, :]
+        held = None if held is None else np.where(both, held, 0.0)
+        return Gram(np.where(both, products, 0.0), self.count, held)
 
     @property
     def fitted(self) -> FloatArray:

@@ -11,7 +11,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from prunable.errors import check_at_least
 from prunable.numerics.reconstruction.gram import Gram, output_error
-from prunable.numerics.reconstruction.scaled import Correlations, Scaled
+from prunable.numerics.reconstruction.scaled import Correlations, Scaled, usable
 
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.floating[Any]]
@@ -104,7 +104,6 @@ def best_strength(
     if gram.held_out is None:
         return USUAL
     inputs = Correlations.of(gram.fitted)
-    errors = [
-        output_error(matrix, found(inputs, strength), gram.held_out) for strength in strengths
-    ]
-    return strengths[int(np.argmin(errors))]
+    tried = usable(strengths, inputs, Correlations.of(gram.products))
+    errors = [output_error(matrix, found(inputs, one), gram.held_out) for one in tried]
+    return tried[int(np.argmin(errors))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -48,14 +49,24 @@ class Correlations:
         """The smallest eigenvalue of all groups."""
         return float(np.linalg.eigvalsh(self.values)[..., 0].min())
 
+    def determined(self, damping: float) -> bool:
+        """Whether weights are determined at a damping, as far as the products are exact."""
+        return self.lowest + damping > SINGULAR
+
     def damped(self, damping: float, where: str) -> FloatArray:
         """The correlations with their diagonal raised by a share; InputError if it is too small."""
-        if self.lowest + damping <= SINGULAR:
+        if not self.determined(damping):
             raise InputError(
                 f"The inputs of `{where}` do not determine its {self.values.shape[1]} weights a "
                 f"row at damping {damping:g}. Give more inputs, or a larger damping."
             )
         return np.asarray(self.values + damping * np.eye(self.values.shape[1]))
+
+
+def usable(strengths: Sequence[float], *inputs: Correlations) -> list[float]:
+    """Those dampings at which all inputs determine weights; where none does, one that is enough."""
+    found = [s for s in strengths if all(one.determined(s) for one in inputs)]
+    return found or [max(strengths) - min(0.0, *(one.lowest for one in inputs))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from prunable.errors import InputError
 from prunable.numerics.reconstruction.aim import Aim, Moments
 from prunable.numerics.reconstruction.choice import CANDIDATES, STRENGTHS, candidate, choose
 from prunable.numerics.reconstruction.gram import Gram, output_error
-from prunable.numerics.reconstruction.refit import ROWS, refit, refitted
+from prunable.numerics.reconstruction.refit import ROWS, best_strength, refit, refitted
 from prunable.numerics.reconstruction.scaled import Correlations
 from prunable.numerics.reconstruction.stepwise import stepwise
 from prunable.numerics.reconstruction.surgery import surgery
@@ -204,3 +205,38 @@ def test_rows_solved_by_what_goes_are_those_solved_by_what_stays(share, monkeypa
         pulls = own[np.ix_(mask, ~mask)] @ matrix[row, ~mask]
         solution = matrix[row, mask] + np.linalg.solve(own[np.ix_(mask, mask)], pulls)
         np.testing.assert_allclose(found[row, mask], solution, rtol=1e-7)
+
+
+def test_dampings_that_rounding_forbids_are_not_tried():
+    """Products whose rounding leaves an eigenvalue below 0 leave the larger dampings."""
+    r = np.random.default_rng(0)
+    x = r.normal(size=(64, 6)) @ r.normal(size=(6, 12))
+    products = (x.T @ x)[None]
+    rounded = products - 1e-3 * np.eye(12) * np.diagonal(products[0])
+    gram = Gram(rounded, 64, rounded / 4)
+    assert -2e-3 < Correlations.of(rounded).lowest < -5e-4
+    matrix = r.normal(size=(5, 12))
+    name, mask, values = choose(matrix, gram, 30)
+    assert name
+    assert mask.sum() == 30
+    assert np.isfinite(values).all()
+
+    def found(inputs, strength):
+        return refit(matrix, mask, inputs, ridge=strength)
+
+    assert best_strength(matrix, gram, found) in (1e-2, 1e-1, 1.0)
+    with pytest.raises(InputError, match=r"damping 0\.0001"):
+        refit(matrix, mask, rounded, ridge=1e-4)
+
+
+def test_inputs_that_do_not_vary_count_as_none():
+    r = np.random.default_rng(1)
+    x = r.normal(size=(256, 6)) + 3.0
+    x[:, 4:] = 7.0 + 1e-4 * r.normal(size=(256, 2))
+    single = x.astype(np.float32)
+    products = (single.T @ single).astype(np.float64)[None]
+    centred = Gram(products, 256, means=x.mean(0)[None]).centred().products
+    assert not centred[0, 4:].any()
+    assert not centred[0, :, 4:].any()
+    exact = (x - x.mean(0)).T @ (x - x.mean(0))
+    np.testing.assert_allclose(centred[0, :4, :4], exact[:4, :4], rtol=1e-3, atol=1e-2)
