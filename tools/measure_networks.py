@@ -159,12 +159,11 @@ def row(network: Network, m: Measurement) -> str:
     independent = f"{regimes[Regime.INDEPENDENT]} of {sum(regimes.values())}"
     found = overall.allocation[EPS]
     shares = (found.common_eps, found.global_threshold, found.best)
+    median = f"{overall.alpha_median:.2f}" if overall.n_alpha else "–"
     tau = f"{overall.ordering.kendall_tau:.2f}" if overall.ordering else "–"
     return (
         f"| [{network.label}]({network.key}.md) | {overall.n:,} | {verdicts} | {independent} "
-        f"| {overall.alpha_median:.2f} | {tau} | "
-        + " | ".join(f"{100 * share:.1f}" for share in shares)
-        + " |"
+        f"| {median} | {tau} | " + " | ".join(f"{100 * share:.1f}" for share in shares) + " |"
     )
 
 

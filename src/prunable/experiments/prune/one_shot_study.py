@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from prunable.data.store import folders
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError
 from prunable.experiments.reproduce import checks
 from prunable.experiments.reproduce.document import (
     Cell,
@@ -35,6 +33,7 @@ from prunable.experiments.train.stages import MODEL
 from prunable.nets.archive import load_tensors
 from prunable.nets.calibration.stages import InOrder
 from prunable.nets.models import network_of, read_weights
+from prunable.nets.models.sources import network_by_reference
 from prunable.nets.prune.choices import ShareRule
 from prunable.nets.prune.finishing import has_statistics
 from prunable.nets.prune.plan import Keep
@@ -159,19 +158,14 @@ def _network(spec: OneShotSpec, run: Run) -> tuple[nn.Module, Tensor, Tensor, Te
 
 
 def _of_folder(name: str) -> nn.Module:
-    """A trained network of the folder `zoo` beside the data, whose nets.py builds it."""
-    place = next((p for p in folders("zoo") if (p / "nets.py").exists()), None)
-    path = Path("zoo") if place is None else place / f"{name}.safetensors"
-    if not path.exists():
-        raise DataIntegrityError(
-            f"there is no network {name}: $PRUNABLE_DATA/zoo needs nets.py and {name}.safetensors."
-        )
-    loaded = importlib.util.spec_from_file_location("nets_of_zoo", path.parent / "nets.py")
-    if loaded is None or loaded.loader is None:
-        raise InputError(f"{path.parent / 'nets.py'} is no Python file.")
-    module = importlib.util.module_from_spec(loaded)
-    loaded.loader.exec_module(module)
-    model: nn.Module = getattr(module, name.removesuffix("-1"))()
+    """A trained network of the folder `zoo` beside the data, built by the user's own `nets.py`.
+
+    Code comes from where the command is called, or from the path of Python, never from the data.
+    """
+    path = next((p for f in folders("zoo") if (p := f / f"{name}.safetensors").exists()), None)
+    if path is None:
+        raise DataIntegrityError(f"there is no $PRUNABLE_DATA/zoo/{name}.safetensors.")
+    model = network_by_reference(f"nets:{name.removesuffix('-1')}", "reproduce study-one-shot")
     model.load_state_dict(load_tensors(path)[0])
     return model.float()
 

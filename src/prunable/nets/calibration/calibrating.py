@@ -196,7 +196,9 @@ def _products(module: Any, x: Tensor) -> _Products:
 
 def identity_of(x: Tensor) -> tuple[object, ...]:
     """What is the same of tensors of the same numbers as long as one of them is held."""
-    return (x.data_ptr(), x.shape, x.stride(), x._version)
+    # tensors of inference mode count no changes, and cannot be changed outside it
+    version = None if x.is_inference() else x._version
+    return (x.data_ptr(), x.shape, x.stride(), version)
 
 
 def _vectors(module: Any, x: Tensor) -> Iterator[Tensor]:

@@ -27,7 +27,9 @@ def tokenizer_of(source: Path | str, where: str) -> Any:
     file = {"gguf_file": source.name} if source.is_file() else {}
     place = source.parent if source.is_file() else source
     try:
-        return transformers.AutoTokenizer.from_pretrained(place, local_files_only=True, **file)
+        return transformers.AutoTokenizer.from_pretrained(
+            place, local_files_only=True, trust_remote_code=False, **file
+        )
     except Exception as error:  # a folder may make transformers raise nearly all kinds
         cause = " ".join(str(error).split())[:200]
         raise InputError(

@@ -1,9 +1,13 @@
 """The one-shot study at its smallest."""
 
 import pytest
+import torch
 
+from prunable.errors import DataIntegrityError, InputError
+from prunable.experiments.prune import one_shot_study
 from prunable.experiments.prune.one_shot_study import METHODS, SIZES, STUDY
 from prunable.experiments.reproduce.run import reproduce
+from prunable.nets.archive import save_tensors
 from prunable.runs.backends import SerialBackend
 from prunable.runs.store import Store
 
@@ -36,3 +40,17 @@ def test_larger_scales_take_the_networks_of_the_folder():
         size, plan = SIZES[scale], STUDY.plan(scale, "paper")
         assert len(plan.runs) == len(METHODS) * len(size.allocations) * len(size.networks)
         assert {spec.network for spec in plan.runs.values()} == set(size.networks)
+
+
+def test_code_beside_the_weights_is_never_run(tmp_path, monkeypatch):
+    zoo = tmp_path / "zoo"
+    zoo.mkdir()
+    (zoo / "nets.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    save_tensors(zoo / "vit-1.safetensors", {"weight": torch.ones(2, 2)})
+    monkeypatch.setenv("PRUNABLE_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="nets:vit"):
+        one_shot_study._of_folder("vit-1")
+    with pytest.raises(DataIntegrityError, match="vgg-1"):
+        one_shot_study._of_folder("vgg-1")
+    assert not (tmp_path / "ran").exists()
