@@ -1,0 +1,1 @@
+"""Forecasts: the accuracy of a pruned network before it is pruned, with its interval."""
