@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -139,11 +138,12 @@ def check_all(
     if accuracy is not None and temperature is not None:
         low, high = PLAUSIBLE
         fits = low <= temperature <= high
+        seen = f"mean confidence {mean:.3f}, accuracy {accuracy:.3f}"
         found.append(
             Check(
                 "plausible temperature",
                 fits,
-                f"mean confidence {mean:.3f}, accuracy {accuracy:.3f}: temperature {temperature:.2f}"
+                f"{seen}: temperature {temperature:.2f}"
                 + (
                     ""
                     if fits

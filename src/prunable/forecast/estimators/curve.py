@@ -15,6 +15,7 @@ from prunable.forecast.estimators.checks import (
     Check,
     check_accuracy,
     check_all,
+    check_labels,
     check_logits,
     check_vary,
 )
@@ -26,8 +27,10 @@ from prunable.forecast.estimators.classification import (
     dense_of,
 )
 from prunable.forecast.estimators.estimate import Estimate, joined, of_mean, quantile
+from prunable.forecast.estimators.labelled import with_labels
 
 DEFAULT = "tempered difference"
+MODEL = 0.03  # standard error of the belief, a changed decision
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,6 @@ def forecast_curve(
     labels: ArrayLike | None = None,
     level: float = 0.9,
     kind: str = "classification",
-    seed: int = 0,
     estimator: str = DEFAULT,
 ) -> CurveForecast:
     """Forecast the accuracy of pruned networks from outputs on the same unlabelled inputs.
@@ -84,10 +86,12 @@ def forecast_curve(
         so they may come from a generator.
     kappas : Shares kept, falling or rising.
     accuracy : Known accuracy of the dense network, a share; None for retention only.
+    labels : Classes of the inputs, shape (n,), -1 or None where unknown; they enter where known.
     level : Of the two-sided intervals.
     """
     where = "forecast_curve"
     check_between(level, 0.5, 0.999, "level", where)
+    check_one_of(kind, ("classification",), "kind", where)
     check_one_of(estimator, ESTIMATORS, "estimator", where)
     given = check_logits(dense, "dense", where)
     check_vary(given, where)
@@ -99,6 +103,7 @@ def forecast_curve(
         if known is not None
         else Dense(given, decide(given), 1.0, tempered_at(given, decide(given), 1.0, 0.0))
     )
+    marked = None if labels is None else check_labels(labels, n, classes, where)
     points = []
     for kappa, outputs in zip(kappas, pruned, strict=True):
         copy = check_logits(outputs, "pruned", where)
@@ -106,27 +111,30 @@ def forecast_curve(
             copy.shape == given.shape, "pruned", where, f"of shape {given.shape}", f"{copy.shape}"
         )
         kept = of_mean(agreement_of(base, copy))
-        found = None if known is None else ESTIMATORS[estimator].contributions(base, copy)
-        points.append(_point(float(kappa), found, kept, level))
+        found, model = None, 0.0
+        if known is not None:
+            found = ESTIMATORS[estimator].contributions(base, copy)
+            model = MODEL * found.changed
+            if marked is not None:
+                found, model = with_labels(found, model, base, copy, marked)
+        points.append(_point(float(kappa), found, kept, level, model))
     confidence = np.asarray(softmax(given, axis=1)).max(1)
     temperature = None if known is None else base.belief.temperature
     checks = check_all(confidence, temperature, known, 1 / classes)
     return CurveForecast(tuple(points), checks, estimator, known, n, level, temperature)
 
 
-def _point(kappa: float, found: Estimate | None, kept: Estimate, level: float) -> PointForecast:
+def _point(
+    kappa: float, found: Estimate | None, kept: Estimate, level: float, model: float
+) -> PointForecast:
     z = quantile(level)
     kept_low, kept_high = _clipped(kept.value, z * kept.error)
     if found is None:
         return PointForecast(kappa, None, None, None, kept.value, kept_low, kept_high)
-    model = MODEL * found.changed
     low, high = _clipped(found.value, z * joined(found.error, model))
     return PointForecast(
         kappa, found.value, low, high, kept.value, kept_low, kept_high, found.error, model
     )
-
-
-MODEL = 0.03  # standard error of the belief, a changed decision
 
 
 def _clipped(value: float, half: float) -> tuple[float, float]:

@@ -39,7 +39,7 @@ def of_mean(values: FloatArray, *, by_accuracy: float = 0.0, changed: float = 0.
 
 
 def by_units(estimate: Estimate, units: FloatArray) -> Estimate:
-    """Gather influences by the unit that is drawn: `units` (m,) names it, from 0, for each value."""
+    """Gather influences by the unit that is drawn; `units` (m,) numbers it for each value."""
     sums = np.bincount(units.astype(int), weights=estimate.influence)
     scaled = sums * (len(sums) / len(units))
     return Estimate(estimate.value, scaled, estimate.by_accuracy, estimate.changed)
