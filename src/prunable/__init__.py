@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from prunable.experiments.evaluate.evaluating import evaluate as evaluate
     from prunable.experiments.prune.strategy_comparison import compare_strategies as compare
     from prunable.front import load as load
+    from prunable.front import read as read
     from prunable.front import reproduce as reproduce
     from prunable.front import save as save
     from prunable.front import simulate as simulate
     from prunable.front import train as train
+    from prunable.front import write as write
     from prunable.nets.measure.measuring import measure as measure
     from prunable.nets.prune.iterative import iterate as iterate
     from prunable.nets.prune.mask_file import load_masks as load_masks
@@ -63,6 +65,7 @@ _HOMES = {
     "predict": "prunable.predict",
     "predict_features": "prunable.predict.features.prediction:predict_features",
     "prune": "prunable.nets.prune.pruning:prune",
+    "read": "prunable.front:read",
     "recalibrate": "prunable.nets.prune.recalibration:recalibrate",
     "reproduce": "prunable.front:reproduce",
     "save": "prunable.front:save",
@@ -73,6 +76,7 @@ _HOMES = {
     "strategies": "prunable.strategies",
     "train": "prunable.front:train",
     "verify": "prunable.certify.verifying:verify",
+    "write": "prunable.front:write",
 }
 # Former names, which still work.
 _FORMER = {
@@ -105,6 +109,7 @@ __all__ = [
     "predict",
     "predict_features",
     "prune",
+    "read",
     "recalibrate",
     "reproduce",
     "save",
@@ -115,6 +120,7 @@ __all__ = [
     "strategies",
     "train",
     "verify",
+    "write",
 ]
 
 

@@ -17,12 +17,16 @@ from prunable.experiments.simulate.simulating import DynamicsSettings, run_exper
 from prunable.experiments.simulate.specs import Experiment
 from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import MODEL, train_into
+from prunable.files import read_json, write_json, write_text
 from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.catalogue import NETS
 from prunable.nets.models.hub import NET, is_hub_source, load_folder
 from prunable.nets.models.loading import network_of, read_weights
 from prunable.nets.models.sources import network_by_reference, of_package
 from prunable.nets.shrink.export import MANIFEST, ExportResult, load_exported, save_exported
+from prunable.numerics.measure.documents import measurement_from
+from prunable.numerics.measure.network import Measurement, Trajectory
+from prunable.report.measure.html import write_measurement
 from prunable.report.reproduce.writing import write_index, write_item
 from prunable.results import Result
 from prunable.runs.backends import Backend, backend_of
@@ -86,6 +90,54 @@ def save(
 ) -> ExportResult:
     """Write a network, pruned or not, to one file that `load` reads; see `save_exported`."""
     return save_exported(Path(path), model, metadata=metadata)
+
+
+def write(result: Result, path: Path | str) -> None:
+    """Write a result to a file of the format that its ending says.
+
+    .json: the document, which `read` reads again for measurements; .csv: the rows that `to_pandas`
+    has; .html: a page, of measurements that of `prunable measure --report`.
+
+    Raises
+    ------
+    InputError : If the ending is another one, the result has no rows, or the file cannot be
+        written.
+
+    Examples
+    --------
+    >>> import tempfile, torch, prunable
+    >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
+    <...>
+    >>> measurement = prunable.measure(torch.nn.Linear(40, 30))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     prunable.write(measurement, folder + "/net.json")
+    ...     again = prunable.read(folder + "/net.json")
+    >>> again
+    Measurement('Linear', 1,200 weights in layers: 1 light-tailed)
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        write_json(path, result.to_dict())
+    elif path.suffix == ".csv":
+        write_text(path, result.to_pandas().to_csv())
+    elif path.suffix == ".html":
+        if isinstance(result, Measurement | Trajectory):
+            write_measurement(result, path)
+        else:
+            write_text(path, f"<!doctype html><meta charset=utf-8>{result.to_html()}\n")
+    else:
+        wanted = "a file ending in .json, .csv or .html"
+        raise InputError.parameter("path", "write", wanted, str(path))
+
+
+def read(path: Path | str) -> Measurement | Trajectory:
+    """Read a measurement that `write` or `prunable measure --json` wrote; see `write`.
+
+    Raises
+    ------
+    DataIntegrityError : If the file is missing, damaged or no measurement.
+    """
+    return measurement_from(read_json(path, "give a file of `write`"), str(path))
 
 
 @dataclass(frozen=True)

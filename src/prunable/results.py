@@ -50,8 +50,15 @@ class Result:
             raise InputError("`to_pandas` needs pandas: pip install 'prunable[pandas]'.") from error
         return pandas.DataFrame(list(self._rows()))
 
+    def _plots(self) -> Sequence[tuple[str, Sequence[float]]]:
+        """Titles and numbers that a notebook shows as small plots; NaN leaves a gap."""
+        return ()
+
+    def to_html(self) -> str:
+        """What notebooks show, for a page of one's own: plots, the first rows; all text escaped."""
+        return self._repr_html_()
+
     def _repr_html_(self) -> str:
-        """The first rows as a table, for notebooks; every text is escaped."""
         rows = self._rows()
         head = "".join(f"<th>{escape(str(name))}</th>" for name in (rows[0] if rows else ()))
         body = "".join(
@@ -60,10 +67,37 @@ class Result:
         )
         more = len(rows) - SHOWN
         foot = f"<p>{more:,} more rows</p>" if more > 0 else ""
+        plots = "".join(small_plot(title, values) for title, values in self._plots())
         return (
-            f"<p>{escape(repr(self))}</p><table><thead><tr>{head}</tr></thead>"
+            f"<p>{escape(repr(self))}</p>{plots}<table><thead><tr>{head}</tr></thead>"
             f"<tbody>{body}</tbody></table>{foot}"
         )
+
+
+def small_plot(title: str, values: Sequence[float]) -> str:
+    """Numbers in their order as points of a small picture, SVG with its least and largest named.
+
+    Examples
+    --------
+    >>> small_plot("none", [float("nan")])
+    ''
+    >>> small_plot("two", [1.0, 3.0]).count("<circle")
+    2
+    """
+    known = [(place, value) for place, value in enumerate(values) if math.isfinite(value)]
+    if not known:
+        return ""
+    low, high = min(v for _, v in known), max(v for _, v in known)
+    across, up = 200 / max(1, len(values) - 1), 50 / ((high - low) or 1)
+    points = "".join(
+        f'<circle cx="{10 + across * place:.1f}" cy="{70 - up * (value - low):.1f}" r="2"/>'
+        for place, value in known
+    )
+    return (
+        f'<svg role="img" width="280" height="80" fill="currentColor" font-size="10" '
+        f'aria-label="{escape(title, quote=True)}"><text x="10" y="12">{escape(title)}</text>'
+        f'{points}<text x="216" y="24">{high:.3g}</text><text x="216" y="74">{low:.3g}</text></svg>'
+    )
 
 
 def as_plain(value: Any) -> Any:

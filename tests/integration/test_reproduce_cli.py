@@ -194,7 +194,7 @@ def test_dry_run_names_missing_data(run, tmp_path, monkeypatch):
         ("wan2023-tabel4", "such as wan2023-table4,"),
         ("list wan2023-table1", "`list` stands alone"),
         ("all --scale tiny", "tiny"),
-        ("all --address auto", "belong to `--backend ray`"),
+        ("all --address auto", "has no effect without --backend ray"),
         ("all --workers 0", "greater than or equal to 1"),
     ],
 )

@@ -32,6 +32,7 @@ SURFACE = {
     "predict",
     "predict_features",
     "prune",
+    "read",
     "recalibrate",
     "reproduce",
     "save",
@@ -42,6 +43,7 @@ SURFACE = {
     "strategies",
     "train",
     "verify",
+    "write",
 }
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from prunable.errors import DataIntegrityError
 from prunable.report.tables import Column, printable, table
-from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, emit, talk
+from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, check_ending, emit, talk
 
 
 def certify(
@@ -46,6 +46,8 @@ def certify(
     from prunable.certify.pipeline import certify_model
     from prunable.certify.quantization import QuantizationSettings
 
+    check_ending(out, "--out", "certify", ".json")
+    check_ending(figure, "--figure", "certify", ".svg")
     console = talk()
     certified = certify_model(
         model,

@@ -12,7 +12,7 @@ import typer
 
 from prunable.errors import InputError
 from prunable.numerics.measure.options import SpectrumMode
-from prunable.report.terminal import AsJson, Seed, Unpickle, emit, progress, talk
+from prunable.report.terminal import AsJson, Seed, Unpickle, check_ending, emit, progress, talk
 
 if TYPE_CHECKING:
     from prunable.numerics.measure.network import Measurement, Trajectory
@@ -57,6 +57,7 @@ def measure(
     from prunable.report.measure.html import write_measurement
     from prunable.report.measure.tables import print_result
 
+    check_ending(report, "--report", "measure", ".html", ".htm")
     if against is not None and len(models) > 1:
         raise InputError("`--against` of `measure` compares one model with another; give one.")
     options = {

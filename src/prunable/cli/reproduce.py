@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from prunable.report.tables import Column, table
-from prunable.report.terminal import AsJson, Device, Plain, counted, talk
+from prunable.report.terminal import AsJson, Device, Plain, counted, refuse_idle, talk
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +23,7 @@ Where = Literal["serial", "process", "ray"]
 
 
 def reproduce(
+    context: typer.Context,
     item: Annotated[
         list[str],
         typer.Argument(
@@ -68,6 +69,14 @@ def reproduce(
     from prunable.report.reproduce.pages import render_console
     from prunable.runs.store import Store
 
+    refuse_idle(
+        context,
+        {
+            "workers": (backend != "serial", "--backend process or ray"),
+            "address": (backend == "ray", "--backend ray"),
+            "gpus": (backend == "ray", "--backend ray"),
+        },
+    )
     console = Plain(highlight=False)
     if item == ["list"]:
         _list(console, as_json)
@@ -98,11 +107,8 @@ def reproduce(
 
 
 def _backend(where: Where, workers: int | None, address: str | None, gpus: float) -> Backend:
-    from prunable.errors import InputError
     from prunable.runs.backends import ProcessBackend, RayBackend, SerialBackend
 
-    if where != "ray" and (address is not None or gpus):
-        raise InputError("`--address` and `--gpus` belong to `--backend ray`; leave them out.")
     if where == "serial":
         return SerialBackend()
     if where == "process":

@@ -10,6 +10,7 @@ from prunable.report.terminal import AsJson
 
 
 def federated(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the runs and results.")],
     data: Annotated[str, typer.Option(help="Data set; see `prunable data list`.")] = "mnist",
     clients: Annotated[int, typer.Option(help="How many.")] = 10,
@@ -51,14 +52,18 @@ def federated(
 
     Example: prunable simulate federated --data mnist --partition dirichlet --out federated
     """
-    from prunable.errors import InputError
     from prunable.experiments.federate.comparing import compare_methods, compare_under_flower
     from prunable.experiments.federate.specs import FederatedSpec, standard_methods
     from prunable.report.simulate.federated import federated_table, save_federated_figure
     from prunable.runs.backends import backend_of
 
-    if engine == "flower" and workers is not None:
-        raise InputError("`--workers` belongs to `--engine runner`; Flower has its own.")
+    terminal.refuse_idle(
+        context,
+        {
+            "workers": (engine == "runner", "--engine runner; Flower has its own"),
+            "concentration": (partition == "dirichlet", "--partition dirichlet"),
+        },
+    )
     methods = standard_methods(
         kappa=kappa, noise=noise, alpha=alpha, sigma=sigma, precision=precision
     )

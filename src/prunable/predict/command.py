@@ -20,7 +20,16 @@ from prunable.predict.linear.names import Method, Variable
 from prunable.predict.linear.presets import P, PresetName
 from prunable.predict.linear.pruning import DRAWS
 from prunable.predict.tables import print_lgp
-from prunable.report.terminal import AsJson, Figure, Seed, emit, progress, talk
+from prunable.report.terminal import (
+    AsJson,
+    Figure,
+    Seed,
+    check_ending,
+    emit,
+    progress,
+    refuse_idle,
+    talk,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Predict the risk after pruning from formulas.")
 
@@ -30,6 +39,7 @@ app.command(name="features")(features.features)
 
 @app.command(name="lgp")
 def lgp(
+    context: typer.Context,
     n: Annotated[int | None, typer.Option("--n", help="Samples.")] = None,
     p: Annotated[int | None, typer.Option("--p", help="Features.")] = None,
     s: Annotated[int | None, typer.Option("--s", help="Features kept.")] = None,
@@ -85,6 +95,17 @@ def lgp(
 
     Example: prunable predict lgp --n 300 --p 1000 --s 100 --sigma 0.5
     """
+    refuse_idle(
+        context,
+        {
+            "points": (sweep is not None or preset is not None, "--sweep or --preset"),
+            "retrain": (sweep is not None or preset is not None, "--sweep or --preset"),
+            "same_data": (sweep is not None or preset is not None, "--sweep or --preset"),
+            "workers": (simulate > 0, "--simulate"),
+            "random_eigenvectors": (spectrum is not None, "--spectrum"),
+        },
+    )
+    check_ending(figure, "--figure", "predict lgp", ".svg")
     title = "risk after pruning"
     retrain_by, same_data_by = ((method,) if asked else () for asked in (retrain, same_data))
     if preset is not None:

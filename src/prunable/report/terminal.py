@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from prunable.errors import InputError
 from prunable.report.tables import printable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result on stdout.")]
@@ -53,6 +54,40 @@ def emit(
         typer.echo(json.dumps(document))
     elif show is not None:
         show(Plain(highlight=False))
+
+
+def refuse_idle(context: typer.Context, needs: Mapping[str, tuple[bool, str]]) -> None:
+    """Refuse options of a running command that were given and have no effect.
+
+    `needs` says, for each parameter, whether it has one, and what it needs in words that
+    complete "has no effect without ...".
+
+    Raises
+    ------
+    InputError : For the first such option.
+    """
+    for name, (effective, what) in needs.items():
+        source = context.get_parameter_source(name)
+        if effective or source is None or source.name != "COMMANDLINE":
+            continue
+        option = next(found for found in context.command.params if found.name == name)
+        raise InputError(
+            f"`{option.opts[0]}` of `{context.command_path.partition(' ')[2]}` has no effect "
+            f"without {what}. Give that, or leave it out."
+        )
+
+
+def check_ending(path: Path | None, option: str, where: str, *endings: str) -> None:
+    """Refuse a file whose name promises another format than is written.
+
+    Raises
+    ------
+    InputError : Unless the path is None or ends in one of the endings; it names the option and
+        the command, `where`.
+    """
+    if path is not None and path.suffix.lower() not in endings:
+        wanted = f"a file ending in {' or '.join(endings)}, the format that is written"
+        raise InputError.parameter(option, where, wanted, str(path))
 
 
 @contextmanager

@@ -207,6 +207,7 @@ def prune_checkpoint(
     metadata: dict[str, str] = {}
     if not hub:
         tensors, metadata = read_weights(job.checkpoint, unpickle=job.unpickle)
+        metadata = {"format": "pt"} | metadata  # readers of transformers refuse files without it
     wanted = (
         hub,
         job.net,

@@ -54,9 +54,18 @@ class _Opened:
 
     @classmethod
     def of(
-        cls, label: str, tensors: list[StoredTensor], *, ordered: bool = False, skipped: Any = ()
+        cls,
+        label: str,
+        tensors: list[StoredTensor],
+        *,
+        ordered: bool = False,
+        by_name: bool = False,
+        skipped: Any = (),
     ) -> _Opened:
-        """Tensors of a file or a state dict; `ordered` if the network uses them in that order."""
+        """Tensors of a file or a state dict; `ordered` if the network uses them in that order.
+
+        Where they stand by name, embeddings go first and outputs last, as networks use them.
+        """
         merged, left = _merged(tensors)
         known = Known(
             ordered=ordered,
@@ -64,6 +73,8 @@ class _Opened:
             ties={t.name: t.tied for t in merged if t.tied is not None},
         )
         parts = parts_of({t.name: t.shape for t in merged}, known)
+        if by_name:
+            merged.sort(key=lambda t: _place(parts[t.name]))
         return cls(label, merged, parts, tuple(Skipped(*e) for e in (*skipped, *left.items())))
 
     def see(self, tensor: StoredTensor) -> tuple[WeightView, ...] | str:
@@ -202,7 +213,11 @@ def _opened(source: Source, unpickle: bool) -> Iterator[_Opened]:
         with open_archive(source, unpickle=unpickle) as archive:
             graph = archive.format == "onnx" and archive.ordered
             yield _Opened.of(
-                str(source), list(archive.tensors), ordered=graph, skipped=archive.skipped
+                str(source),
+                list(archive.tensors),
+                ordered=graph,
+                by_name=not archive.ordered,
+                skipped=archive.skipped,
             )
     else:
         raise InputError.parameter(
@@ -219,6 +234,10 @@ def _readable(named: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor
     ]
     gone = {one.name for one in odd}
     return {name: tensor for name, tensor in named.items() if name not in gone}, odd
+
+
+def _place(part: Part) -> int:
+    return 0 if part.kind == "embedding" else 2 if part.role == "output" else 1
 
 
 def _of_module(module: torch.nn.Module) -> _Opened:

@@ -61,6 +61,10 @@ class PruningResult(Result):
     unreached: tuple[str, ...] = ()  # of which calibration inputs tell nothing
     recalibrated: Recalibration | None = None  # of BatchNorm statistics on the calibration inputs
 
+    def __repr__(self) -> str:
+        kept = f"{self.n_nonzero:,} of {self.n_parameters:,} numbers are not zero"
+        return f"PruningResult({len(self.plan.layers)} layers pruned, {kept})"
+
     @property
     def corrected(self) -> tuple[str, ...]:
         """Biases that took the mean of what outputs lost."""

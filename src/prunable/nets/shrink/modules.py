@@ -21,7 +21,7 @@ class SmallerModel(Result):
     copied: ClassVar[bool] = True
 
     # in the training mode, precision and device of the given model, which is left as it was
-    model: nn.Module
+    model: nn.Module = field(repr=False)
     # largest |smaller(example) - masked(example)|, in evaluation mode and float64
     max_difference: float
     n_parameters_before: int
@@ -43,9 +43,11 @@ class ShrinkResult(SmallerModel):
 
     # units (filters) and inputs (channels) left in each linear or convolutional layer, by the
     # layer's name
-    kept: Mapping[str, tuple[int, int]]
+    kept: Mapping[str, tuple[int, int]] = field(repr=False)
     # what modules remember of their sizes and was changed, such as numbers of heads
-    attributes: Mapping[str, Mapping[str, int | tuple[int, ...]]] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, int | tuple[int, ...]]] = field(
+        default_factory=dict, repr=False
+    )
 
     def _rows(self) -> Sequence[Mapping[str, Any]]:
         return [

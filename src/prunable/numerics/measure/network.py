@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class SharedBudget:
     best: float
     common_eps: float
     global_threshold: float
-    layers: Mapping[str, Mapping[str, float]]
+    layers: Mapping[str, Mapping[str, float]] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,14 @@ class Measurement(Result):
     def __repr__(self) -> str:
         found = ", ".join(f"{count} {kind}" for kind, count in self.overall.verdicts.items())
         return f"Measurement({self.model!r}, {self.overall.n:,} weights in layers: {found})"
+
+    def _plots(self) -> Sequence[tuple[str, Sequence[float]]]:
+        eps = self.settings.middle_eps
+        shares = [layer.kappa["weight"][eps_key(eps)] for layer in self.layers]
+        return [
+            ("tail index, layer by layer", [layer.alpha for layer in self.layers]),
+            (f"share of weights kept at eps {eps_key(eps)}, layer by layer", shares),
+        ]
 
     def to_dict(self, *, curves: bool = True) -> dict[str, Any]:
         """The measurement as JSON holds it; `prunable measure --json` leaves the curves out."""
