@@ -1,14 +1,16 @@
-"""Estimators of a pruned network's accuracy from arrays of logits, with intervals; no torch."""
+"""Estimators of a pruned network's worth from arrays of outputs, with intervals; no torch."""
 
 from prunable.forecast.estimators.checks import Check
-from prunable.forecast.estimators.classification import ESTIMATORS, Estimator
+from prunable.forecast.estimators.classification import DEFAULT, ESTIMATORS, Dense, Estimator
 from prunable.forecast.estimators.curve import CurveForecast, PointForecast, forecast_curve
 from prunable.forecast.estimators.estimate import Estimate
 
 __all__ = [
+    "DEFAULT",
     "ESTIMATORS",
     "Check",
     "CurveForecast",
+    "Dense",
     "Estimate",
     "Estimator",
     "PointForecast",

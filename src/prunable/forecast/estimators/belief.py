@@ -7,8 +7,9 @@ each belief carries how it depends on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,6 @@ from prunable.numerics.arrays import FloatArray
 
 Decisions = NDArray[np.intp]  # (n, top): the classes an input is assigned to
 LOG_BOUND = 7.0  # of the temperature; beyond, a softmax is a decision or a coin
-STEP = 1e-4  # of a parameter, for derivatives
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,40 +29,52 @@ class Belief:
 
     Attributes
     ----------
-    law : Shape (n, c); rows sum to 1.
-    tilts : Shape (q, n, c); the law's derivative by each parameter.
+    scores : Shape (n, c); the law is their softmax.
+    directions : Shape (q, n, c); the scores' derivative by each parameter.
     equations : Shape (n, q); each input's part of the equations whose means the fit sets to zero.
     slopes : Shape (q, q); derivative of the mean equations (rows) by the parameters (columns).
     by_accuracy : Shape (q,); derivative of the parameters by the known accuracy.
-    parameters : Shape (q,); the first is the logarithm of the temperature.
+    temperature : What the logits were divided by; of several the geometric mean.
     """
 
-    law: FloatArray
-    tilts: FloatArray
+    scores: FloatArray
+    directions: FloatArray
     equations: FloatArray
     slopes: FloatArray
     by_accuracy: FloatArray
-    parameters: FloatArray
+    temperature: float
 
-    @property
-    def temperature(self) -> float:
-        """What the logits were divided by."""
-        return float(np.exp(self.parameters[0]))
+    @cached_property
+    def law(self) -> FloatArray:
+        """Shape (n, c); rows sum to 1."""
+        return np.asarray(softmax(self.scores, axis=1), dtype=np.float64)
 
-    def mean_of(self, decisions: Decisions, changed: float = 0.0) -> Estimate:
-        """The expected share of inputs whose label is among the decided classes."""
-        return self.mean(lambda law: np.take_along_axis(law, decisions, 1).sum(1), changed)
+    @cached_property
+    def drifts(self) -> FloatArray:
+        """Shape (q, n); the mean of each direction under the law."""
+        return np.asarray(np.einsum("qnc,nc->qn", self.directions, self.law))
 
-    def mean(
-        self, functional: Callable[[FloatArray], FloatArray], changed: float = 0.0
-    ) -> Estimate:
-        """The mean of what is linear in the law: `functional` maps (n, c) to (n,)."""
-        values = functional(self.law)
-        gradient = np.array([functional(tilt).mean() for tilt in self.tilts])
+    def of(self, decisions: Decisions) -> FloatArray:
+        """The belief that the label is among the decided classes, shape (n,)."""
+        return np.take_along_axis(self.law, decisions, 1).sum(1)
+
+    def tilts(self, decisions: Decisions) -> FloatArray:
+        """Derivatives of `of` by the parameters, shape (q, n)."""
+        law = np.take_along_axis(self.law, decisions, 1)
+        along = np.take_along_axis(self.directions, decisions[None], 2)
+        return np.asarray((law * (along - self.drifts[:, :, None])).sum(2))
+
+    def gain(self, after: Decisions, before: Decisions) -> Estimate:
+        """The expected change of accuracy where decisions `before` become decisions `after`."""
+        values = self.of(after) - self.of(before)
+        gradient = (self.tilts(after) - self.tilts(before)).mean(1)
         weights = np.linalg.lstsq(self.slopes.T, gradient, rcond=1e-10)[0]
-        value = float(values.mean())
-        influence = values - value - self.equations @ weights
-        return Estimate(value, influence, float(gradient @ self.by_accuracy), changed)
+        influence = values - values.mean() - self.equations @ weights
+        return Estimate(float(values.mean()), influence, float(gradient @ self.by_accuracy))
+
+    def moved(self, shifts: FloatArray) -> Belief:
+        """The belief after evidence that shifts scores, the parameters as they were fitted."""
+        return dataclasses.replace(self, scores=self.scores + shifts)
 
 
 def decide(logits: FloatArray, top: int = 1) -> Decisions:
@@ -78,38 +90,30 @@ def tempered(logits: FloatArray, decisions: Decisions, accuracy: float) -> Belie
     Where none is (an accuracy of 1, say), the nearest temperature within exp(-7) to exp(7) is.
     """
 
-    def law(log_temperature: float) -> FloatArray:
-        return np.asarray(softmax(logits * np.exp(-log_temperature), axis=1), dtype=np.float64)
-
-    def chosen(p: FloatArray) -> FloatArray:
-        return np.take_along_axis(p, decisions, 1).sum(1)
-
     def excess(log_temperature: float) -> float:
-        return float(chosen(law(log_temperature)).mean()) - accuracy
+        law = softmax(logits * np.exp(-log_temperature), axis=1)
+        return float(np.take_along_axis(law, decisions, 1).sum(1).mean()) - accuracy
 
     low, high = excess(-LOG_BOUND), excess(LOG_BOUND)
     if low > 0 > high:
         fitted = float(brentq(excess, -LOG_BOUND, LOG_BOUND, xtol=1e-9))
     else:
         fitted = -LOG_BOUND if abs(low) < abs(high) else LOG_BOUND
-    return tempered_at(logits, decisions, accuracy, fitted)
+    return tempered_at(logits, decisions, accuracy, float(np.exp(fitted)))
 
 
 def tempered_at(
-    logits: FloatArray, decisions: Decisions, accuracy: float, log_temperature: float
+    logits: FloatArray, decisions: Decisions, accuracy: float, temperature: float
 ) -> Belief:
     """The softmax at a temperature, with the derivatives of its fit to an accuracy."""
-    scaled = logits * np.exp(-log_temperature)
-    law = np.asarray(softmax(scaled, axis=1), dtype=np.float64)
-    tilt = -law * (scaled - np.sum(law * scaled, axis=1, keepdims=True))
-    equations = np.take_along_axis(law, decisions, 1).sum(1, keepdims=True) - accuracy
-    slope = float(np.take_along_axis(tilt, decisions, 1).sum(1).mean())
-    by_accuracy = 1 / slope if slope else 0.0
-    return Belief(
-        law,
-        tilt[None],
-        equations,
-        np.array([[slope]]),
-        np.array([by_accuracy]),
-        np.array([log_temperature]),
+    scores = logits / temperature
+    plain = Belief(
+        scores, -scores[None], np.zeros((len(scores), 1)), np.eye(1), np.zeros(1), temperature
+    )
+    slope = plain.tilts(decisions).mean(1)
+    return dataclasses.replace(
+        plain,
+        equations=plain.of(decisions)[:, None] - accuracy,
+        slopes=slope[:, None],
+        by_accuracy=1 / slope if slope[0] else slope,
     )

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+from scipy.special import softmax
+from scipy.stats import gaussian_kde
 
 from prunable.forecast.estimators.belief import Belief, Decisions, decide, tempered
+from prunable.forecast.estimators.classwise import class_wise, vector
 from prunable.forecast.estimators.estimate import Estimate, of_mean
+from prunable.forecast.estimators.model_error import EVIDENCE
 from prunable.numerics.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """What is known of the dense network: logits (n, c), decisions, accuracy and its belief."""
+    """What is known of the dense network: logits (n, c), and its accuracy with `top` guesses."""
 
     logits: FloatArray
-    decisions: Decisions
     accuracy: float
-    belief: Belief
+    top: int = 1
 
-    @property
-    def top(self) -> int:
-        """How many classes a decision names."""
-        return int(self.decisions.shape[1])
+    @cached_property
+    def decisions(self) -> Decisions:
+        """The decided classes, shape (n, top)."""
+        return decide(self.logits, self.top)
 
-
-def dense_of(logits: FloatArray, accuracy: float, top: int = 1) -> Dense:
-    """Fit the dense network's belief to its known accuracy."""
-    decisions = decide(logits, top)
-    return Dense(logits, decisions, accuracy, tempered(logits, decisions, accuracy))
+    @cached_property
+    def belief(self) -> Belief:
+        """The softmax at the temperature that fits the accuracy."""
+        return tempered(self.logits, self.decisions, self.accuracy)
 
 
 class Estimator(Protocol):
@@ -45,10 +49,30 @@ class Estimator(Protocol):
         ...
 
 
-def agreement_of(dense: Dense, pruned: FloatArray) -> FloatArray:
+def kept_of(dense: Dense, pruned: FloatArray) -> FloatArray:
     """Of each input the share of the dense network's decided classes that are decided still."""
     kept = dense.decisions[:, :, None] == decide(pruned, dense.top)[:, None, :]
     return np.asarray(kept.any(2).mean(1), dtype=np.float64)
+
+
+def _forecast(dense: Dense, pruned: FloatArray, belief: Belief) -> Estimate:
+    """The accuracy plus the gain that a belief expects of the new decisions."""
+    gain = belief.gain(decide(pruned, dense.top), dense.decisions)
+    kept = kept_of(dense, pruned)
+    # One more input might have changed its decision, at what those few that did stand to lose.
+    changed = kept < 1
+    values = belief.of(decide(pruned, dense.top)) - belief.of(dense.decisions)
+    stake = np.sqrt(np.mean(values[changed] ** 2)) if changed.any() else LEAST_STAKE
+    return dataclasses.replace(
+        gain,
+        value=dense.accuracy + gain.value,
+        by_accuracy=1 + gain.by_accuracy,
+        leverage=1 - float(kept.mean()),
+        least=max(float(stake), LEAST_STAKE) / len(kept),
+    )
+
+
+LEAST_STAKE = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,8 +82,62 @@ class TemperedDifference:
     name: str = "tempered difference"
 
     def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
-        changed = 1 - float(agreement_of(dense, pruned).mean())
-        return dense.belief.mean_of(decide(pruned, dense.top), changed)
+        return _forecast(dense, pruned, dense.belief)
+
+
+@dataclass(frozen=True)
+class ChangedDecisions:
+    """The tempered difference, where a changed decision is itself evidence.
+
+    Decisions change where the dense network is less sure than its margin says; the odds of what is
+    decided anew are multiplied by exp(`evidence`), the same for all networks and shares kept.
+    """
+
+    name: str = "changed decisions"
+    evidence: float = EVIDENCE
+
+    def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
+        after, rows = decide(pruned, dense.top), np.arange(len(pruned))[:, None]
+        new = (after[:, :, None] != dense.decisions[:, None, :]).all(2)
+        shifts = np.zeros_like(pruned)
+        shifts[rows, after] = self.evidence * new
+        belief = dense.belief.moved(shifts)
+        found = _forecast(dense, pruned, belief)
+        # d/dc of p(after) - p(before) where c is the evidence for the new classes
+        law = np.take_along_axis(belief.law, after, 1) * new
+        moved = law.sum(1)
+        change = moved - moved * (belief.of(after) - belief.of(dense.decisions))
+        return dataclasses.replace(found, leverage=float(change.mean()))
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The tempered difference, the pruned network's logits mixed into the belief.
+
+    They are scaled to the dense ones' deviation; their weight falls with agreement, from .25 where
+    all decisions stay to .05 where few do. The interval takes the weight as fixed.
+    """
+
+    name: str = "mixed belief"
+
+    def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
+        changed = 1 - float(kept_of(dense, pruned).mean())
+        weight = 0.05 + 0.2 * np.exp(-changed / 0.08)
+        scale = weight * dense.logits.std() / max(float(pruned.std()), 1e-12)
+        mixture = dense.logits + scale * pruned
+        return _forecast(dense, pruned, tempered(mixture, dense.decisions, dense.accuracy))
+
+
+@dataclass(frozen=True)
+class OfClasses:
+    """The tempered difference with temperatures or offsets of classes."""
+
+    name: str
+    fit: Callable[[FloatArray, Decisions, float], Belief]
+
+    def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
+        belief = self.fit(dense.logits, dense.decisions, dense.accuracy)
+        return _forecast(dense, pruned, belief)
 
 
 @dataclass(frozen=True)
@@ -69,11 +147,96 @@ class Agreement:
     name: str = "agreement"
 
     def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
-        kept = agreement_of(dense, pruned)
+        kept = kept_of(dense, pruned)
         share = float(kept.mean())
-        return of_mean(dense.accuracy * kept, by_accuracy=share, changed=1 - share)
+        return of_mean(dense.accuracy * kept, by_accuracy=share, leverage=1 - share)
 
 
+@dataclass(frozen=True)
+class DisagreementLaw:
+    """Decisions change regardless of what is right: A (1 - q) + q (1 - A) / (c - 1).
+
+    As if all inputs were equally hard, of q decisions changed the share A was right, and of the
+    others one in c - 1 hits.
+    """
+
+    name: str = "disagreement law"
+
+    def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
+        kept = kept_of(dense, pruned)
+        others = max(1, pruned.shape[1] - dense.top) / dense.top
+        hit = (1 - dense.accuracy) / others
+        share = float(kept.mean())
+        return of_mean(
+            hit + (dense.accuracy - hit) * kept,
+            by_accuracy=share - (1 - share) / others,
+            leverage=1 - share,
+        )
+
+
+@dataclass(frozen=True)
+class ThresholdedConfidence:
+    """The share of inputs on which the pruned network is more confident than a threshold.
+
+    The threshold is exceeded by the share A of the dense network's confidences (Garg et al. 2022,
+    eq. 2, maximum confidence).
+    """
+
+    name: str = "thresholded confidence"
+
+    def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
+        before, after = (
+            np.sort(softmax(logits, axis=1), axis=1)[:, -dense.top :].sum(1)
+            for logits in (dense.logits, pruned)
+        )
+        threshold = float(np.quantile(before, 1 - dense.accuracy))
+        above = (after > threshold).astype(np.float64)
+        found = of_mean(above, leverage=1 - float(kept_of(dense, pruned).mean()))
+        ratio = _density(after, threshold) / max(_density(before, threshold), 1e-6)
+        moved = (before > threshold) - float((before > threshold).mean())
+        return dataclasses.replace(
+            found, influence=found.influence - ratio * moved, by_accuracy=ratio
+        )
+
+
+def _density(sample: FloatArray, at: float) -> float:
+    return float(gaussian_kde(sample)(at)[0]) if sample.std() > 1e-9 else 0.0
+
+
+@dataclass(frozen=True)
+class MeanConfidence:
+    """The mean confidence of the pruned network at the dense network's temperature."""
+
+    name: str = "mean confidence"
+
+    def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
+        base = dense.belief
+        scores = pruned / base.temperature
+        own = dataclasses.replace(base, scores=scores, directions=-scores[None])
+        after = decide(pruned, dense.top)
+        values, slope = own.of(after), float(own.tilts(after).mean())
+        weight = slope * float(base.by_accuracy[0])
+        mean = float(values.mean())
+        return Estimate(
+            mean,
+            values - mean - weight * base.equations[:, 0],
+            weight,
+            1 - float(kept_of(dense, pruned).mean()),
+        )
+
+
+DEFAULT = "changed decisions"
 ESTIMATORS: Mapping[str, Estimator] = {
-    estimator.name: estimator for estimator in (TemperedDifference(), Agreement())
+    estimator.name: estimator
+    for estimator in (
+        ChangedDecisions(),
+        TemperedDifference(),
+        Mixed(),
+        OfClasses("class-wise temperature", class_wise),
+        OfClasses("vector temperature", vector),
+        Agreement(),
+        DisagreementLaw(),
+        ThresholdedConfidence(),
+        MeanConfidence(),
+    )
 }

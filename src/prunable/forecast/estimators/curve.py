@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import softmax
 
-from prunable.errors import check_between, check_one_of, require
-from prunable.forecast.estimators.belief import tempered_at
-from prunable.forecast.estimators.checks import (
-    Check,
-    check_accuracy,
-    check_all,
-    check_labels,
-    check_logits,
-    check_vary,
-)
-from prunable.forecast.estimators.classification import (
-    ESTIMATORS,
-    Dense,
-    agreement_of,
-    decide,
-    dense_of,
-)
-from prunable.forecast.estimators.estimate import Estimate, joined, of_mean, quantile
-from prunable.forecast.estimators.labelled import with_labels
+from prunable.errors import check_at_least, check_between, check_one_of, require
+from prunable.forecast.estimators.checks import Check, check_outputs, same_confidence
+from prunable.forecast.estimators.classification import DEFAULT, ESTIMATORS
+from prunable.forecast.estimators.embeddings import embedding_network
+from prunable.forecast.estimators.estimate import joined, quantile
+from prunable.forecast.estimators.found import Found, Network
+from prunable.forecast.estimators.language import language_network
+from prunable.forecast.estimators.regression import regression_network
+from prunable.forecast.estimators.rows import RowKind, RowNetwork, row_network
+from prunable.forecast.estimators.smoothing import monotone, smooth
 
-DEFAULT = "tempered difference"
-MODEL = 0.03  # standard error of the belief, a changed decision
+Kind = Literal[RowKind, "regression", "language", "embedding"]
+Smoothing = Literal["none", "monotone", "smooth"]
+WHERE = "forecast"
 
 
 @dataclass(frozen=True)
 class PointForecast:
     """The forecast at one share kept; shares, not per cent.
 
-    `value`, `low` and `high` are None where no accuracy is known. `retention` is the share of
-    decisions kept, with its own interval. `sampling` and `model` are the standard errors of
-    `value` by the draw of inputs and by the model of confidence.
+    Attributes
+    ----------
+    value, low, high : The figure and its interval: accuracy, R2, or log-perplexity in nats a
+        token; None where the dense network's is not known.
+    loss, loss_low, loss_high : Dense figure less value (of log-perplexity the other way round), a
+        difference on the same inputs, so narrow where little changes.
+    retention : Share of decisions kept (of a regression's variance; of nearest neighbours), with
+        its own interval.
+    sampling, model : Standard errors by the draw of inputs and by the model of confidence.
     """
 
     kappa: float
@@ -49,6 +48,9 @@ class PointForecast:
     retention: float
     retention_low: float
     retention_high: float
+    loss: float | None = None
+    loss_low: float | None = None
+    loss_high: float | None = None
     sampling: float | None = None
     model: float | None = None
 
@@ -59,6 +61,7 @@ class CurveForecast:
 
     points: tuple[PointForecast, ...]
     checks: tuple[Check, ...]
+    kind: Kind
     estimator: str
     accuracy: float | None
     inputs: int
@@ -67,75 +70,192 @@ class CurveForecast:
 
 
 def forecast_curve(
-    dense: ArrayLike,
+    dense: ArrayLike | Sequence[ArrayLike],
     pruned: Iterable[ArrayLike],
     kappas: Sequence[float],
     *,
     accuracy: float | None,
     labels: ArrayLike | None = None,
     level: float = 0.9,
-    kind: str = "classification",
+    kind: Kind = "classification",
     estimator: str = DEFAULT,
+    accuracy_inputs: int | None = None,
+    outcome_inputs: int | None = None,
+    reference: ArrayLike | None = None,
+    smoothing: Smoothing = "none",
 ) -> CurveForecast:
-    """Forecast the accuracy of pruned networks from outputs on the same unlabelled inputs.
+    """Forecast what pruned networks are worth from outputs on the same unlabelled inputs.
 
     Parameters
     ----------
-    dense : Logits of the network before pruning, shape (n, c).
-    pruned : For each kappa the pruned network's logits, each of shape (n, c); read once, in order,
-        so they may come from a generator.
+    dense : Outputs of the network before pruning, first axis the inputs: logits (n, c); (n,) of
+        "binary", (n, labels) of "multilabel", (n, c, height, width) of "segmentation", numbers (n,)
+        or (n, d) of "regression", vectors (n, d) of "embedding"; of "language" windows (tokens,
+        vocabulary).
+    pruned : For each kappa the pruned network's outputs, shaped alike; read once, in order, so they
+        may come from a generator.
     kappas : Shares kept, falling or rising.
-    accuracy : Known accuracy of the dense network, a share; None for retention only.
-    labels : Classes of the inputs, shape (n,), -1 or None where unknown; they enter where known.
+    accuracy : The dense network's known figure, a share: accuracy (with five guesses of "top5", a
+        label of "multilabel", a pixel of "segmentation"), R2 of "regression"; of "language" its
+        log-perplexity in nats a token. None for retention only.
+    labels : Of the inputs, -1 or None where unknown (NaN for targets of regressions); they enter
+        where known, and test the confidence.
     level : Of the two-sided intervals.
+    accuracy_inputs : How many labelled inputs the accuracy was measured on; its error is then part
+        of `low` and `high`.
+    outcome_inputs : How many other inputs the outcome is to be measured on; intervals then cover
+        that outcome rather than its mean.
+    reference : The dense network's logits (m, c) on inputs as the accuracy was measured on, for a
+        check of drift.
+    smoothing : Whether forecasts are made monotone in kappa, or smooth; intervals keep their
+        widths.
+
+    Raises
+    ------
+    InputError : For outputs that are not finite, vary not at all, or are fewer than 30; an accuracy
+        in per cent or below chance; labels that are no classes.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> dense = 3 * rng.normal(size=(400, 10))
+    >>> pruned = [dense + noise * rng.normal(size=dense.shape) for noise in (0.3, 3.0)]
+    >>> mild, harsh = forecast_curve(dense, pruned, [0.5, 0.1], accuracy=0.8).points
+    >>> harsh.value < mild.low < mild.value < 0.8
+    True
     """
-    where = "forecast_curve"
-    check_between(level, 0.5, 0.999, "level", where)
-    check_one_of(kind, ("classification",), "kind", where)
-    check_one_of(estimator, ESTIMATORS, "estimator", where)
-    given = check_logits(dense, "dense", where)
-    check_vary(given, where)
-    n, classes = given.shape
-    require(classes >= 2, "dense", where, "of at least two classes", f"{classes}")
-    known = None if accuracy is None else check_accuracy(accuracy, 1 / classes, where)
-    base = (
-        dense_of(given, known)
-        if known is not None
-        else Dense(given, decide(given), 1.0, tempered_at(given, decide(given), 1.0, 0.0))
+    check_between(level, 0.5, 0.999, "level", WHERE)
+    check_one_of(kind, get_args(Kind), "kind", WHERE)
+    check_one_of(estimator, ESTIMATORS, "estimator", WHERE)
+    check_one_of(smoothing, get_args(Smoothing), "smoothing", WHERE)
+    for name, count in (("accuracy_inputs", accuracy_inputs), ("outcome_inputs", outcome_inputs)):
+        if count is not None:
+            check_at_least(count, 1, name, WHERE)
+    for kappa in kappas:
+        require(0 < kappa <= 1, "kappas", WHERE, "shares in (0, 1]", kappa)
+    network = _network(kind, dense, accuracy, labels, estimator)
+    checks = network.checks
+    if reference is not None:
+        checks = (*checks, _drift(network, reference))
+    found = [network.found(outputs) for outputs in _paired(pruned, len(kappas))]
+    values = _values(found, kappas, network, smoothing)
+    draws = _Draws(level, network.known, accuracy_inputs, outcome_inputs, kind)
+    points = tuple(
+        draws.point(float(kappa), one, value)
+        for kappa, one, value in zip(kappas, found, values, strict=True)
     )
-    marked = None if labels is None else check_labels(labels, n, classes, where)
-    points = []
-    for kappa, outputs in zip(kappas, pruned, strict=True):
-        copy = check_logits(outputs, "pruned", where)
-        require(
-            copy.shape == given.shape, "pruned", where, f"of shape {given.shape}", f"{copy.shape}"
+    inputs = network.units
+    return CurveForecast(
+        points, checks, kind, estimator, network.known, inputs, level, network.temperature
+    )
+
+
+def _paired(pruned: Iterable[ArrayLike], count: int) -> Iterable[ArrayLike]:
+    """As many copies as kappas, one at a time."""
+    given = 0
+    for given, outputs in enumerate(pruned, 1):
+        if given <= count:
+            yield outputs
+    require(given == count, "pruned", WHERE, f"outputs for each of {count} kappas", given)
+
+
+def _network(
+    kind: Kind,
+    dense: ArrayLike | Sequence[ArrayLike],
+    accuracy: float | None,
+    labels: ArrayLike | None,
+    estimator: str,
+) -> Network:
+    if kind == "language":
+        return language_network(cast(Sequence[ArrayLike], dense), accuracy, labels)
+    outputs = cast(ArrayLike, dense)
+    if kind == "regression":
+        return regression_network(outputs, accuracy, labels)
+    if kind == "embedding":
+        require(labels is None, "labels", WHERE, "left out for embeddings", "labels")
+        return embedding_network(outputs, accuracy)
+    return row_network(kind, outputs, accuracy, labels, estimator)
+
+
+def _drift(network: Network, reference: ArrayLike) -> Check:
+    require(
+        isinstance(network, RowNetwork) and network.groups is None,
+        "reference",
+        WHERE,
+        "given for one decision an input only",
+        "another kind of outputs",
+    )
+    assert isinstance(network, RowNetwork)
+    shape = network.shape[1:]
+    others = check_outputs(reference, "reference", WHERE, dimensions=(1 + len(shape),))
+    require(others.shape[1:] == shape, "reference", WHERE, f"of {shape} outputs", others.shape)
+    return same_confidence(network.confidence(), network.confidence(others))
+
+
+def _values(
+    found: Sequence[Found], kappas: Sequence[float], network: Network, smoothing: Smoothing
+) -> list[float | None]:
+    estimates = [one.estimate for one in found]
+    plain = [None if e is None else e.value for e in estimates]
+    if smoothing == "none" or network.known is None:
+        return plain
+    require(isinstance(network, RowNetwork), "smoothing", WHERE, "none for this kind", smoothing)
+    assert isinstance(network, RowNetwork)
+    given = [e for e in estimates if e is not None]
+    models = [one.model for one in found]
+    if smoothing == "monotone":
+        errors = np.array([joined(e.error, m) for e, m in zip(given, models, strict=True)])
+        return list(monotone(np.array([e.value for e in given]), kappas, errors))
+    return list(smooth(given, models, kappas, network.known, network.chance))
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """How intervals are made: their level, and how many inputs other figures rest on."""
+
+    level: float
+    known: float | None
+    accuracy_inputs: int | None
+    outcome_inputs: int | None
+    kind: Kind
+
+    def point(self, kappa: float, found: Found, value: float | None) -> PointForecast:
+        kept = found.kept
+        z = quantile(self.level, kept.units)
+        floor = -math.inf if self.kind == "regression" else 0.0
+        kept_ends = _ends(kept.value, z * kept.error, floor, 1.0)
+        if found.estimate is None or value is None or self.known is None:
+            return PointForecast(kappa, None, None, None, kept.value, *kept_ends)
+        estimate = found.estimate
+        accuracy = self._counted(self.known, self.accuracy_inputs)
+        error = joined(estimate.error, found.model)
+        wide = joined(
+            error, estimate.by_accuracy * accuracy, self._counted(value, self.outcome_inputs)
         )
-        kept = of_mean(agreement_of(base, copy))
-        found, model = None, 0.0
-        if known is not None:
-            found = ESTIMATORS[estimator].contributions(base, copy)
-            model = MODEL * found.changed
-            if marked is not None:
-                found, model = with_labels(found, model, base, copy, marked)
-        points.append(_point(float(kappa), found, kept, level, model))
-    confidence = np.asarray(softmax(given, axis=1)).max(1)
-    temperature = None if known is None else base.belief.temperature
-    checks = check_all(confidence, temperature, known, 1 / classes)
-    return CurveForecast(tuple(points), checks, estimator, known, n, level, temperature)
+        sign = -1.0 if self.kind == "language" else 1.0
+        loss = sign * (self.known - value)
+        uncertain = z * joined(error, (1 - estimate.by_accuracy) * accuracy)
+        top = math.inf if self.kind == "language" else 1.0
+        return PointForecast(
+            kappa,
+            value,
+            *_ends(value, z * wide, floor, top),
+            kept.value,
+            *kept_ends,
+            loss,
+            loss - uncertain,
+            loss + uncertain,
+            estimate.error,
+            found.model,
+        )
+
+    def _counted(self, share: float, count: int | None) -> float:
+        """The standard error of a share of so many inputs; none of what is no share."""
+        if count is None or self.kind in ("language", "regression"):
+            return 0.0
+        inside = min(max(share, 0.5 / count), 1 - 0.5 / count)
+        return math.sqrt(inside * (1 - inside) / count)
 
 
-def _point(
-    kappa: float, found: Estimate | None, kept: Estimate, level: float, model: float
-) -> PointForecast:
-    z = quantile(level)
-    kept_low, kept_high = _clipped(kept.value, z * kept.error)
-    if found is None:
-        return PointForecast(kappa, None, None, None, kept.value, kept_low, kept_high)
-    low, high = _clipped(found.value, z * joined(found.error, model))
-    return PointForecast(
-        kappa, found.value, low, high, kept.value, kept_low, kept_high, found.error, model
-    )
-
-
-def _clipped(value: float, half: float) -> tuple[float, float]:
-    return max(0.0, value - half), min(1.0, value + half)
+def _ends(value: float, half: float, least: float, most: float) -> tuple[float, float]:
+    return max(least, value - half), min(most, value + half)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from prunable.numerics.arrays import FloatArray
 
@@ -15,39 +17,56 @@ from prunable.numerics.arrays import FloatArray
 class Estimate:
     """An estimate from n units (inputs, pictures, windows of text).
 
-    `influence` has shape (n,) and mean zero: to first order the estimate's error is its mean, with
-    the dependence of fitted temperatures on the same units in it. `by_accuracy` is the derivative
-    by the known accuracy, `changed` the share of decisions that pruning changes.
+    Attributes
+    ----------
+    influence : Shape (n,), mean zero: to first order the estimate's error is their mean; that
+        fitted temperatures depend on the same units is in it.
+    by_accuracy : Derivative by the known accuracy.
+    leverage : How far the estimate rests on the model of confidence: its error by the model is this
+        times the estimator's own constant (`model_error`).
+    least : A standard error that sampling cannot undercut, for what n units happen not to show.
     """
 
     value: float
     influence: FloatArray
     by_accuracy: float = 0.0
-    changed: float = 0.0
+    leverage: float = 0.0
+    least: float = 0.0
+
+    @property
+    def units(self) -> int:
+        """How many were drawn."""
+        return len(self.influence)
 
     @property
     def error(self) -> float:
         """Standard error of sampling the units, with n - 1 in its denominator."""
-        n = len(self.influence)
-        return float(np.sqrt(np.sum(self.influence**2) / (n * (n - 1))))
+        return joined(math.sqrt(covariance(self, self)), self.least)
 
 
-def of_mean(values: FloatArray, *, by_accuracy: float = 0.0, changed: float = 0.0) -> Estimate:
+def covariance(one: Estimate, other: Estimate) -> float:
+    """The sampling covariance of two estimates from the same units."""
+    n = one.units
+    return float(one.influence @ other.influence) / (n * (n - 1))
+
+
+def of_mean(values: FloatArray, *, by_accuracy: float = 0.0, leverage: float = 0.0) -> Estimate:
     """Estimate a mean by the mean of values of shape (n,), nothing fitted."""
     mean = float(values.mean())
-    return Estimate(mean, values - mean, by_accuracy, changed)
+    return Estimate(mean, values - mean, by_accuracy, leverage)
 
 
-def by_units(estimate: Estimate, units: FloatArray) -> Estimate:
+def by_units(estimate: Estimate, units: NDArray[np.intp] | None) -> Estimate:
     """Gather influences by the unit that is drawn; `units` (m,) numbers it for each value."""
-    sums = np.bincount(units.astype(int), weights=estimate.influence)
-    scaled = sums * (len(sums) / len(units))
-    return Estimate(estimate.value, scaled, estimate.by_accuracy, estimate.changed)
+    if units is None:
+        return estimate
+    sums = np.bincount(units, weights=estimate.influence)
+    return dataclasses.replace(estimate, influence=sums * (len(sums) / len(units)))
 
 
-def quantile(level: float) -> float:
-    """Half the width, in standard errors, of a two-sided normal interval of this level."""
-    return float(norm.ppf((1 + level) / 2))
+def quantile(level: float, units: int) -> float:
+    """Half the width, in standard errors, of a two-sided interval of this level (Student's)."""
+    return float(student.ppf((1 + level) / 2, units - 1))
 
 
 def joined(*errors: float) -> float:

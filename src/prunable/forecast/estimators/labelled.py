@@ -2,56 +2,78 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import dataclasses
+import math
 
-from prunable.forecast.estimators.classification import Dense, decide
-from prunable.forecast.estimators.estimate import Estimate, joined
+import numpy as np
+
+from prunable.forecast.estimators.estimate import Estimate, covariance, joined
 from prunable.numerics.arrays import FloatArray
 
 
+def powered(
+    anchor: float, outcome: FloatArray, believed: FloatArray, noise: float
+) -> tuple[Estimate, float]:
+    """The dense network's figure plus the labelled change, the believed change as control variate.
+
+    Parameters
+    ----------
+    anchor : The dense network's known figure.
+    outcome : Change by pruning that the labels show, shape (n,); NaN where unknown.
+    believed : Change that the belief expects, shape (n,).
+    noise : Variance of the outcome about what is believed, by the belief: few labels may all sit
+        where nothing changes.
+
+    Returns
+    -------
+    The estimate, unbiased whatever the belief is worth, and the power given to the belief, which
+    leaves least variance (PPI++, Angelopoulos, Duchi and Zrnic 2023, eq. 4).
+    """
+    known = np.flatnonzero(~np.isnan(outcome))
+    n, m = len(outcome), len(known)
+    seen, expected = outcome[known], believed[known]
+    both = float(np.cov(seen, expected)[0, 1])
+    others = max(0.0, 1 - m / n)  # a belief known where all labels are explains nothing more
+    power = float(np.clip(both / max(float(believed.var()), 1e-12), 0, 1)) if others else 0.0
+    value = anchor + float(seen.mean()) - power * float(expected.mean() - believed.mean())
+    influence = power * (believed - believed.mean())
+    rest = seen - power * expected
+    influence[known] += (n / m) * (rest - rest.mean())
+    found = Estimate(value, influence, 1.0)
+    spread = noise + (1 - power) ** 2 * float(believed.var())
+    lacking = spread / m - found.error**2
+    return dataclasses.replace(found, least=np.sqrt(max(lacking, 0.0))), power
+
+
 def with_labels(
-    forecast: Estimate, model: float, dense: Dense, pruned: FloatArray, labels: NDArray[np.intp]
+    forecast: Estimate,
+    model: float,
+    anchor: float,
+    outcome: FloatArray,
+    believed: FloatArray,
+    noise: float,
 ) -> tuple[Estimate, float]:
     """Combine a forecast with the labels known; the estimate, and its error by the model.
 
-    The labelled estimate is A plus the mean of D = 1{pruned right} - 1{dense right}, with the
-    belief's D as a control variate at the power that leaves least variance (PPI++, Angelopoulos,
-    Duchi and Zrnic 2023, eq. 4); it is unbiased whatever the belief is worth. The forecast then
-    weighs in by the inverse of its variance, `model` (a standard error) being part of it.
+    The two are weighted so that the variance is least, `model` (a standard error) being part of the
+    forecast's; arguments as of `powered`. Fewer than two labels change nothing.
     """
-    known = np.flatnonzero(labels >= 0)
-    n, m = len(labels), len(known)
-    if m < 2:
+    if np.sum(~np.isnan(outcome)) < 2:
         return forecast, model
-    after, before = decide(pruned, dense.top), dense.decisions
-    law = dense.belief.law
-    gain = np.take_along_axis(law, after, 1).sum(1) - np.take_along_axis(law, before, 1).sum(1)
-    right = labels[:, None]
-    outcome = (after == right).any(1).astype(float) - (before == right).any(1)
-    seen, believed = outcome[known], gain[known]
-    # Of m labels none may sit where decisions changed; the belief says what they would vary by.
-    moved = (np.sort(after, 1) != np.sort(before, 1)).any(1)
-    expected = float(np.mean(moved * (1 - gain**2)) / 2)
-    spread = max(float(seen.var(ddof=1)), expected)
-    both = float(np.cov(seen, believed)[0, 1])
-    power = float(np.clip(both / ((1 + m / n) * max(gain.var(), 1e-12)), 0, 1))
-    value = dense.accuracy + float(seen.mean()) - power * float(believed.mean() - gain.mean())
-    influence = power * (gain - gain.mean())
-    influence[known] += (n / m) * ((seen - seen.mean()) - power * (believed - believed.mean()))
-    powered = Estimate(value, influence, 1.0, forecast.changed)
-    floor = np.sqrt(spread / m) if power == 0 else 0.0
-    mine, theirs = joined(forecast.error, model) ** 2, max(powered.error, float(floor)) ** 2
-    shared = float(forecast.influence @ powered.influence) / n**2
-    gap = mine + theirs - 2 * shared
+    labelled, _ = powered(anchor, outcome, believed, noise)
+    shared, theirs = covariance(forecast, labelled), labelled.error**2
+    apart = forecast.error**2 + theirs - 2 * shared
+    # Labels that contradict the belief by more than two errors raise its error to what they show.
+    model = max(model, math.sqrt(max((forecast.value - labelled.value) ** 2 - 4 * apart, 0.0)))
+    gap = apart + model**2
     weight = float(np.clip((theirs - shared) / gap, 0, 1)) if gap > 0 else 1.0
-    mixed = weight * forecast.influence + (1 - weight) * powered.influence
     return (
         Estimate(
-            weight * forecast.value + (1 - weight) * value,
-            mixed,
+            weight * forecast.value + (1 - weight) * labelled.value,
+            weight * forecast.influence + (1 - weight) * labelled.influence,
             weight * forecast.by_accuracy + (1 - weight),
-            forecast.changed,
+            weight * forecast.leverage,
+            joined(weight * forecast.least, (1 - weight) * labelled.least),
         ),
         weight * model,
     )

@@ -1,0 +1,47 @@
+"""What each kind of output gives to a curve: a protocol, and what it finds at one share kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from numpy.typing import ArrayLike
+
+from prunable.forecast.estimators.checks import Check
+from prunable.forecast.estimators.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Found:
+    """The forecast at one share kept: None without a known figure; what stays of the outputs.
+
+    `model` is the standard error of `estimate` by the model of confidence.
+    """
+
+    estimate: Estimate | None
+    model: float
+    kept: Estimate
+
+
+class Network(Protocol):
+    """A dense network's outputs, ready to be compared with those of its pruned copies."""
+
+    @property
+    def known(self) -> float | None:
+        """The dense network's figure: accuracy, R2 or log-perplexity."""
+        ...
+
+    @property
+    def temperature(self) -> float | None: ...
+
+    @property
+    def units(self) -> int:
+        """How many inputs, pictures or windows were drawn."""
+        ...
+
+    @property
+    def checks(self) -> tuple[Check, ...]: ...
+
+    def found(self, pruned: ArrayLike) -> Found:
+        """Compare with a copy's outputs on the same inputs."""
+        ...
