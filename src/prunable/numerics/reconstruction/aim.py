@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from prunable.errors import require
 from prunable.numerics.reconstruction.gram import Gram
@@ -119,6 +120,8 @@ def _towards(
     plain = matrix.astype(np.float64).reshape(groups, -1, matrix.shape[1])
     pull = wanted.cross.reshape(plain.shape) - plain @ products
     pull = np.where(inputs.dead, 0.0, pull / inputs.norms / scaled.scale)
-    damped = inputs.damped(ridge, where)
-    moved = np.linalg.solve(damped, pull.swapaxes(1, 2)).swapaxes(1, 2)
+    moved = [
+        cho_solve(cho_factor(one, lower=True, check_finite=False), rows.T, check_finite=False).T
+        for one, rows in zip(inputs.damped(ridge, where).values, pull, strict=True)
+    ]
     return scaled.back(scaled.weights + moved, np.ones(matrix.shape, dtype=np.bool_))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.numerics.reconstruction.gram import Gram, output_error
-from prunable.numerics.reconstruction.refit import ROWS, USUAL, refit
+from prunable.numerics.reconstruction.refit import USUAL, refit, some_rows
 from prunable.numerics.reconstruction.scaled import Correlations, usable
 from prunable.numerics.reconstruction.stepwise import stepwise
 from prunable.numerics.reconstruction.surgery import Pattern, n_of_m, surgery
@@ -37,27 +37,23 @@ def choose(
 
     Candidates are the largest weights, and those times the norms of their inputs, as they are and
     refitted; `surgery`; and `stepwise`; what reconstructs also at several dampings. Each is made
-    from the inputs that are not held out, of at most `ROWS` rows, and the best is made again from
+    from the inputs that are not held out, by `some_rows`, and the best is made again from
     all. `keep` is as in `surgery`. Without inputs held out it is the least error on all, at the
     usual damping.
     """
-    some, share = matrix, keep
-    if len(gram.products) == 1 and len(matrix) > ROWS:
-        # so many rows tell which is best
-        some = matrix[np.linspace(0, len(matrix) - 1, ROWS).astype(np.intp)]
-        share = keep if isinstance(keep, tuple) else max(1, round(keep * ROWS / len(matrix)))
+    some = matrix[some_rows(matrix, len(gram.products))]
+    share = keep if isinstance(keep, tuple) else max(1, round(keep * len(some) / len(matrix)))
     held = gram.products if gram.held_out is None else gram.held_out
     inputs, whole = Correlations.of(gram.fitted), Correlations.of(gram.products)
     several = usable(STRENGTHS, inputs, whole) if gram.held_out is not None else [USUAL]
-    best: tuple[float, str, float] | None = None
-    for name in CANDIDATES:
-        for strength in several if _reconstructs(name) else [USUAL]:
-            values = candidate(name, some, inputs, share, strength, where)[1]
-            error = output_error(some, values, held)
-            if best is None or error < best[0]:
-                best = (error, name, strength)
-    assert best is not None
-    _, name, strength = best
+    errors: dict[tuple[str, float], float] = {}
+    # by strengths, of which each has its inverses
+    for strength in several:
+        for name in CANDIDATES:
+            if _reconstructs(name) or strength == several[0]:
+                values = candidate(name, some, inputs, share, strength, where)[1]
+                errors[name, strength] = output_error(some, values, held)
+    name, strength = min(errors, key=lambda one: errors[one])
     return name, *candidate(name, matrix, whole, keep, strength, where)
 
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dtrtri
 
 from prunable.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
 SINGULAR = 3e-7  # smallest eigenvalue of correlations that float32 products tell from 0
+NEGATIVE = 1e-5  # how far below 0 rounding usually leaves eigenvalues at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,7 @@ class Correlations:
     values: FloatArray = field(repr=False)  # (groups, width, width), 1 on the diagonal
     norms: FloatArray = field(repr=False)  # (groups, 1, width); 1 of inputs that are always 0
     dead: NDArray[np.bool_] = field(repr=False)  # (groups, 1, width): those
+    _last: dict[float, Damped] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, products: FloatArray | Correlations) -> Correlations:
@@ -49,18 +52,64 @@ class Correlations:
         """The smallest eigenvalue of all groups."""
         return float(np.linalg.eigvalsh(self.values)[..., 0].min())
 
+    @cached_property
+    def _usual(self) -> bool:
+        """Whether no eigenvalue is below -`NEGATIVE`: found in a fifth of the smallest's time."""
+        try:
+            np.linalg.cholesky(self.values + NEGATIVE * np.eye(self.values.shape[1]))
+        except np.linalg.LinAlgError:
+            return False
+        return True
+
+    def above(self, level: float, damping: float) -> bool:
+        """Whether all eigenvalues are, once they are raised by a damping."""
+        if damping - NEGATIVE > level and self._usual:
+            return True
+        return self.lowest + damping > level
+
     def determined(self, damping: float) -> bool:
         """Whether weights are determined at a damping, as far as the products are exact."""
-        return self.lowest + damping > SINGULAR
+        return self.above(SINGULAR, damping)
 
-    def damped(self, damping: float, where: str) -> FloatArray:
-        """The correlations with their diagonal raised by a share; InputError if it is too small."""
+    def damped(self, damping: float, where: str) -> Damped:
+        """The correlations with their diagonal raised by a share; InputError if it is too small.
+
+        The last ones are kept, for what several ways to prune make of them.
+        """
+        if damping in self._last:
+            return self._last[damping]
         if not self.determined(damping):
             raise InputError(
                 f"The inputs of `{where}` do not determine its {self.values.shape[1]} weights a "
                 f"row at damping {damping:g}. Give more inputs, or a larger damping."
             )
-        return np.asarray(self.values + damping * np.eye(self.values.shape[1]))
+        self._last.clear()
+        self._last[damping] = Damped(self.values + damping * np.eye(self.values.shape[1]))
+        return self._last[damping]
+
+
+@dataclass(frozen=True, eq=False)
+class Damped:
+    """Damped correlations, and what is made of them once."""
+
+    values: FloatArray = field(repr=False)  # (groups, width, width)
+
+    @cached_property
+    def inverses(self) -> FloatArray:
+        """Their inverses."""
+        return np.asarray(np.linalg.inv(self.values))
+
+    @cached_property
+    def inverse_roots(self) -> FloatArray:
+        """Upper triangular U with U^T U the inverses."""
+        backwards = np.linalg.cholesky(self.values[:, ::-1, ::-1])
+        # a sixth of the time of a general inverse
+        return np.stack([dtrtri(root)[0] for root in backwards[:, ::-1, ::-1]])
+
+    @cached_property
+    def single(self) -> NDArray[np.float32]:
+        """Themselves in single precision."""
+        return self.values.astype(np.float32)
 
 
 def usable(strengths: Sequence[float], *inputs: Correlations) -> list[float]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.numerics.checks import check_count
-from prunable.numerics.reconstruction.refit import Products, refit
+from prunable.numerics.reconstruction.refit import Products, nearly_refitted, refit
 from prunable.numerics.reconstruction.scaled import Correlations
 from prunable.numerics.reconstruction.surgery import Pattern, n_of_m
 from prunable.numerics.weights.selection import top_k_mask
@@ -17,6 +17,7 @@ FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 STEPS = 6  # from the whole layer to what is kept, by equal factors
+WIDE = 512  # inputs from which on steps on the way are not solved exactly, which gains nothing
 
 
 def stepwise(
@@ -48,5 +49,8 @@ def stepwise(
         left = round(matrix.size * (max(count, 1) / matrix.size) ** (step / STEPS))
         left = count if step == STEPS else left
         kept = top_k_mask(np.where(kept, np.abs(values) * norms, -1.0), left)
-        values = refit(matrix, kept, inputs, ridge=damping, where=where)
+        if step < STEPS and matrix.shape[1] > WIDE:
+            values = nearly_refitted(matrix, kept, values, inputs, ridge=damping, where=where)
+        else:
+            values = refit(matrix, kept, inputs, ridge=damping, where=where)
     return kept, values

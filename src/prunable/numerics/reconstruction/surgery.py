@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dtrtri
 
 from prunable.errors import check_at_least
 from prunable.numerics.checks import check_count
@@ -42,7 +41,7 @@ def surgery(
     """
     check_at_least(damping, 0, "damping", "surgery")
     scaled = Scaled.of(matrix, products)
-    upper = _inverse_root(scaled.inputs.damped(damping, where))
+    upper = scaled.inputs.damped(damping, where).inverse_roots
     weights, width = scaled.weights.copy(), matrix.shape[1]
     divisors = np.diagonal(upper, axis1=1, axis2=2)[:, None, :]
     if isinstance(keep, tuple):
@@ -93,7 +92,7 @@ def exact_surgery(
     """
     check_at_least(damping, 0, "damping", "surgery")
     scaled = Scaled.of(matrix, products)
-    inverses: FloatArray = np.linalg.inv(scaled.inputs.damped(damping, where)).astype(np.float64)
+    inverses = scaled.inputs.damped(damping, where).inverses
     groups, rows, width = scaled.weights.shape
     going = matrix.size - check_count(keep, matrix.size, "keep", where)
     steps = np.empty((groups, rows, width))
@@ -134,10 +133,3 @@ def _trace(
         left[j] = False
         weights[j] = 0.0
     return order, costs, weights
-
-
-def _inverse_root(matrices: FloatArray) -> FloatArray:
-    """Upper triangular U of (groups, width, width) matrices with U^T U their inverses."""
-    backwards = np.linalg.cholesky(matrices[:, ::-1, ::-1])
-    # a sixth of the time of a general inverse
-    return np.stack([dtrtri(root)[0] for root in backwards[:, ::-1, ::-1]])

@@ -7,7 +7,13 @@ from prunable.errors import InputError
 from prunable.numerics.reconstruction.aim import Aim, Moments
 from prunable.numerics.reconstruction.choice import CANDIDATES, STRENGTHS, candidate, choose
 from prunable.numerics.reconstruction.gram import Gram, output_error
-from prunable.numerics.reconstruction.refit import ROWS, best_strength, refit, refitted
+from prunable.numerics.reconstruction.refit import (
+    best_strength,
+    nearly_refitted,
+    refit,
+    refitted,
+    some_rows,
+)
 from prunable.numerics.reconstruction.scaled import Correlations
 from prunable.numerics.reconstruction.stepwise import stepwise
 from prunable.numerics.reconstruction.surgery import surgery
@@ -165,8 +171,12 @@ def test_choices_without_held_out_inputs_and_by_pattern():
     assert (mask.reshape(8, 12, 2).sum(axis=2) == 1).all()
 
 
-def test_ridge_of_many_rows_is_chosen_by_some_and_all_are_fitted():
-    matrix, x, _ = drawn(rows=3 * ROWS, width=8)
+def test_ridge_of_many_rows_is_chosen_by_some_and_all_are_fitted(monkeypatch):
+    monkeypatch.setattr("prunable.numerics.reconstruction.refit.SAMPLE", 2**10)
+    matrix, x, _ = drawn(rows=400, width=8)
+    rows = some_rows(matrix, 1)
+    assert len(rows) == 128
+    assert (rows[0], rows[-1]) == (0, 399)
     gram = gram_of(x)
     kept = np.random.default_rng(2).random(matrix.shape) < 0.5
     found = refitted(matrix, kept, gram)
@@ -174,7 +184,7 @@ def test_ridge_of_many_rows_is_chosen_by_some_and_all_are_fitted():
     assert min(np.abs(found - fit).max() for fit in fits) < 1e-12
 
 
-def test_eigenvalues_are_taken_once_for_all_strengths(monkeypatch):
+def test_eigenvalues_are_taken_once_for_all_strengths_or_not_at_all(monkeypatch):
     matrix, x, _ = drawn()
     calls = []
     real = np.linalg.eigvalsh
@@ -188,7 +198,11 @@ def test_eigenvalues_are_taken_once_for_all_strengths(monkeypatch):
     for damping in (0.01, 0.1, 1.0):
         surgery(matrix, inputs, 20, damping=damping)
         refit(matrix, matrix > 0, inputs, ridge=damping)
-    assert len(calls) == 1
+    assert not calls
+    singular = Correlations.of(x.swapaxes(1, 2) @ x - 1e-3 * len(x[0]) * np.eye(x.shape[2]))
+    for damping in (0.1, 1.0):
+        refit(matrix, matrix > 0, singular, ridge=damping)
+    assert len(calls) <= 1
 
 
 @pytest.mark.parametrize("share", [0.6, 0.95])
@@ -240,3 +254,37 @@ def test_inputs_that_do_not_vary_count_as_none():
     assert not centred[0, :, 4:].any()
     exact = (x - x.mean(0)).T @ (x - x.mean(0))
     np.testing.assert_allclose(centred[0, :4, :4], exact[:4, :4], rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("size", [1e-20, 1.0, 1e20])
+def test_conjugate_gradients_come_near_the_exact_weights(groups, size):
+    """From the weights of a larger mask; a row that keeps nothing and a dead input stay."""
+    matrix, x, _ = drawn(rows=8, width=60, groups=groups)
+    x[..., 5] = 0.0
+    products = np.square(size) * (x.swapaxes(1, 2) @ x)
+    r = np.random.default_rng(3)
+    more = r.random(matrix.shape) < 0.6
+    kept = more & (r.random(matrix.shape) < 0.7)
+    kept[1] = False
+    start = refit(matrix, more, products, ridge=1e-2)
+    exact = refit(matrix, kept, products, ridge=1e-2)
+    found = nearly_refitted(matrix, kept, start, products, ridge=1e-2)
+    assert np.array_equal(found != 0, kept)
+    np.testing.assert_array_equal(found[:, 5], exact[:, 5])
+    assert np.abs(found - exact).max() < 1e-2 * np.abs(exact).max()
+    lost = output_error(matrix, exact, products)
+    # at the least error a small step changes it by its square
+    assert abs(output_error(matrix, found, products) / lost - 1) < 1e-3
+
+
+@pytest.mark.parametrize("shift", [-1e-3, 0.0, 0.5])
+def test_eigenvalues_above_a_level_are_told_as_they_are(shift):
+    _, x, _ = drawn(width=7)
+    inputs = Correlations.of(x.swapaxes(1, 2) @ x)
+    values = inputs.values + shift * np.eye(7)
+    lowest = np.linalg.eigvalsh(values)[0].min()
+    for damping in (0.0, 1e-4, 1e-2, 1.0):
+        for level in (1e-7, 1e-5, lowest, 0.9):
+            fresh = Correlations(values, inputs.norms, inputs.dead)
+            assert fresh.above(level, damping) == (lowest + damping > level)
