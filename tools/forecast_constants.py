@@ -131,10 +131,11 @@ def confidence_constants(cases: Sequence[Case]) -> Mapping[str, object]:
         evidence = fit_evidence(others)
         part = judged(ChangedDecisions(evidence=evidence), own)
         parts.append(part)
+        error, by_labels = 100 * part[0], 100 * part[1] * np.sqrt(2 / np.pi)
         print(
-            f"{name}: own evidence {fit_evidence(own):.3f}, of the others {evidence:.3f}; "
-            f"mean error {100 * part[0].mean():.2f} points, "
-            f"absolute {100 * abs(part[0]).mean():.2f}, by noise of labels {100 * part[1].mean() * np.sqrt(2 / np.pi):.2f}"
+            f"{name}: own evidence {fit_evidence(own):.3f}, of the others {evidence:.3f}; mean error "
+            f"{error.mean():.2f} points, absolute {abs(error).mean():.2f}, by noise of labels "
+            f"{by_labels.mean():.2f}"
         )
     for name, estimator in ESTIMATORS.items():
         found = judged(estimator, cases)
