@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from scipy.stats import chi2
 
 from prunable.files import write_text
 from prunable.forecast.estimators import ESTIMATORS, Dense, Estimator
@@ -40,6 +41,7 @@ EPOCHS = 3  # of retraining, of the networks of the zoo
 SMALL = 0.1  # loss after retraining of the error that is printed
 LEAST_CHANGED = 20  # inputs whose decision changes, for a case to count
 LARGEST = 2.0  # evidence that is looked for
+DROP = chi2.ppf(0.9, 1) / 2  # of a log likelihood: one-sided confidence of 95 %
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +97,19 @@ def fit_evidence(cases: Sequence[Case]) -> float:
 
 
 def model_scale(errors: FloatArray, noise: FloatArray, leverage: FloatArray) -> float:
-    """The deviation a unit of leverage that, with the noise of labels, makes errors likeliest."""
+    """The deviation of errors a unit of leverage, beside the noise of the labels.
 
-    def minus_likelihood(log_scale: FloatArray) -> float:
-        variance = noise**2 + (np.exp(log_scale[0]) * leverage) ** 2
-        return float(np.sum(np.log(variance) + errors**2 / variance))
+    Few networks cannot show a small one, so it is the upper end of what they do not contradict: the
+    largest of a likelihood within `DROP` of the greatest.
+    """
 
-    return float(np.exp(minimize(minus_likelihood, np.log([0.05]), method="Nelder-Mead").x[0]))
+    def minus_log_likelihood(scale: float) -> float:
+        variance = noise**2 + (scale * leverage) ** 2
+        return float(np.sum(np.log(variance) + errors**2 / variance)) / 2
+
+    scales = np.geomspace(1e-4, 10, 2000)
+    values = np.array([minus_log_likelihood(scale) for scale in scales])
+    return float(scales[values <= values.min() + DROP].max())
 
 
 def judged(
@@ -133,8 +141,8 @@ def confidence_constants(cases: Sequence[Case]) -> Mapping[str, object]:
         parts.append(part)
         error, by_labels = 100 * part[0], 100 * part[1] * np.sqrt(2 / np.pi)
         print(
-            f"{name}: own evidence {fit_evidence(own):.3f}, of the others {evidence:.3f}; mean error "
-            f"{error.mean():.2f} points, absolute {abs(error).mean():.2f}, by noise of labels "
+            f"{name}: own evidence {fit_evidence(own):.3f}, of the others {evidence:.3f}; "
+            f"mean error {error.mean():.2f} points, absolute {abs(error).mean():.2f}, by noise of labels "
             f"{by_labels.mean():.2f}"
         )
     for name, estimator in ESTIMATORS.items():
