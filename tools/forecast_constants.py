@@ -139,11 +139,11 @@ def confidence_constants(cases: Sequence[Case]) -> Mapping[str, object]:
         evidence = fit_evidence(others)
         part = judged(ChangedDecisions(evidence=evidence), own)
         parts.append(part)
-        error, by_labels = 100 * part[0], 100 * part[1] * np.sqrt(2 / np.pi)
+        error, noise = 100 * part[0], 100 * part[1].mean() * np.sqrt(2 / np.pi)
         print(
             f"{name}: own evidence {fit_evidence(own):.3f}, of the others {evidence:.3f}; "
-            f"mean error {error.mean():.2f} points, absolute {abs(error).mean():.2f}, by noise of labels "
-            f"{by_labels.mean():.2f}"
+            f"mean error {error.mean():.2f} points, absolute {abs(error).mean():.2f}, "
+            f"by noise of labels {noise:.2f}"
         )
     for name, estimator in ESTIMATORS.items():
         found = judged(estimator, cases)
