@@ -5,7 +5,7 @@
 
 Each judged item of the folder (or each one named, which may be a paper or `all`) becomes a page, a
 figure and its document, with the machine and the hours that its runs took; those of other items
-stay, but for their verdicts, which are by today's rules. `README.md` sums all of them up, and
+stay, with verdicts, pages and figures by today's rules. `README.md` sums all of them up, and
 `docs/claims.md` gets their verdicts.
 """
 
@@ -103,14 +103,13 @@ def _with_inputs(specs: Iterable[Spec]) -> Iterable[Spec]:
 
 
 def judged_anew(path: Path) -> ItemDocument:
-    """A document with the verdict of today's rules; it and its page are written if that is new."""
+    """A document with the verdict of today's rules; its page and figure are drawn by them too."""
     doc = as_document(read_json(path))
     prints = shows_print(doc.tables, doc.panels)
     verdict = judge(doc.scale, doc.checks, len(doc.lost), len(doc.runs), prints=prints)
-    if verdict == doc.verdict:
-        return doc
-    doc = doc.model_copy(update={"verdict": verdict})
-    write_json(path, doc.to_dict())
+    if verdict != doc.verdict:
+        doc = doc.model_copy(update={"verdict": verdict})
+        write_json(path, doc.to_dict())
     write_item(doc, path.parent)
     return doc
 
