@@ -1,0 +1,106 @@
+"""Scores of a network, and of pruned copies of it, one in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from prunable.errors import InputError, require
+from prunable.forecast.ways import Way
+from prunable.nets.calibration.calibrating import Calibration, batches_of, calibrate
+from prunable.nets.networks.examples import checked_run, evaluating, scores_of
+from prunable.nets.networks.inputs import batch_of, batch_size_of
+from prunable.nets.networks.parametrized import copied
+from prunable.nets.prune.finishing import has_statistics
+from prunable.nets.prune.plan import PruningPlan
+from prunable.nets.prune.pruning import prune
+
+Logits = NDArray[np.float32]
+AT_ONCE = 256  # inputs run at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """One pruned copy: the share asked for, what is left, and its scores.
+
+    `parameters` is the share of the network's numbers that are not zero, of those that were not.
+    """
+
+    way: Way
+    keep: float
+    parameters: float
+    plan: PruningPlan = field(repr=False)
+    model: nn.Module = field(repr=False)
+
+
+def batches_for(model: nn.Module, inputs: Any, at_once: int = AT_ONCE) -> tuple[Any, ...]:
+    """Unlabelled inputs in batches on a model's device: of a tensor, or batches as they are."""
+    if isinstance(inputs, np.ndarray):
+        inputs = torch.from_numpy(np.ascontiguousarray(inputs))
+    if isinstance(inputs, Tensor):
+        require(inputs.ndim > 1, "inputs", "forecast", "(n, ...) examples", tuple(inputs.shape))
+    return batches_of(model, inputs, at_once)
+
+
+def scores(model: nn.Module, batches: Sequence[Any]) -> Logits:
+    """The scores (n, classes) that a classifier gives in evaluation mode, on the processor.
+
+    Raises InputError if the inputs do not fit, or there are no scores of classes.
+    """
+    parts = []
+    with evaluating(model), torch.inference_mode():
+        for batch in batches:
+            found = scores_of(checked_run(model, batch))
+            shaped = isinstance(found, Tensor) and found.ndim == 2 and len(found) == _size(batch)
+            if not shaped or found.shape[1] < 2:
+                shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+                raise InputError(
+                    f"`model` of `forecast` gives {shape} for {_size(batch)} inputs, and must give "
+                    "scores of classes, (inputs, classes). Give a network with such an output."
+                )
+            parts.append(found.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def calibrated(model: nn.Module, inputs: Any, ways: Sequence[Way]) -> Calibration | None:
+    """What flows into the layers, summed up once for all ways that go by it; None if none does."""
+    return calibrate(model, inputs) if any(way.needs_inputs for way in ways) else None
+
+
+def pruned_copies(
+    model: nn.Module,
+    way: Way,
+    keeps: Sequence[float],
+    example: Any,
+    calibration: Calibration | None = None,
+    *,
+    seed: int = 0,
+) -> Iterator[Pruned]:
+    """Copies of a network pruned one way to each share, one at a time; the network stays as it is.
+
+    A layer may lose all its weights: that is what so small a share does. Ways that know their
+    inputs estimate BatchNorm statistics again on them, and correct biases, as `prune` does with
+    `CalibratedPruning`.
+    """
+    for keep in keeps:
+        copy = copied(model)
+        strategy, budget = way.strategy(keep)
+        how: dict[str, Any] = {"seed": seed}
+        if way.needs_inputs:
+            how |= {"calibration": calibration, "recalibrate": has_statistics(model) or None}
+        elif way.of_units:
+            how["example"] = batch_of(example, 2)
+        result = prune(copy, strategy, budget, force=not way.of_units, **how)
+        left = result.n_nonzero / max(1, result.n_nonzero_before)
+        yield Pruned(way, keep, left, result.plan, copy)
+        del copy, result
+
+
+def _size(batch: Any) -> int:
+    return batch_size_of(batch)

@@ -1,0 +1,1 @@
+"""The study of forecasts: networks, their logits, errors of all estimators, tables."""
