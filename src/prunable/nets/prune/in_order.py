@@ -19,7 +19,6 @@ from prunable.nets.calibration.calibrating import root_mean_squares
 from prunable.nets.calibration.stages import InOrder, Stage, Stages, stages_of
 from prunable.nets.networks.examples import uncached
 from prunable.nets.networks.inputs import tensors_of
-from prunable.nets.networks.roles import Part
 from prunable.nets.networks.views import WeightView, to_numpy, views_of
 from prunable.nets.prune.layer_outputs import LayerOutput, outputs_of_plan
 from prunable.nets.prune.masks import apply_plan_
@@ -31,6 +30,7 @@ from prunable.nets.prune.plan import (
     plan_from_json,
     plan_to_json,
 )
+from prunable.nets.prune.selecting import Weights
 from prunable.nets.prune.strategies import Strategy
 from prunable.nets.prune.strategies.calibrated import counts_of
 from prunable.numerics.randomness import rng
@@ -54,11 +54,9 @@ class Ordered:
     model: nn.Module
     strategy: Strategy
     budget: Budget
-    named: Mapping[str, torch.Tensor]  # the weights, tied ones once
-    parts: Mapping[str, Part]
-    chosen: Sequence[str]
     seed: int
-    finish: Callable[[LayerPlan], LayerPlan]  # adds what goes with units
+    weights: Weights
+    chosen: Sequence[str]
     check: Callable[[Sequence[str]], None]  # refuses names of layers of which nothing would stay
 
     def prune_(self, given: InOrder) -> Done:
@@ -79,15 +77,15 @@ class Ordered:
                     if store is not None:
                         store.save(number, done)
                 touched = {x for y in done.plan.layers for x in (y.name, *y.followers)}
-                before |= {name: self.named[name].detach().clone() for name in touched}
-                apply_plan_(self.named.items(), done.plan)
+                before |= {name: self.weights.named[name].detach().clone() for name in touched}
+                apply_plan_(self.weights.named.items(), done.plan)
                 found.append(done)
                 if given.on_stage is not None:
                     given.on_stage(number + 1, len(stages.labels), stage.label)
         except BaseException:
             with torch.no_grad():
                 for name, tensor in before.items():
-                    self.named[name].copy_(tensor)
+                    self.weights.named[name].copy_(tensor)
             raise
         layers = {layer.name: layer for one in found for layer in one.plan.layers}
         outputs = {output.name: output for one in found for output in one.outputs}
@@ -99,7 +97,9 @@ class Ordered:
         )
 
     def _views(self, names: Sequence[str]) -> list[WeightView]:
-        return list(views_of([(name, self.named[name]) for name in names], self.parts))
+        return list(
+            views_of([(name, self.weights.named[name]) for name in names], self.weights.parts)
+        )
 
     def _counts(self, stages: Stages, store: "_Store | None") -> dict[str, int] | None:
         """How many candidates each layer keeps of a share of all; None if layers share nothing."""
@@ -128,10 +128,10 @@ class Ordered:
             for view in views
         ]
         plan = self._plan(stage.label, views, counts)
-        layers = tuple(map(self.finish, map(_compact, plan.layers, views)))
+        layers = tuple(map(self.weights.with_followers, map(_compact, plan.layers, views)))
         plan = replace(plan, layers=layers)
         self.check([layer.name for layer in layers if layer.n_kept == 0])
-        outputs = outputs_of_plan(plan, views, self.named, stage.measured_errors)
+        outputs = outputs_of_plan(plan, views, self.weights.named, stage.measured_errors)
         return Done(plan, outputs, unreached)
 
     def _plan(
@@ -154,8 +154,8 @@ class Ordered:
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr((self.strategy, self.budget, self.seed, stages.labels)).encode())
         for name in self.chosen:
-            total = float(self.named[name].detach().double().sum())
-            digest.update(f"{name} {tuple(self.named[name].shape)} {total!r}".encode())
+            total = float(self.weights.named[name].detach().double().sum())
+            digest.update(f"{name} {tuple(self.weights.named[name].shape)} {total!r}".encode())
         for batch in stages.batches:
             for x in tensors_of(batch):
                 digest.update(to_numpy(x).tobytes())

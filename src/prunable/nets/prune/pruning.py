@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -21,7 +21,6 @@ from prunable.nets.calibration.stages import InOrder
 from prunable.nets.networks.effective import bake_, parametrized_names
 from prunable.nets.networks.examples import uncached
 from prunable.nets.networks.parametrized import copied
-from prunable.nets.networks.roles import Part
 from prunable.nets.networks.views import WeightView, to_numpy, views_of
 from prunable.nets.prune.coupled import plan_units
 from prunable.nets.prune.finishing import Finishing, biases_of
@@ -29,7 +28,7 @@ from prunable.nets.prune.in_order import Ordered
 from prunable.nets.prune.layer_outputs import LayerOutput, outputs_of_plan
 from prunable.nets.prune.losses import division_of, settled
 from prunable.nets.prune.masks import apply_plan_
-from prunable.nets.prune.plan import Budget, LayerPlan, PruningPlan
+from prunable.nets.prune.plan import Budget, PruningPlan
 from prunable.nets.prune.recalibration import Recalibration, recalibrate_, statistics_of
 from prunable.nets.prune.selecting import RUNNABLE, Weights, selected
 from prunable.nets.prune.strategies import CalibratedPruning, Strategy
@@ -152,8 +151,8 @@ def prune(
     if calibration is not None:
         weights = weights.without_scores_of_tokens()
     chosen, skipped = selected(weights, strategy.axis, only, exclude)
-    views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
-    layerwise = isinstance(calibration, InOrder) and calibration.towards == "layer"
+    ordered = calibration if isinstance(calibration, InOrder) else None
+    layerwise = ordered is not None and ordered.towards == "layer"
     finishing = Finishing.of(
         model,
         chosen,
@@ -162,47 +161,132 @@ def prune(
         bias_correction=False if layerwise and bias_correction is None else bias_correction,
         recalibrate=recalibrate,
     )
-    if isinstance(calibration, InOrder):
-        if division_of(strategy) is not None:
-            dense = _calibrated(model, calibration.inputs, chosen)
-            calibration = replace(calibration, inputs=dense.batches)
-            seen, again = dense.seen(views), finishing.recalibrate
-            strategy = settled(strategy, seen, budget, model, dense.batches, again)
-        job = (weights, chosen, calibration, finishing, skipped, seed, force, dry_run)
-        towards = _prune_in_order if layerwise else _prune_towards_network
-        return towards(model, strategy, budget, *job)
-    known = None if calibration is None else _calibrated(model, calibration, chosen)
+    views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
+    known = None
+    if calibration is not None:
+        if not isinstance(model, torch.nn.Module):
+            raise InputError.parameter("calibration", "prune", RUNNABLE, type(model).__name__)
+        if ordered is None:
+            known = _calibrated(model, calibration, chosen)
+        elif division_of(strategy) is not None:
+            known = _calibrated(model, ordered.inputs, chosen)
+            ordered = replace(ordered, inputs=known.batches)
     if known is not None:
         views = known.seen(views)
         strategy = settled(strategy, views, budget, model, known.batches, finishing.recalibrate)
-    plan = strategy.plan(views, budget, rng=rng(seed, "prune"))
-    plan = replace(plan, layers=tuple(_with_followers(x, weights.parts) for x in plan.layers))
-    if not force:
-        check_not_emptied([x.name for x in plan.layers if x.n_kept == 0], "The budget")
-    outputs: tuple[LayerOutput, ...] = ()
-    if known is not None:
-        assert isinstance(model, torch.nn.Module)
-        measure = partial(measured_errors, model, batches=known.batches)
-        outputs = outputs_of_plan(plan, views, weights.named, measure)
-        if finishing.biases:
-            plan = _with_biases(model, plan, views)
-    before = _nonzero(weights.named)
-    baked = tuple(layer.name for layer in plan.layers if layer.name in weights.computed)
-    if dry_run:
-        after = before - _lost(weights.named, plan)
-    else:
-        if baked:
-            weights = weights.baked(model, baked)
-        apply_plan_(weights.named.items(), plan)
-        after = _nonzero(weights.named)
-    size = sum(p.numel() for p in weights.named.values())
-    unreached = () if known is None else tuple(x.name for x in views if x.gram is None)
-    found = PruningResult(plan, size, before, after, skipped, baked, outputs, unreached)
-    if finishing.recalibrate and not dry_run:
-        assert isinstance(model, torch.nn.Module)
-        assert known is not None
-        return replace(found, recalibrated=recalibrate_(model, known.batches))
-    return found
+    what = (model, weights, chosen, skipped, views)
+    job = _Job(*what, strategy, budget, finishing, seed, force, dry_run)
+    if ordered is None:
+        return job.alone(known)
+    return job.in_order(ordered) if layerwise else job.towards_network(ordered)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One pruning of weights: of what, how, and what is done beside."""
+
+    model: Any
+    weights: Weights
+    chosen: Sequence[str]
+    skipped: tuple[Skipped, ...]
+    views: Sequence[WeightView]
+    strategy: Strategy
+    budget: Budget
+    finishing: Finishing
+    seed: int
+    force: bool
+    dry_run: bool
+
+    @property
+    def baked(self) -> tuple[str, ...]:
+        """Weights that become parameters of their own."""
+        return tuple(name for name in self.chosen if name in self.weights.computed)
+
+    def alone(self, known: Calibration | None) -> PruningResult:
+        """Prune all layers by what is known of the dense network."""
+        plan = self.strategy.plan(self.views, self.budget, rng=rng(self.seed, "prune"))
+        plan = self._whole(plan)
+        if known is None:
+            return self._applied(plan)
+        measure = partial(measured_errors, self.model, batches=known.batches)
+        outputs = outputs_of_plan(plan, self.views, self.weights.named, measure)
+        if self.finishing.biases:
+            plan = _with_biases(self.model, plan, self.views)
+        again = partial(recalibrate_, self.model, known.batches)
+        unreached = tuple(view.name for view in self.views if view.gram is None)
+        return self._applied(plan, again, outputs, unreached)
+
+    def in_order(self, given: InOrder) -> PruningResult:
+        """Prune layer by layer, each calibrated on what those before it have become."""
+        wanted = "left out in order, unless it is `InOrder(towards='network')`"
+        require(not self.finishing.biases, "bias_correction", "prune", wanted, True)
+        model, weights = self.model, self.weights
+        if self.dry_run:
+            model = copied(model)
+            weights = Weights.of(model)
+        if self.baked:
+            weights = weights.baked(model, self.baked)
+        before = _nonzero(weights.named)
+        what = (weights, self.chosen, self._check)
+        done = Ordered(model, self.strategy, self.budget, self.seed, *what).prune_(given)
+        statistics = None
+        if self.finishing.recalibrate:
+            statistics = recalibrate_(model, batches_of(model, given.inputs, given.chunk))
+        found = (done.outputs, done.unreached, statistics)
+        return self._result(done.plan, before, _nonzero(weights.named), *found)
+
+    def towards_network(self, given: InOrder) -> PruningResult:
+        """Prune layer by layer, each fitted to what the dense network gives, on what it gets."""
+        check_reconstructs(self.strategy)
+        ran = copied(self.model)
+        bake_(ran, self.baked)
+        with uncached(ran):
+            plan, outputs = prune_in_turn_(
+                ran,
+                batches_of(ran, given.inputs, given.chunk),
+                self.views,
+                self.strategy,
+                self.budget,
+                rng=rng(self.seed, "prune"),
+                finishing=self.finishing,
+                on_layer=given.on_stage,
+            )
+        reached = {output.name for output in outputs}
+        unreached = tuple(name for name in self.chosen if name not in reached)
+        # statistics are those that layers were fitted with
+        again = partial(statistics_of, ran, self.model)
+        return self._applied(self._whole(plan), again, outputs, unreached)
+
+    def _whole(self, plan: PruningPlan) -> PruningPlan:
+        """The plan with what goes with units; InputError if a layer would be pruned to nothing."""
+        layers = tuple(map(self.weights.with_followers, plan.layers))
+        self._check([layer.name for layer in layers if layer.n_kept == 0])
+        return replace(plan, layers=layers)
+
+    def _check(self, gone: Sequence[str]) -> None:
+        if not self.force:
+            check_not_emptied(gone, "The budget")
+
+    def _applied(
+        self,
+        plan: PruningPlan,
+        again: Callable[[], Recalibration] | None = None,
+        outputs: tuple[LayerOutput, ...] = (),
+        unreached: tuple[str, ...] = (),
+    ) -> PruningResult:
+        """Change the model by a plan, and then its statistics, unless it is only tried."""
+        counts = _counts(self.weights.named, plan, self.dry_run, self._own)
+        taken = self.finishing.recalibrate and not self.dry_run
+        statistics = again() if taken and again is not None else None
+        return self._result(plan, *counts, outputs, unreached, statistics)
+
+    def _own(self) -> Mapping[str, torch.Tensor]:
+        """The weights, all of them the model's own from now on."""
+        return (self.weights.baked(self.model, self.baked) if self.baked else self.weights).named
+
+    def _result(self, plan: PruningPlan, before: int, after: int, *found: Any) -> PruningResult:
+        size = sum(p.numel() for p in self.weights.named.values())
+        return PruningResult(plan, size, before, after, self.skipped, self.baked, *found)
 
 
 def _asked(
@@ -224,8 +308,6 @@ def _asked(
 def _calibrated(model: Any, calibration: Any, names: Collection[str]) -> Calibration:
     if isinstance(calibration, Calibration):
         return calibration
-    if not isinstance(model, torch.nn.Module):
-        raise InputError.parameter("calibration", "prune", RUNNABLE, type(model).__name__)
     return calibrate(model, calibration, only=names)
 
 
@@ -240,102 +322,6 @@ def _with_biases(model: Any, plan: PruningPlan, views: Sequence[WeightView]) -> 
         for layer, view in zip(plan.layers, views, strict=True)
     )
     return replace(plan, layers=tuple(layers))
-
-
-def _prune_in_order(
-    model: Any,
-    strategy: Strategy,
-    budget: Budget,
-    weights: Weights,
-    chosen: Sequence[str],
-    given: InOrder,
-    finishing: Finishing,
-    skipped: tuple[Skipped, ...],
-    seed: int,
-    force: bool,
-    dry_run: bool,
-) -> PruningResult:
-    """Prune layer by layer, each calibrated on what those before it have become."""
-    if not isinstance(model, torch.nn.Module):
-        raise InputError.parameter("calibration", "prune", RUNNABLE, type(model).__name__)
-    wanted = "left out in order, unless it is `InOrder(towards='network')`"
-    require(not finishing.biases, "bias_correction", "prune", wanted, True)
-    baked = tuple(name for name in chosen if name in weights.computed)
-    if dry_run:
-        model = copied(model)
-        weights = Weights.of(model)
-    if baked:
-        weights = weights.baked(model, baked)
-    before = _nonzero(weights.named)
-    job = Ordered(
-        model,
-        strategy,
-        budget,
-        weights.named,
-        weights.parts,
-        chosen,
-        seed,
-        lambda layer: _with_followers(layer, weights.parts),
-        lambda gone: None if force else check_not_emptied(gone, "The budget"),
-    )
-    done = job.prune_(given)
-    size, after = sum(p.numel() for p in weights.named.values()), _nonzero(weights.named)
-    found = (done.plan, size, before, after, skipped, baked, done.outputs, done.unreached)
-    statistics = None
-    if finishing.recalibrate:
-        statistics = recalibrate_(model, batches_of(model, given.inputs, given.chunk))
-    return PruningResult(*found, recalibrated=statistics)
-
-
-def _prune_towards_network(
-    model: Any,
-    strategy: Strategy,
-    budget: Budget,
-    weights: Weights,
-    chosen: Sequence[str],
-    given: InOrder,
-    finishing: Finishing,
-    skipped: tuple[Skipped, ...],
-    seed: int,
-    force: bool,
-    dry_run: bool,
-) -> PruningResult:
-    """Prune layer by layer, each fitted to what the dense network gives, on what it really gets."""
-    if not isinstance(model, torch.nn.Module):
-        raise InputError.parameter("calibration", "prune", RUNNABLE, type(model).__name__)
-    check_reconstructs(strategy)
-    views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
-    baked = tuple(name for name in chosen if name in weights.computed)
-    ran = copied(model)
-    bake_(ran, baked)
-    with uncached(ran):
-        plan, outputs = prune_in_turn_(
-            ran,
-            batches_of(ran, given.inputs, given.chunk),
-            views,
-            strategy,
-            budget,
-            rng=rng(seed, "prune"),
-            finishing=finishing,
-            on_layer=given.on_stage,
-        )
-    plan = replace(plan, layers=tuple(_with_followers(x, weights.parts) for x in plan.layers))
-    if not force:
-        check_not_emptied([x.name for x in plan.layers if x.n_kept == 0], "The budget")
-    before = _nonzero(weights.named)
-    reached = {output.name for output in outputs}
-    unreached = tuple(name for name in chosen if name not in reached)
-    size = sum(p.numel() for p in weights.named.values())
-    if dry_run:
-        after = before - _lost(weights.named, plan)
-        return PruningResult(plan, size, before, after, skipped, baked, outputs, unreached)
-    if baked:
-        weights = weights.baked(model, baked)
-    apply_plan_(weights.named.items(), plan)
-    # statistics are those that layers were fitted with
-    statistics = statistics_of(ran, model) if finishing.recalibrate else None
-    found = (plan, size, before, _nonzero(weights.named), skipped, baked, outputs, unreached)
-    return PruningResult(*found, recalibrated=statistics)
 
 
 def _prune_units(
@@ -362,15 +348,12 @@ def _prune_units(
         bake_(plain, baked)
     plan, left = plan_units(plain, strategy, budget, example, rng=rng(seed, "prune"), **options)
     named = dict(plain.named_parameters())
-    before = _nonzero(named)
-    if dry_run:
-        after = before - _lost(named, plan)
-    else:
-        if baked:
-            bake_(model, baked)
-        named = dict(model.named_parameters())
-        apply_plan_(named.items(), plan)
-        after = _nonzero(named)
+
+    def own() -> Mapping[str, torch.Tensor]:
+        bake_(model, baked)
+        return dict(model.named_parameters())
+
+    before, after = _counts(named, plan, dry_run, own)
     skipped = tuple(Skipped(one.name, one.reason) for one in left)
     size = sum(p.numel() for p in named.values())
     return PruningResult(plan, size, before, after, skipped, baked)
@@ -385,16 +368,24 @@ def check_not_emptied(gone: Sequence[str], what: str) -> None:
         )
 
 
-def _with_followers(layer: LayerPlan, parts: Mapping[str, Part]) -> LayerPlan:
-    """The plan of a layer whose units go with their biases and rows of normalisations."""
-    if layer.axis != "unit" or layer.fill is not None:
-        return layer
-    return replace(layer, followers=parts[layer.name].followers)
-
-
 def _nonzero(named: Mapping[str, torch.Tensor]) -> int:
     # NumPy counts several times faster
     return sum(each(lambda p: int(np.count_nonzero(to_numpy(p))), named.values()))
+
+
+def _counts(
+    named: Mapping[str, torch.Tensor],
+    plan: PruningPlan,
+    dry_run: bool,
+    own: Callable[[], Mapping[str, torch.Tensor]],
+) -> tuple[int, int]:
+    """How many numbers are not zero, before and after a plan, which changes what `own` gives."""
+    before = _nonzero(named)
+    if dry_run:
+        return before, before - _lost(named, plan)
+    named = own()
+    apply_plan_(named.items(), plan)
+    return before, _nonzero(named)
 
 
 def _lost(named: Mapping[str, torch.Tensor], plan: PruningPlan) -> int:

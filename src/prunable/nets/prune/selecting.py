@@ -24,6 +24,7 @@ from prunable.nets.networks.numbers import no_array, no_weights, packed_layers
 from prunable.nets.networks.roles import Part, is_named_weight
 from prunable.nets.networks.ties import ties_of
 from prunable.nets.prune.choices import Axis
+from prunable.nets.prune.plan import LayerPlan
 from prunable.nets.prune.strategies.node import NODE_AXES
 from prunable.numerics.measure.network import Skipped
 
@@ -51,6 +52,12 @@ class Weights:
             if part.role == "output" and name in self.named and self.named[name].shape in tables
         }
         return replace(self, parts={**self.parts, **marked})
+
+    def with_followers(self, layer: LayerPlan) -> LayerPlan:
+        """The plan of a layer whose units go with their biases and rows of normalisations."""
+        if layer.axis != "unit" or layer.fill is not None:
+            return layer
+        return replace(layer, followers=self.parts[layer.name].followers)
 
     @classmethod
     def of(
