@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,15 @@ CALIBRATING = 256  # training pictures, without labels
 Row = dict[str, Any]
 
 
-def rows_of(network: Network, rules: Sequence[str], n_images: int, known: list[Row]) -> list[Row]:
+def rows_of(
+    network: Network, rules: Sequence[str], n_images: int, known: Sequence[Row]
+) -> Iterator[Row]:
     """Accuracies of one network, as pruned and with recalibrated BatchNorm, that are not known."""
     done = {(row["kappa"], row["allocation"]) for row in known if row["network"] == network.name}
     asked = [(kappa, rule) for kappa in KAPPAS for rule in rules if (kappa, rule) not in done]
     if not asked:
-        return []
+        return
     calibration = calibrate(network.model, network.train[:CALIBRATING])
-    found = []
     for kappa, rule in asked:
         model, budget = copy.deepcopy(network.model), Keep(kappa, scope="global")
         strategy = MagnitudePruning(allocation=rule)  # type: ignore[arg-type]
@@ -48,8 +49,7 @@ def rows_of(network: Network, rules: Sequence[str], n_images: int, known: list[R
         row = {"network": network.name, "kappa": kappa, "allocation": rule, "images": n_images}
         row["accuracy"] = network.accuracy(model, n_images)
         row["recalibrated"] = network.accuracy(network.recalibrated(model), n_images)
-        found.append(row)
-    return found
+        yield row
 
 
 def page_of(rows: Sequence[Row]) -> str:
@@ -103,9 +103,10 @@ def main() -> None:
     rows: list[Row] = read_json(place)["rows"] if place.exists() else []
     for name, load in with_pictures(given.networks, given.data):
         if given.only is None or name in given.only:
-            rows += rows_of(load(), given.allocations, given.images, rows)
-            write_json(place, {"rows": rows})
-    write_text(given.out / "shares-measured.md", page_of(rows))
+            for row in rows_of(load(), given.allocations, given.images, tuple(rows)):
+                rows.append(row)
+                write_json(place, {"rows": rows})
+                write_text(given.out / "shares-measured.md", page_of(rows))
 
 
 if __name__ == "__main__":

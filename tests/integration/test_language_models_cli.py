@@ -8,6 +8,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from prunable.experiments.prune.inputs import calibration_for
+from prunable.experiments.prune.specs import PruningJob
+from prunable.nets.calibration.divergence import outputs_of_batch
 from prunable.nets.models.hub import load_folder, transformers_module
 
 hub = transformers_module("tests")
@@ -150,3 +153,23 @@ def test_a_text_needs_a_tokenizer(run, folder, text, tmp_path):
     done = run("evaluate", tmp_path / "bare", "--text", text)
     assert done.exit_code == 2
     assert "no tokenizer that can be read" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("sharing", "places"),
+    [
+        ({"allocation": "lamp"}, 1),
+        ({"allocation": "optimum"}, 12),
+        ({"allocation": "atp"}, 12),
+        ({"allocation": "atp", "slope": 0.01}, 1),
+    ],
+)
+def test_shares_by_the_outputs_look_at_all_positions(folder, sharing, places):
+    """Where nothing looks at them only the last position is scored, to save time."""
+    job = PruningJob(
+        checkpoint=str(folder), out="x", calibrate="tokens", calibrate_length=12, **sharing
+    )
+    model = load_folder(folder)
+    for batch in calibration_for(job, model, {}, None):
+        ((scores, _),) = outputs_of_batch(model, batch, "logits")
+        assert scores.shape[1:] == (places, 41)

@@ -166,8 +166,9 @@ def calibration_for(
     found: Any
     if job.calibrates_tokens:
         windows = _windows(job, model, source)
-        # scores of all tokens take more room than everything else, and nothing reads them
-        found = calls_of(model, windows, scores=job.only != ("*",))
+        # scores of all tokens take more room than everything else, and little reads them
+        judged = job.allocation == "optimum" or (job.allocation == "atp" and job.slope is None)
+        found = calls_of(model, windows, scores=judged or job.only != ("*",))
         step = max(1, TOKENS_AT_ONCE // windows.shape[1])
     elif source == "gaussian":
         if not all(x.is_floating_point() for x in tensors_of(example)):

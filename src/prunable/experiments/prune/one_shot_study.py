@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from prunable.data.store import folders
+from prunable.data.store import digest_of, folders
 from prunable.errors import DataIntegrityError
 from prunable.experiments.reproduce import checks
 from prunable.experiments.reproduce.document import (
@@ -73,6 +74,7 @@ class OneShotSpec(Spec):
     stage: ClassVar[str] = "prunable.experiments.prune.one_shot_study:one_shot_stage"
 
     network: str  # a file of the folder of networks, without its ending; "" for the trained one
+    digest: str  # of that file's content, SHA-256; "" where there is none
     train: TrainSpec | None = None
     dataset: DataSpec
     method: str
@@ -149,7 +151,7 @@ def _network(spec: OneShotSpec, run: Run) -> tuple[nn.Module, Tensor, Tensor, Te
         model = network_of(tensors, metadata, None, shape=data.x_train.shape[1:])
         x, _, x_test, y_test = as_tensors(data, run.device)
         return model.eval().to(run.device), x, x_test, y_test
-    model = _of_folder(spec.network)
+    model = _of_folder(spec.network, spec.digest)
     x, _, x_test, y_test = as_tensors(spec.dataset.load(flatten=False), run.device)
     scale = 255.0 if float(x.max()) > 1 else 1.0
     mean, deviation = (torch.tensor(v, device=run.device).view(3, 1, 1) for v in (MEAN, DEVIATION))
@@ -157,14 +159,26 @@ def _network(spec: OneShotSpec, run: Run) -> tuple[nn.Module, Tensor, Tensor, Te
     return model.eval().to(run.device), seen, unseen, y_test
 
 
-def _of_folder(name: str) -> nn.Module:
-    """A trained network of the folder `zoo` beside the data, built by the user's own `nets.py`.
+def _file_of(name: str) -> Path | None:
+    """Of a trained network: in the folder `zoo` beside the data."""
+    return next((p for f in folders("zoo") if (p := f / f"{name}.safetensors").exists()), None)
+
+
+def _digest(name: str) -> str:
+    path = _file_of(name)
+    return "" if path is None else digest_of(path, "sha256")
+
+
+def _of_folder(name: str, digest: str) -> nn.Module:
+    """A trained network of the folder, built by the user's own `nets.py`.
 
     Code comes from where the command is called, or from the path of Python, never from the data.
     """
-    path = next((p for f in folders("zoo") if (p := f / f"{name}.safetensors").exists()), None)
+    path = _file_of(name)
     if path is None:
         raise DataIntegrityError(f"there is no $PRUNABLE_DATA/zoo/{name}.safetensors.")
+    if _digest(name) != digest:
+        raise DataIntegrityError(f"{path} has changed since the study began; begin it again.")
     model = network_by_reference(f"nets:{name.removesuffix('-1')}", "reproduce study-one-shot")
     model.load_state_dict(load_tensors(path)[0])
     return model.float()
@@ -192,9 +206,11 @@ def _plan(scale: Scale, convention: Convention) -> Plan:
             batch_size=100,
             steps=steps,
         )
+    digests = {network: _digest(network) for network in size.networks}
     runs = {
         f"{method}, {allocation}/{number}": OneShotSpec.create(
             network=network,
+            digest=digests[network],
             train=train,
             dataset=data,
             method=method,

@@ -1,5 +1,7 @@
 """The one-shot study at its smallest."""
 
+import hashlib
+
 import pytest
 import torch
 
@@ -49,8 +51,26 @@ def test_code_beside_the_weights_is_never_run(tmp_path, monkeypatch):
     save_tensors(zoo / "vit-1.safetensors", {"weight": torch.ones(2, 2)})
     monkeypatch.setenv("PRUNABLE_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    digest = one_shot_study._digest("vit-1")
     with pytest.raises(InputError, match="nets:vit"):
-        one_shot_study._of_folder("vit-1")
+        one_shot_study._of_folder("vit-1", digest)
     with pytest.raises(DataIntegrityError, match="vgg-1"):
-        one_shot_study._of_folder("vgg-1")
+        one_shot_study._of_folder("vgg-1", "")
     assert not (tmp_path / "ran").exists()
+
+
+def test_other_weights_of_the_same_name_are_other_runs(tmp_path, monkeypatch):
+    """What was computed for a network is not taken for another that lies in its place."""
+    path = tmp_path / "zoo" / "vit-1.safetensors"
+    path.parent.mkdir()
+    monkeypatch.setenv("PRUNABLE_DATA", str(tmp_path))
+    key = "calibrated, lamp/3"
+    found = []
+    for value in (1.0, 2.0):
+        save_tensors(path, {"weight": torch.full((2, 2), value)})
+        found.append(STUDY.plan("laptop", "paper").runs[key])
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == found[1].digest
+    assert found[0].network == found[1].network == "vit-1"
+    assert found[0].run_id != found[1].run_id
+    with pytest.raises(DataIntegrityError, match="changed"):
+        one_shot_study._of_folder("vit-1", found[0].digest)
