@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from scipy.stats import chi2
 
 from prunable.files import write_text
 from prunable.forecast.estimators import ESTIMATORS, Dense, Estimator
 from prunable.forecast.estimators.belief import decide
 from prunable.forecast.estimators.classification import DEFAULT, ChangedDecisions
+from prunable.forecast.estimators.model_error import evidence_at
 from prunable.forecast.estimators.retraining import (
     Retrained,
     after_retraining,
@@ -41,7 +41,6 @@ EPOCHS = 3  # of retraining, of the networks of the zoo
 SMALL = 0.1  # loss after retraining of the error that is printed
 LEAST_CHANGED = 20  # inputs whose decision changes, for a case to count
 LARGEST = 2.0  # evidence that is looked for
-DROP = chi2.ppf(0.9, 1) / 2  # of a log likelihood: one-sided confidence of 95 %
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +81,8 @@ def log_loss(case: Case, evidence: float) -> float:
     """The labels' mean log-loss where decisions change, under the belief with evidence."""
     rows = np.flatnonzero(case.changed)
     scores = case.dense.belief.scores[rows].copy()
-    scores[np.arange(len(rows)), decide(case.pruned)[rows, 0]] += evidence
+    worth = evidence_at(case.dense.belief.temperature, evidence)
+    scores[np.arange(len(rows)), decide(case.pruned)[rows, 0]] += worth
     law = np.asarray(log_softmax(scores, axis=1))
     return -float(law[np.arange(len(rows)), case.labels[rows]].mean())
 
@@ -96,37 +96,54 @@ def fit_evidence(cases: Sequence[Case]) -> float:
     return float(minimize_scalar(total, bounds=(-LARGEST, LARGEST), method="bounded").x)
 
 
-def model_scale(errors: FloatArray, noise: FloatArray, leverage: FloatArray) -> float:
-    """The deviation of errors a unit of leverage, beside the noise of the labels.
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Errors of forecasts, one a case, their noise by the labels, and what they rest on."""
 
-    Few networks cannot show a small one, so it is the upper end of what they do not contradict: the
-    largest of a likelihood within `DROP` of the greatest.
+    errors: FloatArray
+    noise: FloatArray
+    leverage: FloatArray
+    changed: FloatArray
+
+
+def model_scales(found: Judged) -> tuple[float, float]:
+    """The deviations of errors, a unit of leverage and a changed decision, beside labels' noise.
+
+    They are the likeliest pair of a grid, each case by itself.
     """
+    grid = np.concatenate([[0.0], np.geomspace(1e-3, 1, 60)])
+    firsts = grid if found.leverage.any() else grid[:1]
 
-    def minus_log_likelihood(scale: float) -> float:
-        variance = noise**2 + (scale * leverage) ** 2
-        return float(np.sum(np.log(variance) + errors**2 / variance)) / 2
+    def variance(pair: tuple[float, float]) -> FloatArray:
+        return (pair[0] * found.leverage) ** 2 + (pair[1] * found.changed) ** 2
 
-    scales = np.geomspace(1e-4, 10, 2000)
-    values = np.array([minus_log_likelihood(scale) for scale in scales])
-    return float(scales[values <= values.min() + DROP].max())
+    pairs = [(float(one), float(two)) for one in firsts for two in grid]
+
+    def minus_likelihood(pair: tuple[float, float]) -> float:
+        around = found.noise**2 + variance(pair)
+        return float(np.sum(np.log(around) + found.errors**2 / around))
+
+    return min(pairs, key=minus_likelihood)
 
 
-def judged(
-    estimator: Estimator, cases: Sequence[Case]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Errors of forecasts on all inputs, their noise by the labels, their leverage."""
-    errors, noise, leverage = [], [], []
+def judged(estimator: Estimator, cases: Sequence[Case]) -> Judged:
+    """Judge an estimator on labelled inputs."""
+    rows = []
     for case in cases:
         found = estimator.contributions(case.dense, case.pruned)
         after, before = decide(case.pruned), case.dense.decisions
         belief = case.dense.belief
         moved = (after[:, 0] == case.labels).astype(float) - (before[:, 0] == case.labels)
         rest = moved - (belief.of(after) - belief.of(before))
-        errors.append(found.value - case.accuracy)
-        noise.append(float(rest.std()) / np.sqrt(len(rest)))
-        leverage.append(max(abs(found.leverage), 1e-9))
-    return np.array(errors), np.array(noise), np.array(leverage)
+        noise = float(rest.std()) / np.sqrt(len(rest))
+        rows.append((found.value - case.accuracy, noise, found.leverage, found.changed))
+    return Judged(*np.array(rows).T)
+
+
+def together(parts: Sequence[Judged]) -> Judged:
+    """Cases of several networks as one."""
+    columns = [(part.errors, part.noise, part.leverage, part.changed) for part in parts]
+    return Judged(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
 def confidence_constants(cases: Sequence[Case]) -> Mapping[str, object]:
@@ -139,7 +156,7 @@ def confidence_constants(cases: Sequence[Case]) -> Mapping[str, object]:
         evidence = fit_evidence(others)
         part = judged(ChangedDecisions(evidence=evidence), own)
         parts.append(part)
-        error, noise = 100 * part[0], 100 * part[1].mean() * np.sqrt(2 / np.pi)
+        error, noise = 100 * part.errors, 100 * part.noise.mean() * np.sqrt(2 / np.pi)
         print(
             f"{name}: own evidence {fit_evidence(own):.3f}, of the others {evidence:.3f}; "
             f"mean error {error.mean():.2f} points, absolute {abs(error).mean():.2f}, "
@@ -148,11 +165,11 @@ def confidence_constants(cases: Sequence[Case]) -> Mapping[str, object]:
     for name, estimator in ESTIMATORS.items():
         found = judged(estimator, cases)
         if name == DEFAULT:
-            found = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
-        scales[name] = round(model_scale(*found), 4)
+            found = together(parts)
+        scales[name] = [round(scale, 4) for scale in model_scales(found)]
         print(
-            f"{name}: bias {100 * found[0].mean():.2f}, absolute {100 * abs(found[0]).mean():.2f}, "
-            f"scale {scales[name]:.3f}"
+            f"{name}: bias {100 * found.errors.mean():.2f}, "
+            f"absolute {100 * abs(found.errors).mean():.2f}, scales {scales[name]}"
         )
     return {"evidence": round(fit_evidence(cases), 3), "scales": scales, "networks": names}
 

@@ -64,12 +64,18 @@ class Belief:
         along = np.take_along_axis(self.directions, decisions[None], 2)
         return np.asarray((law * (along - self.drifts[:, :, None])).sum(2))
 
-    def gain(self, after: Decisions, before: Decisions) -> Estimate:
-        """The expected change of accuracy where decisions `before` become decisions `after`."""
-        values = self.of(after) - self.of(before)
-        gradient = (self.tilts(after) - self.tilts(before)).mean(1)
-        weights = np.linalg.lstsq(self.slopes.T, gradient, rcond=1e-10)[0]
-        influence = values - values.mean() - self.equations @ weights
+    def gain(
+        self, after: Decisions, before: Decisions, weights: FloatArray | None = None
+    ) -> Estimate:
+        """The expected change of accuracy where decisions `before` become decisions `after`.
+
+        `weights` (n,) say in what part they do; None for wholly.
+        """
+        part = np.ones(len(after)) if weights is None else weights
+        values = part * (self.of(after) - self.of(before))
+        gradient = (self.tilts(after) - self.tilts(before)) @ part / len(part)
+        along = np.linalg.lstsq(self.slopes.T, gradient, rcond=1e-10)[0]
+        influence = values - values.mean() - self.equations @ along
         return Estimate(float(values.mean()), influence, float(gradient @ self.by_accuracy))
 
     def moved(self, shifts: FloatArray) -> Belief:

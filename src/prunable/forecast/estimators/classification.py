@@ -15,7 +15,8 @@ from scipy.stats import gaussian_kde
 from prunable.forecast.estimators.belief import Belief, Decisions, decide, tempered
 from prunable.forecast.estimators.classwise import class_wise, vector
 from prunable.forecast.estimators.estimate import Estimate, of_mean
-from prunable.forecast.estimators.model_error import EVIDENCE
+from prunable.forecast.estimators.model_error import EVIDENCE, evidence_at
+from prunable.forecast.estimators.ties import near_ties
 from prunable.numerics.arrays import FloatArray
 
 
@@ -57,17 +58,22 @@ def kept_of(dense: Dense, pruned: FloatArray) -> FloatArray:
 
 def _forecast(dense: Dense, pruned: FloatArray, belief: Belief) -> Estimate:
     """The accuracy plus the gain that a belief expects of the new decisions."""
-    gain = belief.gain(decide(pruned, dense.top), dense.decisions)
+    after = decide(pruned, dense.top)
+    gain = belief.gain(after, dense.decisions)
+    return _finished(dense, pruned, gain, belief.of(after) - belief.of(dense.decisions))
+
+
+def _finished(dense: Dense, pruned: FloatArray, gain: Estimate, values: FloatArray) -> Estimate:
+    """The forecast of a gain, given what the belief expects of each input's new decision."""
     kept = kept_of(dense, pruned)
     # One more input might have changed its decision, at what those few that did stand to lose.
     changed = kept < 1
-    values = belief.of(decide(pruned, dense.top)) - belief.of(dense.decisions)
     stake = np.sqrt(np.mean(values[changed] ** 2)) if changed.any() else LEAST_STAKE
     return dataclasses.replace(
         gain,
         value=dense.accuracy + gain.value,
         by_accuracy=1 + gain.by_accuracy,
-        leverage=1 - float(kept.mean()),
+        changed=1 - float(kept.mean()),
         least=max(float(stake), LEAST_STAKE) / len(kept),
     )
 
@@ -89,25 +95,38 @@ class TemperedDifference:
 class ChangedDecisions:
     """The tempered difference, where a changed decision is itself evidence.
 
-    Decisions change where the dense network is less sure than its margin says; the odds of what is
-    decided anew are multiplied by exp(`evidence`), the same for all networks and shares kept.
+    Decisions change where the dense network is less sure than its margin says: the odds of what is
+    decided anew are multiplied by exp(`evidence`), the same for all shares kept and all networks
+    but those far too sure (`evidence_at`). Decisions near a tie count in part for the runner-up.
     """
 
     name: str = "changed decisions"
     evidence: float = EVIDENCE
 
     def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
-        after, rows = decide(pruned, dense.top), np.arange(len(pruned))[:, None]
-        new = (after[:, :, None] != dense.decisions[:, None, :]).all(2)
-        shifts = np.zeros_like(pruned)
-        shifts[rows, after] = self.evidence * new
-        belief = dense.belief.moved(shifts)
-        found = _forecast(dense, pruned, belief)
-        # d/dc of p(after) - p(before) where c is the evidence for the new classes
-        law = np.take_along_axis(belief.law, after, 1) * new
-        moved = law.sum(1)
-        change = moved - moved * (belief.of(after) - belief.of(dense.decisions))
-        return dataclasses.replace(found, leverage=float(change.mean()))
+        n = len(pruned)
+        if dense.top == 1:
+            classes, weights = near_ties(dense.logits, pruned)
+            ways = [(classes[:, [j]], weights[:, j]) for j in (0, 1)]
+        else:
+            ways = [(decide(pruned, dense.top), np.ones(n))]
+        worth = evidence_at(dense.belief.temperature, self.evidence)
+        values, influence, by_accuracy, leverage = np.zeros(n), np.zeros(n), 0.0, 0.0
+        for after, part in ways:
+            new = (after[:, :, None] != dense.decisions[:, None, :]).all(2)
+            shifts = np.zeros_like(pruned)
+            np.put_along_axis(shifts, after, worth * new, 1)
+            belief = dense.belief.moved(shifts)
+            gain = belief.gain(after, dense.decisions, part)
+            influence += gain.influence
+            by_accuracy += gain.by_accuracy
+            gains = belief.of(after) - belief.of(dense.decisions)
+            values += part * gains
+            # d/dc of p(after) - p(before), where c is the evidence for the new classes
+            moved = (np.take_along_axis(belief.law, after, 1) * new).sum(1)
+            leverage += float(np.mean(part * moved * (1 - gains)))
+        gain = Estimate(float(values.mean()), influence, by_accuracy, leverage=leverage)
+        return _finished(dense, pruned, gain, values)
 
 
 @dataclass(frozen=True)
@@ -149,7 +168,7 @@ class Agreement:
     def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
         kept = kept_of(dense, pruned)
         share = float(kept.mean())
-        return of_mean(dense.accuracy * kept, by_accuracy=share, leverage=1 - share)
+        return of_mean(dense.accuracy * kept, by_accuracy=share, changed=1 - share)
 
 
 @dataclass(frozen=True)
@@ -170,7 +189,7 @@ class DisagreementLaw:
         return of_mean(
             hit + (dense.accuracy - hit) * kept,
             by_accuracy=share - (1 - share) / others,
-            leverage=1 - share,
+            changed=1 - share,
         )
 
 
@@ -191,7 +210,7 @@ class ThresholdedConfidence:
         )
         threshold = float(np.quantile(before, 1 - dense.accuracy))
         above = (after > threshold).astype(np.float64)
-        found = of_mean(above, leverage=1 - float(kept_of(dense, pruned).mean()))
+        found = of_mean(above, changed=1 - float(kept_of(dense, pruned).mean()))
         ratio = _density(after, threshold) / max(_density(before, threshold), 1e-6)
         moved = (before > threshold) - float((before > threshold).mean())
         return dataclasses.replace(

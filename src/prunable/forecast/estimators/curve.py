@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from prunable.forecast.estimators.smoothing import monotone, smooth
 Kind = Literal[RowKind, "regression", "language", "embedding"]
 Smoothing = Literal["none", "monotone", "smooth"]
 WHERE = "forecast"
+OUTCOME_INPUTS = 2500
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,10 @@ class PointForecast:
 
     Attributes
     ----------
-    value, low, high : The figure and its interval: accuracy, R2, or log-perplexity in nats a
-        token; None where the dense network's is not known.
-    loss, loss_low, loss_high : Dense figure less value (of log-perplexity the other way round), a
-        difference on the same inputs, so narrow where little changes.
+    value, low, high : The figure and the interval of what other inputs will show: accuracy, R2, or
+        log-perplexity in nats a token; None where the dense network's is not known.
+    loss, loss_low, loss_high : Dense figure less value (of log-perplexity the other way round), and
+        the interval of its mean: a difference on the same inputs, narrow where little changes.
     retention : Share of decisions kept (of a regression's variance; of nearest neighbours), with
         its own interval.
     sampling, model : Standard errors by the draw of inputs and by the model of confidence.
@@ -80,9 +82,10 @@ def forecast_curve(
     kind: Kind = "classification",
     estimator: str = DEFAULT,
     accuracy_inputs: int | None = None,
-    outcome_inputs: int | None = None,
+    outcome_inputs: int | None = OUTCOME_INPUTS,
     reference: ArrayLike | None = None,
     smoothing: Smoothing = "none",
+    calibrated: bool = False,
 ) -> CurveForecast:
     """Forecast what pruned networks are worth from outputs on the same unlabelled inputs.
 
@@ -103,12 +106,17 @@ def forecast_curve(
     level : Of the two-sided intervals.
     accuracy_inputs : How many labelled inputs the accuracy was measured on; its error is then part
         of `low` and `high`.
-    outcome_inputs : How many other inputs the outcome is to be measured on; intervals then cover
-        that outcome rather than its mean.
+    outcome_inputs : How many other labelled inputs the accuracy is to be measured on: `low` and
+        `high` hold what they will show, chance of their draw and all; None for the mean over
+        endless ones. The interval of the loss is of that mean, which is what plans compare.
     reference : The dense network's logits (m, c) on inputs as the accuracy was measured on, for a
         check of drift.
     smoothing : Whether forecasts are made monotone in kappa, or smooth; intervals keep their
         widths.
+
+    calibrated : Whether the confidence at the fitted temperature is known to be right, as where
+        labels are drawn from it: then intervals hold no error of the model, and of classifiers the
+        estimator is "tempered difference".
 
     Raises
     ------
@@ -121,7 +129,7 @@ def forecast_curve(
     >>> dense = 3 * rng.normal(size=(400, 10))
     >>> pruned = [dense + noise * rng.normal(size=dense.shape) for noise in (0.3, 3.0)]
     >>> mild, harsh = forecast_curve(dense, pruned, [0.5, 0.1], accuracy=0.8).points
-    >>> harsh.value < mild.low < mild.value < 0.8
+    >>> harsh.high < mild.low < mild.value < 0.8
     True
     """
     check_between(level, 0.5, 0.999, "level", WHERE)
@@ -133,11 +141,17 @@ def forecast_curve(
             check_at_least(count, 1, name, WHERE)
     for kappa in kappas:
         require(0 < kappa <= 1, "kappas", WHERE, "shares in (0, 1]", kappa)
+    if calibrated:
+        given = (DEFAULT, "tempered difference")
+        require(estimator in given, "estimator", WHERE, f"of {given} if calibrated", estimator)
+        estimator = given[1]
     network = _network(kind, dense, accuracy, labels, estimator)
     checks = network.checks
     if reference is not None:
         checks = (*checks, _drift(network, reference))
     found = [network.found(outputs) for outputs in _paired(pruned, len(kappas))]
+    if calibrated:
+        found = [dataclasses.replace(one, model=0.0) for one in found]
     values = _values(found, kappas, network, smoothing)
     draws = _Draws(level, network.known, accuracy_inputs, outcome_inputs, kind)
     points = tuple(
@@ -250,8 +264,8 @@ class _Draws:
         )
 
     def _counted(self, share: float, count: int | None) -> float:
-        """The standard error of a share of so many inputs; none of what is no share."""
-        if count is None or self.kind in ("language", "regression"):
+        """The standard error of a share of so many decisions, one an input."""
+        if count is None or self.kind not in ("classification", "top5", "binary"):
             return 0.0
         inside = min(max(share, 0.5 / count), 1 - 0.5 / count)
         return math.sqrt(inside * (1 - inside) / count)

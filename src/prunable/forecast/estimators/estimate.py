@@ -22,14 +22,15 @@ class Estimate:
     influence : Shape (n,), mean zero: to first order the estimate's error is their mean; that
         fitted temperatures depend on the same units is in it.
     by_accuracy : Derivative by the known accuracy.
-    leverage : How far the estimate rests on the model of confidence: its error by the model is this
-        times the estimator's own constant (`model_error`).
+    changed, leverage : Share of decisions changed, and derivative by what each of them is worth:
+        how far the estimate rests on the model of confidence (`model_error`).
     least : A standard error that sampling cannot undercut, for what n units happen not to show.
     """
 
     value: float
     influence: FloatArray
     by_accuracy: float = 0.0
+    changed: float = 0.0
     leverage: float = 0.0
     least: float = 0.0
 
@@ -50,10 +51,10 @@ def covariance(one: Estimate, other: Estimate) -> float:
     return float(one.influence @ other.influence) / (n * (n - 1))
 
 
-def of_mean(values: FloatArray, *, by_accuracy: float = 0.0, leverage: float = 0.0) -> Estimate:
+def of_mean(values: FloatArray, *, by_accuracy: float = 0.0, changed: float = 0.0) -> Estimate:
     """Estimate a mean by the mean of values of shape (n,), nothing fitted."""
     mean = float(values.mean())
-    return Estimate(mean, values - mean, by_accuracy, leverage)
+    return Estimate(mean, values - mean, by_accuracy, changed)
 
 
 def by_units(estimate: Estimate, units: NDArray[np.intp] | None) -> Estimate:

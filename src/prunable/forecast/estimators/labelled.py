@@ -72,6 +72,7 @@ def with_labels(
             weight * forecast.value + (1 - weight) * labelled.value,
             weight * forecast.influence + (1 - weight) * labelled.influence,
             weight * forecast.by_accuracy + (1 - weight),
+            forecast.changed,
             weight * forecast.leverage,
             joined(weight * forecast.least, (1 - weight) * labelled.least),
         ),

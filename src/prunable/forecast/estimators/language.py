@@ -74,8 +74,8 @@ class LanguageNetwork:
         weight = float(slopes.mean()) / slope if slope else 0.0
         influence = change - change.mean() - weight * (self.own[:, 0] - self.known)
         value = self.known + float(change.mean())
-        estimate = Estimate(value, influence, 1 + weight, abs(float(change.mean())))
-        model = UNFITTED * estimate.leverage
+        estimate = Estimate(value, influence, 1 + weight)
+        model = UNFITTED * abs(float(change.mean()))
         if self.tokens is not None:
             seen = np.array(outcome)
             estimate, model = with_labels(estimate, model, self.known, seen, change, 0.0)

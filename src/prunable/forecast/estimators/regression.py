@@ -68,10 +68,8 @@ class RegressionNetwork:
         kept = Estimate(1 - share, influence)
         if self.known is None:
             return Found(None, 0.0, kept)
-        estimate = Estimate(
-            self.known * (1 - share), self.known * influence, 1 - share, self.known * share
-        )
-        model = UNFITTED * estimate.leverage
+        estimate = Estimate(self.known * (1 - share), self.known * influence, 1 - share)
+        model = UNFITTED * self.known * share
         if self.targets is not None:
             # in units of the targets' variance, which the dense outputs give by R2
             scale = self.known / around.mean()

@@ -85,7 +85,7 @@ class RowNetwork:
         if self.known is None:
             return Found(None, 0.0, kept)
         estimate = by_units(ESTIMATORS[self.estimator].contributions(self.dense, rows), self.groups)
-        model = model_error(self.estimator, estimate.leverage)
+        model = model_error(self.estimator, estimate.leverage, estimate.changed)
         if self.labels is not None:
             estimate, model = with_labels(estimate, model, self.known, *self._seen(rows))
         return Found(estimate, model, kept)
