@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prunable.certify.verifying import verify as verify
     from prunable.experiments.evaluate.evaluating import evaluate as evaluate
     from prunable.experiments.prune.strategy_comparison import compare_strategies as compare
+    from prunable.forecast.forecasting import forecast as forecast
     from prunable.front import load as load
     from prunable.front import read as read
     from prunable.front import reproduce as reproduce
@@ -56,6 +57,7 @@ _HOMES = {
     "evaluate": "prunable.experiments.evaluate.evaluating:evaluate",
     "extract_features": "prunable.predict.features.extracting:extract_features",
     "factor": "prunable.nets.shrink.factoring:factor",
+    "forecast": "prunable.forecast",  # another
     "hold_masks": "prunable.nets.prune.retraining:hold_masks",
     "iterate": "prunable.nets.prune.iterative:iterate",
     "load": "prunable.front:load",
@@ -100,6 +102,7 @@ __all__ = [
     "evaluate",
     "extract_features",
     "factor",
+    "forecast",
     "hold_masks",
     "iterate",
     "load",

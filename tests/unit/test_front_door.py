@@ -23,6 +23,7 @@ SURFACE = {
     "evaluate",
     "extract_features",
     "factor",
+    "forecast",
     "hold_masks",
     "iterate",
     "load",
@@ -74,8 +75,12 @@ def test_type_checkers_see_the_same_names_from_the_same_places():
         for alias in node.names:
             place = f"{node.module}:{alias.name}"
             seen[alias.asname] = place.replace("prunable:", "prunable.")
-    # the package of certificates is called through its function
-    expected = {**prunable._HOMES, "certify": "prunable.certify.pipeline:certify_model"}
+    # these packages are called through their functions
+    called = {
+        "certify": "prunable.certify.pipeline:certify_model",
+        "forecast": "prunable.forecast.forecasting:forecast",
+    }
+    expected = {**prunable._HOMES, **called}
     assert seen == expected
 
 

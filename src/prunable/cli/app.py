@@ -10,6 +10,7 @@ import prunable
 from prunable.certify import command as certify
 from prunable.cli import data, demo, evaluate, iterate, measure, prune, reproduce, simulate, train
 from prunable.errors import PrunableError
+from prunable.forecast import command as forecast
 from prunable.predict import command as predict
 from prunable.report.tables import printable
 from prunable.sketch import command as sketch
@@ -61,6 +62,7 @@ def prunable_(
 app.command(name="certify")(certify.certify)
 app.command(name="demo")(demo.demo)
 app.command(name="evaluate")(evaluate.evaluate)
+app.command(name="forecast")(forecast.forecast)
 app.command(name="iterate")(iterate.iterate)
 app.command(name="measure")(measure.measure)
 app.command(name="prune")(prune.prune)

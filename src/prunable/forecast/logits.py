@@ -21,7 +21,7 @@ from prunable.nets.prune.finishing import has_statistics
 from prunable.nets.prune.plan import PruningPlan
 from prunable.nets.prune.pruning import prune
 
-Logits = NDArray[np.float32]
+Scores = NDArray[np.float32]
 AT_ONCE = 256  # inputs run at a time
 
 
@@ -48,22 +48,16 @@ def batches_for(model: nn.Module, inputs: Any, at_once: int = AT_ONCE) -> tuple[
     return batches_of(model, inputs, at_once)
 
 
-def scores(model: nn.Module, batches: Sequence[Any]) -> Logits:
-    """The scores (n, classes) that a classifier gives in evaluation mode, on the processor.
+def scores(model: nn.Module, batches: Sequence[Any], kind: str = "classification") -> Scores:
+    """The scores that a network gives in evaluation mode, (n, classes) of a classifier.
 
-    Raises InputError if the inputs do not fit, or there are no scores of classes.
+    Raises InputError if the inputs do not fit, or there are no scores of that kind.
     """
     parts = []
     with evaluating(model), torch.inference_mode():
         for batch in batches:
             found = scores_of(checked_run(model, batch))
-            shaped = isinstance(found, Tensor) and found.ndim == 2 and len(found) == _size(batch)
-            if not shaped or found.shape[1] < 2:
-                shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-                raise InputError(
-                    f"`model` of `forecast` gives {shape} for {_size(batch)} inputs, and must give "
-                    "scores of classes, (inputs, classes). Give a network with such an output."
-                )
+            _check_scores(found, batch_size_of(batch), kind)
             parts.append(found.float().cpu().numpy())
     return np.concatenate(parts)
 
@@ -102,5 +96,14 @@ def pruned_copies(
         del copy, result
 
 
-def _size(batch: Any) -> int:
-    return batch_size_of(batch)
+def _check_scores(found: Any, count: int, kind: str) -> None:
+    one_an_input = isinstance(found, Tensor) and found.ndim > 0 and len(found) == count
+    other = kind not in ("classification", "top5")
+    if one_an_input and (other or (found.ndim == 2 and found.shape[1] > 1)):
+        return
+    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    wanted = "outputs, one an input" if other else "scores of classes, (inputs, classes)"
+    raise InputError(
+        f"`model` of `forecast` gives {shape} for {count} inputs, and must give {wanted}. Give a "
+        "network with such an output."
+    )

@@ -44,6 +44,11 @@ class Way:
         return self.method in CALIBRATED
 
     @property
+    def refits(self) -> bool:
+        """Whether what stays is fitted to inputs."""
+        return self.method in ("obs", "calibrated")
+
+    @property
     def of_units(self) -> bool:
         """Whether coupled units go, which shrink a network in any runtime."""
         return self.method == "unit"

@@ -1,0 +1,123 @@
+"""A forecast in words and lines: the table of its curves, the figure, the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from prunable.files import write_bytes, write_text
+from prunable.report.figures import PALETTE, STYLE, as_svg
+from prunable.report.pages import render
+from prunable.report.tables import Column, Table, as_percent, table
+
+Document = dict[str, Any]
+MARKERS = "osD^vP*X"
+
+
+def forecast_table(document: Document) -> Table:
+    """A line for each way and share: accuracy to expect, its interval, what is left."""
+    known = document["accuracy"] is not None
+    titles = [Column("way", words=True), "keep %", "numbers left %"]
+    titles += ["accuracy %", f"{document['level']:.0%} interval", "loss"] if known else []
+    titles += ["decisions kept %"]
+    rows = []
+    for curve in document["curves"]:
+        for point in curve["points"]:
+            row = [name_of(curve), as_percent(point["kappa"], 1), as_percent(point["parameters"])]
+            if known:
+                between = f"{as_percent(point['low'])} to {as_percent(point['high'])}"
+                row += [as_percent(point["accuracy"]), between, as_percent(point["loss"])]
+            rows.append([*row, as_percent(point["retention"])])
+    return table(titles, rows, title=title_of(document), notes=notes_of(document))
+
+
+def checks_table(document: Document) -> Table:
+    """What the forecast assumes, and whether the inputs contradict it."""
+    rows = [(c["name"], "holds" if c["passed"] else "FAILS", c["text"]) for c in document["checks"]]
+    words = [Column(name, words=True) for name in ("assumed", "check", "seen")]
+    return table(words, rows, title="Checks")
+
+
+def title_of(document: Document) -> str:
+    """What is forecast, and from what."""
+    known = document["accuracy"]
+    said = "no accuracy known" if known is None else f"dense accuracy {known:.1%}"
+    return f"{document['model']}: {said}, {document['inputs']:,} inputs"
+
+
+def notes_of(document: Document) -> tuple[str, ...]:
+    """What a reader must know beside the numbers."""
+    notes = [f"{x['method']} left out: {x['reason']}" for x in document["skipped"]]
+    assumed = (
+        "Inputs are taken to be drawn like those to come, and the network's confidence to order "
+        "them rightly."
+    )
+    return (*notes, assumed)
+
+
+def name_of(curve: Document) -> str:
+    """METHOD/ALLOCATION, or the pattern."""
+    method = str(curve["method"])
+    return method if ":" in method else f"{method}/{curve['allocation']}"
+
+
+def forecast_figure(document: Document, chosen: Document | None = None) -> Figure:
+    """Curves of all ways with bands of their intervals; a ring around the chosen point."""
+    known = document["accuracy"] is not None
+    keys = (
+        ("accuracy", "low", "high") if known else ("retention", "retention_low", "retention_high")
+    )
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 5.0), layout="constrained")
+        axes = figure.add_subplot()
+        for place, curve in enumerate(document["curves"]):
+            colour = PALETTE[1 + place % (len(PALETTE) - 1)]
+            x = [point["kappa"] for point in curve["points"]]
+            y, low, high = ([100 * point[key] for point in curve["points"]] for key in keys)
+            mark = MARKERS[place % len(MARKERS)]
+            axes.plot(x, y, color=colour, marker=mark, markersize=4, label=name_of(curve))
+            if len(x) > 1:
+                axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+            else:
+                axes.errorbar(x, y, [[y[0] - low[0]], [high[0] - y[0]]], color=colour, capsize=3)
+        if known:
+            axes.axhline(100 * document["accuracy"], color=PALETTE[0], linewidth=1, label="dense")
+        if chosen is not None:
+            at = 100 * chosen["accuracy"]
+            axes.plot([chosen["kappa"]], [at], "o", ms=14, mfc="none", mec=PALETTE[0])
+        axes.set_xscale("log")
+        ticks = sorted({p["kappa"] for curve in document["curves"] for p in curve["points"]})
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8, rotation=45)
+        axes.minorticks_off()
+        axes.set(
+            xlabel="kappa: share kept of weights, or of units",
+            ylabel="expected accuracy (%)" if known else "decisions kept (%)",
+            title=title_of(document),
+        )
+        axes.legend(fontsize=8)
+    return figure
+
+
+def write_figure(document: Document, path: Path, chosen: Document | None = None) -> None:
+    """Write `forecast_figure` as SVG."""
+    write_bytes(path, as_svg(forecast_figure(document, chosen)))
+
+
+def write_page(
+    document: Document, path: Path, *, advice: Document | None = None, more: tuple[Table, ...] = ()
+) -> None:
+    """Write one page: the advice if there is one, the curves, the tables, the checks."""
+    chosen = None if advice is None else advice["chosen"]
+    drawn = as_svg(forecast_figure(document, chosen)).decode()
+    page = render(
+        "forecast.html.j2",
+        title=title_of(document),
+        said=[] if advice is None else [advice["verdict"], advice["said"], advice["command"] or ""],
+        figure=Markup(drawn[drawn.index("<svg") :]),
+        tables=[*more, forecast_table(document), checks_table(document)],
+    )
+    write_text(path, page)

@@ -1,0 +1,306 @@
+"""The accuracy of pruned networks before one is chosen, from unlabelled inputs, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import nn
+
+from prunable.errors import InputError, UnsupportedModelError, require
+from prunable.forecast.estimators import Check, CurveForecast, forecast_curve
+from prunable.forecast.logits import Scores, batches_for, calibrated, pruned_copies, scores
+from prunable.forecast.stored import StoredScores
+from prunable.forecast.ways import KEEPS, USUAL, Way, checked_keeps, ways_named
+from prunable.nets.networks.examples import mapped
+from prunable.nets.networks.inputs import batch_of, batch_size_of
+from prunable.results import Result, as_plain
+
+SCHEMA_VERSION = 1
+WHERE = "forecast"
+Output = Literal["classification", "top5", "multilabel", "segmentation", "regression", "embedding"]
+OnPoint = Callable[[int, int, str], None]  # networks done, all, and the way at hand
+
+
+@dataclass(frozen=True)
+class Point:
+    """What to expect of one pruned network; shares, not per cent.
+
+    `parameters` is the share of the network's numbers that stay and are not zero. Accuracy and loss
+    (dense less pruned) with their intervals are None where no accuracy is known; `retention` is the
+    share of decisions that stay as they are.
+    """
+
+    kappa: float
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    parameters: float
+    loss: float | None
+    loss_low: float | None
+    loss_high: float | None
+    retention: float
+    retention_low: float
+    retention_high: float
+    sampling: float | None = None
+    model: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One way to prune, from large shares to small."""
+
+    method: str
+    allocation: str
+    points: tuple[Point, ...]
+
+    @property
+    def name(self) -> str:
+        """As `--methods` takes it."""
+        return self.method if ":" in self.method else f"{self.method}/{self.allocation}"
+
+
+@dataclass(frozen=True, repr=False)
+class Forecast(Result):
+    """Curves of expected accuracy, one a way to prune, and checks of what they assume.
+
+    `skipped` are usual ways that do not suit the network, with the reason.
+    """
+
+    model: str
+    accuracy: float | None
+    inputs: int
+    level: float
+    kind: Output
+    curves: tuple[Curve, ...]
+    checks: tuple[Check, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    temperature: float | None = field(default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `prunable forecast --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **super().to_dict(),
+            "skipped": [{"method": name, "reason": reason} for name, reason in self.skipped],
+        }
+
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        return [
+            {"method": curve.method, "allocation": curve.allocation, **as_plain(point)}
+            for curve in self.curves
+            for point in curve.points
+        ]
+
+    def _plots(self) -> Sequence[tuple[str, Sequence[float]]]:
+        return [
+            (curve.name, [p.retention if p.accuracy is None else p.accuracy for p in curve.points])
+            for curve in self.curves
+        ]
+
+    def __repr__(self) -> str:
+        known = "no accuracy" if self.accuracy is None else f"accuracy {self.accuracy:.1%}"
+        failed = sum(not check.passed for check in self.checks)
+        doubts = f", {failed} of {len(self.checks)} checks failed" if failed else ""
+        return (
+            f"Forecast({self.model}, {known}: {len(self.curves)} ways from {self.inputs:,} "
+            f"inputs{doubts})"
+        )
+
+
+def forecast(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    accuracy: float | None = None,
+    strategies: Sequence[str] | None = None,
+    keeps: Sequence[float] = KEEPS,
+    labels: ArrayLike | None = None,
+    kind: Output = "classification",
+    level: float = 0.9,
+    accuracy_inputs: int | None = None,
+    calibration: Any = None,
+    store: Path | str | None = None,
+    seed: int = 0,
+    on_point: OnPoint | None = None,
+) -> Forecast:
+    """Forecast the accuracy of a network after pruning, from unlabelled inputs.
+
+    The network runs on the inputs, and so does a copy pruned in each way to each share, one at a
+    time; it is left untouched itself. Decisions that change are weighed by the dense network's own
+    confidence, at the temperature at which its mean is the known accuracy.
+
+    Parameters
+    ----------
+    inputs : A tensor or array of examples, 30 at least, drawn like those to come; or batches of
+        what the model is called with.
+    accuracy : Of the dense network, a share; without it only the share of decisions that stay is
+        told.
+    strategies : Names such as "magnitude/lamp", "calibrated", "2:4" or "unit"; see `way_named`. By
+        default `ways.USUAL`, of which those that do not suit the network are left out.
+    keeps : Shares to keep.
+    labels : Classes of the inputs, -1 where unknown; they sharpen the forecast.
+    level : Of the intervals.
+    accuracy_inputs : How many examples the known accuracy was measured on.
+    calibration : Inputs for ways that go by what flows into layers; by default `inputs`, on which
+        what was fitted to them does a little too well.
+    store : Folder of what was run, from which an interrupted forecast goes on.
+    on_point : Told the number of networks run, of all, and the way.
+
+    Raises
+    ------
+    InputError : If inputs, labels or accuracy are none, or do not fit the network.
+    UnsupportedModelError : If the network cannot be copied or pruned so.
+
+    Examples
+    --------
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 3))
+    >>> found = forecast(
+    ...     net, torch.randn(64, 8), strategies=["magnitude"], keeps=[0.9], accuracy=0.6
+    ... )
+    >>> found.curves[0].name, found.curves[0].points[0].low < 0.6
+    ('magnitude/global', True)
+    """
+    ways = ways_named(USUAL if strategies is None else strategies, WHERE)
+    asked = checked_keeps(keeps, WHERE)
+    batches = batches_for(model, inputs)
+    known = StoredScores.of(store, model, batches, seed, calibration)
+    dense = known.of_network("dense", 1.0, lambda: (scores(model, batches, kind), 1.0))[0]
+    settings: dict[str, Any] = {
+        "accuracy": accuracy,
+        "labels": labels,
+        "level": level,
+        "kind": kind,
+        "accuracy_inputs": accuracy_inputs,
+    }
+    # what is wrong with the inputs is said before anything is pruned
+    base = forecast_curve(dense, (), (), **settings)
+    job = _Job(model, batches, calibration, known, seed, kind, on_point)
+    job.total = sum(len(way.keeps(asked)) for way in ways)
+    curves, skipped = [], []
+    for way in ways:
+        try:
+            curves.append(job.curve(way, way.keeps(asked), dense, settings))
+        except (InputError, UnsupportedModelError) as error:
+            if strategies is not None:
+                raise
+            skipped.append((way.name, str(error)))
+    require(curves, "model", WHERE, "a network that can be pruned", type(model).__name__)
+    return Forecast(
+        type(model).__name__,
+        base.accuracy,
+        base.inputs,
+        level,
+        kind,
+        tuple(curves),
+        (*base.checks, *_fitted_elsewhere(ways, calibration)),
+        tuple(skipped),
+        base.temperature,
+    )
+
+
+class _Job:
+    """Runs pruned copies for one forecast."""
+
+    total = 0
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Sequence[Any],
+        calibration: Any,
+        known: StoredScores,
+        seed: int,
+        kind: Output,
+        on_point: OnPoint | None,
+    ) -> None:
+        self.model, self.batches, self.calibration = model, batches, calibration
+        self.known, self.seed, self.kind = known, seed, kind
+        self.on_point, self.done = on_point, 0
+        self.seen: Any = None
+
+    def curve(
+        self, way: Way, keeps: Sequence[float], dense: Scores, settings: Mapping[str, Any]
+    ) -> Curve:
+        """The forecast of one way."""
+        parameters: list[float] = []
+        found = forecast_curve(dense, self.runs(way, keeps, parameters), keeps, **settings)
+        return Curve(way.method, way.allocation, _points(found, parameters))
+
+    def runs(self, way: Way, keeps: Sequence[float], parameters: list[float]) -> Iterator[Scores]:
+        """Scores of each copy; what is left of it goes into `parameters`."""
+        for keep in keeps:
+            if self.on_point is not None:
+                self.on_point(self.done, self.total, way.name)
+            found, left = self.known.of_network(way.name, keep, lambda k=keep: self.run(way, k))
+            self.done += 1
+            parameters.append(left)
+            yield found
+
+    def run(self, way: Way, keep: float) -> tuple[Scores, float]:
+        """One copy's scores, and the share of its numbers that is left."""
+        if way.needs_inputs and self.seen is None:
+            given = self.batches if self.calibration is None else self.calibration
+            self.seen = calibrated(self.model, _parted(given), [way])
+        example = batch_of(self.batches[0], min(2, batch_size_of(self.batches[0])))
+        (copy,) = pruned_copies(self.model, way, [keep], example, self.seen, seed=self.seed)
+        return scores(copy.model, self.batches, self.kind), copy.parameters
+
+
+def _parted(inputs: Any) -> Any:
+    """Batches small enough that one of four can be held out to choose damping by."""
+    if isinstance(inputs, np.ndarray):
+        return batches_for(nn.Identity(), inputs, 32)
+    if not isinstance(inputs, tuple | list):
+        return inputs
+    small = []
+    for batch in inputs:
+        size = batch_size_of(batch)
+        small += [_cut(batch, start, size) for start in range(0, size, 32)]
+    return small
+
+
+def _cut(batch: Any, start: int, size: int) -> Any:
+    return mapped(batch, lambda x: x[start : start + 32] if x.ndim and len(x) == size else x)
+
+
+def _points(found: CurveForecast, parameters: Sequence[float]) -> tuple[Point, ...]:
+    return tuple(
+        Point(
+            kappa=one.kappa,
+            accuracy=one.value,
+            low=one.low,
+            high=one.high,
+            parameters=left,
+            loss=one.loss,
+            loss_low=one.loss_low,
+            loss_high=one.loss_high,
+            retention=one.retention,
+            retention_low=one.retention_low,
+            retention_high=one.retention_high,
+            sampling=one.sampling,
+            model=one.model,
+        )
+        for one, left in zip(found.points, parameters, strict=True)
+    )
+
+
+def _fitted_elsewhere(ways: Sequence[Way], calibration: Any) -> tuple[Check, ...]:
+    """Whether weights were fitted to the very inputs that judge them."""
+    fitted = [way.name for way in ways if way.refits]
+    if not fitted:
+        return ()
+    name = "judged on other inputs than fitted to"
+    if calibration is not None:
+        return (Check(name, True, f"{', '.join(fitted)}: fitted to inputs of their own"),)
+    said = (
+        f"{', '.join(fitted)}: fitted to the same inputs, on which they do a little better than on "
+        "others; give inputs of their own"
+    )
+    return (Check(name, False, said),)

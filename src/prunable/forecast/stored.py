@@ -1,0 +1,76 @@
+"""Scores of networks kept in a folder, so that an interrupted forecast goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from prunable.errors import DataIntegrityError
+from prunable.files import read_arrays, remove_leftovers, staged
+from prunable.nets.networks.inputs import tensors_of
+
+Scores = NDArray[np.float32]
+Made = Callable[[], tuple[Scores, float]]
+
+
+@dataclass(frozen=True)
+class StoredScores:
+    """A folder of scores by what they depend on: weights, inputs, way, share and seed."""
+
+    folder: Path | None
+    key: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path | str | None,
+        model: nn.Module,
+        batches: Sequence[Any],
+        seed: int,
+        calibration: Any = None,
+    ) -> StoredScores:
+        """The folder for these weights and inputs; None keeps nothing."""
+        if folder is None:
+            return cls(None)
+        digest = hashlib.blake2b(repr((type(model).__qualname__, seed)).encode(), digest_size=16)
+        for name, tensor in model.state_dict().items():
+            digest.update(name.encode())
+            _add(digest, tensor)
+        for part in (batches, calibration):
+            digest.update(b"|")
+            for tensor in [] if part is None else tensors_of(part):
+                _add(digest, tensor)
+        remove_leftovers(Path(folder))
+        return cls(Path(folder), digest.hexdigest())
+
+    def of_network(self, way: str, keep: float, make: Made) -> tuple[Scores, float]:
+        """The scores of one network, and the share of its numbers that is left; made if missing."""
+        if self.folder is None:
+            return make()
+        text = f"{self.key} {way} {keep!r}"
+        name = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+        path = self.folder / f"{name}.npz"
+        if path.exists():
+            arrays = read_arrays(path)
+            if set(arrays) != {"scores", "left"}:
+                raise DataIntegrityError(f"{path} holds no scores; delete it and run again.")
+            return arrays["scores"], float(arrays["left"])
+        found, left = make()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with staged(path) as place, place.open("wb") as stream:
+            np.savez(stream, scores=found, left=np.float64(left))
+        return found, left
+
+
+def _add(digest: Any, tensor: Tensor) -> None:
+    plain = tensor.detach().cpu().contiguous()
+    digest.update(repr((str(plain.dtype), tuple(plain.shape))).encode())
+    digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
