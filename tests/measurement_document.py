@@ -180,6 +180,7 @@ def measurement_document(n_layers=None, against=False):
                     "budget": len(layers) * float(eps) ** 2,
                     "spent": len(layers) * float(eps) ** 2,
                     **shares,
+                    "lamp": 0.22,
                     "layers": {layer["name"]: shares for layer in layers},
                 }
                 for eps in EPS

@@ -169,6 +169,7 @@ def train(
     epochs: int | None = None,
     device: str = "auto",
     on_step: Callable[[int, int | None], None] | None = None,
+    on_spec: Callable[[TrainSpec], None] | None = None,
     **settings: Any,
 ) -> Training:
     """Train one network into a folder; resumes an interrupted run, repeats no finished one.
@@ -179,6 +180,7 @@ def train(
         rule.
     device : auto, cpu, cuda or one of several such as cuda:1.
     on_step : Told the number of steps done, and of how many if that is known.
+    on_spec : Told the specification before anything is trained.
     **settings : Fields of `TrainSpec`: dataset, net, width, lr, batch_size, noise, alpha, sigma,
         seed, ...; the width is the architecture's own by default.
 
@@ -199,6 +201,8 @@ def train(
         total = epochs * -(-spec.dataset.n_train // spec.batch_size)
         spec = TrainSpec.create(steps=total, **settings)
     folder = Path(out)
+    if on_spec is not None and total is not None:
+        on_spec(spec)
     with Store(folder).locked():
         told = None if on_step is None else lambda step: on_step(step, total)
         result = train_into(folder, spec, told, device=device)

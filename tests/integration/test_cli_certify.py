@@ -361,7 +361,7 @@ def test_verifier_is_short_and_stands_alone():
 def test_bad_delta_is_named(run, trained, delta):
     done = run("certify", trained, f"--data digits --delta {delta}")
     assert done.exit_code == 2
-    assert "`delta`" in done.stderr
+    assert "`--delta`" in done.stderr
 
 
 def test_bad_models_are_named(run, tmp_path):

@@ -32,12 +32,12 @@ def test_without_json_a_table_is_printed(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--rounds", "0"), "`rounds`"),
-        (("--clients", "0"), "`clients`"),
-        (("--kappa", "2"), "`kappa`"),
-        (("--alpha", "2.5"), "`alpha`"),
-        (("--partition", "dirichlet", "--concentration", "-1"), "`concentration`"),
-        (("--net", "nothing"), "`net`"),
+        (("--rounds", "0"), "`--rounds`"),
+        (("--clients", "0"), "`--clients`"),
+        (("--keep", "2"), "`--keep`"),
+        (("--alpha", "2.5"), "`--alpha`"),
+        (("--partition", "dirichlet", "--concentration", "-1"), "`--concentration`"),
+        (("--net", "nothing"), "`--net`"),
         (("--data", "nothing"), "nothing"),
     ],
 )

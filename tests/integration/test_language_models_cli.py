@@ -129,7 +129,10 @@ def test_stages_are_gone_on_from(run, document_of, folder, text, tmp_path, monke
     ("options", "message"),
     [
         ("--calibrate TEXT --calibrate-size 13 --calibrate-length 32", "has 400 tokens, too few"),
-        ("--calibrate TEXT --calibrate-length 65 --calibrate-size 2", "`length` of `prune --cal"),
+        (
+            "--calibrate TEXT --calibrate-length 65 --calibrate-size 2",
+            "`--calibrate-length` of `prune",
+        ),
         ("--calibrate wrong.npz", "has the token 41, out of the vocabulary of LlamaForCausalLM"),
         ("--calibrate gaussian", "or `tokens` to a language model"),
         ("--calibrate gaussian --calibrate-length 9", "without --calibrate with a text"),

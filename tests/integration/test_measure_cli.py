@@ -101,7 +101,7 @@ def bad_inputs(folder):
         ("nothing", (), 2, "holds no weights"),
         ("bias.safetensors", (), 2, "no weight matrix"),
         ("whole.safetensors", ("--eps", "0"), 2, "eps"),
-        ("whole.safetensors", ("--p", "-1"), 2, "`p`"),
+        ("whole.safetensors", ("--p", "-1"), 2, "`--p`"),
         ("whole.safetensors", ("--spectrum", "maybe"), 2, "spectrum"),
         ("whole.safetensors", ("--report", "nothing"), 2, "nothing"),
     ]

@@ -110,10 +110,7 @@ def test_the_table_has_a_line_a_layer(run, network):
             "`--allocation` of `prune` has no effect without --sc",
         ),
         ("--slope 0.1 --keep 0.5", "`--slope` of `prune` has no effect without --alloc"),
-        (
-            "--allocation atp --slope 3 --scope global --keep 0.5",
-            "`slope` of `DepthShares` must be",
-        ),
+        ("--allocation atp --slope 3 --scope global --keep 0.5", "`--slope` of `prune` must be"),
         ("--method singular-value --refit --calibrate digits --keep 0.5", "one that keeps weights"),
     ],
 )

@@ -65,7 +65,7 @@ def test_bad_input_gets_one_message(run, model, tmp_path, monkeypatch):
         (("--keep", 0.5), "--out"),
         (("--out", "x.safetensors"), "exactly one of"),
         (("--keep", 0.5, "--eps", 0.1, "--out", "x.safetensors"), "exactly one of"),
-        (("--keep", 1.5, "--out", "x.safetensors"), "kappa"),
+        (("--keep", 1.5, "--out", "x.safetensors"), "`--keep`"),
         (("--eps", 0.1, "--scope", "global", "--out", "x.safetensors"), "--scope global"),
         (("--keep", 0, "--out", "x.safetensors"), "leaves nothing of hidden.weight"),
         (("--keep", 0.5, "--only", "nothing", "--out", "x.safetensors"), "nothing"),
@@ -94,7 +94,7 @@ def test_patterns(document_of, run, model, tmp_path):
         "--method n:m --keep .4": "`--keep` of `prune` contradicts --method n:m",
         "--method n:m --eps .4": "`--eps` of `prune` contradicts",
         "--method n:m --scope global": "`--scope global` of `prune` contradicts",
-        "--method n:m --n-m 4:2": "`n_m` of `prune` must be n:m with 0 < n < m, as 2:4; got 4:2",
+        "--method n:m --n-m 4:2": "`--n-m` of `prune` must be n:m with 0 < n < m, as 2:4; got 4:2",
         "--method n:m --n-m two": "must be n:m",
         "--keep .5 --n-m 2:4": "`--n-m` of `prune` has no effect without --method n:m",
     }.items():

@@ -121,7 +121,7 @@ def test_every_strategy_on_three_networks(run, document_of, models, tmp_path):
     [
         ("--keep 0.5 --retrain 3 --out x", "--data NAME"),
         ("--keep 0.5 --data no-such-set --out x", "no-such-set"),
-        ("--keep 0.5 --net transformer --out x", "`net` of `prune`"),
+        ("--keep 0.5 --net transformer --out x", "`--net` of `prune`"),
         ("--keep 0.5 --net lenet-300-100 --out x", "not those of lenet-300-100"),
         ("--compare --out x", "--data NAME and --out FOLDER"),
         (
@@ -191,10 +191,10 @@ def test_a_ticket_is_found_resumed_and_pruned_further(run, document_of, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--keep 0", "`keep` of `IterateSpec`"),
-        ("--keep 0.1 --net transformer", "`net` of `iterate`"),
-        ("--keep 0.1 --rewind step", "rewind_step"),
-        ("--keep 0.1 --rewind none", "`schedule` of `IterateSpec`"),
+        ("--keep 0", "`--keep` of `iterate`"),
+        ("--keep 0.1 --net transformer", "`--net` of `iterate`"),
+        ("--keep 0.1 --rewind step", "`--rewind-step`"),
+        ("--keep 0.1 --rewind none", "`--schedule` of `iterate`"),
         ("--keep 0.1 --control dense", "give `last_steps`"),
         ("--keep 0.1 --last-epochs 1 --control other", "'other'"),
         ("--keep 0.1 --data no-such-set", "no-such-set"),

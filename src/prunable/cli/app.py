@@ -1,36 +1,181 @@
 """The `prunable` command."""
 
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import prunable
-from prunable.certify import command as certify
-from prunable.cli import data, demo, evaluate, iterate, measure, prune, reproduce, simulate, train
+from prunable.cli.mistakes import in_words_of_options, usage_message
 from prunable.errors import PrunableError
-from prunable.forecast import command as forecast
-from prunable.predict import command as predict
+from prunable.report import terminal
 from prunable.report.tables import printable
-from prunable.sketch import command as sketch
 
 INTERRUPTED = 130
+UsageError: Any = typer.BadParameter.__mro__[1]
+# Of every command: where it lives, and its summary. It is imported when it is asked for: a help
+# page and a command need not wait for the others.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "certify": (
+        "prunable.certify.command:certify",
+        "Bound the true error of a network, by every bound there is, itemised.",
+    ),
+    "data": ("prunable.cli.data:app", "Data sets: list them, fetch one, say where it lies."),
+    "demo": (
+        "prunable.cli.demo:demo",
+        "Train with and without heavy-tailed noise, measure, prune and compare.",
+    ),
+    "evaluate": (
+        "prunable.cli.evaluate:evaluate",
+        "Measure the perplexity of a language model on a text.",
+    ),
+    "forecast": (
+        "prunable.forecast.command:forecast",
+        "Forecast the accuracy of a network after pruning, from unlabelled inputs.",
+    ),
+    "iterate": (
+        "prunable.cli.iterate:iterate",
+        "Find a ticket: train, prune and rewind in rounds; interrupt it at will.",
+    ),
+    "measure": (
+        "prunable.cli.measure:measure",
+        "Measure how prunable a trained network is, layer by layer; needs no data.",
+    ),
+    "predict": ("prunable.predict.command:app", "Predict the risk after pruning from formulas."),
+    "prune": ("prunable.cli.prune:prune", "Prune a network and show what is left, layer by layer."),
+    "reproduce": (
+        "prunable.cli.reproduce:reproduce",
+        "Reproduce tables and figures of the papers, beside the papers' numbers.",
+    ),
+    "simulate": (
+        "prunable.cli.simulate:app",
+        "Simulate the dynamics behind the theorems; fit their rates.",
+    ),
+    "sketch": (
+        "prunable.sketch.command:app",
+        "Sparse matrix sketches: encode a pruned checkpoint, decode it bit for bit.",
+    ),
+    "train": (
+        "prunable.cli.train:train",
+        "Train a network; interrupt it at will, the same command goes on where it stopped.",
+    ),
+    "verify": (
+        "prunable.certify.command:verify",
+        "Compute certificates anew from their code files and the data, in an isolated process.",
+    ),
+}
+
+
+class _Commands(dict[str, Any]):
+    """Commands by name, each imported when it is looked at."""
+
+    def __getitem__(self, name: str) -> Any:
+        if not super().__contains__(name) and name in COMMANDS:
+            self[name] = _imported(name)
+        return super().__getitem__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*super().__iter__(), *COMMANDS}))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def keys(self) -> Any:
+        return list(self)
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in list(self) else default
+
+
+def _imported(name: str) -> Any:
+    module, _, inside = COMMANDS[name][0].partition(":")
+    found = getattr(import_module(module), inside)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    alone.command(name=name)(found)
+    return typer.main.get_command(alone)
 
 
 class _Guarded(TyperGroup):
-    """Shows the package's own errors as one message, without a traceback."""
+    """Shows mistakes as one message, without a traceback, and looks at few commands."""
+
+    _listing = False
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = _Commands(self.commands)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._listing = True
+        super().format_help(ctx, formatter)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return list(self.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if self._listing and cmd_name in COMMANDS:
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1])
+        return super().get_command(ctx, cmd_name)
+
+    def make_context(
+        self, info_name: Any, args: list[str], parent: Any = None, **given: Any
+    ) -> Any:
+        kept = terminal.take_loudness(args)
+        try:
+            context = super().make_context(info_name, list(kept), parent, **given)
+        except UsageError as error:
+            raise _refused(error) from error
+        context.meta[__name__] = kept
+        return context
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except UsageError as error:
+            raise _refused(error) from error
         except PrunableError as error:
-            Console(stderr=True).print("[bold red]error:[/]", end=" ")
-            typer.echo(printable(str(error), keep="\n"), err=True)
+            path, command = self._asked(ctx)
+            _say(in_words_of_options(str(error), command, path))
+            if terminal.is_verbose():
+                raise
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             typer.echo("interrupted; the same command goes on where it stopped.", err=True)
             raise typer.Exit(INTERRUPTED) from error
+
+    def _asked(self, ctx: Any) -> tuple[list[str], Any]:
+        """The words that name the command that runs, and it."""
+        path: list[str] = []
+        command: Any = self
+        for word in ctx.meta[__name__]:
+            inside = getattr(command, "commands", {}).get(word)
+            if inside is None:
+                break
+            path.append(word)
+            command = inside
+        return path, command
+
+
+def _refused(error: Any) -> Any:
+    """What ends the command after a usage error was said."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return error
+    _say(usage_message(error))
+    return typer.Exit(error.exit_code)
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print("[bold red]error:[/]", end=" ")
+    typer.echo(printable(text, keep="\n"), err=True)
 
 
 app = typer.Typer(
@@ -54,27 +199,17 @@ def prunable_(
         bool,
         typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show where in the code an error arose.")
+    ] = False,
 ) -> None:
     """Know before you prune: how compressible is a network, and why."""
-    del version
-
-
-app.command(name="certify")(certify.certify)
-app.command(name="demo")(demo.demo)
-app.command(name="evaluate")(evaluate.evaluate)
-app.command(name="forecast")(forecast.forecast)
-app.command(name="iterate")(iterate.iterate)
-app.command(name="measure")(measure.measure)
-app.command(name="prune")(prune.prune)
-app.command(name="reproduce")(reproduce.reproduce)
-app.command(name="train")(train.train)
-app.command(name="verify")(certify.verify)
-app.add_typer(data.app, name="data")
-app.add_typer(predict.app, name="predict")
-app.add_typer(simulate.app, name="simulate")
-app.add_typer(sketch.app, name="sketch")
+    del version, quiet, verbose  # of all commands, and taken before they are parsed
 
 
 def main() -> None:
     """Entry point of the `prunable` script."""
-    app()
+    app(prog_name="prunable", args=sys.argv[1:])

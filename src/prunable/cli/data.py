@@ -1,6 +1,5 @@
 """`prunable data`: what data sets there are, where they lie, and fetching them."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -82,4 +81,4 @@ def path_(name: Name, as_json: AsJson = False) -> None:
         raise InputError("digits is read out of the installed scikit-learn; it has no folder.")
     if located is None:
         raise missing(dataset)
-    typer.echo(json.dumps({"path": str(located.folder)}) if as_json else str(located.folder))
+    terminal.emit({"path": str(located.folder)}, as_json, lambda _: typer.echo(located.folder))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prunable.report.terminal import AsJson, Device, counted, emit, talk
+from prunable.report.terminal import AsJson, Device, announce, counted, emit, talk
 
 
 def demo(
@@ -42,6 +42,7 @@ def demo(
     item, store, started = items.demonstration(settings), Store(out), time.monotonic()
     where = ProcessBackend(workers)
     planned = run.dry_run([item], "laptop", "paper", store)  # refuses bad settings
+    announce(planned.seconds, "the demonstration")
     with store.locked(), counted("runs", len(planned.missing) + planned.done) as one_more:
         (document,) = run.reproduce(
             [item], scale="laptop", store=store, backend=where, device=device, on_done=one_more

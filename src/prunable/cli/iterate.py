@@ -75,6 +75,7 @@ def iterate(
         controls=tuple(dict.fromkeys(control or ())),
         **given,
     )
+    terminal.announce(spec.estimated_seconds(), "the iteration")
     with Store(out).locked(), terminal.progress("training") as advance:
         total = spec.total_steps
         result = train_into(out, spec, lambda step: advance(step, total, ""), device=device)

@@ -11,14 +11,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunable.errors import InputError
+from prunable.files import write_text
 from prunable.numerics.measure.options import SpectrumMode
-from prunable.report.terminal import AsJson, Seed, Unpickle, check_ending, emit, progress, talk
+from prunable.report.checks import Condition, github, junit
+from prunable.report.shaping import AsCsv, AsMarkdown, Shape, Sort, Top
+from prunable.report.terminal import (
+    AsJson,
+    Seed,
+    Unpickle,
+    announce,
+    check_ending,
+    emit,
+    progress,
+    refuse_idle,
+    talk,
+)
 
 if TYPE_CHECKING:
     from prunable.numerics.measure.network import Measurement, Trajectory
 
 
+BYTES_A_SECOND = 1.5e7  # of checkpoints in float32, on one core
+CONDITION_HOLDS = 1  # exit status
+
+
 def measure(
+    context: typer.Context,
     models: Annotated[
         list[Path],
         typer.Argument(
@@ -44,6 +62,23 @@ def measure(
     ] = False,
     unpickle: Unpickle = False,
     seed: Seed = 0,
+    top: Top = None,
+    sort: Sort = None,
+    as_csv: AsCsv = False,
+    as_markdown: AsMarkdown = False,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Exit with status 1 if this holds, such as 'kept>0.8', 'best@0.05>0.9' or "
+            "'layer.alpha<1.5'; repeat for several."
+        ),
+    ] = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", help="Write what --fail-if found here, as JUnit XML.")
+    ] = None,
+    as_github: Annotated[
+        bool, typer.Option("--github", help="Say what --fail-if found as GitHub annotations.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure how prunable a trained network is, layer by layer; needs no data.
@@ -54,10 +89,18 @@ def measure(
     Example: prunable measure model.safetensors --eps 0.1 --report model.html
     """
     from prunable.numerics.measure.network import Measurement, compare, trajectory
+    from prunable.report.measure.advice import failures
     from prunable.report.measure.html import write_measurement
     from prunable.report.measure.tables import print_result
 
     check_ending(report, "--report", "measure", ".html", ".htm")
+    check_ending(junit_file, "--junit", "measure", ".xml")
+    gate = (bool(fail_if), "--fail-if")
+    refuse_idle(context, {"junit_file": gate, "as_github": gate})
+    conditions = [Condition.of(text, "measure") for text in fail_if or ()]
+    shape = Shape("measure", top, sort, as_csv, as_markdown, as_json)
+    if conditions and len(models) > 1:
+        raise InputError("`--fail-if` of `measure` judges one model; give one.")
     if against is not None and len(models) > 1:
         raise InputError("`--against` of `measure` compares one model with another; give one.")
     options = {
@@ -77,14 +120,25 @@ def measure(
     if report is not None:
         write_measurement(result, report)
     document = result.to_dict(curves=False) if isinstance(result, Measurement) else result.to_dict()
-    emit(document, as_json, partial(print_result, result))
+    cases = failures(result, conditions) if isinstance(result, Measurement) else []
+    emit(document, as_json, partial(print_result, result, shape=shape))
     if report is not None:
         talk().print(f"the report is {report}")
+    if junit_file is not None:
+        write_text(junit_file, junit(f"prunable measure {models[0]}", cases))
+    for line in github(str(models[0]), cases) if as_github else ():
+        typer.echo(line, err=True)
+    for case in cases:
+        talk().print(f"{'FAILED' if case.failed else 'passed'} {case.name}: {case.said}")
+    if any(case.failed for case in cases):
+        raise typer.Exit(CONDITION_HOLDS)
 
 
 def _measure(path: Path, options: dict[str, Any]) -> Measurement:
     from prunable.nets.measure.measuring import measure as measure_network
 
+    if path.is_file():
+        announce(path.stat().st_size / BYTES_A_SECOND, path.name)
     with progress(path.name) as advance:
         return measure_network(path, on_layer=advance, **options)
 

@@ -12,6 +12,7 @@ from prunable.errors import InputError
 from prunable.experiments.prune.specs import PruningJob, Retraining
 from prunable.report import terminal
 from prunable.report.options import Given, options_of
+from prunable.report.shaping import AsCsv, AsMarkdown, Shape, Sort, Top
 
 AGAIN = [f"retraining.{name}" for name in Retraining.model_fields]
 PANELS = {
@@ -57,7 +58,8 @@ def prune(
     models: Annotated[
         list[Path],
         typer.Argument(
-            help="Checkpoint: safetensors, torch, GGUF or a folder; several with --compare."
+            metavar="MODEL...",
+            help="Checkpoint: safetensors, torch, GGUF or a folder; several with --compare.",
         ),
     ],
     compare: Annotated[
@@ -66,6 +68,10 @@ def prune(
             "--compare", help="Prune by every strategy at six shares; accuracy against kappa."
         ),
     ] = False,
+    top: Top = None,
+    sort: Sort = None,
+    as_csv: AsCsv = False,
+    as_markdown: AsMarkdown = False,
     as_json: terminal.AsJson = False,
 ) -> None:
     """Prune a network and show what is left, layer by layer.
@@ -78,6 +84,7 @@ def prune(
     """
     from prunable.experiments.prune.pruning import prune_checkpoint
 
+    shape = Shape("prune", top, sort, as_csv, as_markdown, as_json)
     job = PruningJob.create(checkpoint=models[0], **given)
     if compare:
         _compare(models, job, as_json)
@@ -89,19 +96,19 @@ def prune(
         document = prune_checkpoint(
             job, lambda step, total: advance(step, total, "retraining"), advance
         )
-    terminal.emit(document, as_json, lambda console: _show(document, console))
+    terminal.emit(document, as_json, lambda console: _show(document, console, shape))
 
 
-def _show(document: dict[str, Any], console: Console) -> None:
+def _show(document: dict[str, Any], console: Console, shape: Shape) -> None:
     """Print the plan, what it left, what the network gained, and the files written."""
-    from prunable.report.prune.pruned import (
-        files_written,
-        footprint_table,
-        outputs_table,
-        pruned_table,
-    )
+    from prunable.report.prune.pruned import pruned_table
 
-    pruned_table(document).print(console)
+    shape.show(pruned_table(document), console, lambda: _show_rest(document, console))
+
+
+def _show_rest(document: dict[str, Any], console: Console) -> None:
+    from prunable.report.prune.pruned import files_written, footprint_table, outputs_table
+
     if document["calibrated"]:
         outputs_table(document).print(console)
     if document["footprint"]:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from prunable.report.tables import Column, table
-from prunable.report.terminal import AsJson, Device, Plain, counted, refuse_idle, talk
+from prunable.report.terminal import (
+    AsJson,
+    Device,
+    Plain,
+    announce,
+    counted,
+    emit,
+    refuse_idle,
+    talk,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,6 +95,7 @@ def reproduce(
     if dry_run:
         _show(planned, console, as_json)
         return
+    announce(planned.seconds, f"{len(planned.missing)} runs")
     with counted("runs", len(planned.missing) + planned.done) as one_more:
         found = front.reproduce(
             *item,
@@ -151,7 +161,7 @@ def _show(planned: DryRun, console: Console, as_json: bool) -> None:
             "seconds": round(planned.seconds, 1),
             "missing_data": list(planned.missing_data),
         }
-        typer.echo(json.dumps(found))
+        emit(found, as_json)
         return
     kinds: dict[str, list[float]] = {}
     for spec in planned.missing:

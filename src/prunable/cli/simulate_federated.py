@@ -21,7 +21,8 @@ def federated(
     concentration: Annotated[
         float, typer.Option(help="Of dirichlet; the smaller the more clients differ.")
     ] = 0.3,
-    kappa: Annotated[float, typer.Option(help="Share that pruned messages keep.")] = 0.1,
+    keep: Annotated[float, typer.Option(help="Share that pruned messages keep.")] = 0.1,
+    kappa: Annotated[float | None, typer.Option(hidden=True)] = None,
     precision: Annotated[
         Literal["float32", "float16"], typer.Option(help="Of the values of pruned messages.")
     ] = "float32",
@@ -65,7 +66,11 @@ def federated(
         },
     )
     methods = standard_methods(
-        kappa=kappa, noise=noise, alpha=alpha, sigma=sigma, precision=precision
+        kappa=keep if kappa is None else kappa,
+        noise=noise,
+        alpha=alpha,
+        sigma=sigma,
+        precision=precision,
     )
     specs = [
         FederatedSpec.create(

@@ -48,6 +48,7 @@ def train(
             out,
             epochs=epochs,
             device=device,
+            on_spec=lambda spec: terminal.announce(spec.estimated_seconds(), "the training"),
             on_step=lambda done, total: advance(done, total, ""),
             **given,
         )

@@ -15,20 +15,27 @@ MISSING = "–"
 # Below this width of the terminal, headings are broken and errors stand below their numbers.
 NARROW = 110
 LEAST_NAME = 24  # characters of a name that are shown in any case
-HEADS = (0.4, 0.15, 0.7)  # shares of a name's beginning, until all names differ
+HEADS = (0.4, 0.15, 0.7, 0.9)  # shares of a name's beginning, until all names differ
 
 
 @dataclass(frozen=True)
 class Column:
     """A column: its title, a shorter one for narrow terminals, and what its cells are.
 
-    Cells that are words stand to the left and may wrap; the others hold numbers.
+    Cells that are words stand to the left and may wrap; the others hold numbers. `spare` columns
+    are left out where the line is short, those with larger numbers first; a table that has some
+    takes one line a row.
     """
 
     title: str
     short: str = ""
     words: bool = False
     code: bool = False  # names, which Markdown and HTML show as code
+    spare: int = 0
+
+    def heading(self, narrow: bool) -> str:
+        """The title as it stands above the cells, a word a line."""
+        return (self.short if narrow else "") or self.title.replace(" ", "\n")
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,38 @@ class Table:
     def print(self, console: Console) -> None:
         """Print the table, its title above, its notes below."""
         narrow = console.width < NARROW
+        if any(column.spare for column in self.columns):
+            self._in_lines(console.width, narrow)._print(console, narrow, stacked=False)
+        else:
+            self._print(console, narrow, stacked=True)
+
+    def _in_lines(self, width: int, narrow: bool) -> "Table":
+        """The columns that fit beside each other, a line a row."""
+        rows = [
+            tuple(cell.partition(" ± ")[0] if narrow else cell for cell in row.cells)
+            for row in self.rows
+        ]
+        taken = []
+        for place, column in enumerate(self.columns):
+            cells = [printable(row[place]) for row in rows]
+            needs = _width((column.heading(narrow), *cells))
+            taken.append(2 + (min(needs, LEAST_NAME) if column.code else needs))
+        kept = set(range(len(self.columns)))
+        for place in sorted(kept, key=lambda at: (-self.columns[at].spare, -at)):
+            if sum(taken[at] for at in kept) <= width or not self.columns[place].spare:
+                break
+            kept.remove(place)
+        places = sorted(kept)
+        columns = tuple(self.columns[place] for place in places)
+        shown = tuple(
+            Row(tuple(cells[place] for place in places), row.dim)
+            for cells, row in zip(rows, self.rows, strict=True)
+        )
+        gone = [column.title for place, column in enumerate(self.columns) if place not in kept]
+        left_out = [f"No room for {', '.join(gone)}: widen the terminal."] if gone else []
+        return Table(columns, shown, self.title, (*self.notes, *left_out))
+
+    def _print(self, console: Console, narrow: bool, *, stacked: bool) -> None:
         drawn = RichTable(
             title=Text(printable(self.title)) if self.title else None,
             title_justify="left",
@@ -71,19 +110,18 @@ class Table:
             pad_edge=False,
         )
         for column in self.columns:
-            heading = (column.short if narrow else "") or column.title.replace(" ", "\n")
             drawn.add_column(
-                Text(printable(heading, keep="\n")),
+                Text(printable(column.heading(narrow), keep="\n")),
                 justify="left" if column.words else "right",
-                no_wrap=not column.words,
-                overflow="fold",
-                min_width=8 if column.words else None,
+                no_wrap=not column.words or not stacked,
+                overflow="fold" if stacked else "ellipsis",
+                min_width=8 if column.words and stacked else None,
             )
         shown = [
             tuple(cell.replace(" ± ", "\n±") if narrow else cell for cell in row.cells)
             for row in self.rows
         ]
-        for row, cells in zip(self.rows, self._fitted(shown, console.width), strict=True):
+        for row, cells in zip(self.rows, self._fitted(shown, console.width, narrow), strict=True):
             # Text, not str: names may look like console markup
             drawn.add_row(
                 *(Text(printable(cell, keep="\n")) for cell in cells),
@@ -93,15 +131,16 @@ class Table:
         for note in self.notes:
             console.print(Text(printable(note), style="dim"))
 
-    def _fitted(self, rows: Sequence[tuple[str, ...]], width: int) -> Sequence[tuple[str, ...]]:
+    def _fitted(
+        self, rows: Sequence[tuple[str, ...]], width: int, narrow: bool
+    ) -> Sequence[tuple[str, ...]]:
         """Rows whose names, in the first column, are cut in the middle where the line is short."""
         if not rows or not self.columns[0].code:
             return rows
         # beside a column stand its padding and a divider
         room = width - 2
         for column, cells in list(zip(self.columns, zip(*rows, strict=True), strict=True))[1:]:
-            heading = column.short or column.title.replace(" ", "\n")
-            room -= 2 + _width((heading, *cells))
+            room -= 2 + _width((column.heading(narrow), *cells))
         names = [printable(row[0]) for row in rows]
         for head in HEADS:
             short = [shortened(name, max(LEAST_NAME, room), head) for name in names]

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
@@ -26,6 +27,8 @@ Device = Annotated[
 ]
 Figure = Annotated[Path | None, typer.Option(help="Draw it here, as SVG.")]
 
+SCHEMA_VERSION = 1  # of documents that have no version of their own
+LONG = 30.0  # seconds from which on a command says beforehand how long it takes
 EVERY = 10.0  # seconds between lines of progress in a file or a pipe
 
 Advance = Callable[[int, int | None, str], None]
@@ -39,9 +42,34 @@ class Plain(Console):
         return super().render_str(printable(text, keep="\n\t"), **options)
 
 
+_LOUDNESS: ContextVar[str] = ContextVar("loudness", default="")
+LOUDNESS = {"-q": "quiet", "--quiet": "quiet", "-v": "verbose", "--verbose": "verbose"}
+
+
+def take_loudness(arguments: Sequence[str]) -> list[str]:
+    """Note how much this command is to say, and give the other arguments back."""
+    asked = [LOUDNESS[word] for word in arguments if word in LOUDNESS]
+    _LOUDNESS.set(asked[-1] if asked else "")
+    return [word for word in arguments if word not in LOUDNESS]
+
+
+def is_verbose() -> bool:
+    """Whether errors are to be shown with where they arose."""
+    return _LOUDNESS.get() == "verbose"
+
+
 def talk() -> Console:
-    """The console of everything that is not the result: standard error."""
-    return Plain(stderr=True, highlight=False)
+    """The console of everything that is not the result: standard error, silent with --quiet."""
+    return Plain(stderr=True, highlight=False, quiet=_LOUDNESS.get() == "quiet")
+
+
+def announce(seconds: float, what: str = "this") -> None:
+    """Say before anything over half a minute how long it will take, roughly, on one core."""
+    if seconds > LONG:
+        about = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+        if seconds >= 2 * 3600:
+            about = f"{seconds / 3600:.1f} hours"
+        talk().print(f"{what} takes roughly {about} on one core")
 
 
 def emit(
@@ -51,6 +79,8 @@ def emit(
 ) -> None:
     """Print a result on standard output: as JSON, or as `show` prints it."""
     if as_json:
+        if isinstance(document, Mapping):
+            document = {"schema_version": SCHEMA_VERSION, **document}
         typer.echo(json.dumps(document))
     elif show is not None:
         show(Plain(highlight=False))
@@ -102,7 +132,7 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
         TimeElapsedColumn(),
         console=console or talk(),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not sys.stderr.isatty() or _LOUDNESS.get() == "quiet",
     ) as shown:
         task = shown.add_task(what, total=None)
         started = said = monotonic()
@@ -110,7 +140,8 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
         def advance(done: int, total: int | None, name: str = "") -> None:
             nonlocal said
             now = monotonic()
-            if shown.disable and now - said >= EVERY:
+            quiet = _LOUDNESS.get() == "quiet"
+            if shown.disable and now - said >= EVERY and not quiet:
                 said = now
                 of = "" if total is None else f" of {total:,}"
                 typer.echo(

@@ -75,7 +75,7 @@ def item_named(name: str) -> Item:
     """
     known = {item.name: item for item in all_items()} | studies()
     if name not in known:
-        near = _near(name, list(known))
+        near = _near(name, list(known)) or get_close_matches(name, list(papers()))
         wanted = f"an item, such as {', '.join(near)}" if near else "an item"
         raise InputError.parameter(
             "item", "reproduce", wanted, name, "See `prunable reproduce list`."

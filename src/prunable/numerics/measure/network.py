@@ -16,6 +16,7 @@ from prunable.numerics.measure.layer import RULER, ByEps, LayerSketch, MeasuredL
 from prunable.numerics.measure.options import Options, eps_key
 from prunable.numerics.measure.verdict import Kind
 from prunable.numerics.weights.allocation import KeptWeights, Rule
+from prunable.numerics.weights.lamp import lamp_kept
 from prunable.results import Result
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class SharedBudget:
     """Kept shares under one bound, `budget`, on the summed squared relative errors of the layers.
 
     By the exact allocation, which has spent `spent` of it, and by two simple rules: of all
-    weights, and in each layer.
+    weights, and in each layer. `lamp` is what LAMP's scores would keep of all, to a thousandth.
     """
 
     budget: float
@@ -47,6 +48,7 @@ class SharedBudget:
     common_eps: float
     global_threshold: float
     layers: Mapping[str, Mapping[str, float]] = field(repr=False)
+    lamp: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,7 @@ def sum_up(
                 layer.name: dict(zip(rules, found, strict=True))
                 for layer, found in zip(layers, shares, strict=True)
             },
+            lamp=float(lamp_kept([sketch.bins for sketch in sketches], a.budget).sum() / n),
         )
     return Overall(
         n=n,

@@ -8,6 +8,8 @@ from rich.text import Text
 
 from prunable.numerics.measure.network import Comparison, Measurement, Trajectory
 from prunable.numerics.measure.options import eps_key
+from prunable.report.measure.advice import advice
+from prunable.report.shaping import Shape
 from prunable.report.tables import (
     NARROW,
     Column,
@@ -57,8 +59,13 @@ def layer_table(doc: Measurement, *, short: bool = False) -> Table:
     ]
     pieces = [("weight", eps) for eps in doc.settings.eps] + [(name, middle) for name in groups]
     return table(
-        [LAYER, _number("n"), VERDICT, _number("alpha")]
-        + [_number(f"{GRANULARITIES[name]} {eps_key(eps)}") for name, eps in pieces],
+        [LAYER, _number("n", 3), VERDICT, _number("alpha", 1)]
+        + [
+            _number(f"{GRANULARITIES[name]} {eps_key(eps)}", 2 if eps == middle else 5)
+            if name == "weight"
+            else _number(f"{GRANULARITIES[name]} {eps_key(eps)}", 4)
+            for name, eps in pieces
+        ],
         [
             [
                 layer.name,
@@ -90,10 +97,11 @@ def overall_table(doc: Measurement) -> Table:
                 *map(as_share, spent),
             ]
         )
-    titles = ["eps", "kept, each layer within eps", "kept, all as one vector within eps"]
-    titles.append("summed sq. error")
+    titles = ("eps", "kept, each layer within eps", "kept, all as one vector within eps")
+    rest = (*titles[1:], "summed sq. error", "best allocation", "common eps", "one threshold")
+    spare = (3, 5, 6, 1, 4, 2)
     return table(
-        [_number(title) for title in (*titles, "best allocation", "common eps", "one threshold")],
+        [_number(titles[0]), *map(_number, rest, spare)],
         rows,
         title="The whole network, kept weights in %",
         notes=[skipped_line(doc)] if doc.skipped else [],
@@ -174,22 +182,31 @@ def trajectory_table(doc: Trajectory) -> Table:
     )
 
 
-def print_result(doc: Measurement | Trajectory, console: Console) -> None:
-    """Print the layers, the network as a whole, what was skipped, and the comparison."""
+def print_result(
+    doc: Measurement | Trajectory, console: Console, shape: Shape = Shape("measure")
+) -> None:
+    """Print the layers, the network as a whole, what was skipped, the comparison, and advice."""
     if isinstance(doc, Trajectory):
-        trajectory_table(doc).print(console)
+        shape.show(trajectory_table(doc), console, lambda: None)
         return
-    layer_table(doc, short=console.width < NARROW).print(console)
+    short = console.width < NARROW and not (shape.csv or shape.markdown or shape.sort)
+    shape.show(layer_table(doc, short=short), console, lambda: print_rest(doc, console))
+
+
+def print_rest(doc: Measurement, console: Console) -> None:
+    """Print what is said below the layers: the whole network, the comparison, and advice."""
     for line in overall_lines(doc):
         console.print(Text(printable(line)))
     overall_table(doc).print(console)
     if doc.comparison is not None:
         comparison_table(doc.comparison, doc.settings.middle_eps).print(console)
+    for line in advice(doc):
+        console.print(Text(printable(line)), soft_wrap=line.startswith("Next: "))
 
 
-def _number(title: str) -> Column:
+def _number(title: str, spare: int = 0) -> Column:
     """A column of numbers, its heading broken where the terminal is narrow."""
     short = title
     for words, parts in BROKEN.items():
         short = short.replace(words, parts)
-    return Column(title, short.replace(" ", "\n"))
+    return Column(title, short.replace(" ", "\n"), spare=spare)

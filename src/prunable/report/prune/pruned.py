@@ -27,7 +27,16 @@ def pruned_table(document: Document) -> Table:
         for layer in plan["layers"]
     ]
     layer = Column("layer", words=True, code=True)
-    titles = (layer, "shape", Column("pruned", words=True), "kept", "of", "asked", "kappa", "eps")
+    titles = (
+        layer,
+        Column("shape", spare=4),
+        Column("pruned", words=True, spare=5),
+        Column("kept", spare=2),
+        Column("of", spare=3),
+        Column("asked", spare=6),
+        "kappa",
+        Column("eps", spare=1),
+    )
     title = f"{plan['method']} pruning"
     return table(titles, rows, title=title, notes=tuple(_notes(document)))
 

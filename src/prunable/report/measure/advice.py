@@ -1,0 +1,121 @@
+"""What follows from a measurement: where there is room, what to type next, what fails a build."""
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
+
+from prunable.errors import InputError
+from prunable.numerics.measure.layer import MeasuredLayer
+from prunable.numerics.measure.network import Measurement
+from prunable.numerics.measure.options import eps_key
+from prunable.numerics.measure.verdict import Kind
+from prunable.report.checks import Case, Condition
+from prunable.report.tables import as_number, as_share
+
+SHOWN = 3  # layers that are named
+Overall = Callable[[Measurement, str], float]
+# What a condition may be about: of the whole network, and of each layer.
+NUMBERS: Mapping[str, Overall] = {
+    "kept": lambda doc, key: doc.overall.kappa["common_eps"][key],
+    "one_vector": lambda doc, key: doc.overall.kappa["global_threshold"][key],
+    "threshold": lambda doc, key: doc.overall.allocation[key].global_threshold,
+    "lamp": lambda doc, key: doc.overall.allocation[key].lamp,
+    "best": lambda doc, key: doc.overall.allocation[key].best,
+    "alpha": lambda doc, _: doc.overall.alpha_median,
+}
+LAYERS: Mapping[str, Callable[[MeasuredLayer, str], float]] = {
+    "layer.kept": lambda layer, key: layer.kappa["weight"][key],
+    "layer.alpha": lambda layer, _: layer.alpha,
+    "layer.zeros": lambda layer, _: layer.zeros_share,
+}
+
+
+def advice(doc: Measurement) -> list[str]:
+    """Sentences: layers with most room, what each rule would keep, refusals, the next command."""
+    key = eps_key(doc.settings.middle_eps)
+    lines = _room(doc.layers, key)
+    same = doc.overall.allocation.get(key)
+    if same is not None and math.isfinite(same.best):
+        rules = {
+            "one threshold keeps": same.global_threshold,
+            "LAMP": same.lamp,
+            "the best division": same.best,
+            "equal errors": same.common_eps,
+        }
+        kept = ", ".join(
+            f"{rule} {as_share(share)} %" for rule, share in rules.items() if math.isfinite(share)
+        )
+        lines.append(f"Under the same summed error of the layers: {kept}.")
+    refused = Counter(
+        layer.verdict for layer in doc.layers if layer.verdict not in (Kind.STABLE, Kind.GAUSSIAN)
+    )
+    if refused:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in refused.most_common())
+        lines.append(
+            f"No tail index for {refused.total():,} of {len(doc.layers):,} layers ({kinds}): they "
+            "follow no stable law. The kept shares need none, and hold for them too."
+        )
+    if same is not None and 0 < same.best < 1:
+        lines.append(f"Next: {next_command(doc, same.best)}")
+        lines.append(
+            "An error of weights is no accuracy: add --data NAME to see what is left of it."
+        )
+    return lines
+
+
+def next_command(doc: Measurement, share: float) -> str:
+    """The command that prunes to a share by the best division."""
+    path = PurePath(doc.model)
+    out = path.with_name(f"{path.stem}-pruned.safetensors")
+    return (
+        f"prunable prune {shlex.quote(str(path))} --keep {share:.3g} --scope global "
+        f"--allocation relative --out {shlex.quote(str(out))}"
+    )
+
+
+def failures(doc: Measurement, conditions: Sequence[Condition]) -> list[Case]:
+    """Each condition with what was found; it fails where the condition holds.
+
+    Raises
+    ------
+    InputError : If a condition names no number there is, or an error that was not measured.
+    """
+    return [_case(doc, condition) for condition in conditions]
+
+
+def _case(doc: Measurement, condition: Condition) -> Case:
+    where = "measure"
+    if condition.name not in {*NUMBERS, *LAYERS}:
+        known = ", ".join([*NUMBERS, *LAYERS])
+        wanted = f"a condition on one of {known}"
+        raise InputError.parameter("--fail-if", where, wanted, condition.name)
+    key = eps_key(doc.settings.middle_eps if condition.eps is None else condition.eps)
+    measured = [eps_key(eps) for eps in doc.settings.eps]
+    if key not in measured:
+        wanted = f"at an error that is measured ({', '.join(measured)})"
+        raise InputError.parameter(
+            "--fail-if", where, wanted, key, f"Add --eps {key}, or take another."
+        )
+    if condition.name in NUMBERS:
+        value = NUMBERS[condition.name](doc, key)
+        failed = condition.holds(value)
+        return Case(condition.text, f"{condition.name} at eps {key} is {value:.4g}", failed)
+    found = [(LAYERS[condition.name](layer, key), layer.name) for layer in doc.layers]
+    guilty = [f"{name} ({value:.4g})" for value, name in found if condition.holds(value)]
+    said = f"{len(guilty):,} of {len(found):,} layers" + (
+        f": {', '.join(guilty[:SHOWN])}{', ...' if len(guilty) > SHOWN else ''}" if guilty else ""
+    )
+    return Case(condition.text, said, bool(guilty))
+
+
+def _room(layers: Sequence[MeasuredLayer], key: str) -> list[str]:
+    """The layers of which most weights can go."""
+    shares = [(layer, layer.kappa.get("weight", {}).get(key)) for layer in layers]
+    known = [(layer, kept) for layer, kept in shares if kept is not None and math.isfinite(kept)]
+    most = sorted(known, key=lambda pair: -pair[0].n * (1 - pair[1]))[:SHOWN]
+    named = ", ".join(
+        f"{layer.name} (keeps {as_share(kept)} % of {layer.n:,})" for layer, kept in most
+    )
+    return [f"Most room at a relative error of {as_number(float(key))}: {named}."] if most else []

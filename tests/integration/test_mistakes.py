@@ -1,0 +1,148 @@
+"""Sixty mistakes that users make: each is answered by one message that names the mend."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+# What is typed, and what the answer must say: the culprit and the mend. NET is a checkpoint.
+MISTAKES = [
+    # commands
+    ("mesure NET", "Did you mean 'measure'?"),
+    ("pruning NET", "Did you mean 'prune'?"),
+    ("predict lpg --n 3", "Did you mean 'lgp'?"),
+    ("data lst", "Did you mean 'list'?"),
+    ("sketch encod NET", "Did you mean 'encode'"),
+    ("reproduce figure3", "See `prunable reproduce list`"),
+    ("reproduce chang2020-fig33", "such as chang2020-fig3"),
+    ("reproduce wan2024", "such as wan2023"),
+    ("--vresion", "Did you mean --version?"),
+    # options
+    ("measure NET --jsn", "`measure` has no option --jsn. Did you mean --json?"),
+    ("measure NET --epsilon 0.1", "has no option --epsilon. Did you mean --eps?"),
+    ("prune NET --kep 0.5", "Did you mean --keep?"),
+    ("prune NET --keep 0.5 --output x", "Did you mean --out?"),
+    ("prune NET --keep 0.5 --metod unit", "Did you mean --method?"),
+    ("prune NET --keep", "'--keep' requires an argument"),
+    ("prune", "Missing argument 'MODEL...'"),
+    ("train --epochs 1", "Missing option '--out'"),
+    ("certify NET", "Missing option '--data'"),
+    # values
+    ("measure NET --eps 0", "`--eps` of `measure` must be relative errors in (0, 1]"),
+    ("measure NET --eps 1.5", "`--eps` of `measure` must be relative errors in (0, 1]"),
+    ("measure NET --eps small", "'--eps': it must be a number"),
+    ("measure NET --p 0", "of `measure` must be positive"),
+    ("measure NET --spectrum fast", "is not one of 'auto', 'exact', 'none'"),
+    ("measure NET --seed -1", "'--seed'"),
+    ("prune NET --keep 50 --out x.safetensors", "`--keep` of `prune` must be between 0 and 1"),
+    ("prune NET --keep -0.1 --out x.safetensors", "`--keep` of `prune` must be between 0 and 1"),
+    ("prune NET --keep half --out x.safetensors", "'--keep'"),
+    ("prune NET --keep 0.5 --method magnitud --out x", "Did you mean magnitude?"),
+    ("prune NET --keep 0.5 --scope globl --out x", "Did you mean global?"),
+    ("prune NET --keep 0.5 --allocation lmap --out x", "Did you mean lamp?"),
+    ("prune NET --keep 0.5 --n-m 4:2 --method n:m --out x.safetensors", "n:m with 0 < n < m"),
+    ("train --data digits --epochs 1 --out x --width 0", "`--width` of `train`"),
+    ("train --data digits --epochs 1 --out x --net mlp6", "Did you mean mlp5?"),
+    ("train --data mnits --epochs 1 --out x", "Did you mean mnist?"),
+    ("train --data digits --epochs 1 --out x --noise typ1", "Did you mean type1?"),
+    ("train --data digits --epochs 1 --out x --lr -1", "`--lr` of `train`"),
+    ("data path mnits", "Did you mean mnist?"),
+    ("predict lgp --n 30 --p 50 --s 500", "`--s` of `predict lgp` must be"),
+    ("predict lgp --p 50", "needs --n"),
+    ("predict features --n 9 --s 3", "needs either FILE.npz or --model FILE"),
+    ("simulate chaos --out x --alpha 3", "`--alpha` of `simulate chaos` must be above 1"),
+    ("reproduce chang2020-fig1 --scale huge", "is not one of 'smoke', 'laptop', 'paper'"),
+    # files
+    ("measure nothere.safetensors", "nothere.safetensors is missing; check the path"),
+    ("prune nothere.pt --keep 0.5 --out x.safetensors", "nothere.pt is missing; check the path"),
+    ("measure EMPTY", "is empty; fetch or write it again"),
+    ("measure TEXT", "of no known format; give weights as safetensors"),
+    ("measure LFS", "run git lfs pull"),
+    ("measure HTML", "is a web page, not a file of weights; fetch it again"),
+    ("measure FOLDER", "holds no weights"),
+    ("measure BIASES", "holds no weight matrix to measure"),
+    ("measure NAN", "layer.weight"),
+    ("verify NET", "is no certificate"),
+    ("verify JSON", "is no certificate"),
+    ("sketch decode NET --out x.safetensors", "NET"),
+    ("evaluate NET --text TEXT", "is no folder of transformers"),
+    # what does not go together
+    ("prune NET --keep 0.5", "needs --out FILE, or --dry-run"),
+    ("prune NET --out x.safetensors", "--keep"),
+    ("prune NET --keep 0.5 --eps 0.1 --out x.safetensors", "--eps"),
+    ("prune NET --keep 0.5 --out NET", "NET"),
+    ("prune NET --keep 0.5 --out x.bin", ".safetensors"),
+    ("prune NET --keep 0.5 --allocation lamp --out x.safetensors", "without --scope global"),
+    ("prune NET --keep 0.5 --noise type1 --alpha 1.8 --out x.safetensors", "without --retrain"),
+    ("prune NET NET --keep 0.5 --out x.safetensors", "several go with --compare"),
+    ("prune NET --keep 0.5 --data mnits --out x.safetensors", "digits"),
+    ("measure NET NET --against NET", "compares one model with another"),
+    ("measure NET --report x.pdf", "`--report` of `measure` must be a file ending in .html"),
+    ("train --data digits --out x", "give either --epochs or --until-accuracy"),
+    ("train --data digits --epochs 1 --alpha 1.5 --out x", "Choose type1, type2 or type3"),
+    ("predict lgp --n 30 --p 50 --points 9", "`--points` of `predict lgp` has no effect without"),
+    ("predict lgp --n 30 --p 50 --figure x.svg", "add --sweep width"),
+    ("reproduce all --gpus 1", "has no effect without --backend ray"),
+    ("simulate federated --out x --concentration 1", "without --partition dirichlet"),
+]
+# Words of the code that no user has typed.
+INTERNAL = re.compile(r"Traceback|Spec`|Settings`|`kappa`|Value error|NoneType|Error:|object at 0x")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mistakes")
+    rng = np.random.default_rng(0)
+    weights = torch.from_numpy(rng.standard_normal((40, 40))).float()
+    save_file(
+        {"layer.weight": weights, "layer.bias": weights[0].clone()}, folder / "net.safetensors"
+    )
+    save_file({"layer.bias": weights[0].clone()}, folder / "biases.safetensors")
+    save_file({"layer.weight": weights * float("nan")}, folder / "nan.safetensors")
+    texts = {
+        "empty.safetensors": "",
+        "notes.txt": "weights are elsewhere " * 20,
+        "lfs.safetensors": "version https://git-lfs.github.com/spec/v1\n",
+        "page.pt": "<!DOCTYPE html><html></html>",
+        "x.json": json.dumps({"a": 1}),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    (folder / "folder").mkdir()
+    named = {
+        "NET": "net.safetensors",
+        "BIASES": "biases.safetensors",
+        "NAN": "nan.safetensors",
+        "EMPTY": "empty.safetensors",
+        "TEXT": "notes.txt",
+        "LFS": "lfs.safetensors",
+        "HTML": "page.pt",
+        "JSON": "x.json",
+        "FOLDER": "folder",
+    }
+    return folder, named
+
+
+def test_there_are_sixty():
+    assert len({typed for typed, _ in MISTAKES}) >= 60
+
+
+@pytest.mark.parametrize(("typed", "mend"), MISTAKES, ids=[typed for typed, _ in MISTAKES])
+def test_a_mistake_is_answered_by_one_message(run, files, monkeypatch, typed, mend):
+    folder, named = files
+    monkeypatch.chdir(folder)
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    done = run(*(named.get(word, word) for word in typed.split()))
+    assert done.exit_code in (2, 4), done.output
+    said = done.stderr.strip()
+    assert said.startswith("error: ")
+    assert said.count("\n") == 0, said
+    assert named.get(mend, mend) in said
+    assert not INTERNAL.search(said), said
+    assert len(said) < 500
+    assert done.stdout == ""
+    left = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert left == before

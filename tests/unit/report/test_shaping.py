@@ -1,0 +1,82 @@
+"""Rows chosen, ordered and written; tables that keep a line a row on short lines."""
+
+import csv
+import io
+
+import pytest
+from rich.console import Console
+
+from prunable.errors import InputError
+from prunable.report.shaping import Shape, as_csv
+from prunable.report.tables import Column, table
+
+COLUMNS = [
+    Column("layer", words=True, code=True),
+    Column("n", spare=2),
+    Column("verdict", words=True),
+    Column("alpha", spare=1),
+]
+ROWS = [
+    (f"model.encoder.layers.{i}.self_attention.weight", f"{n:,}", verdict, alpha)
+    for i, (n, verdict, alpha) in enumerate(
+        [
+            (1200, "gaussian-like", "1.81 ± 0.02"),
+            (30, "too few", "–"),
+            (50_000, "heavy but not stable", "0.9 ± 0.1"),
+        ]
+    )
+]
+TABLE = table(COLUMNS, ROWS)
+
+
+def printed(found, width):
+    stream = io.StringIO()
+    found.print(Console(file=stream, width=width))
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("column", "order"), [("n", [2, 0, 1]), ("alpha", [0, 2, 1]), ("VERD", [0, 2, 1])]
+)
+def test_rows_are_ordered(column, order):
+    assert Shape("measure", sort=column).of(TABLE).rows == tuple(TABLE.rows[at] for at in order)
+
+
+def test_the_first_rows():
+    shaped = Shape("measure", top=1, sort="n").of(TABLE)
+    assert [row.cells[1] for row in shaped.rows] == ["50,000"]
+    assert shaped.notes == ("1 of 3 rows; --top shows more.",)
+    assert Shape("measure", top=9).of(TABLE) == TABLE
+
+
+def test_csv_is_read_as_numbers():
+    rows = list(csv.DictReader(io.StringIO(as_csv(TABLE))))
+    assert [float(row["n"]) for row in rows] == [1200, 30, 50_000]
+    assert [row["alpha"] for row in rows] == ["1.81", "", "0.9"]
+    assert [row["alpha error"] for row in rows] == ["0.02", "", "0.1"]
+    assert rows[2]["verdict"] == "heavy but not stable"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"top": 0}, "`--top` of `measure` must be at least 1"),
+        ({"csv": True, "json": True}, "two formats; give one"),
+        ({"json": True, "top": 3}, "no effect with --json"),
+        ({"sort": "size"}, "`--sort` of `measure` must be one of layer, n, verdict, alpha"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        Shape("measure", **given).of(TABLE)
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 200])
+def test_one_line_a_row_with_name_and_verdict(width):
+    lines = printed(TABLE, width)
+    assert all(len(line) <= width for line in lines)
+    for row in TABLE.rows:
+        (line,) = [line for line in lines if row.cells[2] in line]
+        assert f".{TABLE.rows.index(row)}" in line.split()[0]  # what tells it from the others
+    assert any("No room for" in line for line in lines) == (width <= 60)
+    assert all(cell in "".join(lines) for row in TABLE.rows for cell in row.cells) == (width == 200)
