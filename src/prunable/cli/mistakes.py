@@ -46,7 +46,8 @@ def nearest(given: str, known: Iterable[str]) -> str:
 
 def in_words_of_options(text: str, command: Any, path: Sequence[str]) -> str:
     """An error of the library: parameters named as the command's options, the nearest choice."""
-    flags = {p.name: p.opts[0] for p in command.params if p.opts[0].startswith("--")}
+    shown = [p for p in command.params if p.opts[0].startswith("--") and not p.hidden]
+    flags = {p.name: p.opts[0] for p in shown}
 
     def renamed(found: re.Match[str]) -> str:
         name = found[1]
