@@ -21,6 +21,10 @@ MEANING = (
     "With probability at least 1 - delta over the draw of the training examples, the network that "
     "the code file decodes to errs on a new example with probability at most train.bound."
 )
+OF_NETWORK = (
+    " If the labels of the network part are a network's answers to them, which is claimed too, it "
+    "errs with probability at most train.bound + network.bound, with probability 1 - 2 delta."
+)
 OF_TEST = " If the test examples served no choice, which is claimed, the same holds of test.bound."
 PUBLIC = {
     "a49bc698d929bdfa4016fef52e9320c77d249e73f167db6b1c862cb1e87b73d9": ("mnist", "train"),
@@ -351,11 +355,14 @@ def examined(network: Network, folder: Path, part: str, said: Any, log_delta: fl
     n, (c, h, w) = said["n"], network.sides
     if type(n) is not int or n < 1:
         raise Refuted(f"{part}.n")
-    raw_x, x = read_array(folder / f"x_{part}.npy", "f4", (n, c, h, w))
+    inputs = "test" if part == "network" else part
+    raw_x, x = read_array(folder / f"x_{inputs}.npy", "f4", (n, c, h, w))
     raw_y, y = read_array(folder / f"y_{part}.npy", "i8", (n,))
     digest = hashlib.sha256(f"x <f4 {n} {c} {h} {w}\n".encode() + raw_x)
     digest.update(f"y <i8 {n}\n".encode() + raw_y)
-    name, of = PUBLIC.get(digest.hexdigest(), ("own", part))
+    name, of = ("own", part)
+    if part != "network":
+        name, of = PUBLIC.get(digest.hexdigest(), (name, of))
     identity = {"sha256": digest.hexdigest(), "data": f"{name} {of}"}
     if of != part or any(said[key] != value for key, value in identity.items()):
         raise Refuted("these are not the data that the certificate names")
@@ -405,13 +412,10 @@ def verify(path: Path, folder: Path) -> dict[str, Any]:
         raise Malformed("too many brackets")
     document = json.loads(raw.decode("utf-8"), object_pairs_hook=no_key_twice)
     json.dumps(document, allow_nan=False)
-    if document["format"] != "prunable certificate 2" or set(document) != {
-        "format",
-        "statement",
-        "notes",
-    }:
+    known = ("prunable certificate 2", "prunable certificate 3")
+    if document["format"] not in known or set(document) != {"format", "statement", "notes"}:
         raise Malformed("no certificate of this format")
-    said = document["statement"]
+    said, newer = document["statement"], document["format"] == known[1]
     delta, name = said["delta"], said["file"]
     if not 0 < delta < 1 or float(f"{delta:.6g}") != delta:
         raise Malformed("delta")
@@ -433,6 +437,11 @@ def verify(path: Path, folder: Path) -> dict[str, Any]:
         "train": train,
         "test": test if test is None else examined(network, folder, "test", test, log_delta),
     }
+    if newer:
+        if test is None:
+            raise Malformed("a network part without a test part")
+        found["meaning"] += OF_NETWORK
+        found["network"] = examined(network, folder, "network", said["network"], log_delta)
     if differ(said, found):
         raise Refuted("the statement differs")
     return found

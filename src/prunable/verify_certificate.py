@@ -1,6 +1,6 @@
 """Check a certificate against whoever made it, from its files and the data alone.
 
-Usage: python -I verify_certificate.py CERT.json DATA, a folder of {x,y}_train.npy, {x,y}_test.npy.
+Usage: python -I verify_certificate.py CERT.json DATA, a folder of the .npy files of its parts.
 Exit status 0 verified, 1 refuted, 2 malformed, 3 missing. Rules: docs/certificate-format.md.
 """
 
@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = "prunable certificate 2"
-MEANING = (  # the second sentence where there are test examples
+FORMATS = "prunable certificate 2", "prunable certificate 3"  # which has a network part
+MEANING = (  # the second sentence where there are test examples, the third in format 3
     "With probability at least 1 - delta over the draw of the training examples, the network that "
     "the code file decodes to errs on a new example with probability at most train.bound.",
     " If the test examples served no choice, which is claimed, the same holds of test.bound.",
+    " If the labels of the network part are a network's answers to them, which is claimed too, it "
+    "errs with probability at most train.bound + network.bound, with probability 1 - 2 delta.",
 )
 OTHERS = "not verified: these are not the data that the certificate names"
 PUBLIC = {
@@ -53,7 +55,7 @@ def read_document(path: Path | str) -> Any:
     demand(raw.count(b"[") + raw.count(b"{") <= 200, "more than 200 brackets")
     found = json.loads(raw.decode(), object_pairs_hook=once)
     said = found.get("format") if isinstance(found, dict) else None
-    demand(said == FORMAT, f"the format is {said!r:.80}, not {FORMAT!r}: certify it anew")
+    demand(said in FORMATS, f"the format is {said!r:.80}, not of {FORMATS}: certify it anew")
     demand(found.keys() == {"format", "statement", "notes"}, "other than a statement and notes")
     json.dumps(found, allow_nan=False)  # or ValueError
     return found
@@ -132,9 +134,8 @@ class Network:
     def tensor(self, shape: tuple[int, ...], unit: float | None) -> Any:
         """Numbers of one layer: zero or not, sign, magnitude in unary; times their unit."""
         (outs, ins, height, width), largest = shape, self.gamma()
-        place = self.uniform(10) if unit is None else 0
+        place, taps = self.uniform(10) if unit is None else 0, height * width
         unit = unit or math.ldexp(1 + place % 16 / 16, place // 16 - 40)
-        taps = height * width
         demand(outs * ins * taps <= self.steps and outs + ins + taps <= 1 << 18, "a huge layer")
         q, n = np.zeros((outs, ins, taps)), 5 if taps > 1 else 3  # n experts
         self.layer: Any = defaultdict(lambda: [1 / n] * n), defaultdict(lambda: [0.5, 1.0])
@@ -200,35 +201,34 @@ def compare(said: Any, found: Any, name: str) -> None:
 def verify(path: Path | str, folder: Path | str) -> dict[str, Any]:
     """Make the statement of a certificate anew; an exception unless it is the same."""
     document = read_document(path)
-    said = document["statement"]
-    name, delta, used = said["file"], said["delta"], 2 - (said["test"] is None)
+    said, newer = document["statement"], document["format"] == FORMATS[1]
+    name, delta, used = said["file"], said["delta"], 2 - (said["test"] is None) + newer
     demand(0 < delta < 1 and delta == float(f"{delta:.6g}"), "delta is not of 6 digits in (0, 1)")
     content = read(Path(path).with_name(name), 1 << 22)
     bits, sha256 = 8 * len(content), hashlib.sha256(content).hexdigest()
     compare(said["sha256"], sha256, f"sha256 of {name}")
-    network, parts = Network(content), [("train", bits * math.log(2)), ("test", 0.0)]
+    network, costs = Network(content), {"train": bits * math.log(2), "test": 0.0, "network": 0.0}
     found: dict[str, Any] = {"meaning": "".join(MEANING[:used]), "file": name, "sha256": sha256}
     found |= {"bits": bits, "delta": delta, "test": None}
-    for part, cost in parts[:used]:
+    for part in list(costs)[:used]:
         n, digest, arrays = said[part]["n"], hashlib.sha256(), []
-        for axis, dtype, shape in (("x", "<f4", (n, *network.sides)), ("y", "<i8", (n,))):
-            array = np.load(Path(folder) / f"{axis}_{part}.npy", "r", allow_pickle=False)
+        inputs = "x_train" if part == "train" else "x_test"
+        for file, dtype, shape in (inputs, "<f4", (n, *network.sides)), (f"y_{part}", "<i8", (n,)):
+            array = np.load(Path(folder) / f"{file}.npy", "r", allow_pickle=False)
             demand((array.shape, array.dtype.str) == (shape, dtype), OTHERS, AssertionError)
-            digest.update(f"{axis} {dtype} {' '.join(map(str, shape))}\n".encode())
+            digest.update(f"{file[0]} {dtype} {' '.join(map(str, shape))}\n".encode())
             digest.update(array.data)
             arrays.append(array)
         sha256, (x, y) = digest.hexdigest(), arrays
-        data = PUBLIC.get(sha256, f"own {part}")
+        data = PUBLIC.get("" if part == "network" else sha256, f"own {part}")
         named = (said[part]["sha256"], said[part]["data"]) == (sha256, data)
         demand(named and data.endswith(part), OTHERS, AssertionError)
         demand(y.min() >= 0 and y.max() < network.classes, "a label is no class of the network")
-        errors = network.errors(x, y)
-        bound = binomial_upper(errors, n, math.log(delta) - cost)
-        found[part] = {"n": n, "errors": errors, "bound": bound, "sha256": sha256, "data": data}
-    bound = found["train"]["bound"]
-    found["vacuous"] = bound >= 1 - 1 / network.classes
+        bound = binomial_upper(k := network.errors(x, y), n, math.log(delta) - costs[part])
+        found[part] = {"n": n, "errors": k, "bound": bound, "sha256": sha256, "data": data}
+    found["vacuous"] = found["train"]["bound"] >= 1 - 1 / network.classes
     compare(said, found, "statement")
-    answer = {"verified": True, "bound": bound, "vacuous": found["vacuous"]}
+    answer = {"verified": True, "bound": found["train"]["bound"], "vacuous": found["vacuous"]}
     return {**answer, "statement": found, "claimed": document["notes"]}
 
 

@@ -7,39 +7,50 @@ code, before the data, and training is free. docs/certificate-format.md has ever
 """
 
 import hashlib
+import io
 import math
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prunable.certify.architecture import count_errors
 from prunable.certify.bounds.base import BoundResult
 from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.held_out import held_out_bound
-from prunable.certify.bounds.occam import bits_allowed, examples_needed, occam_bound
+from prunable.certify.bounds.occam import (
+    bits_allowed,
+    dense_through_compression,
+    examples_needed,
+    occam_bound,
+)
 from prunable.certify.code_file import MOST_BYTES, CodedNetwork, decode_network, encode_network
 from prunable.certify.examples import PARTS, Examples
 from prunable.errors import DataIntegrityError, require
 from prunable.files import write_bytes, write_json
-from prunable.verify_certificate import FORMAT, MEANING, read, read_document
+from prunable.verify_certificate import FORMATS, MEANING, read, read_document
 
 DIGITS = 6  # of delta; more would be told from no bound
 CODED = "pruned and quantised network"
+Answers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
     """A certified network: its code file, and its document without the name of that file.
 
-    Bounds are Occam's, its form with permutations, its kl form, and the held-out bound if there
-    are held-out examples.
+    Bounds are Occam's, its form with permutations, its kl form, the held-out bound if there
+    are held-out examples, and that of the network whose answers to them are given, if they are.
     """
 
     network: CodedNetwork
     code: bytes
     document: dict[str, Any]
     bounds: tuple[BoundResult, ...]
+    answers: Answers | None = None  # of the network that it stands for, to the test inputs
 
     @property
     def statement(self) -> dict[str, Any]:
@@ -54,19 +65,25 @@ def certify_network(
     test: Examples | None,
     delta: float,
     notes: dict[str, Any] | None = None,
+    answers: Answers | None = None,
 ) -> Certificate:
     """Encode a network, count its errors and state its bounds.
 
     Test examples served no choice at all; `delta` is the probability that a bound fails, the
     held-out one too, and is rounded down to 6 digits; notes say how the network was made and are
-    not part of the statement.
+    not part of the statement. `answers` are classes (n,) that another network gives the test
+    inputs: it errs where this one errs or the two differ, which is counted too.
+
+    Raises InputError if labels are no classes of the network, or there are answers without test.
     """
+    require(answers is None or test is not None, "answers", "certify", "of test inputs", "no test")
     check_delta(delta, "certify")
     delta = float(Context(prec=DIGITS, rounding=ROUND_DOWN).create_decimal(repr(delta)))
     classes = network.architecture.classes
     code = encode_network(network)
     bits, found, bounds = 8 * len(code), {}, []
-    for part, examples in zip(PARTS, (train, test), strict=True):
+    asked = None if answers is None or test is None else Examples(test.x, answers)
+    for part, examples in zip(PARTS, (train, test, asked), strict=True):
         if examples is None:
             continue
         low, high = examples.y.min(), examples.y.max()
@@ -81,9 +98,12 @@ def certify_network(
                 occam_bound(errors, n, bits, delta, form="kl", about=CODED),
             ]
             bound = bounds[0].value
-        else:
+        elif part == "test":
             bounds.append(replace(held_out_bound(errors, n, delta), about=CODED))
             bound = bounds[-1].value
+        else:
+            bounds.append(dense_through_compression(bounds[0], errors, n, delta))
+            bound = bounds[-1].term("P(f != g)").value
         named = {"sha256": examples.sha256, "data": examples.name(part)}
         found[part] = {"n": n, "errors": errors, "bound": bound, **named}
     guessing = 1 - 1 / classes
@@ -107,20 +127,32 @@ def certify_network(
         "bound_with_permutations": bounds[1].value,
         **(notes or {}),
     }
-    document = {"format": FORMAT, "statement": statement, "notes": about}
-    return Certificate(network, code, document, tuple(bounds))
+    document = {"format": FORMATS[asked is not None], "statement": statement, "notes": about}
+    return Certificate(network, code, document, tuple(bounds), answers)
 
 
 def write_certificate(path: Path | str, certificate: Certificate) -> Path:
-    """Write the JSON file and, beside it, the code file, whose path is returned."""
+    """Write the JSON file and, beside it, the code file, whose path is returned.
+
+    Answers of the network that the certificate stands for are a third file, `answers_beside` it.
+    """
     path = Path(path)
     file = path.with_suffix(".code")
     require(file != path, "out", "certify", "a name that does not end in .code", path.name)
     document = dict(certificate.document)
     document["statement"] = {**document["statement"], "file": file.name}
     write_bytes(file, certificate.code)
+    if certificate.answers is not None:
+        content = io.BytesIO()
+        np.save(content, np.ascontiguousarray(certificate.answers, "<i8"))
+        write_bytes(answers_beside(path), content.getvalue())
     write_json(path, document)
     return file
+
+
+def answers_beside(path: Path | str) -> Path:
+    """Name the file of a network's answers to the test inputs, beside its certificate."""
+    return Path(path).with_suffix(".answers.npy")
 
 
 def read_certificate(path: Path | str) -> tuple[dict[str, Any], CodedNetwork]:

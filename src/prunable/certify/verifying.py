@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import prunable.verify_certificate as verifier
+from prunable.certify.certificate import answers_beside
 from prunable.certify.examples import PARTS, examples_of
 from prunable.data.own import is_own, load_own
 from prunable.data.store import locate
 from prunable.errors import DataIntegrityError, PrunableError, require
+from prunable.files import write_bytes
 from prunable.report.tables import printable
 from prunable.results import Result
 from prunable.runs.data import DataSpec
+
+MOST_ANSWERS = 1 << 28  # bytes
 
 
 class RefutedError(DataIntegrityError):
@@ -68,6 +72,13 @@ class Verification(Result):
                 f" If the {test['n']:,} examples ({_called(test)}) served no choice, which is "
                 f"claimed, at most {_above(test['bound'])}."
             )
+        if (network := found.get("network")) is not None:
+            total, delta = self.bound + network["bound"], 2 * found["delta"]
+            text += (
+                f" With probability at least 1 - {delta:g} the network whose answers to these "
+                "inputs lie beside it, which is claimed, errs with probability at most "
+                f"{_above(min(total, 1.0))}: {network['errors']:,} answers differ."
+            )
         claimed = ", ".join(self.answer["claimed"])
         return printable(f"{text} Claimed, not checked: {claimed or 'nothing'}.")
 
@@ -95,6 +106,8 @@ def verify(certificate: Path | str, data: Path | str | None = None) -> Verificat
                 f"{path} is no certificate that can be read: {error}."
             ) from error
         _put_data(document["notes"], data, path, Path(scratch))
+        if document["format"] == verifier.FORMATS[1]:
+            _put_answers(path, Path(scratch))
         command = [sys.executable, "-I", verifier.__file__, str(path.resolve()), scratch]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch)
     try:
@@ -129,7 +142,7 @@ def _put_data(notes: Any, own: Path | str | None, certificate: Path, folder: Pat
             wanted = "an .npz file, or a folder of pictures in a folder a class"
             require(named and ":" not in str(own), "data", "verify", wanted, str(own))
             data = load_own(str(own), where="verify")
-        for part, examples in zip(PARTS, examples_of(data, notes["random_labels"]), strict=True):
+        for part, examples in zip(PARTS, examples_of(data, notes["random_labels"]), strict=False):
             examples.save(folder, part)
     except PrunableError as error:
         if name is not None and locate(name) is not None:
@@ -139,6 +152,20 @@ def _put_data(notes: Any, own: Path | str | None, certificate: Path, folder: Pat
         raise MissingDataError(
             f"{certificate} does not name its data ({error!r}); give them by --data."
         ) from error
+
+
+def _put_answers(certificate: Path, folder: Path) -> None:
+    """Write the answers of the network that a certificate stands for; their digest is in it."""
+    file = answers_beside(certificate)
+    try:
+        write_bytes(folder / "y_network.npy", verifier.read(file, MOST_ANSWERS))
+    except FileNotFoundError as error:
+        raise MissingDataError(
+            f"{certificate} is not confirmed: {error}. The answers of the network that it stands "
+            "for have to lie beside it."
+        ) from error
+    except ValueError as error:
+        raise DataIntegrityError(f"{certificate} is not confirmed: {error}.") from error
 
 
 def _called(part: dict[str, Any]) -> str:

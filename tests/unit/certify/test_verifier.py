@@ -12,6 +12,8 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import beta
 
 import prunable.verify_certificate as verifier
 from prunable.certify.architecture import CodedArchitecture
@@ -47,16 +49,19 @@ def examples(seed, n=12):
     return Examples(g.random((n, *SIDES)).astype(np.float32), g.integers(CLASSES, size=n))
 
 
-def made(folder, text="c3-2,m2,d", seed=0, delta=0.05, held_out=True, **options):
+def made(folder, text="c3-2,m2,d", seed=0, delta=0.05, held_out=True, asked=False, **options):
     """A certificate in a folder, with its data: the path of its JSON."""
     parts = examples(2 * seed), examples(2 * seed + 1, 9) if held_out else None
     notes = {"model": "net", "settings": {"lr": 0.1, "seeds": [1, 2]}, "random_labels": None}
-    certificate = certify_network(network(text, seed, **options), *parts, delta, notes)
+    answers = rng(seed, "answers").integers(CLASSES, size=9) if asked else None
+    certificate = certify_network(network(text, seed, **options), *parts, delta, notes, answers)
     path = folder / "cert.json"
     write_certificate(path, certificate)
-    for part, found in zip(PARTS, parts, strict=True):
+    for part, found in zip(PARTS, parts, strict=False):
         if found is not None:
             found.save(folder, part)
+    if asked:
+        np.save(folder / "y_network.npy", answers)
     return path
 
 
@@ -137,7 +142,7 @@ def damaged(raw, draw):
 
 def test_no_mutant_of_a_certificate_says_anything_else(tmp_path):
     """One field, byte or number changed at a time: refused, or the same statement."""
-    path, draw = made(tmp_path), random.Random(1)
+    path, draw = made(tmp_path, asked=True), random.Random(1)
     document, arrays = json.loads(path.read_text()), sorted(tmp_path.glob("*.npy"))
     status, statement = outcome(path, tmp_path)
     assert status == 0
@@ -157,8 +162,9 @@ def test_no_mutant_of_a_certificate_says_anything_else(tmp_path):
     assert outcome(path, tmp_path) == (0, statement)
 
 
-def test_every_leaf_of_the_statement_is_bound(tmp_path):
-    path = made(tmp_path)
+@pytest.mark.parametrize("asked", [False, True])
+def test_every_leaf_of_the_statement_is_bound(tmp_path, asked):
+    path = made(tmp_path, asked=asked)
     document, (_, statement) = json.loads(path.read_text()), outcome(path, tmp_path)
     for *above, key in leaves(document["statement"]):
         changed = copy.deepcopy(document)
@@ -197,6 +203,46 @@ def test_other_data_are_not_the_data(tmp_path, change):
     np.save(tmp_path / "y_train.npy", np.ascontiguousarray(y))
     with pytest.raises(AssertionError, match=verifier.OTHERS):
         verifier.verify(path, tmp_path)
+
+
+def test_a_network_is_certified_through_another_that_answers_alike(tmp_path, tool):
+    """Both parts have delta; the second counts answers that differ, and ties of the coded one."""
+    path, plain = made(tmp_path, asked=True), tool("plain_verifier")
+    status, found = outcome(path, tmp_path)
+    assert (status, found) == plain.outcome(path, tmp_path)
+    answers, x = np.load(tmp_path / "y_network.npy"), np.load(tmp_path / "x_test.npy")
+    logits = network("c3-2,m2,d", 0).logits(torch.from_numpy(x)).numpy()
+    top, second = np.sort(logits)[:, [-1, -2]].T
+    differ = (logits.argmax(1) != answers) | (top - second <= 1e-9 * np.abs(logits).max(1))
+    part = found["network"]
+    assert (part["n"], part["errors"], part["data"]) == (9, differ.sum(), "own network")
+    assert part["bound"] == pytest.approx(beta.ppf(1 - 0.05, differ.sum() + 1, 9 - differ.sum()))
+    assert "1 - 2 delta" in found["meaning"]
+
+
+@pytest.mark.parametrize("change", ["answer", "inputs", "format", "no test", "no answers"])
+def test_answers_are_bound_to_the_test_inputs(tmp_path, change, tool):
+    path, plain = made(tmp_path, asked=True), tool("plain_verifier")
+    document, wanted = json.loads(path.read_text()), 1
+    if change == "answer":
+        answers = np.load(tmp_path / "y_network.npy")
+        np.save(tmp_path / "y_network.npy", (answers + 1) % CLASSES)
+    elif change == "inputs":
+        np.save(tmp_path / "x_test.npy", np.zeros_like(np.load(tmp_path / "x_test.npy")))
+    elif change == "format":
+        document["format"] = verifier.FORMATS[0]
+    elif change == "no test":
+        document["statement"]["test"], wanted = None, 2
+    else:
+        (tmp_path / "y_network.npy").unlink()
+        wanted = 3
+    path.write_text(json.dumps(document))
+    assert outcome(path, tmp_path) == plain.outcome(path, tmp_path) == (wanted, None)
+
+
+def test_answers_without_test_inputs_are_refused():
+    with pytest.raises(InputError, match="answers"):
+        certify_network(network("d", 0), examples(0), None, 0.05, answers=np.zeros(9, int))
 
 
 def test_a_forged_set_is_not_the_public_one(tmp_path):
@@ -240,7 +286,8 @@ def test_two_verifiers_agree_on_random_files(tmp_path, tool):
     for place in range(FILES):
         text = CHAINS[place % len(CHAINS)]
         options = {"normalised": place % 4 < 3, "largest": 1 + place % 11, "density": draw.random()}
-        path = made(tmp_path, text, place, 0.01 * (1 + place % 60), place % 3 > 0, **options)
+        tested, asked = place % 3 > 0, place % 3 == 1
+        path = made(tmp_path, text, place, 0.01 * (1 + place % 60), tested, asked, **options)
         code = path.with_suffix(".code")
         kind = place % 5
         document = json.loads(path.read_text())
@@ -334,7 +381,7 @@ def test_statuses_are_those_of_outcomes(tmp_path):
         ('{"a":' * 201, "more than 200 brackets"),
         ("x" * 70_000, "has more than 65,536 bytes"),
         ('{"format": 1, "format": 2}', "a key stands twice"),
-        ('{"format": "prunable certificate 1"}', "'prunable certificate 1', not 'prunable cert"),
+        ('{"format": "prunable certificate 1"}', "'prunable certificate 1', not of "),
         ('{"format": "prunable certificate 2"}', "other than a statement and notes"),
         ("[1]", "the format is None"),
         ("9" * 5000, "digits"),
