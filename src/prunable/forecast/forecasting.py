@@ -14,7 +14,7 @@ from torch import nn
 from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.forecast.estimators import Check, CurveForecast, forecast_curve
 from prunable.forecast.logits import Scores, batches_for, calibrated, pruned_copies, scores
-from prunable.forecast.stored import StoredScores
+from prunable.forecast.stored import Left, StoredScores
 from prunable.forecast.ways import KEEPS, USUAL, Way, checked_keeps, ways_named
 from prunable.nets.networks.examples import mapped
 from prunable.nets.networks.inputs import batch_of, batch_size_of
@@ -30,7 +30,8 @@ OnPoint = Callable[[int, int, str], None]  # networks done, all, and the way at 
 class Point:
     """What to expect of one pruned network; shares, not per cent.
 
-    `parameters` is the share of the network's numbers that stay and are not zero. Accuracy and loss
+    `parameters` is the share of the network's numbers that stay and are not zero, `macs` that of
+    its multiplications by weights that are not. Accuracy and loss
     (dense less pruned) with their intervals are None where no accuracy is known; `retention` is the
     share of decisions that stay as they are.
     """
@@ -40,6 +41,7 @@ class Point:
     low: float | None
     high: float | None
     parameters: float
+    macs: float
     loss: float | None
     loss_low: float | None
     loss_high: float | None
@@ -171,7 +173,7 @@ def forecast(
     asked = checked_keeps(keeps, WHERE)
     batches = batches_for(model, inputs)
     known = StoredScores.of(store, model, batches, seed, calibration)
-    dense = known.of_network("dense", 1.0, lambda: (scores(model, batches, kind), 1.0))[0]
+    dense = known.of_network("dense", 1.0, lambda: (scores(model, batches, kind), (1.0, 1.0)))[0]
     settings: dict[str, Any] = {
         "accuracy": accuracy,
         "labels": labels,
@@ -229,28 +231,28 @@ class _Job:
         self, way: Way, keeps: Sequence[float], dense: Scores, settings: Mapping[str, Any]
     ) -> Curve:
         """The forecast of one way."""
-        parameters: list[float] = []
-        found = forecast_curve(dense, self.runs(way, keeps, parameters), keeps, **settings)
-        return Curve(way.method, way.allocation, _points(found, parameters))
+        left: list[Left] = []
+        found = forecast_curve(dense, self.runs(way, keeps, left), keeps, **settings)
+        return Curve(way.method, way.allocation, _points(found, left))
 
-    def runs(self, way: Way, keeps: Sequence[float], parameters: list[float]) -> Iterator[Scores]:
-        """Scores of each copy; what is left of it goes into `parameters`."""
+    def runs(self, way: Way, keeps: Sequence[float], left: list[Left]) -> Iterator[Scores]:
+        """Scores of each copy; what is left of it goes into `left`."""
         for keep in keeps:
             if self.on_point is not None:
                 self.on_point(self.done, self.total, way.name)
-            found, left = self.known.of_network(way.name, keep, lambda k=keep: self.run(way, k))
+            found, shares = self.known.of_network(way.name, keep, lambda k=keep: self.run(way, k))
             self.done += 1
-            parameters.append(left)
+            left.append(shares)
             yield found
 
-    def run(self, way: Way, keep: float) -> tuple[Scores, float]:
-        """One copy's scores, and the share of its numbers that is left."""
+    def run(self, way: Way, keep: float) -> tuple[Scores, Left]:
+        """One copy's scores, and the shares that are left of it."""
         if way.needs_inputs and self.seen is None:
             given = self.batches if self.calibration is None else self.calibration
             self.seen = calibrated(self.model, _parted(given), [way])
         example = batch_of(self.batches[0], min(2, batch_size_of(self.batches[0])))
         (copy,) = pruned_copies(self.model, way, [keep], example, self.seen, seed=self.seed)
-        return scores(copy.model, self.batches, self.kind), copy.parameters
+        return scores(copy.model, self.batches, self.kind), (copy.parameters, copy.macs)
 
 
 def _parted(inputs: Any) -> Any:
@@ -270,14 +272,15 @@ def _cut(batch: Any, start: int, size: int) -> Any:
     return mapped(batch, lambda x: x[start : start + 32] if x.ndim and len(x) == size else x)
 
 
-def _points(found: CurveForecast, parameters: Sequence[float]) -> tuple[Point, ...]:
+def _points(found: CurveForecast, left: Sequence[Left]) -> tuple[Point, ...]:
     return tuple(
         Point(
             kappa=one.kappa,
             accuracy=one.value,
             low=one.low,
             high=one.high,
-            parameters=left,
+            parameters=parameters,
+            macs=macs,
             loss=one.loss,
             loss_low=one.loss_low,
             loss_high=one.loss_high,
@@ -287,7 +290,7 @@ def _points(found: CurveForecast, parameters: Sequence[float]) -> tuple[Point, .
             sampling=one.sampling,
             model=one.model,
         )
-        for one, left in zip(found.points, parameters, strict=True)
+        for one, (parameters, macs) in zip(found.points, left, strict=True)
     )
 
 

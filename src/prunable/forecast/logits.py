@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from prunable.errors import InputError, require
 from prunable.forecast.ways import Way
 from prunable.nets.calibration.calibrating import Calibration, batches_of, calibrate
+from prunable.nets.calibration.layers import is_matrix_layer
 from prunable.nets.networks.examples import checked_run, evaluating, scores_of
 from prunable.nets.networks.inputs import batch_of, batch_size_of
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.prune.finishing import has_statistics
 from prunable.nets.prune.plan import PruningPlan
 from prunable.nets.prune.pruning import prune
+from prunable.nets.shrink.footprint import macs_of
 
 Scores = NDArray[np.float32]
 AT_ONCE = 256  # inputs run at a time
@@ -29,12 +31,14 @@ AT_ONCE = 256  # inputs run at a time
 class Pruned:
     """One pruned copy: the share asked for, what is left, and its scores.
 
-    `parameters` is the share of the network's numbers that are not zero, of those that were not.
+    `parameters` is the share of the network's numbers that are not zero, of those that were not;
+    `macs` that of its multiplications, of which those by a zero need not be done.
     """
 
     way: Way
     keep: float
     parameters: float
+    macs: float
     plan: PruningPlan = field(repr=False)
     model: nn.Module = field(repr=False)
 
@@ -82,6 +86,7 @@ def pruned_copies(
     inputs estimate BatchNorm statistics again on them, and correct biases, as `prune` does with
     `CalibratedPruning`.
     """
+    macs = macs_of(copied(model).eval(), batch_of(example, 1))
     for keep in keeps:
         copy = copied(model)
         strategy, budget = way.strategy(keep)
@@ -92,8 +97,18 @@ def pruned_copies(
             how["example"] = batch_of(example, 2)
         result = prune(copy, strategy, budget, force=not way.of_units, **how)
         left = result.n_nonzero / max(1, result.n_nonzero_before)
-        yield Pruned(way, keep, left, result.plan, copy)
+        yield Pruned(way, keep, left, _macs_left(copy, macs), result.plan, copy)
         del copy, result
+
+
+def _macs_left(pruned: nn.Module, macs: Mapping[str, int]) -> float:
+    """The share of multiplications that are not by a zero weight of a layer."""
+    whole = saved = float(macs[""])
+    for name, module in pruned.named_modules():
+        if is_matrix_layer(module) and name in macs:
+            weight = module.weight
+            saved -= macs[name] * (1 - int(torch.count_nonzero(weight)) / weight.numel())
+    return saved / whole if whole else 1.0
 
 
 def _check_scores(found: Any, count: int, kind: str) -> None:

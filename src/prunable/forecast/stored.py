@@ -18,7 +18,8 @@ from prunable.files import read_arrays, remove_leftovers, staged
 from prunable.nets.networks.inputs import tensors_of
 
 Scores = NDArray[np.float32]
-Made = Callable[[], tuple[Scores, float]]
+Left = tuple[float, float]  # shares of parameters and of multiplications
+Made = Callable[[], tuple[Scores, Left]]
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class StoredScores:
         remove_leftovers(Path(folder))
         return cls(Path(folder), digest.hexdigest())
 
-    def of_network(self, way: str, keep: float, make: Made) -> tuple[Scores, float]:
-        """The scores of one network, and the share of its numbers that is left; made if missing."""
+    def of_network(self, way: str, keep: float, make: Made) -> tuple[Scores, Left]:
+        """The scores of one network, and the shares that are left of it; made if missing."""
         if self.folder is None:
             return make()
         text = f"{self.key} {way} {keep!r}"
@@ -62,11 +63,12 @@ class StoredScores:
             arrays = read_arrays(path)
             if set(arrays) != {"scores", "left"}:
                 raise DataIntegrityError(f"{path} holds no scores; delete it and run again.")
-            return arrays["scores"], float(arrays["left"])
+            parameters, macs = map(float, arrays["left"])
+            return arrays["scores"], (parameters, macs)
         found, left = make()
         self.folder.mkdir(parents=True, exist_ok=True)
         with staged(path) as place, place.open("wb") as stream:
-            np.savez(stream, scores=found, left=np.float64(left))
+            np.savez(stream, scores=found, left=np.array(left))
         return found, left
 
 
