@@ -15,7 +15,7 @@ from prunable.forecast.estimators.belief import Belief, Decisions, tempered
 from prunable.numerics.arrays import FloatArray
 
 INPUTS_A_CLASS = 20
-STRENGTH = 0.02  # of the pull of each parameter towards the one temperature
+STRENGTH = 0.005  # of the pull of each parameter towards the one temperature
 
 
 def class_wise(logits: FloatArray, decisions: Decisions, accuracy: float) -> Belief:
