@@ -23,6 +23,7 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 USUAL = 1e-2
 # Weights of a wide layer, in whole rows, by which what suits it is chosen, and how many at least.
 SAMPLE, LEAST_ROWS = 2**17, 32
+NARROW = 16  # inputs up to which all rows are solved at once, as depthwise layers have them
 # Where more than this share stays, and rows are many, rows are solved by what goes; unless the
 # smallest eigenvalue is so small that inverses are not exact.
 MOST, FEW, INVERTIBLE = 0.55, 8, 1e-5
@@ -47,6 +48,11 @@ def refit(
     scaled = Scaled.of(matrix, products)
     damped = scaled.inputs.damped(ridge, where)
     weights, masks = scaled.weights.copy(), kept.reshape(scaled.weights.shape)
+    if matrix.shape[1] <= NARROW:
+        both = masks[..., :, None] & masks[..., None, :]
+        systems = np.where(both, damped.values[:, None], np.eye(matrix.shape[1]))
+        wanted = np.where(masks, np.where(masks, 0.0, weights) @ scaled.inputs.values, 0.0)
+        return scaled.back(weights + np.linalg.solve(systems, wanted[..., None])[..., 0], kept)
     precise = scaled.inputs.above(INVERTIBLE, ridge)
     for group, mask in enumerate(masks):
         patterns, first, owner = np.unique(

@@ -278,6 +278,18 @@ def test_conjugate_gradients_come_near_the_exact_weights(groups, size):
     assert abs(output_error(matrix, found, products) / lost - 1) < 1e-3
 
 
+@pytest.mark.parametrize("groups", [1, 12])
+def test_narrow_rows_solved_at_once_are_those_solved_one_by_one(groups, monkeypatch):
+    matrix, x, _ = drawn(rows=24, width=9, groups=groups)
+    x[..., 2] = 0.0
+    products = x.swapaxes(1, 2) @ x
+    kept = np.random.default_rng(5).random(matrix.shape) < 0.5
+    kept[0], kept[1] = True, False
+    found = refit(matrix, kept, products, ridge=1e-3)
+    monkeypatch.setattr("prunable.numerics.reconstruction.refit.NARROW", 0)
+    np.testing.assert_allclose(found, refit(matrix, kept, products, ridge=1e-3), rtol=1e-9)
+
+
 @pytest.mark.parametrize("shift", [-1e-3, 0.0, 0.5])
 def test_eigenvalues_above_a_level_are_told_as_they_are(shift):
     _, x, _ = drawn(width=7)
