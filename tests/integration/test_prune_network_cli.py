@@ -52,6 +52,23 @@ def test_pruned_units_are_cut_out_and_the_gain_is_measured(document_of, models, 
     torch.testing.assert_close(torch.from_numpy(outputs), predict(small, x), rtol=1e-4, atol=1e-4)
 
 
+def test_units_that_go_are_made_up_for_from_unlabelled_inputs(document_of, models, tmp_path):
+    """Of a quarter of the units more is right with inputs; the reader of units has new weights."""
+    found, options = {}, "--method unit --keep 0.25 --shrink --data digits --batch-size 4"
+    for name, more in {"plain": "", "calibrated": "--calibrate digits"}.items():
+        out = tmp_path / f"{name}.safetensors"
+        found[name] = document_of("prune", models[0], options, more, "--out", out)
+    rows = {name: document["footprint"]["models"] for name, document in found.items()}
+    right = {name: row["exported"]["accuracy"] for name, row in rows.items()}
+    assert right["calibrated"] > right["plain"] + 0.02
+    assert rows["calibrated"]["exported"]["macs"] == rows["plain"]["exported"]["macs"]
+    document = found["calibrated"]
+    assert document["calibrated"]["n_inputs"] == 128
+    assert document["plan"]["method"] == "unit by brain surgery"
+    for layer in document["outputs"]:
+        assert layer["measured"] == pytest.approx(layer["predicted"], rel=1e-3)
+
+
 def test_singular_values_become_factors(document_of, models, digits, tmp_path):
     out = tmp_path / "factored.safetensors"
     options = "--method singular-value --keep 0.2 --shrink --only 1.weight --data digits"

@@ -30,6 +30,7 @@ from prunable.experiments.prune.specs import PruningJob, Retraining
 from prunable.experiments.train.networks import tensors_for
 from prunable.files import staged
 from prunable.nets.archive import save_tensors
+from prunable.nets.calibration.stages import InOrder
 from prunable.nets.models import ARCHITECTURE, network_of, read_weights
 from prunable.nets.models.hub import check_folder, load_folder, save_folder
 from prunable.nets.models.sources import network_by_reference
@@ -41,6 +42,7 @@ from prunable.nets.prune.plan import PruningPlan, Target
 from prunable.nets.prune.pruning import PruningResult, prune
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.sparse_file import save_sparse
+from prunable.nets.prune.strategies import BrainSurgery
 from prunable.nets.prune.strategies.allocations import DepthShares, LeastLoss
 from prunable.nets.prune.strategies.named import strategy_named
 from prunable.nets.prune.strategies.sharing import Division
@@ -379,9 +381,11 @@ def _pruned(
         raise InputError(f"`{asked}` of `prune` needs inputs to run on: give --calibrate.")
     how["calibration"] = calibration
     how["bias_correction"] = job.bias_correction or None
-    units = job.method == "unit" and job.center == "zero" and calibration is None
+    plain = not job.refit and not isinstance(calibration, InOrder)
+    units = job.method == "unit" and job.center == "zero" and plain
     if units and isinstance(model, nn.Module):
-        strategy = UnitPruning(strategy, job.aggregate or "mean", job.round_to)
+        of = strategy if calibration is None else BrainSurgery()
+        strategy = UnitPruning(of, job.aggregate or "mean", job.round_to)
         budget = job.budget
         sensitive = isinstance(budget, Target) and budget.scope == "sensitivity"
         if sensitive and inputs is None:

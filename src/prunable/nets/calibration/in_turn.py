@@ -19,6 +19,7 @@ from prunable.nets.networks.inputs import batch_of, batch_size_of, tensors_of
 from prunable.numerics.reconstruction.aim import Aim, Moments
 from prunable.numerics.reconstruction.gram import Gram
 
+OTHERWISE = "give `towards='layer'`, or no calibration where units go."
 PARTS = 8  # of the inputs of a layer, of which every fourth is held out
 
 
@@ -80,8 +81,7 @@ def joined(batches: Sequence[Example]) -> Any:
             if len(shapes) > 1:
                 raise InputError(
                     f"Inputs of shapes {shapes[0]} and {shapes[1]} cannot pass together, as layers "
-                    "in turn need. Bring them to one shape, or give"
-                    " `towards='layer'`."
+                    "in turn need. Bring them to one shape, or " + OTHERWISE
                 )
             whole.append(torch.cat(same))
         else:
@@ -148,7 +148,7 @@ class _Run:
         if self.calls != len(alone) or len(alone) != len(beside):
             raise InputError(
                 f"`{type(self.model).__name__}` does not treat the inputs of a batch one after the "
-                "other, as layers in turn need. Give `towards='layer'`."
+                "other, as layers in turn need: " + OTHERWISE
             )
 
     def seen(self, example: Any) -> list[tuple[nn.Module, Tensor, Tensor]]:
@@ -186,7 +186,7 @@ class _Run:
             name = self.names.get(module, "BatchNorm")
             raise InputError(
                 f"`{name}` is sent another number of rows for each input, as experts are, so that "
-                "it cannot have its turn. Give `towards='layer'`."
+                "it cannot have its turn: " + OTHERWISE
             )
         dense, sent = x.chunk(2)
         with self.as_it_was(module):

@@ -22,6 +22,7 @@ from prunable.nets.networks.effective import bake_, parametrized_names
 from prunable.nets.networks.examples import uncached
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.networks.views import WeightView, to_numpy, views_of
+from prunable.nets.prune.calibrated_units import ReadUnits, fitted_units, views_of_units
 from prunable.nets.prune.coupled import plan_units
 from prunable.nets.prune.finishing import Finishing, biases_of
 from prunable.nets.prune.in_order import Ordered
@@ -31,7 +32,12 @@ from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Budget, PruningPlan
 from prunable.nets.prune.recalibration import Recalibration, recalibrate_, statistics_of
 from prunable.nets.prune.selecting import RUNNABLE, Weights, selected
-from prunable.nets.prune.strategies import CalibratedPruning, Strategy
+from prunable.nets.prune.strategies import (
+    BrainSurgery,
+    CalibratedPruning,
+    InputWeightedPruning,
+    Strategy,
+)
 from prunable.nets.prune.strategies.node import NodePruning
 from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.nets.prune.towards_network import check_reconstructs, corrected_bias, prune_in_turn_
@@ -102,7 +108,9 @@ def prune(
     of the units then is half of those of every group, and `shrink` cuts them out. A `Target` of
     scope "sensitivity" needs `inputs`: unlabelled ones, a tensor of them or batches of whatever
     the model is called with. Other strategies run the example to tell weights from tables among
-    the parameters that no layer of torch holds.
+    the parameters that no layer of torch holds. With `calibration` the layers that lose units, or
+    inputs, are fitted in order to the outputs of the dense network, and `UnitPruning(of=...)` may
+    go by what readers lose.
 
     `calibration` are unlabelled inputs, a tensor of them or batches of whatever the model is called
     with, or what `prunable.nets.calibration` made of them; with `InOrder(inputs)` each layer is
@@ -136,14 +144,13 @@ def prune(
         calibration = InOrder(calibration, towards="network")
     units = isinstance(strategy, UnitPruning) or strategy.axis == "unit"
     if example is not None and units:
-        if calibration is not None:
-            wanted = "left out where coupled units are pruned"
-            raise InputError.parameter("calibration", "prune", wanted, "inputs")
         if force:
             wanted = "left out with an example: of coupled units one of each group stays"
             raise InputError.parameter("force", "prune", wanted, force)
         options = {"only": only, "exclude": exclude, "inputs": inputs}
-        return _prune_units(model, strategy, budget, example, options, seed, dry_run)
+        steps = {"bias_correction": bias_correction, "recalibrate": recalibrate}
+        how = (options, calibration, steps, seed, dry_run)
+        return _prune_units(model, strategy, budget, example, *how)
     if inputs is not None:
         wanted = "left out, unless units of a module are pruned with an example"
         raise InputError.parameter("inputs", "prune", wanted, type(inputs).__name__)
@@ -330,10 +337,12 @@ def _prune_units(
     budget: Budget,
     example: Any,
     options: Mapping[str, Any],
+    calibration: Any,
+    steps: Mapping[str, bool | None],
     seed: int,
     dry_run: bool,
 ) -> PruningResult:
-    """Prune coupled units of a model that can be run."""
+    """Prune coupled units of a model that can be run; with inputs all that is left makes up."""
     if isinstance(strategy, NodePruning) and strategy.axis == "unit":
         strategy = UnitPruning(strategy)
     if not isinstance(model, torch.nn.Module):
@@ -346,8 +355,21 @@ def _prune_units(
     if baked:
         plain = copied(model)
         bake_(plain, baked)
+    given = calibration is not None
+    readers = views_of_units(plain) if given else ()
+    names = [view.name for view in readers]
+    finishing = Finishing.of(plain, names, calibrated=given, usual=given, **steps)
+    known = _calibrated(plain, calibration, names) if given else None
+    if known is not None and isinstance(strategy.of, InputWeightedPruning | BrainSurgery):
+        strategy = ReadUnits(**vars(strategy), views=known.seen(readers))
     plan, left = plan_units(plain, strategy, budget, example, rng=rng(seed, "prune"), **options)
     named = dict(plain.named_parameters())
+    outputs: tuple[LayerOutput, ...] = ()
+    ran = plain
+    if known is not None:
+        ran = copied(plain)
+        draw = rng(seed, "prune", "units")
+        plan, outputs = fitted_units(ran, known.batches, plan, finishing, draw)
 
     def own() -> Mapping[str, torch.Tensor]:
         bake_(model, baked)
@@ -356,7 +378,10 @@ def _prune_units(
     before, after = _counts(named, plan, dry_run, own)
     skipped = tuple(Skipped(one.name, one.reason) for one in left)
     size = sum(p.numel() for p in named.values())
-    return PruningResult(plan, size, before, after, skipped, baked)
+    again = finishing.recalibrate and not dry_run
+    statistics = statistics_of(ran, model) if again else None
+    found = (plan, size, before, after, skipped, baked, outputs)
+    return PruningResult(*found, recalibrated=statistics)
 
 
 def check_not_emptied(gone: Sequence[str], what: str) -> None:

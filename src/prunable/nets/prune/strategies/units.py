@@ -16,6 +16,7 @@ from prunable.nets.prune.choices import Aggregate, Axis
 from prunable.nets.prune.grouped import Group, GroupPlan
 from prunable.nets.prune.plan import Budget, Keep, PruningPlan
 from prunable.nets.prune.strategies.base import Strategy, check_views, plan_of, select
+from prunable.nets.prune.strategies.calibrated import BrainSurgery, InputWeightedPruning
 from prunable.nets.prune.strategies.magnitude import MagnitudePruning
 from prunable.nets.prune.strategies.node import NodePruning
 from prunable.nets.prune.strategies.randomly import RandomPruning
@@ -37,7 +38,9 @@ class UnitPruning:
 
     axis: ClassVar[Axis] = "unit"
 
-    # what scores a weight: |w|^p of `NodePruning`, w^2 of `MagnitudePruning`, a saliency, chance
+    # what scores a weight: |w|^p of `NodePruning`, w^2 of `MagnitudePruning`, a saliency, chance.
+    # With calibration inputs also what the outputs of readers lose without a unit: as they are
+    # (`InputWeightedPruning`), or once all other weights make up for it (`BrainSurgery`)
     of: Strategy = field(default_factory=NodePruning)
     aggregate: Aggregate = "mean"
     round_to: int = 1  # units are kept in multiples of this, where a group has as many
@@ -45,13 +48,17 @@ class UnitPruning:
     def __post_init__(self) -> None:
         check_one_of(self.aggregate, get_args(Aggregate), "aggregate", "UnitPruning")
         check_at_least(self.round_to, 1, "round_to", "UnitPruning")
-        _scores_of(self.of)
+        if not isinstance(self.of, InputWeightedPruning | BrainSurgery):
+            _scores_of(self.of)
 
     @property
     def name(self) -> str:
         """What the scores are called in plans."""
-        own = {NodePruning: "unit", MagnitudePruning: "unit", RandomPruning: "random"}
-        return self.of.method if isinstance(self.of, SaliencyPruning) else own[type(self.of)]
+        own = {RandomPruning: "random", InputWeightedPruning: "input-weighted unit"}
+        own |= {BrainSurgery: "unit by brain surgery"}
+        if isinstance(self.of, SaliencyPruning):
+            return self.of.method
+        return own.get(type(self.of), "unit")
 
     def plan(
         self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
@@ -157,6 +164,11 @@ def _scores_of(strategy: Strategy) -> OfWeight | None:
         return lambda name, w: strategy.of(name, w.shape)
     if isinstance(strategy, RandomPruning):
         return None
+    if isinstance(strategy, InputWeightedPruning | BrainSurgery):
+        raise InputError(
+            f"`UnitPruning({type(strategy).__name__}())` needs a network, an `example` to follow "
+            "and `calibration`: unlabelled inputs. Give them to `prune`."
+        )
     raise InputError.parameter(
         "of",
         "UnitPruning",
