@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prunable.certify.verifying import verify as verify
     from prunable.experiments.evaluate.evaluating import evaluate as evaluate
     from prunable.experiments.prune.strategy_comparison import compare_strategies as compare
+    from prunable.forecast.advising import advise as advise
     from prunable.forecast.forecasting import forecast as forecast
     from prunable.front import load as load
     from prunable.front import read as read
@@ -48,6 +49,7 @@ __version__ = version("prunable")
 _HOMES = {
     "HeavyTailedNoise": "prunable.nets.train.noise:HeavyTailedNoise",
     "StableLaw": "prunable.numerics.stable:StableLaw",
+    "advise": "prunable.forecast.advising:advise",
     "attach_noise": "prunable.nets.train.noise:attach_noise",
     "budgets": "prunable.budgets",
     "callbacks": "prunable.callbacks",
@@ -93,6 +95,7 @@ _FORMER = {
 __all__ = [
     "HeavyTailedNoise",
     "StableLaw",
+    "advise",
     "attach_noise",
     "budgets",
     "callbacks",

@@ -14,6 +14,7 @@ from prunable.front import load, reproduce, simulate, train
 SURFACE = {
     "HeavyTailedNoise",
     "StableLaw",
+    "advise",
     "attach_noise",
     "budgets",
     "callbacks",

@@ -20,6 +20,14 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 # Of every command: where it lives, and its summary. It is imported when it is asked for: a help
 # page and a command need not wait for the others.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "advise": (
+        "prunable.forecast.command:advise",
+        "Advise the smallest pruned network that loses at most so much, from unlabelled inputs.",
+    ),
+    "check": (
+        "prunable.forecast.command:check",
+        "Compare what was forecast of a plan with what it comes to on inputs with their classes.",
+    ),
     "certify": (
         "prunable.certify.command:certify",
         "Bound the true error of a network, by every bound there is, itemised.",

@@ -20,6 +20,7 @@ PANELS = {
         "method",
         "n_m",
         "keep",
+        "plan",
         "target",
         "eps",
         "energy",

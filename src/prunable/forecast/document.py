@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from prunable.files import write_bytes, write_text
 from prunable.report.figures import PALETTE, STYLE, as_svg
 from prunable.report.pages import render
-from prunable.report.tables import Column, Table, as_percent, table
+from prunable.report.tables import Column, Table, as_number, as_percent, table
 
 Document = dict[str, Any]
 MARKERS = "osD^vP*X"
@@ -40,6 +40,46 @@ def checks_table(document: Document) -> Table:
     rows = [(c["name"], "holds" if c["passed"] else "FAILS", c["text"]) for c in document["checks"]]
     words = [Column(name, words=True) for name in ("assumed", "check", "seen")]
     return table(words, rows, title="Checks")
+
+
+def advice_lines(document: Document) -> list[str]:
+    """The verdict, why, and what to do."""
+    lines = [f"{document['verdict']}  {document['said']}"]
+    failed = [c for c in document["forecast"]["checks"] if not c["passed"]]
+    lines += [f"doubtful: {check['name']}: {check['text']}" for check in failed]
+    if document["command"] is not None:
+        lines += [f"plan: {document['plan']}", document["command"]]
+    return lines
+
+
+def layers_table(document: Document) -> Table:
+    """Which layer pays: what is kept of each, and its share of all that goes."""
+    layers = document["layers"]
+    sizes = [layer["shape"][0] * layer["shape"][1] for layer in layers]
+    gone = [n * (1 - x["kappa"]) for n, x in zip(sizes, layers, strict=True)]
+    whole = sum(gone) or 1.0
+    rows = [
+        (x["name"], str(n), as_percent(x["kappa"]), as_percent(g / whole), as_number(x["eps"]))
+        for x, n, g in zip(layers, sizes, gone, strict=True)
+    ]
+    titles = [Column("layer", words=True, code=True), "weights", "kept %", "of all that go %"]
+    return table([*titles, "relative error"], rows, title="Which layer pays")
+
+
+def outcome_table(document: Document) -> Table:
+    """Forecast beside outcome."""
+    rows = [
+        ("accuracy", as_percent(document["forecast"]), as_percent(document["accuracy"])),
+        ("loss", as_percent(document["forecast_loss"], 2), as_percent(document["loss"], 2)),
+    ]
+    between = f"{as_percent(document['loss_low'], 2)} to {as_percent(document['loss_high'], 2)}"
+    notes = [
+        f"{document['verdict']}: the loss is {between} points on {document['inputs']:,} inputs; "
+        f"{as_percent(document['at_most_loss'], 2)} are allowed. The forecast's interval "
+        f"{'holds' if document['covered'] else 'misses'} the accuracy, with the dense network's as "
+        "known."
+    ]
+    return table([Column("%", words=True), "forecast", "outcome"], rows, title="Check", notes=notes)
 
 
 def title_of(document: Document) -> str:

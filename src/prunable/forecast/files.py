@@ -33,6 +33,13 @@ class Inputs:
     labels: NDArray[Any] | None
     count: int
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Of one example, where it is a tensor of real numbers."""
+        x = self.examples
+        real = isinstance(x, torch.Tensor) and x.is_floating_point()
+        return tuple(x.shape[1:]) if real else None
+
 
 def read_inputs(path: Path, where: str, *, labels: bool = True) -> Inputs:
     """Read examples from a file: `x` of an .npz with classes `y`, or what `read_example` reads.
@@ -76,10 +83,7 @@ def network_for(
         model = load_exported(path, fresh)
     else:
         tensors, metadata = read_weights(path, unpickle=unpickle)
-        shape = None
-        if isinstance(inputs.examples, torch.Tensor):
-            shape = tuple(inputs.examples.shape[1:])
-        model = network_of(tensors, metadata, net, shape=shape)
+        model = network_of(tensors, metadata, net, shape=inputs.shape)
     return model.eval().float().to(devices_of(device)[0])
 
 

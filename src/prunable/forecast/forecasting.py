@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 from torch import nn
 
@@ -16,7 +15,6 @@ from prunable.forecast.estimators import Check, CurveForecast, forecast_curve
 from prunable.forecast.logits import Scores, batches_for, calibrated, pruned_copies, scores
 from prunable.forecast.stored import Left, StoredScores
 from prunable.forecast.ways import KEEPS, USUAL, Way, checked_keeps, ways_named
-from prunable.nets.networks.examples import mapped
 from prunable.nets.networks.inputs import batch_of, batch_size_of
 from prunable.results import Result, as_plain
 
@@ -249,27 +247,10 @@ class _Job:
         """One copy's scores, and the shares that are left of it."""
         if way.needs_inputs and self.seen is None:
             given = self.batches if self.calibration is None else self.calibration
-            self.seen = calibrated(self.model, _parted(given), [way])
+            self.seen = calibrated(self.model, given, [way])
         example = batch_of(self.batches[0], min(2, batch_size_of(self.batches[0])))
         (copy,) = pruned_copies(self.model, way, [keep], example, self.seen, seed=self.seed)
         return scores(copy.model, self.batches, self.kind), (copy.parameters, copy.macs)
-
-
-def _parted(inputs: Any) -> Any:
-    """Batches small enough that one of four can be held out to choose damping by."""
-    if isinstance(inputs, np.ndarray):
-        return batches_for(nn.Identity(), inputs, 32)
-    if not isinstance(inputs, tuple | list):
-        return inputs
-    small = []
-    for batch in inputs:
-        size = batch_size_of(batch)
-        small += [_cut(batch, start, size) for start in range(0, size, 32)]
-    return small
-
-
-def _cut(batch: Any, start: int, size: int) -> Any:
-    return mapped(batch, lambda x: x[start : start + 32] if x.ndim and len(x) == size else x)
 
 
 def _points(found: CurveForecast, left: Sequence[Left]) -> tuple[Point, ...]:

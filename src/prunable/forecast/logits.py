@@ -15,7 +15,7 @@ from prunable.errors import InputError, require
 from prunable.forecast.ways import Way
 from prunable.nets.calibration.calibrating import Calibration, batches_of, calibrate
 from prunable.nets.calibration.layers import is_matrix_layer
-from prunable.nets.networks.examples import checked_run, evaluating, scores_of
+from prunable.nets.networks.examples import checked_run, evaluating, mapped, scores_of
 from prunable.nets.networks.inputs import batch_of, batch_size_of
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.prune.finishing import has_statistics
@@ -25,6 +25,7 @@ from prunable.nets.shrink.footprint import macs_of
 
 Scores = NDArray[np.float32]
 AT_ONCE = 256  # inputs run at a time
+CHUNK = 32  # that are calibrated on at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,25 @@ def scores(model: nn.Module, batches: Sequence[Any], kind: str = "classification
 
 def calibrated(model: nn.Module, inputs: Any, ways: Sequence[Way]) -> Calibration | None:
     """What flows into the layers, summed up once for all ways that go by it; None if none does."""
-    return calibrate(model, inputs) if any(way.needs_inputs for way in ways) else None
+    needed = any(way.needs_inputs for way in ways)
+    return calibrate(model, _parted(inputs)) if needed else None
+
+
+def _parted(inputs: Any) -> Any:
+    """Batches small enough that one of four can be held out to choose damping by."""
+    if isinstance(inputs, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(inputs))
+    if not isinstance(inputs, tuple | list):
+        return inputs
+    small = []
+    for batch in inputs:
+        size = batch_size_of(batch)
+        small += [_cut(batch, start, size) for start in range(0, size, CHUNK)]
+    return small
+
+
+def _cut(batch: Any, start: int, size: int) -> Any:
+    return mapped(batch, lambda x: x[start : start + CHUNK] if x.ndim and len(x) == size else x)
 
 
 def pruned_copies(

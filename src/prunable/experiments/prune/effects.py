@@ -43,6 +43,29 @@ NEEDS: Mapping[str, Need] = {
         ("--retrain and --noise", lambda job: RETRAINED[1](job) and job.retraining.noise != "none"),
     ),
 }
+# What a plan says already.
+PLANNED = (
+    "keep",
+    "eps",
+    "energy",
+    "target",
+    "n_m",
+    "method",
+    "scope",
+    "aggregate",
+    "round_to",
+    "allocation",
+    "slope",
+    "calibrate",
+    "in_order",
+    "refit",
+    "towards",
+    "bias_correction",
+    "center",
+    "only",
+    "exclude",
+    "force",
+)
 # What `prune --compare` looks at.
 COMPARED = ("checkpoint", "out", "net", "data", "seed", "unpickle", "retraining.")
 
@@ -58,6 +81,11 @@ def check_effects(job: PruningJob, *, comparing: bool = False) -> None:
         if comparing and not path.startswith(COMPARED):
             raise InputError(
                 f"`{_flag(path)}` of `prune` has no effect with --compare. Leave it out."
+            )
+        if job.plan is not None and path in PLANNED:
+            raise InputError(
+                f"`{_flag(path)}` of `prune` has no effect with --plan, which says what is pruned. "
+                "Leave it out."
             )
         needs, there = NEEDS.get(path, ("", None))
         if there is not None and not there(job):

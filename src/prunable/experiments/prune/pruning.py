@@ -39,6 +39,7 @@ from prunable.nets.prune.choices import CALIBRATED
 from prunable.nets.prune.in_order import remove_stages
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan, Target
+from prunable.nets.prune.plan_file import prune_by_plan, read_plan
 from prunable.nets.prune.pruning import PruningResult, prune
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.sparse_file import save_sparse
@@ -246,6 +247,7 @@ def _check_places(job: PruningJob) -> None:
         "the data": job.data and Path(job.data),
         "the calibration inputs": job.calibrate and Path(job.calibrate),
         "what to start again from": job.retraining.rewind,
+        "the plan": job.plan,
     }
     known = {what: path for what, path in read.items() if path}
     for option, path in written.items():
@@ -368,6 +370,8 @@ def _pruned(
     calibration: Any = None,
 ) -> PruningResult:
     """Prune as asked; units of a network that can be run are coupled."""
+    if job.plan is not None:
+        return prune_by_plan(model, read_plan(job.plan), dry_run=job.dry_run)
     how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})
     assert job.method is not None
     strategy = strategy_named(job.method, _division(job), job.center, job.pattern, job.refit)

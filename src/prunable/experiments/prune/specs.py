@@ -99,6 +99,9 @@ class PruningJob(Frozen):
         None, description="Weights kept of each m inputs, with n:m (2:4 by default), wanda or obs."
     )
     keep: float | None = Field(None, description="Share to keep, kappa in [0, 1].")
+    plan: Path | None = Field(
+        None, description="Plan of `prunable advise`, in place of a method and a share."
+    )
     eps: float | None = Field(None, description="Relative l_2 error allowed in each layer.")
     energy: float | None = Field(None, description="Share of each layer's squared norm to retain.")
     target: str | None = Field(

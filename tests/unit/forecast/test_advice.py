@@ -1,0 +1,203 @@
+"""Advice: which point is chosen, how sure that is, and plans that are carried out."""
+
+import copy
+import math
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from prunable.errors import DataIntegrityError, InputError
+from prunable.forecast.advice import Target, decide
+from prunable.forecast.advising import advise, outcome_of
+from prunable.forecast.continuous import add_summary, github_line, write_junit
+from prunable.forecast.estimators.estimate import quantile
+from prunable.forecast.forecasting import Curve, Point
+from prunable.nets.prune.plan_file import prune_by_plan, read_plan, write_plan
+
+INPUTS, LEVEL = 400, 0.9
+
+
+def point(kappa, loss, error, *, macs=None, model=0.0):
+    """A point whose loss has this standard error."""
+    sampling = math.sqrt(error**2 - model**2)
+    half = quantile(LEVEL, INPUTS) * error
+    known = {"retention": 1 - loss, "retention_low": 0.0, "retention_high": 1.0}
+    return Point(
+        kappa=kappa,
+        accuracy=0.9 - loss,
+        low=0.9 - loss - half,
+        high=0.9 - loss + half,
+        parameters=kappa,
+        macs=kappa if macs is None else macs,
+        loss=loss,
+        loss_low=loss - half,
+        loss_high=loss + half,
+        sampling=sampling,
+        model=model,
+        **known,
+    )
+
+
+def curve(name, *points):
+    return Curve("magnitude", name, points)
+
+
+def test_the_smallest_that_is_held_is_chosen_among_all():
+    first = curve("lamp", point(0.5, 0.001, 0.001), point(0.3, 0.002, 0.001), point(0.2, 0.2, 0.01))
+    second = curve("layer", point(0.5, 0.0, 0.001), point(0.4, 0.1, 0.01))
+    found = decide([first, second], 0.01, inputs=INPUTS)
+    assert (found.verdict, found.point.curve, found.point.point.kappa) == ("ACCEPT", first, 0.3)
+
+
+def test_a_curve_ends_at_the_first_share_that_fails():
+    lucky = curve("lamp", point(0.5, 0.02, 0.001), point(0.3, 0.0, 0.001))
+    found = decide([lucky], 0.01, inputs=INPUTS)
+    assert found.verdict != "ACCEPT"
+
+
+def test_many_ways_must_each_be_surer():
+    """By Bonferroni the one-sided quantile is that of a tenth divided by the number of curves."""
+    error = 0.005 / ((quantile(0.8, INPUTS) + quantile(1 - 0.2 / 6, INPUTS)) / 2)
+    alone = curve("lamp", point(0.5, 0.005, error))
+    worse = [curve(name, point(0.9, 0.3, 0.01)) for name in "abcde"]
+    assert decide([alone], 0.01, inputs=INPUTS).verdict == "ACCEPT"
+    assert decide([alone, *worse], 0.01, inputs=INPUTS).verdict == "UNSURE"
+
+
+def test_the_number_of_further_inputs_decides_if_the_loss_is_what_it_seems():
+    found = decide([curve("lamp", point(0.5, 0.006, 0.02, model=0.001))], 0.01, inputs=INPUTS)
+    assert found.verdict == "UNSURE"
+    z = quantile(0.8, INPUTS)
+    count = INPUTS + found.more_inputs
+    error = math.sqrt((0.02**2 - 0.001**2) * INPUTS / count + 0.001**2)
+    assert 0.006 + z * error == pytest.approx(0.01, abs=1e-5)
+    hopeless = decide([curve("lamp", point(0.5, 0.006, 0.02, model=0.019))], 0.01, inputs=INPUTS)
+    assert (hopeless.verdict, hopeless.more_inputs) == ("UNSURE", None)
+    assert "classes" in hopeless.said
+
+
+def test_what_cannot_be_held_names_the_nearest():
+    bad = curve("lamp", point(0.9, 0.05, 0.001), point(0.5, 0.3, 0.01))
+    found = decide([bad], 0.01, inputs=INPUTS)
+    assert (found.verdict, found.point.point.kappa) == ("INFEASIBLE", 0.9)
+    good = curve("lamp", point(0.5, 0.0, 0.001, macs=0.7), point(0.2, 0.3, 0.01, macs=0.4))
+    met = decide([good], 0.01, inputs=INPUTS, target=Target.of_text("macs=0.8"))
+    assert (met.verdict, met.point.point.kappa) == ("ACCEPT", 0.5)
+    missed = decide([good], 0.01, inputs=INPUTS, target=Target.of_text("macs=0.5"))
+    assert (missed.verdict, missed.point.point.kappa) == ("INFEASIBLE", 0.5)
+
+
+def test_accepted_plans_hold_as_often_as_is_said():
+    """Losses of 8 ways x 5 shares, all just too large: any acceptance is an error.
+
+    At most a tenth of the runs may accept; with 2,000 of them the share stays below .1 plus five
+    standard errors with a false alarm below 1e-6. A search without correction accepts most.
+    """
+    generator = np.random.default_rng(0)
+    wrong, naive, runs, error = 0, 0, 2000, 0.004
+    for _ in range(runs):
+        noise = error * generator.standard_normal((8, 5))
+        curves = [
+            curve(str(i), *(point(0.9 - 0.1 * j, 0.0101 + x, error) for j, x in enumerate(row)))
+            for i, row in enumerate(noise)
+        ]
+        wrong += decide(curves, 0.01, inputs=INPUTS).verdict == "ACCEPT"
+        naive += bool((noise + quantile(0.8, INPUTS) * error < 0).any())
+    assert wrong / runs < 0.1 + 5 * math.sqrt(0.09 / runs)
+    assert naive / runs > 0.5
+
+
+@pytest.mark.parametrize("text", ["macs", "ms=0.5", "macs=0", "macs=2", "macs=x"])
+def test_targets_are_shares(text):
+    with pytest.raises(InputError, match="target"):
+        Target.of_text(text)
+
+
+def test_losses_and_confidences_are_shares():
+    good = [curve("lamp", point(0.5, 0.0, 0.001))]
+    for options in ({"at_most_loss": 1.0}, {"at_most_loss": -0.1}):
+        with pytest.raises(InputError, match="at_most_loss"):
+            decide(good, **options, inputs=INPUTS)
+    with pytest.raises(InputError, match="confidence"):
+        decide(good, 0.01, inputs=INPUTS, confidence=90)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network of two classes with one useful input in ten, and inputs."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(10, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Linear(30, 2))
+    x = torch.randn(3000, 10)
+    y = (x[:, 0] + 0.3 * torch.randn(3000) > 0).long()
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x[:2000]), y[:2000]).backward()
+        optimizer.step()
+    return net.eval(), x[2000:2500], x[2500:], y[2500:]
+
+
+@pytest.mark.parametrize("method", ["magnitude/lamp", "wanda/lamp", "unit/layer"])
+def test_a_plan_is_the_network_that_was_forecast(trained, tmp_path, method):
+    net, inputs, others, classes = trained
+    before = copy.deepcopy(net.state_dict())
+    options = {"accuracy": 0.9, "at_most_loss": 0.3, "strategies": [method], "keeps": [0.9, 0.5]}
+    found = advise(net, inputs, **options)
+    assert found.verdict == "ACCEPT"
+    assert all(torch.equal(x, before[name]) for name, x in net.state_dict().items())
+    write_plan(tmp_path / "plan.json", found.plan)
+    file = read_plan(tmp_path / "plan.json")
+    pruned = copy.deepcopy(net)
+    result = prune_by_plan(pruned, file)
+    share = result.n_nonzero / result.n_nonzero_before
+    assert share == pytest.approx(found.chosen["parameters"])
+    with torch.no_grad():
+        kept = float((pruned(inputs).argmax(1) == net(inputs).argmax(1)).double().mean())
+    assert kept == pytest.approx(found.chosen["retention"])
+    outcome = outcome_of(net, file, others, classes)
+    with torch.no_grad():
+        right = float((pruned(others).argmax(1) == classes).double().mean())
+    assert outcome.accuracy == pytest.approx(right)
+    assert outcome.verdict == "HOLDS"
+    tensors = {name: x.clone() for name, x in net.state_dict().items()}
+    prune_by_plan(tensors, file)
+    assert all(torch.equal(tensors[name], x) for name, x in pruned.state_dict().items())
+
+
+def test_a_plan_for_another_network_changes_nothing(trained, tmp_path):
+    net, inputs, *_ = trained
+    options = {"accuracy": 0.9, "at_most_loss": 0.3, "keeps": [0.9]}
+    found = advise(net, inputs, strategies=["wanda/lamp"], **options)
+    other = nn.Sequential(nn.Linear(10, 30), nn.BatchNorm1d(31), nn.ReLU(), nn.Linear(30, 2))
+    before = copy.deepcopy(other.state_dict())
+    with pytest.raises(InputError, match="does not fit"):
+        prune_by_plan(other, found.plan)
+    assert all(torch.equal(x, before[name]) for name, x in other.state_dict().items())
+    (tmp_path / "no.json").write_text('{"schema_version": 1}')
+    with pytest.raises(DataIntegrityError, match="no plan"):
+        read_plan(tmp_path / "no.json")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "part", "level"),
+    [
+        ("ACCEPT", None, "notice"),
+        ("UNSURE", "error", "warning"),
+        ("INFEASIBLE", "failure", "error"),
+    ],
+)
+def test_machines_read_the_verdict(tmp_path, monkeypatch, verdict, part, level):
+    document = {"model": "a.pt", "at_most_loss": 0.01, "verdict": verdict, "said": "<50 %> kept"}
+    document["command"] = None
+    write_junit(tmp_path / "a.xml", document)
+    case = ElementTree.parse(tmp_path / "a.xml").getroot().find("testsuite/testcase")
+    assert [x.tag for x in case][:-1] == ([] if part is None else [part])
+    assert case.find("system-out").text == "<50 %> kept"
+    assert github_line(document).startswith(f"::{level} title=")
+    assert "%25" in github_line(document)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    add_summary(document)
+    assert verdict in (tmp_path / "summary").read_text()
