@@ -23,7 +23,7 @@ MEANING = (
 )
 OF_NETWORK = (
     " If the labels of the network part are a network's answers to them, which is claimed too, it "
-    "errs with probability at most train.bound + network.bound, with probability 1 - 2 delta."
+    "errs with probability at most train.bound + network.bound, at confidence 1 - 2 delta."
 )
 OF_TEST = " If the test examples served no choice, which is claimed, the same holds of test.bound."
 PUBLIC = {

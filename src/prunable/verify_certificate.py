@@ -20,7 +20,7 @@ MEANING = (  # the second sentence where there are test examples, the third in f
     "the code file decodes to errs on a new example with probability at most train.bound.",
     " If the test examples served no choice, which is claimed, the same holds of test.bound.",
     " If the labels of the network part are a network's answers to them, which is claimed too, it "
-    "errs with probability at most train.bound + network.bound, with probability 1 - 2 delta.",
+    "errs with probability at most train.bound + network.bound, at confidence 1 - 2 delta.",
 )
 OTHERS = "not verified: these are not the data that the certificate names"
 PUBLIC = {

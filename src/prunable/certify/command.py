@@ -12,8 +12,12 @@ from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, check_endin
 
 
 def certify(
-    model: Annotated[Path, typer.Argument(help="Checkpoint: dense layers, or the study's.")],
+    model: Annotated[Path, typer.Argument(help="Checkpoint of a classifier of pictures or rows.")],
     data: Annotated[str, typer.Option(help="Data set it was trained on.")],
+    net: Annotated[
+        str | None,
+        typer.Option(help="Which network it is: a name, MODULE:FUNCTION, torchvision:NAME, ..."),
+    ] = None,
     held_out: Annotated[
         str, typer.Option(help="Examples it never met: test, none, or another data set.")
     ] = "test",
@@ -26,6 +30,17 @@ def certify(
     keep: Annotated[float, typer.Option(help="Share of weights to keep, pruned globally.")] = 1.0,
     lr: Annotated[float, typer.Option(help="Step size of the fine-tuning.")] = 1e-3,
     draws: Annotated[int, typer.Option(help="Networks drawn for PAC-Bayes; 0 for none.")] = 3000,
+    student: Annotated[
+        str, typer.Option(help="Small chain that learns its answers: auto, none, or c5-8,m4,d.")
+    ] = "auto",
+    student_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of that student; by default those of the study.")
+    ] = None,
+    learned: Annotated[
+        str, typer.Option(help="Chain trained on a share of the examples: auto, none, or such.")
+    ] = "auto",
+    learned_epochs: Annotated[int | None, typer.Option(help="Epochs of that chain.")] = None,
+    share: Annotated[float, typer.Option(help="Share of the examples that it learns from.")] = 0.5,
     seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="Certificate to write, with a code file beside it.")
@@ -34,10 +49,11 @@ def certify(
     unpickle: Unpickle = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bound the true error of a network, by every bound there is, itemised.
+    """Bound the true error of a network: three statements in words, and every bound itemised.
 
-    The network is quantised and written as a code of a few kilobytes, whose length alone,
-    with the training errors, certifies it.
+    By held-out examples; by compression, a code file of a few kilobytes whose length, with the
+    training errors, certifies what it decodes to; and by compression and disagreement, through a
+    small student that answers like the network, which itself is not touched.
 
     Example: prunable certify model.safetensors --data mnist --out cert.json
     """
@@ -45,6 +61,7 @@ def certify(
     from prunable.certify.figure import write_bounds_figure
     from prunable.certify.pipeline import certify_model
     from prunable.certify.quantization import QuantizationSettings
+    from prunable.certify.student import Students
 
     check_ending(out, "--out", "certify", ".json")
     check_ending(figure, "--figure", "certify", ".svg")
@@ -52,8 +69,10 @@ def certify(
     certified = certify_model(
         model,
         data,
+        net=net,
         held_out=held_out,
         delta=delta,
+        students=Students(student, student_epochs, learned, learned_epochs, share, seed),
         settings=QuantizationSettings.create(
             epochs=epochs,
             float_epochs=0,
@@ -71,7 +90,11 @@ def certify(
     document = certified.to_dict()
     if out is not None:
         code = write_certificate(out, certified.certificate)
-        document |= {"certificate": str(out), "code": str(code)}
+        document |= {"certificate": str(out), "code": str(code), "student_certificate": None}
+        if certified.student is not None and certified.student is not certified.certificate:
+            beside = out.with_name(f"{out.stem}-student.json")
+            write_certificate(beside, certified.student)
+            document["student_certificate"] = str(beside)
     if figure is not None:
         write_bounds_figure(document, figure)
     emit(document, as_json, lambda console: _show(document, console))
@@ -118,6 +141,9 @@ def verify(
 
 def _show(document: dict[str, Any], console: Console) -> None:
     best = document["best"]
+    for place, statement in enumerate(document["statements"], start=1):
+        console.print(f"{place}. {statement['text']}", soft_wrap=True)
+    console.print(f"{document['together']}\n", soft_wrap=True)
     table(
         [*(Column(name, words=True) for name in ("bound", "of")), "value", "says", "assumptions"],
         map(_row, document["bounds"]),
@@ -128,14 +154,15 @@ def _show(document: dict[str, Any], console: Console) -> None:
         f"{document['bits']:,} bits. Best: {best['name']} ({best['about']}), "
         f"{best['value']:.2%}. {document['advice']}"
     )
+    for bound in document["bounds"]:
+        if bound["why"]:
+            console.print(f"{bound['name']} ({bound['about']}): {bound['why']}", soft_wrap=True)
     for skipped in document["skipped"]:
         console.print(f"skipped {skipped['name']}: {skipped['reason']}")
     if certificate := document.get("certificate"):
-        console.print(
-            f"{certificate} and {document['code']}; check them with "
-            f"`prunable verify {certificate}`",
-            soft_wrap=True,
-        )
+        student = document["student_certificate"]
+        both = f"{certificate} {student}" if student else certificate
+        console.print(f"Check {certificate} with `prunable verify {both}`", soft_wrap=True)
 
 
 def _row(bound: dict[str, Any]) -> tuple[str, ...]:

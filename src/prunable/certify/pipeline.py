@@ -11,28 +11,33 @@ from prunable.certify.architecture import FloatNetwork, count_errors
 from prunable.certify.bounds.base import BoundResult
 from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.held_out import held_out_bound
+from prunable.certify.bounds.inversion import why_vacuous
 from prunable.certify.bounds.occam import dense_through_compression, occam_bound
 from prunable.certify.certificate import Certificate, advice, certify_network
-from prunable.certify.checkpoint import as_modules, integer_network, read_network
+from prunable.certify.checkpoint import as_modules, integer_network
 from prunable.certify.code_file import CodedNetwork
 from prunable.certify.examples import Examples, examples_of
 from prunable.certify.gaussian_posterior import gaussian_certificate
+from prunable.certify.given import read_given
 from prunable.certify.network_bounds import bounds_of_model
 from prunable.certify.quantization import OnEpoch, QuantizationSettings, QuantizedNet, fine_tune
+from prunable.certify.statements import Statement, together
+from prunable.certify.student import Students
+from prunable.certify.telling import DENSE, Told
 from prunable.data.loaders import load
 from prunable.data.own import is_own, load_own
 from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.results import Result
 
-DENSE = "network as given"
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CertifiedModel(Result):
-    """Every bound of a network: those of its certificate, then the others.
+    """Three statements about a network, and every bound: those of its certificate, then the others.
 
-    The certificate is of the pruned and quantised network; `skipped` names bounds that cannot be
-    evaluated here, and why; `advice` says what would certify more.
+    The certificate is of the pruned and quantised network, that of the `student` is of a small one
+    that answers alike, and of the network through it. Where no code file can name the network,
+    both are the student's. `skipped` names bounds that cannot be evaluated here, and why; `advice`
+    says what would certify more.
     """
 
     model: str
@@ -40,6 +45,8 @@ class CertifiedModel(Result):
     bounds: tuple[BoundResult, ...]
     skipped: tuple[tuple[str, str], ...]
     advice: str
+    statements: tuple[Statement, ...] = ()
+    student: Certificate | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON document of `prunable certify --json`."""
@@ -56,8 +63,14 @@ class CertifiedModel(Result):
             "kept": notes["kept"],
             "bits": statement["bits"],
             "guessing": guessing,
+            "statements": [statement.to_dict() for statement in self.statements],
+            "together": together(self.statements),
             "bounds": [
-                {**bound.to_dict(), "certifies": bound in sound and bound.value < guessing}
+                {
+                    **bound.to_dict(),
+                    "certifies": bound in sound and bound.value < guessing,
+                    "why": why_vacuous(bound),
+                }
                 for bound in self.bounds
             ],
             "best": {"name": best.name, "about": best.about, "value": min(best.value, 1.0)},
@@ -78,46 +91,87 @@ def certify_model(
     path: Path | str,
     dataset: str,
     *,
+    net: str | None = None,
     held_out: str = "test",
     delta: float = 0.05,
     settings: QuantizationSettings | None = None,
+    students: Students | None = None,
     draws: int = 3000,
     unpickle: bool = False,
     on_epoch: OnEpoch | None = None,
 ) -> CertifiedModel:
-    """Evaluate every bound of a checkpoint: dense layers with ReLU, or a network of the study.
+    """Certify a network as it is by three statements, and evaluate every bound there is.
 
     `dataset` is a registered set, or your own as `prune` takes it (an .npz file, a folder of
-    pictures), which the certificate then knows by its digest alone. `held_out` is "test" for the
-    test part of the set that it was trained on, another registered
-    name for that one's, or "none". The settings are of the fine-tuning that makes integers, behind
-    as many epochs of pruning if `keep` is below 1; a network that holds integers already is taken
-    as it is. Each bound fails with probability delta on its own; no `draws` leave the Gaussian
+    pictures), which the certificate then knows by its digest alone. `net` says which network the
+    weights are of, as in `prunable.load`; dense layers with ReLU and networks of the study need
+    none. `held_out` is "test" for the test part of the set that it was trained on, another
+    registered name for that one's, or "none". The settings are of the fine-tuning that makes
+    integers, behind as many epochs of pruning if `keep` is below 1; a network that holds integers
+    already is taken as it is. `students` are small networks that answer like it; both are "none"
+    if not given. Each bound fails with probability delta on its own; no `draws` leave the Gaussian
     posterior out.
 
-    Raises InputError if weights, inputs or logits are not finite; UnsupportedModelError if the
-    checkpoint is no chain that a code file can name; DivergedError if the fine-tuning does not stay
-    finite.
+    Raises InputError if weights, inputs or logits are not finite, or a network that no code file
+    can name has no student; UnsupportedModelError if nothing says what the network is;
+    DivergedError if a training does not stay finite.
     """
     check_delta(delta, "certify")
-    path = Path(path)
-    mine = is_own(dataset)
-    train, own = examples_of(
-        load_own(dataset, where="certify") if mine else load(dataset, flatten=False)
+    path, students = Path(path), students or Students(net="none", learned="none")
+    train, test, classes = _examples(dataset, held_out)
+    channels, height, width = train.x.shape[1:]
+    given = read_given(path, (channels, height, width), net, unpickle=unpickle)
+    notes = {"dataset": dataset, "random_labels": None, "model": path.name}
+    told = Told(given, train, test, classes, delta, notes, on_epoch)
+    student, held = told.through_student(students), told.held_out()
+    if given.chain is None:
+        mend = "Name one, or leave the option out."
+        wanted = "a student of a network that no code file can name"
+        require(student is not None, "student", "certify", wanted, "none", mend)
+        assert student is not None
+        certificate, skipped, how = student, [], f"Its weights take {given.bits:,} bits as stored."
+        bounds = [told.stored(), *([held.bound, student.bounds[-1]] if held else [])]
+    else:
+        certificate, bounds, skipped = _of_chain(told, given.chain, settings, draws)
+        bits = certificate.statement["bits"]
+        how = f"The pruned and quantised network made of it is a file of {bits:,} bits."
+    found = (
+        held,
+        told.compression(bounds[0], how),
+        told.by_student(student, bounds),
+        told.through_learned(students),
     )
+    stated = certificate.statement["train"]
+    halfway = (stated["errors"] / stated["n"] + stated["bound"]) / 2
+    more = advice(certificate, min(max(halfway, 1e-4), 1 - 1e-4))
+    statements = tuple(statement for statement in found if statement is not None)
+    return CertifiedModel(
+        str(path), certificate, tuple(bounds), tuple(skipped), more, statements, student
+    )
+
+
+def _examples(dataset: str, held_out: str) -> tuple[Examples, Examples | None, int]:
+    """Training and held-out examples, and the number of classes."""
+    data = load_own(dataset, where="certify") if is_own(dataset) else load(dataset, flatten=False)
+    train, own = examples_of(data)
     test: Examples | None = own
     if held_out != "test":
         test = None if held_out == "none" else examples_of(load(held_out, flatten=False))[1]
-    channels, height, width = train.x.shape[1:]
-    dense = read_network(path, (channels, height, width), unpickle=unpickle)
     alike = test is None or test.x.shape[1:] == train.x.shape[1:]
     require(alike, "held_out", "certify", f"a set of inputs like {dataset}'s", held_out)
+    return train, test, len(data.class_names)
+
+
+def _of_chain(
+    told: Told, dense: FloatNetwork, settings: QuantizationSettings | None, draws: int
+) -> tuple[Certificate, list[BoundResult], list[tuple[str, str]]]:
+    """Certificate and bounds of a network that a code file can name; what is left out, and why."""
+    train, test, delta = told.train, told.test, told.delta
     network, pruned = integer_network(dense), dense
     if network is None:
         chosen = settings or QuantizationSettings(epochs=5, float_epochs=0, keep=1.0, lr=1e-3)
-        network, pruned = _quantized(dense, train, chosen, on_epoch)
-    notes = {"dataset": dataset, "random_labels": None, "model": path.name}
-    certificate = certify_network(network, train, test, delta, notes)
+        network, pruned = _quantized(dense, train, chosen, told.on_epoch)
+    certificate = certify_network(network, train, test, delta, told.notes)
     bounds, skipped = list(certificate.bounds), []
     if test is not None:
         bounds += _of_dense(dense, test, delta, bounds[0], network)
@@ -133,10 +187,7 @@ def certify_model(
         )
     except (UnsupportedModelError, InputError) as error:
         skipped.append(("bounds of norms and margins", str(error)))
-    stated = certificate.statement["train"]
-    halfway = (stated["errors"] / stated["n"] + stated["bound"]) / 2
-    more = advice(certificate, min(max(halfway, 1e-4), 1 - 1e-4))
-    return CertifiedModel(str(path), certificate, tuple(bounds), tuple(skipped), more)
+    return certificate, bounds, skipped
 
 
 def _quantized(

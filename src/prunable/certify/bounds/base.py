@@ -118,6 +118,7 @@ class BoundResult:
     quantity: Quantity = "risk"
     variant: str = "paper"  # or "authors-code", or another named reading
     about: str = ""  # which network it speaks of
+    remark: str = ""  # a sentence behind that of `why_vacuous`
     log_value: float = field(init=False)
 
     def __post_init__(self) -> None:

@@ -134,4 +134,28 @@ def ticket_bound(facts: NetworkFacts, *, delta: float = 0.05) -> BoundResult:
     ticket = ticket_of(facts)
     moved = facts.margins - 2 * ticket.approximation
     found = ticket.bound(moved, delta=delta, target=facts.layers)
-    return replace(found, assumptions=(*found.assumptions, *facts.form()))
+    width = widest(ticket, facts.n)
+    most = f"at most {width:,} wide" if width else "narrower than one unit"
+    remark = f" At {facts.n:,} examples the target would have to be {most}, not {ticket.hidden:,}."
+    return replace(found, assumptions=(*found.assumptions, *facts.form()), remark=remark)
+
+
+def widest(ticket: WinningTicket, n: int) -> int:
+    """Most hidden units n_F of a target at which theorem 6.2's price is below 1 at n examples.
+
+    The random network is as wide as d_0 n_F L / eps asks; 0 if one unit is too many.
+    """
+
+    def fits(hidden: int) -> bool:
+        wide = max(2, math.ceil(ticket.inputs * hidden * ticket.depth / ticket.approximation))
+        weights = hidden * ticket.inputs + ticket.depth * hidden**2
+        nats = weights * math.log(wide) ** 2 * -math.log(ticket.step)
+        return ticket.constant**2 * nats < n
+
+    low, high = 0, 1
+    while fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
