@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, get_args
 
@@ -18,11 +18,12 @@ from prunable.nets.prune.strategies.n_m import of_pattern, pattern_masks
 from prunable.nets.prune.strategies.sharing import Division, check_division, shared_counts
 from prunable.numerics.reconstruction.gram import output_error
 from prunable.numerics.reconstruction.refit import Products, best_strength, refit, refitted
-from prunable.numerics.reconstruction.surgery import exact_surgery, surgery
+from prunable.numerics.reconstruction.surgery import Pattern, exact_surgery, surgery
 from prunable.numerics.weights.compressibility import relative_error
 from prunable.numerics.weights.selection import kept_count, top_k_mask
 
 Scores = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -119,62 +120,13 @@ class BrainSurgery:
         damping. The choice is not random.
         """
         del rng
-        check_inputs(views, "BrainSurgery")
-        if self.n_m is not None:
-            scores = [np.abs(view.matrix) for view in views]
-            masks = pattern_masks(views, scores, budget, self.n_m, "BrainSurgery.plan")
-            layers = [self._patterned(v, mask) for v, mask in zip(views, masks, strict=True)]
-        elif isinstance(budget, Keep):
-            scores = [view.weighted for view in views]
-            counts = kept_counts_of(views, scores, budget, self.allocation)
-            layers = [self._layer(v, n) for v, n in zip(views, counts, strict=True)]
-        elif isinstance(budget, Error | Energy):
-            require(budget.p == 2, "p", "BrainSurgery", "the budget's order, 2", budget.p)
-            layers = [self._within(view, budget.eps) for view in views]
-        else:
-            wanted = "Keep, Error or Energy"
-            raise InputError.parameter("budget", "BrainSurgery.plan", wanted, budget)
-        asked = budget.kappa if isinstance(budget, Keep) and budget.scope == "layer" else None
-        layers = [replace(layer, kappa_asked=asked) for layer in layers]
-        plan = PruningPlan(_named("brain surgery", self.n_m), budget, tuple(layers))
-        return plan if self.n_m is None else of_pattern(plan, views, self.n_m[1])
+        named = ("BrainSurgery", "brain surgery")
+        return reconstructed(*named, views, budget, self.allocation, self.n_m, self._layer)
 
-    def _within(self, view: WeightView, eps: float) -> LayerPlan:
-        """The fewest weights with an error of at most eps, by halving their number."""
-        low, high = 0, view.matrix.size
-        found = self._layer(view, low)
-        if found.eps <= eps:
-            return found
-        found = self._layer(view, high)
-        while high - low > 1:
-            middle = (low + high) // 2
-            tried = self._layer(view, middle)
-            if tried.eps <= eps:
-                high, found = middle, tried
-            else:
-                low = middle
-        return found
-
-    def _patterned(self, view: WeightView, mask: NDArray[np.bool_]) -> LayerPlan:
-        """By the pattern, unless the layer stays whole."""
-        if mask.all():
-            return self._layer(view, mask.size)
-        assert self.n_m is not None
-        return self._layer(view, (*self.n_m, view.taps), mask)
-
-    def _layer(
-        self,
-        view: WeightView,
-        keep: int | tuple[int, int, int],
-        by_weights: NDArray[np.bool_] | None = None,
-    ) -> LayerPlan:
+    def _layer(self, view: WeightView, keep: int | Pattern, by_weights: Mask | None) -> LayerPlan:
         gram, matrix = view.gram, view.matrix
         if gram is None or keep == matrix.size:
-            mask = np.ones(matrix.size, dtype=np.bool_) if by_weights is None else by_weights
-            if by_weights is None and isinstance(keep, int):
-                mask = top_k_mask(np.abs(matrix), keep).ravel()
-            eps = relative_error(matrix.ravel(), mask, 2.0)
-            return layer_of(view, mask, eps)
+            return by_magnitude(view, keep, by_weights)
         operate: Any = exact_surgery if self.exact else surgery
 
         def found(products: Products, damping: float) -> Scores:
@@ -233,6 +185,71 @@ class Refitted:
             return replace(layer, values=refitted(view.matrix, kept, gram, where=view.name))
         values = refit(view.matrix, kept, gram.products, ridge=self.ridge, where=view.name)
         return replace(layer, values=values)
+
+
+def reconstructed(
+    where: str,
+    method: str,
+    views: Sequence[WeightView],
+    budget: Budget,
+    allocation: Division,
+    n_m: tuple[int, int] | None,
+    layer: Callable[[WeightView, int | Pattern, Mask | None], LayerPlan],
+) -> PruningPlan:
+    """The plan of a strategy that prunes a layer to so many weights, or to a pattern, at once.
+
+    `layer` does so; it is told also which weights a pattern keeps by their scores. `where` names
+    the strategy in messages.
+    """
+    check_inputs(views, where)
+    scores = [view.weighted for view in views]
+    if n_m is not None:
+        masks = pattern_masks(views, scores, budget, n_m, f"{where}.plan")
+        layers = [
+            layer(v, v.matrix.size if mask.all() else (*n_m, v.taps), mask)
+            for v, mask in zip(views, masks, strict=True)
+        ]
+    elif isinstance(budget, Keep):
+        counts = kept_counts_of(views, scores, budget, allocation)
+        layers = [layer(v, n, None) for v, n in zip(views, counts, strict=True)]
+    elif isinstance(budget, Error | Energy):
+        require(budget.p == 2, "p", where, "the budget's order, 2", budget.p)
+        layers = [_within(v, budget.eps, layer) for v in views]
+    else:
+        wanted = "Keep, Error or Energy"
+        raise InputError.parameter("budget", f"{where}.plan", wanted, budget)
+    asked = budget.kappa if isinstance(budget, Keep) and budget.scope == "layer" else None
+    layers = [replace(one, kappa_asked=asked) for one in layers]
+    plan = PruningPlan(_named(method, n_m), budget, tuple(layers))
+    return plan if n_m is None else of_pattern(plan, views, n_m[1])
+
+
+def _within(
+    view: WeightView,
+    eps: float,
+    layer: Callable[[WeightView, int | Pattern, Mask | None], LayerPlan],
+) -> LayerPlan:
+    """The fewest weights with an error of at most eps, by halving their number."""
+    low, high = 0, view.matrix.size
+    found = layer(view, low, None)
+    if found.eps <= eps:
+        return found
+    found = layer(view, high, None)
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried = layer(view, middle, None)
+        low, high = (low, middle) if tried.eps <= eps else (middle, high)
+        found = tried if tried.eps <= eps else found
+    return found
+
+
+def by_magnitude(view: WeightView, keep: int | Pattern, by_weights: Mask | None) -> LayerPlan:
+    """The plan of a layer that keeps its largest weights, or those given, as they are."""
+    mask = by_weights
+    if isinstance(keep, int):
+        mask = top_k_mask(np.abs(view.matrix), keep).ravel()
+    assert mask is not None
+    return layer_of(view, mask, relative_error(view.matrix.ravel(), mask, 2.0))
 
 
 def check_inputs(views: Sequence[WeightView], where: str) -> None:

@@ -8,18 +8,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from prunable.errors import InputError, require
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import Axis
-from prunable.nets.prune.plan import Budget, Energy, Error, Keep, LayerPlan, PruningPlan
+from prunable.nets.prune.plan import Budget, LayerPlan, PruningPlan
 from prunable.nets.prune.strategies.base import layer_of
-from prunable.nets.prune.strategies.calibrated import check_inputs, kept_counts_of
-from prunable.nets.prune.strategies.n_m import of_pattern, pattern_masks
+from prunable.nets.prune.strategies.calibrated import Mask, by_magnitude, reconstructed
 from prunable.nets.prune.strategies.sharing import Division, check_division
 from prunable.numerics.reconstruction.choice import choose
 from prunable.numerics.reconstruction.gram import output_error
-from prunable.numerics.weights.compressibility import relative_error
-from prunable.numerics.weights.selection import top_k_mask
+from prunable.numerics.reconstruction.surgery import Pattern
 
 
 @dataclass(frozen=True)
@@ -51,59 +48,14 @@ class CalibratedPruning:
         InputError if none does, or the budget does not suit. The choice is not random.
         """
         del rng
-        check_inputs(views, "CalibratedPruning")
-        if self.n_m is not None:
-            scores = [view.weighted for view in views]
-            masks = pattern_masks(views, scores, budget, self.n_m, "CalibratedPruning.plan")
-            n, m = self.n_m
-            layers = [
-                _layer(v, v.matrix.size if mask.all() else (n, m, v.taps), mask)
-                for v, mask in zip(views, masks, strict=True)
-            ]
-        elif isinstance(budget, Keep):
-            scores = [view.weighted for view in views]
-            counts = kept_counts_of(views, scores, budget, self.allocation)
-            layers = [_layer(v, n) for v, n in zip(views, counts, strict=True)]
-        elif isinstance(budget, Error | Energy):
-            require(budget.p == 2, "p", "CalibratedPruning", "the budget's order, 2", budget.p)
-            layers = [_within(view, budget.eps) for view in views]
-        else:
-            wanted = "Keep, Error or Energy"
-            raise InputError.parameter("budget", "CalibratedPruning.plan", wanted, budget)
-        asked = budget.kappa if isinstance(budget, Keep) and budget.scope == "layer" else None
-        layers = [replace(layer, kappa_asked=asked) for layer in layers]
-        named = "calibrated" if self.n_m is None else f"calibrated {self.n_m[0]}:{self.n_m[1]}"
-        plan = PruningPlan(named, budget, tuple(layers))
-        return plan if self.n_m is None else of_pattern(plan, views, self.n_m[1])
+        named = ("CalibratedPruning", "calibrated")
+        return reconstructed(*named, views, budget, self.allocation, self.n_m, _layer)
 
 
-def _layer(
-    view: WeightView,
-    keep: int | tuple[int, int, int],
-    by_weights: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
-) -> LayerPlan:
+def _layer(view: WeightView, keep: int | Pattern, by_weights: Mask | None) -> LayerPlan:
     matrix = view.matrix
     if view.gram is None or keep in (0, matrix.size):
-        mask = by_weights
-        if isinstance(keep, int):
-            mask = top_k_mask(np.abs(matrix), keep).ravel()
-        assert mask is not None
-        return layer_of(view, mask, relative_error(matrix.ravel(), mask, 2.0))
+        return by_magnitude(view, keep, by_weights)
     _, mask, values = choose(matrix, view.gram, keep, where=view.name)
     eps = output_error(matrix, values, view.gram.products)
     return replace(layer_of(view, mask.ravel(), eps), values=values)
-
-
-def _within(view: WeightView, eps: float) -> LayerPlan:
-    """The fewest weights with an error of at most eps, by halving their number."""
-    low, high = 0, view.matrix.size
-    found = _layer(view, low)
-    if found.eps <= eps:
-        return found
-    found = _layer(view, high)
-    while high - low > 1:
-        middle = (low + high) // 2
-        tried = _layer(view, middle)
-        low, high = (low, middle) if tried.eps <= eps else (middle, high)
-        found = tried if tried.eps <= eps else found
-    return found
