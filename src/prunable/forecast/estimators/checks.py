@@ -95,7 +95,8 @@ def check_labels(
     array = np.asarray(labels)
     require(array.shape == shape, "labels", where, f"of shape {shape}", f"the shape {array.shape}")
     if array.dtype == object:
-        array = np.where(np.equal(array, None), -1, array)
+        known = [-1 if label is None else label for label in array.ravel()]
+        array = np.array(known, dtype=object).reshape(shape)
     try:
         numbers = array.astype(np.float64)
     except (TypeError, ValueError) as error:

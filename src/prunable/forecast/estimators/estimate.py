@@ -61,7 +61,7 @@ def by_units(estimate: Estimate, units: NDArray[np.intp] | None) -> Estimate:
     """Gather influences by the unit that is drawn; `units` (m,) numbers it for each value."""
     if units is None:
         return estimate
-    sums = np.bincount(units, weights=estimate.influence)
+    sums = np.bincount(units, weights=estimate.influence).astype(np.float64)
     return dataclasses.replace(estimate, influence=sums * (len(sums) / len(units)))
 
 

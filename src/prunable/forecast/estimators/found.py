@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
-
-from numpy.typing import ArrayLike
+from typing import Any, Protocol
 
 from prunable.forecast.estimators.checks import Check
 from prunable.forecast.estimators.estimate import Estimate
@@ -42,6 +40,6 @@ class Network(Protocol):
     @property
     def checks(self) -> tuple[Check, ...]: ...
 
-    def found(self, pruned: ArrayLike) -> Found:
-        """Compare with a copy's outputs on the same inputs."""
+    def found(self, pruned: Any) -> Found:
+        """Compare with a copy's outputs on the same inputs: an array, or of language windows."""
         ...
