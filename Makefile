@@ -4,18 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OUT ?= demo
+MUTANTS ?= 100000
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # One worker a core, one thread a worker: more threads only wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: demo test test-fast check bench readme clean help
+.PHONY: demo test test-fast fuzz check bench readme clean help
 
 help:
 	@echo "make demo   train, measure, prune and compare on ECG5000; writes $(OUT)/report.html"
 	@echo "make test   check and the whole test suite"
 	@echo "make test-fast  the tests of single functions and of properties, without checks"
+	@echo "make fuzz   reads $(MUTANTS) damaged files of every format; fails on a traceback or a hang"
 	@echo "make check  formatting, lint, types and the direction of imports"
 	@echo "make bench  speed beside the peers; writes benchmarks/RESULTS.md"
 	@echo "make readme regenerate the README's table and picture from the demo"
@@ -43,6 +45,9 @@ test: check
 
 test-fast: $(INSTALLED)
 	$(PYTEST) tests/unit tests/property
+
+fuzz: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(MUTANTS) --jobs $$(getconf _NPROCESSORS_ONLN)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'

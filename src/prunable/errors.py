@@ -9,10 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
+def printable(text: str, keep: str = "") -> str:
+    """Spell out control characters, which could rewrite the reader's terminal."""
+    return "".join(c if c.isprintable() or c in keep else f"\\x{ord(c):02x}" for c in text)
+
+
 class PrunableError(Exception):
-    """Base class of every error this package raises on purpose."""
+    """Base class of every error this package raises on purpose.
+
+    Its text may quote names out of files, so that control characters in it are spelled out.
+    """
 
     exit_code: int = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), keep="\n")
 
 
 class InputError(PrunableError, ValueError):

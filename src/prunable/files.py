@@ -1,24 +1,49 @@
-"""Files that are either whole or absent: write to a temporary sibling, sync, rename."""
+"""Files: written whole or not at all, and read within limits that their length sets.
+
+Every document and every array that the package reads passes here: what is damaged or hostile ends
+in one message that names the file, never in a traceback, a hang or memory without bound.
+"""
 
 import glob
 import json
+import math
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from prunable.errors import DataIntegrityError, InputError, PrunableError
 
 LOCK = ".writing.lock"
-MOST_UNPACKED = 2**32  # bytes that a compressed file may unpack to
+
+# The limits of everything that is read.
+MOST_UNPACKED = 2**32  # bytes that a compressed file may unpack to, or its own length
+MOST_TEXT = 2**28  # bytes of a JSON document
+DEEPEST = 64  # levels of a JSON document
+LARGEST = 2**64  # whole numbers of a JSON document lie within +-
+MOST_AXES = 64  # of an array
+# Entries of a tensor that bytes may stand for: of a bitmask exactly 8; where runs of zeros take no
+# room, so many for each byte of the file, beside those that any file may have.
+IN_A_BYTE, FREE_ENTRIES = 2**10, 2**24
+
+Size = Annotated[int, Field(ge=0, lt=2**48, strict=True)]
+Shape = Annotated[tuple[Size, ...], Field(max_length=MOST_AXES)]
+T = TypeVar("T")
+
+
+class Document(BaseModel):
+    """What a stored document holds; other keys, and numbers that are not finite, are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @contextmanager
@@ -171,19 +196,129 @@ def write_json(path: Path | str, document: Any) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: Path | str, mend: str = "delete it and run the command again") -> Any:
-    """Read a JSON file; `mend` is what to do about one that is damaged.
+@contextmanager
+def damage_named(
+    where: Path | str,
+    mend: str = "the file is damaged or incomplete: fetch or write it again",
+    passed: type[PrunableError] | tuple[type[PrunableError], ...] = PrunableError,
+) -> Iterator[None]:
+    """Turn whatever reading damaged content raises into one error that says where it is.
+
+    `mend` ends the sentence; errors of the kinds `passed` go by as they are.
 
     Raises
     ------
-    DataIntegrityError : If the file is missing or is not JSON.
+    DataIntegrityError : In place of any other exception: damage makes readers raise nearly all.
+    InputError : If the file may not be read.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        yield
+    except passed:
+        raise
     except FileNotFoundError as error:
-        raise DataIntegrityError(f"{path} is missing; run the command that writes it.") from error
-    except (ValueError, OSError) as error:
-        raise DataIntegrityError(f"{path} is not readable JSON ({error}); {mend}.") from error
+        raise DataIntegrityError(f"{where} is missing; check the path.") from error
+    except PermissionError as error:
+        raise InputError(f"cannot read {where}: permission denied. Make it readable.") from error
+    except MemoryError as error:
+        raise DataIntegrityError(
+            f"{where} asks for more memory than there is; if the file is not that large, "
+            "it is damaged: fetch or write it again."
+        ) from error
+    except Exception as error:
+        raise DataIntegrityError(f"{where} cannot be read ({brief(error)}); {mend}.") from error
+
+
+def brief(error: BaseException) -> str:
+    """Reduce an exception to one short printable line."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(map(str, first["loc"])) or "the whole document"
+        return brief(ValueError(f"{key}: {first['msg']}"))
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    if isinstance(error, KeyError):
+        text = f"no entry {text}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
+    """Content of a JSON text: of bounded size and depth, finite if need be, no key twice.
+
+    Raises
+    ------
+    ValueError : If it is none; `damage_named` says of what.
+    """
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"{len(text):,} bytes are more than a document may have")
+    try:
+        found = json.loads(
+            text,
+            parse_float=_finite if finite else None,
+            parse_int=_bounded,
+            parse_constant=_finite if finite else None,
+            object_pairs_hook=_once,
+        )
+    except RecursionError as error:
+        raise ValueError(f"nested more than {DEEPEST} levels deep") from error
+    level, depth = [found], 0
+    while level := [part for part in level if isinstance(part, dict | list)]:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(f"nested more than {DEEPEST} levels deep")
+        level = [x for part in level for x in (part.values() if isinstance(part, dict) else part)]
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is not finite")
+    return number
+
+
+def _bounded(text: str) -> int:
+    number = int(text)
+    if abs(number) > LARGEST:
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return found
+
+
+def read_json(
+    path: Path | str, mend: str = "delete it and run the command again", schema: Any = None
+) -> Any:
+    """Read a JSON file within the limits above; `mend` is what to do about one that is damaged.
+
+    `schema`, a type that pydantic knows, says what it must hold and makes it.
+
+    Raises
+    ------
+    DataIntegrityError : If the file is missing, is not JSON or holds something else.
+    """
+    with damage_named(path, mend, DataIntegrityError):
+        content = Path(path).read_bytes()
+        return parse_json(content) if schema is None else parsed(schema, content)
+
+
+def parsed(schema: type[T], text: str | bytes, *, finite: bool = True) -> T:
+    """Content of a JSON text as a type that pydantic knows; ValueError if it is none."""
+    return TypeAdapter(schema).validate_python(parse_json(text, finite=finite))
+
+
+def check_declared(shapes: Iterable[Sequence[int]], held: int) -> None:
+    """ValueError if a file of `held` bytes cannot stand for tensors of these shapes."""
+    count = sum(map(math.prod, shapes))
+    if count > FREE_ENTRIES + IN_A_BYTE * held:
+        raise ValueError(f"{count:,} entries are announced, more than its bytes can mean")
 
 
 def read_arrays(path: Path | str) -> dict[str, NDArray[Any]]:
@@ -195,28 +330,39 @@ def read_arrays(path: Path | str) -> dict[str, NDArray[Any]]:
     ------
     DataIntegrityError : If the file is missing, damaged, too large or holds objects.
     """
-    try:
-        path = Path(path)
-        if path.suffix == ".npy":
-            # mapping refuses a header that says more than the file holds
-            return {"arr_0": np.load(path, mmap_mode="r", allow_pickle=False).copy()}
-        with zipfile.ZipFile(path) as bundle:
-            unpacked = sum(entry.file_size for entry in bundle.infolist())
-        if unpacked > max(MOST_UNPACKED, path.stat().st_size):
-            raise DataIntegrityError(f"{path} unpacks to {unpacked:,} bytes; give a smaller one.")
-        # opened here: of a damaged file np.load would leave it open
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise DataIntegrityError(f"{path} is missing; check the path.") from error
-    except PrunableError:
-        raise
-    except Exception as error:  # a damaged file makes the readers raise nearly all kinds
-        cause = " ".join(str(error).split())[:200]
-        if "objects in dtype" in cause or "Object arrays" in cause:
+    path = Path(path)
+    with damage_named(path, "it is no file of arrays: write it by numpy.savez"):
+        try:
+            if path.suffix == ".npy":
+                # mapping refuses a header that says more than the file holds
+                return {"arr_0": np.load(path, mmap_mode="r", allow_pickle=False).copy()}
+            with zipfile.ZipFile(path) as bundle:
+                unpacked = sum(entry.file_size for entry in bundle.infolist())
+                for entry in bundle.infolist():
+                    _check_header(bundle, entry)
+            if unpacked > max(MOST_UNPACKED, path.stat().st_size):
+                raise DataIntegrityError(
+                    f"{path} unpacks to {unpacked:,} bytes; give a smaller one."
+                )
+            # opened here: of a damaged file np.load would leave it open
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except ValueError as error:
+            cause = str(error)
+            if "objects in dtype" not in cause and "Object arrays" not in cause:
+                raise
             raise DataIntegrityError(
                 f"{path} holds arrays of Python objects, which are not read; store numbers."
             ) from error
-        raise DataIntegrityError(
-            f"{path} is not a readable file of arrays ({cause}); write it by numpy.savez."
-        ) from error
+
+
+def _check_header(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Refuse an array whose header says more than its entry holds, before memory is asked for."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    with bundle.open(entry) as stream:
+        shape, _, dtype = readers[np.lib.format.read_magic(stream)](stream)
+    if math.prod(shape) * dtype.itemsize > entry.file_size:
+        raise ValueError(f"{entry.filename} announces the shape {shape}, more than it holds")

@@ -139,12 +139,12 @@ def test_damaged_and_incomplete_files_are_named(run, archive, tmp_path):
     np.savez(tmp_path / "objects.npz", X=np.array([[{}]], dtype=object), y=np.zeros(1))
     (tmp_path / "text.npz").write_text("not an archive")
     for name, culprit in {
-        "broken.npz": "not a readable npz",
+        "broken.npz": "no file of arrays",
         "partial.npz": "named X and y",
-        "single.npy": "holds one array",
+        "single.npy": "holds arr_0",
         "nan.npz": "NaN",
-        "objects.npz": "not a readable npz",
-        "text.npz": "not a readable npz",
+        "objects.npz": "Python objects",
+        "text.npz": "no file of arrays",
     }.items():
         done = run("features", tmp_path / name, "--n", 5, "--s", 2)
         assert done.exit_code == 2, name

@@ -12,7 +12,8 @@ import typer
 from numpy.typing import NDArray
 
 from prunable import predict
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import InputError
+from prunable.files import damage_named
 from prunable.numerics.randomness import rng
 from prunable.predict.features import command as features
 from prunable.predict.linear.curves import Wanted, default_points, sweep_curve
@@ -190,11 +191,6 @@ def _load(path: Path | None, option: str) -> NDArray[np.float64] | None:
     """Numbers of a .npy file."""
     if path is None:
         return None
-    try:
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-    except FileNotFoundError as error:
-        raise InputError(f"{option}: {path} is missing; write it by numpy.save.") from error
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise DataIntegrityError(
-            f"{option}: {path} holds no array of numbers ({error}); write it by numpy.save."
-        ) from error
+    with damage_named(f"{option}: {path}", "it holds no array of numbers: write it by numpy.save"):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.array(array, dtype=np.float64)

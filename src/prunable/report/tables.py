@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from prunable.errors import printable
+
 MISSING = "–"
 # Below this width of the terminal, headings are broken and errors stand below their numbers.
 NARROW = 110
@@ -225,11 +227,6 @@ def shortened(name: str, width: int, head: float = 0.4) -> str:
 def _width(cells: Iterable[str]) -> int:
     """Of the longest line of some cells."""
     return max((len(line) for cell in cells for line in cell.split("\n")), default=0)
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Spell out control characters, which could rewrite the reader's terminal."""
-    return "".join(c if c.isprintable() or c in keep else f"\\x{ord(c):02x}" for c in text)
 
 
 def plain(text: str) -> str:

@@ -126,7 +126,7 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
 
     Where standard error is no terminal a line says now and then how far it is.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns,
         TimeElapsedColumn(),
@@ -139,15 +139,13 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
 
         def advance(done: int, total: int | None, name: str = "") -> None:
             nonlocal said
-            now = monotonic()
+            now, label = monotonic(), printable(f"{what} {name}".rstrip())
             quiet = _LOUDNESS.get() == "quiet"
             if shown.disable and now - said >= EVERY and not quiet:
                 said = now
                 of = "" if total is None else f" of {total:,}"
-                typer.echo(
-                    f"{what} {name}".rstrip() + f": {done:,}{of}, {now - started:.0f} s", err=True
-                )
-            shown.update(task, completed=done, total=total, description=f"{what} {name}".rstrip())
+                typer.echo(f"{label}: {done:,}{of}, {now - started:.0f} s", err=True)
+            shown.update(task, completed=done, total=total, description=label)
 
         yield advance
 

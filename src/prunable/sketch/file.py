@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from prunable.errors import DataIntegrityError, InputError
+from prunable.files import IN_A_BYTE, Document, Shape, Size, check_declared, damage_named, parsed
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.numerics.randomness import child_seed
 from prunable.results import Result
@@ -35,6 +36,7 @@ UNSIGNED: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint6
 SIGNED: dict[int, Any] = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
 # -0 in more than one of so many entries is stored as a bit an entry, beside the sketch
 RARE = 200
+MOST_ONES = 16  # in a column of A and B; what is written has 3
 TOO_LARGE = "a sketch would be larger"
 
 Tensors = dict[str, torch.Tensor]
@@ -112,26 +114,32 @@ def load_sketches(path: Path | str) -> tuple[Tensors, dict[str, str]]:
         )
     if _digest(text.encode()) != header.get("digest"):
         raise DataIntegrityError(f"the header of {path} was altered; encode the checkpoint again.")
-    try:
-        document = json.loads(text)
+    mend = "it is no whole file of sketches: encode the checkpoint again"
+    with damage_named(path, mend, DataIntegrityError):
+        found = parsed(_SketchDocument, text)
+        sketched = [record.shape for record in found.tensors.values() if record.m is not None]
+        check_declared(sketched, Path(path).stat().st_size)
         tensors = {
             name: _decode(f"tensor {name!r} of {path}", name, record, stored)
-            for name, record in document["tensors"].items()
+            for name, record in found.tensors.items()
         }
-        metadata = {str(key): str(value) for key, value in document["metadata"].items()}
-    except (
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        MemoryError,
-        OverflowError,
-    ) as error:
-        raise DataIntegrityError(
-            f"{path} is no whole file of sketches ({error}); encode the checkpoint again."
-        ) from error
-    return tensors, metadata
+    return tensors, found.metadata
+
+
+class _Record(Document):
+    """How one tensor is stored; without `m` as it is."""
+
+    shape: Shape
+    dtype: str
+    digest: str
+    m: tuple[Size, Size] | None = None
+    delta: tuple[Size, Size] | None = None
+    seed: int = 0
+
+
+class _SketchDocument(Document):
+    metadata: dict[str, str]
+    tensors: dict[str, _Record]
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,10 +210,15 @@ def _encode(
     )
     if drawn is not None:
         size = drawn.size
-        parts = signs | _parts(name, drawn.measured, TagLayout.of(matrix_shape).size)
+        sketched = signs | _parts(name, drawn.measured, TagLayout.of(matrix_shape).size)
         sides = {"m": [size.m1, size.m2], "delta": [size.delta1, size.delta2]}
+        total = sum(part.numel() * part.dtype.itemsize for part in sketched.values())
+        if n > IN_A_BYTE * total:  # which no reader of this format believes
+            if asked:
+                raise InputError(f"tensor {name!r} is too empty to be sketched; leave it out.")
+            return parts, record, replace(report, reason="too empty")
+        parts = sketched
         record |= {**sides, "seed": drawn.seed}
-        total = sum(part.numel() * part.dtype.itemsize for part in parts.values())
         report = replace(report, stored="sketch", m=(size.m1, size.m2), bytes=total)
     return parts, record, report
 
@@ -238,21 +251,21 @@ def _search(
 
 
 def _decode(
-    where: str, name: str, record: Mapping[str, Any], stored: Mapping[str, torch.Tensor]
+    where: str, name: str, record: _Record, stored: Mapping[str, torch.Tensor]
 ) -> torch.Tensor:
-    dtype: torch.dtype = getattr(torch, record["dtype"])
-    if "m" not in record:
+    dtype: torch.dtype = getattr(torch, record.dtype)
+    if record.m is None or record.delta is None:
         tensor = stored[PLAIN + name]
     else:
-        shape = _matrix_shape(tuple(record["shape"]))
-        if shape is None:
-            raise ValueError(f"{where} has the shape {record['shape']}")
-        size = SketchSize(*record["m"], *record["delta"])
+        shape = _matrix_shape(record.shape)
+        if shape is None or max(record.delta) > MOST_ONES:
+            raise ValueError(f"{where} has the shape {record.shape} and ones {record.delta}")
+        size = SketchSize(*record.m, *record.delta)
         width = TagLayout.of(shape).size
         values = stored[VALUES + name].numpy().view(UNSIGNED[dtype.itemsize])
         if values.size != size.measurements:
             raise ValueError(f"{where} has {values.size} measurements, not {size.measurements}")
-        left, right = _ensembles(shape, size, record["seed"])
+        left, right = _ensembles(shape, size, record.seed)
         tags = np.zeros((size.measurements, 8), dtype=np.uint8)
         tags[:, :width] = stored[TAGS + name].numpy().reshape(size.measurements, width)
         measured = TaggedSketch(
@@ -268,8 +281,8 @@ def _decode(
         if SIGNS + name in stored:
             negative = np.unpackbits(stored[SIGNS + name].numpy())[: bits.size].astype(np.bool_)
             bits[negative] = _sign_bit(dtype.itemsize)
-        tensor = torch.from_numpy(bits.view(np.uint8)).view(dtype).reshape(record["shape"])
-    if tensor.dtype != dtype or _digest(_bytes(tensor).tobytes()) != record["digest"]:
+        tensor = torch.from_numpy(bits.view(np.uint8)).view(dtype).reshape(record.shape)
+    if tensor.dtype != dtype or _digest(_bytes(tensor).tobytes()) != record.digest:
         raise DataIntegrityError(
             f"{where} differs from its digest: the file was altered; encode the checkpoint again."
         )

@@ -14,10 +14,10 @@ import torch
 from filelock import FileLock
 
 from prunable.data.partition import Parts, dirichlet_parts, iid_parts
-from prunable.errors import DataIntegrityError, RunsFailedError
+from prunable.errors import RunsFailedError
 from prunable.experiments.federate.specs import FederatedMethod, FederatedSpec
 from prunable.experiments.train.networks import as_tensors
-from prunable.files import os_errors_named
+from prunable.files import damage_named, os_errors_named, parsed
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.federated.aggregation import add_update, weighted_mean
 from prunable.nets.federated.client import train_locally
@@ -305,17 +305,13 @@ def _save(path: Path, state: State, memories: Mapping[int, State | None], rows: 
 def _load(path: Path) -> tuple[State, dict[int, State | None], list[Row]]:
     tensors, metadata = load_tensors(path)
     memories: dict[int, State | None] = {}
-    try:
-        rows = json.loads(metadata["rows"])
+    with damage_named(path, "it is no state of a federated run: delete it to start this run anew"):
+        rows = parsed(list[Row], metadata["rows"], finite=False)
         for key in [key for key in tensors if key.startswith(_MEMORY)]:
             client, name = key.removeprefix(_MEMORY).split(":", 1)
             kept = memories.setdefault(int(client), {})
             assert kept is not None
             kept[name] = tensors.pop(key)
-    except (KeyError, ValueError) as error:
-        raise DataIntegrityError(
-            f"{path} is no state of a federated run ({error}); delete it to start this run anew."
-        ) from error
     return {key.removeprefix(_SERVER): t for key, t in tensors.items()}, memories, rows
 
 

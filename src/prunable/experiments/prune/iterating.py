@@ -112,7 +112,7 @@ def iterate_stage(spec: IterateSpec, run: Run) -> Result:
     """
     trainer = _Trainer(spec, run)
     kept = run.folder / ROUNDS
-    accuracies: list[float] = read_json(kept) if kept.exists() else []
+    accuracies: list[float] = read_json(kept, schema=list[float]) if kept.exists() else []
 
     def train_round(model: torch.nn.Module, chosen: Round) -> float:
         first = chosen.first_step

@@ -5,18 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic.dataclasses import dataclass
 
-from prunable.errors import DataIntegrityError
-from prunable.files import read_json
+from prunable.files import Document, damage_named, read_json
 
 Scale = Literal["smoke", "laptop", "paper"]
 Convention = Literal["paper", "authors-code"]
@@ -34,8 +26,7 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Number = float | None
 Value = bool | int | float | str | None
-# Unknown keys are ignored: a newer version may add some without changing the rest.
-PART = ConfigDict(extra="ignore", allow_inf_nan=False)
+PART = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=PART)
@@ -151,11 +142,7 @@ class Findings:
     notes: tuple[str, ...] = ()
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class PaperInfo(_Part):
+class PaperInfo(Document):
     """A paper, as reports name it."""
 
     short: str
@@ -164,14 +151,14 @@ class PaperInfo(_Part):
     year: int
 
 
-class Verdict(_Part):
+class Verdict(Document):
     """What the checks come to."""
 
     status: Status
     why: str
 
 
-class RunInfo(_Part):
+class RunInfo(Document):
     """One run of an item, and the specification that it was computed from."""
 
     key: str
@@ -182,7 +169,7 @@ class RunInfo(_Part):
     spec: dict[str, Any]
 
 
-class Cost(_Part):
+class Cost(Document):
     """What the runs of an item took, those that they build on among them.
 
     hours : Of one worker each, added up; items that share runs count them again.
@@ -193,7 +180,7 @@ class Cost(_Part):
     runs: int
 
 
-class ItemDocument(_Part):
+class ItemDocument(Document):
     """A table or figure of a paper, or a study, reproduced at one scale: no times, no paths.
 
     cost : Of a published document alone: the same runs give the same document everywhere.
@@ -290,15 +277,12 @@ def in_order(documents: Iterable[ItemDocument]) -> list[ItemDocument]:
 
 
 def _checked(content: Any, name: str) -> ItemDocument:
-    try:
+    mend = (
+        "it is not the document of an item. Delete it and run `prunable reproduce` again; runs "
+        "that are done are kept"
+    )
+    with damage_named(name, mend):
         return ItemDocument.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the whole document"
-        raise DataIntegrityError(
-            f"{name} is not the document of an item: {key}: {first['msg']}. "
-            "Delete it and run `prunable reproduce` again; runs that are done are kept."
-        ) from error
 
 
 def shows_print(tables: Iterable[Table], panels: Iterable[Panel]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.archive.base import Archive, StoredTensor, failures_named
-from prunable.nets.archive.folder import open_folder, open_index
+from prunable.nets.archive.folder import check_inside, open_folder, open_index
 from prunable.nets.archive.gguf_file import MAGIC, open_gguf
 from prunable.nets.archive.onnx_file import open_onnx
 from prunable.nets.archive.safetensors_file import load_tensors, open_safetensors, save_tensors
@@ -42,6 +42,8 @@ def open_archive(path: str | Path, *, unpickle: bool = False) -> Iterator[Archiv
     with ExitStack() as stack:
 
         def open_file(file: Path) -> Archive:
+            if file != path:
+                check_inside(file, file.parent)
             return _open_file(file, stack, unpickle)
 
         if _is_folder(path):

@@ -1,7 +1,7 @@
 """What every archive format shares: the tensor as stored, its loading, and named failures."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunable.errors import DataIntegrityError, InputError, PrunableError
+from prunable.files import damage_named
 
 # Stored types that float32 holds exactly, and types that NumPy knows by itself.
 _WIDENED = {"float16", "bfloat16", "float8_e8m0fnu"} | {
@@ -91,43 +91,9 @@ def stored_tensor(
     return StoredTensor(name, expected, dtype, load, consumer, transposed)
 
 
-@contextmanager
-def failures_named(path: Path, tensor: str | None = None) -> Iterator[None]:
-    """Turn whatever a reader raises into one error that names the file, and the tensor being read.
-
-    Raises
-    ------
-    DataIntegrityError : In place of any exception but the package's own: a damaged file makes the
-        libraries raise nearly all kinds.
-    InputError : If the file may not be read.
-    """
-    where = f"{path}" if tensor is None else f"tensor {tensor!r} of {path}"
-    try:
-        yield
-    except PrunableError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"cannot read {where}: permission denied. Make it readable.") from error
-    except MemoryError as error:
-        raise DataIntegrityError(
-            f"{where} asks for more memory than there is; if the file is not that large, "
-            "it is damaged: fetch or write it again."
-        ) from error
-    except Exception as error:
-        raise DataIntegrityError(
-            f"{where} cannot be read ({brief(error)}); the file is damaged or incomplete: "
-            "fetch or write it again."
-        ) from error
-
-
-def brief(error: BaseException) -> str:
-    """Reduce an exception to one short printable line."""
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    if isinstance(error, KeyError):
-        text = f"no entry {text}"
-    return text if len(text) <= 200 else f"{text[:200]}..."
+def failures_named(path: Path, tensor: str | None = None) -> AbstractContextManager[None]:
+    """Name the file, and the tensor being read, in whatever a reader raises; see `damage_named`."""
+    return damage_named(path if tensor is None else f"tensor {tensor!r} of {path}")
 
 
 def clean_name(name: object) -> str:

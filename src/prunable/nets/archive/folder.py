@@ -1,16 +1,35 @@
 """Models in several files: which file of a folder to open, and shards joined by an index."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from prunable.errors import DataIntegrityError, InputError
+from prunable.files import read_json
 from prunable.nets.archive.base import Archive, failures_named
 
 OpenFile = Callable[[Path], Archive]
+
+
+def check_inside(file: Path, folder: Path) -> None:
+    """Refuse a file of a folder that is a link to outside of it, as what is fetched may hold.
+
+    In a folder of the hub's own cache, links lead to the blobs beside its snapshots.
+
+    Raises
+    ------
+    InputError : Naming the link.
+    """
+    target, root = file.resolve(), folder.resolve()
+    blobs = root.parent.parent / "blobs"
+    if target.is_relative_to(root):
+        return
+    if root.parent.name != "snapshots" or not target.is_relative_to(blobs):
+        raise InputError(
+            f"{file} is a link to {target}, outside its folder, and is not followed; put the file "
+            "itself there, or give the folder that it lies in."
+        )
 
 
 def open_folder(folder: Path, open_file: OpenFile) -> Archive:
@@ -78,8 +97,8 @@ def open_index(index: Path, open_file: OpenFile) -> Archive:
 
 
 def _weight_map(index: Path) -> Mapping[str, str]:
-    with failures_named(index):
-        document: Any = json.loads(index.read_text(encoding="utf-8"))
+    check_inside(index, index.parent)
+    document = read_json(index, "fetch the index again from a source you trust")
     found = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(found, dict) or not found or not all(map(_is_text, found.values())):
         raise DataIntegrityError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import InputError
 from prunable.files import atomic_write
 from prunable.nets.archive import base
 from prunable.nets.networks.roles import natural_key
@@ -93,17 +93,10 @@ def load_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, s
 
     Raises DataIntegrityError if the file is missing, truncated or of another format.
     """
-    try:
-        with safe_open(path, framework="pt") as archive:
-            names = list(archive.keys())
-            tensors = {name: archive.get_tensor(name) for name in names}
-            return tied_again(tensors, dict(archive.metadata() or {}))
-    except FileNotFoundError as error:
-        raise DataIntegrityError(f"{path} is missing; check the path.") from error
-    except (SafetensorError, OSError) as error:
-        raise DataIntegrityError(
-            f"{path} is not a whole safetensors file ({error}); fetch or write it again."
-        ) from error
+    with base.failures_named(Path(path)), safe_open(path, framework="pt") as archive:
+        names = list(archive.keys())
+        tensors = {name: archive.get_tensor(name) for name in names}
+        return tied_again(tensors, dict(archive.metadata() or {}))
 
 
 def tied_again(

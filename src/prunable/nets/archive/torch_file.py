@@ -1,5 +1,8 @@
 """Files of `torch.save`: nested mappings flattened to named tensors, no code run unasked."""
 
+import math
+import mmap
+import pickletools
 import re
 import warnings
 import zipfile
@@ -15,6 +18,7 @@ import torch
 
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
 from prunable.extras import working_directory_first
+from prunable.files import brief
 from prunable.nets.archive import base
 from prunable.nets.networks.numbers import no_array
 from prunable.nets.networks.ties import ties_of
@@ -34,6 +38,8 @@ _WRAPPERS = frozenset(
 )
 LIGHTNING = "pytorch-lightning_version"  # in checkpoints of that library, beside its own state
 _MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # the number that begins files of torch < 1.6
+_INTS = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG"})  # of pickle
+_KEEPS = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"})
 _DEEPEST = 64  # levels of nesting; models have fewer than ten
 _UNREAL_VIEW = 2**28  # bytes: larger tensors must have their own numbers in the file
 
@@ -61,6 +67,8 @@ def open_torch(path: Path, unpickle: bool) -> base.Archive:
                 f"{path} is a Python pickle, but no file of torch.save; load it where it comes "
                 "from and save its tensors as safetensors."
             )
+        else:
+            _check_storages(path)
         found, skipped = _flatten(_load(path, unpickle, mapped))
         limit = path.stat().st_size
         tensors: list[base.StoredTensor] = []
@@ -89,6 +97,8 @@ def read_object(path: Path) -> Any:
             mapped = stream.read(2) == b"PK"
         if mapped:
             _check_zip(path)
+        else:
+            _check_storages(path)
         loaded = _load(path, False, False)
         found, _ = _flatten(loaded)
         for name, tensor in found:
@@ -117,6 +127,53 @@ def _check_zip(path: Path) -> None:
         raise DataIntegrityError(
             f"{path} is a compressed zip file, which torch.save never writes; save it again."
         )
+
+
+def _check_storages(path: Path) -> None:
+    """Refuse an older file whose storages are larger than it, or tensors larger than their storage.
+
+    The reader of torch takes memory for both before it reads a number.
+    """
+    with (
+        path.open("rb") as file,
+        # a file would take memory for any length of a text that it is asked to read
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream,
+    ):
+        limit = len(stream)
+        if stream[257:262] == b"ustar":
+            return  # of a format that torch refuses
+        for _ in range(4):  # magic number, version, system, and what was saved
+            ints: list[int] = []  # since the last storage
+            inner: list[int] = []  # since the last mark
+            held, tuples, before = 0, 2, ""
+            for opcode, value, _ in pickletools.genops(stream):
+                if opcode.name == "DUP" or (before in _INTS and opcode.name in _KEEPS):
+                    raise ValueError("numbers that are used again, which torch.save never writes")
+                if before == "BINPERSID" and opcode.name not in _INTS:
+                    tuples = 2  # no tensor follows
+                before = opcode.name
+                if before == "MARK":
+                    inner = []
+                elif before == "BINPERSID" and inner:  # without a number it is a module
+                    held, tuples, ints = inner[-1], 0, []
+                    if not 0 <= held <= limit:
+                        raise ValueError(f"a storage of {held:,} numbers is more than it holds")
+                elif type(value) is int and before in _INTS:
+                    ints.append(value)
+                    inner.append(value)
+                elif before.startswith(("TUPLE", "EMPTY_TUPLE")):
+                    tuples += 1
+                    if tuples == 2:
+                        _check_place(ints, held)
+
+
+def _check_place(ints: list[int], held: int) -> None:
+    """Refuse offset, sizes and strides that lead beyond so many numbers."""
+    (offset, *rest), half = ints or [0], len(ints) // 2
+    pairs = zip(rest[:half], rest[half:], strict=False)
+    last = offset + sum((size - 1) * step for size, step in pairs)
+    if last >= max(held, 1) and math.prod(rest[:half]):
+        raise ValueError("a tensor reaches beyond its storage")
 
 
 def _load(path: Path, unpickle: bool, mapped: bool) -> Any:
@@ -152,7 +209,7 @@ def _load(path: Path, unpickle: bool, mapped: bool) -> Any:
                 raise
             raise InputError(
                 f"{path} holds objects of a class that is not installed here "
-                f"({base.brief(error)}). Install the package that defines it, or save its "
+                f"({brief(error)}). Install the package that defines it, or save its "
                 "state_dict as safetensors where it is."
             ) from error
 

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from prunable.errors import DataIntegrityError, InputError, check_one_of, require
+from prunable.files import check_declared, parse_json
 
 Form = Literal["dense", "bitmask", "gaps", "nodes"]
 Precision = Literal["float32", "float16"]
@@ -36,7 +37,6 @@ _PREFIX = struct.Struct("<4sBBQI")
 _CHECKSUM = struct.Struct("<I")
 _WIDTHS: dict[Precision, int] = {"float32": 4, "float16": 2}
 _MOST = 2**31  # entries of one tensor
-_FREE, _A_BYTE = 2**24, 2**10  # entries that a message of an unknown model may have
 _AGAIN = "Let the client send it again."
 
 
@@ -118,8 +118,11 @@ def decode(message: bytes, *, like: Mapping[str, torch.Tensor] | None = None) ->
     entries = _header(body[_PREFIX.size : start])
     if like is not None:
         _compare({name: tuple(shape) for name, shape, *_ in entries}, like)
-    elif sum(math.prod(shape) for _, shape, *_ in entries) > _FREE + _A_BYTE * len(message):
-        raise _damaged("its header announces more than its bytes can mean; give `like`")
+    else:
+        try:
+            check_declared([shape for _, shape, *_ in entries], len(message))
+        except ValueError as error:
+            raise _damaged(f"{error}; give `like`") from error
     if width not in _WIDTHS.values():
         raise _damaged(f"its values have {width} bytes instead of 2 or 4")
     dtype = np.dtype(f"<f{width}")
@@ -245,9 +248,9 @@ def _header(text: bytes) -> list[tuple[str, tuple[int, ...], Form, int, int]]:
     try:
         entries = [
             (str(name), tuple(shape), form, count, size)
-            for name, shape, form, count, size in json.loads(text)
+            for name, shape, form, count, size in parse_json(text)
         ]
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise _damaged(f"its header is not readable ({error})") from error
     for name, shape, form, *sizes in entries:
         if (
@@ -255,7 +258,9 @@ def _header(text: bytes) -> list[tuple[str, tuple[int, ...], Form, int, int]]:
             or not all(type(size) is int and 0 <= size < _MOST for size in (*shape, *sizes))
             or math.prod(shape) >= _MOST
         ):
-            raise _damaged(f"its header describes {name!r} as {form!r} of {shape}, {sizes}")
+            raise _damaged(
+                f"its header describes {name!r} as {form!r:.60} of {shape!s:.60}, {sizes!s:.60}"
+            )
     if len({name for name, *_ in entries}) != len(entries):
         raise _damaged("its header names a tensor twice")
     return entries

@@ -1,7 +1,6 @@
 """Folders of transformers: networks read from them and written back, their tokenizers kept."""
 
 import inspect
-import json
 import math
 import shutil
 import warnings
@@ -18,8 +17,9 @@ from torch import nn
 
 from prunable.errors import DataIntegrityError, InputError, PrunableError, UnsupportedModelError
 from prunable.extras import extra
-from prunable.files import staged
+from prunable.files import parse_json, staged
 from prunable.nets.archive import open_archive
+from prunable.nets.archive.folder import check_inside
 from prunable.nets.archive.gguf_file import is_gguf
 from prunable.nets.models.hub_config import fitting_configs
 from prunable.nets.models.vision import vision
@@ -83,7 +83,7 @@ def is_hub_source(path: Path | str) -> bool:
 
 def _config_of(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        found = parse_json((path / CONFIG).read_bytes())
     except (OSError, ValueError):
         return None
     known = isinstance(found, dict) and {"model_type", "architectures"} & found.keys()
@@ -112,6 +112,8 @@ def load_folder(path: Path | str, where: str = "load") -> nn.Module:
         dtype, stored = _dtype(archive, path), len(archive.tensors)
     file = {"gguf_file": path.name} if path.is_file() else {}
     place = path.parent if path.is_file() else path
+    for name in (CONFIG, "generation_config.json"):
+        check_inside(place / name, place)
     with _quiet(transformers):
         try:
             config = transformers.AutoConfig.from_pretrained(
@@ -353,6 +355,7 @@ def _keep(transformers: Any, source: Path | None, place: Path) -> tuple[str, ...
         if file.is_file() and not file.name.endswith(WEIGHTS) and file.suffix != ".py"
     }
     for file in files:
+        check_inside(file, source)
         shutil.copyfile(file, place / file.name)
     return tuple(sorted(file.name for file in files))
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from prunable.errors import InputError
+from prunable.files import parse_json
 from prunable.nets.catalogue import NETS, known_net
 from prunable.nets.models.chains import mlp, vgg
 from prunable.nets.models.mean_field import MeanFieldNetwork
@@ -172,8 +173,8 @@ def _unwrapped(tensors: Mapping[str, torch.Tensor], own: set[str]) -> dict[str, 
 def stored_architecture(metadata: Mapping[str, str]) -> Architecture:
     """Read the architecture from the metadata of a file."""
     try:
-        return Architecture(**json.loads(metadata[ARCHITECTURE]))
-    except (KeyError, ValueError, TypeError) as error:
+        return Architecture(**parse_json(metadata[ARCHITECTURE]))
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise InputError(
             "The file does not say which architecture its weights belong to. Name it, or prune "
             "the weights alone."

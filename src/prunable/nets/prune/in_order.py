@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from prunable.errors import DataIntegrityError, InputError
-from prunable.files import write_text
+from prunable.errors import InputError
+from prunable.files import Document, Size, damage_named, parsed, read_json, write_text
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.calibration.calibrating import root_mean_squares
 from prunable.nets.calibration.stages import InOrder, Stage, Stages, stages_of
@@ -179,6 +178,11 @@ def remove_stages(folder: Path | str) -> None:
             folder.rmdir()
 
 
+class _Job(Document):
+    job: str
+    counts: dict[str, Size] | None
+
+
 class _Store:
     """A folder of the stages that are done, of one job."""
 
@@ -188,19 +192,13 @@ class _Store:
         if not (folder / JOB).exists():
             self._write()
             return
-        try:
-            known = json.loads((folder / JOB).read_text(encoding="utf-8"))
-            found, counts = known["job"], known["counts"]
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise DataIntegrityError(
-                f"{folder / JOB} is damaged; remove {folder} to begin again."
-            ) from error
-        if found != job:
+        known = read_json(folder / JOB, f"it is damaged: remove {folder} to begin again", _Job)
+        if known.job != job:
             raise InputError(
                 f"{folder} holds stages of another pruning: of other weights, inputs or options. "
                 "Remove it, or name another folder."
             )
-        self.counts = counts
+        self.counts = known.counts
 
     def keep_counts(self, counts: dict[str, int]) -> None:
         self.counts = counts
@@ -232,11 +230,12 @@ class _Store:
         if not self._path(number).exists():
             return None
         values, text = load_tensors(self._path(number))
-        plan = plan_from_json(text["plan"])
-        layers = tuple(
-            replace(layer, values=values[layer.name].numpy()) if layer.name in values else layer
-            for layer in plan.layers
-        )
-        outputs: list[dict[str, Any]] = json.loads(text["outputs"])
-        done = tuple(LayerOutput(**output) for output in outputs)
-        return Done(replace(plan, layers=layers), done, tuple(json.loads(text["unreached"])))
+        with damage_named(self._path(number), f"remove {self._folder} to begin again"):
+            plan = plan_from_json(text["plan"])
+            layers = tuple(
+                replace(layer, values=values[layer.name].numpy()) if layer.name in values else layer
+                for layer in plan.layers
+            )
+            outputs = parsed(tuple[LayerOutput, ...], text["outputs"], finite=False)
+            unreached = parsed(tuple[str, ...], text["unreached"])
+            return Done(replace(plan, layers=layers), outputs, unreached)

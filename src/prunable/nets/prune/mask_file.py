@@ -1,14 +1,12 @@
 """Masks on disk: a bit a weight, for runs that are resumed."""
 
-import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from prunable.errors import require
+from prunable.files import Document, Shape
 from prunable.nets.prune.retraining import MaskHandle
 from prunable.nets.prune.tickets import (
     malformed_named,
@@ -19,6 +17,10 @@ from prunable.nets.prune.tickets import (
 )
 
 MASKS = "masks-1"
+
+
+class _MasksDocument(Document):
+    shapes: dict[str, Shape]
 
 
 def save_masks(path: Path | str, masks: Mapping[str, torch.Tensor] | MaskHandle) -> None:
@@ -43,20 +45,6 @@ def load_masks(path: Path | str) -> dict[str, torch.Tensor]:
 
     Raises DataIntegrityError if it is missing, damaged or of something else.
     """
-    tensors, document = read_digested(path, MASKS, "file of masks")
+    tensors, found = read_digested(path, MASKS, "file of masks", _MasksDocument)
     with malformed_named(path):
-        shapes = document["shapes"]
-        _check(tensors, shapes)
-        return unpacked_masks(tensors, shapes)
-
-
-def _check(tensors: Mapping[str, torch.Tensor], shapes: Any) -> None:
-    """A ValueError unless every tensor holds just the bits of its shape."""
-    if {f"mask/{name}" for name in dict(shapes)} != tensors.keys():
-        raise ValueError("names of masks and of shapes differ")
-    for name, shape in shapes.items():
-        bits = tensors[f"mask/{name}"]
-        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError(f"{json.dumps(shape)[:80]} is no shape")
-        if bits.dtype != torch.uint8 or bits.shape != (-(-math.prod(shape) // 8),):
-            raise ValueError(f"the bits of {name} are not those of a mask of shape {shape}")
+        return unpacked_masks(tensors, found.shapes)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import DataIntegrityError, check_at_least, check_between, check_one_of, require
+from prunable.files import damage_named, parse_json
 from prunable.nets.prune.choices import Axis, Cost, Outputs, Scope, Sharing
 from prunable.nets.prune.grouped import GroupPlan, group_from_json, group_to_json
 from prunable.numerics.checks import check_order
@@ -291,24 +292,13 @@ def plan_to_json(plan: PruningPlan) -> str:
 def plan_from_json(text: str) -> PruningPlan:
     """Read what `plan_to_json` wrote, equal in every mask and number; else DataIntegrityError."""
     budgets = {"keep": Keep, "error": Error, "energy": Energy, "target": Target}
-    try:
-        document = json.loads(text)
+    with damage_named("The pruning plan", "write the plan again", DataIntegrityError):
+        document = parse_json(text, finite=False)
         fields = dict(document["budget"])
         budget = budgets[fields.pop("kind")](**fields)
         layers = tuple(_layer_from(entry) for entry in document["layers"])
         groups = tuple(group_from_json(entry) for entry in document.get("groups", ()))
         return PruningPlan(document["method"], budget, layers, groups)
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
-        raise DataIntegrityError(
-            f"The text is not a whole pruning plan ({error!r}); write the plan again."
-        ) from error
 
 
 def _layer_from(entry: dict[str, Any]) -> LayerPlan:

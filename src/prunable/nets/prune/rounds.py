@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from prunable.errors import DataIntegrityError
+from prunable.files import Document, Size
 from prunable.nets.prune.tickets import (
     Tensors,
     malformed_named,
@@ -18,6 +19,13 @@ from prunable.nets.prune.tickets import (
 )
 
 ROUNDS = "rounds-1"
+
+
+class _RoundsDocument(Document):
+    settings: dict[str, Any]
+    shares: tuple[float, ...]
+    losses: tuple[float, ...]
+    last_step: Size
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +72,10 @@ def load_progress(
     path: Path | str, settings: dict[str, Any], model: torch.nn.Module
 ) -> RoundsProgress:
     """Read what `save_progress` wrote; DataIntegrityError if damaged, or of other settings."""
-    tensors, document = read_digested(path, ROUNDS, "checkpoint of rounds")
+    tensors, found = read_digested(path, ROUNDS, "checkpoint of rounds", _RoundsDocument)
     with malformed_named(path):
-        stored = document["settings"]
         own = json.loads(json.dumps(settings))
-        differing = [key for key in own if stored.get(key) != own[key]]
+        differing = [key for key in own if found.settings.get(key) != own[key]]
         values = _below(tensors, "model/")
         if _kinds(values) != _kinds(values_of(model)):
             differing.append("model")
@@ -81,9 +88,9 @@ def load_progress(
             unpacked_masks(tensors, own["shapes"]),
             values,
             _below(tensors, "origin/") or None,
-            tuple(document["shares"]),
-            tuple(document["losses"]),
-            document["last_step"],
+            found.shares,
+            found.losses,
+            found.last_step,
         )
 
 

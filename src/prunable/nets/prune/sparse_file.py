@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from prunable.errors import DataIntegrityError
+from prunable.files import Shape, damage_named, parsed
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.archive.safetensors_file import tied_again
 from prunable.nets.networks.ties import ties_of
 
 FORMAT = "bitmask-1"
 MASK, VALUES = "::mask", "::values"
-# What reading a header and tensors that do not belong together raises.
-DAMAGE = (KeyError, ValueError, RuntimeError, IndexError, TypeError, AttributeError)
 
 Tensors = dict[str, torch.Tensor]
 
@@ -44,12 +42,8 @@ def load_sparse(path: Path | str) -> Tensors:
     stored, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         return stored
-    try:
+    with damage_named(path, "it is no whole file of pruned weights: write it again"):
         return tied_again(unpacked(stored, metadata), metadata)[0]
-    except DAMAGE as error:
-        raise DataIntegrityError(
-            f"{path} is no whole file of pruned weights ({error}); write it again."
-        ) from error
 
 
 def packed(tensors: Mapping[str, torch.Tensor]) -> tuple[Tensors, dict[str, str]]:
@@ -70,8 +64,8 @@ def packed(tensors: Mapping[str, torch.Tensor]) -> tuple[Tensors, dict[str, str]
 
 
 def unpacked(stored: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> Tensors:
-    """The tensors that `packed` was given; one of `DAMAGE` is raised if parts are missing."""
-    shapes: dict[str, list[int]] = json.loads(header["shapes"])
+    """The tensors that `packed` was given; any error if parts are missing or do not fit."""
+    shapes = parsed(dict[str, Shape], header["shapes"])
     whole = {name: _unpacked(stored, name, shape) for name, shape in shapes.items()}
     parts = {name + part for name in shapes for part in (MASK, VALUES)}
     return {name: tensor for name, tensor in stored.items() if name not in parts} | whole
@@ -80,6 +74,8 @@ def unpacked(stored: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> T
 def _unpacked(stored: Mapping[str, torch.Tensor], name: str, shape: Sequence[int]) -> torch.Tensor:
     values = stored[name + VALUES]
     used = unpacked_bits(stored[name + MASK], shape).flatten()
+    if values.shape != (int(used.sum()),):
+        raise ValueError(f"{name} has values of shape {tuple(values.shape)}, not {used.sum()}")
     whole = torch.zeros(used.numel(), dtype=values.dtype)
     whole[used] = values
     return whole.reshape(tuple(shape))
@@ -87,5 +83,8 @@ def _unpacked(stored: Mapping[str, torch.Tensor], name: str, shape: Sequence[int
 
 def unpacked_bits(bits: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """The bools whose bytes of 8, the first in the highest bit, these are, in a shape."""
-    flat = np.unpackbits(bits.numpy())[: math.prod(shape)]
+    count = math.prod(shape)
+    if bits.dtype != torch.uint8 or bits.shape != (-(-count // 8),):
+        raise ValueError(f"{bits.dtype} bits of shape {tuple(bits.shape)} for {count:,} entries")
+    flat = np.unpackbits(bits.numpy(), count=count)
     return torch.from_numpy(flat.astype(np.bool_)).reshape(tuple(shape))

@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from prunable.errors import DataIntegrityError, require
+from prunable.files import Document, Shape, Size, damage_named, parsed
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.prune.retraining import check_masks, zero_pruned_
 from prunable.nets.prune.sparse_file import unpacked_bits
@@ -20,6 +21,14 @@ from prunable.nets.prune.sparse_file import unpacked_bits
 Tensors = dict[str, torch.Tensor]
 
 TICKET = "ticket-1"
+T = TypeVar("T")
+
+
+class _TicketDocument(Document):
+    shapes: dict[str, Shape]
+    seed: int
+    rewind_step: Size | None
+    shares: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +89,10 @@ def save_ticket(path: Path | str, ticket: Ticket) -> None:
 
 def load_ticket(path: Path | str) -> Ticket:
     """Read a file of `save_ticket`; DataIntegrityError if it is missing, damaged or no ticket."""
-    tensors, document = read_digested(path, TICKET, "ticket")
+    tensors, found = read_digested(path, TICKET, "ticket", _TicketDocument)
     with malformed_named(path):
-        masks = unpacked_masks(tensors, document["shapes"])
-        step = document["rewind_step"]
-        return Ticket(masks, document["seed"], step, tuple(document["shares"]))
+        masks = unpacked_masks(tensors, found.shapes)
+        return Ticket(masks, found.seed, found.rewind_step, found.shares)
 
 
 def apply_ticket_(model: torch.nn.Module, ticket: Ticket) -> None:
@@ -130,7 +138,9 @@ def packed_masks(masks: Mapping[str, torch.Tensor]) -> tuple[Tensors, dict[str, 
 
 
 def unpacked_masks(tensors: Tensors, shapes: Mapping[str, Sequence[int]]) -> Tensors:
-    """The masks that `packed_masks` was given."""
+    """The masks that `packed_masks` was given; ValueError if bits and shapes do not fit."""
+    if {f"mask/{name}" for name in shapes} != {n for n in tensors if n.startswith("mask/")}:
+        raise ValueError("names of masks and of shapes differ")
     return {name: unpacked_bits(tensors[f"mask/{name}"], shape) for name, shape in shapes.items()}
 
 
@@ -141,8 +151,11 @@ def write_digested(path: Path | str, kind: str, tensors: Tensors, document: dict
     save_tensors(path, tensors, {"format": kind, "document": text, "digest": digest})
 
 
-def read_digested(path: Path | str, kind: str, what: str) -> tuple[Tensors, dict[str, Any]]:
-    """Read what `write_digested` wrote; DataIntegrityError if it is damaged or no such thing."""
+def read_digested(path: Path | str, kind: str, what: str, schema: type[T]) -> tuple[Tensors, T]:
+    """Read what `write_digested` wrote, its document as `schema` says.
+
+    DataIntegrityError if it is damaged or no such thing.
+    """
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != kind:
         raise DataIntegrityError(f"{path} is not a {what}; check the path.")
@@ -152,7 +165,7 @@ def read_digested(path: Path | str, kind: str, what: str) -> tuple[Tensors, dict
             f"{path} is a damaged {what}: its content does not have its digest. Write it again."
         )
     with malformed_named(path):
-        return tensors, dict(json.loads(text))
+        return tensors, parsed(schema, text)
 
 
 def _digest(text: str, tensors: Tensors) -> str:
@@ -164,12 +177,7 @@ def _digest(text: str, tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def malformed_named(path: Path | str) -> Iterator[None]:
-    """Turn the errors of reading a malformed document into one that names the file."""
-    try:
-        yield
-    except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-        raise DataIntegrityError(
-            f"{path} lacks parts of its content ({error}); write it again."
-        ) from error
+def malformed_named(path: Path | str) -> AbstractContextManager[None]:
+    """Name the file in whatever reading a malformed document raises."""
+    mend = "it lacks parts of its content: write it again"
+    return damage_named(path, mend, DataIntegrityError)

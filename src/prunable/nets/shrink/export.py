@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError, require
+from prunable.errors import InputError, UnsupportedModelError, require
+from prunable.files import Document, damage_named, parsed
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.networks.parametrized import copied, is_made_up, make_plain_
-from prunable.nets.prune.sparse_file import DAMAGE, VALUES, packed, unpacked
+from prunable.nets.prune.sparse_file import VALUES, packed, unpacked
 from prunable.nets.shrink.modules import has_hooks, swap_
 from prunable.nets.shrink.onnx_export import OnnxResult, save_onnx
 from prunable.nets.shrink.sparse_layers import SparseLinear
@@ -26,6 +28,7 @@ __all__ = ["ExportResult", "OnnxResult", "load_exported", "save_exported", "save
 MANIFEST = "manifest"
 # What a model that was cut carries: by module, the plain attributes that cutting changed.
 ATTRIBUTES = "_prunable_attributes"
+MOST_LAYERS = 1000  # in one recurrent layer or transformer
 WHOLE = "whole numbers that the model's modules have"
 # Arguments of recurrent layers, whose constructors do not name them all.
 RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout")
@@ -123,15 +126,11 @@ def load_exported(
         wanted = "the network before torch.compile"
         raise InputError.parameter("model", "load", wanted, type(model).__name__)
     stored, header = load_tensors(path)
-    try:
+    with damage_named(path, "it is no whole exported model: write it again"):
         state = unpacked(stored, header)
-        manifest = json.loads(header[MANIFEST])
-        plan = _read(manifest, state)
-        modules = [(name, _built(kind, options)) for name, kind, options in manifest["modules"]]
-    except DAMAGE as error:
-        raise DataIntegrityError(
-            f"{path} is no whole exported model ({error!r}); write it again."
-        ) from error
+        plan = parsed(_Manifest, header[MANIFEST], finite=False)
+        _tie(plan, state)
+        modules = [(name, _built(kind, its, len(stored))) for name, kind, its in plan.modules]
     given = isinstance(model, nn.Module) or (
         model is None and any(name == "" for name, _ in modules)
     )
@@ -202,7 +201,7 @@ def _options(module: nn.Module) -> dict[str, Any] | None:
     try:
         again = _built(kind.__name__, json.loads(json.dumps(options)))
         same = json.dumps(_arguments(again)) == json.dumps(options)
-    except (*DAMAGE, NotImplementedError):
+    except Exception:  # whatever a constructor thinks of them
         return None
     state, other = module.state_dict(), again.state_dict()
     shapes = {name: tensor.shape for name, tensor in state.items()}
@@ -288,28 +287,19 @@ def _checked(model: nn.Module, attributes: Attributes) -> dict[str, dict[str, An
 # reading
 
 
-@dataclass(frozen=True)
-class _Manifest:
-    """What a manifest says beside the layers."""
-
-    kind: str
+class _Manifest(Document):
+    kind: str = Field(alias="class")
+    modules: tuple[tuple[str, str, dict[str, Any]], ...]
     tied: dict[str, str]
-    csr: list[str]
-    effective: list[str]
-    parameters: list[str]  # of no rebuilt layer, which may have other shapes than in an instance
-    attributes: dict[str, dict[str, Any]]
+    csr: tuple[str, ...]
+    effective: tuple[str, ...] = ()
+    # of no rebuilt layer, which may have other shapes than in an instance
+    parameters: tuple[str, ...] = ()
+    attributes: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-def _read(manifest: dict[str, Any], state: dict[str, Tensor]) -> _Manifest:
-    """Check what a file asks for, and tie its state; one of `DAMAGE` if it is no manifest."""
-    found = _Manifest(
-        manifest["class"],
-        manifest["tied"],
-        manifest["csr"],
-        manifest.get("effective", []),
-        manifest.get("parameters", []),
-        manifest.get("attributes", {}),
-    )
+def _tie(found: _Manifest, state: dict[str, Tensor]) -> None:
+    """Check what a file asks for, and tie its state; any error if they do not fit."""
     for name, values in found.attributes.items():
         for own, value in values.items():
             if not _is_attribute(own, value):
@@ -318,7 +308,6 @@ def _read(manifest: dict[str, Any], state: dict[str, Tensor]) -> _Manifest:
     missing = set(found.parameters) - state.keys()
     if missing:
         raise KeyError(min(missing))
-    return found
 
 
 def _is_attribute(name: object, value: object) -> bool:
@@ -356,11 +345,15 @@ def _fit_(model: nn.Module, plan: _Manifest, state: Mapping[str, Tensor]) -> Non
         setattr(model, ATTRIBUTES, plan.attributes)
 
 
-def _built(kind: str, options: dict[str, Any]) -> nn.Module:
-    """A module of torch.nn without memory: what it holds is assigned later."""
+def _built(kind: str, options: dict[str, Any], most: int = MOST_LAYERS) -> nn.Module:
+    """A module of torch.nn without memory: what it holds is assigned later; of `most` layers."""
     found = getattr(nn, kind)
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ValueError(f"torch.nn.{kind} is no module")
+    # each of them is built, and has tensors of its own
+    many = {n: v for n, v in options.items() if n.endswith("_layers") and not v <= most}
+    if many:
+        raise ValueError(f"torch.nn.{kind} of {many}, more than the file holds")
     given = {n: tuple(v) if isinstance(v, list) else v for n, v in options.items()}
     with torch.device("meta"):
         module: nn.Module = found(**given)
@@ -372,7 +365,7 @@ def _place(model: nn.Module, name: str, part: object) -> None:
     setattr(model.get_submodule(owner), own, part)
 
 
-def _compressed(model: nn.Module, names: list[str]) -> nn.Module:
+def _compressed(model: nn.Module, names: Sequence[str]) -> nn.Module:
     """Put compressed rows in place of linear layers; layers of the same numbers become one."""
     made: dict[tuple[int, int], SparseLinear] = {}
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from prunable.errors import DataIntegrityError
+from prunable.files import Document, damage_named, parsed
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.train.averaging import IterateAverage
 
@@ -39,30 +40,55 @@ class TrainingState:
         document = {"progress": progress, "optimizer": optimizer, "scalars": scalars}
         save_tensors(path, tensors, {"training_state": json.dumps(document)})
 
+    def _check(self, groups: Any, state: dict[int, dict[str, Any]]) -> None:
+        """ValueError unless settings and tensors are such as this optimizer has."""
+        for own, stored in zip(self.optimizer.param_groups, groups, strict=True):
+            named = {key: value for key, value in own.items() if key != "params"}
+            wrong = [key for key, value in named.items() if _kind(stored[key]) != _kind(value)]
+            if wrong:
+                raise ValueError(f"its {wrong[0]} cannot be {stored[wrong[0]]!r:.40}")
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for index, slots in state.items():
+            if not 0 <= index < len(parameters):
+                raise ValueError(f"no parameter {index} has a state")
+            for slot, value in slots.items():
+                shape = getattr(value, "shape", torch.Size())
+                if shape and shape != parameters[index].shape:
+                    raise ValueError(f"{slot} of parameter {index} has the shape {tuple(shape)}")
+
     def load(self, path: Path | str) -> dict[str, Any]:
         """Restore everything from `path` and return the `progress` stored with it.
 
         DataIntegrityError if the file is missing, truncated, or the state of another kind of run.
         """
         tensors, metadata = load_tensors(path)
-        try:
-            document = json.loads(metadata["training_state"])
-            state: dict[int, dict[str, Any]] = {
-                int(index): dict(slots) for index, slots in document["scalars"].items()
-            }
+        mend = "it does not hold the state of this run: delete it to train from the start"
+        with damage_named(path, mend, DataIntegrityError):
+            found = parsed(_StateDocument, metadata["training_state"], finite=False)
+            state = {index: dict(slots) for index, slots in found.scalars.items()}
             for name, tensor in _below(tensors, "optimizer/").items():
                 index, slot = name.split("/", 1)
                 state.setdefault(int(index), {})[slot] = tensor
             self.model.load_state_dict(_below(tensors, "model/"))
-            self.optimizer.load_state_dict({"state": state, **document["optimizer"]})
+            self._check(found.optimizer["param_groups"], state)
+            self.optimizer.load_state_dict({"state": state, **found.optimizer})
             if self.average is not None:
                 self.average.load_state_dict(_below(tensors, "average/"))
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise DataIntegrityError(
-                f"{path} does not hold the state of this run ({error}); "
-                "delete it to train from the start."
-            ) from error
-        return dict(document["progress"])
+        return found.progress
+
+
+class _StateDocument(Document):
+    progress: dict[str, Any]
+    optimizer: dict[str, Any]
+    scalars: dict[int, dict[str, Any]]
+
+
+def _kind(value: Any) -> str:
+    """What JSON makes of a value: what is stored as one kind comes back as it."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_kind, value))}]"
+    kinds = {bool: "bool", int: "number", float: "number"}
+    return kinds.get(type(value), type(value).__name__)
 
 
 def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -36,7 +36,7 @@ def measurement_from(document: Any, where: str = "the document") -> Measurement 
     kind = Measurement if "layers" in document else Trajectory
     try:
         found: Measurement | Trajectory = _restored(kind, document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise DataIntegrityError(
             f"{where} is no whole measurement ({error}); write it again."
         ) from error
@@ -76,4 +76,9 @@ def _object(kind: type, value: Mapping[str, Any]) -> Any:
             name: {"method": name, **told, **found} for name, found in value["estimators"].items()
         }
     names = [field.name for field in fields(kind) if field.name in given]
-    return kind(**{name: _restored(hints[name], given[name]) for name in names})
+    made = kind(**{name: _restored(hints[name], given[name]) for name in names})
+    for curves in (made.curves, vars(made)) if isinstance(made, MeasuredLayer) else (vars(made),):
+        arrays = [x for x in curves.values() if isinstance(x, np.ndarray)]
+        if len({len(x) for x in arrays}) > 1:
+            raise ValueError(f"curves of lengths {[len(x) for x in arrays]}")
+    return made

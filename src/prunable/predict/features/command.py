@@ -1,6 +1,5 @@
 """`prunable predict rf` and `prunable predict features`."""
 
-import zipfile
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -11,7 +10,8 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
-from prunable.errors import DataIntegrityError, InputError, check_at_least
+from prunable.errors import InputError, check_at_least
+from prunable.files import read_arrays
 from prunable.predict.features import random_features
 from prunable.predict.features.kernels import Activation, Link
 from prunable.predict.tables import print_estimate, print_points, print_validity
@@ -200,26 +200,13 @@ def features(
 
 
 def _arrays(file: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    try:
-        # opened here: of a damaged file np.load would leave it open
-        with file.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataIntegrityError(f"{file} holds one array; save X and y by numpy.savez.")
-            if not {"X", "y"} <= set(archive.files):
-                raise InputError(
-                    f"{file} holds {', '.join(archive.files) or 'nothing'}; "
-                    f"`predict features` needs arrays named X and y."
-                )
-            return archive["X"], archive["y"]
-    except FileNotFoundError as error:
-        raise InputError(f"{file} is missing; save X and y by numpy.savez.") from error
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataIntegrityError(
-            f"{file} is not a readable npz file ({error}); save X and y by numpy.savez."
-        ) from error
+    arrays = read_arrays(file)
+    if not {"X", "y"} <= arrays.keys():
+        raise InputError(
+            f"{file} holds {', '.join(arrays) or 'nothing'}; `predict features` needs arrays named "
+            "X and y: save them by numpy.savez."
+        )
+    return arrays["X"], arrays["y"]
 
 
 def _network_features(

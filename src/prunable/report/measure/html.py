@@ -149,7 +149,7 @@ def _layer(layer: MeasuredLayer, doc: Measurement, points: int) -> dict[str, Any
 
 def _thinned(series: dict[str, Any], points: int) -> dict[str, Any]:
     """The series with at most so many points, evenly chosen, both ends among them."""
-    length = max(map(len, series.values()))
+    length = max(map(len, series.values()), default=0)
     if length <= points:
         return series
     chosen = [round(place * (length - 1) / (points - 1)) for place in range(points)]
