@@ -20,6 +20,8 @@ import torch
 import typer
 from safetensors.torch import save_file
 
+from prunable.data.loaders import load
+
 STORED = Path(__file__).with_suffix(".json")
 # A checkpoint of dense layers whose names, shapes and numbers never change.
 SIZES = (64, 48, 40, 10)
@@ -39,6 +41,11 @@ COMMANDS = {
     "train": "train --data digits --net two-layer --width 20 --epochs 20 --batch 20 --eta 0.1"
     " --out run --json",
     "prune compare": "prune run/model.safetensors --compare --data digits --out compared --json",
+    "forecast": "forecast run/model.safetensors --inputs inputs.npz --accuracy 0.9 --keep 0.9"
+    " --methods magnitude --json",
+    "advise": "advise run/model.safetensors --inputs inputs.npz --accuracy 0.9 --keep 0.95"
+    " --at-most-loss 0.5 --methods magnitude --out advice.json --json",
+    "check": "check advice.json run/model.safetensors --inputs inputs.npz --json",
     "iterate": "iterate --data digits --net two-layer --width 20 --keep 0.3 --rounds 2 --epochs 2"
     " --last-epochs 2 --lr 0.1 --control random --control dense --out iterated --json",
     "predict lgp": "predict lgp --n 100 --p 200 --s 20 --sigma 0.5 --json",
@@ -78,6 +85,8 @@ def prepare() -> None:
         save_file(tensors, f"{name}.safetensors")
     x = generator.standard_normal((60, 12))
     np.savez("features.npz", X=x, y=x @ generator.standard_normal(12))
+    digits = load("digits")
+    np.savez("inputs.npz", x=digits.x_test[:200], y=digits.y_test[:200])
 
 
 def run(command: str) -> str:

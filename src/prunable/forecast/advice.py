@@ -84,9 +84,7 @@ def decide(
     known accuracy, or for a loss that is none.
     """
     check_between(confidence, 0.5, 0.999, "confidence", WHERE)
-    in_percent = f"Did you mean {at_most_loss / 100:g}?" if at_most_loss >= 1 else ""
-    fits = 0 <= at_most_loss < 1
-    require(fits, "at_most_loss", WHERE, "a share from 0 to below 1", at_most_loss, in_percent)
+    check_loss(at_most_loss)
     if any(point.loss is None for curve in curves for point in curve.points):
         raise InputError(f"`accuracy` of `{WHERE}` must be known; give that of the dense network.")
     chance = (1 - confidence) / len(curves)
@@ -104,6 +102,13 @@ def decide(
         more, nearest = min(wanting, key=lambda x: (x[0] is None, x[0] or 0, x[1].high))
         return Decision("UNSURE", nearest, more, _unsure(nearest, at_most_loss, more))
     return _infeasible(bounded, at_most_loss, target)
+
+
+def check_loss(at_most_loss: float) -> None:
+    """Raise InputError unless a loss is a share of accuracy; per cent are asked back."""
+    in_percent = f"Did you mean {at_most_loss / 100:g}?" if at_most_loss >= 1 else ""
+    fits = 0 <= at_most_loss < 1
+    require(fits, "at_most_loss", WHERE, "a share from 0 to below 1", at_most_loss, in_percent)
 
 
 def _infeasible(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from prunable.errors import InputError, require
-from prunable.forecast.advice import Bounded, Target, Verdict, decide
+from prunable.forecast.advice import Bounded, Target, Verdict, check_loss, decide
 from prunable.forecast.estimators.estimate import quantile
 from prunable.forecast.forecasting import Forecast, OnPoint, forecast
 from prunable.forecast.logits import batches_for, calibrated, pruned_copies, scores
@@ -96,7 +96,7 @@ def advise(
     aim = None if target is None else Target.of_text(target)
     known = accuracy is not None
     require(known, "accuracy", WHERE, "given: a loss is one against a known accuracy", accuracy)
-    require(0 <= at_most_loss < 1, "at_most_loss", WHERE, "a share from 0 to 1", at_most_loss)
+    check_loss(at_most_loss)
     found = forecast(
         model,
         inputs,

@@ -46,7 +46,7 @@ SIZES: Mapping[Scale, Size] = {
         ("",), "digits", WAYS[:4], (0.5, 0.2, 0.1), (0.3,), ("",), 64, 264, 450, (64, 128), 3
     ),
     "laptop": Size(
-        ALL, "cifar10", WAYS, KEEPS, (0.3, 0.15), SMALL, 128, 1500, 4000, (256, 1000), 20
+        ALL, "cifar10", WAYS, KEEPS, (0.3, 0.15), SMALL, 128, 1500, 4000, (256, 1000), 10
     ),
     "paper": Size(ALL, "cifar10", WAYS, KEEPS, KEEPS, ALL, 256, 3000, 10_000, (256, 1000), 50),
 }

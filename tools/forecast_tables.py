@@ -1,0 +1,37 @@
+"""Put the tables of the study of forecasts into docs/forecast.md, from its stored document.
+
+python tools/forecast_tables.py FOLDER, where FOLDER is that of `prunable reproduce study-forecast`.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from prunable.experiments.reproduce.document import ItemDocument, load_documents
+from prunable.files import write_text
+from prunable.report.reproduce.words import shown
+
+DOCS = Path(__file__).parents[1] / "docs"
+FIRST, LAST = "<!-- study -->\n", "<!-- end of study -->"
+
+
+def tables_of(document: ItemDocument) -> str:
+    """Tables, checks and notes of the study, as Markdown."""
+    parts = [f"**{table.title}**\n\n{shown(table).markdown()}" for table in document.tables]
+    checks = "\n".join(f"- {c.statement}: {c.outcome} ({c.evidence})" for c in document.checks)
+    return "\n".join([*parts, checks, "", *document.notes, ""])
+
+
+def main(folder: Path) -> None:
+    """Fill the page, and keep the document beside it."""
+    (document,) = [d for d in load_documents(folder) if d.item == "study-forecast"]
+    page = DOCS / "forecast.md"
+    before, _, rest = page.read_text().partition(FIRST)
+    _, _, after = rest.partition(LAST)
+    write_text(page, f"{before}{FIRST}{tables_of(document)}{LAST}{after}")
+    (DOCS / "forecast").mkdir(exist_ok=True)
+    shutil.copy(folder / "items" / f"{document.stem}.json", DOCS / "forecast" / "study.json")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
