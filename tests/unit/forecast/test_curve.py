@@ -225,3 +225,20 @@ def test_labels_drawn_from_the_belief_pass_its_checks():
     found = forecast(labels=labels, accuracy=float(law.max(1).mean()))
     assert {"accuracy as known", "confidence rightly ordered"} <= {c.name for c in found.checks}
     assert names_of_failed(found) == set()
+
+
+def test_labels_stand_in_for_an_accuracy():
+    """Forty labels give what the accuracy that they show gives, less surely."""
+    labels = DENSE.argmax(1)
+    labels[:8] = (labels[:8] + 1) % 5
+    labels[40:] = -1
+    found = forecast(accuracy=None, labels=labels)
+    assert found.accuracy == pytest.approx(32.5 / 41)
+    given = forecast(accuracy=32.5 / 41, labels=labels)
+    assert found.points[0].value == given.points[0].value
+    assert found.points[0].high - found.points[0].low > 0.15
+    labels[9:] = -1
+    assert forecast(accuracy=None, labels=labels).points[0].value is None
+    wrong = (DENSE.argmax(1) + 1) % 5
+    with pytest.raises(InputError, match="labels of these inputs"):
+        forecast(accuracy=None, labels=wrong)

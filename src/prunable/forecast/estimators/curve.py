@@ -19,7 +19,7 @@ from prunable.forecast.estimators.estimate import joined, quantile
 from prunable.forecast.estimators.found import Found, Network
 from prunable.forecast.estimators.language import language_network
 from prunable.forecast.estimators.regression import regression_network
-from prunable.forecast.estimators.rows import RowKind, RowNetwork, row_network
+from prunable.forecast.estimators.rows import COUNTED, RowKind, RowNetwork, row_network
 from prunable.forecast.estimators.smoothing import monotone, smooth
 
 Kind = Literal[RowKind, "regression", "language", "embedding"]
@@ -100,7 +100,8 @@ def forecast_curve(
     kappas : Shares kept, falling or rising.
     accuracy : The dense network's known figure, a share: accuracy (with five guesses of "top5", a
         label of "multilabel", a pixel of "segmentation"), R2 of "regression"; of "language" its
-        log-perplexity in nats a token. None for retention only.
+        log-perplexity in nats a token. None for what ten labels or more show of one decision an
+        input, and without them for retention only.
     labels : Of the inputs, -1 or None where unknown (NaN for targets of regressions); they enter
         where known, and test the confidence.
     level : Of the two-sided intervals.
@@ -153,6 +154,8 @@ def forecast_curve(
     if calibrated:
         found = [dataclasses.replace(one, model=0.0) for one in found]
     values = _values(found, kappas, network, smoothing)
+    if isinstance(network, RowNetwork) and network.measured:
+        accuracy_inputs = network.measured
     draws = _Draws(level, network.known, accuracy_inputs, outcome_inputs, kind)
     points = tuple(
         draws.point(float(kappa), one, value)
@@ -265,7 +268,7 @@ class _Draws:
 
     def _counted(self, share: float, count: int | None) -> float:
         """The standard error of a share of so many decisions, one an input."""
-        if count is None or self.kind not in ("classification", "top5", "binary"):
+        if count is None or self.kind not in COUNTED:
             return 0.0
         inside = min(max(share, 0.5 / count), 1 - 0.5 / count)
         return math.sqrt(inside * (1 - inside) / count)

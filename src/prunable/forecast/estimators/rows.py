@@ -38,6 +38,9 @@ DIMENSIONS: dict[RowKind, tuple[int, ...]] = {
     "multilabel": (2,),
     "segmentation": (3, 4, 5),
 }
+# Kinds with one decision an input, whose accuracy so many labels can stand in for.
+COUNTED: tuple[RowKind, ...] = ("classification", "top5", "binary")
+LEAST_LABELS = 10
 WHERE = "forecast"
 
 
@@ -47,6 +50,7 @@ class RowNetwork:
     where they have several rows.
 
     `labels` (rows,) are -1 where unknown. Without an accuracy `dense` stands for decisions only.
+    `measured` is how many of the labels the accuracy comes from, 0 where it was given.
     """
 
     kind: RowKind
@@ -56,6 +60,7 @@ class RowNetwork:
     groups: NDArray[np.intp] | None
     labels: NDArray[np.intp] | None
     estimator: str
+    measured: int = 0
 
     @property
     def temperature(self) -> float | None:
@@ -157,8 +162,32 @@ def row_network(
     if kind == "multilabel":
         places = given.shape
     marks = None if labels is None else check_labels(labels, places, classes, WHERE).ravel()
-    base = Dense(rows, 1.0 if known is None else known, 5 if kind == "top5" else 1)
-    return RowNetwork(kind, given.shape, base, known, units, marks, estimator)
+    top, measured = 5 if kind == "top5" else 1, 0
+    if known is None and marks is not None and kind in COUNTED:
+        known, measured = _by_labels(rows, marks, top, kind)
+    base = Dense(rows, 1.0 if known is None else known, top)
+    return RowNetwork(kind, given.shape, base, known, units, marks, estimator, measured)
+
+
+def _by_labels(
+    rows: FloatArray, labels: NDArray[np.intp], top: int, kind: RowKind
+) -> tuple[float | None, int]:
+    """The accuracy that enough labels show, and how many they are.
+
+    Half a label of each outcome is added, so that a few that are all right do not mean certainty.
+    """
+    some = labels >= 0
+    count = int(some.sum())
+    if count < LEAST_LABELS:
+        return None, 0
+    right = float((decide(rows[some], top) == labels[some, None]).any(1).sum())
+    share = (right + 0.5) / (count + 1)
+    least = _chance(kind, rows.shape[1])
+    mend = (
+        f"Of {count} inputs {right:.0f} are decided as labelled; are they labels of these inputs?"
+    )
+    require(share > least, "labels", WHERE, f"met above chance, {least:.4g}", f"{share:.4g}", mend)
+    return share, count
 
 
 def _rows(outputs: FloatArray, kind: RowKind) -> FloatArray:
