@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One worker a core, one thread a worker: more threads only wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: demo test test-fast fuzz check bench readme clean help
+.PHONY: demo test test-fast fuzz check bench readme docs dist clean help
 
 help:
 	@echo "make demo   train, measure, prune and compare on ECG5000; writes $(OUT)/report.html"
@@ -20,7 +20,9 @@ help:
 	@echo "make fuzz   reads $(MUTANTS) damaged files of every format; fails on a traceback or a hang"
 	@echo "make check  formatting, lint, types and the direction of imports"
 	@echo "make bench  speed beside the peers; writes benchmarks/RESULTS.md"
-	@echo "make readme regenerate the README's table and picture from the demo"
+	@echo "make readme regenerate the table and picture of docs/demo.md from the demo"
+	@echo "make docs   the documentation as a site, site/index.html"
+	@echo "make dist   sdist and wheel, checked"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -55,7 +57,18 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/summarise.py benchmarks/.latest.json benchmarks/RESULTS.md
 
 readme: demo
-	$(BIN)/python tools/readme.py $(OUT) README.md
+	$(BIN)/python tools/readme.py $(OUT) docs/demo.md
+
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the site is site/index.html"
+
+dist: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) $(OUT) build dist
+	rm -rf $(VENV) $(OUT) build dist site

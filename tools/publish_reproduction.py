@@ -11,6 +11,7 @@ stay, with verdicts, pages and figures by today's rules. `README.md` sums all of
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -136,6 +137,13 @@ def sum_up(target: Path) -> None:
     write_text(target / "README.md", HEAD + "\n".join(lines))
 
 
+def tell_readme(summary: Path, readme: Path) -> None:
+    """Put the line that counts documents by verdict between the README's marks."""
+    (line,) = re.findall(r"^\d+ documents of .*$", summary.read_text(), flags=re.MULTILINE)
+    marks = "(<!-- score -->\n).*(\n<!-- end of score -->)"
+    write_text(readme, re.sub(marks, rf"\g<1>{line}\g<2>", readme.read_text()))
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
@@ -143,4 +151,5 @@ if __name__ == "__main__":
         publish(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
     except PrunableError as error:
         sys.exit(str(error))
+    tell_readme(Path(sys.argv[2]) / "README.md", Path("README.md"))
     claims.main()

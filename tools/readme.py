@@ -1,4 +1,4 @@
-"""Puts the demonstration's table and picture into the README: `make readme`.
+"""Puts the demonstration's table and picture into docs/demo.md: `make readme`.
 
 Its results, its item's document and its picture are kept in docs/demo, so that every number on
 the page can be traced to a run id and its specification.
@@ -18,10 +18,10 @@ from prunable.report.reproduce.words import shown
 BEGIN, END = "<!-- demo table -->", "<!-- end of demo table -->"
 
 
-def main(demo: str, readme: str) -> None:
+def main(demo: str, target: str) -> None:
     """Replace the text between the markers, and copy what the page refers to."""
-    page, source = Path(readme), Path(demo)
-    kept = page.parent / "docs" / "demo"
+    page, source = Path(target), Path(demo)
+    kept = page.parent / "demo"
     (kept / "items").mkdir(parents=True, exist_ok=True)
     (document,) = load_documents(source)
     shutil.copy(source / "results.json", kept)
@@ -35,7 +35,7 @@ def main(demo: str, readme: str) -> None:
     )
     text, count = re.subn(f"{BEGIN}.*?{END}", lambda _: block, page.read_text(), flags=re.DOTALL)
     if count != 1:
-        sys.exit(f"{readme} must hold one pair of the markers {BEGIN} and {END}; found {count}.")
+        sys.exit(f"{target} must hold one pair of the markers {BEGIN} and {END}; found {count}.")
     page.write_text(text)
 
 
