@@ -58,6 +58,8 @@ COMMANDS = {
     "sketch decode": "sketch decode pruned.sketch --out decoded.safetensors --json",
     "certify": "certify run/model.safetensors --data digits --epochs 10 --draws 20"
     " --out cert.json --json",
+    "certify path": "certify run/model.safetensors --data digits --epochs 1 --draws 0"
+    " --student none --learned none --path 4 --json",
     "verify": "verify cert.json --json",
     "reproduce list": "reproduce list --json",
     "reproduce": "reproduce chang2020-fig1 --scale smoke --backend serial --out items --json",

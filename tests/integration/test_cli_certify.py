@@ -89,6 +89,35 @@ def test_every_bound_is_itemised(certified):
     assert "<svg" in out.with_suffix(".svg").read_text()
 
 
+def test_a_path_is_a_table_a_figure_and_claimed(run, trained, tmp_path):
+    out = tmp_path / "path.json"
+    options = "--data digits --epochs 2 --draws 0 --student none --learned none --path 5"
+    done = run("certify", trained, options, "--out", out, "--figure", out.with_suffix(".svg"))
+    assert done.exit_code == 0, done.stderr
+    shown = " ".join(done.stdout.split())
+    for column in ("kappa", "held_out", "anywhere", "envelope", "compression"):
+        assert column in shown
+    assert "at all 5 shares at once" in shown
+    assert "any share whatever" in shown
+    assert "kappa, share of weights kept" in out.with_suffix(".svg").read_text()
+    notes = json.loads(out.read_text())["notes"]
+    assert notes["path"]["kappa"] == [1.0, 0.8, 0.6, 0.4, 0.2]
+    done = run("verify", out)
+    assert done.exit_code == 0, done.stderr
+    assert "path" in done.stdout.partition("Claimed, not checked: ")[2]
+
+
+def test_bounds_above_one_say_why(certified):
+    document, _ = certified
+    for bound in document["bounds"]:
+        vacuous = bound["quantity"] == "risk" and (bound["log_value"] or 0) >= 0
+        counted = bound["quantity"] == "count"
+        assert bool(bound["why"]) == ((vacuous and bound["value"] != 0) or counted), bound["name"]
+    (ticket,) = [b for b in document["bounds"] if b["name"] == "subnetwork of a random network"]
+    assert "examples on" in ticket["why"]
+    assert "wide" in ticket["why"] or "narrower" in ticket["why"]
+
+
 def test_bounds_of_norms_and_margins_are_there(certified):
     document, _ = certified
     names = {bound["name"] for bound in document["bounds"]}

@@ -209,10 +209,21 @@ def count_errors(
     A tie, up to 1e-9 of the largest logit, is an error: rounding cannot turn it around.
     `logits_of` is called with float64.
     """
+    return int(errs(logits_of, x, y, batch=batch).sum())
+
+
+def errs(
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    batch: int = 1000,
+) -> torch.Tensor:
+    """Say for each example whether it is an error, (n,), as `count_errors` counts them."""
     if not len(y):
         mend = "An empty training set certifies nothing."
         raise InputError.parameter("x", "count_errors", "at least 1 example", "none", mend)
-    errors = 0
+    found = []
     with torch.no_grad():
         for start in range(0, len(y), batch):
             logits = logits_of(x[start : start + batch].double())
@@ -224,6 +235,5 @@ def count_errors(
             labels = y[start : start + batch, None]
             own = logits.gather(1, labels).squeeze(1)
             rest = logits.scatter(1, labels, -torch.inf).amax(1)
-            clear = own - rest > 1e-9 * logits.abs().amax(1)
-            errors += int((~clear).sum())
-    return errors
+            found.append(own - rest <= 1e-9 * logits.abs().amax(1))
+    return torch.cat(found)

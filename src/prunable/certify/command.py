@@ -41,6 +41,9 @@ def certify(
     ] = "auto",
     learned_epochs: Annotated[int | None, typer.Option(help="Epochs of that chain.")] = None,
     share: Annotated[float, typer.Option(help="Share of the examples that it learns from.")] = 0.5,
+    path: Annotated[
+        int, typer.Option(help="Shares of a pruning path to certify all at once; 0 for none.")
+    ] = 0,
     seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="Certificate to write, with a code file beside it.")
@@ -83,6 +86,7 @@ def certify(
             lr=lr,
             seed=seed,
         ),
+        shares=path,
         draws=draws,
         unpickle=unpickle,
         on_epoch=lambda epoch, loss: console.print(f"epoch {epoch}: loss {loss:.4f}"),
@@ -144,6 +148,8 @@ def _show(document: dict[str, Any], console: Console) -> None:
     for place, statement in enumerate(document["statements"], start=1):
         console.print(f"{place}. {statement['text']}", soft_wrap=True)
     console.print(f"{document['together']}\n", soft_wrap=True)
+    if document["path"] is not None:
+        _show_path(document["path"], console)
     table(
         [*(Column(name, words=True) for name in ("bound", "of")), "value", "says", "assumptions"],
         map(_row, document["bounds"]),
@@ -163,6 +169,26 @@ def _show(document: dict[str, Any], console: Console) -> None:
         student = document["student_certificate"]
         both = f"{certificate} {student}" if student else certificate
         console.print(f"Check {certificate} with `prunable verify {both}`", soft_wrap=True)
+
+
+_WHOLE = ("kept", "errors", "coded_kept", "coded_errors")  # numbers, beside shares and bounds
+
+
+def _show_path(path: dict[str, Any], console: Console) -> None:
+    for title, names in (
+        ("held-out examples", ("kept", "errors", "held_out", "anywhere", "envelope")),
+        ("code of the quantised network", ("coded_kept", "coded_errors", "compression")),
+    ):
+        if names[0] not in path["rows"][0]:
+            continue
+        rows = [
+            [f"{row['kappa']:.3g}"]
+            + [f"{row[name]:,}" if name in _WHOLE else f"{row[name]:.2%}" for name in names]
+            for row in path["rows"]
+        ]
+        table(["kappa", *names], rows, title=f"Pruning path: {title}").print(console)
+    for text in path["texts"]:
+        console.print(text, soft_wrap=True)
 
 
 def _row(bound: dict[str, Any]) -> tuple[str, ...]:

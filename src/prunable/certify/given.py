@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from prunable.certify.architecture import FloatNetwork
 from prunable.certify.checkpoint import read_network
 from prunable.certify.examples import Examples
 from prunable.errors import InputError, UnsupportedModelError
-from prunable.nets.models.loading import network_of, read_weights
+from prunable.nets.models.loading import Tensors, network_of, read_weights
 from prunable.nets.models.registry import stored_architecture
 from prunable.nets.networks.examples import scores_of
 
@@ -24,13 +26,14 @@ class GivenNetwork:
     """A network that is certified without being touched.
 
     `logits` takes float64 inputs (batch, channels, height, width) and gives float64 (batch,
-    classes); `chain` is None for networks that a code file cannot name; `bits` are those of all
-    stored tensors.
+    classes); `chain` is None for networks that a code file cannot name, which have a `model`;
+    `bits` are those of all stored tensors.
     """
 
     logits: Callable[[torch.Tensor], torch.Tensor]
     chain: FloatNetwork | None
     bits: int
+    model: nn.Module | None = None
 
     @torch.no_grad()
     def answers(self, examples: Examples) -> NDArray[np.int64]:
@@ -54,7 +57,8 @@ def read_given(
 
     Raises UnsupportedModelError if it is no chain and nothing says which network it is.
     """
-    tensors, metadata = None, {}
+    tensors: Tensors | None = None
+    metadata: dict[str, str] = {}
     if net is None:
         try:
             chain = read_network(path, shape, unpickle=unpickle)
@@ -71,9 +75,16 @@ def read_given(
         tensors, metadata = read_weights(path, unpickle=unpickle)
     model = network_of(tensors, metadata, net, shape=shape).eval().float()
 
-    def logits(x: torch.Tensor) -> torch.Tensor:
-        return scores_of(model(x.float())).double()
+    model.requires_grad_(False)
 
-    return GivenNetwork(
-        logits, None, sum(8 * t.element_size() * t.numel() for t in tensors.values())
-    )
+    def logits(x: torch.Tensor) -> torch.Tensor:
+        return float_scores(model(x.float()))
+
+    bits = sum(8 * t.element_size() * t.numel() for t in tensors.values())
+    return GivenNetwork(logits, None, bits, model)
+
+
+def float_scores(output: Any) -> torch.Tensor:
+    """Logits in float64 of what a model returned."""
+    found: torch.Tensor = scores_of(output).double()
+    return found

@@ -20,6 +20,7 @@ from prunable.certify.examples import Examples, examples_of
 from prunable.certify.gaussian_posterior import gaussian_certificate
 from prunable.certify.given import read_given
 from prunable.certify.network_bounds import bounds_of_model
+from prunable.certify.path import PathCertificate, certify_path
 from prunable.certify.quantization import OnEpoch, QuantizationSettings, QuantizedNet, fine_tune
 from prunable.certify.statements import Statement, together
 from prunable.certify.student import Students
@@ -47,6 +48,7 @@ class CertifiedModel(Result):
     advice: str
     statements: tuple[Statement, ...] = ()
     student: Certificate | None = None
+    path: PathCertificate | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON document of `prunable certify --json`."""
@@ -65,6 +67,7 @@ class CertifiedModel(Result):
             "guessing": guessing,
             "statements": [statement.to_dict() for statement in self.statements],
             "together": together(self.statements),
+            "path": None if self.path is None else self.path.to_dict(),
             "bounds": [
                 {
                     **bound.to_dict(),
@@ -96,6 +99,7 @@ def certify_model(
     delta: float = 0.05,
     settings: QuantizationSettings | None = None,
     students: Students | None = None,
+    shares: int = 0,
     draws: int = 3000,
     unpickle: bool = False,
     on_epoch: OnEpoch | None = None,
@@ -109,8 +113,9 @@ def certify_model(
     registered name for that one's, or "none". The settings are of the fine-tuning that makes
     integers, behind as many epochs of pruning if `keep` is below 1; a network that holds integers
     already is taken as it is. `students` are small networks that answer like it; both are "none"
-    if not given. Each bound fails with probability delta on its own; no `draws` leave the Gaussian
-    posterior out.
+    if not given; `shares` of a pruning path are certified all at once, 0 for no path; they stand in
+    the notes of the certificate. Each bound fails with probability delta on its own; no `draws`
+    leave the Gaussian posterior out.
 
     Raises InputError if weights, inputs or logits are not finite, or a network that no code file
     can name has no student; UnsupportedModelError if nothing says what the network is;
@@ -129,7 +134,8 @@ def certify_model(
         wanted = "a student of a network that no code file can name"
         require(student is not None, "student", "certify", wanted, "none", mend)
         assert student is not None
-        certificate, skipped, how = student, [], f"Its weights take {given.bits:,} bits as stored."
+        certificate, how = student, f"Its weights take {given.bits:,} bits as stored."
+        skipped: list[tuple[str, str]] = []
         bounds = [told.stored(), *([held.bound, student.bounds[-1]] if held else [])]
     else:
         certificate, bounds, skipped = _of_chain(told, given.chain, settings, draws)
@@ -141,12 +147,19 @@ def certify_model(
         told.by_student(student, bounds),
         told.through_learned(students),
     )
+    path_found = None
+    if shares:
+        coded = None if given.chain is None else certificate.network
+        path_found = certify_path(given, test, coded, train, shares=shares, delta=delta)
+        document = dict(certificate.document)
+        document["notes"] = {**document["notes"], "path": path_found.columns}
+        certificate = replace(certificate, document=document)
     stated = certificate.statement["train"]
     halfway = (stated["errors"] / stated["n"] + stated["bound"]) / 2
     more = advice(certificate, min(max(halfway, 1e-4), 1 - 1e-4))
     statements = tuple(statement for statement in found if statement is not None)
     return CertifiedModel(
-        str(path), certificate, tuple(bounds), tuple(skipped), more, statements, student
+        str(path), certificate, tuple(bounds), tuple(skipped), more, statements, student, path_found
     )
 
 

@@ -111,6 +111,8 @@ def _leaves(terms: tuple[Term, ...]) -> list[Term]:
 
 def _shown(log_value: float) -> str:
     value = safe_exp(log_value)
+    if log_value == math.inf:
+        return "infinity"
     if value < 1e6:
         return f"{math.ceil(value):,}" if value >= 1 else f"{value:.3g}"
     exponent = math.floor(log_value / math.log(10))

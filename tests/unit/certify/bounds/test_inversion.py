@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from prunable.certify.bounds.base import SUM, BoundResult, Term
 from prunable.certify.bounds.inversion import log_examples_below_one, log_value_at, why_vacuous
 from prunable.certify.bounds.lottery import WinningTicket, widest
 from prunable.certify.bounds.of_network import all_bounds
@@ -82,6 +83,12 @@ def test_a_share_of_margins_of_one_is_never_made_up_for():
     bound = ticket.bound(margins)
     assert log_examples_below_one(bound) is None
     assert "at any number of examples" in why_vacuous(bound)
+
+
+def test_infinite_terms_are_said_to_be_so():
+    huge = Term("x", "a norm", math.inf)
+    bound = BoundResult("norms", (huge, Term.of("2n", 20, "examples")), SUM, (), "none", n=10)
+    assert "a norm (x) comes to infinity, at any number" in why_vacuous(bound)
 
 
 def test_widest_target_against_all_widths():
