@@ -21,7 +21,7 @@ MARKERS = "osD^vP*X"
 def forecast_table(document: Document) -> Table:
     """A line for each way and share: accuracy to expect, its interval, what is left."""
     known = document["accuracy"] is not None
-    titles = [Column("way", words=True), "keep %", "numbers left %"]
+    titles: list[str | Column] = [Column("way", words=True), "keep %", "numbers left %"]
     titles += ["accuracy %", f"{document['level']:.0%} interval", "loss"] if known else []
     titles += ["decisions kept %"]
     rows = []
@@ -62,8 +62,9 @@ def layers_table(document: Document) -> Table:
         (x["name"], str(n), as_percent(x["kappa"]), as_percent(g / whole), as_number(x["eps"]))
         for x, n, g in zip(layers, sizes, gone, strict=True)
     ]
-    titles = [Column("layer", words=True, code=True), "weights", "kept %", "of all that go %"]
-    return table([*titles, "relative error"], rows, title="Which layer pays")
+    name = Column("layer", words=True, code=True)
+    titles = (name, "weights", "kept %", "of all that go %", "relative error")
+    return table(titles, rows, title="Which layer pays")
 
 
 def outcome_table(document: Document) -> Table:
