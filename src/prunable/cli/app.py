@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "certify": (
         "prunable.certify.command:certify",
-        "Bound the true error of a network, by every bound there is, itemised.",
+        "Bound the true error of a network: three statements in words, and every bound itemised.",
     ),
     "data": ("prunable.cli.data:app", "Data sets: list them, fetch one, say where it lies."),
     "demo": (

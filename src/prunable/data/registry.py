@@ -56,6 +56,7 @@ class DataSet:
     class_names: tuple[str, ...]
     licence: str
     provenance: str
+    homepage: str = ""  # where its authors offer it, for sets without a source
 
     @property
     def features(self) -> int:

@@ -111,6 +111,7 @@ def missing(dataset: DataSet) -> DataIntegrityError:
     return DataIntegrityError(
         f"the data set {dataset.name} is not on this machine. {run} {forms} into "
         f"${DATA_VARIABLE}/{dataset.name} (that variable names a folder of yours)."
+        + (f" They are at {dataset.homepage}." if dataset.homepage else "")
     )
 
 

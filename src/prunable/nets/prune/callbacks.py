@@ -88,7 +88,7 @@ def for_lightning(pruned: Masks | None = None) -> Any:
     """
     held = _Held(pruned, "for_lightning")
 
-    class HoldMasks(*_lightning_callbacks()):  # type: ignore[misc]
+    class HoldMasks(*lightning_callbacks("for_lightning")):  # type: ignore[misc]
         """Holds masks from the first step to the last."""
 
         @property
@@ -154,14 +154,17 @@ def for_trainer(pruned: Masks | None = None) -> Any:
     return HoldMasks()
 
 
-def _lightning_callbacks() -> tuple[type, ...]:
-    """The class of callbacks of each name of Lightning that is in use, or of the one installed."""
+def lightning_callbacks(where: str) -> tuple[type, ...]:
+    """The class of callbacks of each name of Lightning that is in use, or of the one installed.
+
+    Raises InputError, which names `where`, if neither is installed.
+    """
     used: list[Any] = [sys.modules[name] for name in LIGHTNING if sys.modules.get(name)]
     if not used:
         try:
-            used = [extra(LIGHTNING[0], "for_lightning", "lightning")]
+            used = [extra(LIGHTNING[0], where, "lightning")]
         except InputError:
-            used = [extra(LIGHTNING[1], "for_lightning", "lightning")]
+            used = [extra(LIGHTNING[1], where, "lightning")]
     return tuple(dict.fromkeys(module.Callback for module in used))
 
 
