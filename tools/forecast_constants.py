@@ -27,8 +27,7 @@ from scipy.special import log_softmax
 from prunable.files import write_text
 from prunable.forecast.estimators import ESTIMATORS, Dense, Estimator
 from prunable.forecast.estimators.belief import decide
-from prunable.forecast.estimators.classification import DEFAULT, ChangedDecisions
-from prunable.forecast.estimators.model_error import evidence_at
+from prunable.forecast.estimators.classification import DEFAULT, ChangedDecisions, worth_of
 from prunable.forecast.estimators.retraining import (
     Retrained,
     after_retraining,
@@ -81,7 +80,7 @@ def log_loss(case: Case, evidence: float) -> float:
     """The labels' mean log-loss where decisions change, under the belief with evidence."""
     rows = np.flatnonzero(case.changed)
     scores = case.dense.belief.scores[rows].copy()
-    worth = evidence_at(case.dense.belief.temperature, evidence)
+    worth = worth_of(case.dense, case.pruned, evidence)
     scores[np.arange(len(rows)), decide(case.pruned)[rows, 0]] += worth
     law = np.asarray(log_softmax(scores, axis=1))
     return -float(law[np.arange(len(rows)), case.labels[rows]].mean())

@@ -8,7 +8,7 @@ from scipy.special import softmax
 from prunable.forecast.estimators import ESTIMATORS, Dense, bootstrap_error, forecast_curve
 from prunable.forecast.estimators.belief import decide, tempered
 from prunable.forecast.estimators.classwise import class_wise, vector
-from prunable.forecast.estimators.model_error import evidence_at
+from prunable.forecast.estimators.model_error import evidence_at, informed
 from prunable.forecast.estimators.ties import near_ties
 
 SMOOTH = (
@@ -138,6 +138,19 @@ def test_evidence_fades_where_networks_are_far_too_sure():
     assert values[:2] == [0.25, 0.25]
     assert 0 < values[2] < 0.25
     assert values[3:] == [0, 0]
+
+
+def test_evidence_fades_where_decisions_are_those_of_chance():
+    """Cohen's kappa by hand: 40 of 60 agree, 30 of 60 would by chance."""
+    before = np.repeat([0, 1], 30)
+    after = np.concatenate([np.repeat([0, 1], [20, 10]), np.repeat([0, 1], [10, 20])])
+    assert informed(before, after, 2) == 1
+    assert informed(before, np.zeros(60, int), 2) == 0
+    assert informed(before, 1 - before, 2) == 0
+    after = np.concatenate([np.repeat([0, 1], [17, 13]), np.repeat([0, 1], [14, 16])])
+    by_hand = (33 / 60 - 0.5) / 0.5 / 0.2
+    assert informed(before, after, 2) == pytest.approx(by_hand, abs=1e-9)
+    assert informed(np.zeros(9, int), np.zeros(9, int), 3) == 1
 
 
 def test_near_ties_keep_the_mean_and_lower_the_noise():

@@ -15,7 +15,7 @@ from scipy.stats import gaussian_kde
 from prunable.forecast.estimators.belief import Belief, Decisions, decide, tempered
 from prunable.forecast.estimators.classwise import class_wise, vector
 from prunable.forecast.estimators.estimate import Estimate, of_mean
-from prunable.forecast.estimators.model_error import EVIDENCE, evidence_at
+from prunable.forecast.estimators.model_error import EVIDENCE, evidence_at, informed
 from prunable.forecast.estimators.ties import near_ties
 from prunable.numerics.arrays import FloatArray
 
@@ -54,6 +54,13 @@ def kept_of(dense: Dense, pruned: FloatArray) -> FloatArray:
     """Of each input the share of the dense network's decided classes that are decided still."""
     kept = dense.decisions[:, :, None] == decide(pruned, dense.top)[:, None, :]
     return np.asarray(kept.any(2).mean(1), dtype=np.float64)
+
+
+def worth_of(dense: Dense, pruned: FloatArray, evidence: float = EVIDENCE) -> float:
+    """What changed decisions of a pruned network are worth, in log odds."""
+    before, after = dense.logits.argmax(1), pruned.argmax(1)
+    told = informed(before, after, pruned.shape[1])
+    return told * evidence_at(dense.belief.temperature, evidence)
 
 
 def _forecast(dense: Dense, pruned: FloatArray, belief: Belief) -> Estimate:
@@ -97,7 +104,8 @@ class ChangedDecisions:
 
     Decisions change where the dense network is less sure than its margin says: the odds of what is
     decided anew are multiplied by exp(`evidence`), the same for all shares kept and all networks
-    but those far too sure (`evidence_at`). Decisions near a tie count in part for the runner-up.
+    but those far too sure (`evidence_at`) and copies near chance (`informed`). Decisions near a tie
+    count in part for the runner-up.
     """
 
     name: str = "changed decisions"
@@ -110,7 +118,7 @@ class ChangedDecisions:
             ways = [(classes[:, [j]], weights[:, j]) for j in (0, 1)]
         else:
             ways = [(decide(pruned, dense.top), np.ones(n))]
-        worth = evidence_at(dense.belief.temperature, self.evidence)
+        worth = worth_of(dense, pruned, self.evidence)
         values, influence, by_accuracy, leverage = np.zeros(n), np.zeros(n), 0.0, 0.0
         for after, part in ways:
             new = (after[:, :, None] != dense.decisions[:, None, :]).all(2)

@@ -10,6 +10,9 @@ import math
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 _STORED: dict[str, Any] = json.loads(
     files("prunable.forecast.estimators").joinpath("model_error.json").read_text()
 )
@@ -19,6 +22,8 @@ SCALES: dict[str, tuple[float, float]] = _STORED["scales"]
 UNFITTED = 0.1  # of a change of loss or perplexity, where no networks were at hand to fit it
 # Temperatures up to which a changed decision is worth all, and from which it is worth nothing.
 FADES = (1.8, 2.6)
+# Cohen's kappa of the two networks' decisions, below which changes are worth less, at 0 nothing.
+INFORMED = 0.2
 
 
 def evidence_at(temperature: float, evidence: float = EVIDENCE) -> float:
@@ -29,6 +34,20 @@ def evidence_at(temperature: float, evidence: float = EVIDENCE) -> float:
     """
     way = math.log(temperature / FADES[0]) / math.log(FADES[1] / FADES[0])
     return evidence * (1 - min(max(way, 0.0), 1.0))
+
+
+def informed(before: NDArray[np.intp], after: NDArray[np.intp], classes: int) -> float:
+    """How far a pruned network's decisions (n,) tell anything, from 0 to 1.
+
+    One that decides as if by chance, or always alike, agrees with the dense network no more often
+    than their shares of the classes make it (Cohen's kappa): it changes decisions without a reason.
+    """
+    shares = [np.bincount(decided, minlength=classes) / len(decided) for decided in (before, after)]
+    chance = float(shares[0] @ shares[1])
+    agreement = float(np.mean(before == after))
+    if chance >= 1:
+        return 1.0
+    return min(max((agreement - chance) / (1 - chance) / INFORMED, 0.0), 1.0)
 
 
 def model_error(estimator: str, leverage: float, changed: float) -> float:
