@@ -93,7 +93,7 @@ def path_figure(document: dict[str, Any]) -> Figure:
             ylim=(0, 1),
             title=f"All shares at once, delta = {path['delta']:g}; the line is guessing",
         )
-        axes.legend(loc="upper right")
+        axes.legend(loc="center right")
     return figure
 
 

@@ -24,6 +24,8 @@ from prunable.errors import check_at_least, require
 from prunable.numerics.weights.selection import top_k_masks
 from prunable.results import Result
 
+_GOLDEN = (np.sqrt(5.0) - 1) / 2  # multiples of it, modulo 1, are spread evenly
+_TIE = 1e-6  # by which equal integers differ, far below what differs between levels
 Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -108,8 +110,8 @@ def certify_path(
 
     The grid has `shares` even shares from 1 down to 1 / shares. The held-out form is of the network
     as given, whose order of weights is fixed before the test examples; the compression form of its
-    coded network, whose smallest integers go first in units of their layer, of equal ones the last:
-    so its code file holds the whole path, and a share costs log2 of the number of networks.
+    coded network, whose smallest integers go first in units of their layer, equal ones in a fixed
+    order: so its code file holds the whole path, and a share costs log2 of the number of networks.
     Raises InputError if neither test examples nor a coded network with training examples are there.
     """
     check_at_least(shares, 1, "shares", "certify_path")
@@ -192,10 +194,14 @@ class MagnitudePath:
 def pruned_code(network: CodedNetwork, k: int) -> CodedNetwork:
     """Keep the k largest integers, in units of their layer's root mean square.
 
-    Of equal ones the first of the earlier layer stays.
+    Equal ones of a layer go in an order spread over it, so that no unit loses all of them at once.
     """
-    sizes = [np.abs(layer.weights).astype(np.float64) for layer in network.layers]
-    scores = [size / max(float(np.sqrt(np.square(size).mean())), 1e-12) for size in sizes]
+    scores = []
+    for layer in network.layers:
+        size = np.abs(layer.weights).astype(np.float64)
+        spread = np.modf(_GOLDEN * np.arange(size.size))[0].reshape(size.shape)
+        rms = max(float(np.sqrt(np.square(size).mean())), 1e-12)
+        scores.append(size / rms * (1 + _TIE * spread))
     masks = top_k_masks(scores, k)
     layers = tuple(
         replace(layer, weights=layer.weights * mask)

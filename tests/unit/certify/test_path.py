@@ -116,6 +116,15 @@ def test_one_code_file_holds_the_whole_path(found):
             assert binom.logcdf(k, 400, bound) == pytest.approx(log_delta, abs=1e-6)
 
 
+def test_no_unit_loses_all_of_its_equal_integers_at_once():
+    architecture = CodedArchitecture.parse("d", (1, 1, 64), 8)
+    equal = np.ones(architecture.shapes[0], dtype=np.int64)
+    network = CodedNetwork(architecture, (CodedLayer(equal, np.zeros(8, dtype=np.int64)),))
+    kept = pruned_code(network, 256).layers[0].weights.reshape(8, 64).sum(axis=1)
+    assert kept.min() >= 28
+    assert kept.sum() == 256
+
+
 def test_networks_of_any_kind_have_a_path():
     """Matrices and kernels of a module go by their size; its vectors stay."""
     torch.manual_seed(2)
