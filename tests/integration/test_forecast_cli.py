@@ -172,7 +172,7 @@ def test_bad_input_is_one_message(run, options, said):
         (f"advise {COMMON} --accuracy .9 --at-most-loss 5", "Did you mean 0.05"),
         (f"advise {COMMON} --accuracy .9 --target speed=2", "target"),
         ("check none.json net.pt --net forecastnet:build --inputs xy.npz", "missing"),
-        ("check x.npz net.pt --net forecastnet:build --inputs xy.npz", "JSON"),
+        ("check x.npz net.pt --net forecastnet:build --inputs xy.npz", "cannot be read"),
     ],
 )
 def test_other_mistakes(run, command, said):

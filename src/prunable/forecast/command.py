@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 
 from prunable.errors import InputError
-from prunable.report import terminal
+from prunable.files import write_text
+from prunable.report import checks, terminal
+from prunable.report.checks import Case
 from prunable.report.terminal import AsJson, Device, Figure, Seed, Unpickle
 
 Model = Annotated[Path, typer.Argument(help="Checkpoint, as `prunable prune` takes it.")]
@@ -166,7 +168,6 @@ def advise(
 
     Example: prunable advise net.safetensors --net nets:build --inputs x.npz --accuracy .877
     """
-    from prunable.forecast import continuous
     from prunable.forecast.advising import KEEPS
     from prunable.forecast.advising import advise as run
     from prunable.forecast.document import advice_lines, layers_table, write_page
@@ -214,11 +215,12 @@ def advise(
     if report is not None:
         layers = () if found.plan is None else (layers_table(document),)
         write_page(document["forecast"], report, advice=document, more=layers)
+    name = f"{model} loses at most {at_most_loss:g}"
+    case = Case(name, f"{found.verdict} {model}: {found.said}", found.verdict != "ACCEPT")
     if junit is not None:
-        continuous.write_junit(junit, document)
-    if github:
-        typer.echo(continuous.github_line(document), err=True)
-        continuous.add_summary(document)
+        write_text(junit, checks.junit("prunable advise", [case]))
+    for line in checks.github("prunable advise", [case]) if github else ():
+        typer.echo(line, err=True)
 
     def show(console: Console) -> None:
         for line in advice_lines(document):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -238,7 +239,7 @@ class _Job:
         for keep in keeps:
             if self.on_point is not None:
                 self.on_point(self.done, self.total, way.name)
-            found, shares = self.known.of_network(way.name, keep, lambda k=keep: self.run(way, k))
+            found, shares = self.known.of_network(way.name, keep, partial(self.run, way, keep))
             self.done += 1
             left.append(shares)
             yield found

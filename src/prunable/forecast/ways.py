@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from prunable.errors import InputError, require
-from prunable.nets.prune.choices import CALIBRATED, Method, ShareRule, pattern_of
+from prunable.nets.prune.choices import CALIBRATED, Method, Scope, ShareRule, pattern_of
 from prunable.nets.prune.plan import Keep
 from prunable.nets.prune.strategies import Strategy, UnitPruning
 from prunable.nets.prune.strategies.named import strategy_named
@@ -63,7 +63,7 @@ class Way:
         if self.patterns:
             pattern = next(x for x in self.patterns if x[0] / x[1] == keep)
             return strategy_named("n:m", n_m=pattern), Keep(keep)
-        scope: Literal["global", "layer"] = LAYER if self.allocation == LAYER else GLOBAL
+        scope: Scope = "layer" if self.allocation == LAYER else "global"
         if self.of_units:
             return UnitPruning(strategy_named("unit")), Keep(keep, scope)
         method: Any = self.method

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from torch import nn
 from prunable.errors import DataIntegrityError, InputError
 from prunable.forecast.advice import Target, decide
 from prunable.forecast.advising import advise, outcome_of
-from prunable.forecast.continuous import add_summary, github_line, write_junit
 from prunable.forecast.estimators.estimate import quantile
 from prunable.forecast.forecasting import Curve, Point
 from prunable.nets.prune.plan_file import prune_by_plan, read_plan, write_plan
@@ -179,25 +177,3 @@ def test_a_plan_for_another_network_changes_nothing(trained, tmp_path):
     (tmp_path / "no.json").write_text('{"schema_version": 1}')
     with pytest.raises(DataIntegrityError, match="no plan"):
         read_plan(tmp_path / "no.json")
-
-
-@pytest.mark.parametrize(
-    ("verdict", "part", "level"),
-    [
-        ("ACCEPT", None, "notice"),
-        ("UNSURE", "error", "warning"),
-        ("INFEASIBLE", "failure", "error"),
-    ],
-)
-def test_machines_read_the_verdict(tmp_path, monkeypatch, verdict, part, level):
-    document = {"model": "a.pt", "at_most_loss": 0.01, "verdict": verdict, "said": "<50 %> kept"}
-    document["command"] = None
-    write_junit(tmp_path / "a.xml", document)
-    case = ElementTree.parse(tmp_path / "a.xml").getroot().find("testsuite/testcase")
-    assert [x.tag for x in case][:-1] == ([] if part is None else [part])
-    assert case.find("system-out").text == "<50 %> kept"
-    assert github_line(document).startswith(f"::{level} title=")
-    assert "%25" in github_line(document)
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
-    add_summary(document)
-    assert verdict in (tmp_path / "summary").read_text()

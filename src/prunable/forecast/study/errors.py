@@ -88,11 +88,11 @@ def errors_stage(spec: ErrorsSpec, run: Run) -> dict[str, Any]:
             curves = []
             for way in ways:
                 parts = [x[chosen].astype(np.float64) for x in way.logits]
-                for name, found in _forecasts(whole[chosen], parts, labels[chosen], way, known):
-                    for point, truth in zip(found.points, way.truth, strict=True):
+                for name, curve in _forecasts(whole[chosen], parts, labels[chosen], way, known):
+                    for point, truth in zip(curve.points, way.truth, strict=True):
                         cases[name, size, way.way, point.kappa].append(_case(point, float(truth)))
                     if name == DEFAULT:
-                        curves.append(_curve(way, found))
+                        curves.append(_curve(way, curve))
                 for name, values in _by_labels(whole[chosen], parts, labels[chosen], accuracy):
                     for kappa, value, truth in zip(way.keeps, values, way.truth, strict=True):
                         cases[name, size, way.way, kappa].append(_Case(value - float(truth)))

@@ -102,5 +102,6 @@ def _network(spec: LogitsSpec, run: Run) -> tuple[nn.Module, Tensor, NDArray[np.
     mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in trained.moments)
     x = ((x / (255.0 if float(x.max()) > 1 else 1.0) - mean) / deviation).to(run.device)
     # convolutions run up to twice as fast on channels that lie together
-    model = trained.load(spec.digest).to(run.device).to(memory_format=torch.channels_last)
+    model: Any = trained.load(spec.digest).to(run.device)
+    model = model.to(memory_format=torch.channels_last)
     return model, x.contiguous(memory_format=torch.channels_last), labels
