@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -146,7 +146,7 @@ def _check_storages(path: Path) -> None:
             ints: list[int] = []  # since the last storage
             inner: list[int] = []  # since the last mark
             held, tuples, before = 0, 2, ""
-            for opcode, value, _ in pickletools.genops(stream):
+            for opcode, value, _ in pickletools.genops(cast(IO[bytes], stream)):
                 if opcode.name == "DUP" or (before in _INTS and opcode.name in _KEEPS):
                     raise ValueError("numbers that are used again, which torch.save never writes")
                 if before == "BINPERSID" and opcode.name not in _INTS:
@@ -169,10 +169,11 @@ def _check_storages(path: Path) -> None:
 
 def _check_place(ints: list[int], held: int) -> None:
     """Refuse offset, sizes and strides that lead beyond so many numbers."""
-    (offset, *rest), half = ints or [0], len(ints) // 2
-    pairs = zip(rest[:half], rest[half:], strict=False)
-    last = offset + sum((size - 1) * step for size, step in pairs)
-    if last >= max(held, 1) and math.prod(rest[:half]):
+    half = len(ints) // 2
+    sizes, steps = ints[1 : half + 1], ints[half + 1 :]
+    pairs = zip(sizes, steps, strict=False)
+    last = sum(ints[:1]) + sum((size - 1) * step for size, step in pairs)
+    if last >= max(held, 1) and math.prod(sizes):
         raise ValueError("a tensor reaches beyond its storage")
 
 

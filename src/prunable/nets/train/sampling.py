@@ -2,8 +2,9 @@
 
 The formula is that of `prunable.numerics.stable.sampling`. What differs is how the
 uniforms are made: a float32 uniform has a grid of 2**-24, too coarse near the pole of the
-formula, where the large draws come from, and it can hit the pole itself. So the distance
-to the pole is drawn, and every uniform below 2**-10 is refined by a second one.
+formula, where the large draws come from, and near its centre, where the small ones do; and it
+can hit both. So the distance to the pole is drawn, every uniform below 2**-10 is refined by a
+second one, and what lies within 2**-13 of the centre is refined and computed in float64.
 
 Draws depend on the seed and the shape alone, never on the number of threads: each chunk
 has a generator of its own, and runs on one thread.
@@ -12,6 +13,7 @@ has a generator of its own, and runs on one thread.
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -28,7 +30,8 @@ CHUNK = 2**16
 DEVICE_CHUNK = 2**24
 # torch runs elementwise functions of at most this many elements on one thread.
 SERIAL = 2**11
-REFINE_BELOW = 2.0**-10
+REFINE_BELOW, CENTRE = 2.0**-10, 2.0**-13
+LARGEST = 1 - 2.0**-53  # a uniform in float64 below 1
 
 
 def sample_stable(
@@ -49,8 +52,9 @@ def sample_stable(
     a scale c the law is exp(-|c u|^alpha); at alpha = 2 the variance is 2 c^2.
 
     The generator, on any device, is advanced by one draw, which seeds all the others. Draws are
-    never NaN or infinite; one beyond the largest number of the computation's dtype (possible for
-    alpha < 0.4 in float32) is that number. float16 and bfloat16 are rounded from float32.
+    never NaN, infinite or 0; one beyond the largest or smallest number of the computation's dtype
+    (possible for alpha < 0.4 in float32) is that number. float16 and bfloat16 are rounded from
+    float32, and so may be 0.
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     out = torch.zeros(tuple(shape), dtype=dtype, device=device)
@@ -105,9 +109,10 @@ def symmetric_from_uniforms_(t: torch.Tensor, w: torch.Tensor, alpha: float) -> 
         cosine = (t * ((1 - alpha) * half_pi)).add_(alpha * half_pi).sin_()
     exponent = cosine.div_(exponential).log_().mul_((1 - alpha) / alpha)
     exponent.sub_(t.mul_(half_pi).sin_().log_(), alpha=1 / alpha)
-    if alpha < 1:
-        exponent.clamp_(max=math.log(torch.finfo(t.dtype).max) - 1e-3)
-    return exponent.exp_().mul_(sine).copysign_(w)
+    if alpha > 1:
+        return exponent.exp_().mul_(sine).copysign_(w)
+    exponent.clamp_(max=math.log(torch.finfo(t.dtype).max) - 1e-3)
+    return exponent.exp_().mul_(sine).clamp_(min=torch.finfo(t.dtype).tiny).copysign_(w)
 
 
 def positive_from_uniforms_(t: torch.Tensor, w: torch.Tensor, a: float) -> torch.Tensor:
@@ -131,7 +136,8 @@ def positive_from_uniforms_(t: torch.Tensor, w: torch.Tensor, a: float) -> torch
 
     exponent = log_sine(1 - a).sub_(log_exponential).mul_((1 - a) / a)
     exponent.add_(log_sine(a)).sub_(log_sine(1.0), alpha=1 / a)
-    exponent.clamp_(max=math.log(torch.finfo(t.dtype).max) - 1e-3)
+    numbers = torch.finfo(t.dtype)
+    exponent.clamp_(min=math.log(numbers.tiny) + 1e-3, max=math.log(numbers.max) - 1e-3)
     return exponent.exp_()
 
 
@@ -162,8 +168,8 @@ def _add_isotropic(tensor: torch.Tensor, alpha: float, scale: float, seed: int) 
     radius = torch.empty(rows, dtype=dtype, device=tensor.device)
 
     def draw_radius(start: int, stop: int, generator: torch.Generator) -> None:
-        t, w = _uniforms(stop - start, dtype, tensor.device, generator)
-        mixing = positive_from_uniforms_(t, w, alpha / 2)
+        transform = partial(positive_from_uniforms_, a=alpha / 2)
+        mixing = _transformed(stop - start, dtype, tensor.device, generator, transform)
         radius[start:stop] = mixing.mul_(2).sqrt_().mul_(scale)
 
     _for_each_chunk(rows, _chunk(tensor), child_seed(seed, "radius"), tensor.device, draw_radius)
@@ -171,8 +177,7 @@ def _add_isotropic(tensor: torch.Tensor, alpha: float, scale: float, seed: int) 
 
     def add_rows(start: int, stop: int, generator: torch.Generator) -> None:
         target = tensor[start:stop]
-        gaussian = torch.empty(target.shape, dtype=dtype, device=tensor.device)
-        gaussian.normal_(generator=generator)
+        gaussian = _gaussian(target.shape, dtype, tensor.device, generator)
         target.add_(gaussian.mul_(radius[start:stop].view(shape)).to(tensor.dtype))
 
     rows_per_chunk = max(1, _chunk(tensor) // max(1, tensor[0].numel()))
@@ -198,24 +203,94 @@ def _symmetric(
     count: int, alpha: float, like: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
     # alpha = 2 too: float32 `normal_` ends at 5.8 standard deviations, this at 8
-    t, w = _uniforms(count, _working_dtype(like), like.device, generator)
-    return symmetric_from_uniforms_(t, w, alpha).to(like.dtype)
+    transform = partial(symmetric_from_uniforms_, alpha=alpha)
+    draws = _transformed(count, _working_dtype(like), like.device, generator, transform)
+    return draws.to(like.dtype)
+
+
+def _transformed(
+    count: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    generator: torch.Generator,
+    transform: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """Draws from uniforms; those near the centre, t = 1 or |w| = 1, from finer ones in float64.
+
+    None is 0. Elsewhere 1 - t and 1 - |w| are at least 2**-13, so that every factor of the formula
+    is far above the smallest number: the sine at least sin(alpha pi/2 2**-13), E^(1 - 1/alpha) at
+    least 2**-7 for alpha >= 1. Near the centre both are at least 2**-53: for alpha >= 1 the sine is
+    above 1e-16 and E^(1 - 1/alpha) above 1e-8. For alpha < 1 a small draw comes of a large E or of
+    the power 1/alpha, and ends at the smallest number.
+    """
+    t, w, central = _uniforms(count, dtype, device, generator)
+    edge = 1 - CENTRE
+    fine_t, fine_w = t[central].double(), w[central].double()
+    cell = _grid(dtype)
+    inside = torch.rand(
+        (2, central.numel()), dtype=torch.float64, device=device, generator=generator
+    )
+    # a uniform stands for the cell above it; the subtraction is exact, the difference then fine
+    refined = 1 - ((1 - fine_t) - inside[0] * cell)
+    fine_t = torch.where(fine_t > edge, refined, fine_t).clamp_(max=LARGEST)
+    refined = fine_w + inside[1] * (2 * cell)
+    fine_w = torch.where(fine_w.abs() > edge, refined, fine_w).clamp_(-LARGEST, LARGEST)
+    fine = transform(fine_t, fine_w)
+    draws = transform(t, w)
+    smallest, largest = torch.finfo(dtype).tiny, torch.finfo(dtype).max
+    draws[central] = fine.abs().clamp_(smallest, largest).copysign_(fine).to(dtype)
+    return draws
+
+
+def _gaussian(
+    shape: Sequence[int], dtype: torch.dtype, device: torch.device, generator: torch.Generator
+) -> torch.Tensor:
+    """Standard normal draws; an exact 0 is replaced by what it stands for.
+
+    torch makes them from two uniforms, R = sqrt(-2 log(1 - u)) times the sine and cosine of
+    2 pi v. Both are 0 if u is in the first cell of the uniforms' grid, the sine alone if v is. So
+    two in three zeros stand for u uniform there, one for v.
+    """
+    draws = torch.empty(tuple(shape), dtype=dtype, device=device).normal_(generator=generator)
+    if int(torch.count_nonzero(draws)) < draws.numel():
+        flat, cell = draws.view(-1), _grid(dtype)
+        zeros = (flat == 0).nonzero().view(-1)
+        size = (4, zeros.numel())
+        rand = torch.rand(size, dtype=torch.float64, device=device, generator=generator)
+        which, inside, radius, angle = rand.clamp_(min=2.0**-53)
+        by_u = inside.mul(2 * cell).sqrt_() * angle.sub(0.5).mul_(math.pi).cos_()
+        by_v = radius.log_().mul_(-2).sqrt_() * inside.mul(2 * math.pi * cell)
+        sign = angle.mul(1024).frac_().sub_(0.5)
+        flat[zeros] = torch.where(which < 2 / 3, by_u, by_v).copysign_(sign).to(dtype)
+    return draws
 
 
 def _uniforms(
     count: int, dtype: torch.dtype, device: torch.device, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw t in (0, 1) and w in [-1, 1) without 0, finely resolved near 0."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Draw t in (0, 1) and w in [-1, 1) without 0, finely resolved near 0.
+
+    Returns also the indices of those with t or |w| near 1, which the same search finds.
+    """
     t = torch.empty(count, dtype=dtype, device=device).uniform_(generator=generator)
     w = torch.empty(count, dtype=dtype, device=device).uniform_(-1, 1, generator=generator)
-    grid = 2.0**-53 if dtype == torch.float64 else 2.0**-24
-    small = (torch.minimum(t, w.abs()) < REFINE_BELOW).nonzero().view(-1)
+    grid = _grid(dtype)
+    ends = torch.maximum((t - 0.5).abs_(), w.abs().sub_(0.5).abs_()) > 0.5 - REFINE_BELOW
+    found = ends.nonzero().view(-1)
+    their_t, their_w = t[found], w[found].abs_()
+    small = found[torch.minimum(their_t, their_w) < REFINE_BELOW]
+    central = found[torch.maximum(their_t, their_w) > 1 - CENTRE]
     for uniform, cell in ((t, grid), (w, 2 * grid)):
         inside = torch.empty(small.numel(), dtype=dtype, device=device)
         refined = uniform[small] + inside.uniform_(generator=generator).mul_(cell)
         # Exactly 0 is left with probability grid**2; the smallest cell stands for it.
         uniform[small] = torch.where(refined == 0, cell * grid, refined)
-    return t, w
+    return t, w, central
+
+
+def _grid(dtype: torch.dtype) -> float:
+    """Distance of neighbouring uniforms of torch in [0, 1)."""
+    return 2.0**-53 if dtype == torch.float64 else 2.0**-24
 
 
 def _for_each_chunk(

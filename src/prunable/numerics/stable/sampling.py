@@ -18,8 +18,10 @@ FloatArray = NDArray[np.float64]
 
 # Draws made at a time; bounds the scratch memory to a few times 2 MiB.
 CHUNK = 2**18
-# Draws beyond the largest double (possible for small alpha) are set near it, not to infinity.
+# Draws beyond the largest double (possible for small alpha) are set near it, not to infinity; and
+# those below the smallest near that, not to 0, with room for a sine of at least 1e-19.
 LARGEST_EXPONENT = math.log(np.finfo(np.float64).max) - 1e-3
+SMALLEST_EXPONENT = math.log(np.finfo(np.float64).tiny) + 45
 
 
 def symmetric_transform(t: FloatArray, w: FloatArray, alpha: float) -> FloatArray:
@@ -57,7 +59,7 @@ def symmetric_transform(t: FloatArray, w: FloatArray, alpha: float) -> FloatArra
     cosine = np.sin((1 - gap) * half_pi + gap * half_pi * t)
     exponent = (1 - alpha) / alpha * (np.log(cosine) - log_e)
     exponent -= np.log(np.sin(half_pi * t)) / alpha
-    return _signed(sine * np.exp(np.minimum(exponent, LARGEST_EXPONENT)), w)
+    return _signed(sine * np.exp(np.clip(exponent, SMALLEST_EXPONENT, LARGEST_EXPONENT)), w)
 
 
 def positive_transform(t: FloatArray, w: FloatArray, a: float) -> FloatArray:
@@ -84,7 +86,7 @@ def positive_transform(t: FloatArray, w: FloatArray, a: float) -> FloatArray:
         return np.ones_like(t)
     exponent = _log_sine(1 - a, t) - _log_exponential(w, large_at_zero=False)
     exponent = (1 - a) / a * exponent + _log_sine(a, t) - _log_sine(1.0, t) / a
-    return np.exp(np.minimum(exponent, LARGEST_EXPONENT))
+    return np.exp(np.clip(exponent, SMALLEST_EXPONENT, LARGEST_EXPONENT))
 
 
 def sample_symmetric(
@@ -125,10 +127,11 @@ def sample_isotropic(
 
 
 def _uniforms(count: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Draw t in (0, 1] and w in (-1, 1) without 0, both exact multiples of 2**-53."""
+    """Draw t in (0, 1) and w in (-1, 1) without 0, both exact multiples of 2**-53."""
     t, w = rng.random((count, 2)).T
     # Odd multiples of 2**-53: symmetric about 0, and never 0.
-    return 1 - t, (1 - 2 * w) - 2.0**-53
+    # t = 1 is the centre of the formula, where a draw would be exactly 0.
+    return np.minimum(1 - t, 1 - 2.0**-53), (1 - 2 * w) - 2.0**-53
 
 
 def _signed(magnitude: FloatArray, w: FloatArray) -> FloatArray:

@@ -1,12 +1,15 @@
 """The torch sampler: agreement with NumPy, edges of the uniforms, threads, dtypes."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+import prunable.numerics.stable.sampling as stable_sampling
 from prunable.errors import InputError
+from prunable.nets.train import sampling
 from prunable.nets.train.sampling import (
     add_stable_,
     positive_from_uniforms_,
@@ -145,3 +148,67 @@ def test_bad_arguments_are_named(change, culprit, generator):
     arguments = {"alpha": 1.5, "generator": generator()} | change
     with pytest.raises(InputError, match=culprit):
         sample_stable((3,), **arguments)
+
+
+@pytest.mark.parametrize("alpha", [0.02, 0.1, *ALPHAS])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_draw_is_zero_whatever_the_uniforms(alpha, dtype, generator, monkeypatch):
+    """The ends of both uniforms, in every combination, with the refinement that may follow."""
+    grid = 2.0**-24 if dtype == torch.float32 else 2.0**-53
+    ends = [
+        grid * 2.0**-24,
+        grid,
+        2.0**-11,
+        0.5,
+        1 - 2.0**-13,
+        1 - 2.0**-12,
+        1 - 2 * grid,
+        1 - grid,
+    ]
+    t = torch.tensor(ends, dtype=dtype)
+    w = torch.tensor([-1.0, *(-x for x in ends[:-1]), *ends[:-1]], dtype=dtype)
+    pairs = [g.flatten().clone() for g in torch.meshgrid(t, w, indexing="ij")]
+    central = (torch.maximum(pairs[0], pairs[1].abs()) > 1 - sampling.CENTRE).nonzero().view(-1)
+
+    def given(*_):
+        return *(g.clone() for g in pairs), central
+
+    monkeypatch.setattr(sampling, "_uniforms", given)
+    for inside in (torch.zeros_like, torch.ones_like, None):
+        if inside:
+            monkeypatch.setattr(
+                torch, "rand", lambda size, fill=inside, **_: fill(torch.empty(size)).double()
+            )
+        else:
+            monkeypatch.undo()
+            monkeypatch.setattr(sampling, "_uniforms", given)
+        for transform in (
+            partial(symmetric_from_uniforms_, alpha=alpha),
+            partial(positive_from_uniforms_, a=alpha / 2),
+        ):
+            draws = sampling._transformed(pairs[0].numel(), dtype, "cpu", generator(), transform)
+            assert draws.dtype == dtype
+            assert torch.isfinite(draws).all()
+            assert (draws != 0).all()
+
+
+@pytest.mark.parametrize("alpha", [0.1, *ALPHAS])
+def test_no_draw_of_the_numpy_sampler_is_zero(alpha):
+    class Ends:
+        def random(self, shape):
+            ends = np.array([0.0, 2.0**-53, 0.5, 1 - 2.0**-53])
+            return np.array(np.meshgrid(ends, ends)).reshape(2, -1).T.reshape(shape)
+
+    t, w = stable_sampling._uniforms(16, Ends())
+    assert t.max() < 1
+    assert t.min() > 0
+    draws = symmetric_transform(t, w, alpha)
+    assert np.isfinite(draws).all()
+    assert (draws != 0).all()
+
+
+def test_gaussians_are_never_zero(generator, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "normal_", lambda self, **_: self.zero_())
+    draws = sampling._gaussian((300, 40), torch.float32, torch.device("cpu"), generator())
+    assert (draws != 0).all()
+    assert 1e-12 < draws.abs().min() < draws.abs().median() < draws.abs().max() < 2.0**-11
