@@ -102,6 +102,9 @@ def _network(spec: LogitsSpec, run: Run) -> tuple[nn.Module, Tensor, NDArray[np.
     mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in trained.moments)
     x = ((x / (255.0 if float(x.max()) > 1 else 1.0) - mean) / deviation).to(run.device)
     # convolutions run up to twice as fast on channels that lie together
-    model: Any = trained.load(spec.digest).to(run.device)
-    model = model.to(memory_format=torch.channels_last)
-    return model, x.contiguous(memory_format=torch.channels_last), labels
+    fast: Any = trained.load(spec.digest).to(run.device)
+    return (
+        fast.to(memory_format=torch.channels_last),
+        x.contiguous(memory_format=torch.channels_last),
+        labels,
+    )
