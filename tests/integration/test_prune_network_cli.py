@@ -64,7 +64,7 @@ def test_units_that_go_are_made_up_for_from_unlabelled_inputs(document_of, model
     assert rows["calibrated"]["exported"]["macs"] == rows["plain"]["exported"]["macs"]
     document = found["calibrated"]
     assert document["calibrated"]["n_inputs"] == 128
-    assert document["plan"]["method"] == "unit by brain surgery"
+    assert document["plan"]["groups"] == found["plain"]["plan"]["groups"]
     for layer in document["outputs"]:
         assert layer["measured"] == pytest.approx(layer["predicted"], rel=1e-3)
 

@@ -43,7 +43,6 @@ from prunable.nets.prune.plan_file import prune_by_plan, read_plan
 from prunable.nets.prune.pruning import PruningResult, prune
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.sparse_file import save_sparse
-from prunable.nets.prune.strategies import BrainSurgery
 from prunable.nets.prune.strategies.allocations import DepthShares, LeastLoss
 from prunable.nets.prune.strategies.named import strategy_named
 from prunable.nets.prune.strategies.sharing import Division
@@ -388,8 +387,7 @@ def _pruned(
     plain = not job.refit and not isinstance(calibration, InOrder)
     units = job.method == "unit" and job.center == "zero" and plain
     if units and isinstance(model, nn.Module):
-        of = strategy if calibration is None else BrainSurgery()
-        strategy = UnitPruning(of, job.aggregate or "mean", job.round_to)
+        strategy = UnitPruning(strategy, job.aggregate or "mean", job.round_to)
         budget = job.budget
         sensitive = isinstance(budget, Target) and budget.scope == "sensitivity"
         if sensitive and inputs is None:
