@@ -13,7 +13,8 @@ def test_a_run_writes_its_results_and_goes_on(document_of, partition, tmp_path):
     arguments = (SMALL, "--workers 1 --partition", partition, "--out", tmp_path)
     first = document_of(*arguments, "--rounds 1")
     document = document_of(*arguments, "--rounds 2")
-    assert document == json.loads((tmp_path / "federated.json").read_text())
+    stored = json.loads((tmp_path / "federated.json").read_text())
+    assert document == {"schema_version": 1, **stored}
     assert (tmp_path / "federated.svg").read_bytes().startswith(b"<?xml")
     for short, long in zip(first["runs"], document["runs"], strict=True):
         assert long["rows"][0] == short["rows"][0]

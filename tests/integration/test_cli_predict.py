@@ -16,7 +16,7 @@ def run(run):
 
 def test_contract(document_of):
     found = document_of("--n", 300, "--p", 1000, "--s", 100, "--sigma", 0.5)
-    assert list(found)[:3] == ["settings", "risk", "fixed_point"]
+    assert list(found)[:4] == ["schema_version", "settings", "risk", "fixed_point"]
     assert list(found["risk"]) == RISKS
     assert set(found["fixed_point"]) == {"xi", "gamma", "residual"}
     # independent features of variance 1: Hastie et al. (2019)

@@ -21,7 +21,8 @@ def run(run):
 @pytest.mark.parametrize("experiment", PARTICLES)
 def test_rates_with_intervals(document_of, experiment, tmp_path):
     document = document_of(experiment, "--alpha 1.75 --seeds 3 --scale smoke --out", tmp_path)
-    assert document == json.loads((tmp_path / f"{experiment}.json").read_text())
+    stored = json.loads((tmp_path / f"{experiment}.json").read_text())
+    assert document == {"schema_version": 1, **stored}
     assert (tmp_path / f"{experiment}.svg").read_text().startswith("<?xml")
     assert document["rates"]
     for rate in document["rates"]:

@@ -52,7 +52,7 @@ def test_digits_need_no_network(document_of, tmp_path, monkeypatch):
 def test_outputs_are_all_there(uninterrupted):
     out, done = uninterrupted
     document = json.loads(done.stdout)
-    assert document == json.loads((out / "results.json").read_text())
+    assert document == {"schema_version": 1, **json.loads((out / "results.json").read_text())}
     assert [c["key"] for c in document["conditions"]] == [
         "none",
         "type1-1.9",
