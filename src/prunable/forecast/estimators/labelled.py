@@ -10,6 +10,8 @@ import numpy as np
 from prunable.forecast.estimators.estimate import Estimate, covariance, joined
 from prunable.numerics.arrays import FloatArray
 
+CONTRADICTION = 3.0  # standard errors, which a forecast that is right exceeds once in 370 cases
+
 
 def powered(
     anchor: float, outcome: FloatArray, believed: FloatArray, noise: float
@@ -63,8 +65,10 @@ def with_labels(
     labelled, _ = powered(anchor, outcome, believed, noise)
     shared, theirs = covariance(forecast, labelled), labelled.error**2
     apart = forecast.error**2 + theirs - 2 * shared
-    # Labels that contradict the belief by more than two errors raise its error to what they show.
-    model = max(model, math.sqrt(max((forecast.value - labelled.value) ** 2 - 4 * apart, 0.0)))
+    # Labels that contradict the belief raise its error to what they show; where they do so by
+    # chance the forecast is thrown away, so chance must do so rarely.
+    beyond = (forecast.value - labelled.value) ** 2 - CONTRADICTION**2 * apart
+    model = max(model, math.sqrt(max(beyond, 0.0)))
     gap = apart + model**2
     weight = float(np.clip((theirs - shared) / gap, 0, 1)) if gap > 0 else 1.0
     return (
