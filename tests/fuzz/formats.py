@@ -177,7 +177,7 @@ def _certificate() -> bytes:
     part = {"n": 3, "errors": 1, "bound": 0.5, "sha256": "00", "data": "own train"}
     said = {"meaning": "m", "file": "c", "sha256": "00", "bits": 8, "delta": 0.05, "test": part}
     notes = {"model": "net", "settings": {"data": {"name": "digits"}}, "random_labels": None}
-    document = {"format": verifier.FORMAT, "statement": {**said, "train": part}, "notes": notes}
+    document = {"format": verifier.FORMATS[0], "statement": {**said, "train": part}, "notes": notes}
     return json.dumps(document).encode()
 
 
