@@ -147,7 +147,7 @@ def test_what_cannot_be_held_ends_a_pipeline(run, folder):
         ("--inputs words.npz --accuracy .9", "labels"),
         ("--inputs classes.npz --accuracy .9", "classes from 0 to 3"),
         ("--inputs more.npz --accuracy .9", "beside x"),
-        ("--inputs broken.npz --accuracy .9", "not a readable file"),
+        ("--inputs broken.npz --accuracy .9", "cannot be read"),
         ("--inputs none.npz --accuracy .9", "is missing"),
         ("--inputs net.txt --accuracy .9", "ending in"),
         ("--inputs x.npz --accuracy .9 --methods lottery", "methods"),
