@@ -158,4 +158,4 @@ def test_networks_that_do_not_fit_are_named(run, model):
         "features", "--model", model, "--data", "digits", "--layer", "7", "--n", 30, "--s", 2
     )
     assert layer.exit_code == 2
-    assert "`layer`" in layer.stderr
+    assert "`--layer`" in layer.stderr

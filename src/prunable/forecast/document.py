@@ -143,13 +143,17 @@ def forecast_figure(document: Document, chosen: Document | None = None) -> Figur
     return figure
 
 
-def write_figure(document: Document, path: Path, chosen: Document | None = None) -> None:
+def write_figure(document: Document, path: Path | str, chosen: Document | None = None) -> None:
     """Write `forecast_figure` as SVG."""
     write_bytes(path, as_svg(forecast_figure(document, chosen)))
 
 
 def write_page(
-    document: Document, path: Path, *, advice: Document | None = None, more: tuple[Table, ...] = ()
+    document: Document,
+    path: Path | str,
+    *,
+    advice: Document | None = None,
+    more: tuple[Table, ...] = (),
 ) -> None:
     """Write one page: the advice if there is one, the curves, the tables, the checks."""
     chosen = None if advice is None else advice["chosen"]

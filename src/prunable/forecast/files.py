@@ -41,12 +41,13 @@ class Inputs:
         return tuple(x.shape[1:]) if real else None
 
 
-def read_inputs(path: Path, where: str, *, labels: bool = True) -> Inputs:
+def read_inputs(path: Path | str, where: str, *, labels: bool = True) -> Inputs:
     """Read examples from a file: `x` of an .npz with classes `y`, or what `read_example` reads.
 
     Without `labels` classes are left aside. Raises InputError if the file holds something else;
     DataIntegrityError if it is missing or damaged.
     """
+    path = Path(path)
     if path.suffix not in ENDINGS:
         wanted = "a file ending in " + ", ".join(ENDINGS)
         raise InputError.parameter("inputs", where, wanted, str(path))
@@ -72,10 +73,11 @@ def read_inputs(path: Path, where: str, *, labels: bool = True) -> Inputs:
 
 
 def network_for(
-    path: Path, net: str | None, inputs: Inputs, where: str, *, unpickle: bool, device: str
+    path: Path | str, net: str | None, inputs: Inputs, where: str, *, unpickle: bool, device: str
 ) -> nn.Module:
     """The network of a checkpoint in evaluation mode, on a device; see `prunable prune`."""
     model: nn.Module
+    path = Path(path)
     if net == NET or path.is_dir():
         model = load_folder(path, where)
     elif path.suffix == ".safetensors" and path.is_file() and MANIFEST in metadata_of(path):

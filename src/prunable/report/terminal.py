@@ -107,7 +107,7 @@ def refuse_idle(context: typer.Context, needs: Mapping[str, tuple[bool, str]]) -
         )
 
 
-def check_ending(path: Path | None, option: str, where: str, *endings: str) -> None:
+def check_ending(path: Path | str | None, option: str, where: str, *endings: str) -> None:
     """Refuse a file whose name promises another format than is written.
 
     Raises
@@ -115,7 +115,7 @@ def check_ending(path: Path | None, option: str, where: str, *endings: str) -> N
     InputError : Unless the path is None or ends in one of the endings; it names the option and
         the command, `where`.
     """
-    if path is not None and path.suffix.lower() not in endings:
+    if path is not None and Path(path).suffix.lower() not in endings:
         wanted = f"a file ending in {' or '.join(endings)}, the format that is written"
         raise InputError.parameter(option, where, wanted, str(path))
 

@@ -206,8 +206,6 @@ def test_strategies_that_need_inputs_say_so():
         prunable.prune(model, BrainSurgery(damping=0), Keep(0.5), calibration=few)
     with pytest.raises(InputError, match="`calibration` of `prune` must be left out, unless"):
         prunable.prune(model.state_dict(), BrainSurgery(), Keep(0.5), calibration=few)
-    with pytest.raises(InputError, match="`calibration` of `prune` must be left out where"):
-        prunable.prune(model, NodePruning(), Keep(0.5), example=few, calibration=few)
 
 
 @pytest.mark.parametrize(

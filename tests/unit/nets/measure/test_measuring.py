@@ -106,7 +106,7 @@ KEYS = {
     "settings": "eps p seed spectrum authors",
     "overall": "n n_layers verdicts n_alpha alpha_mean alpha_median kappa allocation ordering",
     "overall.kappa": "common_eps global_threshold",
-    "overall.allocation.0.1": "budget spent best common_eps global_threshold layers",
+    "overall.allocation.0.1": "budget spent best common_eps global_threshold lamp layers",
     "overall.allocation.0.1.layers.out.weight": "best common_eps global_threshold",
     "layer": "name shape role kind dtype n zeros_share alpha alpha_stderr verdict reason "
     "estimators stable_fit gaussian_fit tail dependence spectrum kappa hill_plot curves tail_plot",

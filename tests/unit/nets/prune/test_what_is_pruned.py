@@ -270,7 +270,7 @@ def test_a_torch_file_of_gpt2_keeps_its_tie_and_one_copy(tmp_path):
         assert "lm_head.weight" not in load_file(out)
         tensors, metadata = read_weights(out)
         assert tensors["lm_head.weight"] is tensors["transformer.wte.weight"]
-        assert metadata == {}
+        assert metadata == {"format": "pt"}
         assert tensors.keys() == state.keys()
     named = ["transformer.wte.weight"]
     result = prune(state, MagnitudePruning(), Keep(0.5), only=named)

@@ -83,7 +83,7 @@ def test_masks_of_others_and_tickets_know_no_medians():
 
 @pytest.mark.parametrize("broken", ["{}", "[]", "not json", '{"method": 1, "layers": []}'])
 def test_broken_plans_are_named(broken):
-    with pytest.raises(DataIntegrityError, match="not a whole pruning plan"):
+    with pytest.raises(DataIntegrityError, match="pruning plan cannot be read"):
         plan_from_json(broken)
 
 
