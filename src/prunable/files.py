@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -366,3 +366,25 @@ def _check_header(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
         shape, _, dtype = readers[np.lib.format.read_magic(stream)](stream)
     if math.prod(shape) * dtype.itemsize > entry.file_size:
         raise ValueError(f"{entry.filename} announces the shape {shape}, more than it holds")
+
+
+def check_places(
+    where: str, written: Mapping[str, Path | None], read: Mapping[str, Path | str | None]
+) -> None:
+    """Raise InputError if a file to write is one to read, by any link, or two are one.
+
+    `written` are places by option, `read` places by what they are; `where` is the command.
+    """
+    known = {what: Path(path) for what, path in read.items() if path}
+    for option, path in written.items():
+        if path is None:
+            continue
+        for what, other in known.items():
+            if path.resolve() == other.resolve() or (
+                path.exists() and other.exists() and path.samefile(other)
+            ):
+                raise InputError(
+                    f"`{option}` of `{where}` is {what}, {path}, which stays as it is. Name "
+                    "another file."
+                )
+        known["a file that is written as well"] = path

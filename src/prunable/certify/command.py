@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from prunable.errors import DataIntegrityError
+from prunable.files import check_places
 from prunable.report.tables import Column, printable, table
 from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, check_ending, emit, talk
 
@@ -68,6 +69,7 @@ def certify(
 
     check_ending(out, "--out", "certify", ".json")
     check_ending(figure, "--figure", "certify", ".svg")
+    check_places("certify", {"--out": out, "--figure": figure}, {"the checkpoint": model})
     console = talk()
     certified = certify_model(
         model,

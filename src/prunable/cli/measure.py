@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunable.errors import InputError
-from prunable.files import write_text
+from prunable.files import check_places, write_text
 from prunable.numerics.measure.options import SpectrumMode
 from prunable.report.checks import Condition, github, junit
 from prunable.report.shaping import AsCsv, AsMarkdown, Shape, Sort, Top
@@ -95,6 +95,8 @@ def measure(
 
     check_ending(report, "--report", "measure", ".html", ".htm")
     check_ending(junit_file, "--junit", "measure", ".xml")
+    read = {f"the checkpoint {model}": model for model in models} | {"compared with": against}
+    check_places("measure", {"--report": report, "--junit": junit_file}, read)
     gate = (bool(fail_if), "--fail-if")
     refuse_idle(context, {"junit_file": gate, "as_github": gate})
     conditions = [Condition.of(text, "measure") for text in fail_if or ()]

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from prunable.errors import InputError
-from prunable.files import write_text
+from prunable.files import check_places, write_text
 from prunable.report import checks, terminal
 from prunable.report.checks import Case
 from prunable.report.terminal import AsJson, Device, Figure, Seed, Unpickle
@@ -83,6 +83,8 @@ def forecast(
 
     terminal.check_ending(report, "report", "forecast", ".html")
     terminal.check_ending(figure, "figure", "forecast", ".svg")
+    read = {"the checkpoint": model, "the inputs": inputs, "the calibration inputs": calibrate}
+    check_places("forecast", {"--report": report, "--figure": figure}, read)
     if accuracy is None and accuracy_inputs is not None:
         raise InputError("`--accuracy-inputs` of `forecast` has no effect without --accuracy.")
     given = _Given.of(
@@ -176,6 +178,9 @@ def advise(
     terminal.check_ending(report, "report", "advise", ".html")
     terminal.check_ending(junit, "junit", "advise", ".xml")
     terminal.check_ending(out, "out", "advise", ".json")
+    place = out or Path(f"{model.stem}.plan.json")
+    read = {"the checkpoint": model, "the inputs": inputs, "the calibration inputs": calibrate}
+    check_places("advise", {"--out": place, "--report": report, "--junit": junit}, read)
     given = _Given.of(
         "advise",
         model,
@@ -208,7 +213,6 @@ def advise(
     document = found.to_dict() | {"model": str(model), "plan": None, "command": None}
     document["forecast"]["model"] = str(model)
     if found.plan is not None:
-        place = out or Path(f"{model.stem}.plan.json")
         write_plan(place, found.plan)
         units = document["chosen"]["method"] == "unit"
         document |= {"plan": str(place), "command": given.command(model, net, place, units)}

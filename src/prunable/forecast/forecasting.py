@@ -232,7 +232,7 @@ class _Job:
         """The forecast of one way."""
         left: list[Left] = []
         found = forecast_curve(dense, self.runs(way, keeps, left), keeps, **settings)
-        return Curve(way.method, way.allocation, _points(found, left))
+        return Curve(way.method, way.allocation, points_of(found, left))
 
     def runs(self, way: Way, keeps: Sequence[float], left: list[Left]) -> Iterator[Scores]:
         """Scores of each copy; what is left of it goes into `left`."""
@@ -254,7 +254,8 @@ class _Job:
         return scores(copy.model, self.batches, self.kind), (copy.parameters, copy.macs)
 
 
-def _points(found: CurveForecast, left: Sequence[Left]) -> tuple[Point, ...]:
+def points_of(found: CurveForecast, left: Sequence[Left]) -> tuple[Point, ...]:
+    """What is forecast of each copy, with the shares that are left of it."""
     return tuple(
         Point(
             kappa=one.kappa,

@@ -28,7 +28,7 @@ from prunable.experiments.prune.inputs import (
 )
 from prunable.experiments.prune.specs import PruningJob, Retraining
 from prunable.experiments.train.networks import tensors_for
-from prunable.files import staged
+from prunable.files import check_places, staged
 from prunable.nets.archive import save_tensors
 from prunable.nets.calibration.stages import InOrder
 from prunable.nets.models import ARCHITECTURE, network_of, read_weights
@@ -243,24 +243,12 @@ def _check_places(job: PruningJob) -> None:
     read = {
         "the checkpoint": job.checkpoint,
         "the example": job.example,
-        "the data": job.data and Path(job.data),
-        "the calibration inputs": job.calibrate and Path(job.calibrate),
+        "the data": job.data,
+        "the calibration inputs": job.calibrate,
         "what to start again from": job.retraining.rewind,
         "the plan": job.plan,
     }
-    known = {what: path for what, path in read.items() if path}
-    for option, path in written.items():
-        if path is None:
-            continue
-        for what, other in known.items():
-            if path.resolve() == other.resolve() or (
-                path.exists() and other.exists() and path.samefile(other)
-            ):
-                raise InputError(
-                    f"`{option}` of `prune` is {what}, {path}, which stays as it is. Name another "
-                    "file."
-                )
-        known["a file that is written as well"] = path
+    check_places("prune", written, read)
 
 
 def _prune_network(

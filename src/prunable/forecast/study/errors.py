@@ -20,7 +20,7 @@ from prunable.forecast.estimators import (
     PointForecast,
     forecast_curve,
 )
-from prunable.forecast.forecasting import Curve, Point
+from prunable.forecast.forecasting import Curve, points_of
 from prunable.forecast.study.logits import LogitsSpec, logits_of
 from prunable.forecast.ways import way_named
 from prunable.numerics.randomness import rng
@@ -158,26 +158,8 @@ def _by_labels(
 
 def _curve(way: _Known, found: CurveForecast) -> Curve:
     named = way_named(way.way)
-    points = tuple(
-        Point(
-            p.kappa,
-            p.value,
-            p.low,
-            p.high,
-            left,
-            left,
-            p.loss,
-            p.loss_low,
-            p.loss_high,
-            p.retention,
-            p.retention_low,
-            p.retention_high,
-            p.sampling,
-            p.model,
-        )
-        for p, left in zip(found.points, way.parameters, strict=True)
-    )
-    return Curve(named.method, named.allocation, points)
+    left = [(share, share) for share in way.parameters]
+    return Curve(named.method, named.allocation, points_of(found, left))
 
 
 def _advised(
