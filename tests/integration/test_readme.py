@@ -47,16 +47,16 @@ def test_commands_and_programs_run_and_print_what_they_say(page, capsys, tmp_pat
             assert printed == promised
 
 
-@pytest.mark.parametrize("name", ["chang2020", "barsbey2021"])
-def test_papers_from_their_equations_agree_with_the_library(name):
-    program = ROOT / "docs" / "papers" / f"{name}.py"
+@pytest.mark.parametrize("program", sorted((ROOT / "docs/notebooks").glob("*2*.py")), ids=str)
+def test_papers_from_their_equations_agree_with_the_library(program):
     assert len(program.read_text().splitlines()) <= 300
-    before_main = program.read_text().split("def main(")[0]
-    assert not re.search(r"^\s*(from|import) prunable", before_main, flags=re.MULTILINE)
+    derived, against = program.read_text().split("# ## Against the library")
+    assert not re.search(r"^\s*(from|import) prunable", derived, flags=re.MULTILINE)
+    assert "prunable" in against
     command = [sys.executable, str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr  # it compares its numbers with ours to 1e-12
-    assert f"```\n{done.stdout}```" in program.with_suffix(".md").read_text()
+    assert f"```\n{done.stdout}```" in (ROOT / "docs/papers" / f"{program.stem}.md").read_text()
 
 
 def test_the_site_starts_as_the_readme_does():

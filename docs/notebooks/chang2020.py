@@ -1,14 +1,23 @@
-"""Pruning of least squares, from its equations: dense, pruned and oracle risks.
+# %% [markdown]
+# # Pruning of least squares (Chang, Li, Oymak and Thrampoulidis 2020), from its equations
+#
+# Features x ~ N(0, diag(lam)), labels y = x . beta + sigma z, n samples, p > n features; least
+# squares of minimum norm, then all but s coefficients set to zero. Everything below is numpy; the
+# last cell compares it with prunable, to 1e-12. [What the paper says and what came
+# out](../papers/chang2020.md).
 
-Chang, Li, Oymak and Thrampoulidis (2020). Features x ~ N(0, diag(lam)), labels
-y = x . beta + sigma z, n samples, p > n features; least squares of minimum norm, then all but s
-coefficients set to zero. Nothing here comes from prunable: see main().
-"""
-
+# %%
 import numpy as np
 from scipy.special import ndtr
 
+# %% [markdown]
+# ## Two numbers describe what is learned
+#
+# xi solves sum 1 / (1 + 1/(xi lam)) = n; gamma, the risk of the dense solution, follows (definition
+# 4). Every learned coefficient is then normal, with a mean and a variance of its own.
 
+
+# %%
 def bisect(f, low, high):
     """The root of an increasing function, to the last bit."""
     while True:
@@ -34,6 +43,15 @@ def law(lam, beta, sigma, n):
     return shrunk * beta, gamma / n / lam * shrunk**2, gamma
 
 
+# %% [markdown]
+# ## Risks after pruning
+#
+# Pruning by magnitude sets to zero what lies below a threshold at which s coefficients are expected
+# to stay, so the risk is an integral of a normal law (corollary 1). Hessian pruning is the same in
+# units of sqrt(lam). The oracle keeps the best features, which nobody knows.
+
+
+# %%
 def density(z):
     return np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
 
@@ -89,6 +107,13 @@ def oracle_risk(lam, beta, sigma, n, s):
     return sigma**2 + stays + np.sum(lam[gone] * beta[gone] ** 2)
 
 
+# %% [markdown]
+# ## Simulation
+#
+# Data sets are drawn, solved and pruned.
+
+
+# %%
 def simulated(lam, beta, sigma, n, s, runs, rng):
     """Dense and magnitude-pruned risk of so many drawn data sets: means and standard errors."""
     found = []
@@ -102,6 +127,13 @@ def simulated(lam, beta, sigma, n, s, runs, rng):
     return found.mean(0), found.std(0, ddof=1) / np.sqrt(runs)
 
 
+# %% [markdown]
+# ## Against the library
+#
+# Each number beside that of prunable.
+
+
+# %%
 def main():
     """Print each number beside that of prunable; raise if they differ by 1e-12."""
     from prunable import predict

@@ -1,12 +1,19 @@
-"""Heavy tails and compressibility, from the definitions: k-best terms, tail index, Theorem 5.
+# %% [markdown]
+# # Heavy tails and compressibility (Barsbey et al. 2021), from the definitions
+#
+# k-best terms, the tail index, theorem 5. Everything below is numpy; the last cell compares it with
+# prunable, to 1e-12. [What the paper says and what came out](../papers/barsbey2021.md).
 
-Barsbey, Sefidgaran, Erdogdu, Richard and Simsekli (2021). Nothing here comes from prunable: see
-main().
-"""
-
+# %%
 import numpy as np
 
+# %% [markdown]
+# ## Weights
+#
+# Symmetric alpha-stable: 2 is Gaussian, smaller is heavier.
 
+
+# %%
 def stable(alpha, shape, rng):
     """Symmetric alpha-stable draws, exp(-|t|^alpha), by Chambers, Mallows and Stuck."""
     angle = rng.uniform(-np.pi / 2, np.pi / 2, shape)
@@ -18,6 +25,14 @@ def stable(alpha, shape, rng):
     )
 
 
+# %% [markdown]
+# ## Compressibility
+#
+# kappa(eps) is the smallest share of entries that leaves a relative l_p error of at most eps; of
+# weights, of columns by their norms (theorem 4), of singular values (theorem 3).
+
+
+# %%
 def best_term_error(x, k, p):
     """||x^(k) - x||_p / ||x||_p: all but the k largest magnitudes are set to zero."""
     powers = np.sort(np.abs(np.ravel(x))) ** p
@@ -41,6 +56,13 @@ def singular_kappa(matrix, eps):
     return kappa(np.linalg.svd(matrix, compute_uv=False), eps, 2)
 
 
+# %% [markdown]
+# ## Tail index
+#
+# Sums of K vectors grow like K^(1/alpha) (appendix A.1). The released procedure takes medians.
+
+
+# %%
 def tail_index(rows, block):
     """Appendix A.1: sums of K1 vectors grow like K1^(1/alpha); norms carry the guard of log 0."""
     sums = rows.reshape(-1, block, rows.shape[1]).sum(axis=1)
@@ -64,6 +86,13 @@ def released_procedure(rows, rng):
     return min(np.median(medians), 2.0)
 
 
+# %% [markdown]
+# ## Theorem 5
+#
+# What is added to the training error at a margin, for a network of which a share is kept.
+
+
+# %%
 def entropy(x):
     """Binary entropy in nats."""
     return -sum(v * np.log(v) for v in (x, 1 - x) if v > 0)
@@ -87,6 +116,13 @@ def theorem_5(kept, eps, radius, inputs, depth, d, n, margin):
     return margin + moved, added
 
 
+# %% [markdown]
+# ## Against the library
+#
+# Each number beside that of prunable.
+
+
+# %%
 def main():
     """Print each number beside that of prunable; raise if they differ by 1e-12."""
     from prunable.numerics.tails.authors import authors_procedure
