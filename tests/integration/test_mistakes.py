@@ -30,6 +30,9 @@ MISTAKES = [
     ("prune", "Missing argument 'MODEL...'"),
     ("train --epochs 1", "Missing option '--out'"),
     ("certify NET", "Missing option '--data'"),
+    ("train --data digits --lr 0.1 --eta 0.1 --out x", "Give --lr alone"),
+    ("prune NET --keep 0.5 --lr 0.1 --eta 0.1 --out x", "Give --lr alone"),
+    ("simulate federated --keep 0.1 --kappa 0.1 --out x", "Give --keep alone"),
     # values
     ("measure NET --eps 0", "`--eps` of `measure` must be relative errors in (0, 1]"),
     ("measure NET --eps 1.5", "`--eps` of `measure` must be relative errors in (0, 1]"),

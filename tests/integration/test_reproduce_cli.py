@@ -56,6 +56,7 @@ def test_list_names_every_table_and_figure(document_of):
     rows = [row for row in listed if row["kind"] != "study"]
     assert {row["item"] for row in rows} == NAMES
     for row in listed:
+        assert row["schema_version"] == 1
         if row["kind"] == "study":
             assert row["paper"] is None
             assert row["item"].startswith("study-")

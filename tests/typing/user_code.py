@@ -1,13 +1,18 @@
 """Code as a user writes it; mypy checks it against the public surface, nothing runs it."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 import prunable
 from prunable.budgets import Energy, Error, Keep
-from prunable.strategies import MagnitudePruning, NodePruning
+from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.plan import Budget, PruningPlan
+from prunable.strategies import MagnitudePruning, NodePruning, Strategy
 
 
 def measured(path: Path) -> float | None:
@@ -73,3 +78,28 @@ def refused() -> None:
     except prunable.errors.PrunableError as error:
         code: int = error.exit_code
         raise SystemExit(code) from error
+
+
+def forecast(model: nn.Module, inputs: torch.Tensor) -> list[float]:
+    expected = prunable.forecast(model, inputs, accuracy=0.9, keeps=(0.5, 0.3))
+    losses = [point.loss for curve in expected.curves for point in curve.points]
+    advice = prunable.advise(model, inputs, accuracy=0.9, at_most_loss=0.02)
+    if advice.verdict == "ACCEPT":
+        losses.append(advice.at_most_loss)
+    return [loss for loss in losses if loss is not None]
+
+
+class LastColumns:
+    """A strategy of the user's own."""
+
+    axis: Literal["weight"] = "weight"
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        return MagnitudePruning().plan(views, budget, rng=rng)
+
+
+def own_strategy(model: nn.Module) -> int:
+    strategy: Strategy = LastColumns()
+    return prunable.prune(model, strategy, Keep(0.5), seed=1).plan.n_parameters_kept

@@ -143,7 +143,7 @@ def _list(console: Console, as_json: bool) -> None:
             }
             for item in items
         ]
-        typer.echo(json.dumps(rows))
+        emit(rows, as_json)
         return
     columns = [Column(title, words=True) for title in ("item", "what it shows", "claim")]
     table(columns, [(item.name, item.title, item.claim) for item in items]).print(console)

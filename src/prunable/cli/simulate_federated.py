@@ -58,6 +58,7 @@ def federated(
     from prunable.report.simulate.federated import federated_table, save_federated_figure
     from prunable.runs.backends import backend_of
 
+    terminal.refuse_both(context, {"kappa": "keep"})
     terminal.refuse_idle(
         context,
         {

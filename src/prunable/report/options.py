@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from prunable.report.terminal import refuse_both
 from prunable.runs.spec import Frozen
 
 Given = dict[str, Any]
@@ -35,13 +36,15 @@ def options_of(
     flags : Flags by field, where they are not the field's name.
     optional : Fields that may be left out, and what then stands for them, in words.
     without : Fields that the command sets itself.
-    old : Former flags by field; they still work, and no help shows them.
+    old : Former flags by field; they still work, and no help shows them. Together with the
+        present one they are refused.
     panels : Fields by the title that the help shows them under.
     """
     flags, optional, old = flags or {}, optional or {}, old or {}
     panel_of = {path: title for title, paths in (panels or {}).items() for path in paths}
     parameters: dict[str, inspect.Parameter] = {}
     paths: dict[str, str] = {}
+    renamed: dict[str, str] = {}
 
     def add(name: str, path: str, annotation: Any, default: Any, **kind: Any) -> None:
         flag, panel = kind.pop("flag", None), panel_of.get(path)
@@ -69,13 +72,15 @@ def options_of(
             flag = f"--{_leaf(path)}/--no-{_leaf(path)}" if default else f"--{_leaf(path)}"
         add(name, path, annotation, default, flag=flag, help=help_)
         if path in old:
+            renamed[f"old_{name}"] = name
             add(f"old_{name}", path, _type(field) | None, None, flag=old[path], hidden=True)
 
     def decorated(command: Command) -> Command:
         _, *own = inspect.signature(command, eval_str=True).parameters.values()
 
         @functools.wraps(command)
-        def wrapper(**values: Any) -> None:
+        def wrapper(running: typer.Context, **values: Any) -> None:
+            refuse_both(running, renamed)
             given: Given = {}
             for name, path in paths.items():
                 value = values.pop(name)
@@ -86,7 +91,10 @@ def options_of(
             command(given, **values)
 
         shown = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        signature = inspect.Signature([*shown, *parameters.values()])
+        own_context = inspect.Parameter(
+            "running", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
+        )
+        signature = inspect.Signature([own_context, *shown, *parameters.values()])
         wrapper.__dict__["__signature__"] = signature
         wrapper.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
         return wrapper

@@ -77,11 +77,15 @@ def emit(
     as_json: bool,
     show: Callable[[Console], None] | None = None,
 ) -> None:
-    """Print a result on standard output: as JSON, or as `show` prints it."""
+    """Print a result on standard output: as JSON, or as `show` prints it.
+
+    The JSON says its schema's version; that of a list says it in each entry.
+    """
     if as_json:
-        if isinstance(document, Mapping):
-            document = {"schema_version": SCHEMA_VERSION, **document}
-        typer.echo(json.dumps(document))
+        version = {"schema_version": SCHEMA_VERSION}
+        one = isinstance(document, Mapping)
+        found = {**version, **document} if one else [{**version, **entry} for entry in document]
+        typer.echo(json.dumps(found))
     elif show is not None:
         show(Plain(highlight=False))
 
@@ -105,6 +109,25 @@ def refuse_idle(context: typer.Context, needs: Mapping[str, tuple[bool, str]]) -
             f"`{option.opts[0]}` of `{context.command_path.partition(' ')[2]}` has no effect "
             f"without {what}. Give that, or leave it out."
         )
+
+
+def refuse_both(context: typer.Context, renamed: Mapping[str, str]) -> None:
+    """Refuse an option together with its former name: one of them would not be obeyed.
+
+    `renamed` has the parameters of former names, None unless given, and the ones of today.
+
+    Raises
+    ------
+    InputError : For the first pair of which both were given.
+    """
+    flags = {found.name: found.opts[0] for found in context.command.params}
+    for former, name in renamed.items():
+        source = context.get_parameter_source(name)
+        if context.params[former] is not None and source and source.name == "COMMANDLINE":
+            raise InputError(
+                f"`{flags[former]}` of `{context.command_path.partition(' ')[2]}` is the former "
+                f"name of {flags[name]}, and both are given. Give {flags[name]} alone."
+            )
 
 
 def check_ending(path: Path | str | None, option: str, where: str, *endings: str) -> None:

@@ -7,6 +7,7 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
+from prunable.errors import InputError
 from prunable.report.options import Given, options_of
 from prunable.runs.spec import Frozen, Spec
 
@@ -87,6 +88,14 @@ def test_former_names_work_and_are_not_shown(run):
     for shown in ("--data", "Of the data.", "--batch", "Default: all.", "--out", "Do it."):
         assert shown in answer.output
     assert "--hidden" not in answer.output
+
+
+def test_an_option_beside_its_former_name_is_refused(run):
+    for form in ("round", "square"):  # the default, too, if it is typed
+        seen, answer = run("--data", "d", "--shape", "square", "--form", form)
+        assert seen is None
+        assert isinstance(answer.exception, InputError)
+        assert "the former name of --form" in str(answer.exception)
 
 
 def test_wrong_choices_and_missing_options_are_refused(run):
