@@ -43,6 +43,7 @@ ROUNDS = 3  # of curves measured again where the last division ended
 STEP = 0.8  # of a layer's weights that stay where it is tried what a few more would do
 # The most that a layer's share grows or shrinks in a round, as a factor: smaller if that fails.
 REACHES = (1.5, 1.2, 1.08)
+FACTORS = 2**30  # bytes of factors of layers' inputs that are kept while shares are looked for
 
 
 def settled(
@@ -91,7 +92,7 @@ class _Search:
     def __init__(
         self, strategy: Strategy, views: Sequence[WeightView], budget: Keep, probe: Probe
     ) -> None:
-        self.strategy, self.views, self.probe = strategy, views, probe
+        self.strategy, self.views, self.probe = strategy, _sharing(views), probe
         self.sizes = [view.matrix.size for view in views]
         inner: Any = strategy
         while hasattr(inner, "strategy"):
@@ -208,6 +209,17 @@ class _Search:
             error = output_error(view.matrix, changed, view.gram.products)
         self.made_up |= plan.layers[0].values is not None
         return weight, error**2
+
+
+def _sharing(views: Sequence[WeightView]) -> list[WeightView]:
+    """The views; what is made of the widest ones' inputs is kept, as far as there is room."""
+    found, room = list(views), FACTORS
+    known = {i: view.gram for i, view in enumerate(views) if view.gram is not None}
+    for i, gram in sorted(known.items(), key=lambda one: -one[1].products.nbytes):
+        room -= 3 * gram.products.nbytes  # correlations, damped ones and their factors
+        if room >= 0:
+            found[i] = replace(views[i], gram=gram.shared())
+    return found
 
 
 def _quick(strategy: Any) -> Strategy:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import require
+from prunable.numerics.reconstruction.scaled import Correlations
 
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.floating[Any]]
@@ -33,6 +35,7 @@ class Gram:
     # the same of those held out, and their number; None, 0 if none are
     held_means: FloatArray | None = field(default=None, repr=False)
     held_count: int = 0
+    shares: bool = False  # whether what is made of all products is kept; see `shared`
 
     def __post_init__(self) -> None:
         shape = self.products.shape
@@ -59,6 +62,19 @@ class Gram:
         both = varies[:, :, None] & varies[:, None, :]
         held = None if held is None else np.where(both, held, 0.0)
         return Gram(np.where(both, products, 0.0), self.count, held)
+
+    def shared(self) -> Gram:
+        """The same, for many plans of one layer: correlations and their factors are made once."""
+        return replace(self, shares=True)
+
+    @property
+    def inputs(self) -> FloatArray | Correlations:
+        """The products, or where they are shared their correlations."""
+        return self._correlations if self.shares else self.products
+
+    @cached_property
+    def _correlations(self) -> Correlations:
+        return Correlations.of(self.products)
 
     @property
     def fitted(self) -> FloatArray:

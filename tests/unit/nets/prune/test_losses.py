@@ -24,6 +24,7 @@ from prunable.nets.prune.strategies.allocations import (
     depths_of,
 )
 from prunable.numerics.randomness import rng
+from prunable.numerics.reconstruction import scaled
 from prunable.strategies import (
     BrainSurgery,
     InputWeightedPruning,
@@ -258,6 +259,20 @@ def test_strategies_inside_others_share_so_too():
     assert any(layer.values is not None for layer in result.plan.layers)
     for budget in (Keep(0.3), Keep(0.3, scope="layer")):
         assert settled(inner, [], budget, model, []) is inner
+
+
+def test_inputs_of_a_layer_are_factored_once_for_all_shares(monkeypatch):
+    """Unless there is no room to keep the factors, which changes nothing but the time."""
+    model, x = network(), inputs()
+    views = calibrate(model, x).seen(views_of(model.named_parameters()))
+    factored, of_one = [], scaled.dtrtri
+    monkeypatch.setattr(scaled, "dtrtri", lambda root: factored.append(root) or of_one(root))
+    strategy, budget = BrainSurgery(allocation="optimum"), Keep(0.3, scope="global")
+    found = settled(strategy, views, budget, model, [x])
+    assert len(factored) == len(views)
+    monkeypatch.setattr("prunable.nets.prune.losses.FACTORS", 0)
+    assert settled(strategy, views, budget, model, [x]) == found
+    assert len(factored) > 20 * len(views)
 
 
 def test_bad_numbers_and_counts():

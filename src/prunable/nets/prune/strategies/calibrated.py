@@ -134,7 +134,7 @@ class BrainSurgery:
             return values
 
         damping = best_strength(matrix, gram, found) if self.damping is None else self.damping
-        mask, values = operate(matrix, gram.products, keep, damping=damping, where=view.name)
+        mask, values = operate(matrix, gram.inputs, keep, damping=damping, where=view.name)
         eps = output_error(matrix, values, gram.products)
         return replace(layer_of(view, mask.ravel(), eps), values=values)
 
@@ -183,7 +183,7 @@ class Refitted:
 
         if self.ridge is None:
             return replace(layer, values=refitted(view.matrix, kept, gram, where=view.name))
-        values = refit(view.matrix, kept, gram.products, ridge=self.ridge, where=view.name)
+        values = refit(view.matrix, kept, gram.inputs, ridge=self.ridge, where=view.name)
         return replace(layer, values=values)
 
 
