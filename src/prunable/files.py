@@ -388,3 +388,15 @@ def check_places(
                     "another file."
                 )
         known["a file that is written as well"] = path
+
+
+def check_ending(path: Path | str | None, option: str, where: str, *endings: str) -> None:
+    """Raise InputError if a file's name promises another format than is written.
+
+    A path that is None is fine; the ending "" allows a name without one. `where` is the command.
+    """
+    if path is not None and Path(path).suffix.lower() not in endings:
+        wanted = (
+            f"a file ending in {' or '.join(filter(None, endings))}, the format that is written"
+        )
+        raise InputError.parameter(option, where, wanted, str(path))

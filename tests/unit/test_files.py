@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.files import atomic_write, read_json, remove_leftovers, staged, write_json, write_text
+from prunable.files import (
+    atomic_write,
+    check_ending,
+    read_json,
+    remove_leftovers,
+    staged,
+    write_json,
+    write_text,
+)
 from prunable.nets.archive import load_tensors, save_tensors
 
 
@@ -168,3 +176,14 @@ def test_a_folder_that_another_writer_removes_before_its_lock_is_taken_is_made_a
     assert taken
     assert path.read_text() == "whole"
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_endings_are_those_of_the_format(tmp_path):
+    endings = ("", ".safetensors")
+    for place in (None, "a", tmp_path / "a.SAFETENSORS"):
+        check_ending(place, "out", "prune", *endings)
+    for name in ("a.bin", "a.pt", "a.onnx"):
+        with pytest.raises(InputError, match=r"`out` of `prune` .*ending in \.safetensors"):
+            check_ending(tmp_path / name, "out", "prune", *endings)
+    with pytest.raises(InputError, match=r"\.html or \.htm,"):
+        check_ending("page", "report", "measure", ".html", ".htm")

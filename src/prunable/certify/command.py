@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 
 from prunable.errors import DataIntegrityError
-from prunable.files import check_places
+from prunable.files import check_ending, check_places
 from prunable.report.tables import Column, printable, table
-from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, check_ending, emit, talk
+from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, emit, talk
 
 
 def certify(

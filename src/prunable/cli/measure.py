@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunable.errors import InputError
-from prunable.files import check_places, write_text
+from prunable.files import check_ending, check_places, write_text
 from prunable.numerics.measure.options import SpectrumMode
 from prunable.report.checks import Condition, github, junit
 from prunable.report.shaping import AsCsv, AsMarkdown, Shape, Sort, Top
@@ -20,7 +20,6 @@ from prunable.report.terminal import (
     Seed,
     Unpickle,
     announce,
-    check_ending,
     emit,
     progress,
     refuse_idle,

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from prunable.errors import InputError
-from prunable.files import check_places, write_text
+from prunable.files import check_ending, check_places, write_text
 from prunable.report import checks, terminal
 from prunable.report.checks import Case
 from prunable.report.terminal import AsJson, Device, Figure, Seed, Unpickle
@@ -81,8 +81,8 @@ def forecast(
     from prunable.forecast.forecasting import forecast as run
     from prunable.forecast.ways import KEEPS
 
-    terminal.check_ending(report, "report", "forecast", ".html")
-    terminal.check_ending(figure, "figure", "forecast", ".svg")
+    check_ending(report, "report", "forecast", ".html")
+    check_ending(figure, "figure", "forecast", ".svg")
     read = {"the checkpoint": model, "the inputs": inputs, "the calibration inputs": calibrate}
     check_places("forecast", {"--report": report, "--figure": figure}, read)
     if accuracy is None and accuracy_inputs is not None:
@@ -175,9 +175,9 @@ def advise(
     from prunable.forecast.document import advice_lines, layers_table, write_page
     from prunable.nets.prune.plan_file import write_plan
 
-    terminal.check_ending(report, "report", "advise", ".html")
-    terminal.check_ending(junit, "junit", "advise", ".xml")
-    terminal.check_ending(out, "out", "advise", ".json")
+    check_ending(report, "report", "advise", ".html")
+    check_ending(junit, "junit", "advise", ".xml")
+    check_ending(out, "out", "advise", ".json")
     place = out or Path(f"{model.stem}.plan.json")
     read = {"the checkpoint": model, "the inputs": inputs, "the calibration inputs": calibrate}
     check_places("advise", {"--out": place, "--report": report, "--junit": junit}, read)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from prunable import predict
 from prunable.errors import InputError
-from prunable.files import damage_named
+from prunable.files import check_ending, damage_named
 from prunable.numerics.randomness import rng
 from prunable.predict.features import command as features
 from prunable.predict.linear.curves import Wanted, default_points, sweep_curve
@@ -21,16 +21,7 @@ from prunable.predict.linear.names import Method, Variable
 from prunable.predict.linear.presets import P, PresetName
 from prunable.predict.linear.pruning import DRAWS
 from prunable.predict.tables import print_lgp
-from prunable.report.terminal import (
-    AsJson,
-    Figure,
-    Seed,
-    check_ending,
-    emit,
-    progress,
-    refuse_idle,
-    talk,
-)
+from prunable.report.terminal import AsJson, Figure, Seed, emit, progress, refuse_idle, talk
 
 app = typer.Typer(no_args_is_help=True, help="Predict the risk after pruning from formulas.")
 

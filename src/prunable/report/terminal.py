@@ -130,19 +130,6 @@ def refuse_both(context: typer.Context, renamed: Mapping[str, str]) -> None:
             )
 
 
-def check_ending(path: Path | str | None, option: str, where: str, *endings: str) -> None:
-    """Refuse a file whose name promises another format than is written.
-
-    Raises
-    ------
-    InputError : Unless the path is None or ends in one of the endings; it names the option and
-        the command, `where`.
-    """
-    if path is not None and Path(path).suffix.lower() not in endings:
-        wanted = f"a file ending in {' or '.join(endings)}, the format that is written"
-        raise InputError.parameter(option, where, wanted, str(path))
-
-
 @contextmanager
 def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
     """A bar on standard error; the function given takes done, total and what is at hand.

@@ -1,7 +1,6 @@
-"""Options of `prunable prune` that do nothing unless something else is asked for, and endings."""
+"""Options of `prunable prune` that do nothing unless something else is asked for."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from prunable.errors import InputError
@@ -93,13 +92,6 @@ def check_effects(job: PruningJob, *, comparing: bool = False) -> None:
                 f"`{_flag(path)}` of `prune` has no effect without {needs}. Give that, or leave it "
                 "out."
             )
-
-
-def check_ending(path: Path | str | None, option: str, ending: str) -> None:
-    """Raise InputError if a file's name promises another format than is written."""
-    if path is not None and Path(path).suffix.lower() not in ("", ending):
-        wanted = f"a file ending in {ending}, the format that is written"
-        raise InputError.parameter(option, "prune", wanted, str(path))
 
 
 def _options(job: PruningJob) -> list[tuple[str, Any, Any]]:

@@ -14,7 +14,7 @@ from torch import nn
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, PrunableError
 from prunable.experiments.prune.calibrating import ordered, recalibrated, stages_of_job
-from prunable.experiments.prune.effects import check_effects, check_ending
+from prunable.experiments.prune.effects import check_effects
 from prunable.experiments.prune.inputs import (
     batch_sizes_for,
     calibrated_with,
@@ -28,7 +28,7 @@ from prunable.experiments.prune.inputs import (
 )
 from prunable.experiments.prune.specs import PruningJob, Retraining
 from prunable.experiments.train.networks import tensors_for
-from prunable.files import check_places, staged
+from prunable.files import check_ending, check_places, staged
 from prunable.nets.archive import save_tensors
 from prunable.nets.calibration.stages import InOrder
 from prunable.nets.models import ARCHITECTURE, network_of, read_weights
@@ -203,8 +203,8 @@ def prune_checkpoint(
     if hub and job.out is not None and writes_folder(job):
         check_folder(job.out)
     else:
-        check_ending(job.out, "out", ".safetensors")
-    check_ending(job.onnx, "onnx", ".onnx")
+        check_ending(job.out, "out", "prune", "", ".safetensors")
+    check_ending(job.onnx, "onnx", "prune", "", ".onnx")
     tensors: dict[str, torch.Tensor] = {}
     metadata: dict[str, str] = {}
     if not hub:

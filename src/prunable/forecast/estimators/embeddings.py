@@ -8,31 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import require
-from prunable.forecast.estimators.checks import Check, check_outputs, check_vary, enough
+from prunable.forecast.estimators.checks import check_outputs, check_vary
 from prunable.forecast.estimators.estimate import Estimate
-from prunable.forecast.estimators.found import Found
+from prunable.forecast.estimators.found import Found, Undecided
 from prunable.numerics.arrays import FloatArray
 
 WHERE = "forecast"
 
 
 @dataclass(frozen=True, eq=False)
-class EmbeddingNetwork:
+class EmbeddingNetwork(Undecided):
     """Embeddings (n, d); neighbours are nearest by cosine."""
-
-    outputs: FloatArray
-    known: float | None = None
-    temperature: float | None = None
-
-    @property
-    def units(self) -> int:
-        """How many were drawn."""
-        return len(self.outputs)
-
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        """Of the assumptions only the number of inputs can be seen."""
-        return (enough(len(self.outputs)),)
 
     def found(self, pruned: ArrayLike) -> Found:
         """The share of inputs whose nearest neighbour stays; an accuracy is never claimed."""
@@ -40,17 +26,12 @@ class EmbeddingNetwork:
         require(len(copy) == len(self.outputs), "pruned", WHERE, "of the same inputs", len(copy))
         before, after = nearest_two(self.outputs), nearest_two(copy)
         n = len(before)
-        same = (before[:, 0] == after[:, 0]).astype(float)
+        same = before[:, 0] == after[:, 0]
         # Jackknife: without input j those whose nearest it was, in either, look to their second.
-        without = np.tile(same, (n, 1))
-        rows = np.arange(n)
-        for j in range(n):
-            hit = (before[:, 0] == j) | (after[:, 0] == j)
-            one = np.where(before[:, 0] == j, before[:, 1], before[:, 0])
-            two = np.where(after[:, 0] == j, after[:, 1], after[:, 0])
-            without[j, hit] = (one == two)[hit]
-        without[rows, rows] = 0
-        left_out = without.sum(1) / (n - 1)
+        then = before[:, 1] == np.where(same, after[:, 1], after[:, 0])
+        moved = np.bincount(before[:, 0], then.astype(float) - same, n)
+        moved += np.bincount(after[:, 0], ~same & (before[:, 0] == after[:, 1]), n)
+        left_out = (same.sum() - same + moved) / (n - 1)
         influence = (n - 1) * (left_out.mean() - left_out)
         return Found(None, 0.0, Estimate(float(same.mean()), influence))
 

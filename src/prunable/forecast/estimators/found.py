@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from prunable.forecast.estimators.checks import Check
+from prunable.forecast.estimators.checks import Check, enough
 from prunable.forecast.estimators.estimate import Estimate
+from prunable.numerics.arrays import FloatArray
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,22 @@ class Network(Protocol):
     def found(self, pruned: Any) -> Found:
         """Compare with a copy's outputs on the same inputs: an array, or of language windows."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Undecided:
+    """What networks have in common that decide nothing, whose outputs (n, d) are numbers."""
+
+    outputs: FloatArray
+    known: float | None = None
+    temperature: float | None = None
+
+    @property
+    def units(self) -> int:
+        """How many were drawn."""
+        return len(self.outputs)
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Of the assumptions only the number of inputs can be seen."""
+        return (enough(len(self.outputs)),)

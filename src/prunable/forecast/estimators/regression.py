@@ -8,15 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from prunable.errors import require
-from prunable.forecast.estimators.checks import (
-    Check,
-    check_accuracy,
-    check_outputs,
-    check_vary,
-    enough,
-)
+from prunable.forecast.estimators.checks import check_accuracy, check_outputs, check_vary
 from prunable.forecast.estimators.estimate import Estimate
-from prunable.forecast.estimators.found import Found
+from prunable.forecast.estimators.found import Found, Undecided
 from prunable.forecast.estimators.labelled import with_labels
 from prunable.forecast.estimators.model_error import UNFITTED
 from prunable.numerics.arrays import FloatArray
@@ -25,7 +19,7 @@ WHERE = "forecast"
 
 
 @dataclass(frozen=True, eq=False)
-class RegressionNetwork:
+class RegressionNetwork(Undecided):
     """Outputs (n, d), and R2 where known.
 
     If the dense network is the regression function of R2, its outputs vary by R2 times what the
@@ -33,21 +27,7 @@ class RegressionNetwork:
     times the mean squared change over the outputs' variance.
     """
 
-    outputs: FloatArray
-    known: float | None
-    targets: FloatArray | None
-
-    temperature: float | None = None
-
-    @property
-    def units(self) -> int:
-        """How many were drawn."""
-        return len(self.outputs)
-
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        """Of the assumptions only the number of inputs can be seen."""
-        return (enough(len(self.outputs)),)
+    targets: FloatArray | None = None
 
     def found(self, pruned: ArrayLike) -> Found:
         """Compare with a copy's outputs; what stays is 1 - squared change / variance."""
@@ -99,4 +79,4 @@ def regression_network(
             f"of shape {outputs.shape}",
             f"{targets.shape}",
         )
-    return RegressionNetwork(outputs, known, targets)
+    return RegressionNetwork(outputs, known, targets=targets)

@@ -3,7 +3,7 @@
 import pytest
 
 from prunable.errors import InputError
-from prunable.experiments.prune.effects import check_effects, check_ending
+from prunable.experiments.prune.effects import check_effects
 from prunable.experiments.prune.specs import PruningJob
 
 IDLE = [
@@ -61,12 +61,3 @@ def test_comparisons_look_at_few_options():
     for idle in ({"keep": 0.3}, {"method": "random"}, {"onnx": "a.onnx"}, {"shrink": True}):
         with pytest.raises(InputError, match="no effect with --compare"):
             check_effects(job(**compared, **idle), comparing=True)
-
-
-def test_endings_are_those_of_the_format(tmp_path):
-    check_ending(None, "out", ".safetensors")
-    check_ending(tmp_path / "a.SAFETENSORS", "out", ".safetensors")
-    check_ending("a", "out", ".safetensors")
-    for name in ("a.bin", "a.pt", "a.onnx"):
-        with pytest.raises(InputError, match=r"ending in \.safetensors"):
-            check_ending(tmp_path / name, "out", ".safetensors")
