@@ -1,6 +1,7 @@
 """Optional packages and the user's own modules, imported where they are used."""
 
 import importlib
+import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -60,6 +61,17 @@ def own_object(
             raise InputError(
                 f"`{param}` {reference} of `{where}` cannot be built: {_cause(error, module)}"
             ) from error
+
+
+def source_of(reference: str) -> Path | None:
+    """The file that `own_object` runs for MODULE:NAME; None if there is none. It is not run."""
+    module = reference.partition(":")[0]
+    with working_directory_first():
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            return None
+    return None if spec is None or not spec.has_location else Path(str(spec.origin))
 
 
 def _cause(error: BaseException, module: str) -> str:

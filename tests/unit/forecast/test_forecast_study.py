@@ -5,13 +5,12 @@ import pytest
 import torch
 
 from prunable.errors import DataIntegrityError
+from prunable.experiments.prune.trained import TRAINED, ZOO, PublishedResidual, Trained
 from prunable.experiments.reproduce.run import reproduce
 from prunable.forecast.estimators import DEFAULT
-from prunable.forecast.study import networks
 from prunable.forecast.study.errors import LABELS
 from prunable.forecast.study.item import STUDY
 from prunable.forecast.study.logits import logits_of
-from prunable.forecast.study.networks import ZOO, PublishedResidual, Trained
 from prunable.forecast.study.sizes import SIZES, logits_specs
 from prunable.nets.archive import save_tensors
 from prunable.runs.backends import SerialBackend
@@ -72,10 +71,10 @@ def test_larger_scales_know_networks_by_their_content(tmp_path, monkeypatch):
     for value in (1.0, 2.0):
         save_tensors(zoo / "vit-1.safetensors", {"weight": torch.full((2, 2), value)})
         specs = logits_specs("laptop")
-        assert set(specs) == set(networks.TRAINED)
+        assert set(specs) == set(TRAINED)
         ids.append(specs["vit-1"][0].run_id)
     assert ids[0] != ids[1]
-    trained = networks.TRAINED["vit-1"]
+    trained = TRAINED["vit-1"]
     with pytest.raises(DataIntegrityError, match="not the file"):
         trained.load("0" * 32)
     with pytest.raises(DataIntegrityError, match="there is no"):

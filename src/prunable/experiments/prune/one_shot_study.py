@@ -5,15 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from prunable.data.store import digest_of, folders
-from prunable.errors import DataIntegrityError
+from prunable.experiments.prune.trained import TRAINED
 from prunable.experiments.reproduce import checks
 from prunable.experiments.reproduce.document import (
     Cell,
@@ -31,10 +29,8 @@ from prunable.experiments.reproduce.tables import series
 from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import MODEL
-from prunable.nets.archive import load_tensors
 from prunable.nets.calibration.stages import InOrder
 from prunable.nets.models import network_of, read_weights
-from prunable.nets.models.sources import network_by_reference
 from prunable.nets.prune.choices import ShareRule
 from prunable.nets.prune.finishing import has_statistics
 from prunable.nets.prune.plan import Keep
@@ -53,8 +49,6 @@ from prunable.runs.spec import Spec
 from prunable.runs.store import Run
 
 ACCURACY, USUAL = "accuracy", "calibrated"
-# Of pictures as the networks of a folder were trained on them.
-MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 AT_ONCE = 250  # pictures
 # Each way to prune, and what it means; all but the first estimate BatchNorm statistics again.
 METHODS: Mapping[str, str] = {
@@ -73,8 +67,9 @@ class OneShotSpec(Spec):
 
     stage: ClassVar[str] = "prunable.experiments.prune.one_shot_study:one_shot_stage"
 
-    network: str  # a file of the folder of networks, without its ending; "" for the trained one
-    digest: str  # of that file's content, SHA-256; "" where there is none
+    network: str  # a trained network by its name; "" for the one trained here
+    digest: str  # of its file; "" where there is none
+    code: str  # digest of the user's file that builds it; "" where there is none
     train: TrainSpec | None = None
     dataset: DataSpec
     method: str
@@ -91,7 +86,7 @@ class Size:
 
     networks: tuple[str, ...]
     data: str
-    allocations: tuple[ShareRule, ...]
+    ways: Mapping[ShareRule, tuple[str, ...]]  # methods by the rule of their shares
     kappas: tuple[float, ...]
     n_inputs: int
     n_test: int
@@ -99,13 +94,15 @@ class Size:
 
 NETWORKS = ("resnet20-1", "vgg-1", "mobilenet-1", "vit-1")
 SHARES = (0.5, 0.3, 0.2, 0.1)
+ALL, MASKS = tuple(METHODS), ("magnitude", "wanda")  # shares of masks alone are soon found
+RULES: tuple[ShareRule, ...] = ("lamp", "threshold", "erk", "atp", "alpha", "owl", "dlp", "optimum")
 SIZES: Mapping[Scale, Size] = {
-    "smoke": Size(("",), "digits", ("lamp",), (0.3, 0.1), 128, 300),
-    "laptop": Size(NETWORKS, "cifar10", ("lamp", "optimum"), SHARES, 256, 2000),
+    "smoke": Size(("",), "digits", {"lamp": ALL}, (0.3, 0.1), 128, 300),
+    "laptop": Size(NETWORKS, "cifar10", {"lamp": ALL, "optimum": MASKS}, SHARES, 256, 2000),
     "paper": Size(
-        NETWORKS,
+        (*NETWORKS, "published resnet20", "published resnet32"),
         "cifar10",
-        ("threshold", "lamp", "erk", "atp", "alpha", "owl", "dlp", "optimum"),
+        dict.fromkeys(RULES, ALL),
         SHARES,
         256,
         10_000,
@@ -151,37 +148,13 @@ def _network(spec: OneShotSpec, run: Run) -> tuple[nn.Module, Tensor, Tensor, Te
         model = network_of(tensors, metadata, None, shape=data.x_train.shape[1:])
         x, _, x_test, y_test = as_tensors(data, run.device)
         return model.eval().to(run.device), x, x_test, y_test
-    model = _of_folder(spec.network, spec.digest)
+    trained = TRAINED[spec.network]
+    model = trained.load(spec.digest, spec.code)
     x, _, x_test, y_test = as_tensors(spec.dataset.load(flatten=False), run.device)
     scale = 255.0 if float(x.max()) > 1 else 1.0
-    mean, deviation = (torch.tensor(v, device=run.device).view(3, 1, 1) for v in (MEAN, DEVIATION))
+    mean, deviation = (torch.tensor(v, device=run.device).view(3, 1, 1) for v in trained.moments)
     seen, unseen = ((part / scale - mean) / deviation for part in (x, x_test))
-    return model.eval().to(run.device), seen, unseen, y_test
-
-
-def _file_of(name: str) -> Path | None:
-    """Of a trained network: in the folder `zoo` beside the data."""
-    return next((p for f in folders("zoo") if (p := f / f"{name}.safetensors").exists()), None)
-
-
-def _digest(name: str) -> str:
-    path = _file_of(name)
-    return "" if path is None else digest_of(path, "sha256")
-
-
-def _of_folder(name: str, digest: str) -> nn.Module:
-    """A trained network of the folder, built by the user's own `nets.py`.
-
-    Code comes from where the command is called, or from the path of Python, never from the data.
-    """
-    path = _file_of(name)
-    if path is None:
-        raise DataIntegrityError(f"there is no $PRUNABLE_DATA/zoo/{name}.safetensors.")
-    if _digest(name) != digest:
-        raise DataIntegrityError(f"{path} has changed since the study began; begin it again.")
-    model = network_by_reference(f"nets:{name.removesuffix('-1')}", "reproduce study-one-shot")
-    model.load_state_dict(load_tensors(path)[0])
-    return model.float()
+    return model.to(run.device), seen, unseen, y_test
 
 
 @torch.inference_mode()
@@ -189,6 +162,13 @@ def _accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     parts = zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True)
     right = sum(int((model.eval()(some).argmax(1) == labels).sum()) for some, labels in parts)
     return right / len(x)
+
+
+def _digests(name: str) -> dict[str, str]:
+    """What a network's weights and code are known by."""
+    trained = TRAINED.get(name)
+    found = ("", "") if trained is None else (trained.digest(), trained.code())
+    return dict(zip(("digest", "code"), found, strict=True))
 
 
 def _plan(scale: Scale, convention: Convention) -> Plan:
@@ -206,11 +186,11 @@ def _plan(scale: Scale, convention: Convention) -> Plan:
             batch_size=100,
             steps=steps,
         )
-    digests = {network: _digest(network) for network in size.networks}
+    files = {name: _digests(name) for name in size.networks}
     runs = {
         f"{method}, {allocation}/{number}": OneShotSpec.create(
             network=network,
-            digest=digests[network],
+            **files[network],
             train=train,
             dataset=data,
             method=method,
@@ -219,8 +199,8 @@ def _plan(scale: Scale, convention: Convention) -> Plan:
             n_inputs=size.n_inputs,
             n_test=size.n_test,
         )
-        for method in METHODS
-        for allocation in size.allocations
+        for allocation, methods in size.ways.items()
+        for method in methods
         for number, network in enumerate(size.networks)
     }
     settings: dict[str, str | int | float | bool] = {
@@ -297,6 +277,26 @@ def _claims(found: Found) -> Iterator[Check]:
         )
 
 
+def _sharing(found: Found) -> Iterator[Check]:
+    """The optimum of shares against each other rule that is beside it, over networks."""
+    size = SIZES[found.plan.scale]
+    for rule, methods in size.ways.items():
+        for method in methods:
+            best = found.of(f"{method}, optimum", ACCURACY).group("x")
+            other = found.of(f"{method}, {rule}", ACCURACY).group("x")
+            if rule == "optimum" or not best or not other:
+                continue
+            apart = {k: other[k].mean - best[k].mean for k in size.kappas}
+            told = ", ".join(f"{-100 * apart[k]:+.1f} at kappa {k:g}" for k in size.kappas)
+            yield checks.at_most(
+                f"In the mean over networks {method} keeps more accuracy with the optimum of "
+                f"shares than with those of {rule}",
+                max(apart.values()),
+                0.0,
+                f"points: {told}",
+            )
+
+
 STUDY = Item(
     name="study-one-shot",
     paper=None,
@@ -306,5 +306,5 @@ STUDY = Item(
     claim="Layers that are fitted in order to the dense network's outputs keep more accuracy than "
     "layers that are pruned by themselves, in any of the known ways.",
     plan=_plan,
-    gather=Gather(tables=(_table,), panels=(_panel,), claims=(_claims,), measure=measure),
+    gather=Gather(tables=(_table,), panels=(_panel,), claims=(_claims, _sharing), measure=measure),
 )

@@ -11,12 +11,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from prunable.errors import DataIntegrityError
+from prunable.experiments.prune.trained import TRAINED
 from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import MODEL
 from prunable.files import read_arrays, staged
 from prunable.forecast.logits import calibrated, pruned_copies, scores
-from prunable.forecast.study.networks import TRAINED
 from prunable.forecast.ways import way_named
 from prunable.nets.models import network_of, read_weights
 from prunable.runs.data import DataSpec

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prunable.experiments.prune.trained import TRAINED
 from prunable.experiments.reproduce.document import Scale
 from prunable.experiments.train.specs import TrainSpec
 from prunable.forecast.study.logits import DENSE, LogitsSpec
-from prunable.forecast.study.networks import TRAINED
 from prunable.forecast.ways import KEEPS, way_named
 from prunable.runs.data import DataSpec
 

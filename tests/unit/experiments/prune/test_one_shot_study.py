@@ -1,13 +1,14 @@
 """The one-shot study at its smallest."""
 
 import hashlib
+import sys
 
 import pytest
 import torch
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.experiments.prune import one_shot_study
 from prunable.experiments.prune.one_shot_study import METHODS, SIZES, STUDY
+from prunable.experiments.prune.trained import TRAINED
 from prunable.experiments.reproduce.run import reproduce
 from prunable.nets.archive import save_tensors
 from prunable.runs.backends import SerialBackend
@@ -40,7 +41,9 @@ def test_every_way_has_a_line_and_the_usual_one_is_compared_with_all(document):
 def test_larger_scales_take_the_networks_of_the_folder():
     for scale in ("laptop", "paper"):
         size, plan = SIZES[scale], STUDY.plan(scale, "paper")
-        assert len(plan.runs) == len(METHODS) * len(size.allocations) * len(size.networks)
+        ways = sum(map(len, size.ways.values()))
+        assert len(plan.runs) == ways * len(size.networks)
+        assert set(size.ways["lamp"]) == set(METHODS)
         assert {spec.network for spec in plan.runs.values()} == set(size.networks)
 
 
@@ -51,11 +54,12 @@ def test_code_beside_the_weights_is_never_run(tmp_path, monkeypatch):
     save_tensors(zoo / "vit-1.safetensors", {"weight": torch.ones(2, 2)})
     monkeypatch.setenv("PRUNABLE_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    digest = one_shot_study._digest("vit-1")
+    trained = TRAINED["vit-1"]
+    assert trained.code() == ""
     with pytest.raises(InputError, match="nets:vit"):
-        one_shot_study._of_folder("vit-1", digest)
+        trained.load(trained.digest(), "")
     with pytest.raises(DataIntegrityError, match="vgg-1"):
-        one_shot_study._of_folder("vgg-1", "")
+        TRAINED["vgg-1"].load("")
     assert not (tmp_path / "ran").exists()
 
 
@@ -69,8 +73,28 @@ def test_other_weights_of_the_same_name_are_other_runs(tmp_path, monkeypatch):
     for value in (1.0, 2.0):
         save_tensors(path, {"weight": torch.full((2, 2), value)})
         found.append(STUDY.plan("laptop", "paper").runs[key])
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == found[1].digest
+    assert hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() == found[1].digest
     assert found[0].network == found[1].network == "vit-1"
     assert found[0].run_id != found[1].run_id
-    with pytest.raises(DataIntegrityError, match="changed"):
-        one_shot_study._of_folder("vit-1", found[0].digest)
+    with pytest.raises(DataIntegrityError, match="planned"):
+        TRAINED["vit-1"].load(found[0].digest)
+
+
+def test_other_code_that_builds_a_network_makes_other_runs(tmp_path, monkeypatch):
+    """The working directory's, which is read and not run when runs are planned."""
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
+    monkeypatch.chdir(tmp_path)
+    key, found = "calibrated, lamp/3", []
+    for text in ("raise SystemExit", "raise SystemExit  # another"):
+        (tmp_path / "nets.py").write_text(text)
+        found.append(STUDY.plan("laptop", "paper").runs[key])
+    assert found[0].digest == found[1].digest
+    assert found[0].code != found[1].code == TRAINED["vit-1"].code()
+    assert found[0].run_id != found[1].run_id
+    assert TRAINED["published resnet20"].code() == ""
+    path = tmp_path / "zoo" / "vit-1.safetensors"
+    path.parent.mkdir()
+    save_tensors(path, {"weight": torch.ones(2, 2)})
+    monkeypatch.setenv("PRUNABLE_DATA", str(tmp_path))
+    with pytest.raises(DataIntegrityError, match="nets:vit has changed"):
+        TRAINED["vit-1"].load(TRAINED["vit-1"].digest(), found[0].code)

@@ -1,4 +1,4 @@
-"""The trained networks of the study, found by their files; their code is never the files'."""
+"""The trained networks of studies, found by their files; their code is never the files'."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from prunable.data.store import folders
 from prunable.errors import DataIntegrityError
+from prunable.extras import source_of
 from prunable.nets.models import read_weights
 from prunable.nets.models.registry import with_weights
 from prunable.nets.models.sources import network_by_reference
@@ -41,22 +42,27 @@ class Trained:
 
     def digest(self) -> str:
         """Of the file's content; empty if there is none."""
-        path = self.path
-        return (
-            "" if path is None else hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-        )
+        return _digest(self.path)
 
-    def load(self, digest: str) -> nn.Module:
+    def code(self) -> str:
+        """Digest of the user's own file that builds it; empty if there is none, or need be none."""
+        return "" if isinstance(self.net, int) else _digest(source_of(self.net))
+
+    def load(self, digest: str, code: str | None = None) -> nn.Module:
         """The network, in float32 and evaluation mode.
 
-        Raises DataIntegrityError unless the file has this digest; InputError if the user's code
-        builds no network that the weights fit.
+        Raises DataIntegrityError unless the file has this digest, and the user's code the other if
+        one is given; InputError if the user's code builds no network that the weights fit.
         """
         path = self.path
         if path is None:
             raise DataIntegrityError(f"there is no $PRUNABLE_DATA/{self.folder}/{self.file}.")
         if self.digest() != digest:
             raise DataIntegrityError(f"{path} is not the file that was planned; run it again.")
+        if code is not None and self.code() != code:
+            raise DataIntegrityError(
+                f"the code of {self.net} has changed since runs were planned; run it again."
+            )
         tensors, _ = read_weights(path)
         if isinstance(self.net, int):
             model: nn.Module = PublishedResidual(self.net)
@@ -64,11 +70,11 @@ class Trained:
             reference = f"a residual network of {self.net} layers"
         else:
             reference = self.net
-            model = network_by_reference(reference, "reproduce study-forecast")
+            model = network_by_reference(reference, "reproduce")
         return with_weights(model, tensors, reference).float().eval()
 
 
-# By names that tables show. The zoo's are built by the user's own `nets`, as in study-one-shot.
+# By names that tables show. The zoo's are built by the user's own `nets`.
 TRAINED: Mapping[str, Trained] = {
     **{
         f"{name}-1": Trained("zoo", f"{name}-1.safetensors", f"nets:{name}", ZOO)
@@ -77,6 +83,12 @@ TRAINED: Mapping[str, Trained] = {
     "published resnet20": Trained("resnets", "resnet20-12fca82f.th", 20, IMAGENET),
     "published resnet32": Trained("resnets", "resnet32-d509ac18.th", 32, IMAGENET),
 }
+
+
+def _digest(path: Path | None) -> str:
+    if path is None:
+        return ""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 class _Block(nn.Module):
