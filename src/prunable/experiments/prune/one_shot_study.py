@@ -282,11 +282,11 @@ def _sharing(found: Found) -> Iterator[Check]:
     size = SIZES[found.plan.scale]
     for rule, methods in size.ways.items():
         for method in methods:
-            best = found.of(f"{method}, optimum", ACCURACY).group("x")
-            other = found.of(f"{method}, {rule}", ACCURACY).group("x")
-            if rule == "optimum" or not best or not other:
+            ways = (f"{method}, {rule}", f"{method}, optimum")
+            other, best = (_means_of(found, way) for way in ways)
+            if rule == "optimum" or not other or set(other) != set(best):
                 continue
-            apart = {k: other[k].mean - best[k].mean for k in size.kappas}
+            apart = {k: other[k] - best[k] for k in size.kappas}
             told = ", ".join(f"{-100 * apart[k]:+.1f} at kappa {k:g}" for k in size.kappas)
             yield checks.at_most(
                 f"In the mean over networks {method} keeps more accuracy with the optimum of "
@@ -295,6 +295,12 @@ def _sharing(found: Found) -> Iterator[Check]:
                 0.0,
                 f"points: {told}",
             )
+
+
+def _means_of(found: Found, way: str) -> dict[float, float]:
+    """Accuracies over networks by kappa."""
+    groups = found.of(way, ACCURACY).group("x")
+    return {kappa: one.mean for kappa, one in groups.items() if one.mean is not None}
 
 
 STUDY = Item(

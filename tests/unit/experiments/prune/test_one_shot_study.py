@@ -98,3 +98,26 @@ def test_other_code_that_builds_a_network_makes_other_runs(tmp_path, monkeypatch
     monkeypatch.setenv("PRUNABLE_DATA", str(tmp_path))
     with pytest.raises(DataIntegrityError, match="nets:vit has changed"):
         TRAINED["vit-1"].load(TRAINED["vit-1"].digest(), found[0].code)
+
+
+def test_the_optimum_of_shares_is_compared_in_the_mean():
+    """It loses on one network and wins in the mean, but for the last share."""
+    plan = STUDY.plan("laptop", "paper")
+    results = {}
+    for key in plan.runs:
+        best, network = "optimum" in key, key[-1]
+        found = [0.9, *(0.8 + 0.02 * best for _ in range(3)), 0.5 - 0.01 * best]
+        if network == "0" and best:
+            found[1] = 0.78
+        shares = [{"kappa": 0.5, "accuracy": value} for value in found]
+        results[key] = {"status": "done", "shares": shares}
+
+    def compared():
+        return [x for x in STUDY.gather(plan, results).checks if "optimum" in x.statement]
+
+    optimum = compared()
+    assert [check.outcome for check in optimum] == ["fails", "fails"]
+    assert "+1.0 at kappa 0.5, +2.0 at kappa 0.3, +2.0 at kappa 0.2, -1.0" in optimum[0].evidence
+    for result in results.values():
+        result["shares"][-1]["accuracy"] = result["shares"][1]["accuracy"]
+    assert [check.outcome for check in compared()] == ["holds", "holds"]
