@@ -176,3 +176,57 @@ def test_shares_by_the_outputs_look_at_all_positions(folder, sharing, places):
     for batch in calibration_for(job, model, {}, None):
         ((scores, _),) = outputs_of_batch(model, batch, "logits")
         assert scores.shape[1:] == (places, 41)
+
+
+def test_perplexities_of_pruned_copies_are_forecast_from_windows(
+    document_of, folder, text, tmp_path
+):
+    """What the tokens say of a copy is what the pruned folder loses more on the same windows."""
+    windows = ["--text", text, "--length", "16", "--windows", "25"]  # all that there are
+    options = [*windows, "--keep", "0.5", "--store", tmp_path / "store"]
+    calibrated = ["--calibrate", text, "--calibrate-size", "8"]
+    options += [*calibrated, "--methods", "magnitude,wanda,obs"]
+    report = tmp_path / "page.html"
+    found = document_of("forecast", folder, *options, "--report", report)
+    dense = document_of("evaluate", folder, *windows)["nats"]
+    assert found["kind"] == "language"
+    assert found["accuracy"] == pytest.approx(dense, rel=1e-4)
+    assert (found["text"], found["length"], found["inputs"]) == (str(text), 16, 25)
+    assert "dense perplexity" in report.read_text()
+    again = document_of("forecast", folder, *options, "--perplexity", math.exp(dense))
+    for curve, known in zip(found["curves"], again["curves"], strict=True):
+        pruned = tmp_path / curve["method"]
+        how = ["--method", curve["method"], "--keep", "0.5", "--out", pruned]
+        if curve["method"] != "magnitude":
+            how += [*calibrated, "--calibrate-length", "16"]
+        how += ["--in-order"] if curve["method"] == "obs" else []
+        document_of("prune", folder, *how)
+        (point,), (other,) = curve["points"], known["points"]
+        nats = document_of("evaluate", pruned, *windows)["nats"]
+        assert point["tokens"] == pytest.approx(nats, rel=1e-3)
+        assert point["accuracy"] == pytest.approx(other["accuracy"], rel=1e-4)
+        assert other["high"] - other["low"] < point["high"] - point["low"]
+    assert len(list((tmp_path / "store").glob("*.npz"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--accuracy", "0.9"], "`--accuracy` of `forecast` has no effect beside --text"),
+        (["--length", "80", "--windows", "4"], "at most 64"),
+        (["--windows", "40"], "too few"),
+        (["--windows", "2"], "windows"),
+        (["--perplexity", "99999999999"], "log-perplexity"),
+        (["--methods", "magnitudes"], "magnitude"),
+    ],
+)
+def test_bad_forecasts_of_texts_are_one_message(run, folder, text, options, message):
+    done = run("forecast", folder, "--text", text, "--length", "16", *options)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+
+
+def test_a_forecast_needs_inputs_or_a_text(run, folder):
+    done = run("forecast", folder)
+    assert done.exit_code == 2
+    assert "--text" in done.output

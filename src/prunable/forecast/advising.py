@@ -15,9 +15,8 @@ from prunable.errors import InputError, require
 from prunable.forecast.advice import Bounded, Target, Verdict, check_loss, decide
 from prunable.forecast.estimators.estimate import quantile
 from prunable.forecast.forecasting import Forecast, OnPoint, forecast
-from prunable.forecast.logits import batches_for, calibrated, pruned_copies, scores
+from prunable.forecast.logits import Copies, Examples, batches_for, scores
 from prunable.forecast.ways import way_named
-from prunable.nets.networks.inputs import batch_of
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.prune.plan_file import PlanFile, changed_buffers, prune_by_plan
 from prunable.results import Result, as_plain
@@ -157,12 +156,8 @@ def _plan(
     notes: Mapping[str, Any],
 ) -> PlanFile:
     """The plan of the chosen network, made again."""
-    way = way_named(bounded.curve.name)
-    batches = batches_for(model, inputs)
-    seen = calibrated(model, batches if calibration is None else calibration, [way])
-    example = batch_of(batches[0], 2)
-    keep = [bounded.point.kappa]
-    (copy,) = pruned_copies(model, way, keep, example, seen, seed=seed)
+    copies = Copies(model, Examples(batches_for(model, inputs)), calibration, seed)
+    copy = copies.pruned(way_named(bounded.curve.name), bounded.point.kappa)
     return PlanFile(copy.plan, changed_buffers(model, copy.model), notes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,61 +11,29 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.files import check_ending, check_places, write_text
+from prunable.forecast.specs import Asked, TextAsked
 from prunable.report import checks, terminal
 from prunable.report.checks import Case
-from prunable.report.terminal import AsJson, Device, Figure, Seed, Unpickle
+from prunable.report.options import Given, options_of
+from prunable.report.terminal import AsJson, Device, Figure, Unpickle
 
 Model = Annotated[Path, typer.Argument(help="Checkpoint, as `prunable prune` takes it.")]
-Net = Annotated[
-    str | None,
-    typer.Option(help="Architecture, if the file does not say; MODULE:FUNCTION of your own."),
-]
-InputsFile = Annotated[
-    Path,
-    typer.Option(help="Inputs like those to come: .npz with x (and y where known), .npy, .pt, ..."),
-]
-Accuracy = Annotated[
-    float | None, typer.Option(help="Known accuracy of the dense network, a share.")
-]
-AccuracyInputs = Annotated[
-    int | None, typer.Option(min=1, help="Examples that accuracy was measured on.")
-]
-Methods = Annotated[
-    list[str] | None,
-    typer.Option(help="Ways to prune: magnitude/lamp, calibrated, 2:4, unit, ...; the usual ones."),
-]
-Keep = Annotated[list[float] | None, typer.Option(help="Shares to keep; ten from .8 to .05.")]
-Calibrate = Annotated[
-    Path | None, typer.Option(help="Other inputs, for ways that go by what flows into layers.")
-]
-Labels = Annotated[
-    bool, typer.Option("--labels/--no-labels", help="Use classes y of the inputs where there.")
-]
-Folder = Annotated[
-    Path | None, typer.Option(help="Folder to keep what was run; an interrupted one goes on.")
-]
+INPUTS = "Inputs like those to come: .npz with x (and y where known), .npy, .pt, ..."
+ACCURACY = "Known accuracy of the dense network, a share."
 Page = Annotated[Path | None, typer.Option(help="Page to write, HTML.")]
 Kind = Literal["classification", "top5", "multilabel", "segmentation", "regression", "embedding"]
 
 
+@options_of(TextAsked)
 def forecast(
+    given: Given,
     model: Model,
-    inputs: InputsFile,
-    net: Net = None,
-    accuracy: Accuracy = None,
-    accuracy_inputs: AccuracyInputs = None,
-    methods: Methods = None,
-    keep: Keep = None,
-    labels: Labels = True,
-    calibrate: Calibrate = None,
+    inputs: Annotated[Path | None, typer.Option(help=INPUTS)] = None,
+    accuracy: Annotated[float | None, typer.Option(help=ACCURACY)] = None,
     kind: Annotated[Kind, typer.Option(help="What the outputs are.")] = "classification",
     level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.9,
-    store: Folder = None,
-    device: Device = "auto",
-    seed: Seed = 0,
-    unpickle: Unpickle = False,
     report: Page = None,
     figure: Figure = None,
     as_json: AsJson = False,
@@ -73,50 +42,42 @@ def forecast(
 
     The network and pruned copies of it run on the inputs; decisions that change are weighed by
     the network's own confidence. Without --accuracy only the share of decisions that stay is
-    told. Nothing is written but what is asked for, and the checkpoint stays as it is.
+    told. Of a language model (a folder of transformers or GGUF) with --text, its perplexity.
+    Nothing is written but what is asked for, and the checkpoint stays as it is.
 
     Example: prunable forecast net.safetensors --net nets:build --inputs x.npz --accuracy .877
     """
     from prunable.forecast.document import checks_table, forecast_table, write_figure, write_page
     from prunable.forecast.forecasting import forecast as run
-    from prunable.forecast.ways import KEEPS
 
     check_ending(report, "report", "forecast", ".html")
     check_ending(figure, "figure", "forecast", ".svg")
-    read = {"the checkpoint": model, "the inputs": inputs, "the calibration inputs": calibrate}
+    asked = TextAsked.create(**given)
+    read = {"the checkpoint": model, "the inputs": inputs, "the text": asked.text}
+    read |= {"the calibration inputs": asked.calibrate}
     check_places("forecast", {"--report": report, "--figure": figure}, read)
-    if accuracy is None and accuracy_inputs is not None:
+    if accuracy is None and asked.accuracy_inputs is not None:
         raise InputError("`--accuracy-inputs` of `forecast` has no effect without --accuracy.")
-    given = _Given.of(
-        "forecast",
-        model,
-        net,
-        inputs,
-        methods,
-        keep or list(KEEPS),
-        labels,
-        calibrate,
-        unpickle,
-        device,
-    )
+    if asked.text is None:
+        require(inputs is not None, "--inputs", "forecast", "given, or --text", None)
+        idle = asked.perplexity is not None
+        require(not idle, "--perplexity", "forecast", "left out without --text", asked.perplexity)
+        assert inputs is not None
+        what = _Read.of("forecast", model, inputs, asked)
+        options: dict[str, Any] = {"accuracy": accuracy, "kind": kind}
+    else:
+        _check_text(asked, inputs=inputs, accuracy=accuracy)
+        what = _Read.of_text(model, asked.text, asked)
+        nats = None if asked.perplexity is None else math.log(asked.perplexity)
+        options = {"accuracy": nats, "kind": "language"}
     with terminal.progress("forecasting") as advance:
         found = run(
-            given.network,
-            given.batches,
-            accuracy=accuracy,
-            strategies=given.methods,
-            keeps=given.keeps,
-            labels=given.labels,
-            kind=kind,
-            level=level,
-            accuracy_inputs=accuracy_inputs,
-            calibration=given.calibration,
-            store=store,
-            seed=seed,
-            on_point=advance,
+            what.network, what.inputs, level=level, on_point=advance, **options, **what.asked
         )
     found = replace(found, model=str(model))
     document = found.to_dict()
+    if asked.text is not None:
+        document |= {"text": str(asked.text), "length": asked.length}
     if figure is not None:
         write_figure(document, figure)
     if report is not None:
@@ -132,10 +93,12 @@ def forecast(
     terminal.emit(document, as_json, show)
 
 
+@options_of(Asked)
 def advise(
+    given: Given,
     model: Model,
-    inputs: InputsFile,
-    accuracy: Annotated[float, typer.Option(help="Known accuracy of the dense network, a share.")],
+    inputs: Annotated[Path, typer.Option(help=INPUTS)],
+    accuracy: Annotated[float, typer.Option(help=ACCURACY)],
     at_most_loss: Annotated[float, typer.Option(help="Accuracy that may be lost, a share.")] = 0.01,
     confidence: Annotated[
         float, typer.Option(help="With which it is held, all networks looked at counted in.")
@@ -143,19 +106,9 @@ def advise(
     target: Annotated[
         str | None, typer.Option(help="Share to stay under: macs=0.5 or parameters=0.5.")
     ] = None,
-    net: Net = None,
-    accuracy_inputs: AccuracyInputs = None,
-    methods: Methods = None,
-    keep: Keep = None,
-    labels: Labels = True,
-    calibrate: Calibrate = None,
     out: Annotated[
         Path | None, typer.Option(help="Plan to write if accepted; MODEL.plan.json here.")
     ] = None,
-    store: Folder = None,
-    device: Device = "auto",
-    seed: Seed = 0,
-    unpickle: Unpickle = False,
     report: Page = None,
     junit: Annotated[Path | None, typer.Option(help="JUnit file to write, XML.")] = None,
     github: Annotated[
@@ -170,7 +123,6 @@ def advise(
 
     Example: prunable advise net.safetensors --net nets:build --inputs x.npz --accuracy .877
     """
-    from prunable.forecast.advising import KEEPS
     from prunable.forecast.advising import advise as run
     from prunable.forecast.document import advice_lines, layers_table, write_page
     from prunable.nets.prune.plan_file import write_plan
@@ -179,43 +131,22 @@ def advise(
     check_ending(junit, "junit", "advise", ".xml")
     check_ending(out, "out", "advise", ".json")
     place = out or Path(f"{model.stem}.plan.json")
-    read = {"the checkpoint": model, "the inputs": inputs, "the calibration inputs": calibrate}
+    asked = Asked.create(**given)
+    read = {"the checkpoint": model, "the inputs": inputs}
+    read |= {"the calibration inputs": asked.calibrate}
     check_places("advise", {"--out": place, "--report": report, "--junit": junit}, read)
-    given = _Given.of(
-        "advise",
-        model,
-        net,
-        inputs,
-        methods,
-        keep or list(KEEPS),
-        labels,
-        calibrate,
-        unpickle,
-        device,
-    )
+    what = _Read.of("advise", model, inputs, asked)
+    aim: dict[str, Any] = {"at_most_loss": at_most_loss, "confidence": confidence, "target": target}
     with terminal.progress("forecasting") as advance:
         found = run(
-            given.network,
-            given.batches,
-            accuracy=accuracy,
-            at_most_loss=at_most_loss,
-            confidence=confidence,
-            target=target,
-            strategies=given.methods,
-            keeps=given.keeps,
-            labels=given.labels,
-            accuracy_inputs=accuracy_inputs,
-            calibration=given.calibration,
-            store=store,
-            seed=seed,
-            on_point=advance,
+            what.network, what.inputs, accuracy=accuracy, on_point=advance, **aim, **what.asked
         )
     document = found.to_dict() | {"model": str(model), "plan": None, "command": None}
     document["forecast"]["model"] = str(model)
     if found.plan is not None:
         write_plan(place, found.plan)
         units = document["chosen"]["method"] == "unit"
-        document |= {"plan": str(place), "command": given.command(model, net, place, units)}
+        document |= {"plan": str(place), "command": what.command(model, asked.net, place, units)}
     if report is not None:
         layers = () if found.plan is None else (layers_table(document),)
         write_page(document["forecast"], report, advice=document, more=layers)
@@ -241,7 +172,10 @@ def check(
     plan: Annotated[Path, typer.Argument(help="Plan of `prunable advise`.")],
     model: Model,
     inputs: Annotated[Path, typer.Option(help="Inputs with their classes: .npz with x and y.")],
-    net: Net = None,
+    net: Annotated[
+        str | None,
+        typer.Option(help="Architecture, if the file does not say; MODULE:FUNCTION of your own."),
+    ] = None,
     confidence: Annotated[float, typer.Option(help="Of the verdict.")] = 0.9,
     device: Device = "auto",
     unpickle: Unpickle = False,
@@ -259,13 +193,15 @@ def check(
     from prunable.nets.prune.plan_file import read_plan
 
     file = read_plan(plan)
-    given = _Given.of("check", model, net, inputs, None, [1.0], True, None, unpickle, device)
-    if given.labels is None:
+    asked = Asked(net=net, device=device, unpickle=unpickle)
+    given = _Read.of("check", model, inputs, asked)
+    labels = given.asked["labels"]
+    if labels is None:
         raise InputError(
             f"`inputs` of `check` must hold classes, y beside x; {inputs} holds none. Without them "
             "there is only the forecast."
         )
-    found = outcome_of(given.network, file, given.batches, given.labels, confidence=confidence)
+    found = outcome_of(given.network, file, given.inputs, labels, confidence=confidence)
     document = {"model": str(model), "plan": str(plan), **found.to_dict()}
     terminal.emit(document, as_json, lambda console: outcome_table(document).print(console))
     if status := {"FAILS": 1, "UNSURE": 3}.get(found.verdict):
@@ -273,47 +209,44 @@ def check(
 
 
 @dataclass(frozen=True, eq=False)
-class _Given:
-    """What the commands read: the network, inputs in batches, and what is asked."""
+class _Read:
+    """What the commands read: the network, inputs, and the options that `forecast` takes."""
 
     network: Any
-    batches: Any
+    inputs: Any
     shape: tuple[int, ...] | None
-    labels: Any
-    calibration: Any
-    methods: list[str] | None
-    keeps: tuple[float, ...]
+    asked: dict[str, Any]
 
     @classmethod
-    def of(
-        cls,
-        where: str,
-        model: Path,
-        net: str | None,
-        inputs: Path,
-        methods: list[str] | None,
-        keep: list[float],
-        labels: bool,
-        calibrate: Path | None,
-        unpickle: bool,
-        device: str,
-    ) -> _Given:
+    def of(cls, where: str, model: Path, inputs: Path, asked: Asked) -> _Read:
         """Read the files; what is wrong with options is said before."""
         from prunable.forecast.files import in_batches, network_for, read_inputs
         from prunable.forecast.logits import AT_ONCE, CHUNK
-        from prunable.forecast.ways import checked_keeps, ways_named
 
-        names = None if not methods else [x for text in methods for x in text.split(",") if x]
-        if names is not None:
-            ways_named(names, where)
-        keeps = checked_keeps(keep, where)
-        found = read_inputs(inputs, where, labels=labels)
+        options = _options(asked, where)
+        found = read_inputs(inputs, where, labels=asked.labels)
+        if asked.calibrate is not None:
+            others = read_inputs(asked.calibrate, where, labels=False)
+            options["calibration"] = in_batches(others, CHUNK)
+        how = {"unpickle": asked.unpickle, "device": asked.device}
+        network = network_for(model, asked.net, found, where, **how)
+        options |= {"labels": found.labels, "accuracy_inputs": asked.accuracy_inputs}
+        return cls(network, in_batches(found, AT_ONCE), found.shape, options)
+
+    @classmethod
+    def of_text(cls, model: Path, text: Path, asked: TextAsked) -> _Read:
+        """Read a language model and windows of the text."""
+        from prunable.forecast.texts import calls_for, first_windows, language_model, spread_windows
+
+        options = _options(asked, "forecast", "language")
+        windows = spread_windows(model, text, asked.length, asked.windows)
         others = None
-        if calibrate is not None:
-            others = in_batches(read_inputs(calibrate, where, labels=False), CHUNK)
-        network = network_for(model, net, found, where, unpickle=unpickle, device=device)
-        batches = in_batches(found, AT_ONCE)
-        return cls(network, batches, found.shape, found.labels, others, names, keeps)
+        if asked.calibrate is not None:
+            others = first_windows(model, asked.calibrate, asked.length, asked.calibrate_size)
+        network = language_model(model, asked.device)
+        if others is not None:
+            options["calibration"] = calls_for(network, others)
+        return cls(network, windows, None, options)
 
     def command(self, model: Path, net: str | None, plan: Path, units: bool) -> str:
         """The command that carries a plan out."""
@@ -323,3 +256,23 @@ class _Given:
             words += ["--input-shape", ",".join(map(str, self.shape))]
         words += ["--plan", str(plan), "--out", f"{model.stem}-pruned.safetensors"]
         return shlex.join([*words, *(["--shrink"] if units else [])])
+
+
+def _options(asked: Asked, where: str, kind: str = "") -> dict[str, Any]:
+    """The ways, shares and settings that were asked for, tried."""
+    from prunable.forecast.ways import checked_keeps, ways_named
+
+    if asked.names is not None:
+        ways_named(asked.names, where, kind)
+    options: dict[str, Any] = {"strategies": asked.names, "seed": asked.seed, "store": asked.store}
+    return options | ({"keeps": checked_keeps(asked.keep, where)} if asked.keep else {})
+
+
+def _check_text(asked: TextAsked, **others: Any) -> None:
+    """Refuse options that have no effect on a language model."""
+    others |= {"net": asked.net, "accuracy_inputs": asked.accuracy_inputs}
+    for name, value in others.items():
+        if value is not None:
+            instead = " Give --perplexity." if name == "accuracy" else " Leave it out."
+            flag = name.replace("_", "-")
+            raise InputError(f"`--{flag}` of `forecast` has no effect beside --text.{instead}")

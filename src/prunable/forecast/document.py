@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from prunable.report.tables import Column, Table, as_number, as_percent, table
 
 Document = dict[str, Any]
 MARKERS = "osD^vP*X"
+LARGEST = 30.0  # log-perplexity that is shown as a perplexity
 
 
 def forecast_table(document: Document) -> Table:
     """A line for each way and share: accuracy to expect, its interval, what is left."""
+    if document["kind"] == "language":
+        return _perplexity_table(document)
     known = document["accuracy"] is not None
     titles: list[str | Column] = [Column("way", words=True), "keep %", "numbers left %"]
     titles += ["accuracy %", f"{document['level']:.0%} interval", "loss"] if known else []
@@ -33,6 +37,29 @@ def forecast_table(document: Document) -> Table:
                 row += [as_percent(point["accuracy"]), between, as_percent(point["loss"])]
             rows.append([*row, as_percent(point["retention"])])
     return table(titles, rows, title=title_of(document), notes=notes_of(document))
+
+
+def _perplexity_table(document: Document) -> Table:
+    titles: list[str | Column] = [Column("way", words=True), "keep %", "perplexity"]
+    titles += [f"{document['level']:.0%} interval", "log-perplexity", "by laws", "by tokens"]
+    titles += ["likeliest tokens kept %"]
+    rows = []
+    for curve in document["curves"]:
+        for point in curve["points"]:
+            nats = [point[key] for key in ("accuracy", "laws", "tokens")]
+            between = "–"
+            if point["low"] is not None:
+                between = " to ".join(_exponential(point[key]) for key in ("low", "high"))
+            row = [name_of(curve), as_percent(point["kappa"], 1), _exponential(nats[0]), between]
+            row += ["–" if x is None else f"{x:.3f}" for x in nats]
+            rows.append([*row, as_percent(point["retention"])])
+    return table(titles, rows, title=title_of(document), notes=notes_of(document))
+
+
+def _exponential(nats: float | None) -> str:
+    if nats is None:
+        return "–"
+    return f"{math.exp(nats):,.2f}" if nats < LARGEST else f"over {math.exp(LARGEST):.0e}"
 
 
 def checks_table(document: Document) -> Table:
@@ -86,6 +113,9 @@ def outcome_table(document: Document) -> Table:
 def title_of(document: Document) -> str:
     """What is forecast, and from what."""
     known = document["accuracy"]
+    if document["kind"] == "language":
+        said = "no perplexity known" if known is None else f"dense perplexity {math.exp(known):.2f}"
+        return f"{document['model']}: {said}, {document['inputs']:,} windows"
     said = "no accuracy known" if known is None else f"dense accuracy {known:.1%}"
     return f"{document['model']}: {said}, {document['inputs']:,} inputs"
 
@@ -93,6 +123,8 @@ def title_of(document: Document) -> str:
 def notes_of(document: Document) -> tuple[str, ...]:
     """What a reader must know beside the numbers."""
     notes = [f"{x['method']} left out: {x['reason']}" for x in document["skipped"]]
+    if document["kind"] == "language":
+        return (*notes, "Windows are taken to be drawn like the text to come.")
     assumed = (
         "Inputs are taken to be drawn like those to come, and the network's confidence to order "
         "them rightly."
@@ -112,13 +144,16 @@ def forecast_figure(document: Document, chosen: Document | None = None) -> Figur
     keys = (
         ("accuracy", "low", "high") if known else ("retention", "retention_low", "retention_high")
     )
+    words = document["kind"] == "language" and known
+    unit = 1 if words else 100
+    figure_of = "expected log-perplexity (nats a token)" if words else "expected accuracy (%)"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 5.0), layout="constrained")
         axes = figure.add_subplot()
         for place, curve in enumerate(document["curves"]):
             colour = PALETTE[1 + place % (len(PALETTE) - 1)]
             x = [point["kappa"] for point in curve["points"]]
-            y, low, high = ([100 * point[key] for point in curve["points"]] for key in keys)
+            y, low, high = ([unit * point[key] for point in curve["points"]] for key in keys)
             mark = MARKERS[place % len(MARKERS)]
             axes.plot(x, y, color=colour, marker=mark, markersize=4, label=name_of(curve))
             if len(x) > 1:
@@ -126,7 +161,7 @@ def forecast_figure(document: Document, chosen: Document | None = None) -> Figur
             else:
                 axes.errorbar(x, y, [[y[0] - low[0]], [high[0] - y[0]]], color=colour, capsize=3)
         if known:
-            axes.axhline(100 * document["accuracy"], color=PALETTE[0], linewidth=1, label="dense")
+            axes.axhline(unit * document["accuracy"], color=PALETTE[0], linewidth=1, label="dense")
         if chosen is not None:
             at = 100 * chosen["accuracy"]
             axes.plot([chosen["kappa"]], [at], "o", ms=14, mfc="none", mec=PALETTE[0])
@@ -136,7 +171,7 @@ def forecast_figure(document: Document, chosen: Document | None = None) -> Figur
         axes.minorticks_off()
         axes.set(
             xlabel="kappa: share kept of weights, or of units",
-            ylabel="expected accuracy (%)" if known else "decisions kept (%)",
+            ylabel=figure_of if known else "decisions kept (%)",
             title=title_of(document),
         )
         axes.legend(fontsize=8)

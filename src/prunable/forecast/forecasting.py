@@ -13,15 +13,25 @@ from torch import nn
 
 from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.forecast.estimators import Check, CurveForecast, forecast_curve
-from prunable.forecast.logits import Scores, batches_for, calibrated, pruned_copies, scores
+from prunable.forecast.logits import Copies, Examples, Read, Scores, batches_for
 from prunable.forecast.stored import Left, StoredScores
-from prunable.forecast.ways import KEEPS, USUAL, Way, checked_keeps, ways_named
-from prunable.nets.networks.inputs import batch_of, batch_size_of
+from prunable.forecast.texts import Text
+from prunable.forecast.ways import (
+    KEEPS,
+    LANGUAGE,
+    LANGUAGE_KEEPS,
+    USUAL,
+    Way,
+    checked_keeps,
+    ways_named,
+)
 from prunable.results import Result, as_plain
 
 SCHEMA_VERSION = 1
 WHERE = "forecast"
-Output = Literal["classification", "top5", "multilabel", "segmentation", "regression", "embedding"]
+Output = Literal[
+    "classification", "top5", "multilabel", "segmentation", "regression", "embedding", "language"
+]
 OnPoint = Callable[[int, int, str], None]  # networks done, all, and the way at hand
 
 
@@ -32,7 +42,9 @@ class Point:
     `parameters` is the share of the network's numbers that stay and are not zero, `macs` that of
     its multiplications by weights that are not. Accuracy and loss
     (dense less pruned) with their intervals are None where no accuracy is known; `retention` is the
-    share of decisions that stay as they are.
+    share of decisions that stay as they are. Of language models the figure is the log-perplexity
+    in nats a token, `laws` what the divergence of next-token laws says of it, and `tokens` what the
+    tokens of the windows say.
     """
 
     kappa: float
@@ -49,6 +61,8 @@ class Point:
     retention_high: float
     sampling: float | None = None
     model: float | None = None
+    laws: float | None = None
+    tokens: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,8 @@ class Forecast(Result):
 
     def __repr__(self) -> str:
         known = "no accuracy" if self.accuracy is None else f"accuracy {self.accuracy:.1%}"
+        if self.kind == "language" and self.accuracy is not None:
+            known = f"log-perplexity {self.accuracy:.3f}"
         failed = sum(not check.passed for check in self.checks)
         doubts = f", {failed} of {len(self.checks)} checks failed" if failed else ""
         return (
@@ -119,7 +135,7 @@ def forecast(
     *,
     accuracy: float | None = None,
     strategies: Sequence[str] | None = None,
-    keeps: Sequence[float] = KEEPS,
+    keeps: Sequence[float] | None = None,
     labels: ArrayLike | None = None,
     kind: Output = "classification",
     level: float = 0.9,
@@ -138,13 +154,14 @@ def forecast(
     Parameters
     ----------
     inputs : A tensor or array of examples, 30 at least, drawn like those to come; or batches of
-        what the model is called with.
+        what the model is called with. Of "language" windows of tokens, (n, length), 4 at least.
     accuracy : Of the dense network, a share; without it only the share of decisions that stay is
-        told.
+        told. Of "language" the log-perplexity in nats a token, without it that of the windows.
     strategies : Names such as "magnitude/lamp", "calibrated", "2:4" or "unit"; see `way_named`. By
         default `ways.USUAL`, of which those that do not suit the network are left out.
-    keeps : Shares to keep.
-    labels : Classes of the inputs, -1 where unknown; they sharpen the forecast.
+    keeps : Shares to keep; by default `ways.KEEPS`, of "language" `ways.LANGUAGE_KEEPS`.
+    labels : Classes of the inputs, -1 where unknown; they sharpen the forecast. Of "language" they
+        are the text itself.
     level : Of the intervals.
     accuracy_inputs : How many examples the known accuracy was measured on.
     calibration : Inputs for ways that go by what flows into layers; by default `inputs`, on which
@@ -168,11 +185,12 @@ def forecast(
     >>> found.curves[0].name, found.curves[0].points[0].low < 0.6
     ('magnitude/global', True)
     """
-    ways = ways_named(USUAL if strategies is None else strategies, WHERE)
-    asked = checked_keeps(keeps, WHERE)
-    batches = batches_for(model, inputs)
-    known = StoredScores.of(store, model, batches, seed, calibration)
-    dense = known.of_network("dense", 1.0, lambda: (scores(model, batches, kind), (1.0, 1.0)))[0]
+    usual, shares = (LANGUAGE, LANGUAGE_KEEPS) if kind == "language" else (USUAL, KEEPS)
+    ways = ways_named(usual if strategies is None else strategies, WHERE, kind)
+    asked = checked_keeps(shares if keeps is None else keeps, WHERE)
+    read = read_for(model, inputs, kind)
+    known = StoredScores.of(store, model, read.batches, seed, calibration)
+    dense = known.of_network("dense", 1.0, lambda: (read.scores(model), (1.0, 1.0)))[0]
     settings: dict[str, Any] = {
         "accuracy": accuracy,
         "labels": labels,
@@ -182,7 +200,7 @@ def forecast(
     }
     # what is wrong with the inputs is said before anything is pruned
     base = forecast_curve(dense, (), (), **settings)
-    job = _Job(model, batches, calibration, known, seed, kind, on_point)
+    job = _Job(Copies(model, read, calibration, seed), known, on_point)
     job.total = sum(len(way.keeps(asked)) for way in ways)
     curves, skipped = [], []
     for way in ways:
@@ -211,20 +229,8 @@ class _Job:
 
     total = 0
 
-    def __init__(
-        self,
-        model: nn.Module,
-        batches: Sequence[Any],
-        calibration: Any,
-        known: StoredScores,
-        seed: int,
-        kind: Output,
-        on_point: OnPoint | None,
-    ) -> None:
-        self.model, self.batches, self.calibration = model, batches, calibration
-        self.known, self.seed, self.kind = known, seed, kind
-        self.on_point, self.done = on_point, 0
-        self.seen: Any = None
+    def __init__(self, copies: Copies, known: StoredScores, on_point: OnPoint | None) -> None:
+        self.copies, self.known, self.on_point, self.done = copies, known, on_point, 0
 
     def curve(
         self, way: Way, keeps: Sequence[float], dense: Scores, settings: Mapping[str, Any]
@@ -246,12 +252,15 @@ class _Job:
 
     def run(self, way: Way, keep: float) -> tuple[Scores, Left]:
         """One copy's scores, and the shares that are left of it."""
-        if way.needs_inputs and self.seen is None:
-            given = self.batches if self.calibration is None else self.calibration
-            self.seen = calibrated(self.model, given, [way])
-        example = batch_of(self.batches[0], min(2, batch_size_of(self.batches[0])))
-        (copy,) = pruned_copies(self.model, way, [keep], example, self.seen, seed=self.seed)
-        return scores(copy.model, self.batches, self.kind), (copy.parameters, copy.macs)
+        copy = self.copies.pruned(way, keep)
+        return self.copies.read.scores(copy.model), (copy.parameters, copy.macs)
+
+
+def read_for(model: nn.Module, inputs: Any, kind: Output) -> Read:
+    """What a model is run on, of inputs as `forecast` takes them."""
+    if kind == "language":
+        return Text.of(model, inputs)
+    return Examples(batches_for(model, inputs), kind)
 
 
 def points_of(found: CurveForecast, left: Sequence[Left]) -> tuple[Point, ...]:
@@ -272,6 +281,8 @@ def points_of(found: CurveForecast, left: Sequence[Left]) -> tuple[Point, ...]:
             retention_high=one.retention_high,
             sampling=one.sampling,
             model=one.model,
+            laws=one.laws,
+            tokens=one.tokens,
         )
         for one, (parameters, macs) in zip(found.points, left, strict=True)
     )

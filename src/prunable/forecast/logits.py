@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from prunable.errors import InputError, require
 from prunable.forecast.ways import Way
 from prunable.nets.calibration.calibrating import Calibration, batches_of, calibrate
 from prunable.nets.calibration.layers import is_matrix_layer
+from prunable.nets.calibration.stages import InOrder
 from prunable.nets.networks.examples import checked_run, evaluating, mapped, scores_of
 from prunable.nets.networks.inputs import batch_of, batch_size_of
 from prunable.nets.networks.parametrized import copied
@@ -67,10 +69,90 @@ def scores(model: nn.Module, batches: Sequence[Any], kind: str = "classification
     return np.concatenate(parts)
 
 
-def calibrated(model: nn.Module, inputs: Any, ways: Sequence[Way]) -> Calibration | None:
-    """What flows into the layers, summed up once for all ways that go by it; None if none does."""
-    needed = any(way.needs_inputs for way in ways)
-    return calibrate(model, _parted(inputs)) if needed else None
+class Read(Protocol):
+    """What a network is run on, and what it gives there."""
+
+    in_order: ClassVar[bool]  # whether what stays is fitted block by block
+
+    @property
+    def batches(self) -> tuple[Any, ...]:
+        """What the network is called with."""
+        ...
+
+    @property
+    def example(self) -> Any:
+        """A call to prune and to count multiplications by."""
+        ...
+
+    def scores(self, model: nn.Module) -> Scores:
+        """What the network, or a pruned copy, gives; first axis the units that are drawn."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Unlabelled inputs in batches, of which a network gives outputs of one kind."""
+
+    in_order: ClassVar[bool] = False
+
+    batches: tuple[Any, ...]
+    kind: str = "classification"
+
+    @property
+    def example(self) -> Any:
+        """Two of the inputs."""
+        return batch_of(self.batches[0], 2)
+
+    def scores(self, model: nn.Module) -> Scores:
+        """See `scores`."""
+        return scores(model, self.batches, self.kind)
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """Pruned copies of a network, which stays as it is; what all of them need is found once.
+
+    A layer may lose all its weights: that is what so small a share does. `calibration` are inputs
+    for ways that go by what flows into layers, by default those that are read. Such ways estimate
+    BatchNorm statistics again on them, and correct biases, as `prune` does; the usual one goes in
+    order and towards the network, and in language models what stays is fitted block by block.
+    """
+
+    model: nn.Module
+    read: Read
+    calibration: Any = None
+    seed: int = 0
+
+    def pruned(self, way: Way, keep: float) -> Pruned:
+        """A copy pruned one way to one share."""
+        copy = copied(self.model)
+        strategy, budget = way.strategy(keep)
+        how: dict[str, Any] = {"seed": self.seed}
+        if way.needs_inputs:
+            how |= {"calibration": self._given(way)}
+            how |= {"recalibrate": has_statistics(self.model) or None}
+        elif way.of_units:
+            how["example"] = self.read.example
+        result = prune(copy, strategy, budget, force=not way.of_units, **how)
+        left = result.n_nonzero / max(1, result.n_nonzero_before)
+        return Pruned(way, keep, left, _macs_left(copy, self._macs), result.plan, copy)
+
+    def _given(self, way: Way) -> Any:
+        if self.read.in_order and way.refits:
+            return InOrder(self._inputs)
+        return self._inputs if way.method == "calibrated" else self._seen
+
+    @cached_property
+    def _inputs(self) -> Any:
+        return _parted(self.read.batches if self.calibration is None else self.calibration)
+
+    @cached_property
+    def _seen(self) -> Calibration:
+        return calibrate(self.model, self._inputs)
+
+    @cached_property
+    def _macs(self) -> Mapping[str, int]:
+        return macs_of(copied(self.model).eval(), batch_of(self.read.example, 1))
 
 
 def _parted(inputs: Any) -> Any:
@@ -88,36 +170,6 @@ def _parted(inputs: Any) -> Any:
 
 def _cut(batch: Any, start: int, size: int) -> Any:
     return mapped(batch, lambda x: x[start : start + CHUNK] if x.ndim and len(x) == size else x)
-
-
-def pruned_copies(
-    model: nn.Module,
-    way: Way,
-    keeps: Sequence[float],
-    example: Any,
-    calibration: Calibration | None = None,
-    *,
-    seed: int = 0,
-) -> Iterator[Pruned]:
-    """Copies of a network pruned one way to each share, one at a time; the network stays as it is.
-
-    A layer may lose all its weights: that is what so small a share does. Ways that know their
-    inputs estimate BatchNorm statistics again on them, and correct biases, as `prune` does with
-    `CalibratedPruning`.
-    """
-    macs = macs_of(copied(model).eval(), batch_of(example, 1))
-    for keep in keeps:
-        copy = copied(model)
-        strategy, budget = way.strategy(keep)
-        how: dict[str, Any] = {"seed": seed}
-        if way.needs_inputs:
-            how |= {"calibration": calibration, "recalibrate": has_statistics(model) or None}
-        elif way.of_units:
-            how["example"] = batch_of(example, 2)
-        result = prune(copy, strategy, budget, force=not way.of_units, **how)
-        left = result.n_nonzero / max(1, result.n_nonzero_before)
-        yield Pruned(way, keep, left, _macs_left(copy, macs), result.plan, copy)
-        del copy, result
 
 
 def _macs_left(pruned: nn.Module, macs: Mapping[str, int]) -> float:

@@ -18,6 +18,9 @@ GLOBAL, LAYER = "global", "layer"
 PATTERN = re.compile(r"(n|\d{1,4}):(\d{1,4})")
 USUAL = ("magnitude/global", "magnitude/lamp", "magnitude/layer", "wanda/lamp", "2:4", "unit/layer")
 KEEPS = (0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05)
+# Of language models, whose layers are rarely given different shares.
+LANGUAGE = ("magnitude/layer", "wanda/layer", "obs/layer")
+LANGUAGE_KEEPS = (0.8, 0.7, 0.6, 0.5, 0.4)
 _BASES = {"magnitude": GLOBAL, "wanda": "lamp", "obs": "lamp", "calibrated": "lamp", "unit": LAYER}
 
 
@@ -83,10 +86,11 @@ class Way:
         return found
 
 
-def way_named(text: str, where: str = "forecast") -> Way:
+def way_named(text: str, where: str = "forecast", kind: str = "") -> Way:
     """The way of a name: magnitude/lamp, magnitude (one threshold), 2:4, n:4, unit, ...
 
-    n:4 stands for 3, 2 and 1 of each 4 inputs. Without an allocation it is the method's usual one.
+    n:4 stands for 3, 2 and 1 of each 4 inputs. Without an allocation it is the method's usual one,
+    of the kind "language" the same share of every layer.
 
     Raises InputError, which lists what there is.
 
@@ -103,7 +107,8 @@ def way_named(text: str, where: str = "forecast") -> Way:
     method, slash, allocation = text.partition("/")
     rules = (GLOBAL, LAYER, *(rule for rule in get_args(ShareRule) if rule != "threshold"))
     if method in _BASES and (not slash or allocation in rules):
-        return _checked(Way(method, allocation if slash else _BASES[method]), text, where)
+        usual = LAYER if kind == "language" else _BASES[method]
+        return _checked(Way(method, allocation if slash else usual), text, where)
     wanted = (
         f"METHOD or METHOD/ALLOCATION with a method of {', '.join(_BASES)} and an allocation of "
         f"{', '.join(rules)}; or a pattern such as 2:4"
@@ -121,10 +126,10 @@ def _checked(way: Way, text: str, where: str) -> Way:
     return way
 
 
-def ways_named(names: Sequence[str], where: str = "forecast") -> tuple[Way, ...]:
-    """Ways by names, each once."""
+def ways_named(names: Sequence[str], where: str = "forecast", kind: str = "") -> tuple[Way, ...]:
+    """Ways by names, each once; see `way_named`."""
     require(len(names) > 0, "methods", where, "one or more", "none")
-    return tuple(dict.fromkeys(way_named(name, where) for name in names))
+    return tuple(dict.fromkeys(way_named(name, where, kind) for name in names))
 
 
 def checked_keeps(keeps: Sequence[float], where: str = "forecast") -> tuple[float, ...]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from prunable.forecast.estimators import forecast_curve
+from prunable.errors import InputError
+from prunable.forecast.estimators import forecast_curve, window_figures
 from prunable.forecast.estimators.embeddings import nearest_two
 
 
@@ -112,30 +113,64 @@ def test_regression_error_by_the_bootstrap():
     assert found == pytest.approx(np.std(drawn), rel=0.25)
 
 
-def test_language_by_hand_and_by_draws():
+def figures(dense, other, tokens=None):
+    rows = [None] * len(dense) if tokens is None else tokens
+    return [window_figures(*each) for each in zip(dense, other, rows, strict=True)]
+
+
+@pytest.mark.parametrize("temperature", [0.8, 0.9, 1.0, 1.1, 1.25])
+def test_language_by_hand_and_by_draws(temperature):
     """Tokens drawn from the tempered law cost what is forecast, within 5 standard errors."""
     rng = np.random.default_rng(7)
-    temperature, windows = 1.3, [2 * rng.normal(size=(200, 30)) for _ in range(8)]
+    windows = [2 * rng.normal(size=(200, 30)) for _ in range(8)]
     pruned = [noisy(w, 0.8, i) for i, w in enumerate(windows)]
     laws = [softmax(w / temperature, axis=1) for w in windows]
 
     def cost(of):
         return np.mean([-np.sum(p * log_softmax(w, 1), 1) for p, w in zip(laws, of, strict=True)])
 
-    curve = forecast_curve(windows, [pruned], [0.5], accuracy=cost(windows), kind="language")
-    found = curve.points[0]
-    assert curve.temperature == pytest.approx(temperature, rel=1e-5)
-    assert found.value == pytest.approx(cost(pruned), rel=1e-9)
     tokens = np.array([(p.cumsum(1) > rng.random((200, 1))).argmax(1) for p in laws])
     losses = [-log_softmax(w, 1)[np.arange(200), t] for w, t in zip(pruned, tokens, strict=True)]
+    own = [-log_softmax(w, 1)[np.arange(200), t] for w, t in zip(windows, tokens, strict=True)]
+    options = {"accuracy": cost(windows), "kind": "language"}
+    unlabelled = [figures(windows, w) for w in (windows, pruned)]
+    curve = forecast_curve(unlabelled[0], unlabelled[1:], [0.5], **options)
+    found = curve.points[0]
+    # on the three temperatures all is exact, between them costs follow a parabola
+    exact = temperature in (0.8, 1.0, 1.25)
+    assert curve.temperature == pytest.approx(temperature, rel=1e-9 if exact else 3e-3)
+    assert found.value == pytest.approx(cost(pruned), rel=1e-9 if exact else 1e-3)
+    assert found.value == found.laws
+    assert found.tokens is None
     seen = np.concatenate(losses)
     assert abs(seen.mean() - found.value) <= 5 * seen.std() / np.sqrt(len(seen))
     kept = np.mean(np.argmax(windows, 2) == np.argmax(pruned, 2))
     assert found.retention == pytest.approx(kept)
-    labelled = forecast_curve(
-        windows, [pruned], [0.5], accuracy=cost(windows), kind="language", labels=tokens
-    ).points[0]
-    assert labelled.low < cost(pruned) < labelled.high
+    known = [figures(windows, w, tokens) for w in (windows, pruned)]
+    labelled = forecast_curve(known[0], known[1:], [0.5], **options).points[0]
+    error = np.hypot(labelled.sampling, labelled.model)
+    assert abs(labelled.value - cost(pruned)) <= 5 * error
+    assert labelled.laws == pytest.approx(found.laws)
+    assert labelled.tokens == pytest.approx(cost(windows) + seen.mean() - np.mean(own))
+    assert labelled.laws != labelled.value != labelled.tokens
+
+
+def test_without_a_perplexity_that_of_the_windows_stands():
+    rng = np.random.default_rng(17)
+    windows = [(1 + i / 4) * rng.normal(size=(60, 12)) for i in range(10)]
+    pruned = [noisy(w, 0.8, i) for i, w in enumerate(windows)]
+    tokens = rng.integers(0, 12, (10, 60))
+    known = [figures(windows, w, tokens) for w in (windows, pruned)]
+    own = np.array(known[0])[:, 0]
+    measured = forecast_curve(known[0], known[1:], [0.5], accuracy=None, kind="language")
+    given = forecast_curve(known[0], known[1:], [0.5], accuracy=own.mean(), kind="language")
+    assert measured.accuracy == pytest.approx(own.mean())
+    assert measured.points[0].value == pytest.approx(given.points[0].value)
+    wide, narrow = (f.points[0].high - f.points[0].low for f in (measured, given))
+    assert wide > narrow
+    bare = [figures(windows, w) for w in (windows, pruned)]
+    nothing = forecast_curve(bare[0], bare[1:], [0.5], accuracy=None, kind="language")
+    assert nothing.points[0].value is None
 
 
 def test_language_temperature_errors_are_in_the_interval():
@@ -143,17 +178,31 @@ def test_language_temperature_errors_are_in_the_interval():
     rng = np.random.default_rng(8)
     windows = [(1 + i / 4) * rng.normal(size=(50, 12)) for i in range(10)]
     pruned = [noisy(w, 0.8, i) for i, w in enumerate(windows)]
-    whole = forecast_curve(windows, [pruned], [0.5], accuracy=1.6, kind="language").points[0]
+    dense, copy = np.array(figures(windows, windows)), np.array(figures(windows, pruned))
+    known = dense[:, 3].mean()
+    whole = forecast_curve(dense, [copy], [0.5], accuracy=known, kind="language").points[0]
     left = []
     for out in range(10):
-        some = [i for i in range(10) if i != out]
-        copy = [pruned[i] for i in some]
-        one = forecast_curve(
-            [windows[i] for i in some], [copy], [0.5], accuracy=1.6, kind="language"
-        )
+        some = np.arange(10) != out
+        one = forecast_curve(dense[some], [copy[some]], [0.5], accuracy=known, kind="language")
         left.append(one.points[0].value)
     jackknife = np.sqrt(9 / 10 * np.sum((np.array(left) - np.mean(left)) ** 2))
     assert whole.sampling == pytest.approx(jackknife, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "rows", "match"),
+    [(25.5, 8, "3.239"), (-1.0, 8, "log-perplexity"), (2.0, 3, "4 windows")],
+)
+def test_language_refusals(accuracy, rows, match):
+    windows = [np.random.default_rng(i).normal(size=(20, 12)) for i in range(rows)]
+    with pytest.raises(InputError, match=match):
+        forecast_curve(figures(windows, windows), (), (), accuracy=accuracy, kind="language")
+    with pytest.raises(InputError, match="window_figures"):
+        forecast_curve(np.zeros((8, 2)), (), (), accuracy=2.0, kind="language")
+    windows[0][3, 4] = np.inf
+    with pytest.raises(InputError, match="finite"):
+        figures(windows, windows)
 
 
 def test_neighbours_and_their_jackknife():

@@ -5,6 +5,7 @@ from prunable.forecast.estimators.checks import Check
 from prunable.forecast.estimators.classification import DEFAULT, ESTIMATORS, Dense, Estimator
 from prunable.forecast.estimators.curve import CurveForecast, PointForecast, forecast_curve
 from prunable.forecast.estimators.estimate import Estimate
+from prunable.forecast.estimators.language import window_figures
 from prunable.forecast.estimators.retraining import RetrainedForecast, after_retraining
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "after_retraining",
     "bootstrap_error",
     "forecast_curve",
+    "window_figures",
 ]

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,6 +41,7 @@ class PointForecast:
     retention : Share of decisions kept (of a regression's variance; of nearest neighbours), with
         its own interval.
     sampling, model : Standard errors by the draw of inputs and by the model of confidence.
+    laws, tokens : Log-perplexity by the next-token laws, and by the tokens of the text, alone.
     """
 
     kappa: float
@@ -55,6 +56,8 @@ class PointForecast:
     loss_high: float | None = None
     sampling: float | None = None
     model: float | None = None
+    laws: float | None = None
+    tokens: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class CurveForecast:
 
 
 def forecast_curve(
-    dense: ArrayLike | Sequence[ArrayLike],
+    dense: ArrayLike,
     pruned: Iterable[ArrayLike],
     kappas: Sequence[float],
     *,
@@ -93,15 +96,15 @@ def forecast_curve(
     ----------
     dense : Outputs of the network before pruning, first axis the inputs: logits (n, c); (n,) of
         "binary", (n, labels) of "multilabel", (n, c, height, width) of "segmentation", numbers (n,)
-        or (n, d) of "regression", vectors (n, d) of "embedding"; of "language" windows (tokens,
-        vocabulary).
+        or (n, d) of "regression", vectors (n, d) of "embedding"; of "language" windows (n, 5), each
+        of `window_figures`.
     pruned : For each kappa the pruned network's outputs, shaped alike; read once, in order, so they
         may come from a generator.
     kappas : Shares kept, falling or rising.
     accuracy : The dense network's known figure, a share: accuracy (with five guesses of "top5", a
         label of "multilabel", a pixel of "segmentation"), R2 of "regression"; of "language" its
         log-perplexity in nats a token. None for what ten labels or more show of one decision an
-        input, and without them for retention only.
+        input, or the tokens of the windows; without these for retention only.
     labels : Of the inputs, -1 or None where unknown (NaN for targets of regressions); they enter
         where known, and test the confidence.
     level : Of the two-sided intervals.
@@ -156,7 +159,7 @@ def forecast_curve(
     values = _values(found, kappas, network, smoothing)
     if isinstance(network, RowNetwork) and network.measured:
         accuracy_inputs = network.measured
-    draws = _Draws(level, network.known, accuracy_inputs, outcome_inputs, kind)
+    draws = _Draws(level, network.known, accuracy_inputs, outcome_inputs, kind, network.known_error)
     points = tuple(
         draws.point(float(kappa), one, value)
         for kappa, one, value in zip(kappas, found, values, strict=True)
@@ -177,21 +180,19 @@ def _paired(pruned: Iterable[ArrayLike], count: int) -> Iterable[ArrayLike]:
 
 
 def _network(
-    kind: Kind,
-    dense: ArrayLike | Sequence[ArrayLike],
-    accuracy: float | None,
-    labels: ArrayLike | None,
-    estimator: str,
+    kind: Kind, dense: ArrayLike, accuracy: float | None, labels: ArrayLike | None, estimator: str
 ) -> Network:
     if kind == "language":
-        return language_network(cast(Sequence[ArrayLike], dense), accuracy, labels)
-    outputs = cast(ArrayLike, dense)
+        require(
+            labels is None, "labels", WHERE, "left out of windows, whose figures know", "labels"
+        )
+        return language_network(dense, accuracy)
     if kind == "regression":
-        return regression_network(outputs, accuracy, labels)
+        return regression_network(dense, accuracy, labels)
     if kind == "embedding":
         require(labels is None, "labels", WHERE, "left out for embeddings", "labels")
-        return embedding_network(outputs, accuracy)
-    return row_network(kind, outputs, accuracy, labels, estimator)
+        return embedding_network(dense, accuracy)
+    return row_network(kind, dense, accuracy, labels, estimator)
 
 
 def _drift(network: Network, reference: ArrayLike) -> Check:
@@ -235,6 +236,7 @@ class _Draws:
     accuracy_inputs: int | None
     outcome_inputs: int | None
     kind: Kind
+    known_error: float | None
 
     def point(self, kappa: float, found: Found, value: float | None) -> PointForecast:
         kept = found.kept
@@ -244,7 +246,7 @@ class _Draws:
         if found.estimate is None or value is None or self.known is None:
             return PointForecast(kappa, None, None, None, kept.value, *kept_ends)
         estimate = found.estimate
-        accuracy = self._counted(self.known, self.accuracy_inputs)
+        accuracy = self.known_error or self._counted(self.known, self.accuracy_inputs)
         error = joined(estimate.error, found.model)
         wide = joined(
             error, estimate.by_accuracy * accuracy, self._counted(value, self.outcome_inputs)
@@ -264,6 +266,8 @@ class _Draws:
             loss + uncertain,
             estimate.error,
             found.model,
+            found.laws,
+            found.tokens,
         )
 
     def _counted(self, share: float, count: int | None) -> float:

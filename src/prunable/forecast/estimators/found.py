@@ -14,12 +14,15 @@ from prunable.numerics.arrays import FloatArray
 class Found:
     """The forecast at one share kept: None without a known figure; what stays of the outputs.
 
-    `model` is the standard error of `estimate` by the model of confidence.
+    `model` is the standard error of `estimate` by the model of confidence. Of language models
+    `laws` and `tokens` are what the laws and the tokens of the text say by themselves.
     """
 
     estimate: Estimate | None
     model: float
     kept: Estimate
+    laws: float | None = None
+    tokens: float | None = None
 
 
 class Network(Protocol):
@@ -32,6 +35,11 @@ class Network(Protocol):
 
     @property
     def temperature(self) -> float | None: ...
+
+    @property
+    def known_error(self) -> float | None:
+        """The standard error of `known` where it was measured on what was drawn."""
+        ...
 
     @property
     def units(self) -> int:
@@ -53,6 +61,7 @@ class Undecided:
     outputs: FloatArray
     known: float | None = None
     temperature: float | None = None
+    known_error: float | None = None
 
     @property
     def units(self) -> int:

@@ -19,7 +19,8 @@ _STORED: dict[str, Any] = json.loads(
 EVIDENCE = float(_STORED["evidence"])  # log odds that a changed decision is worth
 # Standard errors by the model: a unit of leverage, and a changed decision.
 SCALES: dict[str, tuple[float, float]] = _STORED["scales"]
-UNFITTED = 0.1  # of a change of loss or perplexity, where no networks were at hand to fit it
+UNFITTED = 0.1  # of a change of R2, where no networks were at hand to fit it
+LAWS = 0.1  # of a change of log-perplexity by the laws of next tokens
 # Temperatures up to which a changed decision is worth all, and from which it is worth nothing.
 FADES = (1.8, 2.6)
 # Cohen's kappa of the two networks' decisions, below which changes are worth less, at 0 nothing.

@@ -68,6 +68,10 @@ class RowNetwork:
         return None if self.known is None else self.dense.belief.temperature
 
     @property
+    def known_error(self) -> None:
+        """An accuracy of labels is known by their number."""
+
+    @property
     def chance(self) -> float:
         """The accuracy of guesses."""
         return _chance(self.kind, self.dense.logits.shape[1])

@@ -16,7 +16,7 @@ from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import MODEL
 from prunable.files import read_arrays, staged
-from prunable.forecast.logits import calibrated, pruned_copies, scores
+from prunable.forecast.logits import Copies, Examples, scores
 from prunable.forecast.ways import way_named
 from prunable.nets.models import network_of, read_weights
 from prunable.runs.data import DataSpec
@@ -60,9 +60,10 @@ def logits_stage(spec: LogitsSpec, run: Run) -> dict[str, Any]:
         _write(run, logits=_half(scores(model, batches))[None], labels=y)
         return {"metrics": {}, "keeps": [1.0], "parameters": [1.0]}
     way = way_named(spec.way, "study-forecast")
-    seen = calibrated(model, x[: spec.n_inputs], [way])
+    copies = Copies(model, Examples(batches), x[: spec.n_inputs])
     found, parameters = [], []
-    for number, one in enumerate(pruned_copies(model, way, spec.keeps, x[:2], seen)):
+    for number, keep in enumerate(spec.keeps):
+        one = copies.pruned(way, keep)
         found.append(_half(scores(one.model, batches)))
         parameters.append(one.parameters)
         run.on_step(number + 1)

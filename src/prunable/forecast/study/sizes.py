@@ -70,7 +70,10 @@ def logits_specs(scale: Scale) -> dict[str, tuple[LogitsSpec, ...]]:
         if network in size.calibrated_networks:
             ways[CALIBRATED] = size.calibrated
         found[network or "trained here"] = tuple(
-            LogitsSpec.create(way=way, keeps=keeps, **common)
+            # the usual way has gone in order, towards the network, since its third schema
+            LogitsSpec.create(
+                way=way, keeps=keeps, schema_version=3 if way == CALIBRATED else 2, **common
+            )
             for way, keeps in {DENSE: (1.0,), **ways}.items()
         )
     return found

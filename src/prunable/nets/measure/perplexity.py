@@ -41,16 +41,10 @@ def perplexity(model: nn.Module, windows: Tensor, stride: int | None = None) -> 
     total, scored = 0.0, 0
     with evaluating(model):
         for number, window in enumerate(windows):
-            call = on_device_of(model, calls_of(model, window[None]))
-            scores = scores_of(checked_run(model, call))
-            if not isinstance(scores, Tensor) or scores.shape[:2] != (1, length):
-                name = type(model).__name__
-                raise InputError(f"{name} gives no scores of tokens; give a language model.")
+            scores = token_scores(model, window)
             first = 1 if number == 0 else max(1, length - stride)
             losses = functional.cross_entropy(
-                scores[0, first - 1 : -1].float(),
-                window[first:].to(scores.device),
-                reduction="none",
+                scores[first - 1 : -1].float(), window[first:].to(scores.device), reduction="none"
             )
             total += float(losses.sum(dtype=torch.float64))
             scored += len(losses)
@@ -59,3 +53,16 @@ def perplexity(model: nn.Module, windows: Tensor, stride: int | None = None) -> 
         raise InputError("The scores of the text are NaN: check that the network is whole.")
     value = math.exp(nats) if nats < 700 else math.inf
     return Perplexity(value, nats, scored, count, length, stride)
+
+
+def token_scores(model: nn.Module, window: Tensor) -> Tensor:
+    """What a model, as it is, gives for one window of tokens: (length, vocabulary).
+
+    Raises InputError if these are no scores of tokens.
+    """
+    call = on_device_of(model, calls_of(model, window[None]))
+    scores = scores_of(checked_run(model, call))
+    if not isinstance(scores, Tensor) or scores.shape[:2] != (1, len(window)):
+        name = type(model).__name__
+        raise InputError(f"{name} gives no scores of tokens; give a language model.")
+    return scores[0]
