@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from prunable.numerics.measure.layer import draw_sample, measure_layer
+from prunable.numerics.measure.entries import Plain
+from prunable.numerics.measure.layer import measure_layer
 from prunable.numerics.measure.options import Options
 from prunable.numerics.measure.verdict import Kind
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
 from prunable.numerics.tails import Status
-from prunable.numerics.weights.magnitudes import Magnitudes
 
 pytestmark = pytest.mark.statistical
 LAYERS = 12
@@ -89,15 +89,15 @@ def test_equal_weights_get_no_number():
 def test_samples_are_centred_unless_pruned():
     r = rng(0, "centre")
     w = r.standard_normal(10_000) + 5
-    assert abs(np.median(draw_sample(Magnitudes.of(w), rng(0)))) < 1e-12
+    assert abs(np.median(Plain(w).draw(rng(0)).values)) < 1e-12
     w[:500] = 0
-    assert np.median(draw_sample(Magnitudes.of(w), rng(0))) == pytest.approx(5, abs=0.1)
+    assert np.median(Plain(w).draw(rng(0)).values) == pytest.approx(5, abs=0.1)
 
 
 def test_large_layers_are_sampled_without_repetition():
     w = np.arange(1, 2_500_001, dtype=np.float64)
     w[0:100_000] = 0
-    sample = draw_sample(Magnitudes.of(w), rng(0))
+    sample = Plain(w).draw(rng(0)).values
     assert len(sample) == 2**20
     assert len(np.unique(sample)) == len(sample)
     assert abs(np.corrcoef(np.arange(len(sample)), sample)[0, 1]) < 0.006

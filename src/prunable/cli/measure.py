@@ -14,6 +14,7 @@ from prunable.errors import InputError
 from prunable.files import check_ending, check_places, write_text
 from prunable.numerics.measure.options import SpectrumMode
 from prunable.report.checks import Condition, github, junit
+from prunable.report.options import bytes_of
 from prunable.report.shaping import AsCsv, AsMarkdown, Shape, Sort, Top
 from prunable.report.terminal import (
     AsJson,
@@ -59,6 +60,9 @@ def measure(
     authors: Annotated[
         bool, typer.Option("--authors", help="Add the 2021 paper's own tail index.")
     ] = False,
+    memory: Annotated[
+        str, typer.Option(help="What layers measured side by side may take, as 512MiB or 2GiB.")
+    ] = "1GiB",
     unpickle: Unpickle = False,
     seed: Seed = 0,
     top: Top = None,
@@ -110,6 +114,7 @@ def measure(
         "seed": seed,
         "spectrum": spectrum,
         "authors": authors,
+        "memory": bytes_of(memory, "memory", "measure"),
         "unpickle": unpickle,
     }
     measured = [_measure(path, options) for path in models]

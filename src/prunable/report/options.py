@@ -2,14 +2,19 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
+from prunable.errors import require
 from prunable.report.terminal import refuse_both
 from prunable.runs.spec import Frozen
+
+UNITS = {"": 1, "B": 1, **{f"{x}iB": 2**e for x, e in zip("KMGT", (10, 20, 30, 40), strict=True)}}
+UNITS |= {f"{x}B": 1000**e for x, e in zip("KMGT", (1, 2, 3, 4), strict=True)}
 
 Given = dict[str, Any]
 Command = Callable[..., None]
@@ -119,3 +124,15 @@ def _type(field: FieldInfo) -> Any:
 
 def _leaf(path: str) -> str:
     return path.rpartition(".")[2].replace("_", "-")
+
+
+def bytes_of(text: str, name: str, where: str) -> int:
+    """A size such as 512MiB, 2GiB or 1.5GB in bytes; InputError if it is none.
+
+    >>> bytes_of("1.5GiB", "memory", "measure")
+    1610612736
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B?)\s*", text)
+    size = int(float(found[1]) * UNITS[found[2]]) if found and found[2] in UNITS else 0
+    require(size > 0, name, where, "a size such as 512MiB or 2GiB", text)
+    return size

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from prunable.files import damage_named
+from prunable.numerics.measure.entries import Coded
 
 # Stored types that float32 holds exactly, and types that NumPy knows by itself.
 _WIDENED = {"float16", "bfloat16", "float8_e8m0fnu"} | {
@@ -36,6 +37,9 @@ class StoredTensor:
     consumer: str | None = None
     # ONNX only: whether a matrix is stored as (in, out) in its last two axes
     transposed: bool = False
+    # gives the bit patterns in the shape of the tensor, mapped from the file; None where these are
+    # no simple types of 16 bits or less. Open as `load` is
+    codes: Callable[[], Coded] | None = None
     tied: str | None = None  # name of an earlier tensor of the archive that has the same numbers
 
 
@@ -77,6 +81,7 @@ def stored_tensor(
     read: Callable[[], NDArray[Any]],
     consumer: str | None = None,
     transposed: bool = False,
+    codes: Callable[[], Coded] | None = None,
 ) -> StoredTensor:
     """Build a `StoredTensor` whose failures name file and tensor; `read` may raise anything."""
     expected = tuple(int(size) for size in shape)
@@ -88,7 +93,13 @@ def stored_tensor(
                 raise ValueError(f"its shape is {array.shape}, the header says {expected}")
         return array
 
-    return StoredTensor(name, expected, dtype, load, consumer, transposed)
+    def patterns() -> Coded:
+        assert codes is not None
+        with failures_named(path, name):
+            return codes()
+
+    mapped = None if codes is None else patterns
+    return StoredTensor(name, expected, dtype, load, consumer, transposed, mapped)
 
 
 def failures_named(path: Path, tensor: str | None = None) -> AbstractContextManager[None]:

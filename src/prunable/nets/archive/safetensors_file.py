@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from prunable.errors import InputError
 from prunable.files import atomic_write
 from prunable.nets.archive import base
+from prunable.nets.archive.codes import WIDTHS, mapped_codes
 from prunable.nets.networks.roles import natural_key
 from prunable.nets.networks.ties import ties_of
 
@@ -126,18 +127,34 @@ def open_safetensors(path: Path, stack: ExitStack) -> base.Archive:
     with base.failures_named(path):
         # Through torch, for NumPy has neither bfloat16 nor the 8-bit floats.
         handle = stack.enter_context(safe_open(path, framework="pt"))
+        starts = _starts(path)
         # the file has them by type and letter: layer 10 before layer 2
         for name in sorted(handle.keys(), key=natural_key):
             header = handle.get_slice(name)
             dtype = _DTYPES.get(header.get_dtype(), header.get_dtype())
+            shape, codes = tuple(header.get_shape()), None
             if base.can_load(dtype):
                 read = partial(_read, handle, name)
+                if dtype in WIDTHS and 0 not in shape:
+                    codes = partial(mapped_codes, path, starts[name], shape, dtype)
                 tensors.append(
-                    base.stored_tensor(path, base.clean_name(name), header.get_shape(), dtype, read)
+                    base.stored_tensor(path, base.clean_name(name), shape, dtype, read, codes=codes)
                 )
             else:
                 skipped.append((base.clean_name(name), f"numbers of type {dtype}"))
     return base.Archive(path, "safetensors", tuple(tensors), False, tuple(skipped))
+
+
+def _starts(path: Path) -> dict[str, int]:
+    """Where in a sound file the numbers of each tensor begin."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    return {
+        name: 8 + size + entry["data_offsets"][0]
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
 
 
 def _read(handle: Any, name: str) -> NDArray[Any]:

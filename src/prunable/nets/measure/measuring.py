@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, InputError, check_at_least
 from prunable.nets.archive import StoredTensor, open_archive
+from prunable.nets.archive.codes import codes_of
 from prunable.nets.networks.effective import Merge, merges_of, named_weights, unmerged
 from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.interop import MASK, masked_names
@@ -26,21 +27,45 @@ from prunable.nets.networks.module_roles import parts_of_module
 from prunable.nets.networks.numbers import no_array, packed_layers
 from prunable.nets.networks.roles import Part
 from prunable.nets.networks.ties import ties_of
-from prunable.nets.networks.views import WeightView, see, to_numpy
-from prunable.numerics.measure.layer import LayerSketch, MeasuredLayer, measure_layer
+from prunable.nets.networks.views import Oriented, WeightView, oriented, see, to_numpy
+from prunable.numerics.measure.entries import Coded
+from prunable.numerics.measure.layer import EXACT_SIDE, LayerSketch, MeasuredLayer, measure_layer
 from prunable.numerics.measure.network import Measurement, Skipped, sum_up
 from prunable.numerics.measure.options import Options, SpectrumMode
+from prunable.numerics.measure.spectrum import WIDENED as WIDENED_SIZE
 from prunable.numerics.randomness import rng
 from prunable.numerics.weights.allocation import Rule, allocate
-from prunable.numerics.weights.magnitudes import Magnitudes
+from prunable.numerics.weights.magnitudes import Magnitudes, Ordered
 
 Source = torch.nn.Module | Mapping[str, torch.Tensor] | str | Path
 Load = Callable[[], NDArray[Any]]
 Progress = Callable[[int, int, str], None]
 Measured = tuple[MeasuredLayer, LayerSketch]
 
-# Matrices with more entries are measured one at a time, which bounds the memory.
-LARGE = 2**22
+# What the samples and tables of one layer take, in bytes, and a number of a matrix: widened for
+# its spectrum, or as it is.
+FIXED, WIDENED, STORED = 2**26, 4, 8
+MEMORY = 2**30  # bytes that layers side by side may take
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One matrix, of floats or of codes, not looked at yet."""
+
+    named: Oriented
+    entries: NDArray[Any] | Coded
+    dtype: str
+    refuse: Callable[[], object]  # raises what is wrong with numbers that are not finite
+
+    @property
+    def cost(self) -> int:
+        """Bytes that measuring takes, about."""
+        out, width = self.named.matrix.shape
+        side = min(out, width, EXACT_SIDE)
+        numbers = min(out * width, WIDENED_SIZE) * WIDENED
+        if not isinstance(self.entries, Coded):
+            numbers = out * width * STORED
+        return FIXED + 8 * side * side + numbers
 
 
 @dataclass(frozen=True)
@@ -77,12 +102,32 @@ class _Opened:
             merged.sort(key=lambda t: _place(parts[t.name]))
         return cls(label, merged, parts, tuple(Skipped(*e) for e in (*skipped, *left.items())))
 
-    def see(self, tensor: StoredTensor) -> tuple[WeightView, ...] | str:
+    def see(self, tensor: StoredTensor) -> tuple[_Seen, ...] | str:
         """The matrices that a tensor stands for, or why it is none."""
         part = self.parts[tensor.name]
         if part.tied is not None and part.reason is None:
             return f"tied: it has the numbers of {part.tied}"
-        return part.reason or see(part, tensor.load())  # what is no matrix is not worth reading
+        if part.reason is not None:
+            return part.reason  # what is no matrix is not worth reading
+        refuse = partial(_refuse, part, tensor)
+        if tensor.codes is not None:
+            codes = tensor.codes()
+            return tuple(
+                _Seen(found, replace(codes, raw=found.matrix), tensor.dtype, refuse)
+                for found in oriented(part, codes.raw)
+            )
+        views = see(part, tensor.load())
+        if isinstance(views, str):
+            return views
+        return tuple(_Seen(_named(view), view.matrix, tensor.dtype, refuse) for view in views)
+
+
+def _named(view: WeightView) -> Oriented:
+    return Oriented(view.name, view.matrix, view.role, view.kind, view.taps, view.shape)
+
+
+def _refuse(part: Part, tensor: StoredTensor) -> None:
+    see(part, tensor.load())
 
 
 def measure(
@@ -95,6 +140,7 @@ def measure(
     authors: bool = False,
     unpickle: bool = False,
     workers: int | None = None,
+    memory: int = MEMORY,
     on_layer: Progress | None = None,
 ) -> Measurement:
     """Measure how prunable a network is, and in which layer; needs no data.
@@ -106,6 +152,8 @@ def measure(
     eps, p, seed, spectrum, authors : As in `Options`; the same seed gives the same numbers.
     unpickle : Whether pickled models may run their code; only for files that you trust.
     workers : Threads; all cores if None. The numbers do not depend on it.
+    memory : Bytes that layers measured side by side may take; a larger one is measured alone.
+        Numbers of 16 bits and less are read from their file as needed, and do not count as a whole.
     on_layer : Told (tensors done, tensors in all, name of the next).
 
     Raises
@@ -117,8 +165,9 @@ def measure(
     options = Options(tuple(eps), p, seed, spectrum, authors)
     with _opened(model_or_path, unpickle) as source:
         passed, used = list(source.skipped), list[StoredTensor]()
+        check_at_least(memory, 1, "memory", "measure")
 
-        def views() -> Iterator[tuple[WeightView, str]]:
+        def views() -> Iterator[_Seen]:
             for done, tensor in enumerate(source.tensors):
                 if on_layer:
                     on_layer(done, len(source.tensors), tensor.name)
@@ -127,9 +176,9 @@ def measure(
                     passed.append(Skipped(tensor.name, found))
                     continue
                 used.append(tensor)
-                yield from ((view, tensor.dtype) for view in found)
+                yield from found
 
-        measured = _layers(views(), options, workers or os.cpu_count() or 1)
+        measured = _layers(views(), options, workers or os.cpu_count() or 1, memory)
         if not measured:
             reasons = "; ".join(f"{s.name}: {s.reason}" for s in passed[:3]) or "it is empty"
             raise DataIntegrityError(
@@ -145,61 +194,64 @@ def measure(
             for rule in (Rule.BEST, Rule.GLOBAL_THRESHOLD)
             for e in options.eps
         ] + [(Rule.ONE_VECTOR, e**options.p) for e in options.eps]
-        kept = allocate(bins, questions, _again(source, used))
+        kept = allocate(bins, questions, _again(source, used, sketches))
     overall = sum_up(layers, sketches, kept, options)
     return Measurement(source.label, options, layers, overall, tuple(passed))
 
 
-def _layers(
-    views: Iterator[tuple[WeightView, str]], options: Options, workers: int
-) -> list[Measured]:
-    """Measure small matrices side by side, large ones alone with all threads of BLAS.
+def _layers(views: Iterator[_Seen], options: Options, workers: int, memory: int) -> list[Measured]:
+    """Measure matrices side by side as memory allows, those that take more than a share alone.
 
-    Threads of BLAS cost more than they bring in small matrices, and wait for each other
-    where other programs run.
+    These get all threads of BLAS: more than one cost more than they bring in small matrices, and
+    wait for each other where other programs run.
     """
     measured: list[Measured] = []
-    pending: deque[Future[Measured]] = deque()
+    pending: deque[tuple[Future[Measured], int]] = deque()
     blas = ThreadpoolController().select(user_api="blas")
     all_threads = max((pool["num_threads"] for pool in blas.info()), default=1)
 
-    def settle_down_to(count: int) -> None:
-        while len(pending) > count:
-            measured.append(pending.popleft().result())
+    def settle_down_to(count: int, free: int = 0) -> None:
+        while len(pending) > count or (pending and sum(x for _, x in pending) + free > memory):
+            measured.append(pending.popleft()[0].result())
 
     with blas.limit(limits=1), ThreadPoolExecutor(workers) as pool:
         try:
-            for view, dtype in views:
-                if view.matrix.size <= LARGE:
-                    pending.append(pool.submit(_layer, view, dtype, options))
-                    settle_down_to(workers)
+            for view in views:
+                if view.cost <= memory // workers:
+                    settle_down_to(workers - 1, view.cost)
+                    pending.append((pool.submit(_layer, view, options), view.cost))
                 else:
                     settle_down_to(0)
                     with blas.limit(limits=all_threads):
-                        measured.append(_layer(view, dtype, options))
+                        measured.append(_layer(view, options))
             settle_down_to(0)
         finally:
-            for future in pending:
+            for future, _ in pending:
                 future.cancel()
     return measured
 
 
-def _layer(view: WeightView, dtype: str, options: Options) -> Measured:
-    generator = rng(options.seed, "measure", view.name)
-    layer, sketch = measure_layer(view.matrix, options, generator, taps=view.taps)
-    named = replace(
-        layer, name=view.name, shape=view.shape, role=view.role, kind=view.kind, dtype=dtype
-    )
-    return named, sketch
+def _layer(view: _Seen, options: Options) -> Measured:
+    named = view.named
+    if isinstance(view.entries, Coded) and not view.entries.finite:
+        view.refuse()
+    generator = rng(options.seed, "measure", named.name)
+    layer, sketch = measure_layer(view.entries, options, generator, taps=named.taps)
+    about = {"name": named.name, "shape": tuple(named.shape), "role": named.role}
+    return replace(layer, **about, kind=named.kind, dtype=view.dtype), sketch
 
 
-def _again(source: _Opened, used: list[StoredTensor]) -> Iterator[Magnitudes]:
-    """The measured matrices once more, one at a time."""
+def _again(
+    source: _Opened, used: list[StoredTensor], sketches: Sequence[LayerSketch]
+) -> Iterator[Ordered]:
+    """The measured matrices once more, one at a time, from their counts where there are such."""
+    known = iter(sketches)
     for tensor in used:
-        views = source.see(tensor)
-        assert not isinstance(views, str)
-        for view in views:
-            yield Magnitudes.of(view.matrix)
+        found = source.see(tensor)  # maps what is counted, and reads no more of it
+        assert not isinstance(found, str)
+        for view in found:
+            levels = next(known).levels
+            yield Magnitudes.of(view.entries) if levels is None else levels
 
 
 @contextmanager
@@ -265,10 +317,15 @@ def _of_state(state: Mapping[str, torch.Tensor]) -> list[StoredTensor]:
             tuple(value.shape),
             str(value.dtype).removeprefix("torch."),
             partial(to_numpy, value),
+            codes=None if (codes := codes_of(value)) is None else partial(_same, codes),
             tied=ties.get(name),
         )
         for name, value in state.items()
     ]
+
+
+def _same(codes: Coded) -> Coded:
+    return codes
 
 
 def _merged(tensors: list[StoredTensor]) -> tuple[list[StoredTensor], dict[str, str]]:
@@ -291,7 +348,7 @@ def _merged(tensors: list[StoredTensor]) -> tuple[list[StoredTensor], dict[str, 
                 load = partial(_masked, tensor.load, by_name[split[name][1]].load)
             else:
                 load = partial(_computed, merges[name], by_name)
-            merged.append(replace(tensor, name=name, load=load, tied=None))
+            merged.append(replace(tensor, name=name, load=load, codes=None, tied=None))
         elif tensor.name not in gone:
             merged.append(tensor)
     return merged, left

@@ -21,6 +21,20 @@ if TYPE_CHECKING:  # strategies import this module, and they know no torch
 
 
 @dataclass(frozen=True, eq=False)
+class Oriented:
+    """A parameter as a matrix of whatever it is stored in; the fields are those of `WeightView`."""
+
+    name: str
+    matrix: NDArray[Any]
+    role: Role = "hidden"
+    kind: Kind = "dense"
+    taps: int = 1
+    shape: tuple[int, ...] = ()
+    transposed: bool = False
+    groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
 class WeightView:
     """One parameter as a matrix.
 
@@ -122,14 +136,18 @@ def views_of(
 
 def view_of(part: Part, array: NDArray[Any]) -> WeightView:
     """See a parameter as the matrix that it is."""
+    return WeightView(**vars(_oriented(part, array)))
+
+
+def _oriented(part: Part, array: NDArray[Any]) -> Oriented:
     # kernels of one entry are dense layers that slide; many matrices in one are no kernels
     taps = 1 if part.kind == "dense" else math.prod(array.shape[2:])
     matrix = out_in(array, part.transposed, part.groups)
     shape = array.shape
     if part.transposed:
         shape = (part.n_out, len(array) // part.groups, *array.shape[2:])
-    return WeightView(
-        part.name, matrix, "out_in", part.role, part.kind, taps, shape, part.transposed, part.groups
+    return Oriented(
+        part.name, matrix, part.role, part.kind, taps, shape, part.transposed, part.groups
     )
 
 
@@ -171,23 +189,31 @@ def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
 
 
 def see(part: Part, array: NDArray[Any]) -> tuple[WeightView, ...] | str:
-    """See one stored tensor as matrices, or say why not.
+    """See one stored tensor as matrices, or say why not; see `oriented`.
 
-    Raises InputError if weights are NaN or infinite. Query, key and value of a fused attention
-    parameter come apart; a string is the reason to pass the tensor over.
+    Raises InputError if weights are NaN or infinite. A string is the reason to pass the tensor
+    over.
     """
     if part.reason is not None:
         return part.reason
     if array.dtype.kind != "f":
         return f"{array.dtype}, no floating-point weights"
+    return tuple(WeightView(**vars(found)) for found in oriented(part, array))
+
+
+def oriented(part: Part, array: NDArray[Any]) -> tuple[Oriented, ...]:
+    """The matrices that a stored tensor, or its bit patterns, stand for.
+
+    Query, key and value of a fused attention parameter come apart.
+    """
     if part.kind == "recurrent" and array.ndim == 3:
         array = array.reshape(-1, array.shape[-1])  # ONNX: one matrix a direction
-    whole = view_of(part, array)
+    whole = _oriented(part, array)
     rows, width = whole.matrix.shape
     if not roles.FUSED.search(part.name) or rows != 3 * width:
         return (whole,)
     return tuple(
-        WeightView(
+        Oriented(
             f"{part.name}[{which}]",
             whole.matrix[i * width : (i + 1) * width],
             role=part.role,

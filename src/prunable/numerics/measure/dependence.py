@@ -5,6 +5,7 @@ heavy-tailed scale is heavy-tailed in law, and no more compressible than Gaussia
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -82,10 +83,13 @@ class Dependence:
     splits: dict[str, Split]
 
 
-def dependence(matrix: Matrix, rng: np.random.Generator) -> Dependence:
+def dependence(
+    matrix: NDArray[Any], rng: np.random.Generator, decode: Callable[[Any], Matrix] | None = None
+) -> Dependence:
     """Measure what rows and columns of a matrix of finite weights share; zeros are left out.
 
-    `rng` chooses rows and columns of large matrices, and the random partition.
+    `rng` chooses rows and columns of large matrices, and the random partition; `decode` gives the
+    weights of a part of the matrix, if it holds codes.
 
     Notes
     -----
@@ -95,7 +99,8 @@ def dependence(matrix: Matrix, rng: np.random.Generator) -> Dependence:
     alpha = 1.75, 0 at 2. The three laws are those of appendix A.6.1 of Barsbey et al. (2021);
     the random partition is that of their figure 2.
     """
-    part = _corner(matrix, rng)
+    part: Matrix = _corner(matrix, rng)
+    part = part if decode is None else decode(part)
     kept = part != 0
     logs = np.log(np.abs(np.where(kept, part, 1))).astype(np.float64)
     logs -= logs.sum() / max(np.count_nonzero(kept), 1)
@@ -115,7 +120,7 @@ def dependence(matrix: Matrix, rng: np.random.Generator) -> Dependence:
     return Dependence(regime, rows, columns, {k: v for k, v in splits.items() if v is not None})
 
 
-def _corner(matrix: Matrix, rng: np.random.Generator) -> Matrix:
+def _corner(matrix: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     """At most SIDE random rows and columns, in order."""
     m, n = matrix.shape
     # a matrix with a short side may keep more of the long one

@@ -12,6 +12,7 @@ from scipy.special import erfc
 from prunable.numerics import tails
 from prunable.numerics.measure import goodness
 from prunable.numerics.measure.dependence import Dependence, dependence
+from prunable.numerics.measure.entries import HELD, Coded, Drawn, Entries, Plain
 from prunable.numerics.measure.goodness import TEST_SIZE, Goodness
 from prunable.numerics.measure.options import Options, eps_key
 from prunable.numerics.measure.spectrum import (
@@ -34,23 +35,22 @@ from prunable.numerics.tails.hill import (
 from prunable.numerics.weights.allocation import LayerBins
 from prunable.numerics.weights.compressibility import kappa_curve
 from prunable.numerics.weights.kappa_theory import gaussian_kappa, stable_kappa
-from prunable.numerics.weights.magnitudes import Magnitudes
+from prunable.numerics.weights.levels import Levels
+from prunable.numerics.weights.magnitudes import Ordered
 from prunable.results import Result
 
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.floating[Any]]
 ByEps = Mapping[str, float]
 
-# Weights that the estimators see; standard errors are then a few thousandths.
-SAMPLE_SIZE = 2**20
 # Tail estimates look at no more of the largest weights.
 LARGEST_TAIL = 2**17
 # Vectors, and entries of all of them, that the multivariate estimators see.
 VECTORS, VECTOR_ENTRIES = 2**12, 2**18
-# A share of zeros above this marks a pruned layer, whose median lies at the edge of a gap.
-PRUNED_SHARE = 0.01
 # Matrices whose shorter side is longer have their spectrum estimated unless asked otherwise.
 EXACT_SIDE = 2048
+# Entries of the rows whose squares are summed at a time: what the second-level cache holds.
+BLOCK = 2**16
 # Outside these, largest magnitudes are brought near 1 first.
 SMALL, LARGE = 1e-25, 1e25
 CURVE_EPS = np.geomspace(0.01, 0.99, 48)
@@ -139,41 +139,49 @@ class LayerSketch:
 
     `kappa_2` are the kept shares of weights at each eps for p = 2, which the allocation is
     compared with; `kappa_1` those of the sampled weights for p = 1, where the error has a limit
-    that the whole law decides (see `network.Ordering`). `bins` is None if all weights are zero.
+    that the whole law decides (see `network.Ordering`). `bins` is None if all weights are zero;
+    `levels` are all weights in order, where there are few distinct ones.
     """
 
     kappa_1: FloatArray
     kappa_2: FloatArray
     bins: LayerBins | None
+    levels: Levels | None = None
 
 
 def measure_layer(
-    matrix: Matrix, options: Options, rng: np.random.Generator, *, taps: int = 1
+    matrix: Matrix | Coded, options: Options, rng: np.random.Generator, *, taps: int = 1
 ) -> tuple[MeasuredLayer, LayerSketch]:
     """Measure one matrix, (out, in * taps), of at least one weight, all finite.
+
+    The numbers are the same whether it comes as floats or as `Coded`.
 
     `taps` are the entries of a convolution's kernel; columns of one input are adjacent. `rng`
     draws the subsamples.
     """
-    magnitudes = Magnitudes.of(matrix, where="measure_layer")
+    entries = matrix if isinstance(matrix, Coded) else Plain(matrix)
+    magnitudes: Ordered = entries.ordered
+    levels = magnitudes if isinstance(magnitudes, Levels) else None
     bins = LayerBins.of(magnitudes, options.p)
     exponent = 0
     if magnitudes.top > 0 and not SMALL < magnitudes.top < LARGE:
         # a power of two changes no digit, and squares stay doubles
         exponent = -math.frexp(magnitudes.top)[1]
-        matrix = np.ldexp(matrix.astype(np.float64), exponent)
-        magnitudes = Magnitudes.of(matrix)
+        entries = entries.scaled(exponent)
+        magnitudes = entries.ordered
     nonzero = magnitudes.size - magnitudes.zeros
     zeros_share = magnitudes.zeros / magnitudes.size
-    sample = draw_sample(magnitudes, rng)
+    sample = entries.draw(rng)
     estimates, fit = _estimate(sample, zeros_share)
     if options.authors:
-        estimates["authors"] = tails.authors_procedure(kernels_or_rows(matrix, taps), rng=rng)
+        estimates["authors"] = tails.authors_procedure(
+            kernels_or_rows(entries.decode(entries.raw), taps), rng=rng
+        )
     gaussian = stable = tail = hill_plot = shared = tail_plot = None
     far, far_stable = 1.0, (1.0, 1.0)
     if sample.size >= MIN_WEIGHTS:
-        estimates |= _vector_estimates(matrix, taps, rng)
-        part = sample[:TEST_SIZE]
+        estimates |= _vector_estimates(entries, taps, rng)
+        part = sample.values[:TEST_SIZE]
         gaussian, stable = goodness.gaussian_goodness(part), goodness.stable_goodness(part)
         largest = magnitudes.largest(min(int(nonzero * LARGEST_SHARE) + 1, LARGEST_TAIL))
         far = goodness.far_p_value(largest, gaussian.scale * math.sqrt(2), nonzero)
@@ -181,15 +189,15 @@ def measure_layer(
             far_stable = goodness.stable_tail(largest, fit, nonzero)
         tail = tails.extreme_value_index(largest, _tail_size(nonzero, largest.size))
         estimates["hill"], hill_plot = hill_of_sorted(largest, zeros_share, total=nonzero)
-        shared = dependence(matrix, rng)
+        shared = dependence(entries.raw, rng, entries.decode)
         tail_plot = _tail_plot(magnitudes, gaussian, stable)
     verdict = judge(sample.size, estimates, gaussian, far, stable, tail, far_stable)
     eps = np.concatenate([np.array(options.eps), CURVE_EPS])
     exact = magnitudes.kept_counts(options.eps, options.p) / magnitudes.size
     shares = {"weight": np.append(exact, magnitudes.kept_shares(CURVE_EPS, options.p))}
-    for name, norms in _granularities(matrix, taps, options.p).items():
+    for name, norms in _granularities(entries, taps, options.p).items():
         shares[name] = kappa_curve(norms, eps, options.p)
-    spectrum = _spectrum(matrix, options, rng)
+    spectrum = _spectrum(entries, options, rng)
     if spectrum is not None:
         shares["singular_value"] = spectrum.kept_shares(eps, options.p)
     asked = len(options.eps)
@@ -219,8 +227,11 @@ def measure_layer(
         tail_plot=tail_plot and replace(tail_plot, x=_times(tail_plot.x, -exponent)),
     )
     kappa_2 = exact if options.p == 2 else magnitudes.kept_counts(options.eps) / magnitudes.size
-    kappa_1 = kappa_curve(sample, options.eps, 1.0) if sample.size else np.zeros(asked)
-    return layer, LayerSketch(kappa_1, kappa_2, bins)
+    kappa_1 = np.zeros(asked)
+    if sample.size:
+        kappa_1 = sample.ordered().kept_counts(options.eps, 1.0) / sample.size
+    entries.release()
+    return layer, LayerSketch(kappa_1, kappa_2, bins, levels)
 
 
 def _in_unit(fit: Goodness, scale: float, exponent: int) -> Goodness:
@@ -233,65 +244,46 @@ def _times(value: Any, exponent: int) -> Any:
         return np.ldexp(value, exponent)
 
 
-def draw_sample(magnitudes: Magnitudes, rng: np.random.Generator) -> Matrix:
-    """Draw at most `SAMPLE_SIZE` weights that are not zero, in random order, less their median.
-
-    A layer with more than one percent of zeros is not centred: pruning by magnitude leaves a
-    gap, and the median at one of its edges.
-    """
-    values = magnitudes.values
-    pruned = magnitudes.zeros > PRUNED_SHARE * magnitudes.size
-    if pruned:
-        values = values[values != 0]
-    if values.size > SAMPLE_SIZE:
-        # one from each of equal strata: distinct, and read in order
-        starts = np.arange(SAMPLE_SIZE) * values.size // SAMPLE_SIZE
-        values = values[starts + rng.integers(values.size // SAMPLE_SIZE, size=SAMPLE_SIZE)]
-    # the order of a matrix would put dependent weights into one block of an estimator
-    sample: Matrix = rng.permutation(values)
-    sample = sample[sample != 0]
-    if sample.size and not pruned:
-        sample = sample - np.median(sample)
-        sample = sample[sample != 0]
-    return sample
-
-
 def kernels_or_rows(matrix: Matrix, taps: int) -> Matrix:
     """The vectors of the 2021 paper: kernels of a convolution, rows of another matrix."""
     return matrix.reshape(-1, taps) if taps > 1 else matrix
 
 
 def _estimate(
-    sample: Matrix, zeros_share: float
+    sample: Drawn, zeros_share: float
 ) -> tuple[dict[str, TailEstimate], StableFit | None]:
     """Estimates by method; that by Hill waits for the largest weights."""
     found = {
-        name: Sample(sample, zeros_share, name, "").refuse(Status.TOO_FEW)
+        name: Sample(sample.values, zeros_share, name, "").refuse(Status.TOO_FEW)
         for name in (*tails.ESTIMATORS, RULER, "hill")
     }
     if sample.size == 0:
         return found, None
-    found |= {name: estimator(sample) for name, estimator in tails.ESTIMATORS.items()}
-    fit = tails.fit_stable(sample)
+    found |= {
+        name: estimator(sample.values if name in tails.ORDERED else sample.few)
+        for name, estimator in tails.ESTIMATORS.items()
+    }
+    fit = tails.fit_stable(sample.few)
     found[RULER] = fit.estimate
     return found, fit if math.isfinite(fit.scale) else None
 
 
 def _vector_estimates(
-    matrix: Matrix, taps: int, rng: np.random.Generator
+    entries: Entries, taps: int, rng: np.random.Generator
 ) -> dict[str, TailEstimate]:
     """Multivariate log-moment of rows, columns and kernels."""
-    vectors = {"log_moment_rows": matrix, "log_moment_columns": matrix.T}
+    raw = entries.raw
+    vectors = {"log_moment_rows": raw, "log_moment_columns": raw.T}
     if taps > 1:
-        vectors["log_moment_kernels"] = kernels_or_rows(matrix, taps)
+        vectors["log_moment_kernels"] = kernels_or_rows(raw, taps)
     return {
-        method: tails.log_moment_vectors(_some(rows, rng), center="median")
+        method: tails.log_moment_vectors(entries.decode(_some(rows, rng)), center="median")
         for method, rows in vectors.items()
         if len(rows) > 1
     }
 
 
-def _some(rows: Matrix, rng: np.random.Generator) -> Matrix:
+def _some(rows: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     """Random vectors in random order; of long ones some coordinates, which are as stable."""
     count = min(len(rows), max(VECTORS, VECTOR_ENTRIES // rows.shape[1]))
     chosen = rng.permutation(len(rows))[:count]
@@ -305,37 +297,43 @@ def _tail_size(nonzero: int, available: int) -> int:
     return max(2, min(int(nonzero * MOMENT_SHARE), LARGEST_MOMENT_K, available - 1))
 
 
-def _granularities(matrix: Matrix, taps: int, p: float) -> dict[str, FloatArray]:
+def _granularities(entries: Entries, taps: int, p: float) -> dict[str, FloatArray]:
     """l_p norms of nodes (inputs), units (outputs) and kernels."""
-    out, width = matrix.shape
+    out, width = entries.shape
     inputs = width // taps
     units, nodes = np.empty(out), np.zeros(inputs)
     kernels = np.empty((out, inputs)) if taps > 1 else None
-    top = max(float(matrix.max()), -float(matrix.min())) or 1.0
-    rows = max(1, 2**17 // width)
-    for start in range(0, out, rows):
-        block = matrix[start : start + rows].astype(np.float64)
+    top = entries.ordered.top or 1.0
+    rows = max(1, BLOCK // width)
+    held = max(1, HELD // (rows * width))
+    ones = np.ones(max(rows, inputs))
+    for number, start in enumerate(range(0, out, rows)):
+        block = entries.decode(entries.raw[start : start + rows]).astype(np.float64)
         block /= top
         np.multiply(block, block, out=block) if p == 2 else np.power(np.abs(block), p, out=block)
         if kernels is not None:
             block = block.reshape(-1, inputs, taps).sum(axis=2)
             kernels[start : start + rows] = block
-        units[start : start + rows] = block.sum(axis=1)
-        nodes += block.sum(axis=0)
+        units[start : start + rows] = block @ ones[:inputs]
+        nodes += ones[: len(block)] @ block
+        if number % held == held - 1:
+            entries.release()
     found = {"node": nodes, "unit": units}
     if kernels is not None:
         found["kernel"] = kernels.ravel()
     return {name: top * sums ** (1 / p) for name, sums in found.items()}
 
 
-def _spectrum(matrix: Matrix, options: Options, rng: np.random.Generator) -> Spectrum | None:
+def _spectrum(entries: Entries, options: Options, rng: np.random.Generator) -> Spectrum | None:
     if options.spectrum == "none":
         return None
-    large = min(matrix.shape) > EXACT_SIDE and options.spectrum == "auto"
-    return lanczos_spectrum(matrix, rng) if large else exact_spectrum(matrix)
+    large = min(entries.shape) > EXACT_SIDE and options.spectrum == "auto"
+    if large:
+        return lanczos_spectrum(entries.raw, rng, entries.decode, entries.release)
+    return exact_spectrum(entries.raw, entries.decode)
 
 
-def _tail_plot(magnitudes: Magnitudes, gaussian: Goodness, stable: Goodness | None) -> TailPlot:
+def _tail_plot(magnitudes: Ordered, gaussian: Goodness, stable: Goodness | None) -> TailPlot:
     x, above = magnitudes.survival(TAIL_POINTS)
     heavy = None
     if stable is not None:

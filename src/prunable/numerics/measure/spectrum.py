@@ -1,6 +1,7 @@
 """Singular values, and the exponent of their power law."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from prunable.numerics.tails.base import Status
 
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.floating[Any]]
+Decode = Callable[[NDArray[Any]], Matrix]
 
 ROWS_AT_A_TIME = 1024
 # Columns reduced at a time; the default of the drivers for eigenvalues alone is a fifth slower.
@@ -22,7 +24,9 @@ PANEL = 32
 PROBES = 2
 STEPS = 40
 # Entries of the matrix that all probes meet while they lie in the cache.
-CACHED = 2**21
+CACHED = 2**17
+# Codes of no more weights become floats as a whole.
+WIDENED = 2**24
 MIN_TAIL = 20
 CANDIDATES = 256
 # A Marchenko-Pastur edge passes for a power law of exponent 6 or more.
@@ -81,22 +85,24 @@ class SpectralFit:
     xmin: float
 
 
-def singular_values(matrix: Matrix) -> FloatArray:
+def singular_values(matrix: NDArray[Any], decode: Decode | None = None) -> FloatArray:
     """All singular values of a matrix of finite weights, increasing, from its Gram matrix.
 
     Relative to the largest the absolute error is about 1e-8; those above 1e-3 of the largest
     have relative errors below 1e-9: squaring costs half of the digits of float64, which leaves
-    more than float32 has. Extra memory: the Gram matrix of the shorter side, in float64, and a
+    more than float32 has. `decode` gives the weights of some rows, or of some columns, of a matrix
+    that holds codes. Extra memory: the Gram matrix of the shorter side, in float64, and a
     block of 1024 rows.
     """
-    tall = _tall(matrix, "singular_values")
+    tall, decode = _tall(matrix, "singular_values"), decode or _as_it_is
     n = tall.shape[1]
-    top = max(float(tall.max()), -float(tall.min()))
+    parts = [slice(at, at + ROWS_AT_A_TIME) for at in range(0, len(tall), ROWS_AT_A_TIME)]
+    top = max(float(np.abs(decode(tall[part])).max()) for part in parts)
     if top == 0:
         return np.zeros(n)
     gram = np.zeros((n, n), order="F")
-    for start in range(0, len(tall), ROWS_AT_A_TIME):
-        block = tall[start : start + ROWS_AT_A_TIME].astype(np.float64)
+    for part in parts:
+        block = decode(tall[part]).astype(np.float64)
         block /= top
         gram = dsyrk(1.0, block.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
     _, diagonal, beside, _, info = dsytrd(gram, lower=1, lwork=PANEL * n, overwrite_a=1)
@@ -106,36 +112,49 @@ def singular_values(matrix: Matrix) -> FloatArray:
     return np.asarray(top * np.sqrt(np.maximum(eigenvalues, 0.0)))
 
 
-def exact_spectrum(matrix: Matrix) -> Spectrum:
+def exact_spectrum(matrix: NDArray[Any], decode: Decode | None = None) -> Spectrum:
     """All singular values as a `Spectrum`; see `singular_values`."""
-    values = singular_values(matrix)
+    values = singular_values(matrix, decode)
     return Spectrum(values, np.ones(values.size), values.size, exact=True)
 
 
-def lanczos_spectrum(matrix: Matrix, rng: np.random.Generator) -> Spectrum:
+def lanczos_spectrum(
+    matrix: NDArray[Any],
+    rng: np.random.Generator,
+    decode: Decode | None = None,
+    release: Callable[[], None] | None = None,
+) -> Spectrum:
     """Estimate the distribution of singular values without computing them.
 
     2 x 40 nodes; shares kept are right to a few thousandths at n = 4096. Stochastic Lanczos
     quadrature: Golub and Meurant (1994), Ubaru, Chen and Saad (2017). The cost is that of reading
-    the matrix 40 times, in the precision of the weights; `rng` draws the starting vectors.
+    the matrix 40 times, in the precision of the weights; `rng` draws the starting vectors. `decode`
+    is as in `singular_values`; codes of more than 2^24 weights stay codes, and `release` may give
+    back what was read of them.
     """
-    tall = _tall(matrix, "lanczos_spectrum")
-    if tall.dtype not in (np.float32, np.float64):
-        tall = tall.astype(np.float32)
+    tall, decode = _tall(matrix, "lanczos_spectrum"), decode or _as_it_is
+    if tall.size <= WIDENED:
+        tall = np.ascontiguousarray(decode(np.ascontiguousarray(tall)))
+        decode, release = _as_it_is, None
+    dtype = decode(tall[:1, :1]).dtype
+    if dtype not in (np.float32, np.float64):
+        tall, dtype = tall.astype(np.float32), np.dtype(np.float32)
     n = tall.shape[1]
     steps = min(STEPS, n)
     start = rng.choice(np.array([-1.0, 1.0]), size=(n, PROBES)) / math.sqrt(n)
-    now, before = start.astype(tall.dtype), np.zeros((n, PROBES), dtype=tall.dtype)
+    now, before = start.astype(dtype), np.zeros((n, PROBES), dtype=dtype)
     diagonal, beside = np.zeros((steps, PROBES)), np.zeros((steps, PROBES))
     norm = np.zeros(PROBES)
     for step in range(steps):
-        image = _apply_gram(tall, now)
+        image = _apply_gram(tall, now, decode)
+        if release is not None:
+            release()
         diagonal[step] = np.einsum("ij,ij->j", image, now, dtype=np.float64)
-        image -= now * diagonal[step].astype(tall.dtype)
-        image -= before * norm.astype(tall.dtype)
+        image -= now * diagonal[step].astype(dtype)
+        image -= before * norm.astype(dtype)
         norm = np.sqrt(np.einsum("ij,ij->j", image, image, dtype=np.float64))
         beside[step] = norm
-        before, now = now, image / np.maximum(norm, np.finfo(tall.dtype).tiny).astype(tall.dtype)
+        before, now = now, image / np.maximum(norm, np.finfo(dtype).tiny).astype(dtype)
     nodes, weights = [], []
     for probe in range(PROBES):
         ritz, vectors = eigh_tridiagonal(diagonal[:, probe], beside[:-1, probe])
@@ -146,16 +165,18 @@ def lanczos_spectrum(matrix: Matrix, rng: np.random.Generator) -> Spectrum:
     return Spectrum(values, np.concatenate(weights)[order], n, exact=False)
 
 
-def _apply_gram(tall: Matrix, vectors: Matrix) -> Matrix:
+def _apply_gram(tall: NDArray[Any], vectors: Matrix, decode: Decode) -> Matrix:
     """tall^T tall times each column, reading `tall` once."""
-    columns = [np.ascontiguousarray(column) for column in vectors.T]
-    images = [np.zeros_like(column) for column in columns]
+    image = np.zeros_like(vectors)
     rows = max(1, CACHED // tall.shape[1])
     for start in range(0, len(tall), rows):
-        block = tall[start : start + rows]
-        for image, column in zip(images, columns, strict=True):
-            image += block.T @ (block @ column)
-    return np.stack(images, axis=1)
+        block = decode(tall[start : start + rows])
+        image += block.T @ (block @ vectors)
+    return image
+
+
+def _as_it_is(part: Any) -> Matrix:
+    return np.asarray(part)
 
 
 def fit_spectrum(spectrum: Spectrum, alpha: float = math.nan) -> SpectralFit:
@@ -218,7 +239,7 @@ def fit_spectrum(spectrum: Spectrum, alpha: float = math.nan) -> SpectralFit:
     return found(total, Status.OK, exponent=exponent, ks=distance, xmin=xmin)
 
 
-def _tall(matrix: Matrix, where: str) -> Matrix:
+def _tall(matrix: NDArray[Any], where: str) -> NDArray[Any]:
     array = np.asarray(matrix)
     if array.ndim != 2 or array.size == 0:
         raise InputError.parameter("matrix", where, "a non-empty matrix", f"shape {array.shape}")

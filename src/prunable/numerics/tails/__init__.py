@@ -1,7 +1,7 @@
 """Estimators of the tail index alpha: one a file, one result type; no torch."""
 
 from prunable.numerics.tails.authors import authors_procedure
-from prunable.numerics.tails.base import Center, Estimator, Status, TailEstimate
+from prunable.numerics.tails.base import Center, Estimator, Repeated, Status, TailEstimate
 from prunable.numerics.tails.ecf import StableFit, ecf_regression, ecf_two_point, fit_stable
 from prunable.numerics.tails.hill import HillPlot, TailShape, extreme_value_index, hill
 from prunable.numerics.tails.log_moment import log_moment, log_moment_vectors
@@ -15,12 +15,16 @@ ESTIMATORS: dict[str, Estimator] = {
     "quantile": quantile,
     "ecf_two_point": ecf_two_point,
 }
+# Of these, those to which the order of the observations matters.
+ORDERED = frozenset({"log_moment"})
 
 __all__ = [
     "ESTIMATORS",
+    "ORDERED",
     "Center",
     "Estimator",
     "HillPlot",
+    "Repeated",
     "StableFit",
     "Status",
     "TailEstimate",

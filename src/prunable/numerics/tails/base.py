@@ -1,7 +1,7 @@
 """What every tail estimator takes and returns."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal, Protocol, get_args
 
@@ -57,16 +57,29 @@ class TailEstimate:
     zeros_share: float
 
 
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """Observations of few distinct values, for estimators that do not look at their order.
+
+    `values` are distinct and not zero, (m,); `counts` says how often each occurs, `ordered` are all
+    observations in their order.
+    """
+
+    values: Values
+    counts: NDArray[np.int64]
+    ordered: Values
+
+
 class Estimator(Protocol):
     """A tail estimator: observations in, `TailEstimate` out; further options have defaults."""
 
-    def __call__(self, x: ArrayLike, /, *, center: Center | None = None) -> TailEstimate:
+    def __call__(self, x: ArrayLike | Repeated, /, *, center: Center | None = None) -> TailEstimate:
         """Estimate the tail index of the observations along axis 0 of `x`.
 
         Parameters
         ----------
         x : (N,) array, or (N, d) for estimators of vectors. Observations of any real dtype and
-            unit. Exact zeros are left out.
+            unit. Exact zeros are left out. `Repeated` ones serve where no order matters.
         center : What to subtract first, if anything, from the observations that are not zero.
 
         Raises
@@ -81,7 +94,8 @@ class Estimator(Protocol):
 class Sample:
     """Observations ready for an estimator: finite, centred, without zeros, of a safe unit.
 
-    `problem` says why no estimator can use them, if none can.
+    `problem` says why no estimator can use them, if none can. With `counts` the values are
+    distinct, and each occurs so often; `head` are some of the observations as they come.
     """
 
     values: Values
@@ -89,31 +103,51 @@ class Sample:
     method: str
     source: str
     problem: Status | None = None
+    counts: NDArray[np.int64] | None = None
+    head: Values | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of observations."""
+        return len(self.values) if self.counts is None else int(self.counts.sum())
+
+    def total(self, terms: NDArray[np.floating[Any]], start: int = 0) -> float:
+        """Sum, over the observations, of numbers that belong to the values from `start` on."""
+        if self.counts is None:
+            return float(terms.sum(dtype=np.float64))
+        return float(terms.astype(np.float64) @ self.counts[start : start + terms.size])
 
     def estimate(self, alpha: float, stderr: float, n: int | None = None) -> TailEstimate:
         """Wrap an estimate from n of the values, or all."""
-        used = len(self.values) if n is None else n
+        used = self.n if n is None else n
         return TailEstimate(
             alpha, stderr, used, self.method, Status.OK, self.source, self.zeros_share
         )
 
     def refuse(self, status: Status, n: int | None = None) -> TailEstimate:
         """Wrap a refusal."""
-        given = len(self.values) if n is None else n
+        given = self.n if n is None else n
         return TailEstimate(
             math.nan, math.nan, given, self.method, status, self.source, self.zeros_share
         )
 
 
-def scalar_sample(x: ArrayLike, center: Center | None, method: str, source: str) -> Sample:
-    """Check scalars, centre them and leave out zeros; see `Estimator`."""
+def scalar_sample(
+    x: ArrayLike | Repeated, center: Center | None, method: str, source: str
+) -> Sample:
+    """Check scalars, centre them and leave out zeros; see `Estimator`.
+
+    `Repeated` ones are centred already, and lose no zeros.
+    """
     check_center(center, method)
-    given = check_sample(x, 1, method)
-    top = max(abs(float(given.min())), abs(float(given.max())))
-    if given.dtype == np.float32 and not SAFE_SMALL32 < top < SAFE_LARGE32:
-        given = given.astype(np.float64)
-    if top > 0 and not SAFE_SMALL < top < SAFE_LARGE:
-        given = given / top
+    if isinstance(x, Repeated):
+        given = _safe(check_sample(x.values, 1, method))
+        unit = given.dtype.type(1) if given.size == 0 else given[0] / x.values[0]
+        few = Sample(given, 0.0, method, source, None, x.counts, x.ordered[:CHUNK] * unit)
+        if few.n < MIN_OBSERVATIONS:
+            return replace(few, problem=Status.TOO_FEW)
+        return replace(few, problem=Status.DEGENERATE) if given.size == 1 else few
+    given = _safe(check_sample(x, 1, method))
     values = _without_zeros(given)
     problem = None
     if given.size < MIN_OBSERVATIONS:
@@ -125,6 +159,14 @@ def scalar_sample(x: ArrayLike, center: Center | None, method: str, source: str)
     if problem is None and values.size < MIN_OBSERVATIONS:
         problem = Status.TOO_FEW
     return Sample(values, 1 - values.size / given.size, method, source, problem)
+
+
+def _safe(given: Values) -> Values:
+    """The same in a precision and unit in which powers and sums are safe."""
+    top = max(abs(float(given.min())), abs(float(given.max())))
+    if given.dtype == np.float32 and not SAFE_SMALL32 < top < SAFE_LARGE32:
+        given = given.astype(np.float64)
+    return given / top if top > 0 and not SAFE_SMALL < top < SAFE_LARGE else given
 
 
 def check_sample(x: ArrayLike, ndim: int, where: str) -> Values:
@@ -157,7 +199,11 @@ def center_sample(sample: Values, center: Center | None) -> Values:
     """Subtract the median or the mean of each coordinate; same shape and dtype."""
     if center is None:
         return sample
-    middle = np.median(sample, axis=0) if center == "median" else np.mean(sample, axis=0)
+    if center == "median":
+        # coordinate by coordinate, each adjacent in memory
+        middle = np.median(np.ascontiguousarray(sample.T), axis=-1)
+    else:
+        middle = np.mean(sample, axis=0)
     return np.asarray(sample - middle.astype(sample.dtype))
 
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.numerics.tails.base import CHUNK, Center, Status, TailEstimate, Values, scalar_sample
+from prunable.numerics.tails.base import (
+    CHUNK,
+    Center,
+    Repeated,
+    Sample,
+    Status,
+    TailEstimate,
+    Values,
+    scalar_sample,
+)
 
 TWO_POINT_SOURCE = "Press (1972): two points of the empirical characteristic function"
 REGRESSION_SOURCE = "Koutrouvelis (1980): regression on the empirical characteristic function"
@@ -36,7 +45,7 @@ class StableFit:
     scale: float
 
 
-def ecf_two_point(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
+def ecf_two_point(x: ArrayLike | Repeated, *, center: Center | None = None) -> TailEstimate:
     """Estimate the tail index from two points of the characteristic function; see `Estimator`.
 
     log(-log phi(t)) = alpha log t + alpha log c is linear in log t. The standard error
@@ -47,7 +56,7 @@ def ecf_two_point(x: ArrayLike, *, center: Center | None = None) -> TailEstimate
     return _fit(x, center, TWO_POINTS, "ecf_two_point", TWO_POINT_SOURCE).estimate
 
 
-def ecf_regression(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
+def ecf_regression(x: ArrayLike | Repeated, *, center: Center | None = None) -> TailEstimate:
     """Estimate it by regression on ten points of the characteristic function.
 
     Koutrouvelis (1980), with the median of |X| as the initial scale and frequencies
@@ -56,13 +65,17 @@ def ecf_regression(x: ArrayLike, *, center: Center | None = None) -> TailEstimat
     return fit_stable(x, center=center).estimate
 
 
-def fit_stable(x: ArrayLike, *, center: Center | None = None) -> StableFit:
+def fit_stable(x: ArrayLike | Repeated, *, center: Center | None = None) -> StableFit:
     """Fit a symmetric stable law: tail index and scale of `ecf_regression`."""
     return _fit(x, center, REGRESSION_POINTS, "ecf_regression", REGRESSION_SOURCE)
 
 
 def _fit(
-    x: ArrayLike, center: Center | None, points: tuple[int, ...], method: str, source: str
+    x: ArrayLike | Repeated,
+    center: Center | None,
+    points: tuple[int, ...],
+    method: str,
+    source: str,
 ) -> StableFit:
     sample = scalar_sample(x, center, method, source)
 
@@ -71,8 +84,9 @@ def _fit(
 
     if sample.problem:
         return refused(sample.problem)
-    unit = float(np.median(np.abs(sample.values[:UNIT_SAMPLE])))
-    phi = _empirical(sample.values, unit, 2 * max(points))
+    head = sample.values if sample.head is None else sample.head
+    unit = float(np.median(np.abs(head[:UNIT_SAMPLE])))
+    phi = _empirical(sample, unit, 2 * max(points))
     k = np.array(points)
     if not ((phi[k] > 0) & (phi[k] < 1)).all():
         return refused(Status.NOT_CONVERGED)
@@ -87,26 +101,27 @@ def _fit(
     covariance = (phi[np.add.outer(k, k)] + phi[np.abs(np.subtract.outer(k, k))]) / 2
     covariance -= np.multiply.outer(phi[k], phi[k])
     gradient = weights / (phi[k] * minus_log)
-    stderr = math.sqrt(max(float(gradient @ covariance @ gradient), 0.0) / sample.values.size)
+    stderr = math.sqrt(max(float(gradient @ covariance @ gradient), 0.0) / sample.n)
     law = min(alpha, 2.0)
     # a law of tiny alpha may have a scale beyond the doubles
     scale = unit * math.exp(min(float(y.mean()) / law - float(log_t.mean()), 700.0))
     return StableFit(sample.estimate(alpha, stderr), law, scale)
 
 
-def _empirical(values: Values, unit: float, highest: int) -> FloatArray:
+def _empirical(sample: Sample, unit: float, highest: int) -> FloatArray:
     """Means of cos(k STEP x / unit) for k = 0, ..., highest."""
-    sums = np.zeros(highest + 1)
-    for angle in _angles(values, unit):
+    sums, start = np.zeros(highest + 1), 0
+    for angle in _angles(sample.values, unit):
         cosine = np.cos(angle)
         # cos kx = 2 cos x cos (k-1)x - cos (k-2)x: one cosine serves all multiples
         twice, before, now = 2 * cosine, np.ones_like(cosine), cosine
-        sums[0] += angle.size
-        sums[1] += now.sum(dtype=np.float64)
+        sums[0] += sample.total(before, start)
+        sums[1] += sample.total(now, start)
         for k in range(2, highest + 1):
             before, now = now, twice * now - before
-            sums[k] += now.sum(dtype=np.float64)
-    return sums / values.size
+            sums[k] += sample.total(now, start)
+        start += angle.size
+    return sums / sample.n
 
 
 def _angles(values: Values, unit: float) -> Iterator[Values]:

@@ -5,12 +5,19 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunable.numerics.tails.base import CHUNK, Center, Status, TailEstimate, scalar_sample
+from prunable.numerics.tails.base import (
+    CHUNK,
+    Center,
+    Repeated,
+    Status,
+    TailEstimate,
+    scalar_sample,
+)
 
 SOURCE = "variance of log|X|: Zolotarev, One-dimensional Stable Distributions (1986), section 3.6"
 
 
-def log_variance(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
+def log_variance(x: ArrayLike | Repeated, *, center: Center | None = None) -> TailEstimate:
     """Estimate the tail index from Var log|X|; see `Estimator`.
 
     For symmetric stable laws Var log|X| = (pi^2/6) (1/alpha^2 + 1/2). The standard error
@@ -21,14 +28,15 @@ def log_variance(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
     if sample.problem:
         return sample.refuse(sample.problem)
     values = sample.values
-    n = values.size
+    n = sample.n
     pivot = float(np.log(np.abs(values[:CHUNK])).mean(dtype=np.float64))
     moments = np.zeros(4)
-    for start in range(0, n, CHUNK):
+    for start in range(0, values.size, CHUNK):
         logs = np.log(np.abs(values[start : start + CHUNK])).astype(np.float64) - pivot
         squares = logs * logs
         cubes = squares * logs
-        moments += (logs.sum(), squares.sum(), cubes.sum(), (cubes * logs).sum())
+        terms = (logs, squares, cubes, cubes * logs)
+        moments += [sample.total(term, start) for term in terms]
     m1, m2, m3, m4 = (float(moment) / n for moment in moments)
     variance = m2 - m1**2
     fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4

@@ -5,14 +5,14 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunable.numerics.tails.base import Center, Status, TailEstimate, scalar_sample
+from prunable.numerics.tails.base import Center, Repeated, Status, TailEstimate, scalar_sample
 from prunable.numerics.weights import calibration
 
 SOURCE = "McCulloch (1986), symmetric case: quantiles 0.9 and 0.5 of |X|"
 WIDE, NARROW = 0.9, 0.5
 
 
-def quantile(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
+def quantile(x: ArrayLike | Repeated, *, center: Center | None = None) -> TailEstimate:
     """Estimate the tail index from the ratio of two quantiles of |X|; see `Estimator`.
 
     McCulloch's (q95 - q05) / (q75 - q25) for a law symmetric about 0 is the ratio of the
@@ -25,11 +25,16 @@ def quantile(x: ArrayLike, *, center: Center | None = None) -> TailEstimate:
     if sample.problem:
         return sample.refuse(sample.problem)
     magnitudes = np.abs(sample.values)
-    ranks = [math.ceil(share * magnitudes.size) - 1 for share in (NARROW, WIDE)]
-    magnitudes.partition(ranks)
-    narrow, wide = (float(magnitudes[rank]) for rank in ranks)
+    ranks = [math.ceil(share * sample.n) - 1 for share in (NARROW, WIDE)]
+    if sample.counts is None:
+        magnitudes.partition(ranks)
+        narrow, wide = (float(magnitudes[rank]) for rank in ranks)
+    else:
+        order = np.argsort(magnitudes)
+        places = np.searchsorted(np.cumsum(sample.counts[order]), ranks, side="right")
+        narrow, wide = (float(magnitudes[order[place]]) for place in places)
     alpha, slope = calibration.alpha_of_quantile_ratio(wide / narrow)
     if math.isnan(alpha):
         return sample.refuse(Status.NOT_STABLE)
     spread = calibration.log_ratio_deviation(alpha)
-    return sample.estimate(alpha, spread / (abs(slope) * math.sqrt(magnitudes.size)))
+    return sample.estimate(alpha, spread / (abs(slope) * math.sqrt(sample.n)))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import InputError
-from prunable.numerics.weights.magnitudes import BINS, Histogram, Magnitudes, bin_edges
+from prunable.numerics.weights.magnitudes import BINS, Ordered, bin_edges
 
 # The logarithms of two doubles are at most 1,500 apart: brackets end 1e-4 wide.
 HALVINGS = 24
@@ -64,7 +64,7 @@ class LayerBins:
     powers: FloatArray
 
     @classmethod
-    def of(cls, magnitudes: Magnitudes, p: float = 2.0) -> LayerBins | None:
+    def of(cls, magnitudes: Ordered, p: float = 2.0) -> LayerBins | None:
         """Sum up a layer; None if it is all zero, or one of its norms is no double."""
         histogram = magnitudes.histogram
         total = float(histogram.sums.sum())
@@ -72,13 +72,13 @@ class LayerBins:
         if not 0 < norm < math.inf:
             return None
         bins = np.flatnonzero(histogram.counts)
-        edges = bin_edges(magnitudes.values.dtype).astype(np.float64)
+        edges = bin_edges(magnitudes.dtype).astype(np.float64)
         counts = np.append(0, np.cumsum(histogram.counts[bins]))
         squares = np.append(0.0, np.cumsum(histogram.sums[bins])) / total
         above = np.append(edges, np.inf)[bins + 1]
         powers, p_norm = squares, norm
         if p != 2:
-            sums = Histogram.of(magnitudes, p, unit=magnitudes.top).sums[bins]
+            sums = magnitudes.binned_powers(p, magnitudes.top).sums[bins]
             with np.errstate(over="ignore"):
                 p_norm = float(magnitudes.top * np.float64(sums.sum()) ** (1 / p))
             powers = np.append(0.0, np.cumsum(sums)) / sums.sum()
@@ -127,7 +127,7 @@ class KeptWeights:
 def allocate(
     sketches: Sequence[LayerBins | None],
     questions: Sequence[tuple[Rule, float]],
-    layers: Iterable[Magnitudes],
+    layers: Iterable[Ordered],
 ) -> list[KeptWeights]:
     """Keep the fewest weights under each bound of sum_l ||w_l - w_hat_l||^2 / ||w_l||^2.
 
@@ -141,6 +141,7 @@ def allocate(
     keys: list[list[FloatArray]] = [[] for _ in brackets]
     costs: list[list[FloatArray]] = [[] for _ in brackets]
     owners: list[list[Counts]] = [[] for _ in brackets]
+    times: list[list[Counts]] = [[] for _ in brackets]
     for place, (sketch, layer) in enumerate(zip(sketches, layers, strict=True)):
         if sketch is None:
             continue
@@ -149,20 +150,22 @@ def allocate(
             asked[sketch.bins[b.sure[place] : b.open_end[place]]] = True
         if not asked.any():
             continue
-        gathered = np.sort(layer.gather(asked)).astype(np.float64)
+        gathered, counts = layer.inside(asked)
         for i, b in enumerate(brackets):
             first, last = int(b.sure[place]), int(b.open_end[place])
             if first == last:
                 continue
             ends = np.searchsorted(gathered, [sketch.low[first], sketch.high[last - 1]])
             inside = gathered[ends[0] : ends[1]]
+            times[i].append(counts[ends[0] : ends[1]])
             keys[i].append(inside / sketch.unit(b.rule))
             if b.rule == Rule.ONE_VECTOR:
                 costs[i].append(shares[place] * (inside / sketch.p_norm) ** sketch.p)
             else:
                 costs[i].append((inside / sketch.norm) ** 2)
             owners[i].append(np.full(inside.size, place))
-    return [_settle_one(sketches, b, keys[i], costs[i], owners[i]) for i, b in enumerate(brackets)]
+    found = zip(brackets, keys, costs, owners, times, strict=True)
+    return [_settle_one(sketches, *one) for one in found]
 
 
 def _shares(sketches: Sequence[LayerBins | None]) -> FloatArray:
@@ -195,19 +198,26 @@ def _settle_one(
     keys: list[FloatArray],
     costs: list[FloatArray],
     owners: list[Counts],
+    times: list[Counts],
 ) -> KeptWeights:
     pruned = np.array([s.counts[b.sure[i]] if s else 0 for i, s in enumerate(sketches)])
     spent = sum(float(b.costs[i][b.sure[i]]) for i, s in enumerate(sketches) if s)
     if keys:
         # equal keys go in the order of the layers
         order = np.argsort(np.concatenate(keys), kind="stable")
-        running = spent + np.append(0.0, np.cumsum(np.concatenate(costs)[order]))
-        # a budget met up to rounding is met
-        more = int(np.searchsorted(running, b.budget * (1 + 1e-12), side="right")) - 1
-        more = max(more, 0)
+        cost, count = np.concatenate(costs)[order], np.concatenate(times)[order]
+        running = spent + np.append(0.0, np.cumsum(cost * count))
+        allowed = b.budget * (1 + 1e-12)  # a budget met up to rounding is met
+        more = max(int(np.searchsorted(running, allowed, side="right")) - 1, 0)
         spent = float(running[more])
-        gone = np.concatenate(owners)[order[:more]]
-        pruned = pruned + np.bincount(gone, minlength=len(sketches))
+        owner = np.concatenate(owners)[order]
+        gone = np.bincount(owner[:more], weights=count[:more], minlength=len(sketches))
+        pruned = pruned + gone.astype(np.int64)
+        if more < count.size and count[more] > 1 and running[more] <= allowed:
+            # of equal weights some may be affordable
+            part = min(int((allowed - spent) / cost[more]), int(count[more]) - 1)
+            pruned[owner[more]] += part
+            spent += part * float(cost[more])
     sizes = np.array([s.n if s else 0 for s in sketches])
     return KeptWeights(b.rule, b.budget, spent, sizes - pruned)
 

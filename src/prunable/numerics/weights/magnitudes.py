@@ -8,6 +8,7 @@ that a question hits are then gathered and sorted. Nothing is copied but these.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,8 +36,115 @@ SAFE_SMALL, SAFE_LARGE = 1e-30, 1e30
 LARGEST_SAFE_P = 4.0
 
 
+class Ordered(ABC):
+    """Entries ready for questions about the order of their magnitudes; `top` is the largest."""
+
+    top: float
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of entries, zeros included."""
+
+    @property
+    @abstractmethod
+    def zeros(self) -> int:
+        """Number of entries that are exactly zero."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> np.dtype[Any]:
+        """Type whose bits number the bins: float32 or float64."""
+
+    @abstractmethod
+    def binned_powers(self, p: float, unit: float) -> Histogram:
+        """Counts and sums of p-th powers by leading bits, in one pass."""
+
+    @abstractmethod
+    def largest(self, k: int) -> Values:
+        """Return the k largest magnitudes in increasing order, 0 <= k <= n."""
+
+    @abstractmethod
+    def kept_counts(self, eps: ArrayLike, p: float = 2.0) -> NDArray[np.int64]:
+        """Smallest numbers of entries to keep for relative l_p errors >= 0 of any shape."""
+
+    @abstractmethod
+    def inside(self, asked: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Magnitudes of the bins asked, (BINS,) bool, in increasing order, and how often each."""
+
+    @abstractmethod
+    def steps(self) -> tuple[FloatArray, NDArray[np.int64]]:
+        """All distinct positive magnitudes in increasing order, and how many are at least such."""
+
+    @cached_property
+    def histogram(self) -> Histogram:
+        """Counts and sums of squares by leading bits."""
+        return self.binned_powers(2.0, self.usual_unit)
+
+    @property
+    def usual_unit(self) -> float:
+        """1, or the largest magnitude where squares in other units would leave the doubles."""
+        return 1.0 if SAFE_SMALL < self.top < SAFE_LARGE else self.top or 1.0
+
+    def survival(self, points: int) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Count the entries of at least some magnitudes.
+
+        Returns about `points` positive magnitudes in increasing order, evenly spread in the
+        logarithm of the count, and the exact numbers of entries at least as large.
+        """
+        if self.size <= SORTED_SIZE:
+            edges, above = self.steps()
+        else:
+            counts = self.histogram.counts
+            above = np.cumsum(counts[::-1])[::-1]
+            used = np.flatnonzero(counts)
+            used = used[used > 0]  # the first bin holds the zeros
+            edges, above = bin_edges(self.dtype)[used].astype(np.float64), above[used]
+        if above.size == 0:
+            return np.empty(0), np.empty(0, dtype=np.int64)
+        wanted = np.geomspace(above[0], 1, points)
+        places = np.unique(np.minimum(np.searchsorted(-above, -wanted), above.size - 1))
+        return edges[places], above[places].astype(np.int64)
+
+    def kept_shares(self, eps: ArrayLike, p: float = 2.0) -> FloatArray:
+        """Shares to keep, to about 1e-5: for curves of many points.
+
+        Of many entries interpolated inside bins, of few exact; else as `kept_counts`.
+        """
+        if p != 2 or not self.many(p):
+            return np.asarray(self.kept_counts(eps, p) / self.size)
+        sums = np.append(0.0, np.cumsum(self.histogram.sums))
+        counts = np.append(0, np.cumsum(self.histogram.counts))
+        pruned = np.interp(np.square(np.minimum(eps, 1.0)), sums / sums[-1], counts)
+        return np.asarray(1 - pruned / self.size)
+
+    def many(self, p: float) -> bool:
+        """Whether there are so many entries, of such a range, that bins serve for this order."""
+        return self.size > SORTED_SIZE and 0 < p < math.inf and self._powers_are_safe(p)
+
+    def _powers_are_safe(self, p: float) -> bool:
+        if not (p <= LARGEST_SAFE_P and SAFE_SMALL < self.top < SAFE_LARGE):
+            return False
+        counts = self.histogram.counts
+        lowest = np.flatnonzero(counts[1:])
+        # the first bin holds zeros and what is far below every safe magnitude
+        only_zeros = int(counts[0]) == self.zeros
+        smallest = bin_edges(self.dtype)[lowest[0] + 1] if lowest.size else self.top
+        return only_zeros and float(smallest) > SAFE_SMALL
+
+
+def error_bounds(eps: ArrayLike, p: float) -> FloatArray:
+    """Relative errors as an array; InputError unless they are finite and >= 0, of a sound order."""
+    bounds = np.asarray(eps, dtype=np.float64)
+    # max() hands on a NaN, which fails the comparison
+    if bounds.size and not (bounds.min() >= 0 and bounds.max() < math.inf):
+        raise InputError.parameter("eps", "kept_counts", "finite and not negative", eps)
+    check_order(p, "kept_counts")
+    return bounds
+
+
 @dataclass(frozen=True, eq=False)
-class Magnitudes:
+class Magnitudes(Ordered):
     """Absolute values of an array, ready for questions about their order.
 
     `values` are the entries with their signs, shape (n,), float32 or float64, shared with the
@@ -74,10 +182,22 @@ class Magnitudes:
         """Number of entries that are exactly zero."""
         return self.size - int(np.count_nonzero(self.values))
 
-    @cached_property
-    def histogram(self) -> Histogram:
-        """Counts and sums of squares by leading bits."""
-        return Histogram.of(self, 2.0)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the values."""
+        return self.values.dtype
+
+    def binned_powers(self, p: float, unit: float) -> Histogram:
+        """See `Ordered`."""
+        counts, sums = np.zeros(BINS, dtype=np.int64), np.zeros(BINS)
+        for chunk, bins in self.binned():
+            counts += np.bincount(bins, minlength=BINS)
+            powers = chunk.astype(np.float64)
+            if unit != 1:
+                powers /= unit
+            powers = powers * powers if p == 2 else np.abs(powers) ** p
+            sums += np.bincount(bins, weights=powers, minlength=BINS)
+        return Histogram(p, counts, sums, unit)
 
     def largest(self, k: int) -> Values:
         """Return the k largest magnitudes in increasing order, 0 <= k <= n."""
@@ -89,59 +209,28 @@ class Magnitudes:
         found = np.sort(self.gather(asked))
         return found[found.size - k :]
 
-    def survival(self, points: int) -> tuple[FloatArray, NDArray[np.int64]]:
-        """Count the entries of at least some magnitudes.
+    def steps(self) -> tuple[FloatArray, NDArray[np.int64]]:
+        """See `Ordered`."""
+        positive = self._sorted[self.zeros :]
+        edges, first = np.unique(positive.astype(np.float64), return_index=True)
+        return edges, positive.size - first
 
-        Returns about `points` positive magnitudes in increasing order, evenly spread in the
-        logarithm of the count, and the exact numbers of entries at least as large.
-        """
-        if self.size <= SORTED_SIZE:
-            positive = self._sorted[self.zeros :]
-            edges, first = np.unique(positive.astype(np.float64), return_index=True)
-            above = positive.size - first
-        else:
-            counts = self.histogram.counts
-            above = np.cumsum(counts[::-1])[::-1]
-            used = np.flatnonzero(counts)
-            used = used[used > 0]  # the first bin holds the zeros
-            edges, above = bin_edges(self.values.dtype)[used].astype(np.float64), above[used]
-        if above.size == 0:
-            return np.empty(0), np.empty(0, dtype=np.int64)
-        wanted = np.geomspace(above[0], 1, points)
-        places = np.unique(np.minimum(np.searchsorted(-above, -wanted), above.size - 1))
-        return edges[places], above[places].astype(np.int64)
+    def inside(self, asked: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.int64]]:
+        """See `Ordered`."""
+        gathered = np.sort(self.gather(asked)).astype(np.float64)
+        return gathered, np.ones(gathered.size, dtype=np.int64)
 
     def kept_counts(self, eps: ArrayLike, p: float = 2.0) -> NDArray[np.int64]:
         """Smallest numbers of entries to keep for relative l_p errors >= 0 of any shape."""
-        bounds = np.asarray(eps, dtype=np.float64)
-        # max() hands on a NaN, which fails the comparison
-        if bounds.size and not (bounds.min() >= 0 and bounds.max() < math.inf):
-            raise InputError.parameter("eps", "kept_counts", "finite and not negative", eps)
-        check_order(p, "kept_counts")
+        bounds = error_bounds(eps, p)
         if not self.many(p):
             errors = self.errors(p)
             # errors[j] belongs to j pruned entries, and errors[0] = 0 is always allowed
             pruned = np.searchsorted(errors, bounds, side="right") - 1
         else:
-            histogram = self.histogram if p == 2 else Histogram.of(self, p)
+            histogram = self.histogram if p == 2 else self.binned_powers(p, self.usual_unit)
             pruned = self._pruned_by_bins(histogram, bounds)
         return np.asarray(self.size - pruned, dtype=np.int64)
-
-    def kept_shares(self, eps: ArrayLike, p: float = 2.0) -> FloatArray:
-        """Shares to keep, to about 1e-5: for curves of many points.
-
-        Of many entries interpolated inside bins, of few exact; else as `kept_counts`.
-        """
-        if p != 2 or not self.many(p):
-            return np.asarray(self.kept_counts(eps, p) / self.size)
-        sums = np.append(0.0, np.cumsum(self.histogram.sums))
-        counts = np.append(0, np.cumsum(self.histogram.counts))
-        pruned = np.interp(np.square(np.minimum(eps, 1.0)), sums / sums[-1], counts)
-        return np.asarray(1 - pruned / self.size)
-
-    def many(self, p: float) -> bool:
-        """Whether there are so many entries, of such a range, that bins serve for this order."""
-        return self.size > SORTED_SIZE and 0 < p < math.inf and self._powers_are_safe(p)
 
     def sums_are_safe(self, p: float) -> bool:
         """Whether there are many entries, and powers of all that matter are doubles."""
@@ -173,26 +262,13 @@ class Magnitudes:
 
     def binned(self) -> Iterator[tuple[Values, NDArray[np.intp]]]:
         """Give the entries chunk by chunk with the numbers of their bins."""
-        integers, sign = _integers(self.values.dtype)
-        shift = integers(sign - BIN_BITS)
         for start in range(0, self.size, CHUNK):
             chunk = self.values[start : start + CHUNK]
-            bits = chunk.view(integers) & integers(2**sign - 1)
-            yield chunk, (bits >> shift).astype(np.intp)
+            yield chunk, bins_of(chunk)
 
     @cached_property
     def _sorted(self) -> Values:
         return np.sort(np.abs(self.values))
-
-    def _powers_are_safe(self, p: float) -> bool:
-        if not (p <= LARGEST_SAFE_P and SAFE_SMALL < self.top < SAFE_LARGE):
-            return False
-        counts = self.histogram.counts
-        lowest = np.flatnonzero(counts[1:])
-        # the first bin holds zeros and what is far below every safe magnitude
-        only_zeros = int(counts[0]) == self.zeros
-        smallest = bin_edges(self.values.dtype)[lowest[0] + 1] if lowest.size else self.top
-        return only_zeros and float(smallest) > SAFE_SMALL
 
     def _pruned_by_bins(self, histogram: Histogram, bounds: FloatArray) -> NDArray[np.int64]:
         counts = np.append(0, np.cumsum(histogram.counts))
@@ -228,20 +304,12 @@ class Histogram:
     sums: FloatArray
     unit: float
 
-    @classmethod
-    def of(cls, magnitudes: Magnitudes, p: float, unit: float | None = None) -> Histogram:
-        """Bin magnitudes in one pass."""
-        counts, sums = np.zeros(BINS, dtype=np.int64), np.zeros(BINS)
-        if unit is None:
-            unit = 1.0 if SAFE_SMALL < magnitudes.top < SAFE_LARGE else magnitudes.top or 1.0
-        for chunk, bins in magnitudes.binned():
-            counts += np.bincount(bins, minlength=BINS)
-            powers = chunk.astype(np.float64)
-            if unit != 1:
-                powers /= unit
-            powers = powers * powers if p == 2 else np.abs(powers) ** p
-            sums += np.bincount(bins, weights=powers, minlength=BINS)
-        return cls(p, counts, sums, unit)
+
+def bins_of(values: Values) -> NDArray[np.intp]:
+    """Numbers of the bins of float32 or float64 values, contiguous, whatever their signs."""
+    integers, sign = _integers(values.dtype)
+    bits = values.view(integers) & integers(2**sign - 1)
+    return np.asarray((bits >> integers(sign - BIN_BITS)).astype(np.intp))
 
 
 def bin_edges(dtype: np.dtype[Any]) -> Values:

@@ -1,0 +1,219 @@
+"""The entries of one weight matrix as `measure` meets them: plain floats, or codes with a table.
+
+What is stored in 16 bits or less is never widened as a whole: codes are counted, and the few that
+an estimator looks at are looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunable.numerics.tails.base import Repeated
+from prunable.numerics.weights.levels import Levels
+from prunable.numerics.weights.magnitudes import CHUNK, Magnitudes, Ordered
+
+Matrix = NDArray[np.floating[Any]]
+Codes = NDArray[np.unsignedinteger[Any]]
+
+# Weights that the estimators see, a power of two; standard errors are then a few thousandths.
+SAMPLE_SIZE = 2**20
+# A share of zeros above this marks a pruned layer, whose median lies at the edge of a gap.
+PRUNED_SHARE = 0.01
+# Entries after which pages of a mapped file are given back.
+HELD = 2**25
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A random sample of weights that are not zero, in random order, less their median.
+
+    `few` is the same without its order, where there are few distinct numbers.
+    """
+
+    values: Matrix
+    few: Matrix | Repeated
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return int(self.values.size)
+
+    def ordered(self) -> Ordered:
+        """Magnitudes of the sample."""
+        if isinstance(self.few, Repeated):
+            return Levels.of(self.few.values, self.few.counts)
+        return Magnitudes.of(self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """A matrix (out, in * taps) of floats."""
+
+    raw: Matrix
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.raw.shape[0], self.raw.shape[1]
+
+    @cached_property
+    def ordered(self) -> Magnitudes:
+        """Magnitudes of all entries."""
+        return Magnitudes.of(self.raw, where="measure_layer")
+
+    def decode(self, raw: Matrix) -> Matrix:
+        """Numbers of a part of `raw`."""
+        return raw
+
+    def release(self) -> None:
+        """Nothing was mapped."""
+
+    def scaled(self, exponent: int) -> Plain:
+        """The same times a power of two, which changes no digit, as float64."""
+        return Plain(np.ldexp(self.raw.astype(np.float64), exponent))
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """Draw at most `SAMPLE_SIZE` weights; see `Drawn`.
+
+        A layer with more than one percent of zeros is not centred: pruning by magnitude leaves a
+        gap, and the median at one of its edges.
+        """
+        magnitudes = self.ordered
+        values = magnitudes.values
+        pruned = magnitudes.zeros > PRUNED_SHARE * magnitudes.size
+        if pruned:
+            values = values[values != 0]
+        if values.size > SAMPLE_SIZE:
+            values = values[_places(values.size, rng)]
+        # the order of a matrix would put dependent weights into one block of an estimator
+        sample: Matrix = rng.permutation(values)
+        sample = sample[sample != 0]
+        if sample.size and not pruned:
+            sample = sample - np.median(sample)
+            sample = sample[sample != 0]
+        return Drawn(sample, sample)
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """A matrix of codes, each standing for a number of a table.
+
+    Attributes
+    ----------
+    raw : (out, in * taps) unsigned integers of 8 or 16 bits; also of other shapes, until they are
+        seen as a matrix. May be mapped from a file.
+    table : (256,) or (65536,) float32 or float64 numbers that the codes stand for.
+    leading : Whether codes are the leading bits of float32, as of bfloat16.
+    release : Gives back the memory of what was read, where a file is mapped.
+    """
+
+    raw: Codes
+    table: Matrix
+    leading: bool = False
+    release: Callable[[], None] = _nothing
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.raw.shape[0], self.raw.shape[1]
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How often each code occurs."""
+        counts = np.zeros(self.table.size, dtype=np.int64)
+        for chunk in self._chunks():
+            counts += np.bincount(chunk, minlength=self.table.size)
+        return counts
+
+    @cached_property
+    def ordered(self) -> Levels:
+        """Magnitudes of all entries."""
+        return Levels.of(self.table, self.counts)
+
+    @property
+    def finite(self) -> bool:
+        """Whether all entries are."""
+        return bool(np.isfinite(self.table[self.counts > 0]).all())
+
+    def decode(self, raw: Codes) -> Matrix:
+        """Numbers of a part of `raw`."""
+        if self.leading:
+            return np.asarray(np.left_shift(raw, 16, dtype=np.uint32).view(np.float32))
+        return np.asarray(np.take(self.table, raw))
+
+    def scaled(self, exponent: int) -> Coded:
+        """The same times a power of two, which changes no digit, as float64."""
+        with np.errstate(invalid="ignore"):  # of codes that do not occur
+            table = np.ldexp(self.table.astype(np.float64), exponent)
+        return replace(self, table=table, leading=False)
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """Draw the sample that `Plain.draw` does of the same numbers."""
+        size, zeros = self.ordered.size, self.ordered.zeros
+        pruned = zeros > PRUNED_SHARE * size
+        count = size - zeros if pruned else size
+        places = _places(count, rng) if count > SAMPLE_SIZE else None
+        codes = self._picked(places, pruned)
+        # permuted as numbers of 8 bytes, for which NumPy is quickest; the order is the same
+        codes = codes[rng.permutation(codes.size)]
+        counts, table = np.bincount(codes, minlength=self.table.size), self.table
+        used = np.flatnonzero(counts * (table != 0))
+        if used.size and not pruned:
+            with np.errstate(invalid="ignore", over="ignore"):  # of codes that do not occur
+                table = table - _median(table[used], counts[used])
+            used = used[table[used] != 0]
+        values = np.take(table, codes)
+        if counts[used].sum() < values.size:
+            kept = np.zeros(table.size, dtype=np.bool_)
+            kept[used] = True
+            values = values[kept[codes]]
+        return Drawn(values, Repeated(table[used], counts[used], values))
+
+    def _chunks(self) -> Iterator[Codes]:
+        flat = self.raw.reshape(-1)
+        for start in range(0, flat.size, CHUNK):
+            yield flat[start : start + CHUNK]
+            if start % HELD == HELD - CHUNK:
+                self.release()
+
+    def _picked(self, places: NDArray[np.int64] | None, pruned: bool) -> Codes:
+        """Codes at increasing places, or all; of those that are not zero if `pruned`."""
+        if places is not None and not pruned and self.raw.size <= HELD:
+            return self.raw.reshape(-1)[places]
+        found, done = [], 0
+        for chunk in self._chunks():
+            part = chunk[self.table[chunk] != 0] if pruned else chunk
+            if places is not None:
+                first, last = np.searchsorted(places, [done, done + part.size])
+                done += part.size
+                part = part[places[first:last] - done + part.size]
+            found.append(part)
+        return np.concatenate(found)
+
+
+Entries = Plain | Coded
+
+
+def _places(size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """One place from each of equal strata: distinct, and increasing."""
+    starts = np.arange(SAMPLE_SIZE) * size >> SAMPLE_SIZE.bit_length() - 1
+    return np.asarray(starts + rng.integers(size // SAMPLE_SIZE, size=SAMPLE_SIZE))
+
+
+def _median(values: Matrix, counts: NDArray[np.int64]) -> Any:
+    """The median of numbers that occur so often, rounded as that of an array of them."""
+    order = np.argsort(values)
+    below = np.cumsum(counts[order])
+    n = int(below[-1])
+    middle = np.searchsorted(below, [(n - 1) // 2, n // 2], side="right")
+    return np.median(values[order[middle]])
