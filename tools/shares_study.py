@@ -167,6 +167,8 @@ def _draw(ax: Any, rows: Sequence[Row], key: str) -> None:
     for i, rule in enumerate(rule for rule in RULES if rule not in LEFT_OUT):
         found = [(kappa, _means(rows, networks, kappa, rule, [key])) for kappa in _kappas(rows)]
         points = [(kappa, 100 * mean[0]) for kappa, mean in found if mean]
+        if not points:
+            continue
         best = rule == "optimum"
         ax.plot(
             [kappa for kappa, _ in points],

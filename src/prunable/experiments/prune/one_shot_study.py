@@ -29,6 +29,7 @@ from prunable.experiments.reproduce.tables import series
 from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import MODEL
+from prunable.nets.calibration.calibrating import Calibration, calibrate
 from prunable.nets.calibration.stages import InOrder
 from prunable.nets.models import network_of, read_weights
 from prunable.nets.prune.choices import ShareRule
@@ -48,7 +49,7 @@ from prunable.runs.data import DataSpec
 from prunable.runs.spec import Spec
 from prunable.runs.store import Run
 
-ACCURACY, USUAL = "accuracy", "calibrated"
+ACCURACY, USUAL, IN_ORDER = "accuracy", "calibrated", "obs in order"
 AT_ONCE = 250  # pictures
 # Each way to prune, and what it means; all but the first estimate BatchNorm statistics again.
 METHODS: Mapping[str, str] = {
@@ -57,9 +58,13 @@ METHODS: Mapping[str, str] = {
     "wanda": "largest weights times inputs",
     "obs": "brain surgery, each layer by itself",
     "refit": "largest weights refitted, each layer by itself",
-    "obs in order": "brain surgery, each layer on what the pruned ones before it send",
+    IN_ORDER: "brain surgery, each layer on what the pruned ones before it send",
     USUAL: "the usual way: in order, towards the network, what does best in each layer",
 }
+
+
+# Seconds of one core for one share of a network of the folder, roughly.
+SECONDS = {"obs": 12.0, "refit": 12.0, IN_ORDER: 25.0, USUAL: 45.0}
 
 
 class OneShotSpec(Spec):
@@ -78,6 +83,14 @@ class OneShotSpec(Spec):
     n_inputs: int = Field(ge=1)  # unlabelled training inputs
     n_test: int = Field(ge=1)
     seed: int = 0
+
+    def estimated_seconds(self) -> float:
+        """Rough time on one core: the pruning, the search for shares, and the test images."""
+        if not self.network:
+            return 1.0
+        search = 60.0 if self.allocation == "optimum" else 0.0
+        each = SECONDS.get(self.method, 4.0) + search + 3e-3 * self.n_test
+        return len(self.kappas) * each
 
 
 @dataclass(frozen=True)
@@ -116,28 +129,30 @@ def one_shot_stage(spec: OneShotSpec, run: Run) -> dict[str, Any]:
     order = rng(spec.seed, "one-shot").permutation(len(x))[: spec.n_inputs]
     inputs = x[torch.from_numpy(order)]
     x_test, y_test = x_test[: spec.n_test], y_test[: spec.n_test]
+    in_order = spec.method in (IN_ORDER, USUAL)
+    given = inputs if in_order else calibrate(model, inputs)  # once for all shares
     found = [{"kappa": 1.0, ACCURACY: _accuracy(model, x_test, y_test)}]
     for kappa in spec.kappas:
         pruned = copy.deepcopy(model)
-        result = _prune(pruned, spec, kappa, inputs)
+        result = _prune(pruned, spec, kappa, given)
         found.append({"kappa": result, ACCURACY: _accuracy(pruned, x_test, y_test)})
     return {"metrics": {}, "shares": found}
 
 
-def _prune(model: nn.Module, spec: OneShotSpec, kappa: float, inputs: Tensor) -> float:
-    """Prune in place; the share that is left."""
+def _prune(model: nn.Module, spec: OneShotSpec, kappa: float, given: Tensor | Calibration) -> float:
+    """Prune in place by inputs, or what is known from them; the share that is left."""
     strategies: dict[str, Strategy] = {
         "wanda": InputWeightedPruning(allocation=spec.allocation),
         "obs": BrainSurgery(allocation=spec.allocation),
-        "obs in order": BrainSurgery(allocation=spec.allocation),
+        IN_ORDER: BrainSurgery(allocation=spec.allocation),
         "refit": Refitted(MagnitudePruning(allocation=spec.allocation)),
         USUAL: CalibratedPruning(allocation=spec.allocation),
     }
     strategy = strategies.get(spec.method, MagnitudePruning(allocation=spec.allocation))
     again = has_statistics(model) and spec.method != "magnitude, statistics as they were"
-    given = InOrder(inputs) if spec.method == "obs in order" else inputs
+    known: Any = InOrder(given) if spec.method == IN_ORDER else given
     budget = Keep(kappa, "global")
-    return prune(model, strategy, budget, calibration=given, recalibrate=again).plan.kappa
+    return prune(model, strategy, budget, calibration=known, recalibrate=again).plan.kappa
 
 
 def _network(spec: OneShotSpec, run: Run) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
