@@ -14,6 +14,7 @@ from prunable.forecast.forecasting import Curve, Point
 Verdict = Literal["ACCEPT", "UNSURE", "INFEASIBLE"]
 Cost = Literal["parameters", "macs"]
 WHERE = "advise"
+LEVEL = 0.9  # of the intervals of forecasts
 MOST_INPUTS = 1_000_000  # beyond which more inputs are no advice
 
 
@@ -40,12 +41,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Bounded:
-    """A point of a curve with the bounds of its loss, each of which fails with small chance."""
+    """A point of a curve with the bounds of its loss, each of which fails with small chance.
+
+    They are `z` standard errors away.
+    """
 
     curve: Curve
     point: Point
     low: float
     high: float
+    z: float
 
 
 @dataclass(frozen=True)
@@ -68,17 +73,21 @@ def decide(
     at_most_loss: float,
     *,
     inputs: int,
-    level: float = 0.9,
+    level: float = LEVEL,
     confidence: float = 0.9,
     target: Target | None = None,
+    ways: int | None = None,
 ) -> Decision:
     """Choose the smallest network whose loss is at most so much, with a confidence.
 
     Many points are looked at and the best is chosen, so that errors would be chosen too. Therefore
-    each of the m curves has a share (1 - confidence) / m of the chance to err (Bonferroni); within
-    a curve shares are tested from large to small, each at that chance, and the first that fails
-    ends it (a fixed sequence, which needs no correction; Maurer, Hothorn and Lehmacher 1995). So
-    with the confidence every point that passes holds the loss, whichever is chosen.
+    each of the m curves (`ways`, if some were left out) has a share (1 - confidence) / m of the
+    chance to err (Bonferroni); within a curve shares are tested from large to small, each at that
+    chance, and the first that fails ends it (a fixed sequence, which needs no correction; Maurer,
+    Hothorn and Lehmacher 1995). A curve searched by halves is tested in another order, each of its
+    tests with an equal part of the chance: if losses grow as shares fall, the tests that could err
+    are at most those of the one way through the halves that leads to the edge. So with the
+    confidence every point that passes holds the loss, whichever is chosen.
 
     `level` is that of the points' intervals, `inputs` their number. Raises InputError without a
     known accuracy, or for a loss that is none.
@@ -87,10 +96,10 @@ def decide(
     check_loss(at_most_loss)
     if any(point.loss is None for curve in curves for point in curve.points):
         raise InputError(f"`accuracy` of `{WHERE}` must be known; give that of the dense network.")
-    chance = (1 - confidence) / len(curves)
-    z = quantile(1 - 2 * chance, inputs)
-    unit = quantile(level, inputs)
-    bounded = [[_bounded(c, p, z / unit) for p in c.points] for c in curves]
+    chance = (1 - confidence) / (ways or len(curves))
+    bounded = [
+        [bounded_point(c, p, chance / c.tests, inputs, level) for p in c.points] for c in curves
+    ]
     meeting = [[b for b in found if _meets(b, target)] for found in bounded]
     held = [b for found in meeting for b in _held(found, at_most_loss)]
     if held:
@@ -98,7 +107,7 @@ def decide(
         return Decision("ACCEPT", best, None, _accepted(best, at_most_loss, confidence, target))
     open_ = [b for found in meeting for b in found if b.low <= at_most_loss]
     if open_:
-        wanting = [(_more(b, at_most_loss, inputs, z), b) for b in open_]
+        wanting = [(_more(b, at_most_loss, inputs), b) for b in open_]
         more, nearest = min(wanting, key=lambda x: (x[0] is None, x[0] or 0, x[1].high))
         return Decision("UNSURE", nearest, more, _unsure(nearest, at_most_loss, more))
     return _infeasible(bounded, at_most_loss, target)
@@ -131,12 +140,22 @@ def _infeasible(
     return Decision("INFEASIBLE", near, None, said)
 
 
-def _bounded(curve: Curve, point: Point, factor: float) -> Bounded:
+def is_held(
+    point: Point, *, at_most_loss: float, confidence: float, tests: int, ways: int, inputs: int
+) -> bool:
+    """Whether a point holds a loss by one of the `tests` of one of the `ways`; see `decide`."""
+    chance = (1 - confidence) / ways / tests
+    return bounded_point(Curve("", "", ()), point, chance, inputs, LEVEL).high <= at_most_loss
+
+
+def bounded_point(curve: Curve, point: Point, chance: float, inputs: int, level: float) -> Bounded:
+    """A point with bounds each of which fails with a chance; `level` is that of its interval."""
     loss, high = point.loss, point.loss_high
     assert loss is not None
     assert high is not None
-    half = factor * (high - loss)
-    return Bounded(curve, point, loss - half, loss + half)
+    z = quantile(1 - 2 * chance, inputs)
+    half = z / quantile(level, inputs) * (high - loss)
+    return Bounded(curve, point, loss - half, loss + half, z)
 
 
 def _meets(bounded: Bounded, target: Target | None) -> bool:
@@ -156,9 +175,10 @@ def _held(found: Sequence[Bounded], at_most_loss: float) -> Iterator[Bounded]:
         yield one
 
 
-def _more(bounded: Bounded, at_most_loss: float, inputs: int, z: float) -> int | None:
+def _more(bounded: Bounded, at_most_loss: float, inputs: int) -> int | None:
     """About how many more inputs would show that a loss is held, if it is what it seems."""
-    point, error = bounded.point, (bounded.high - bounded.low) / (2 * z)
+    point, z = bounded.point, bounded.z
+    error = (bounded.high - bounded.low) / (2 * z)
     assert point.loss is not None
     room = at_most_loss - point.loss
     sampling = min(point.sampling or 0.0, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from prunable.errors import InputError, require
-from prunable.forecast.advice import Bounded, Target, Verdict, check_loss, decide
+from prunable.errors import InputError, check_between, require
+from prunable.forecast.advice import Bounded, Target, Verdict, check_loss, decide, is_held
 from prunable.forecast.estimators.estimate import quantile
-from prunable.forecast.forecasting import Forecast, OnPoint, forecast
+from prunable.forecast.forecasting import Forecast, OnPoint, Wanted, forecast_of
 from prunable.forecast.logits import Copies, Examples, batches_for, scores
-from prunable.forecast.ways import way_named
+from prunable.forecast.ways import FITTED, way_named
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.prune.plan_file import PlanFile, changed_buffers, prune_by_plan
 from prunable.results import Result, as_plain
@@ -87,8 +88,10 @@ def advise(
     """Advise the smallest network that loses at most so much accuracy, by its forecasts.
 
     `target` is a share of parameters or multiplications to stay under, such as "macs=0.5". Other
-    options are those of `forecast`. The chance that anything accepted loses more is at most
-    1 - confidence, all ways and shares that are looked at counted in; see `decide`.
+    options are those of `forecast`. With `calibration` inputs `calibrated/lamp` is one of the usual
+    ways. Ways that refit what stays take long a network: they are searched by halves for the
+    smallest share that holds the loss, after the others. The chance that anything accepted loses
+    more is at most 1 - confidence, all ways and shares that are looked at counted in; see `decide`.
 
     Raises InputError as `forecast` does, and for a loss or target that is none.
     """
@@ -96,19 +99,20 @@ def advise(
     known = accuracy is not None
     require(known, "accuracy", WHERE, "given: a loss is one against a known accuracy", accuracy)
     check_loss(at_most_loss)
-    found = forecast(
-        model,
-        inputs,
-        accuracy=accuracy,
-        strategies=strategies,
-        keeps=keeps,
-        labels=labels,
+    check_between(confidence, 0.5, 0.999, "confidence", WHERE)
+    wanted = Wanted(
+        accuracy,
+        strategies,
+        keeps,
+        labels,
         accuracy_inputs=accuracy_inputs,
         calibration=calibration,
         store=store,
         seed=seed,
-        on_point=on_point,
+        beside=() if calibration is None else (FITTED,),
     )
+    holds = partial(is_held, at_most_loss=at_most_loss, confidence=confidence)
+    found = forecast_of(model, inputs, wanted, holds=holds, on_point=on_point)
     decision = decide(
         found.curves,
         at_most_loss,
@@ -116,6 +120,7 @@ def advise(
         level=found.level,
         confidence=confidence,
         target=aim,
+        ways=len(wanted.ways),
     )
     chosen = None if decision.point is None else _described(decision.point)
     plan = None

@@ -132,8 +132,8 @@ def advise(
     check_ending(out, "out", "advise", ".json")
     place = out or Path(f"{model.stem}.plan.json")
     asked = Asked.create(**given)
-    read = {"the checkpoint": model, "the inputs": inputs}
-    read |= {"the calibration inputs": asked.calibrate}
+    others = asked.calibrate
+    read = {"the checkpoint": model, "the inputs": inputs, "the calibration inputs": others}
     check_places("advise", {"--out": place, "--report": report, "--junit": junit}, read)
     what = _Read.of("advise", model, inputs, asked)
     aim: dict[str, Any] = {"at_most_loss": at_most_loss, "confidence": confidence, "target": target}
@@ -228,8 +228,9 @@ class _Read:
         if asked.calibrate is not None:
             others = read_inputs(asked.calibrate, where, labels=False)
             options["calibration"] = in_batches(others, CHUNK)
-        how = {"unpickle": asked.unpickle, "device": asked.device}
-        network = network_for(model, asked.net, found, where, **how)
+        network = network_for(
+            model, asked.net, found, where, unpickle=asked.unpickle, device=asked.device
+        )
         options |= {"labels": found.labels, "accuracy_inputs": asked.accuracy_inputs}
         return cls(network, in_batches(found, AT_ONCE), found.shape, options)
 

@@ -33,6 +33,7 @@ Output = Literal[
     "classification", "top5", "multilabel", "segmentation", "regression", "embedding", "language"
 ]
 OnPoint = Callable[[int, int, str], None]  # networks done, all, and the way at hand
+Holds = Callable[..., bool]  # whether a point, from so many `inputs`, passes its test
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """One way to prune, from large shares to small."""
+    """One way to prune, from large shares to small.
+
+    `tests` is 1 where all shares asked for were looked at. Where they were searched by halves for
+    the smallest that holds a loss, which costs few networks, it is how many such a search takes.
+    """
 
     method: str
     allocation: str
     points: tuple[Point, ...]
+    tests: int = 1
 
     @property
     def name(self) -> str:
@@ -185,29 +191,77 @@ def forecast(
     >>> found.curves[0].name, found.curves[0].points[0].low < 0.6
     ('magnitude/global', True)
     """
-    usual, shares = (LANGUAGE, LANGUAGE_KEEPS) if kind == "language" else (USUAL, KEEPS)
-    ways = ways_named(usual if strategies is None else strategies, WHERE, kind)
-    asked = checked_keeps(shares if keeps is None else keeps, WHERE)
+    wanted = Wanted(
+        accuracy, strategies, keeps, labels, kind, level, accuracy_inputs, calibration, store, seed
+    )
+    return forecast_of(model, inputs, wanted, on_point=on_point)
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What a forecast is to be of; see `forecast`."""
+
+    accuracy: float | None = None
+    strategies: Sequence[str] | None = None
+    keeps: Sequence[float] | None = None
+    labels: ArrayLike | None = None
+    kind: Output = "classification"
+    level: float = 0.9
+    accuracy_inputs: int | None = None
+    calibration: Any = None
+    store: Path | str | None = None
+    seed: int = 0
+    beside: tuple[str, ...] = ()  # ways beside the usual ones
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The ways by their names, those that are cheap to prune first."""
+        usual = (*(LANGUAGE if self.kind == "language" else USUAL), *self.beside)
+        names = usual if self.strategies is None else self.strategies
+        return tuple(sorted(ways_named(names, WHERE, self.kind), key=lambda way: way.refits))
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares to keep, falling."""
+        usual = LANGUAGE_KEEPS if self.kind == "language" else KEEPS
+        return checked_keeps(usual if self.keeps is None else self.keeps, WHERE)
+
+
+def forecast_of(
+    model: nn.Module,
+    inputs: Any,
+    wanted: Wanted,
+    *,
+    holds: Holds | None = None,
+    on_point: OnPoint | None = None,
+) -> Forecast:
+    """Forecast what is wanted; with `holds` ways that refit are searched by halves for its edge."""
+    ways, asked, kind = wanted.ways, wanted.shares, wanted.kind
     read = read_for(model, inputs, kind)
-    known = StoredScores.of(store, model, read.batches, seed, calibration)
+    known = StoredScores.of(wanted.store, model, read.batches, wanted.seed, wanted.calibration)
     dense = known.of_network("dense", 1.0, lambda: (read.scores(model), (1.0, 1.0)))[0]
     settings: dict[str, Any] = {
-        "accuracy": accuracy,
-        "labels": labels,
-        "level": level,
+        "accuracy": wanted.accuracy,
+        "labels": wanted.labels,
+        "level": wanted.level,
         "kind": kind,
-        "accuracy_inputs": accuracy_inputs,
+        "accuracy_inputs": wanted.accuracy_inputs,
     }
     # what is wrong with the inputs is said before anything is pruned
     base = forecast_curve(dense, (), (), **settings)
-    job = _Job(Copies(model, read, calibration, seed), known, on_point)
-    job.total = sum(len(way.keeps(asked)) for way in ways)
+    job = _Job(Copies(model, read, wanted.calibration, wanted.seed), known, on_point)
+    sought = {way: len(way.keeps(asked)).bit_length() for way in ways if way.refits and holds}
+    job.total = sum(sought.get(way, len(way.keeps(asked))) for way in ways)
     curves, skipped = [], []
     for way in ways:
         try:
-            curves.append(job.curve(way, way.keeps(asked), dense, settings))
+            if holds is not None and way in sought:
+                test = partial(holds, tests=sought[way], ways=len(ways), inputs=base.inputs)
+                curves.append(job.edge(way, way.keeps(asked), dense, settings, test))
+            else:
+                curves.append(job.curve(way, way.keeps(asked), dense, settings))
         except (InputError, UnsupportedModelError) as error:
-            if strategies is not None:
+            if wanted.strategies is not None:
                 raise
             skipped.append((way.name, str(error)))
     require(curves, "model", WHERE, "a network that can be pruned", type(model).__name__)
@@ -215,10 +269,10 @@ def forecast(
         type(model).__name__,
         base.accuracy,
         base.inputs,
-        level,
+        wanted.level,
         kind,
         tuple(curves),
-        (*base.checks, *_fitted_elsewhere(ways, calibration)),
+        (*base.checks, *_fitted_elsewhere(ways, wanted.calibration)),
         tuple(skipped),
         base.temperature,
     )
@@ -239,6 +293,24 @@ class _Job:
         left: list[Left] = []
         found = forecast_curve(dense, self.runs(way, keeps, left), keeps, **settings)
         return Curve(way.method, way.allocation, points_of(found, left))
+
+    def edge(
+        self,
+        way: Way,
+        keeps: Sequence[float],
+        dense: Scores,
+        settings: Mapping[str, Any],
+        holds: Callable[[Point], bool],
+    ) -> Curve:
+        """The forecast around the smallest share that holds, found by halves."""
+        points: list[Point] = []
+        low, high = 0, len(keeps)
+        while low < high:
+            middle = (low + high) // 2
+            points += self.curve(way, keeps[middle : middle + 1], dense, settings).points
+            low, high = (middle + 1, high) if holds(points[-1]) else (low, middle)
+        points.sort(key=lambda point: -point.kappa)
+        return Curve(way.method, way.allocation, tuple(points), len(keeps).bit_length())
 
     def runs(self, way: Way, keeps: Sequence[float], left: list[Left]) -> Iterator[Scores]:
         """Scores of each copy; what is left of it goes into `left`."""

@@ -18,6 +18,7 @@ GLOBAL, LAYER = "global", "layer"
 PATTERN = re.compile(r"(n|\d{1,4}):(\d{1,4})")
 USUAL = ("magnitude/global", "magnitude/lamp", "magnitude/layer", "wanda/lamp", "2:4", "unit/layer")
 KEEPS = (0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05)
+FITTED = "calibrated/lamp"  # which takes long, and needs inputs of its own
 # Of language models, whose layers are rarely given different shares.
 LANGUAGE = ("magnitude/layer", "wanda/layer", "obs/layer")
 LANGUAGE_KEEPS = (0.8, 0.7, 0.6, 0.5, 0.4)

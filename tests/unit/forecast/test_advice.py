@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.forecast.advice import Target, decide
+from prunable.forecast.advice import Target, decide, is_held
 from prunable.forecast.advising import advise, outcome_of
 from prunable.forecast.estimators.estimate import quantile
-from prunable.forecast.forecasting import Curve, Point
+from prunable.forecast.forecasting import Curve, Point, _Job
+from prunable.forecast.ways import way_named
 from prunable.nets.prune.plan_file import prune_by_plan, read_plan, write_plan
 
 INPUTS, LEVEL = 400, 0.9
@@ -123,6 +124,52 @@ def test_losses_and_confidences_are_shares():
         decide(good, 0.01, inputs=INPUTS, confidence=90)
 
 
+class Drawn(_Job):
+    """Copies whose losses are drawn, as they are asked for."""
+
+    def __init__(self, losses, error, generator):
+        self.losses, self.error, self.generator, self.asked = losses, error, generator, []
+
+    def curve(self, way, keeps, *_):
+        assert way.refits
+        self.asked += keeps
+        noise = self.error * self.generator.standard_normal()
+        return curve("lamp", point(keeps[0], self.losses[keeps[0]] + noise, self.error))
+
+
+@pytest.mark.parametrize("edge", [0, 5, 12])
+def test_a_search_by_halves_errs_as_rarely_as_is_said(edge):
+    """Losses are just too large from the edge on; 1,500 searches, five standard errors."""
+    generator, runs, wrong = np.random.default_rng(edge), 1500, 0
+    keeps = [0.95 - 0.07 * i for i in range(13)]
+    losses = {keep: 0.004 if i < edge else 0.01 for i, keep in enumerate(keeps)}
+    options = {"at_most_loss": 0.01, "confidence": 0.9, "ways": 1, "inputs": INPUTS, "tests": 4}
+    for _ in range(runs):
+        job = Drawn(losses, 0.003, generator)
+        found = job.edge(way_named("obs"), keeps, None, {}, lambda x: is_held(x, **options))
+        assert (found.tests, len(found.points)) == (4, len(job.asked))
+        assert len(job.asked) <= 4
+        decision = decide([found], 0.01, inputs=INPUTS)
+        held = [x for x in found.points if is_held(x, **options)]
+        assert (decision.verdict == "ACCEPT") == bool(held)
+        if held:
+            assert decision.point.point == held[-1]
+            wrong += losses[held[-1].kappa] == 0.01
+    assert wrong / runs <= 0.1 + 5 * math.sqrt(0.1 * 0.9 / runs)
+
+
+def test_a_search_by_halves_finds_the_edge():
+    keeps = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+    for edge in range(8):
+        losses = {keep: 0.0 if i < edge else 1.0 for i, keep in enumerate(keeps)}
+        job = Drawn(losses, 1e-6, np.random.default_rng(0))
+        found = job.edge(way_named("obs"), keeps, None, {}, lambda x: x.loss < 0.5)
+        assert len(job.asked) == 3
+        around = {i for i in (edge - 1, edge) if 0 <= i < 7}
+        assert {keeps[i] for i in around} <= {x.kappa for x in found.points}
+        assert [x.kappa for x in found.points] == sorted(job.asked, reverse=True)
+
+
 @pytest.fixture(scope="module")
 def trained():
     """A network of two classes with one useful input in ten, and inputs."""
@@ -177,3 +224,24 @@ def test_a_plan_for_another_network_changes_nothing(trained, tmp_path):
     (tmp_path / "no.json").write_text('{"schema_version": 1}')
     with pytest.raises(DataIntegrityError, match="no plan"):
         read_plan(tmp_path / "no.json")
+
+
+def test_ways_that_refit_come_last_and_are_searched_by_halves(trained, tmp_path):
+    net, inputs, others, _ = trained
+    told = []
+    keeps = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+    options = {"accuracy": 0.9, "at_most_loss": 0.1, "keeps": keeps, "store": tmp_path}
+    note = lambda *told_now: told.append(told_now)  # noqa: E731
+    found = advise(net, inputs, calibration=others[:200], on_point=note, **options)
+    *cheap, dear = found.forecast.curves
+    assert dear.name == "calibrated/lamp"
+    assert dear.tests == 3
+    assert len(dear.points) == 3
+    assert all(curve.tests == 1 for curve in cheap)
+    assert told[-1][1] == 3 + 5 * len(keeps) + 1  # 2:4 is one network
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
+    again = advise(net, inputs, calibration=others[:200], **options)
+    assert again.to_dict() == found.to_dict()
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == files
+    without = advise(net, inputs, **options)
+    assert all(curve.method != "calibrated" for curve in without.forecast.curves)
