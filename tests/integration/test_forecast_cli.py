@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
+import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +182,14 @@ def test_other_mistakes(run, command, said):
     done = run(command)
     assert done.exit_code == 2, done.output
     assert said in " ".join(done.stderr.split())
+
+
+def test_the_notebook_runs_and_its_advice_is_judged(tmp_path, monkeypatch, capsys):
+    place = Path(__file__).parents[2] / "docs/notebooks/forecast.py"
+    monkeypatch.setattr(sys, "argv", [str(place), str(tmp_path)])
+    runpy.run_path(str(place))
+    said = capsys.readouterr().out
+    assert "Advice(ACCEPT" in said
+    assert "0.weight" in said
+    assert re.search(r"the loss of [-.0-9]+ holds", said)
+    assert (tmp_path / "forecast.svg").read_text().startswith("<?xml")

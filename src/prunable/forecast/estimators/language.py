@@ -13,7 +13,7 @@ from prunable.forecast.estimators.checks import Check, check_labels, check_numbe
 from prunable.forecast.estimators.estimate import Estimate, of_mean
 from prunable.forecast.estimators.found import Found
 from prunable.forecast.estimators.labelled import with_labels
-from prunable.forecast.estimators.model_error import LAWS
+from prunable.forecast.estimators.model_error import LAWS, MOST_BY_LAWS
 from prunable.numerics.arrays import FloatArray
 
 WHERE = "forecast"
@@ -125,7 +125,9 @@ class LanguageNetwork:
         weight = float(np.mean(others - slopes)) / slope if slope else 0.0
         influence = change - change.mean() - weight * (own - own.mean())
         laws = Estimate(self.known + float(change.mean()), influence, 1 + weight)
-        model = LAWS * abs(float(change.mean()))
+        model = abs(float(change.mean()))
+        if abs(self.steps) < 1:  # else the text follows no law that the model knows
+            model = min(LAWS * model, MOST_BY_LAWS)
         outcome = copy[:, 0] - self.figures[:, 0]
         known = outcome[~np.isnan(outcome)]
         tokens = self.known + float(known.mean()) if len(known) else None

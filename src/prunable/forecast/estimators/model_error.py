@@ -20,7 +20,9 @@ EVIDENCE = float(_STORED["evidence"])  # log odds that a changed decision is wor
 # Standard errors by the model: a unit of leverage, and a changed decision.
 SCALES: dict[str, tuple[float, float]] = _STORED["scales"]
 UNFITTED = 0.1  # of a change of R2, where no networks were at hand to fit it
-LAWS = 0.1  # of a change of log-perplexity by the laws of next tokens
+# Of a change of log-perplexity by the laws of next tokens, and at most so many nats: measured on
+# one language model (`tools/forecast_language_study.py`).
+LAWS, MOST_BY_LAWS = 0.5, 0.1
 # Temperatures up to which a changed decision is worth all, and from which it is worth nothing.
 FADES = (1.8, 2.6)
 # Cohen's kappa of the two networks' decisions, below which changes are worth less, at 0 nothing.
