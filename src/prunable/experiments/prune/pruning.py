@@ -27,6 +27,7 @@ from prunable.experiments.prune.inputs import (
     writes_folder,
 )
 from prunable.experiments.prune.specs import PruningJob, Retraining
+from prunable.experiments.prune.streamed import division_of, streamed
 from prunable.experiments.train.networks import tensors_for
 from prunable.files import check_ending, check_places, staged
 from prunable.nets.archive import save_tensors
@@ -43,9 +44,7 @@ from prunable.nets.prune.plan_file import prune_by_plan, read_plan
 from prunable.nets.prune.pruning import PruningResult, prune
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.sparse_file import save_sparse
-from prunable.nets.prune.strategies.allocations import DepthShares, LeastLoss
 from prunable.nets.prune.strategies.named import strategy_named
-from prunable.nets.prune.strategies.sharing import Division
 from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.nets.shrink.export import MANIFEST, load_exported, save_exported, save_onnx
 from prunable.nets.shrink.factoring import factor
@@ -200,6 +199,9 @@ def prune_checkpoint(
     _check_places(job)
     shape_asked(job)
     hub = is_hub_job(job)
+    document = None if hub or _needs_network(job) else streamed(job)
+    if document is not None:
+        return _told(job, document)
     if hub and job.out is not None and writes_folder(job):
         check_folder(job.out)
     else:
@@ -210,18 +212,7 @@ def prune_checkpoint(
     if not hub:
         tensors, metadata = read_weights(job.checkpoint, unpickle=job.unpickle)
         metadata = {"format": "pt"} | metadata  # readers of transformers refuse files without it
-    wanted = (
-        hub,
-        job.net,
-        job.data,
-        job.input_shape,
-        job.example,
-        job.calibrate,
-        job.retraining.epochs,
-        job.onnx,
-        job.shrink,
-    )
-    if any(wanted) or ARCHITECTURE in metadata:
+    if hub or _needs_network(job) or ARCHITECTURE in metadata:
         document = _prune_network(job, tensors, metadata, on_step, on_stage)
     else:
         document = _pruned(job, tensors).to_dict()
@@ -230,6 +221,17 @@ def prune_checkpoint(
                 save_sparse(job.out, tensors)
             else:
                 save_tensors(job.out, tensors, metadata)
+    return _told(job, document)
+
+
+def _needs_network(job: PruningJob) -> bool:
+    """Whether a job asks for what only a network that can be run has."""
+    asked = (job.net, job.data, job.input_shape, job.example, job.calibrate, job.onnx)
+    return any(asked) or job.shrink or job.retraining.epochs > 0
+
+
+def _told(job: PruningJob, document: dict[str, Any]) -> dict[str, Any]:
+    """The document of a job with what it wrote."""
     document = dict.fromkeys(ABSENT) | {"model": str(job.checkpoint)} | document
     document["bytes_before"] = _bytes(job.checkpoint)
     if job.out is not None and not job.dry_run:
@@ -361,7 +363,7 @@ def _pruned(
         return prune_by_plan(model, read_plan(job.plan), dry_run=job.dry_run)
     how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})
     assert job.method is not None
-    strategy = strategy_named(job.method, _division(job), job.center, job.pattern, job.refit)
+    strategy = strategy_named(job.method, division_of(job), job.center, job.pattern, job.refit)
     if job.allocation == "atp" and not isinstance(model, nn.Module):
         raise InputError(
             "`--allocation atp` of `prune` goes by the order of layers, which the network has: "
@@ -397,15 +399,6 @@ def _pruned(
     if isinstance(model, nn.Module) and strategy.axis != "unit":
         how["example"] = batch_of(example, 2)
     return prune(model, strategy, job.budget, **how)
-
-
-def _division(job: PruningJob) -> Division:
-    """How layers share."""
-    if job.slope is not None:
-        return DepthShares(job.slope)
-    if job.allocation == "optimum":
-        return LeastLoss(recalibrated=job.recalibrate > 0)
-    return job.allocation
 
 
 def _bytes(path: Path) -> int:

@@ -40,6 +40,7 @@ class StoredTensor:
     # gives the bit patterns in the shape of the tensor, mapped from the file; None where these are
     # no simple types of 16 bits or less. Open as `load` is
     codes: Callable[[], Coded] | None = None
+    file: Path | None = None  # that it lies in, of formats of several files
     tied: str | None = None  # name of an earlier tensor of the archive that has the same numbers
 
 
@@ -99,7 +100,7 @@ def stored_tensor(
             return codes()
 
     mapped = None if codes is None else patterns
-    return StoredTensor(name, expected, dtype, load, consumer, transposed, mapped)
+    return StoredTensor(name, expected, dtype, load, consumer, transposed, mapped, path)
 
 
 def failures_named(path: Path, tensor: str | None = None) -> AbstractContextManager[None]:

@@ -237,7 +237,7 @@ def _layer(view: _Seen, options: Options) -> Measured:
         view.refuse()
     generator = rng(options.seed, "measure", named.name)
     layer, sketch = measure_layer(view.entries, options, generator, taps=named.taps)
-    about = {"name": named.name, "shape": tuple(named.shape), "role": named.role}
+    about: dict[str, Any] = {"name": named.name, "shape": tuple(named.shape), "role": named.role}
     return replace(layer, **about, kind=named.kind, dtype=view.dtype), sketch
 
 
@@ -251,7 +251,11 @@ def _again(
         assert not isinstance(found, str)
         for view in found:
             levels = next(known).levels
-            yield Magnitudes.of(view.entries) if levels is None else levels
+            if levels is None:
+                assert not isinstance(view.entries, Coded)
+                yield Magnitudes.of(view.entries)
+            else:
+                yield levels
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class Plain:
         """Magnitudes of all entries."""
         return Magnitudes.of(self.raw, where="measure_layer")
 
-    def decode(self, raw: Matrix) -> Matrix:
+    def decode(self, raw: NDArray[Any]) -> Matrix:
         """Numbers of a part of `raw`."""
         return raw
 
@@ -131,7 +131,7 @@ class Coded:
     def counts(self) -> NDArray[np.int64]:
         """How often each code occurs."""
         counts = np.zeros(self.table.size, dtype=np.int64)
-        for chunk in self._chunks():
+        for chunk in self.chunks():
             counts += np.bincount(chunk, minlength=self.table.size)
         return counts
 
@@ -145,7 +145,7 @@ class Coded:
         """Whether all entries are."""
         return bool(np.isfinite(self.table[self.counts > 0]).all())
 
-    def decode(self, raw: Codes) -> Matrix:
+    def decode(self, raw: NDArray[Any]) -> Matrix:
         """Numbers of a part of `raw`."""
         if self.leading:
             return np.asarray(np.left_shift(raw, 16, dtype=np.uint32).view(np.float32))
@@ -179,7 +179,8 @@ class Coded:
             values = values[kept[codes]]
         return Drawn(values, Repeated(table[used], counts[used], values))
 
-    def _chunks(self) -> Iterator[Codes]:
+    def chunks(self) -> Iterator[Codes]:
+        """All codes in their order, a few at a time."""
         flat = self.raw.reshape(-1)
         for start in range(0, flat.size, CHUNK):
             yield flat[start : start + CHUNK]
@@ -191,7 +192,7 @@ class Coded:
         if places is not None and not pruned and self.raw.size <= HELD:
             return self.raw.reshape(-1)[places]
         found, done = [], 0
-        for chunk in self._chunks():
+        for chunk in self.chunks():
             part = chunk[self.table[chunk] != 0] if pruned else chunk
             if places is not None:
                 first, last = np.searchsorted(places, [done, done + part.size])

@@ -244,7 +244,7 @@ def _times(value: Any, exponent: int) -> Any:
         return np.ldexp(value, exponent)
 
 
-def kernels_or_rows(matrix: Matrix, taps: int) -> Matrix:
+def kernels_or_rows(matrix: NDArray[Any], taps: int) -> NDArray[Any]:
     """The vectors of the 2021 paper: kernels of a convolution, rows of another matrix."""
     return matrix.reshape(-1, taps) if taps > 1 else matrix
 
@@ -259,10 +259,7 @@ def _estimate(
     }
     if sample.size == 0:
         return found, None
-    found |= {
-        name: estimator(sample.values if name in tails.ORDERED else sample.few)
-        for name, estimator in tails.ESTIMATORS.items()
-    }
+    found |= {name: estimator(sample.few) for name, estimator in tails.ESTIMATORS.items()}
     fit = tails.fit_stable(sample.few)
     found[RULER] = fit.estimate
     return found, fit if math.isfinite(fit.scale) else None

@@ -15,12 +15,9 @@ ESTIMATORS: dict[str, Estimator] = {
     "quantile": quantile,
     "ecf_two_point": ecf_two_point,
 }
-# Of these, those to which the order of the observations matters.
-ORDERED = frozenset({"log_moment"})
 
 __all__ = [
     "ESTIMATORS",
-    "ORDERED",
     "Center",
     "Estimator",
     "HillPlot",

@@ -13,6 +13,7 @@ from prunable.numerics.tails.base import (
     CHUNK,
     MIN_OBSERVATIONS,
     Center,
+    Repeated,
     Sample,
     Status,
     TailEstimate,
@@ -32,7 +33,7 @@ FloatArray = NDArray[np.float64]
 
 
 def log_moment(
-    x: ArrayLike, *, block_size: int | None = None, center: Center | None = None
+    x: ArrayLike | Repeated, *, block_size: int | None = None, center: Center | None = None
 ) -> TailEstimate:
     """Estimate the tail index of independent symmetric stable numbers; see `Estimator`.
 
@@ -54,7 +55,8 @@ def log_moment(
     """
     method = "log_moment"
     _check_block_size(block_size, method)
-    sample = scalar_sample(x, center, method, SOURCE)
+    given = x.ordered if isinstance(x, Repeated) else x  # sums go by the order
+    sample = scalar_sample(given, center, method, SOURCE)
     if sample.problem:
         return sample.refuse(sample.problem)
     n = sample.values.size

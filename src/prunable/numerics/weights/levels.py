@@ -69,9 +69,8 @@ class Levels(Ordered):
         """See `Ordered`."""
         bins = bins_of(self.values)
         powers: FloatArray = (self.values.astype(np.float64) / unit) ** p * self.counts
-        counts = np.bincount(bins, weights=self.counts, minlength=BINS).astype(np.int64)
-        sums: FloatArray = np.bincount(bins, weights=powers, minlength=BINS)
-        return Histogram(p, counts, sums, unit)
+        sums = np.bincount(bins, weights=powers, minlength=BINS).astype(np.float64)
+        return Histogram(p, self.bin_counts(), sums, unit)
 
     def largest(self, k: int) -> Values:
         """See `Ordered`."""
@@ -81,8 +80,26 @@ class Levels(Ordered):
 
     def inside(self, asked: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.int64]]:
         """See `Ordered`."""
+        values, counts = self.members(asked)
+        return values.astype(np.float64), counts
+
+    def bin_counts(self) -> NDArray[np.int64]:
+        """See `Ordered`."""
+        bins = bins_of(self.values)
+        return np.bincount(bins, weights=self.counts, minlength=BINS).astype(np.int64)
+
+    def members(self, asked: NDArray[np.bool_]) -> tuple[Values, NDArray[np.int64]]:
+        """See `Ordered`."""
         found = asked[bins_of(self.values)]
-        return self.values[found].astype(np.float64), self.counts[found]
+        return self.values[found], self.counts[found]
+
+    def error_below(self, threshold: float, ties: int, p: float) -> float:
+        """Relative l_p error of zeroing what is smaller than a threshold, and so many equal."""
+        ratios = (self.values.astype(np.float64) / (self.top or 1.0)) ** p
+        gone = np.where(self.values < threshold, self.counts, 0)
+        gone[self.values == threshold] = ties
+        total = float(ratios @ self.counts)
+        return (float(ratios @ gone) / total) ** (1 / p) if total > 0 else 0.0
 
     def steps(self) -> tuple[FloatArray, NDArray[np.int64]]:
         """See `Ordered`."""

@@ -73,6 +73,14 @@ class Ordered(ABC):
         """Magnitudes of the bins asked, (BINS,) bool, in increasing order, and how often each."""
 
     @abstractmethod
+    def bin_counts(self) -> NDArray[np.int64]:
+        """How many entries each bin has, (BINS,)."""
+
+    @abstractmethod
+    def members(self, asked: NDArray[np.bool_]) -> tuple[Values, NDArray[np.int64] | None]:
+        """Magnitudes of the bins asked, and how often each; None if each stands for itself."""
+
+    @abstractmethod
     def steps(self) -> tuple[FloatArray, NDArray[np.int64]]:
         """All distinct positive magnitudes in increasing order, and how many are at least such."""
 
@@ -214,6 +222,17 @@ class Magnitudes(Ordered):
         positive = self._sorted[self.zeros :]
         edges, first = np.unique(positive.astype(np.float64), return_index=True)
         return edges, positive.size - first
+
+    def bin_counts(self) -> NDArray[np.int64]:
+        """See `Ordered`."""
+        counts = np.zeros(BINS, dtype=np.int64)
+        for _, bins in self.binned():
+            counts += np.bincount(bins, minlength=BINS)
+        return counts
+
+    def members(self, asked: NDArray[np.bool_]) -> tuple[Values, None]:
+        """See `Ordered`."""
+        return self.gather(asked), None
 
     def inside(self, asked: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.int64]]:
         """See `Ordered`."""

@@ -1,9 +1,9 @@
 """Which entries to keep: the one selection that every pruning strategy uses."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from prunable.errors import InputError
 from prunable.numerics.checks import check_count, real_array
 from prunable.numerics.parallel import each
-from prunable.numerics.weights.magnitudes import BINS, CHUNK, Magnitudes
+from prunable.numerics.weights.magnitudes import BINS, CHUNK, Magnitudes, Ordered, Values
 
 Rounding = Literal["ceil", "floor"]
+Pass = Callable[[Callable[[Ordered], Any]], Iterable[Any]]
 
 # kappa often comes out of 1 - ratio, so it is known to a few units in the last place of 1.
 _KAPPA_NOISE = 4 * float(np.finfo(np.float64).eps)
@@ -55,40 +56,64 @@ def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
     common = np.result_type(np.float32, *(array.dtype for array in arrays))
     parts = [Magnitudes.of(np.asarray(a, dtype=common), where=where) for a in arrays]
     k = check_count(k, sum(part.size for part in parts), "k", where)
-    threshold, ties = _threshold(parts, k)
-    masks = each(partial(_above, threshold=threshold), parts)
+    threshold, ties = threshold_of(lambda look: each(look, parts), common, k)
+    masks = each(partial(above_threshold, threshold=threshold), parts)
     for part, mask in zip(parts, masks, strict=True):
-        ties = _mark_ties(part, threshold, ties, mask)
+        ties = mark_ties(part, threshold, ties, mask)
     return [mask.reshape(array.shape) for mask, array in zip(masks, arrays, strict=True)]
 
 
-def _threshold(parts: Sequence[Magnitudes], k: int) -> tuple[float, int]:
-    """The magnitude above which all are kept, and how many equal to it."""
+def threshold_of(over: Pass, dtype: np.dtype[Any], k: int) -> tuple[float, int]:
+    """The magnitude above which all of the k largest lie, and how many of them are equal to it.
+
+    Parameters
+    ----------
+    over : Applies a function to each part of the magnitudes, in order; called twice. So no more
+        than one part need be in memory.
+    dtype : Of all parts: float32, or float64 if one of them is.
+    """
     if k == 0:
         return math.inf, 0
     counts = np.zeros(BINS, dtype=np.int64)
-    for found in each(_bin_counts, parts):
+    for found in over(lambda part: part.bin_counts()):
         counts += found
     above = np.append(np.cumsum(counts[::-1])[::-1], 0)
     # the last bin from whose start on there are at least k
     number = int(np.searchsorted(-above, -k, side="right")) - 1
     asked = np.zeros(BINS, dtype=np.bool_)
     asked[number] = True
-    inside = np.sort(np.concatenate(each(lambda part: part.gather(asked), parts)))
     wanted = k - int(above[number + 1])
-    threshold = inside[inside.size - wanted]
-    larger = inside.size - int(np.searchsorted(inside, threshold, side="right"))
+    if dtype == np.float32:
+        # the 16 bits that are left have a bin each
+        low = np.zeros(2**16, dtype=np.int64)
+        for found in over(lambda part: _low_counts(*part.members(asked))):
+            low += found
+        levels = (np.arange(2**16, dtype=np.uint32) | np.uint32(number << 16)).view(np.float32)
+        times = low
+    else:
+        pairs = list(over(lambda part: part.members(asked)))
+        levels = np.concatenate([values for values, _ in pairs])
+        times = np.concatenate([_times(*pair) for pair in pairs])
+        order = np.argsort(levels)
+        levels, times = levels[order], times[order]
+    above = np.cumsum(times[::-1])[::-1]
+    at = int(np.searchsorted(-above, -wanted, side="right")) - 1
+    threshold = levels[at]
+    larger = int(times[levels > threshold].sum())
     return float(threshold), wanted - larger
 
 
-def _bin_counts(part: Magnitudes) -> NDArray[np.int64]:
-    counts = np.zeros(BINS, dtype=np.int64)
-    for _, bins in part.binned():
-        counts += np.bincount(bins, minlength=BINS)
-    return counts
+def _low_counts(values: Values, times: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32) & np.uint32(2**16 - 1)
+    # counts below 2^53 are doubles
+    return np.bincount(bits, weights=times, minlength=2**16).astype(np.int64)
 
 
-def _above(part: Magnitudes, threshold: float) -> NDArray[np.bool_]:
+def _times(values: Values, times: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    return np.ones(values.size, dtype=np.int64) if times is None else times
+
+
+def above_threshold(part: Magnitudes, threshold: float) -> NDArray[np.bool_]:
     """Mark the magnitudes above a threshold."""
     mask = np.empty(part.size, dtype=np.bool_)
     buffer = np.empty(min(CHUNK, part.size), dtype=part.values.dtype)
@@ -99,7 +124,7 @@ def _above(part: Magnitudes, threshold: float) -> NDArray[np.bool_]:
     return mask
 
 
-def _mark_ties(part: Magnitudes, threshold: float, ties: int, mask: NDArray[np.bool_]) -> int:
+def mark_ties(part: Magnitudes, threshold: float, ties: int, mask: NDArray[np.bool_]) -> int:
     """Mark the first of the magnitudes at a threshold; give how many are still wanted."""
     for start in range(0, part.size, CHUNK):
         if not ties:

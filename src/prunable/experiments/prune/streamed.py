@@ -1,0 +1,46 @@
+"""Jobs of pruning that no network is needed for: files are pruned tensor by tensor."""
+
+from typing import Any
+
+from prunable.experiments.prune.specs import PruningJob
+from prunable.files import check_ending
+from prunable.nets.archive import open_archive
+from prunable.nets.archive.safetensors_file import metadata_of
+from prunable.nets.models import ARCHITECTURE
+from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
+from prunable.nets.prune.strategies.allocations import DepthShares, LeastLoss
+from prunable.nets.prune.strategies.named import strategy_named
+from prunable.nets.prune.strategies.sharing import Division
+from prunable.nets.prune.streaming import Streaming
+
+
+def streamed(job: PruningJob) -> dict[str, Any] | None:
+    """Prune files of weights as they lie, if the job allows; nothing is written otherwise."""
+    if job.plan is not None or job.method not in ("magnitude", "n:m") or job.storage != "dense":
+        return None
+    if job.center != "zero" or job.refit or job.allocation != "threshold":
+        return None
+    strategy = strategy_named(job.method, job.allocation, job.center, job.pattern, job.refit)
+    with open_archive(job.checkpoint, unpickle=job.unpickle) as archive:
+        metadata = {}
+        if archive.format == "safetensors" and job.checkpoint.suffix != ".json":
+            metadata = metadata_of(job.checkpoint)
+        if not isinstance(strategy, MagnitudePruning | NMPruning):
+            return None
+        if ARCHITECTURE in metadata or not Streaming.serves(archive, strategy, metadata):
+            return None
+        folder = job.checkpoint.is_dir() or job.checkpoint.suffix == ".json"
+        if not (folder and job.out is not None and job.out.suffix == ""):
+            check_ending(job.out, "out", "prune", "", ".safetensors")
+        how = (job.budget, job.only, job.exclude, job.seed, job.force)
+        out = None if job.dry_run else job.out
+        return Streaming(archive, strategy, *how).prune(out, {"format": "pt"} | metadata)
+
+
+def division_of(job: PruningJob) -> Division:
+    """How layers share."""
+    if job.slope is not None:
+        return DepthShares(job.slope)
+    if job.allocation == "optimum":
+        return LeastLoss(recalibrated=job.recalibrate > 0)
+    return job.allocation

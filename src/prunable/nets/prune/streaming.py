@@ -1,0 +1,419 @@
+"""Files of weights pruned without building their network: one tensor in memory at a time.
+
+One threshold for all layers takes two passes over the files, one that counts magnitudes and one
+that writes; what is decided layer by layer takes one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from prunable.errors import InputError
+from prunable.files import os_errors_named, read_json, staged, write_json
+from prunable.nets.archive import Archive, StoredTensor
+from prunable.nets.archive.rewriting import Change, Shard, write_again
+from prunable.nets.networks.interop import masked_names
+from prunable.nets.networks.roles import Part, natural_key
+from prunable.nets.networks.views import WeightView, as_stored, view_of
+from prunable.nets.prune.plan import Budget, Keep, LayerPlan
+from prunable.nets.prune.pruning import check_not_emptied
+from prunable.nets.prune.selecting import Weights, selected
+from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
+from prunable.nets.prune.strategies.n_m import fits_pattern
+from prunable.numerics.measure.entries import Coded
+from prunable.numerics.randomness import rng
+from prunable.numerics.weights.compressibility import relative_error
+from prunable.numerics.weights.levels import Levels
+from prunable.numerics.weights.magnitudes import Magnitudes, Ordered
+from prunable.numerics.weights.selection import above_threshold, kept_count, mark_ties, threshold_of
+
+INDEX = "model.safetensors.index.json"
+STATE = "pruning.json"  # in a folder that is not finished: whose it is, and the rows of its shards
+
+Strategy = MagnitudePruning | NMPruning
+Row = dict[str, Any]
+# Writes a pruned tensor, or only looks where there is no file, and says what was kept.
+Prune = Callable[[BinaryIO | None], Row]
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """Pruning of an open archive of safetensors by a strategy that looks at weights alone."""
+
+    archive: Archive
+    strategy: Strategy
+    budget: Budget
+    only: Sequence[str] = ("*",)
+    exclude: Sequence[str] = ()
+    seed: int = 0
+    force: bool = False
+
+    @staticmethod
+    def serves(archive: Archive, strategy: object, metadata: Mapping[str, str]) -> bool:
+        """Whether weights can be pruned as they lie in the files.
+
+        Not where some are put together from others, or the text of a file ties names to them.
+        """
+        plain = isinstance(strategy, NMPruning) or (
+            isinstance(strategy, MagnitudePruning) and strategy.allocation == "threshold"
+        )
+        if not plain or archive.format != "safetensors":
+            return False
+        names = {tensor.name for tensor in archive.tensors}
+        weights = Weights.of(_shapes(archive.tensors))
+        ties = any(first in names and name not in names for name, first in metadata.items())
+        return not (ties or weights.computed or weights.unknown or masked_names(names))
+
+    def prune(self, out: Path | None, metadata: Mapping[str, str]) -> dict[str, Any]:
+        """Write a file, or a folder of shards as those of the archive; nothing if `out` is None.
+
+        A folder goes on where a killed run stopped. Gives the keys of `PruningResult.to_dict`.
+
+        Raises
+        ------
+        InputError : As `prune` does, or if the disk has no room; there is no output then.
+        """
+        tensors = sorted(self.archive.tensors, key=lambda t: natural_key(t.name))
+        weights = Weights.of(_shapes(tensors))
+        chosen, skipped = selected(weights, "weight", self.only, self.exclude)
+        by_name = {tensor.name: tensor for tensor in tensors}
+        seen = [(by_name[name], weights.parts[name]) for name in chosen]
+        work = self._by_threshold(seen) if self._is_global else self._by_layer(seen)
+        shards = [Shard.of(file) for file in dict.fromkeys(t.file for t in tensors) if file]
+        check = self._check_rows
+        if out is None:
+            rows = {name: prune(None) for name, prune in work.items()}
+            check(rows)
+        elif out.suffix == ".safetensors" or self.archive.path.is_file():
+            rows = _written_file(out, shards, metadata, work, check)
+        else:
+            asked: dict[str, Any] = {
+                "budget": asdict(self.budget),
+                "strategy": asdict(self.strategy),
+            }
+            asked |= {"only": list(self.only), "exclude": list(self.exclude)}
+            rows = _written_folder(out, shards, asked, work, check)
+        ordered = [rows[name] for name in chosen]
+        rest = sum(_nonzero(tensor) for tensor in tensors if tensor.name not in work)
+        before = rest + sum(row.pop("before") for row in ordered)
+        after = rest + sum(row.pop("after") for row in ordered)
+        total, kept = (sum(row[key] for row in ordered) for key in ("n_total", "n_kept"))
+        by = self.strategy
+        return {
+            "plan": {
+                "method": f"{by.n}:{by.m}" if isinstance(by, NMPruning) else "magnitude",
+                "budget": {"kind": type(self.budget).__name__.lower(), **asdict(self.budget)},
+                "kappa": kept / total,
+                "n_parameters": total,
+                "n_parameters_kept": kept,
+                "layers": ordered,
+                "groups": [],
+            },
+            "n_parameters": sum(math.prod(tensor.shape) for tensor in tensors),
+            "n_nonzero_before": before,
+            "n_nonzero": after,
+            "skipped": [asdict(one) for one in skipped],
+            **{"baked": [], "outputs": [], "unreached": [], "recalibrated": None, "corrected": []},
+        }
+
+    @property
+    def _is_global(self) -> bool:
+        return isinstance(self.budget, Keep) and self.budget.scope == "global"
+
+    def _check_rows(self, rows: Mapping[str, Row]) -> None:
+        if not self.force:
+            check_not_emptied(
+                [name for name, row in rows.items() if row["n_kept"] == 0], "The budget"
+            )
+
+    def _by_layer(self, seen: Sequence[tuple[StoredTensor, Part]]) -> dict[str, Prune]:
+        strategy, m = self.strategy, 0
+        if isinstance(strategy, NMPruning):
+            m = strategy.m
+            # shapes alone say whether there is a layer of the pattern
+            views = [_empty_view(tensor, part) for tensor, part in seen]
+            if not any(fits_pattern(view, m) for view in views):
+                strategy.plan(views, self.budget, rng=rng(self.seed, "prune"))
+
+        def prune(out: BinaryIO | None, tensor: StoredTensor, part: Part) -> Row:
+            view = view_of(part, tensor.load())
+            if m and not fits_pattern(view, m):
+                whole = np.ones(view.matrix.size, dtype=np.bool_)
+                layer = LayerPlan(view.name, view.matrix.shape, "weight", whole, 0.0)
+            else:
+                plan = strategy.plan((view,), self.budget, rng=rng(self.seed, "prune"))
+                layer = plan.layers[0]
+            return _masked(out, tensor, view, layer)
+
+        return {t.name: partial(prune, tensor=t, part=part) for t, part in seen}
+
+    def _by_threshold(self, seen: Sequence[tuple[StoredTensor, Part]]) -> dict[str, Prune]:
+        """One threshold on all magnitudes, found in a pass of its own."""
+        strategy, budget = self.strategy, self.budget
+        assert isinstance(strategy, MagnitudePruning)
+        assert isinstance(budget, Keep)
+        wide = any(tensor.dtype == "float64" for tensor, _ in seen)
+        common = np.dtype(np.float64 if wide else np.float32)
+        known: dict[str, Levels] = {}
+
+        def ordered(tensor: StoredTensor, part: Part) -> Ordered:
+            if tensor.name in known:
+                return known[tensor.name]
+            if tensor.codes is None:
+                return Magnitudes.of(np.asarray(view_of(part, tensor.load()).matrix, dtype=common))
+            codes = tensor.codes()
+            if not codes.finite:
+                view_of(part, tensor.load())  # says where
+            table = codes.table.astype(common)
+            known[tensor.name] = Levels.of(table, codes.counts)
+            codes.release()
+            return known[tensor.name]
+
+        size = sum(math.prod(tensor.shape) for tensor, _ in seen)
+        count = kept_count(budget.kappa, size, strategy.rounding)
+
+        def over(look: Callable[[Ordered], Any]) -> Iterable[Any]:
+            return (look(ordered(*one)) for one in seen)
+
+        threshold, ties = threshold_of(over, common, count)
+        work: dict[str, Prune] = {}
+        for tensor, part in seen:
+            # of equal magnitudes those of earlier tensors stay
+            here = ties if not ties else min(ties, _equal(ordered(tensor, part), threshold))
+            ties -= here
+            how = (threshold, here, strategy.p)
+            levels = known.get(tensor.name)
+            if levels is None:
+                work[tensor.name] = partial(_cut, tensor=tensor, part=part, how=how, dtype=common)
+            else:
+                work[tensor.name] = partial(
+                    _recoded, tensor=tensor, part=part, how=how, levels=levels
+                )
+        return work
+
+
+def _shapes(tensors: Iterable[StoredTensor]) -> dict[str, torch.Tensor]:
+    """Tensors without numbers, by which is told what can be pruned."""
+    return {
+        t.name: torch.empty(t.shape, dtype=getattr(torch, t.dtype), device="meta") for t in tensors
+    }
+
+
+def _empty_view(tensor: StoredTensor, part: Part) -> WeightView:
+    # one number in memory, whatever the shape
+    return view_of(part, np.broadcast_to(np.float32(0), tensor.shape))
+
+
+def _nonzero(tensor: StoredTensor) -> int:
+    if tensor.codes is None:
+        return int(np.count_nonzero(tensor.load()))
+    codes = tensor.codes()
+    found = Levels.of(codes.table, codes.counts)
+    codes.release()
+    return found.size - found.zeros
+
+
+def _equal(magnitudes: Ordered, threshold: float) -> int:
+    """How many magnitudes are equal to a threshold."""
+    if isinstance(magnitudes, Levels):
+        return int(magnitudes.counts[magnitudes.values == threshold].sum())
+    assert isinstance(magnitudes, Magnitudes)
+    return int(np.count_nonzero(np.abs(magnitudes.values) == threshold))
+
+
+def _row(layer: LayerPlan, before: int, after: int) -> Row:
+    return {**layer.to_dict(), "before": before, "after": after}
+
+
+def _masked(out: BinaryIO | None, tensor: StoredTensor, view: WeightView, layer: LayerPlan) -> Row:
+    """Write a tensor, all of it in memory, with what a plan prunes at 0."""
+    before = int(np.count_nonzero(view.matrix))
+    matrix = np.where(layer.matrix_mask, view.matrix, view.matrix.dtype.type(0))
+    if out is not None:
+        array = np.ascontiguousarray(as_stored(matrix, tensor.shape, view.transposed, view.groups))
+        # half precision is read as float32, and back is exact
+        stored = torch.from_numpy(array).to(getattr(torch, tensor.dtype))
+        out.write(stored.view(torch.uint8).numpy().data if stored.ndim else b"")
+    return _row(layer, before, int(np.count_nonzero(matrix)))
+
+
+def _cut(
+    out: BinaryIO | None,
+    tensor: StoredTensor,
+    part: Part,
+    how: tuple[float, int, float],
+    dtype: np.dtype[Any],
+) -> Row:
+    """Write a tensor of floats without what is below a threshold."""
+    threshold, ties, p = how
+    view = view_of(part, tensor.load())
+    magnitudes = Magnitudes.of(np.asarray(view.matrix, dtype=dtype))
+    kept = above_threshold(magnitudes, threshold)
+    mark_ties(magnitudes, threshold, ties, kept)
+    eps = relative_error(view.matrix.ravel(), kept, p)
+    layer = LayerPlan(view.name, view.matrix.shape, "weight", kept, eps, p)
+    return _masked(out, tensor, view, layer)
+
+
+def _recoded(
+    out: BinaryIO | None,
+    tensor: StoredTensor,
+    part: Part,
+    how: tuple[float, int, float],
+    levels: Levels,
+) -> Row:
+    """Write bit patterns without those below a threshold, piece by piece."""
+    threshold, ties, p = how
+    equal = _equal(levels, threshold)
+    n_kept = int(levels.counts[levels.values > threshold].sum()) + ties
+    if out is not None:
+        assert tensor.codes is not None
+        codes = tensor.codes()
+        if 0 < ties < equal and part.transposed:
+            # of equal weights the first of the matrix stay, which is stored in another order
+            view = view_of(part, tensor.load())
+            magnitudes = Magnitudes.of(view.matrix)
+            kept = above_threshold(magnitudes, threshold)
+            mark_ties(magnitudes, threshold, ties, kept)
+            layer = LayerPlan(view.name, view.matrix.shape, "weight", kept, 0.0, p)
+            _masked(out, tensor, view, layer)
+        else:
+            _write_codes(out, codes, threshold, ties)
+    before = levels.size - levels.zeros
+    zeros_kept = 0 if threshold > 0 else max(n_kept - before, 0)
+    shape = _matrix_shape(tensor, part)
+    return {
+        "name": part.name,
+        "shape": list(shape),
+        "axis": "weight",
+        "n_total": levels.size,
+        "n_kept": n_kept,
+        "kappa_asked": None,
+        "kappa": n_kept / levels.size,
+        "eps": levels.error_below(threshold, equal - ties, p),
+        "p": p,
+        "before": before,
+        "after": n_kept - zeros_kept,
+    }
+
+
+def _matrix_shape(tensor: StoredTensor, part: Part) -> tuple[int, int]:
+    found = _empty_view(tensor, part).matrix.shape
+    return found[0], found[1]
+
+
+def _write_codes(out: BinaryIO, codes: Coded, threshold: float, ties: int) -> None:
+    sizes = np.abs(codes.table)
+    own = np.arange(codes.table.size).astype(codes.raw.dtype)
+    without = np.where(sizes > threshold, own, own.dtype.type(0))
+    equal = sizes == threshold
+    whole = np.where(equal, own, without)
+    left = ties
+    for chunk in codes.chunks():
+        # the first equal ones stay, until there have been enough
+        written = np.take(whole if left else without, chunk, mode="clip")
+        if left:
+            places = np.flatnonzero(equal[chunk])
+            written[places[left:]] = 0
+            left -= min(left, places.size)
+        out.write(written.data)
+    codes.release()
+
+
+# writing
+
+
+def _written_file(
+    out: Path,
+    shards: Sequence[Shard],
+    metadata: Mapping[str, str],
+    work: Mapping[str, Prune],
+    check: Callable[[Mapping[str, Row]], None],
+) -> dict[str, Row]:
+    with staged(out) as place:
+        _check_room(place.parent, sum(shard.size for shard in shards))
+        rows = _written(place, shards, metadata, work)
+        check(rows)
+    return rows
+
+
+def _written(
+    place: Path, shards: Sequence[Shard], metadata: Mapping[str, str], work: Mapping[str, Prune]
+) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+
+    def change(file: BinaryIO, name: str) -> None:
+        rows[name] = work[name](file)
+
+    names = [name for shard in shards for name in shard.entries if name in work]
+    changed: dict[str, Change] = {name: partial(change, name=name) for name in names}
+    write_again(place, shards, metadata, changed)
+    return rows
+
+
+def _written_folder(
+    out: Path,
+    shards: Sequence[Shard],
+    asked: Mapping[str, Any],
+    work: Mapping[str, Prune],
+    check: Callable[[Mapping[str, Row]], None],
+) -> dict[str, Row]:
+    """Write shard by shard beside the place of the folder; finished ones count in another run."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        wanted = "a folder that is empty or not there yet"
+        raise InputError.parameter("out", "prune", wanted, str(out), "Choose another one.")
+    sources = [[str(x.path.resolve()), x.size, x.path.stat().st_mtime_ns] for x in shards]
+    mark = json.loads(json.dumps({"asked": dict(asked), "sources": sources}))
+    place = out.parent / f".{out.name}.unfinished"
+    with os_errors_named("write", out):
+        place.mkdir(parents=True, exist_ok=True)
+    state = _state(place / STATE, mark)
+    left = [shard for shard in shards if shard.path.name not in state["done"]]
+    _check_room(place, sum(shard.size for shard in left))
+    for shard in left:
+        target = place / shard.path.name
+        unfinished = place / f"{shard.path.name}.part"
+        rows = _written(unfinished, [shard], shard.metadata or {"format": "pt"}, work)
+        unfinished.replace(target)
+        state["done"][shard.path.name] = rows
+        write_json(place / STATE, state)
+    found: dict[str, Row] = {}
+    for rows in state["done"].values():
+        found |= rows
+    check(found)
+    size = sum(shard.size - shard.start for shard in shards)
+    places = {name: shard.path.name for shard in shards for name in shard.entries}
+    write_json(place / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
+    with os_errors_named("write", out):
+        (place / STATE).unlink()
+        place.replace(out)
+    return found
+
+
+def _state(path: Path, mark: Mapping[str, Any]) -> dict[str, Any]:
+    """What another run of the same job has finished; nothing of a different one."""
+    fresh = {"mark": dict(mark), "done": {}}
+    if not path.is_file():
+        return fresh
+    found = read_json(path, f"remove the folder {path.parent}")
+    return found if isinstance(found, dict) and found.get("mark") == mark else fresh
+
+
+def _check_room(place: Path, size: int) -> None:
+    folder = next(x for x in (place, *place.parents) if x.is_dir())
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise InputError(
+            f"There are {free:,} bytes free at {folder}, and {size:,} are to be written. Free "
+            "some, or choose another place."
+        )

@@ -1,0 +1,204 @@
+"""Files pruned tensor by tensor, against the same weights pruned in memory."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from prunable.errors import InputError
+from prunable.nets.archive import open_archive
+from prunable.nets.archive.rewriting import Shard
+from prunable.nets.models import read_weights
+from prunable.nets.prune import streaming
+from prunable.nets.prune.plan import Energy, Error, Keep
+from prunable.nets.prune.pruning import prune
+from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
+from prunable.nets.prune.streaming import INDEX, STATE, Streaming
+
+BUDGETS = [
+    Keep(0.3, scope="global"),
+    Keep(0.9, scope="global"),
+    Keep(0.37),
+    Error(0.4),
+    Energy(0.8),
+    Keep(0.5),
+]
+
+
+def weights(dtype, seed=0, levels=None):
+    """A few layers of odd shapes; with `levels` of few distinct numbers, so that many are equal."""
+    torch.manual_seed(seed)
+    named = {
+        "layers.2.weight": torch.randn(24, 52),
+        "layers.10.weight": torch.randn(28, 24, 3, 3) * 0.3,
+        "layers.10.bias": torch.randn(28),
+        "layers.11.weight": torch.randn(5, 28) * (torch.rand(5, 28) > 0.2),
+        "steps": torch.tensor([3, 0, 1]),
+    }
+    if levels:
+        named = {n: (t * levels).round() / levels if t.ndim > 1 else t for n, t in named.items()}
+    return {n: t.to(dtype) if t.is_floating_point() else t for n, t in named.items()}
+
+
+def reference(path, strategy, budget):
+    """The document and the tensors of the same pruning in memory."""
+    tensors, _ = read_weights(path)
+    return prune(tensors, strategy, budget).to_dict(), tensors
+
+
+def streamed(path, strategy, budget, out, **how):
+    with open_archive(path) as archive:
+        assert Streaming.serves(archive, strategy, {})
+        return Streaming(archive, strategy, budget, **how).prune(out, {"format": "pt"})
+
+
+def assert_same(found, wanted):
+    found, wanted = (json.loads(json.dumps(x)) for x in (found, wanted))
+    errors = [[layer.pop("eps") for layer in x["plan"]["layers"]] for x in (found, wanted)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-6, abs=1e-12)
+    assert found == wanted
+
+
+@pytest.mark.parametrize("levels", [None, 4])
+@pytest.mark.parametrize("budget", BUDGETS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_file_is_pruned_as_in_memory(tmp_path, dtype, budget, levels):
+    path, out = tmp_path / "model.safetensors", tmp_path / "pruned.safetensors"
+    save_file(weights(dtype, levels=levels), path)
+    strategy = MagnitudePruning()
+    wanted, tensors = reference(path, strategy, budget)
+    assert_same(streamed(path, strategy, budget, out), wanted)
+    found = load_file(out)
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name].view(torch.uint8), tensor.contiguous().view(torch.uint8)), (
+            name
+        )
+    assert_same(streamed(path, strategy, budget, None), wanted)
+
+
+def test_patterns_are_pruned_as_in_memory(tmp_path):
+    path, out = tmp_path / "model.safetensors", tmp_path / "pruned.safetensors"
+    save_file(weights(torch.bfloat16), path)
+    wanted, tensors = reference(path, NMPruning(), Keep(0.5))
+    assert_same(streamed(path, NMPruning(), Keep(0.5), out), wanted)
+    assert all(torch.equal(t, tensors[n]) for n, t in load_file(out).items())
+    with pytest.raises(InputError, match="multiple of 5"):
+        streamed(path, NMPruning(2, 5), Keep(0.4), None)
+
+
+def test_types_are_pruned_together(tmp_path):
+    """One threshold for layers of four types, with equal numbers across them."""
+    path, out = tmp_path / "model.safetensors", tmp_path / "pruned.safetensors"
+    kinds = (torch.bfloat16, torch.float16, torch.float32)
+    torch.manual_seed(1)
+    tensors = {
+        f"{i}.weight": (torch.randn(30, 20) * 3).round().to(kind) / 4
+        for i, kind in enumerate((*kinds, *kinds))
+    }
+    save_file(tensors, path)
+    for kappa in (0.2, 0.5, 0.999):
+        budget = Keep(kappa, scope="global")
+        wanted, pruned = reference(path, MagnitudePruning(), budget)
+        assert_same(streamed(path, MagnitudePruning(), budget, out), wanted)
+        assert all(torch.equal(t, pruned[n]) for n, t in load_file(out).items())
+
+
+def folder(place):
+    place.mkdir()
+    places = {}
+    for shard in range(3):
+        tensors = {f"{shard}.{n}": t for n, t in weights(torch.bfloat16, shard).items()}
+        name = f"model-{shard + 1:05}-of-00003.safetensors"
+        save_file(tensors, place / name, {"format": "pt"})
+        places |= dict.fromkeys(tensors, name)
+    (place / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    return place
+
+
+def test_a_folder_becomes_shards_like_its_own(tmp_path):
+    source, out = folder(tmp_path / "model"), tmp_path / "pruned"
+    budget = Keep(0.25, scope="global")
+    wanted, tensors = reference(source, MagnitudePruning(), budget)
+    assert_same(streamed(source, MagnitudePruning(), budget, out), wanted)
+    assert sorted(x.name for x in out.iterdir()) == sorted(x.name for x in source.iterdir())
+    assert not (tmp_path / ".pruned.unfinished").exists()
+    again, _ = read_weights(out)
+    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+    joined = tmp_path / "pruned.safetensors"
+    streamed(source, MagnitudePruning(), budget, joined)
+    assert all(torch.equal(t, tensors[n]) for n, t in load_file(joined).items())
+    with pytest.raises(InputError, match="empty"):
+        streamed(source, MagnitudePruning(), budget, out)
+
+
+def test_a_killed_run_goes_on(tmp_path, monkeypatch):
+    source, out = folder(tmp_path / "model"), tmp_path / "pruned"
+    budget, done = Keep(0.25, scope="global"), []
+    real = streaming.write_again
+
+    def killed(target, shards, *rest):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(shards[0].path.name)
+        real(target, shards, *rest)
+
+    monkeypatch.setattr(streaming, "write_again", killed)
+    with pytest.raises(KeyboardInterrupt):
+        streamed(source, MagnitudePruning(), budget, out)
+    assert not out.exists()
+    assert (tmp_path / ".pruned.unfinished" / STATE).exists()
+    written = []
+
+    def counted(target, shards, *rest):
+        written.append(shards[0].path.name)
+        real(target, shards, *rest)
+
+    monkeypatch.setattr(streaming, "write_again", counted)
+    found = streamed(source, MagnitudePruning(), budget, out)
+    assert len(written) == 1
+    assert written[0] not in done
+    wanted, tensors = reference(source, MagnitudePruning(), budget)
+    assert_same(found, wanted)
+    again, _ = read_weights(out)
+    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+
+
+def test_what_another_job_left_does_not_count(tmp_path):
+    source, out = folder(tmp_path / "model"), tmp_path / "pruned"
+    place = tmp_path / ".pruned.unfinished"
+    place.mkdir()
+    (place / STATE).write_text(
+        json.dumps({"mark": {}, "done": {"model-00001-of-00003.safetensors": {}}})
+    )
+    found = streamed(source, MagnitudePruning(), Keep(0.5), out)
+    wanted, _ = reference(source, MagnitudePruning(), Keep(0.5))
+    assert_same(found, wanted)
+
+
+def test_refusals_leave_nothing(tmp_path, monkeypatch):
+    path, out = tmp_path / "model.safetensors", tmp_path / "pruned.safetensors"
+    save_file(weights(torch.bfloat16), path)
+    with pytest.raises(InputError, match="leaves nothing"):
+        streamed(path, MagnitudePruning(), Keep(0.0), out)
+    usage = type("Usage", (), {"free": 10})
+    monkeypatch.setattr(streaming.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(InputError, match="bytes free"):
+        streamed(path, MagnitudePruning(), Keep(0.5), out)
+    broken = weights(torch.bfloat16)
+    broken["layers.2.weight"][3, 4] = float("nan")
+    save_file(broken, path)
+    for budget in (Keep(0.5), Keep(0.5, scope="global")):
+        with pytest.raises(InputError, match=r"the first at \(3, 4\)"):
+            streamed(path, MagnitudePruning(), budget, None)
+    assert [x.name for x in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_headers_are_read_as_written(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(weights(torch.float16), path, {"format": "pt", "b": "2"})
+    shard = Shard.of(path)
+    assert shard.size == path.stat().st_size
+    assert shard.metadata == {"format": "pt", "b": "2"}
