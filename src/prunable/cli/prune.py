@@ -33,6 +33,7 @@ PANELS = {
         "calibrate_size",
         "calibrate_length",
         "in_order",
+        "stream",
         "refit",
         "towards",
         "bias_correction",

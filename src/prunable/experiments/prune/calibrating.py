@@ -11,6 +11,8 @@ from prunable.experiments.prune.specs import PruningJob
 from prunable.nets.calibration.stages import InOrder
 from prunable.nets.networks.inputs import batch_of, batch_size_of
 from prunable.nets.prune.recalibration import recalibrate
+from prunable.nets.prune.strategies.allocations import DepthShares, LeastLoss
+from prunable.nets.prune.strategies.sharing import Division
 
 
 def stages_of_job(job: PruningJob) -> Path | None:
@@ -36,6 +38,15 @@ def ordered(
     if calibration is None or not (_blockwise(job) or job.towards == "network"):
         return calibration
     return InOrder(calibration, store=stages, on_stage=on_stage, towards=job.towards)
+
+
+def division_of_job(job: PruningJob) -> Division:
+    """How layers share."""
+    if job.slope is not None:
+        return DepthShares(job.slope)
+    if job.allocation == "optimum":
+        return LeastLoss(recalibrated=job.recalibrate > 0)
+    return job.allocation
 
 
 def recalibrated(

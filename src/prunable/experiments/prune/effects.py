@@ -27,6 +27,10 @@ NEEDS: Mapping[str, Need] = {
         lambda job: job.calibrates_tokens,
     ),
     "in_order": ("--calibrate", lambda job: job.calibrate is not None),
+    "stream": (
+        "--calibrate, and --in-order or --method calibrated",
+        lambda job: job.calibrate is not None and (job.in_order or job.method == "calibrated"),
+    ),
     "towards": (
         "--calibrate, and --method obs or --refit",
         lambda job: job.calibrate is not None and (job.refit or job.method == "obs"),
@@ -57,6 +61,7 @@ PLANNED = (
     "slope",
     "calibrate",
     "in_order",
+    "stream",
     "refit",
     "towards",
     "bias_correction",
@@ -64,6 +69,19 @@ PLANNED = (
     "only",
     "exclude",
     "force",
+)
+# What needs the whole network.
+WHOLE = (
+    "net",
+    "data",
+    "input_shape",
+    "towards",
+    "bias_correction",
+    "recalibrate",
+    "shrink",
+    "storage",
+    "onnx",
+    "batch_size",
 )
 # What `prune --compare` looks at.
 COMPARED = ("checkpoint", "out", "net", "data", "seed", "unpickle", "retraining.")
@@ -85,6 +103,11 @@ def check_effects(job: PruningJob, *, comparing: bool = False) -> None:
             raise InputError(
                 f"`{_flag(path)}` of `prune` has no effect with --plan, which says what is pruned. "
                 "Leave it out."
+            )
+        if job.stream and path in WHOLE:
+            raise InputError(
+                f"`{_flag(path)}` of `prune` needs the whole network, of which --stream keeps one "
+                "block in memory. Leave one of them out."
             )
         needs, there = NEEDS.get(path, ("", None))
         if there is not None and not there(job):

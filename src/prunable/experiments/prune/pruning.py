@@ -13,7 +13,13 @@ from torch import nn
 
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, PrunableError
-from prunable.experiments.prune.calibrating import ordered, recalibrated, stages_of_job
+from prunable.experiments.prune.blockwise import prune_blockwise
+from prunable.experiments.prune.calibrating import (
+    division_of_job,
+    ordered,
+    recalibrated,
+    stages_of_job,
+)
 from prunable.experiments.prune.effects import check_effects
 from prunable.experiments.prune.inputs import (
     batch_sizes_for,
@@ -27,7 +33,7 @@ from prunable.experiments.prune.inputs import (
     writes_folder,
 )
 from prunable.experiments.prune.specs import PruningJob, Retraining
-from prunable.experiments.prune.streamed import division_of, streamed
+from prunable.experiments.prune.streamed import streamed
 from prunable.experiments.train.networks import tensors_for
 from prunable.files import check_ending, check_places, staged
 from prunable.nets.archive import save_tensors
@@ -212,7 +218,9 @@ def prune_checkpoint(
     if not hub:
         tensors, metadata = read_weights(job.checkpoint, unpickle=job.unpickle)
         metadata = {"format": "pt"} | metadata  # readers of transformers refuse files without it
-    if hub or _needs_network(job) or ARCHITECTURE in metadata:
+    if job.stream:
+        document = prune_blockwise(job, on_stage)
+    elif hub or _needs_network(job) or ARCHITECTURE in metadata:
         document = _prune_network(job, tensors, metadata, on_step, on_stage)
     else:
         document = _pruned(job, tensors).to_dict()
@@ -363,7 +371,7 @@ def _pruned(
         return prune_by_plan(model, read_plan(job.plan), dry_run=job.dry_run)
     how = job.model_dump(include={"only", "exclude", "seed", "force", "dry_run"})
     assert job.method is not None
-    strategy = strategy_named(job.method, division_of(job), job.center, job.pattern, job.refit)
+    strategy = strategy_named(job.method, division_of_job(job), job.center, job.pattern, job.refit)
     if job.allocation == "atp" and not isinstance(model, nn.Module):
         raise InputError(
             "`--allocation atp` of `prune` goes by the order of layers, which the network has: "

@@ -141,6 +141,11 @@ class PruningJob(Frozen):
         description="Prune block by block, or layer by layer, on what the pruned ones before send; "
         "goes on where it stopped.",
     )
+    stream: bool = Field(
+        False,
+        description="Keep one block of a folder of transformers in memory at a time, for networks "
+        "that do not fit; in order, with --calibrate.",
+    )
     refit: bool = Field(
         False, description="Least-squares weights in the end, for any mask; needs --calibrate."
     )

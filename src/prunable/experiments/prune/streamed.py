@@ -8,9 +8,7 @@ from prunable.nets.archive import open_archive
 from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.models import ARCHITECTURE
 from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
-from prunable.nets.prune.strategies.allocations import DepthShares, LeastLoss
 from prunable.nets.prune.strategies.named import strategy_named
-from prunable.nets.prune.strategies.sharing import Division
 from prunable.nets.prune.streaming import Streaming
 
 
@@ -35,12 +33,3 @@ def streamed(job: PruningJob) -> dict[str, Any] | None:
         how = (job.budget, job.only, job.exclude, job.seed, job.force)
         out = None if job.dry_run else job.out
         return Streaming(archive, strategy, *how).prune(out, {"format": "pt"} | metadata)
-
-
-def division_of(job: PruningJob) -> Division:
-    """How layers share."""
-    if job.slope is not None:
-        return DepthShares(job.slope)
-    if job.allocation == "optimum":
-        return LeastLoss(recalibrated=job.recalibrate > 0)
-    return job.allocation

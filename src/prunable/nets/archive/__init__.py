@@ -11,10 +11,22 @@ from prunable.nets.archive.base import Archive, StoredTensor, failures_named
 from prunable.nets.archive.folder import check_inside, open_folder, open_index
 from prunable.nets.archive.gguf_file import MAGIC, open_gguf
 from prunable.nets.archive.onnx_file import open_onnx
-from prunable.nets.archive.safetensors_file import load_tensors, open_safetensors, save_tensors
+from prunable.nets.archive.safetensors_file import (
+    load_tensors,
+    open_safetensors,
+    save_tensors,
+    write_in_turn,
+)
 from prunable.nets.archive.torch_file import open_torch
 
-__all__ = ["Archive", "StoredTensor", "load_tensors", "open_archive", "save_tensors"]
+__all__ = [
+    "Archive",
+    "StoredTensor",
+    "load_tensors",
+    "open_archive",
+    "save_tensors",
+    "write_in_turn",
+]
 
 # First bytes of files that people take for weights, and what to do about them.
 _KNOWN = {

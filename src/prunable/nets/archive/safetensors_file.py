@@ -1,7 +1,7 @@
 """Safetensors files: written whole or not at all, read whole or tensor by tensor."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,37 @@ def save_tensors(
                 f"cannot write {path}: {error}. Choose another place, or free this one."
             ) from error
         _sort_metadata(temporary)
+
+    atomic_write(path, write)
+
+
+def write_in_turn(
+    path: Path | str,
+    tensors: Mapping[str, torch.Tensor],
+    read: Callable[[str], torch.Tensor],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write a safetensors file atomically with one tensor in memory at a time.
+
+    `tensors` are what will be read, by name, on the meta device as a rule; `read` gives each.
+    """
+    codes = {name: code for code, name in _DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        kind = codes[str(tensor.dtype).removeprefix("torch.")]
+        header[name] = {"dtype": kind, "shape": [*tensor.shape], "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for name, expected in tensors.items():
+                found = read(name).detach().cpu().contiguous()
+                assert (found.shape, found.dtype) == (expected.shape, expected.dtype), name
+                file.write(memoryview(found.flatten().view(torch.uint8).numpy()))
 
     atomic_write(path, write)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ from prunable.nets.networks.examples import (
 from prunable.nets.networks.inputs import PLAIN, batch_of, tensors_of
 
 Hidden = dict[str, Any]  # what a block is called with, by name, hidden states first
+Holding = Callable[[nn.Module], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,8 @@ class InOrder:
     # what the dense network has there, so that it makes up for what went before it. For the latter
     # all inputs pass at once and nothing is stored; strategies must reconstruct
     towards: Literal["layer", "network"] = "layer"
+    # what has a block's numbers in memory for a while; None if they are there always
+    held: Holding | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_one_of(self.towards, ("layer", "network"), "towards", "InOrder")
@@ -111,6 +114,7 @@ class Stages:
     layers: dict[nn.Module, str]
     batches: tuple[Example, ...]
     outlines: tuple[_Outline, ...]
+    held: Holding | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -131,13 +135,25 @@ class Stages:
             if calls is None:
                 calls = [_calls(self.model, blocks, batch) for batch in self.batches]
             now = [own.pop(0) for own in calls]
+            with self.holding(block.module):
+                if outline.names:
+                    yield Stage(outline.label, outline.names, block.module, layers, tuple(now))
+                for call, later in zip(now, calls, strict=True):
+                    if later:
+                        first = next(iter(later[0]))
+                        with evaluating(block.module):
+                            later[0][first] = _hidden(checked_run(block.module, call))
+
+    def parts(self) -> Iterator[tuple[str, ...]]:
+        """The names of the weights of each stage, while it has its numbers; nothing runs."""
+        for outline in self.outlines:
             if outline.names:
-                yield Stage(outline.label, outline.names, block.module, layers, tuple(now))
-            for call, later in zip(now, calls, strict=True):
-                if later:
-                    first = next(iter(later[0]))
-                    with evaluating(block.module):
-                        later[0][first] = _hidden(checked_run(block.module, call))
+                with self.holding(self.model if outline.block is None else outline.block.module):
+                    yield outline.names
+
+    def holding(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Have the numbers of a block, or of a part of it, in memory."""
+        return nullcontext() if self.held is None else self.held(module)
 
 
 def stages_of(
@@ -146,12 +162,14 @@ def stages_of(
     *,
     only: Collection[str] | None = None,
     chunk: int = 32,
+    held: Holding | None = None,
 ) -> Stages:
     """Find the order in which the weights of a network are reached.
 
     Blocks are found by what they do: members of one list that run one after another, each on what
     the one before it gives. Weights of no layer, which cannot be calibrated, come with the block
-    that holds them, or first. `inputs`, `only` and `chunk` are those of `calibrate`.
+    that holds them, or first. `inputs`, `only` and `chunk` are those of `calibrate`,
+    `held` is that of `InOrder`.
 
     Raises InputError if there are no inputs, or one does not fit.
     """
@@ -161,19 +179,19 @@ def stages_of(
     example = batch_of(batches[0], 1)
     blocks = _chain(model, example)
     reached = _order(model, layers, blocks, example)
-    held = {
+    owner = {
         name: block
         for block in reversed(blocks)
         for name in names
         if name.startswith(f"{block.path}.")
     }
     known = set(layers.values())
-    loose = [name for name in names if name not in held and name not in known]
+    loose = [name for name in names if name not in owner and name not in known]
     outlines = [_Outline(loose[0], tuple(loose))] if loose else []
     done = set(loose)
     for what in reached:
-        own = what if isinstance(what, list) else [n for n in names if held.get(n) is what]
-        own = [n for n in own if n not in done and (n not in held or not isinstance(what, list))]
+        own = what if isinstance(what, list) else [n for n in names if owner.get(n) is what]
+        own = [n for n in own if n not in done and (n not in owner or not isinstance(what, list))]
         done.update(own)
         if isinstance(what, _Block):
             outlines.append(_Outline(what.path, tuple(own), what))
@@ -182,7 +200,7 @@ def stages_of(
     left = [name for name in names if name not in done]
     if left:  # what one example does not reach
         outlines.append(_Outline(left[0], tuple(left)))
-    return Stages(model, layers, batches, tuple(outlines))
+    return Stages(model, layers, batches, tuple(outlines), held)
 
 
 def _order(

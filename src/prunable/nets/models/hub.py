@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,16 @@ def _config_of(path: Path) -> dict[str, Any] | None:
     return found if known else None
 
 
-def load_folder(path: Path | str, where: str = "load") -> nn.Module:
+def load_folder(
+    path: Path | str, where: str = "load", *, converted: Path | None = None
+) -> nn.Module:
     """Load a network of transformers from a folder or a GGUF file, in evaluation mode.
 
     Its class is the first of the config's `architectures` that transformers has, else that of
     AutoModel; of GGUF it is that of a language model. The dtype is the one that most numbers are
     stored in, of quantised GGUF float32. Nothing is fetched, unpickled or run from the folder.
+    With `converted`, a folder for what is stored in another form, the members of lists of modules
+    stay on disk until they run; `open_streamed` gives them in a form that can be changed.
 
     Raises DataIntegrityError if files are damaged or tensors absent; UnsupportedModelError if
     transformers has no such network, or it is quantised; InputError if it is no such folder, or
@@ -114,13 +119,16 @@ def load_folder(path: Path | str, where: str = "load") -> nn.Module:
     place = path.parent if path.is_file() else path
     for name in (CONFIG, "generation_config.json"):
         check_inside(place / name, place)
-    with _quiet(transformers):
+    with quiet(transformers):
         try:
             config = transformers.AutoConfig.from_pretrained(
                 place, local_files_only=True, trust_remote_code=False, **file
             )
             _check(config, stored, path)
             kind = _class_of(transformers, config, bool(file))
+            how: dict[str, Any] = {}
+            if converted is not None:
+                how = {"device_map": _device_map(kind, config), "offload_folder": str(converted)}
             model, report = kind.from_pretrained(
                 place,
                 config=config,
@@ -128,6 +136,7 @@ def load_folder(path: Path | str, where: str = "load") -> nn.Module:
                 local_files_only=True,
                 output_loading_info=True,
                 **file,
+                **how,
             )
         except PrunableError:
             raise
@@ -145,6 +154,29 @@ def load_folder(path: Path | str, where: str = "load") -> nn.Module:
     _plain(model)
     loaded: nn.Module = model.eval()
     return loaded
+
+
+def listed_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Members of lists of modules that lie in no other such list, by path: blocks, as a rule."""
+    found: dict[str, nn.Module] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and not any(path.startswith(f"{x}.") for x in found):
+            found |= {f"{path}.{name}": member for name, member in module.named_children()}
+    return {
+        path: module for path, module in found.items() if any(True for _ in module.parameters())
+    }
+
+
+def _device_map(kind: Any, config: Any) -> dict[str, str]:
+    """Listed modules on disk, all else in memory."""
+    with torch.device("meta"):
+        model = kind(config)
+    listed = listed_modules(model)
+    found = dict.fromkeys(listed, "disk")
+    tied = model.named_parameters(remove_duplicate=False)
+    names = (name for name, _ in (*tied, *model.named_buffers()))
+    rest = [name for name in names if not any(name.startswith(f"{path}.") for path in listed)]
+    return found | dict.fromkeys((name.rpartition(".")[0] for name in rest), "cpu")
 
 
 def transformers_module(where: str) -> Any:
@@ -185,7 +217,7 @@ def _check(config: Any, stored: int, path: Path) -> None:
 
 def _class_of(transformers: Any, config: Any, language: bool) -> Any:
     for name in config.architectures or ():
-        with _quiet(transformers):
+        with quiet(transformers):
             found = getattr(transformers, str(name), None)
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
             return found
@@ -201,18 +233,21 @@ def _plain(model: Any) -> None:
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Keep the package's progress and reports from the user."""
+def quiet(transformers: Any) -> Iterator[None]:
+    """Keep the package's progress and reports from the user, and those of what it loads with."""
     logging = transformers.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
+    beside = getLogger("accelerate.big_modeling")
+    disabled, beside.disabled = beside.disabled, True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.set_verbosity(level)
+        beside.disabled = disabled
         if bars:
             logging.enable_progress_bar()
 
@@ -285,11 +320,11 @@ def save_folder(
         wanted = "a network of transformers, or a file ending in .safetensors for others"
         raise InputError.parameter("model", "save_folder", wanted, name)
     check_folder(target)
-    with staged(target) as place, _quiet(transformers):
+    with staged(target) as place, quiet(transformers):
         configs = fitting_configs(model)
         given = drawn_inputs(model) if example is None else example
         changed, difference = _written(place, model, configs, on_device_of(model, given))
-        kept = _keep(transformers, None if source is None else Path(source), place)
+        kept = keep_files(transformers, None if source is None else Path(source), place)
         for file in place.iterdir():
             file.chmod(0o644)  # the library's own temporary files are private
         size = sum(file.stat().st_size for file in place.iterdir())
@@ -300,16 +335,21 @@ def _written(
     place: Path, model: nn.Module, configs: list[tuple[Any, dict[str, int]]], example: Any
 ) -> tuple[dict[str, int], float]:
     """Write a model by the first config by which it computes the same when it is read back."""
-    expected = _outputs(model, example)
+    expected = outputs_on(model, example)
     difference = math.inf
     for config, changed in configs:
         shutil.rmtree(place, ignore_errors=True)
         _twin(model, config).save_pretrained(place, max_shard_size=LARGEST_SHARD)
         again = load_folder(place).to(next(model.parameters()).device)
-        difference = largest_difference(_outputs(again, example), expected)
+        difference = largest_difference(outputs_on(again, example), expected)
         if within_rounding(difference, expected, model):
             return changed, difference
-    raise UnsupportedModelError(
+    raise misread(model, difference)
+
+
+def misread(model: nn.Module, difference: float) -> UnsupportedModelError:
+    """What to raise where a model read back computes something else."""
+    return UnsupportedModelError(
         f"`{type(model).__name__}` cannot be written as a folder: read back by a config of its "
         f"shapes, its output differs by {difference:.3g}. Save it to a file ending in .safetensors "
         "instead."
@@ -335,7 +375,7 @@ def _twin(model: Any, config: Any) -> Any:
     return twin
 
 
-def _keep(transformers: Any, source: Path | None, place: Path) -> tuple[str, ...]:
+def keep_files(transformers: Any, source: Path | None, place: Path) -> tuple[str, ...]:
     """Copy what belongs to the network beside its weights; the names."""
     if source is None:
         return ()
@@ -360,6 +400,7 @@ def _keep(transformers: Any, source: Path | None, place: Path) -> tuple[str, ...
     return tuple(sorted(file.name for file in files))
 
 
-def _outputs(model: nn.Module, example: Any) -> list[torch.Tensor]:
+def outputs_on(model: nn.Module, example: Any) -> list[torch.Tensor]:
+    """All tensors that a network gives for an example, in evaluation mode."""
     with evaluating(model):
         return tensors_in(checked_run(model, example))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -22,7 +22,10 @@ from prunable.nets.networks.usage import NOT_RUN, Use, uses_of
 
 
 def parts_of_module(
-    model: nn.Module, named: Mapping[str, torch.Tensor] | None = None, example: Any = None
+    model: nn.Module,
+    named: Mapping[str, torch.Tensor] | None = None,
+    example: Any = None,
+    find: Callable[[nn.Module, Any, Collection[str]], Mapping[str, Use]] = uses_of,
 ) -> dict[str, Part]:
     """What the parameters of a module are, by name; tied ones say whose numbers they have.
 
@@ -37,7 +40,7 @@ def parts_of_module(
     shapes |= {name: shapes[first] for name, first in ties.items() if first in shapes}
     batch = dict(_followed(model))
     bare = [name for name, shape in shapes.items() if len(shape) > 1 and _is_bare(model, name)]
-    uses = {} if example is None or not bare else uses_of(model, example, bare)
+    uses = {} if example is None or not bare else find(model, example, bare)
     parts = [
         _part(model, name, shape, shapes, batch, uses.get(name)) for name, shape in shapes.items()
     ]

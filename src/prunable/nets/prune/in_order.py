@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from prunable.errors import InputError
@@ -32,9 +33,11 @@ from prunable.nets.prune.plan import (
 from prunable.nets.prune.selecting import Weights
 from prunable.nets.prune.strategies import Strategy
 from prunable.nets.prune.strategies.calibrated import counts_of
+from prunable.numerics.arrays import Lazy
 from prunable.numerics.randomness import rng
 
 JOB = "job.json"
+PLAN = "plan"  # among the tensors of a stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,28 +66,21 @@ class Ordered:
 
         Raises InputError as `prune` does, or if the store holds another job.
         """
-        stages = stages_of(self.model, given.inputs, only=self.chosen, chunk=given.chunk)
-        store = None if given.store is None else _Store(Path(given.store), self._identity(stages))
-        counts = self._counts(stages, store)
         before: dict[str, torch.Tensor] = {}
         found: list[Done] = []
+        named = self.weights.named
+
+        def remember(done: Done) -> None:
+            before.update({name: named[name].detach().clone() for name in touched(done)})
+            found.append(done)
+
         try:
-            for number, stage in enumerate(stages):
-                done = None if store is None else store.load(number)
-                if done is None:
-                    done = self._pruned(stage, counts)
-                    if store is not None:
-                        store.save(number, done)
-                touched = {x for y in done.plan.layers for x in (y.name, *y.followers)}
-                before |= {name: self.weights.named[name].detach().clone() for name in touched}
-                apply_plan_(self.weights.named.items(), done.plan)
-                found.append(done)
-                if given.on_stage is not None:
-                    given.on_stage(number + 1, len(stages.labels), stage.label)
+            for _ in self.walk(given, remember):
+                pass
         except BaseException:
             with torch.no_grad():
                 for name, tensor in before.items():
-                    self.weights.named[name].copy_(tensor)
+                    named[name].copy_(tensor)
             raise
         layers = {layer.name: layer for one in found for layer in one.plan.layers}
         outputs = {output.name: output for one in found for output in one.outputs}
@@ -94,6 +90,30 @@ class Ordered:
             tuple(outputs[name] for name in self.chosen if name in outputs),
             tuple(name for one in found for name in one.unreached),
         )
+
+    def stages(self, given: InOrder) -> Stages:
+        """The order in which weights are pruned."""
+        what = {"only": self.chosen, "chunk": given.chunk, "held": given.held}
+        return stages_of(self.model, given.inputs, **what)
+
+    def walk(
+        self, given: InOrder, before: Callable[[Done], None], stages: Stages | None = None
+    ) -> Iterator[Done]:
+        """Prune stage by stage, in place; `before` is told what is done a moment before it is."""
+        stages = self.stages(given) if stages is None else stages
+        store = None if given.store is None else _Store(Path(given.store), self._identity(stages))
+        counts = self._counts(stages, store)
+        for number, stage in enumerate(stages):
+            done = None if store is None else store.load(number)
+            if done is None:
+                done = self._pruned(stage, counts)
+                if store is not None:
+                    store.save(number, done)
+            before(done)
+            apply_plan_(self.weights.named.items(), done.plan)
+            yield done
+            if given.on_stage is not None:
+                given.on_stage(number + 1, len(stages.labels), stage.label)
 
     def _views(self, names: Sequence[str]) -> list[WeightView]:
         return list(
@@ -106,15 +126,33 @@ class Ordered:
             return None
         if store is not None and store.counts is not None:
             return store.counts
-        with uncached(self.model):
-            rms = root_mean_squares(self.model, stages.layers, stages.batches)
-        views = [replace(view, rms=rms.get(view.name)) for view in self._views(self.chosen)]
-        found = counts_of(self.strategy, views, self.budget, rng=rng(self.seed, "prune"))
+        found = self._shares(stages)
         counts = dict(zip(self.chosen, found, strict=True))
         self.check([name for name, count in counts.items() if count == 0])
         if store is not None:
             store.keep_counts(counts)
         return counts
+
+    def _shares(self, stages: Stages) -> list[int]:
+        """The numbers of a share of all layers, by what the dense network sends them."""
+        rms: dict[str, NDArray[np.float64]] = {}
+        views: Sequence[WeightView]
+        if stages.held is None:
+            with uncached(self.model):
+                rms = root_mean_squares(self.model, stages.layers, stages.batches)
+            views = [replace(view, rms=rms.get(view.name)) for view in self._views(self.chosen)]
+        else:  # one block after the other, and then one weight
+            for stage in stages:
+                rms |= root_mean_squares(stage.part, stage.layers, stage.batches)
+            views = Lazy(len(self.chosen), lambda i: self._read(self.chosen[i], stages, rms))
+        return counts_of(self.strategy, views, self.budget, rng=rng(self.seed, "prune"))
+
+    def _read(
+        self, name: str, stages: Stages, rms: Mapping[str, NDArray[np.float64]]
+    ) -> WeightView:
+        with stages.holding(self.model.get_submodule(name.rpartition(".")[0])):
+            (view,) = self._views([name])
+        return replace(view, rms=rms.get(name))
 
     def _pruned(self, stage: Stage, counts: Mapping[str, int] | None) -> Done:
         known = stage.calibrate() if stage.layers else None
@@ -152,13 +190,20 @@ class Ordered:
         """What a job is known by: how, what and with what it prunes."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr((self.strategy, self.budget, self.seed, stages.labels)).encode())
-        for name in self.chosen:
-            total = float(self.weights.named[name].detach().double().sum())
-            digest.update(f"{name} {tuple(self.weights.named[name].shape)} {total!r}".encode())
+        for names in stages.parts():
+            for name in names:
+                weight = self.weights.named[name].detach()
+                total = float(weight.double().sum())
+                digest.update(f"{name} {tuple(weight.shape)} {total!r}".encode())
         for batch in stages.batches:
             for x in tensors_of(batch):
                 digest.update(to_numpy(x).tobytes())
         return digest.hexdigest()
+
+
+def touched(done: Done) -> set[str]:
+    """Names of the parameters that are changed."""
+    return {name for layer in done.plan.layers for name in (layer.name, *layer.followers)}
 
 
 def _compact(layer: LayerPlan, view: WeightView) -> LayerPlan:
@@ -208,7 +253,7 @@ class _Store:
         write_text(self._folder / JOB, json.dumps({"job": self._job, "counts": self.counts}))
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"{number:04d}.safetensors"
+        return _path_in(self._folder, number)
 
     def save(self, number: int, done: Done) -> None:
         """Write what a stage became: its plan as text, its new weights as tensors."""
@@ -218,8 +263,10 @@ class _Store:
             if layer.values is not None
         }
         bare = tuple(replace(layer, values=None) for layer in done.plan.layers)
+        plan = plan_to_json(replace(done.plan, layers=bare)).encode()
+        # as numbers, for masks of many weights are more than a header may hold
+        values[PLAN] = torch.frombuffer(bytearray(plan), dtype=torch.uint8)
         text = {
-            "plan": plan_to_json(replace(done.plan, layers=bare)),
             "outputs": json.dumps([asdict(output) for output in done.outputs]),
             "unreached": json.dumps(done.unreached),
         }
@@ -227,15 +274,23 @@ class _Store:
 
     def load(self, number: int) -> Done | None:
         """Read it back; None if it is not there."""
-        if not self._path(number).exists():
-            return None
-        values, text = load_tensors(self._path(number))
-        with damage_named(self._path(number), f"remove {self._folder} to begin again"):
-            plan = plan_from_json(text["plan"])
-            layers = tuple(
-                replace(layer, values=values[layer.name].numpy()) if layer.name in values else layer
-                for layer in plan.layers
-            )
-            outputs = parsed(tuple[LayerOutput, ...], text["outputs"], finite=False)
-            unreached = parsed(tuple[str, ...], text["unreached"])
-            return Done(replace(plan, layers=layers), outputs, unreached)
+        return read_stage(self._folder, number) if self._path(number).exists() else None
+
+
+def read_stage(folder: Path | str, number: int) -> Done:
+    """What a stage became, as the store of an `InOrder` has it."""
+    path = _path_in(Path(folder), number)
+    values, text = load_tensors(path)
+    with damage_named(path, f"remove {folder} to begin again"):
+        plan = plan_from_json(values.pop(PLAN).numpy().tobytes().decode())
+        layers = tuple(
+            replace(layer, values=to_numpy(values[layer.name])) if layer.name in values else layer
+            for layer in plan.layers
+        )
+        outputs = parsed(tuple[LayerOutput, ...], text["outputs"], finite=False)
+        unreached = parsed(tuple[str, ...], text["unreached"])
+        return Done(replace(plan, layers=layers), outputs, unreached)
+
+
+def _path_in(folder: Path, number: int) -> Path:
+    return folder / f"{number:04d}.safetensors"

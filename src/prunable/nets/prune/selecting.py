@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -23,6 +23,7 @@ from prunable.nets.networks.module_roles import parts_of_module
 from prunable.nets.networks.numbers import no_array, no_weights, packed_layers
 from prunable.nets.networks.roles import Part, is_named_weight
 from prunable.nets.networks.ties import ties_of
+from prunable.nets.networks.usage import Use, uses_of
 from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.plan import LayerPlan
 from prunable.nets.prune.strategies.node import NODE_AXES
@@ -61,12 +62,15 @@ class Weights:
 
     @classmethod
     def of(
-        cls, model: torch.nn.Module | Mapping[str, torch.Tensor], example: Any = None
+        cls,
+        model: torch.nn.Module | Mapping[str, torch.Tensor],
+        example: Any = None,
+        find: Callable[[torch.nn.Module, Any, Collection[str]], Mapping[str, Use]] = uses_of,
     ) -> Weights:
         if isinstance(model, torch.nn.Module):
             named, odd = _plain(named_weights(model))
             odd |= packed_layers(model)
-            parts = parts_of_module(model, named, example)
+            parts = parts_of_module(model, named, example, find)
             computed, unknown = list(parametrized_names(model)), dict[str, str]()
         elif example is not None:
             raise InputError.parameter("example", "prune", RUNNABLE, type(model).__name__)

@@ -17,6 +17,7 @@ Rounding = Literal["ceil", "floor"]
 Pass = Callable[[Callable[[Ordered], Any]], Iterable[Any]]
 
 # kappa often comes out of 1 - ratio, so it is known to a few units in the last place of 1.
+GATHERED = 2**20  # magnitudes that are put in order
 _KAPPA_NOISE = 4 * float(np.finfo(np.float64).eps)
 
 
@@ -61,6 +62,52 @@ def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
     for part, mask in zip(parts, masks, strict=True):
         ties = mark_ties(part, threshold, ties, mask)
     return [mask.reshape(array.shape) for mask, array in zip(masks, arrays, strict=True)]
+
+
+def top_k_counts(scores: Sequence[ArrayLike], k: int) -> list[int]:
+    """How many of each array `top_k_masks` marks, with one array in memory at a time.
+
+    `scores` may be a sequence that makes its arrays when they are asked for, a few times. The bits
+    of a positive float grow with its value: the highest of the threshold are found, sixteen at a
+    time, until few magnitudes share them, which are put in order.
+    """
+    where = "top_k_counts"
+    k = check_count(k, sum(np.size(x) for x in scores), "k", where)
+    if k == 0:
+        return [0] * len(scores)
+    bits, wanted, shift, inside = 0, k, 64, GATHERED + 1
+    while shift and inside > GATHERED:
+        shift -= 16
+        counts = np.zeros(2**16, dtype=np.int64)
+        for array in scores:
+            found = _within(array, bits, shift + 16, where) >> shift
+            counts += np.bincount(found - (bits << 16), minlength=2**16)
+        above = np.append(np.cumsum(counts[::-1])[::-1], 0)
+        digit = int(np.searchsorted(-above, -wanted, side="right")) - 1
+        bits, wanted, inside = bits << 16 | digit, wanted - int(above[digit + 1]), counts[digit]
+    if shift:  # else all that are left are equal
+        left = np.concatenate([_within(array, bits, shift, where) for array in scores])
+        bits = int(np.partition(left, left.size - wanted)[left.size - wanted])
+        wanted -= int(np.count_nonzero(left > bits))
+    kept = []
+    for array in scores:
+        found = _bits(array, where)
+        ties = min(wanted, int(np.count_nonzero(found == bits)))
+        kept.append(int(np.count_nonzero(found > bits)) + ties)
+        wanted -= ties
+    return kept
+
+
+def _within(array: ArrayLike, bits: int, shift: int, where: str) -> NDArray[np.int64]:
+    """Those magnitudes, as whole numbers, whose highest bits are these."""
+    found = _bits(array, where)
+    return found if shift == 64 else found[found >> shift == bits]
+
+
+def _bits(array: ArrayLike, where: str) -> NDArray[np.int64]:
+    """Magnitudes as whole numbers in the same order."""
+    values = Magnitudes.of(array, where=where).values
+    return np.abs(values.astype(np.float64, copy=False)).view(np.int64)
 
 
 def threshold_of(over: Pass, dtype: np.dtype[Any], k: int) -> tuple[float, int]:

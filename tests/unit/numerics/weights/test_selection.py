@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from prunable.errors import InputError
-from prunable.numerics.weights.selection import kept_count, top_k_mask, top_k_masks
+from prunable.numerics.arrays import Lazy
+from prunable.numerics.weights import selection
+from prunable.numerics.weights.selection import kept_count, top_k_counts, top_k_mask, top_k_masks
 
 
 def by_sorting(scores: np.ndarray, k: int) -> np.ndarray:
@@ -123,3 +125,22 @@ def test_top_k_of_several_refuses_mistakes():
         top_k_masks([np.ones(3)], 4)
     with pytest.raises(InputError, match="`w` of `top_k_masks`"):
         top_k_masks([np.array([np.nan])], 1)
+
+
+@pytest.mark.parametrize("gathered", [0, 7, 2**20])
+@pytest.mark.parametrize("levels", [1, 3, 10**9])
+def test_counts_are_those_of_the_masks(monkeypatch, gathered, levels):
+    monkeypatch.setattr(selection, "GATHERED", gathered)
+    generator = np.random.default_rng(levels)
+    arrays = [
+        (generator.integers(-levels, levels, size=(n, 3)) / 7).astype(dtype)
+        for n, dtype in ((4, np.float32), (1, np.float64), (9, np.float64), (2, np.float32))
+    ]
+    lazy = Lazy(4, lambda i: arrays[i])
+    for k in range(49):
+        expected = [int(mask.sum()) for mask in top_k_masks(arrays, k)]
+        assert top_k_counts(lazy, k) == expected
+    with pytest.raises(InputError, match="`k` of `top_k_counts`"):
+        top_k_counts(lazy, 49)
+    with pytest.raises(InputError, match="NaN or infinite"):
+        top_k_counts([np.array([1.0, np.nan])], 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,12 @@ from prunable.nets.prune.plan import Budget, Energy, Error, Keep, LayerPlan, Pru
 from prunable.nets.prune.strategies.base import Strategy, check_views, layer_of, plan_of, select
 from prunable.nets.prune.strategies.n_m import of_pattern, pattern_masks
 from prunable.nets.prune.strategies.sharing import Division, check_division, shared_counts
+from prunable.numerics.arrays import Lazy
 from prunable.numerics.reconstruction.gram import output_error
 from prunable.numerics.reconstruction.refit import Products, best_strength, refit, refitted
 from prunable.numerics.reconstruction.surgery import Pattern, exact_surgery, surgery
 from prunable.numerics.weights.compressibility import relative_error
-from prunable.numerics.weights.selection import kept_count, top_k_mask
+from prunable.numerics.weights.selection import Rounding, kept_count, top_k_mask
 
 Scores = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -263,27 +264,41 @@ def check_inputs(views: Sequence[WeightView], where: str) -> None:
 
 
 def counts_of(
-    strategy: Strategy, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    strategy: Strategy, views: Sequence[WeightView], budget: Keep, *, rng: np.random.Generator
 ) -> list[int]:
     """How many candidates of each layer a strategy keeps, without what the others become.
 
-    Of inputs it needs `rms` alone.
+    Of inputs it needs `rms` alone; of strategies that divide by a rule one view at a time.
     """
     while isinstance(strategy, Refitted):
         strategy = strategy.strategy
-    # what reconstructs shares by the same scores, and there is no need to reconstruct yet
-    if hasattr(strategy, "allocation") and hasattr(strategy, "n_m"):
-        strategy = InputWeightedPruning(allocation=strategy.allocation, n_m=strategy.n_m)
-    return [layer.n_kept for layer in strategy.plan(views, budget, rng=rng).layers]
+    if not divides(strategy):
+        return [layer.n_kept for layer in strategy.plan(views, budget, rng=rng).layers]
+    # what reconstructs shares by the scores of `InputWeightedPruning`: no need to reconstruct yet
+    plain = not hasattr(strategy, "n_m")
+    scores = Lazy(len(views), lambda i: views[i].matrix if plain else views[i].weighted)
+    rounding: Rounding = getattr(strategy, "rounding", "ceil")
+    return kept_counts_of(views, scores, budget, cast(Any, strategy).allocation, rounding)
+
+
+def divides(strategy: Strategy) -> bool:
+    """Whether a strategy divides a share of all layers by a rule, a view at a time."""
+    if isinstance(strategy, Refitted):
+        return divides(strategy.strategy)
+    return hasattr(strategy, "allocation") and getattr(strategy, "n_m", None) is None
 
 
 def kept_counts_of(
-    views: Sequence[WeightView], scores: Sequence[Scores], budget: Keep, allocation: Division
+    views: Sequence[WeightView],
+    scores: Sequence[Scores],
+    budget: Keep,
+    allocation: Division,
+    rounding: Rounding = "ceil",
 ) -> list[int]:
     """How many weights each layer keeps."""
     if budget.scope == "layer":
-        return [kept_count(budget.kappa, score.size) for score in scores]
-    count = kept_count(budget.kappa, sum(score.size for score in scores))
+        return [kept_count(budget.kappa, score.size, rounding) for score in scores]
+    count = kept_count(budget.kappa, sum(score.size for score in scores), rounding)
     return shared_counts(views, scores, count, allocation)
 
 

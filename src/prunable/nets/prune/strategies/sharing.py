@@ -12,9 +12,10 @@ from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import ShareRule
 from prunable.nets.prune.strategies.allocations import NAMED, Allocation, LeastLoss
 from prunable.nets.prune.strategies.base import Masks, top_of_each
+from prunable.numerics.arrays import Lazy
 from prunable.numerics.stable import StableLaw
 from prunable.numerics.tails import log_moment
-from prunable.numerics.weights.selection import top_k_masks
+from prunable.numerics.weights.selection import top_k_counts, top_k_masks
 from prunable.numerics.weights.shares import counts_at_level, whole_counts
 
 FloatArray = NDArray[np.float64]
@@ -37,7 +38,7 @@ def shared_counts(
     """How many weights each layer keeps, k in all.
 
     `scores` are what weights of a layer are chosen by, shaped as its matrix; one threshold is one
-    on these.
+    on these. Both may be sequences that are made when they are asked for.
     """
     if not isinstance(rule, str):
         if isinstance(rule, LeastLoss) and all(v.gram is v.rms is None for v in views):
@@ -46,15 +47,14 @@ def shared_counts(
         return rule.counts(views, scores, k)
     if rule in NAMED:
         return shared_counts(views, scores, k, NAMED[rule])
-    weights = [view.matrix.ravel() for view in views]
     if rule == "erk":
         return erk_counts([view.shape for view in views], k)
     if rule == "tail":
-        return tail_counts(weights, k)
+        return tail_counts(Lazy(len(views), lambda i: views[i].matrix.ravel()), k)
     if rule == "threshold":
-        return [int(mask.sum()) for mask in top_k_masks(scores, k)]
+        return top_k_counts(scores, k)
     score = {"relative": _relative, "common-eps": _pruned_at_error, "lamp": _lamp}[rule]
-    return [int(mask.sum()) for mask in top_k_masks([score(w) for w in weights], k)]
+    return top_k_counts(Lazy(len(views), lambda i: score(views[i].matrix.ravel())), k)
 
 
 def check_division(rule: Division, where: str) -> None:
@@ -86,12 +86,14 @@ def tail_counts(weights: Sequence[Weights], k: int) -> list[int]:
 
     A layer without an estimate counts as Gaussian.
     """
-    sizes = np.array([w.size for w in weights])
-    shares = [_ideal_errors(_tail_index(w), w.size) for w in weights]
+    shares = [(_ideal_errors(_tail_index(w), w.size), w.size) for w in weights]
+    sizes = np.array([size for _, size in shares])
 
     def wanted(eps: float) -> FloatArray:
         # errors fall as more is kept
-        kept = [1 - np.searchsorted(errors, eps, side="right") / errors.size for errors in shares]
+        kept = [
+            1 - np.searchsorted(errors, eps, side="right") / errors.size for errors, _ in shares
+        ]
         return np.asarray(kept * sizes)
 
     return counts_at_level(lambda level: wanted(1 - level), 0.0, 1.0, sizes, k)

@@ -1,0 +1,73 @@
+"""A folder of transformers pruned with one block in memory at a time, from end to end."""
+
+import shutil
+import tempfile
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from prunable.errors import InputError
+from prunable.experiments.prune.calibrating import division_of_job, ordered, stages_of_job
+from prunable.experiments.prune.inputs import (
+    calibrated_with,
+    calibration_for,
+    example_for,
+    is_hub_job,
+    writes_folder,
+)
+from prunable.experiments.prune.specs import PruningJob
+from prunable.nets.models.streaming import open_streamed, save_streamed
+from prunable.nets.networks.inputs import batch_of
+from prunable.nets.prune.blockwise import prune_streamed
+from prunable.nets.prune.in_order import remove_stages
+from prunable.nets.prune.strategies.named import strategy_named
+
+
+def prune_blockwise(job: PruningJob, on_stage: Any) -> dict[str, Any]:
+    """The document of a job with `stream`, and its folder; see `prune_checkpoint`.
+
+    The folder of stages is there until the last file is written: the same job goes on from it.
+
+    Raises InputError if the job is about no folder of transformers, or writes none.
+    """
+    if not is_hub_job(job) or not (job.dry_run or writes_folder(job)):
+        raise InputError(
+            "`--stream` of `prune` reads a folder of transformers and writes one: give such a "
+            "MODEL, and a folder as --out."
+        )
+    assert job.method is not None
+    with ExitStack() as stack:
+        stages = stages_of_job(job) or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        converted = stages / "converted"
+        stack.callback(_remove, converted)
+        streamed = open_streamed(job.checkpoint, converted / "dense", "prune")
+        example = example_for(job, streamed.model, {}, None)
+        calibration = calibration_for(job, streamed.model, {}, example)
+        assert calibration is not None
+        result = prune_streamed(
+            streamed,
+            strategy_named(job.method, division_of_job(job), job.center, job.pattern, job.refit),
+            job.budget,
+            ordered(job, calibration, stages, on_stage),
+            example=batch_of(example, 2),
+            **job.model_dump(include={"only", "exclude", "seed", "force"}),
+        )
+        document = result.to_dict() | {"calibrated": calibrated_with(job, calibration)}
+        if job.out is not None and not job.dry_run:
+            kept = save_streamed(
+                job.out,
+                streamed,
+                source=job.checkpoint,
+                example=batch_of(example, 2),
+                scratch=converted / "pruned",
+            )
+            document["folder"] = kept.to_dict()
+        remove_stages(stages)
+    return document
+
+
+def _remove(converted: Path) -> None:
+    """Delete a folder, and the one around it if nothing else is in it."""
+    shutil.rmtree(converted, ignore_errors=True)
+    with suppress(OSError):
+        converted.parent.rmdir()
