@@ -96,8 +96,8 @@ def page_of(rows: Sequence[Row]) -> str:
         "",
         f"Accuracy in per cent on the first {max(images):,} test pictures of CIFAR-10; all weights "
         f"of convolutions and linear layers counted; {CALIBRATING} training pictures without "
-        "labels. An empty place was not measured, on one network at least. Written by `python "
-        "tools/shares_study.py`; [what the rules are](shares.md).",
+        "labels. An empty place was not measured, on one of the networks at least. Written by "
+        "`tools/shares_study.py`; [what the rules are](shares.md).",
         "",
         "![Accuracy against the share that is kept, by rule](shares.svg)",
     ]
@@ -106,15 +106,15 @@ def page_of(rows: Sequence[Row]) -> str:
         networks = list(dict.fromkeys(row["network"] for row in of))
         if networks:
             lines += ["", f"## {HEADS[method]}"]
-        for name in ("mean", *networks):
-            if networks:
-                lines += _table(of, method, name, networks if name == "mean" else [name])
+            lines += _table(of, f"mean of {', '.join(networks)}", method, networks)
+        for name in networks:
+            lines += _table(of, name, method, [name])
     return "\n".join(lines) + "\n"
 
 
-def _table(rows: Sequence[Row], method: str, name: str, networks: Sequence[str]) -> list[str]:
+def _table(rows: Sequence[Row], title: str, method: str, networks: Sequence[str]) -> list[str]:
     rules = _rules(rows)
-    lines = ["", f"### {name}", "", f"| kappa | {' | '.join(rules)} |", "|---" * (len(rules) + 1)]
+    lines = ["", f"### {title}", "", f"| kappa | {' | '.join(rules)} |", "|---" * (len(rules) + 1)]
     lines[-1] += "|"
     for kappa in _kappas(rows):
         found = [_means(rows, networks, kappa, rule, list(MEASURED[method])) for rule in rules]
