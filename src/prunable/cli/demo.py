@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prunable.report.terminal import AsJson, Device, announce, counted, emit, talk
+from prunable.report.terminal import AsJson, Device, announce, command_typed, counted, emit, talk
 
 
 def demo(
@@ -49,6 +49,6 @@ def demo(
         )
         run.refuse_failures([document])
         results = items.results_of(settings, store)
-        write_demonstration(document, results, items.FIGURES, out)
+        write_demonstration(document, results, items.FIGURES, out, made_by=command_typed())
     emit(results, as_json, lambda console: render_console(document, console))
     talk().print(f"{time.monotonic() - started:.0f} s; the report is {out / 'report.html'}")

@@ -21,6 +21,7 @@ from prunable.report.terminal import (
     Seed,
     Unpickle,
     announce,
+    command_typed,
     emit,
     progress,
     refuse_idle,
@@ -52,7 +53,13 @@ def measure(
     against: Annotated[
         Path | None, typer.Option(help="Another checkpoint to compare with.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write an HTML page: FILE.html holds all it needs; in FOLDER pages share one "
+            "plotly.min.js, and are named after the checkpoint."
+        ),
+    ] = None,
     spectrum: Annotated[
         SpectrumMode,
         typer.Option(help="Singular values; auto estimates those of very large matrices."),
@@ -93,9 +100,12 @@ def measure(
     """
     from prunable.numerics.measure.network import Measurement, compare, trajectory
     from prunable.report.measure.advice import failures
-    from prunable.report.measure.html import write_measurement
+    from prunable.report.measure.html import page_in, write_measurement
     from prunable.report.measure.tables import print_result
 
+    shared = report is not None and (report.is_dir() or not report.suffix)
+    if report is not None and shared:
+        report = page_in(report, models)
     check_ending(report, "--report", "measure", ".html", ".htm")
     check_ending(junit_file, "--junit", "measure", ".xml")
     read = {f"the checkpoint {model}": model for model in models} | {"compared with": against}
@@ -124,7 +134,7 @@ def measure(
     if against is not None:
         result = replace(measured[0], comparison=compare(measured[0], _measure(against, options)))
     if report is not None:
-        write_measurement(result, report)
+        write_measurement(result, report, made_by=command_typed(), shared=shared)
     document = result.to_dict(curves=False) if isinstance(result, Measurement) else result.to_dict()
     cases = failures(result, conditions) if isinstance(result, Measurement) else []
     emit(document, as_json, partial(print_result, result, shape=shape))

@@ -81,7 +81,7 @@ def forecast(
     if figure is not None:
         write_figure(document, figure)
     if report is not None:
-        write_page(document, report)
+        write_page(document, report, made_by=terminal.command_typed())
 
     def show(console: Console) -> None:
         forecast_table(document).print(console)
@@ -149,7 +149,8 @@ def advise(
         document |= {"plan": str(place), "command": what.command(model, asked.net, place, units)}
     if report is not None:
         layers = () if found.plan is None else (layers_table(document),)
-        write_page(document["forecast"], report, advice=document, more=layers)
+        typed = terminal.command_typed()
+        write_page(document["forecast"], report, advice=document, more=layers, made_by=typed)
     name = f"{model} loses at most {at_most_loss:g}"
     case = Case(name, f"{found.verdict} {model}: {found.said}", found.verdict != "ACCEPT")
     if junit is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from prunable.files import write_bytes, write_text
-from prunable.report.figures import PALETTE, STYLE, as_svg
+from prunable.report.figures import PALETTE, SIZE, STYLE, as_svg, legend_below
 from prunable.report.pages import render
 from prunable.report.tables import Column, Table, as_number, as_percent, table
 
@@ -138,8 +140,13 @@ def name_of(curve: Document) -> str:
     return method if ":" in method else f"{method}/{curve['allocation']}"
 
 
-def forecast_figure(document: Document, chosen: Document | None = None) -> Figure:
-    """Curves of all ways with bands of their intervals; a ring around the chosen point."""
+def forecast_figure(
+    document: Document, chosen: Document | None = None, *, width: float = SIZE[0], title: str = ""
+) -> Figure:
+    """Curves of all ways with bands of their intervals; a ring around the chosen point.
+
+    width : In inches; at 4 it is legible on a phone.
+    """
     known = document["accuracy"] is not None
     keys = (
         ("accuracy", "low", "high") if known else ("retention", "retention_low", "retention_high")
@@ -148,7 +155,7 @@ def forecast_figure(document: Document, chosen: Document | None = None) -> Figur
     unit = 1 if words else 100
     figure_of = "expected log-perplexity (nats a token)" if words else "expected accuracy (%)"
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 5.0), layout="constrained")
+        figure = Figure(figsize=(width, 5.0), layout="constrained")
         axes = figure.add_subplot()
         for place, curve in enumerate(document["curves"]):
             colour = PALETTE[1 + place % (len(PALETTE) - 1)]
@@ -167,20 +174,20 @@ def forecast_figure(document: Document, chosen: Document | None = None) -> Figur
             axes.plot([chosen["kappa"]], [at], "o", ms=14, mfc="none", mec=PALETTE[0])
         axes.set_xscale("log")
         ticks = sorted({p["kappa"] for curve in document["curves"] for p in curve["points"]})
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8, rotation=45)
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=9, rotation=90)
         axes.minorticks_off()
         axes.set(
             xlabel="kappa: share kept of weights, or of units",
             ylabel=figure_of if known else "decisions kept (%)",
-            title=title_of(document),
+            title=textwrap.fill(title, int(10 * width)),
         )
-        axes.legend(fontsize=8)
+        legend_below(figure, axes)
     return figure
 
 
 def write_figure(document: Document, path: Path | str, chosen: Document | None = None) -> None:
     """Write `forecast_figure` as SVG."""
-    write_bytes(path, as_svg(forecast_figure(document, chosen)))
+    write_bytes(path, as_svg(forecast_figure(document, chosen, title=title_of(document))))
 
 
 def write_page(
@@ -189,15 +196,23 @@ def write_page(
     *,
     advice: Document | None = None,
     more: tuple[Table, ...] = (),
+    made_by: str = "",
 ) -> None:
     """Write one page: the advice if there is one, the curves, the tables, the checks."""
     chosen = None if advice is None else advice["chosen"]
-    drawn = as_svg(forecast_figure(document, chosen)).decode()
+    # two, for a page and for a phone; their parts need names of their own
+    drawn = [
+        as_svg(forecast_figure(document, chosen, width=width), salt).decode()
+        for width, salt in ((4.0, "narrow"), (8.0, "wide"))
+    ]
+    tables = [*more, forecast_table(document), checks_table(document)]
     page = render(
         "forecast.html.j2",
+        made_by=made_by,
         title=title_of(document),
-        said=[] if advice is None else [advice["verdict"], advice["said"], advice["command"] or ""],
-        figure=Markup(drawn[drawn.index("<svg") :]),
-        tables=[*more, forecast_table(document), checks_table(document)],
+        said=[] if advice is None else [advice["verdict"], advice["said"]],
+        next="" if advice is None else advice["command"] or "",
+        figures=[Markup(text[text.index("<svg") :]) for text in drawn],
+        tables=[(part.title, replace(part, title="")) for part in tables],
     )
     write_text(path, page)

@@ -1,6 +1,6 @@
 """Figures of predicted risks: lines, with markers and error bars for what was measured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from prunable.files import write_bytes
 from prunable.predict.tables import LABELS, NAMES
-from prunable.report.figures import PALETTE, PAPER, SIZE, STYLE, as_svg
+from prunable.report.figures import PALETTE, PAPER, SIZE, STYLE, as_svg, legend_below, space_ticks
 
 Rows = Sequence[dict[str, Any]]
 
@@ -28,8 +28,10 @@ MOST_PANELS = 4
 def curve_figure(document: dict[str, Any], title: str) -> Figure:
     """Draw one sweep: `curve`, `settings` and maybe `simulation` of `predict lgp --json`."""
     with mpl.rc_context(STYLE):
-        drawn = Figure(figsize=SIZE, layout="constrained")
-        _draw_curve(drawn.subplots(), document, title)
+        drawn = Figure(figsize=(SIZE[0], 1.15 * SIZE[1]), layout="constrained")
+        axes = drawn.subplots()
+        _draw_curve(axes, document, title)
+        legend_below(drawn, axes)
     return drawn
 
 
@@ -47,17 +49,17 @@ def risk_figure(points: Rows, title: str) -> Figure:
         sizes = sorted({row["s"] for row in points})[:MOST_PANELS]
         panels = [(f"{s} kept", "width", [r for r in points if r["s"] == s]) for s in sizes]
     with mpl.rc_context(STYLE):
-        drawn = Figure(figsize=(max(SIZE[0], 4.0 * len(panels)), SIZE[1]), layout="constrained")
-        axes = np.atleast_1d(drawn.subplots(1, len(panels), sharey=True))
+        height = SIZE[1] * (0.3 + 0.7 * len(panels))
+        drawn = Figure(figsize=(SIZE[0], height), layout="constrained")
+        axes = np.atleast_1d(drawn.subplots(len(panels), 1, sharey=True, sharex=True))
         for ax, (name, key, rows) in zip(axes, panels, strict=True):
             _draw_risks(ax, rows, key)
-            ax.set(
-                title=name,
-                yscale="log",
-                xlabel="features before pruning" if key == "width" else "features kept",
-            )
-        axes[0].set_ylabel("risk, noise included")
-        axes[-1].legend(fontsize=8)
+            ax.set(title=name, yscale="log", ylabel="risk, noise included")
+            space_ticks(ax.yaxis)
+        axes[-1].set_xlabel(
+            "features before pruning" if panels[0][1] == "width" else "features kept"
+        )
+        legend_below(drawn, axes[-1])
         drawn.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return drawn
 
@@ -94,25 +96,29 @@ def _draw_curve(axes: Axes, document: dict[str, Any], title: str) -> None:
             )
     if curve["variable"] == "width":
         # at k = n the dense risk has no bound
-        for letter in ("n", "s"):
-            _mark(axes, document["settings"][letter], f" k = {letter}")
+        _mark(axes, {letter: document["settings"][letter] for letter in "ns"})
     if shown:
         # the peak at interpolation has no end: show what lies beside it
         ordered = sorted(shown)
         low, high = ordered[0], ordered[int(0.93 * (len(ordered) - 1))]
         axes.set_ylim(max(0.0, low - 0.15 * (high - low)), high + 0.25 * (high - low) + 1e-12)
     axes.set(
-        xlabel=AXES.get(curve["variable"], curve["variable"]),
-        ylabel="population risk, with sigma²",
-        title=title,
+        xlabel=AXES.get(curve["variable"], curve["variable"]), ylabel="population risk, with sigma²"
     )
-    axes.legend(fontsize=8)
+    axes.set_title(title, pad=30 if curve["variable"] == "width" else None)
 
 
-def _mark(axes: Axes, x: float, text: str) -> None:
-    axes.axvline(x, color=PAPER, linestyle=":", linewidth=1)
-    where = axes.get_xaxis_transform()
-    axes.text(x, 0.99, text, fontsize=7, color="#555555", transform=where, va="top")
+def _mark(axes: Axes, places: Mapping[str, float]) -> None:
+    """Name widths above the panel, one line each, so that no name covers another or a curve."""
+    where, (low, high) = axes.get_xaxis_transform(), axes.get_xlim()
+    for row, x in enumerate(sorted(set(places.values()))):
+        names = " = ".join(["k", *(name for name, value in places.items() if value == x)])
+        side = "right" if x > (low + high) / 2 else "left"
+        text = f"{names} " if side == "right" else f" {names}"
+        axes.plot(
+            [x, x], [0, 1.06 + 0.06 * row], ":", color=PAPER, lw=1, transform=where, clip_on=False
+        )
+        axes.text(x, 1.06 + 0.06 * row, text, fontsize=9, transform=where, va="top", ha=side)
 
 
 def _draw_risks(ax: Axes, rows: list[dict[str, Any]], key: str) -> None:

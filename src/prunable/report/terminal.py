@@ -1,6 +1,7 @@
 """What every command shares: its options, its progress, and how a result leaves it."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Plain(Console):
 
 
 _LOUDNESS: ContextVar[str] = ContextVar("loudness", default="")
+_TYPED: ContextVar[tuple[str, ...]] = ContextVar("typed", default=())
 LOUDNESS = {"-q": "quiet", "--quiet": "quiet", "-v": "verbose", "--verbose": "verbose"}
 
 
@@ -50,7 +52,13 @@ def take_loudness(arguments: Sequence[str]) -> list[str]:
     """Note how much this command is to say, and give the other arguments back."""
     asked = [LOUDNESS[word] for word in arguments if word in LOUDNESS]
     _LOUDNESS.set(asked[-1] if asked else "")
+    _TYPED.set(tuple(arguments))
     return [word for word in arguments if word not in LOUDNESS]
+
+
+def command_typed() -> str:
+    """The command that runs, as a shell takes it."""
+    return shlex.join(("prunable", *_TYPED.get()))
 
 
 def is_verbose() -> bool:

@@ -1,6 +1,7 @@
-"""One self-contained HTML page, with interactive charts, out of a measurement."""
+"""An HTML page, with interactive charts, out of a measurement."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -11,8 +12,7 @@ from prunable.numerics.measure.layer import MeasuredLayer
 from prunable.numerics.measure.network import Comparison, Measurement, Trajectory
 from prunable.numerics.measure.options import eps_key
 from prunable.report import pages
-from prunable.report.figures import PALETTE
-from prunable.report.measure import tables
+from prunable.report.measure import advice, tables
 from prunable.report.tables import Table, as_share
 from prunable.results import as_plain
 
@@ -36,12 +36,17 @@ RULES = {
 # Points of one curve on a page of few layers, and of all layers' curves together.
 CURVE_POINTS = 200
 PAGE_POINTS = 100_000
+OVERALL = (
+    "Weights kept, in %. Left: every layer by itself, or all weights as one vector, within eps. "
+    "Right: the same bound on the layers' summed squared relative errors, spent in three ways."
+)
+CHECKPOINTS = "One row a checkpoint; kept weights in %, at each eps"
 
 
-def render_measurement(doc: Measurement) -> str:
+def render_measurement(doc: Measurement, **page: Any) -> str:
     """Render the page of one network; it loads nothing from elsewhere, and needs plotly.
 
-    Whatever comes from the document is escaped.
+    Whatever comes from the document is escaped. `page` has what `write_measurement` adds.
     """
     points = max(24, min(CURVE_POINTS, PAGE_POINTS // max(1, len(doc.layers))))
     settings = doc.settings
@@ -54,21 +59,26 @@ def render_measurement(doc: Measurement) -> str:
         "layers": [_layer(layer, doc, points) for layer in doc.layers],
         "comparison": doc.comparison and _comparison(doc.comparison, doc),
     }
+    kept = doc.overall.allocation.get(eps_key(settings.middle_eps))
+    room = kept is not None and 0 < kept.best < 1
     return _render(
         doc,
         data,
+        page,
         title=f"How prunable is {PurePath(doc.model).name or doc.model}",
         overall=tables.overall_table(doc),
+        caption=OVERALL,
         lines=tables.overall_lines(doc),
         middle=eps_key(settings.middle_eps),
-        kept=doc.overall.allocation.get(eps_key(settings.middle_eps)),
+        kept=kept,
+        next=advice.next_command(doc, kept.best) if kept and room else "",
         reasons=Counter(skipped.reason for skipped in doc.skipped).most_common(),
         points=points,
         settings=as_plain(settings),
     )
 
 
-def render_trajectory(doc: Trajectory) -> str:
+def render_trajectory(doc: Trajectory, **page: Any) -> str:
     """Render the page of several checkpoints; see `render_measurement`."""
     eps = doc.eps
     data = {
@@ -82,22 +92,37 @@ def render_trajectory(doc: Trajectory) -> str:
     return _render(
         doc,
         data,
+        page,
         title="How prunability changes along the training",
         overall=tables.trajectory_table(doc),
+        caption=CHECKPOINTS,
         middle=eps[len(eps) // 2] if eps else "",
     )
 
 
-def write_measurement(doc: Measurement | Trajectory, path: Path | str) -> None:
-    """Write the page of either result atomically; see `render_measurement`."""
-    write_text(
-        path, render_trajectory(doc) if isinstance(doc, Trajectory) else render_measurement(doc)
-    )
+def write_measurement(
+    doc: Measurement | Trajectory, path: Path | str, *, made_by: str = "", shared: bool = False
+) -> None:
+    """Write the page of either result atomically; see `render_measurement`.
+
+    made_by : The command that made it, shown to be copied.
+    shared : The chart library lies beside the page, once for all pages of the folder, else in it.
+    """
+    page = {"made_by": made_by, **pages.charts_of(path, shared=shared)}
+    render = render_trajectory if isinstance(doc, Trajectory) else render_measurement
+    write_text(path, render(doc, **page))  # type: ignore[arg-type]
 
 
-def _render(doc: Measurement | Trajectory, data: Any, *, overall: Table, **shown: Any) -> str:
-    plotlyjs = pages.plotly_script()
-    if plotlyjs is None:
+def page_in(folder: Path, models: Sequence[Path]) -> Path:
+    """Where the page of these checkpoints lies in a folder of pages."""
+    return folder / f"{'-to-'.join(dict.fromkeys((models[0].stem, models[-1].stem)))}.html"
+
+
+def _render(
+    doc: Measurement | Trajectory, data: Any, page: dict[str, Any], *, overall: Table, **shown: Any
+) -> str:
+    charts = page if "plotlyjs" in page else page | {"plotlyjs": pages.plotly_script()}
+    if charts["plotlyjs"] is None:
         raise InputError(
             "the HTML page needs plotly, which is not installed. "
             "Install it: pip install 'prunable[html]'."
@@ -107,12 +132,11 @@ def _render(doc: Measurement | Trajectory, data: Any, *, overall: Table, **shown
         doc=doc,
         trajectory=isinstance(doc, Trajectory),
         data=pages.script_data(_rounded(as_plain(data))),
-        plotlyjs=plotlyjs,
-        palette=PALETTE,
-        overall=replace(overall, title=""),
+        overall=replace(overall, title="", notes=()),
         share=as_share,
         index=tables.as_alpha,
         **shown,
+        **charts,
     )
 
 

@@ -6,51 +6,53 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from prunable.report.figures import PALETTE, STYLE
+from prunable.report.figures import PALETTE, PAPER, SIZE, STYLE, space_ticks
 from prunable.report.tables import Table, as_percent, table
 
 Entry = dict[str, Any]
 MARKERS = "osv^Dx*P"
 CONTROL = "dense"
+MOST_LINES = 7  # of strategies in a panel, beside the dense network's
 
 
 def comparison_figure(entries: Sequence[Entry], title: str) -> Figure:
     """Draw accuracy against kappa, a line a strategy with its range over networks.
 
-    One panel as pruned, and one retrained if that was done; entries are those of `summarise`.
+    A panel holds at most eight lines, the dense network's among them; panels as pruned, and
+    retrained if that was done, stand below each other. Entries are those of `summarise`.
     """
     retrained = any(entry["accuracy_retrained"] is not None for entry in entries)
     metrics = ["accuracy", *(["accuracy_retrained"] if retrained else [])]
+    names = _strategies(entries)
+    several = -(-len(names) // MOST_LINES)
+    size = -(-len(names) // several) if names else 1
+    parts = [names[start : start + size] for start in range(0, len(names), size)]
+    panels = [(part, metric) for metric in metrics for part in parts]
+    titles = {"accuracy": title, "accuracy_retrained": "Retrained under the masks"}
+    dense = next(entry for entry in entries if entry["strategy"] == CONTROL)
     with mpl.rc_context(STYLE):
-        fig = Figure(figsize=(6.6 * len(metrics) + 1.6, 4.6), layout="constrained")
-        axes = fig.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
-        for ax, metric in zip(axes, metrics, strict=True):
-            for index, name in enumerate(_strategies(entries)):
+        fig = Figure(figsize=(SIZE[0], 4.9 * len(panels)), layout="constrained")
+        axes = fig.subplots(len(panels), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
+        for ax, (part, metric) in zip(axes, panels, strict=True):
+            for index, name in enumerate(part):
                 chosen = [e for e in entries if e["strategy"] == name and e[metric] is not None]
                 chosen.sort(key=lambda e: e["kappa"])
                 kappa = [e["kappa"] for e in chosen]
                 color = PALETTE[index % len(PALETTE)]
-                ax.plot(
-                    kappa,
-                    [e[metric] for e in chosen],
-                    color=color,
-                    label=name,
-                    linewidth=1.3,
-                    marker=MARKERS[index // len(PALETTE) % len(MARKERS)],
-                    markersize=4,
-                    linestyle="--" if index >= len(PALETTE) else "-",
-                )
+                look = {"color": color, "marker": MARKERS[index % len(MARKERS)], "label": name}
+                ax.plot(kappa, [e[metric] for e in chosen], linewidth=1.3, markersize=4, **look)
                 low, high = ([e[f"{metric}_{end}"] for e in chosen] for end in ("min", "max"))
                 ax.fill_between(kappa, low, high, color=color, alpha=0.12, linewidth=0)
-            dense = next(e for e in entries if e["strategy"] == CONTROL)
-            ax.axhline(dense["accuracy"], color="#8a8a8a", linestyle=":", label=CONTROL)
+            ax.axhline(dense["accuracy"], color=PAPER, linestyle=":", label=CONTROL)
             ax.set(
                 xscale="log",
-                xlabel="kappa (kept share of the pruned layers' numbers)",
-                title=title if metric == "accuracy" else "retrained under the masks",
+                title=titles[metric] if part is parts[0] else "",
+                ylabel="test accuracy",
+                xlabel="kappa, share kept of the pruned layers' numbers",
             )
-        axes[0].set_ylabel("test accuracy")
-        axes[-1].legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
+            ax.tick_params(labelbottom=True)
+            space_ticks(ax.xaxis)
+            ax.legend(fontsize=9, loc="upper left", bbox_to_anchor=(-0.1, -0.16), ncols=2)
     return fig
 
 

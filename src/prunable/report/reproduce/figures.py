@@ -9,14 +9,13 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.axis import XAxis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from prunable.experiments.reproduce.document import ItemDocument
-from prunable.report.figures import PALETTE, STYLE, as_svg
+from prunable.report.figures import PALETTE, STYLE, as_svg, space_ticks
 from prunable.report.reproduce.panels import Drawn, Numbers, View, item_views
 from prunable.report.reproduce.words import SMOKE
 from prunable.report.tables import printable
@@ -27,8 +26,6 @@ ROW_HEIGHT = 0.3
 LEGEND_LINE = 0.19
 TICKS: dict[Any, Any] = {"axes.formatter.min_exponent": 4}  # 0.01 and 100 in full
 TITLE_WIDTH, TITLE_WIDTH_BESIDE_NAMES = 38, 30
-# Below this quotient of its ends a logarithmic axis has too few powers of ten to go by.
-FEW_DECADES, ONE_DECADE, PART_OF_A_DECADE = 100.0, 15.0, 4.0
 MARKERS = "osv^Dx*P"
 DASHES = ("-", "--", ":", "-.")
 NAMED_POINTS = 15  # with more, names of points would cover each other
@@ -136,26 +133,13 @@ def _draw(axes: Axes, view: View, handles: dict[str, Any], *, named: bool) -> No
             handles.setdefault(_plain(series.label), handle)
     note = f"\n{left_out_words(view)}" if view.left_out else ""
     if view.x_log:
-        _space_ticks(axes.xaxis)
+        space_ticks(axes.xaxis)
     width = TITLE_WIDTH if view.rows is None else TITLE_WIDTH_BESIDE_NAMES
     axes.set(
         title=textwrap.fill(_plain(view.title), width),
         xlabel=_plain(view.x_label) + note,
         ylabel=_plain(view.y_label),
     )
-
-
-def _space_ticks(axis: XAxis) -> None:
-    """On a short logarithmic axis label few multiples only: Matplotlib's would overlap."""
-    low, high = axis.get_view_interval()
-    if high >= FEW_DECADES * low:
-        return
-    if high < PART_OF_A_DECADE * low:
-        axis.set_major_locator(MaxNLocator(4))
-    else:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < ONE_DECADE * low else (1, 3)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _draw_series(axes: Axes, view: View, series: Drawn, place: int, bars: int) -> Any:

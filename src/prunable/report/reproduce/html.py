@@ -1,4 +1,4 @@
-"""One self-contained HTML page of all reproduced items."""
+"""An HTML page of all reproduced items."""
 
 import base64
 from collections import Counter
@@ -10,7 +10,6 @@ from matplotlib.colors import to_hex
 
 from prunable.experiments.reproduce import document
 from prunable.report import pages
-from prunable.report.figures import PALETTE
 from prunable.report.reproduce import words
 from prunable.report.reproduce.figures import SHADES, item_svg, left_out_words
 from prunable.report.reproduce.pages import Document
@@ -21,16 +20,16 @@ STUDIES = "studies"  # key of the group of items without a paper
 STEPS = 64  # of the colour bar
 
 
-def render_index(documents: Iterable[Document], title: str = TITLE) -> str:
+def render_index(documents: Iterable[Document], title: str = TITLE, **page: Any) -> str:
     """Render the page of all items; it loads nothing from elsewhere.
 
     Whatever comes from the documents is escaped. The figures are interactive if plotly is
-    installed, pictures otherwise.
+    installed, pictures otherwise. `page` has what `write_index` adds.
 
     Raises DataIntegrityError if a document is malformed.
     """
     docs = document.in_order(map(document.as_document, documents))
-    plotlyjs = pages.plotly_script()
+    charts = page if "plotlyjs" in page else page | {"plotlyjs": pages.plotly_script()}
     views = [item_views(doc) for doc in docs]
     data = {
         "runs": {
@@ -59,7 +58,7 @@ def render_index(documents: Iterable[Document], title: str = TITLE) -> str:
                 "id": doc.item if often[doc.item] == 1 else doc.stem,
                 "views": drawn,
                 "tables": [_table(table, doc) for table in doc.tables],
-                "picture": _picture(doc) if plotlyjs is None else None,
+                "picture": _picture(doc) if charts["plotlyjs"] is None else None,
             }
             for doc, drawn in zip(docs, views, strict=True)
         ],
@@ -70,8 +69,7 @@ def render_index(documents: Iterable[Document], title: str = TITLE) -> str:
         n_smoke=sum(doc.smoke for doc in docs),
         words=words,
         data=pages.script_data(data),
-        palette=PALETTE,
-        plotlyjs=plotlyjs,
+        **charts,
     )
 
 

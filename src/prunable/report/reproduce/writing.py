@@ -6,6 +6,7 @@ from typing import Any
 
 from prunable.experiments.reproduce.document import ItemDocument, as_document
 from prunable.files import write_bytes, write_json, write_text
+from prunable.report.pages import charts_of
 from prunable.report.reproduce.figures import item_png, item_svg
 from prunable.report.reproduce.html import TITLE, render_index
 from prunable.report.reproduce.pages import Document, item_markdown
@@ -30,13 +31,30 @@ def write_item(document: Document, folder: Path | str) -> None:
     write_text(page, item_markdown(doc, None if drawn is None else picture.name))
 
 
-def write_index(documents: Iterable[Document], path: Path | str, title: str = TITLE) -> None:
-    """Write the page of all items; see `html.render_index`."""
-    write_text(path, render_index(documents, title))
+def write_index(
+    documents: Iterable[Document],
+    path: Path | str,
+    title: str = TITLE,
+    *,
+    made_by: str = "",
+    shared: bool = False,
+) -> None:
+    """Write the page of all items; see `html.render_index`.
+
+    made_by : The command that made it, shown to be copied.
+    shared : The chart library lies beside the page, once for all pages of the folder, else in it.
+    """
+    page = {"made_by": made_by, **charts_of(path, shared=shared)}
+    write_text(path, render_index(documents, title, **page))
 
 
 def write_demonstration(
-    document: ItemDocument, results: Mapping[str, Any], names: Sequence[str], folder: Path | str
+    document: ItemDocument,
+    results: Mapping[str, Any],
+    names: Sequence[str],
+    folder: Path | str,
+    *,
+    made_by: str = "",
 ) -> None:
     """Write the demonstration's page, results, table and figures.
 
@@ -49,4 +67,4 @@ def write_demonstration(
         write_bytes(folder / "figures" / f"{name}.svg", alone or b"")
     write_bytes(folder / "figures" / "overview.png", item_png(document) or b"")
     write_text(folder / "table.md", shown(document.tables[0]).markdown())
-    write_index([document], folder / "report.html", document.title)
+    write_index([document], folder / "report.html", document.title, made_by=made_by)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from prunable.files import write_bytes
-from prunable.report.figures import PALETTE, PAPER, SIZE, STYLE, as_svg
+from prunable.report.figures import PALETTE, PAPER, SIZE, STYLE, as_svg, space_ticks
 from prunable.report.tables import Table, table
 
 Document = dict[str, Any]
@@ -45,11 +45,13 @@ def draw_panel(axes: Axes, panel: dict[str, Any]) -> None:
     if panel["scale"] == "log":
         axes.set(xscale="log", yscale="log")
     axes.set(xlabel=panel["x_label"], ylabel=panel["y_label"], title=panel["title"])
-    axes.legend(fontsize=7)
+    for axis in (axes.xaxis, axes.yaxis):
+        space_ticks(axis)
+    axes.legend(fontsize=8)
 
 
 def save_panels(document: Document, path: Path | str) -> None:
-    """Write all panels of an experiment side by side as an SVG file, atomically.
+    """Write all panels of an experiment, below each other, as an SVG file, atomically.
 
     Raises
     ------
@@ -57,8 +59,8 @@ def save_panels(document: Document, path: Path | str) -> None:
     """
     panels = document["panels"]
     with mpl.rc_context(STYLE):
-        drawn = Figure(figsize=(0.8 * SIZE[0] * len(panels), SIZE[1]), layout="constrained")
-        places = drawn.subplots(1, len(panels), squeeze=False)[0]
+        drawn = Figure(figsize=(SIZE[0], SIZE[1] * len(panels)), layout="constrained")
+        places = drawn.subplots(len(panels), 1, squeeze=False)[:, 0]
         for axes, panel in zip(places, panels, strict=True):
             draw_panel(axes, panel)
     write_bytes(path, as_svg(drawn))

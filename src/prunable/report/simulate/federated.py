@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prunable.files import write_bytes
-from prunable.report.figures import PALETTE, PAPER, SIZE, STYLE, as_svg
+from prunable.report.figures import PALETTE, PAPER, SIZE, STYLE, as_svg, legend_below, space_ticks
 from prunable.report.tables import Column, Table, as_percent, table
 
 MEGA = 1e6
@@ -43,7 +43,7 @@ def draw_bytes(axes: Axes, document: dict[str, Any]) -> None:
         title=title_of(document),
     )
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.legend(fontsize=7, loc="lower right")
+    space_ticks(axes.xaxis)
 
 
 def draw_cost(axes: Axes, document: dict[str, Any]) -> None:
@@ -74,8 +74,7 @@ def draw_cost(axes: Axes, document: dict[str, Any]) -> None:
         title="What fewer bytes cost",
     )
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
-    axes.legend(fontsize=7, loc="best")
+    space_ticks(axes.xaxis)
 
 
 def federated_figure(documents: Sequence[dict[str, Any]]) -> Figure:
@@ -86,12 +85,13 @@ def federated_figure(documents: Sequence[dict[str, Any]]) -> Figure:
     documents : One a partition.
     """
     with mpl.rc_context(STYLE):
-        size = (2 * SIZE[0], SIZE[1] * len(documents))
+        size = (SIZE[0], 2 * SIZE[1] * len(documents) + 1)
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(documents), 2, squeeze=False)
-        for (left, right), document in zip(grid, documents, strict=True):
-            draw_bytes(left, document)
-            draw_cost(right, document)
+        panels = figure.subplots(2 * len(documents), 1, squeeze=False)[:, 0]
+        for place, document in enumerate(documents):
+            draw_bytes(panels[2 * place], document)
+            draw_cost(panels[2 * place + 1], document)
+        legend_below(figure, panels[0])
     return figure
 
 

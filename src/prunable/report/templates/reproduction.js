@@ -1,24 +1,4 @@
-"use strict";
-const data = JSON.parse(document.getElementById("data").textContent);
-const $ = id => document.getElementById(id);
-const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-const element = (tag, props, ...children) => {
-  const made = Object.assign(document.createElement(tag), props);
-  made.append(...children);
-  return made;
-};
-
 // --- runs behind a number ------------------------------------------------------------------
-async function copy(text, button, shown) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {  // not allowed from a file in some browsers
-    getSelection().selectAllChildren(shown);
-    document.execCommand("copy");
-  }
-  button.textContent = "Copied";
-}
-
 function runEntry(id, key) {
   const run = data.runs[id];
   const made = element("details", { className: "run" }, element("summary", {},
@@ -92,22 +72,13 @@ function valueTable(view) {
 }
 
 // --- charts --------------------------------------------------------------------------------
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const SYMBOLS = ["circle", "square", "triangle-up", "triangle-down", "diamond", "x", "star", "cross"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
-const COLOURS = 7, NARROW = 480;
-// Charts read some HTML in their labels, so these are spelled without any.
-const plain = s => s.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-const wrapped = (s, n) => (s.match(new RegExp(`.{1,${n}}(?: |$)|\\S{1,${n}}`, "g")) || []).map(plain).join("<br>");
+const COLOURS = 7;
 const short = (s, n) => plain(s.length > n ? s.slice(0, n - 1) + "…" : s);
 // The dark end of the colours cannot be seen on black.
 const shadeAt = t => data.shades[Math.round((dark.matches ? .25 + .75 * t : t) * (data.shades.length - 1))];
 const seriesColour = s => s.shade == null ? colour(`--c${s.look % COLOURS}`) : shadeAt(s.shade);
-// Named buttons only: by default plotly also offers to upload the chart.
-const CONFIG = { displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
-  modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
-
 function traces(view, s) {
   const tint = seriesColour(s), turn = Math.floor(s.look / COLOURS), line = s.style === "line";
   const along = view.rows ? "x" : "y", ends = s.high && !line;
@@ -143,27 +114,19 @@ function colourBar([label, low, high]) {
 }
 
 function draw(host, view, smoke) {
-  const narrow = host.clientWidth < NARROW, ink = colour("--ink"), line = colour("--line");
-  const axis = (label, log) => ({ title: { text: wrapped(label, narrow ? 32 : 48) }, gridcolor: line,
-    linecolor: line, zeroline: false, automargin: true, ...(log ? { type: "log", exponentformat: "power" } : {}) });
+  const narrow = host.clientWidth < NARROW;
+  const axis = (label, log) => ({ title: { text: wrapped(label, narrow ? 32 : 48) }, ...(log ? { type: "log" } : {}) });
   const named = view.series.find(s => s.style === "bars" && s.names);
   const rows = view.rows && { tickvals: view.rows.map((_, i) => i),
     ticktext: view.rows.map(row => wrapped(row.slice(0, 80), narrow ? 20 : 36)), range: [view.rows.length - .4, -.6] };
   const xaxis = axis(view.x_label, view.x_log), yaxis = axis(view.y_label, view.y_log);
   if (named) Object.assign(xaxis, { tickvals: named.x, ticktext: named.names.map(name => short(name, 24)) });
-  Plotly.react(host, [...view.series.flatMap(s => traces(view, s)), ...(view.bar ? [colourBar(view.bar)] : [])], {
-    width: host.clientWidth, height: view.rows ? Math.max(260, 150 + 34 * view.rows.length) : 380,
-    margin: { l: 50, r: 12, t: 28, b: 55 }, hovermode: "closest", barmode: "group",
-    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: ink, family: "system-ui, sans-serif", size: 12 },
-    hoverlabel: { bgcolor: colour("--card"), bordercolor: line, font: { color: ink } },
-    modebar: { color: colour("--soft"), activecolor: colour("--accent"), bgcolor: "rgba(0,0,0,0)" },
-    legend: { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom", traceorder: "normal" },
+  plot(host, [...view.series.flatMap(s => traces(view, s)), ...(view.bar ? [colourBar(view.bar)] : [])], {
+    height: view.rows ? Math.max(260, 150 + 34 * view.rows.length) : 380, barmode: "group",
     xaxis, yaxis: { ...yaxis, ...rows },
     annotations: smoke ? [{ text: "smoke run", xref: "paper", yref: "paper", x: .5, y: .5, showarrow: false,
-      textangle: -20, opacity: .2, font: { size: 44, color: ink } }] : [],
-  }, CONFIG);
+      textangle: -20, opacity: .2, font: { size: 44, color: colour("--ink") } }] : [],
+  });
   host.removeAllListeners("plotly_click");
   host.on("plotly_click", ({ points: [point] }) => {
     const meta = point.data.meta || [], ids = meta[point.pointIndex] || meta[0] || [];
@@ -171,10 +134,8 @@ function draw(host, view, smoke) {
       ids, placeOf(host));
   });
 }
-let drawnAt = 0;
 function drawItem(article) {
-  if (typeof Plotly === "undefined") return;
-  drawnAt = innerWidth;
+  if (!CHARTS) return;
   const item = data.items[article.dataset.place];
   all(".chart", article).forEach((host, i) => {
     draw(host, item.views[i], item.smoke);
@@ -205,12 +166,7 @@ function route() {
 let leaving = 0;
 document.addEventListener("click", event => { if (event.target.closest("a")) leaving = scrollY; }, true);
 addEventListener("hashchange", route);
-dark.addEventListener("change", () => current && drawItem(current));
-let waiting = 0;
-addEventListener("resize", () => {  // not for a phone's address bar that comes and goes
-  clearTimeout(waiting);
-  waiting = setTimeout(() => { if (current && innerWidth !== drawnAt) drawItem(current); }, 100);
-});
+drawnBy(() => current && drawItem(current));
 
 // --- filter --------------------------------------------------------------------------------
 const cards = all(".card");
