@@ -91,9 +91,10 @@ def emit(
     """
     if as_json:
         version = {"schema_version": SCHEMA_VERSION}
-        one = isinstance(document, Mapping)
-        found = {**version, **document} if one else [{**version, **entry} for entry in document]
-        typer.echo(json.dumps(found))
+        if isinstance(document, Mapping):
+            typer.echo(json.dumps({**version, **document}))
+        else:
+            typer.echo(json.dumps([{**version, **entry} for entry in document]))
     elif show is not None:
         show(Plain(highlight=False))
 
