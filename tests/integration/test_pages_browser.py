@@ -139,7 +139,8 @@ def violations(browser):
     browser.set_script_timeout(300)
     return browser.execute_async_script(
         "const done = arguments[arguments.length - 1];"
-        "axe.run({exclude: [['.main-svg']]}).then(r => done(r.violations.map(v => [v.id, v.nodes[0].html.slice(0, 200)])))"
+        "axe.run({exclude: [['.main-svg']]})"
+        ".then(r => done(r.violations.map(v => [v.id, v.nodes[0].html.slice(0, 200)])))"
     )
 
 

@@ -46,7 +46,7 @@ def bounds_figure(document: dict[str, Any]) -> Figure:
             finite = math.isfinite(_log10(bound))
             marker, filled, said = _LOOKS[_kind(bound)] if finite else _INFINITE
             color = PALETTE[2] if filled else PALETTE[0]
-            look = {
+            look: dict[str, Any] = {
                 "color": color,
                 "markersize": 7,
                 "markerfacecolor": color if filled else "white",
