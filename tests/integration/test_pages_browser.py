@@ -38,6 +38,7 @@ def forecast_document():
         "accuracy": 0.9,
         "inputs": 300,
         "level": 0.9,
+        "kind": "classification",
         "skipped": [],
         "curves": [{"method": m, "allocation": a, "points": points} for m, a in ways],
         "checks": [{"name": "enough inputs", "passed": True, "text": "300 inputs"}],
