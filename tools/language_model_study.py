@@ -4,8 +4,8 @@
 transformers or a GGUF file in every way of `WAYS` from the first windows of VALID. Each pruned
 folder is judged on the last tenth of VALID, by which ways are compared, and on the first windows of
 TEST. Of each command the minutes and the largest memory are noted. OUT receives study.json, which
-another call goes on from, and study.md. The whole of TEST is read for the best way at each share,
-as VALID has it, and for the dense network.
+another call goes on from, study.md and study.svg. The whole of TEST is read for the best way at
+each share, as VALID has it, and for the dense network. `--show` writes what OUT has by now.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prunable.files import write_json, write_text
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from prunable.files import write_bytes, write_json, write_text
+from prunable.report.figures import PALETTE, SIZE, STYLE, as_svg
 
 LENGTH, WINDOWS = 512, 4  # of what is judged; the protocol of the tables
 HELD = 10  # the last one of so many parts of the text for calibration is for comparing ways
@@ -104,7 +108,31 @@ def page(document: dict[str, Any]) -> str:
         f"Perplexity of {document['model']} in windows of {LENGTH} tokens; calibrated with "
         f"{document['windows']} windows of {document['valid']}."
     )
-    return "\n".join([head, "", *rows, ""])
+    shown = ["![Perplexity of each way](study.svg)", "", *rows]
+    call = "python tools/language_model_study.py MODEL VALID TEST OUT --windows"
+    how = ["Minutes are of one core that other programs used as well. Made by:", ""]
+    how += [f"    {call} {document['windows']}", ""]
+    return "\n".join(["# Ways to prune a language model", "", head, *how, *shown, ""])
+
+
+def figure_of(document: dict[str, Any]) -> Figure:
+    """Perplexities of all ways on the start of the test text, beside the dense network's."""
+    ways = {name: found["test"] for name, found in document["ways"].items()}
+    dense = ways.pop("dense")
+    with mpl.rc_context(STYLE):
+        figure = Figure((SIZE[0] * 1.3, 1.2 + 0.3 * len(ways)), layout="constrained")
+        axes = figure.add_subplot(title="Perplexity on the start of the test text")
+        places = range(len(ways))
+        axes.barh(places, list(ways.values()), color=PALETTE[2], height=0.6)
+        axes.axvline(dense, color=PALETTE[0], linestyle="--", label=f"dense: {dense:.1f}")
+        for place, value in zip(places, ways.values(), strict=True):
+            axes.annotate(f" {value:.1f}", (value, place), va="center")
+        axes.set_yticks(places, list(ways))
+        axes.invert_yaxis()
+        axes.set_xscale("log")
+        axes.grid(axis="y", visible=False)
+        axes.legend()
+    return figure
 
 
 def main() -> None:
@@ -114,6 +142,7 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--windows", type=int, default=128)
     parser.add_argument("--only", default="", help="Ways whose names have this.")
+    parser.add_argument("--show", action="store_true", help="Run nothing.")
     asked = parser.parse_args()
     out: Path = asked.out
     out.mkdir(parents=True, exist_ok=True)
@@ -133,15 +162,23 @@ def main() -> None:
         document = json.loads(place.read_text(encoding="utf-8"))
     ways = document["ways"]
 
+    def show() -> None:
+        write_text(out / "study.md", page(document))
+        if len(ways) > 1:
+            write_bytes(out / "study.svg", as_svg(figure_of(document)))
+
     def keep(name: str, found: dict[str, Any]) -> None:
         ways[name] = ways.get(name, {}) | found
         write_json(place, document)
-        write_text(out / "study.md", page(document))
+        show()
 
     def read_whole(name: str, model: Path) -> None:
         found, _, _ = command("evaluate", model, "--text", asked.test, "--length", LENGTH)
         keep(name, {"whole": found["perplexity"]})
 
+    if asked.show:
+        show()
+        return
     if "dense" not in ways:
         keep("dense", judged(asked.model, held, asked.test))
     for name, how in WAYS.items():

@@ -100,7 +100,7 @@ def write_in_turn(
             for name, expected in tensors.items():
                 found = read(name).detach().cpu().contiguous()
                 assert (found.shape, found.dtype) == (expected.shape, expected.dtype), name
-                file.write(memoryview(found.flatten().view(torch.uint8).numpy()))
+                file.write(found.flatten().view(torch.uint8).numpy().data)
 
     atomic_write(path, write)
 

@@ -129,7 +129,7 @@ def open_streamed(path: Path | str, converted: Path, where: str = "load") -> Str
     model: Any = load_folder(path, where, converted=converted)
     hooks = extra("accelerate.hooks", where, "hub")
     read = (getattr(getattr(x, "_hf_hook", None), "weights_map", None) for x in model.modules())
-    stored = next((one.dataset for one in read if one is not None), {})
+    stored: Mapping[str, Tensor] = next((one.dataset for one in read if one is not None), {})
     hooks.remove_hook_from_submodules(model)
     streamed = Streamed(model, stored)
     names: dict[int, set[str]] = {}

@@ -93,8 +93,8 @@ class Ordered:
 
     def stages(self, given: InOrder) -> Stages:
         """The order in which weights are pruned."""
-        what = {"only": self.chosen, "chunk": given.chunk, "held": given.held}
-        return stages_of(self.model, given.inputs, **what)
+        only, chunk, held = self.chosen, given.chunk, given.held
+        return stages_of(self.model, given.inputs, only=only, chunk=chunk, held=held)
 
     def walk(
         self, given: InOrder, before: Callable[[Done], None], stages: Stages | None = None
@@ -126,14 +126,14 @@ class Ordered:
             return None
         if store is not None and store.counts is not None:
             return store.counts
-        found = self._shares(stages)
+        found = self._shares(stages, self.budget)
         counts = dict(zip(self.chosen, found, strict=True))
         self.check([name for name, count in counts.items() if count == 0])
         if store is not None:
             store.keep_counts(counts)
         return counts
 
-    def _shares(self, stages: Stages) -> list[int]:
+    def _shares(self, stages: Stages, budget: Keep) -> list[int]:
         """The numbers of a share of all layers, by what the dense network sends them."""
         rms: dict[str, NDArray[np.float64]] = {}
         views: Sequence[WeightView]
@@ -145,7 +145,7 @@ class Ordered:
             for stage in stages:
                 rms |= root_mean_squares(stage.part, stage.layers, stage.batches)
             views = Lazy(len(self.chosen), lambda i: self._read(self.chosen[i], stages, rms))
-        return counts_of(self.strategy, views, self.budget, rng=rng(self.seed, "prune"))
+        return counts_of(self.strategy, views, budget, rng=rng(self.seed, "prune"))
 
     def _read(
         self, name: str, stages: Stages, rms: Mapping[str, NDArray[np.float64]]

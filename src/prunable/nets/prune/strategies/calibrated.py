@@ -276,7 +276,9 @@ def counts_of(
         return [layer.n_kept for layer in strategy.plan(views, budget, rng=rng).layers]
     # what reconstructs shares by the scores of `InputWeightedPruning`: no need to reconstruct yet
     plain = not hasattr(strategy, "n_m")
-    scores = Lazy(len(views), lambda i: views[i].matrix if plain else views[i].weighted)
+    scores: Sequence[Any] = Lazy(
+        len(views), lambda i: views[i].matrix if plain else views[i].weighted
+    )
     rounding: Rounding = getattr(strategy, "rounding", "ceil")
     return kept_counts_of(views, scores, budget, cast(Any, strategy).allocation, rounding)
 
