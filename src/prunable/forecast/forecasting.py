@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from numpy.typing import ArrayLike
 from torch import nn
 
 from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.forecast.estimators import Check, CurveForecast, forecast_curve
+from prunable.forecast.estimators.rows import RowKind
 from prunable.forecast.logits import Copies, Examples, Read, Scores, batches_for
 from prunable.forecast.stored import Left, StoredScores
 from prunable.forecast.texts import Text
@@ -25,6 +26,7 @@ from prunable.forecast.ways import (
     checked_keeps,
     ways_named,
 )
+from prunable.nets.prune.finishing import has_statistics
 from prunable.results import Result, as_plain
 
 SCHEMA_VERSION = 1
@@ -291,6 +293,13 @@ class _Job:
     ) -> Curve:
         """The forecast of one way."""
         left: list[Left] = []
+        read, model = self.copies.read, self.copies.model
+        if way.needs_inputs and has_statistics(model) and settings["kind"] in get_args(RowKind):
+
+            def run() -> tuple[Scores, Left]:
+                return read.scores(self.copies.renewed()), (1.0, 1.0)
+
+            settings = {**settings, "renewed": self.known.of_network("renewed", 1.0, run)[0]}
         found = forecast_curve(dense, self.runs(way, keeps, left), keeps, **settings)
         return Curve(way.method, way.allocation, points_of(found, left))
 

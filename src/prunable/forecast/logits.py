@@ -23,6 +23,7 @@ from prunable.nets.networks.parametrized import copied
 from prunable.nets.prune.finishing import has_statistics
 from prunable.nets.prune.plan import PruningPlan
 from prunable.nets.prune.pruning import prune
+from prunable.nets.prune.recalibration import recalibrate_
 from prunable.nets.shrink.footprint import macs_of
 
 Scores = NDArray[np.float32]
@@ -136,6 +137,13 @@ class Copies:
         result = prune(copy, strategy, budget, force=not way.of_units, **how)
         left = result.n_nonzero / max(1, result.n_nonzero_before)
         return Pruned(way, keep, left, _macs_left(copy, self._macs), result.plan, copy)
+
+    def renewed(self) -> nn.Module:
+        """A copy with nothing pruned, its BatchNorm statistics estimated again where it has any."""
+        copy = copied(self.model)
+        if has_statistics(copy):
+            recalibrate_(copy, batches_of(copy, self._inputs, CHUNK))
+        return copy
 
     def _given(self, way: Way) -> Any:
         if self.read.in_order and way.refits:

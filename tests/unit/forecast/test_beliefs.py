@@ -49,15 +49,18 @@ def test_the_tempered_difference_by_hand(outputs):
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_influences_are_those_of_weights(outputs, name):
-    """An input's influence is n times what leaving it out takes away, to first order."""
+    """An input's influence is n times what leaving it out takes away, to first order.
+
+    How frequent classes are is left aside: their probabilities of being equal are taken as fixed.
+    """
     dense, pruned = outputs
     estimator, n = ESTIMATORS[name], len(dense)
-    whole = estimator.contributions(Dense(dense, 0.8), pruned)
+    whole = estimator.contributions(Dense(dense, 0.8, drawn=False), pruned)
     some = np.arange(0, n, 40)
     without = np.array(
         [
             estimator.contributions(
-                Dense(np.delete(dense, i, 0), 0.8), np.delete(pruned, i, 0)
+                Dense(np.delete(dense, i, 0), 0.8, drawn=False), np.delete(pruned, i, 0)
             ).value
             for i in some
         ]
@@ -75,7 +78,7 @@ def test_influences_are_those_of_weights(outputs, name):
 def test_the_delta_method_and_the_bootstrap_agree(outputs, name):
     """A deviation of 300 resamples has an error of 4 %: 5 of them, and 10 % for the method."""
     dense, pruned = outputs
-    found = ESTIMATORS[name].contributions(Dense(dense, 0.8), pruned)
+    found = ESTIMATORS[name].contributions(Dense(dense, 0.8, drawn=False), pruned)
     drawn = bootstrap_error(dense, pruned, 0.8, estimator=name, resamples=300)
     assert found.error == pytest.approx(drawn, rel=0.3)
 
@@ -85,9 +88,10 @@ def test_derivatives_by_the_accuracy(outputs, name):
     dense, pruned = outputs
     estimator, step = ESTIMATORS[name], 1e-4 if name in SMOOTH else 0.05
     low, high = (
-        estimator.contributions(Dense(dense, 0.8 + sign * step), pruned).value for sign in (-1, 1)
+        estimator.contributions(Dense(dense, 0.8 + sign * step, drawn=False), pruned).value
+        for sign in (-1, 1)
     )
-    found = estimator.contributions(Dense(dense, 0.8), pruned).by_accuracy
+    found = estimator.contributions(Dense(dense, 0.8, drawn=False), pruned).by_accuracy
     allowed = 0.3 if name not in SMOOTH else 0.02 if name.endswith("temperature") else 1e-3
     assert found == pytest.approx((high - low) / (2 * step), abs=allowed)
 

@@ -50,12 +50,12 @@ def test_errors_are_those_of_the_stored_logits(done):
     rest = slice(SIZES["smoke"].n_first, None)
     accuracy = np.mean(dense[0, rest].argmax(1) == labels[rest])
     assert result["accuracy"] == pytest.approx(accuracy)
-    pruned, _ = logits_of(specs[2], run)
+    pruned, _ = logits_of(specs[3], run)
     right = np.mean(pruned[1, rest].argmax(1) == labels[rest])
     rows = [
         row
         for row in result["rows"]
-        if (row["way"], row["kappa"], row["estimator"]) == (specs[2].way, specs[2].keeps[1], LABELS)
+        if (row["way"], row["kappa"], row["estimator"]) == (specs[3].way, specs[3].keeps[1], LABELS)
     ]
     assert len(rows) == 2
     assert all(row["loss"] == pytest.approx(accuracy - right) for row in rows)

@@ -73,14 +73,15 @@ def test_pixels_without_shared_noise_are_surer():
     rng = np.random.default_rng(4)
     dense = 3 * rng.normal(size=(60, 4, 5, 5))
     pruned = noisy(dense, 1.5)
-    found = point(dense, pruned, accuracy=0.9, kind="segmentation")
+    given = {"accuracy": 0.9, "estimator": "tempered difference"}
+    found = point(dense, pruned, **given, kind="segmentation")
     rows = [np.moveaxis(z, 1, -1).reshape(-1, 4) for z in (dense, pruned)]
-    twin = point(*rows, accuracy=0.9)
+    twin = point(*rows, **given)
     assert found.value == pytest.approx(twin.value)
     assert found.sampling == pytest.approx(twin.sampling, rel=0.4)
     labels = np.full((60, 5, 5), -1)
     labels[:20] = rng.integers(0, 4, (20, 5, 5))
-    with_some = point(dense, pruned, accuracy=0.9, kind="segmentation", labels=labels)
+    with_some = point(dense, pruned, **given, kind="segmentation", labels=labels)
     assert with_some.value != found.value
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.stats import gaussian_kde
 from prunable.forecast.estimators.belief import Belief, Decisions, decide, tempered
 from prunable.forecast.estimators.classwise import class_wise, vector
 from prunable.forecast.estimators.estimate import Estimate, of_mean
+from prunable.forecast.estimators.frequencies import by_frequencies
 from prunable.forecast.estimators.model_error import EVIDENCE, evidence_at, informed
 from prunable.forecast.estimators.ties import near_ties
 from prunable.numerics.arrays import FloatArray
@@ -22,11 +24,19 @@ from prunable.numerics.arrays import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """What is known of the dense network: logits (n, c), and its accuracy with `top` guesses."""
+    """What is known of the dense network: logits (n, c), and its accuracy with `top` guesses.
+
+    `renewed` (n, c) are its logits after BatchNorm's statistics were estimated again, if copies are
+    made so. Where inputs differ from those of training, new statistics change many decisions by
+    themselves, and neither network is much better: the belief is that of their mean logits. `drawn`
+    says that rows were drawn each by itself.
+    """
 
     logits: FloatArray
     accuracy: float
     top: int = 1
+    renewed: FloatArray | None = None
+    drawn: bool = True
 
     @cached_property
     def decisions(self) -> Decisions:
@@ -36,7 +46,18 @@ class Dense:
     @cached_property
     def belief(self) -> Belief:
         """The softmax at the temperature that fits the accuracy."""
-        return tempered(self.logits, self.decisions, self.accuracy)
+        both = self.logits if self.renewed is None else (self.logits + self.renewed) / 2
+        return tempered(both, self.decisions, self.accuracy)
+
+    @cached_property
+    def class_wise(self) -> Belief:
+        """The belief with a temperature for each decided class."""
+        return class_wise(self.logits, self.decisions, self.accuracy)
+
+    @cached_property
+    def vector(self) -> Belief:
+        """The belief with an offset for each class."""
+        return vector(self.logits, self.decisions, self.accuracy)
 
 
 class Estimator(Protocol):
@@ -57,7 +78,12 @@ def kept_of(dense: Dense, pruned: FloatArray) -> FloatArray:
 
 
 def worth_of(dense: Dense, pruned: FloatArray, evidence: float = EVIDENCE) -> float:
-    """What changed decisions of a pruned network are worth, in log odds."""
+    """What changed decisions of a pruned network are worth, in log odds.
+
+    Nothing beyond the belief of two networks, which knows where one decides otherwise.
+    """
+    if dense.renewed is not None:
+        return 0.0
     before, after = dense.logits.argmax(1), pruned.argmax(1)
     told = informed(before, after, pruned.shape[1])
     return told * evidence_at(dense.belief.temperature, evidence)
@@ -105,7 +131,7 @@ class ChangedDecisions:
     Decisions change where the dense network is less sure than its margin says: the odds of what is
     decided anew are multiplied by exp(`evidence`), the same for all shares kept and all networks
     but those far too sure (`evidence_at`) and copies near chance (`informed`). Decisions near a tie
-    count in part for the runner-up.
+    count in part for the runner-up. Classes come as often as is to be expected (`by_frequencies`).
     """
 
     name: str = "changed decisions"
@@ -134,6 +160,8 @@ class ChangedDecisions:
             moved = (np.take_along_axis(belief.law, after, 1) * new).sum(1)
             leverage += float(np.mean(part * moved * (1 - gains)))
         gain = Estimate(float(values.mean()), influence, by_accuracy, leverage=leverage)
+        if dense.drawn:
+            gain = by_frequencies(gain, dense.belief.law)
         return _finished(dense, pruned, gain, values)
 
 
@@ -160,11 +188,10 @@ class OfClasses:
     """The tempered difference with temperatures or offsets of classes."""
 
     name: str
-    fit: Callable[[FloatArray, Decisions, float], Belief]
+    fitted: Callable[[Dense], Belief]
 
     def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
-        belief = self.fit(dense.logits, dense.decisions, dense.accuracy)
-        return _forecast(dense, pruned, belief)
+        return _forecast(dense, pruned, self.fitted(dense))
 
 
 @dataclass(frozen=True)
@@ -259,8 +286,8 @@ ESTIMATORS: Mapping[str, Estimator] = {
         ChangedDecisions(),
         TemperedDifference(),
         Mixed(),
-        OfClasses("class-wise temperature", class_wise),
-        OfClasses("vector temperature", vector),
+        OfClasses("class-wise temperature", attrgetter("class_wise")),
+        OfClasses("vector temperature", attrgetter("vector")),
         Agreement(),
         DisagreementLaw(),
         ThresholdedConfidence(),

@@ -87,6 +87,7 @@ def forecast_curve(
     accuracy_inputs: int | None = None,
     outcome_inputs: int | None = OUTCOME_INPUTS,
     reference: ArrayLike | None = None,
+    renewed: ArrayLike | None = None,
     smoothing: Smoothing = "none",
     calibrated: bool = False,
 ) -> CurveForecast:
@@ -115,6 +116,8 @@ def forecast_curve(
         endless ones. The interval of the loss is of that mean, which is what plans compare.
     reference : The dense network's logits (m, c) on inputs as the accuracy was measured on, for a
         check of drift.
+    renewed : Of classifiers, the dense network's outputs after BatchNorm's statistics were
+        estimated again, where those of the pruned copies are.
     smoothing : Whether forecasts are made monotone in kappa, or smooth; intervals keep their
         widths.
 
@@ -149,7 +152,7 @@ def forecast_curve(
         given = (DEFAULT, "tempered difference")
         require(estimator in given, "estimator", WHERE, f"of {given} if calibrated", estimator)
         estimator = given[1]
-    network = _network(kind, dense, accuracy, labels, estimator)
+    network = _network(kind, dense, accuracy, labels, estimator, renewed)
     checks = network.checks
     if reference is not None:
         checks = (*checks, _drift(network, reference))
@@ -180,8 +183,15 @@ def _paired(pruned: Iterable[ArrayLike], count: int) -> Iterable[ArrayLike]:
 
 
 def _network(
-    kind: Kind, dense: ArrayLike, accuracy: float | None, labels: ArrayLike | None, estimator: str
+    kind: Kind,
+    dense: ArrayLike,
+    accuracy: float | None,
+    labels: ArrayLike | None,
+    estimator: str,
+    renewed: ArrayLike | None,
 ) -> Network:
+    if kind in ("language", "regression", "embedding"):
+        require(renewed is None, "renewed", WHERE, "left out but of classifiers", "outputs")
     if kind == "language":
         require(
             labels is None, "labels", WHERE, "left out of windows, whose figures know", "labels"
@@ -192,7 +202,7 @@ def _network(
     if kind == "embedding":
         require(labels is None, "labels", WHERE, "left out for embeddings", "labels")
         return embedding_network(dense, accuracy)
-    return row_network(kind, dense, accuracy, labels, estimator)
+    return row_network(kind, dense, accuracy, labels, estimator, renewed)
 
 
 def _drift(network: Network, reference: ArrayLike) -> Check:

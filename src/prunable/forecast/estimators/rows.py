@@ -151,6 +151,7 @@ def row_network(
     accuracy: float | None,
     labels: ArrayLike | None,
     estimator: str,
+    renewed: ArrayLike | None = None,
 ) -> RowNetwork:
     """Check a dense network's outputs of a kind, and make rows of them."""
     given = check_outputs(dense, "dense", WHERE, dimensions=DIMENSIONS[kind])
@@ -169,7 +170,10 @@ def row_network(
     top, measured = 5 if kind == "top5" else 1, 0
     if known is None and marks is not None and kind in COUNTED:
         known, measured = _by_labels(rows, marks, top, kind)
-    base = Dense(rows, 1.0 if known is None else known, top)
+    again = None
+    if renewed is not None:
+        again = _rows(check_outputs(renewed, "renewed", WHERE, shape=given.shape), kind)
+    base = Dense(rows, 1.0 if known is None else known, top, again, units is None)
     return RowNetwork(kind, given.shape, base, known, units, marks, estimator, measured)
 
 

@@ -38,7 +38,8 @@ class ErrorsSpec(Spec):
 
     stage: ClassVar[str] = "prunable.forecast.study.errors:errors_stage"
 
-    logits: tuple[LogitsSpec, ...]  # the dense network's, then one a way
+    # the dense network's, those with statistics estimated again, then one a way
+    logits: tuple[LogitsSpec, ...]
     n_first: int = Field(ge=1)  # inputs are drawn from the first so many; accuracy is of the others
     sizes: tuple[int, ...]
     draws: int = Field(ge=1)
@@ -73,8 +74,9 @@ def errors_stage(spec: ErrorsSpec, run: Run) -> dict[str, Any]:
     rest = slice(spec.n_first, None)
     whole = dense[0].astype(np.float64)
     accuracy = float((whole[rest].argmax(1) == labels[rest]).mean())
+    again = logits_of(spec.logits[1], run)[0][0].astype(np.float64)
     ways = []
-    for one in spec.logits[1:]:
+    for one in spec.logits[2:]:
         found, _ = logits_of(one, run)
         truth = (found[:, rest].argmax(2) == labels[rest]).mean(1)
         left = tuple(run.result(one)["parameters"])
@@ -84,10 +86,15 @@ def errors_stage(spec: ErrorsSpec, run: Run) -> dict[str, Any]:
     for size in spec.sizes:
         for draw in range(spec.draws):
             chosen = rng(spec.seed, "forecast", size, draw).choice(first, size, replace=False)
-            known = {"accuracy": accuracy, "outcome_inputs": len(labels) - spec.n_first}
+            known: dict[str, Any] = {
+                "accuracy": accuracy,
+                "outcome_inputs": len(labels) - spec.n_first,
+            }
             curves = []
             for way in ways:
                 parts = [x[chosen].astype(np.float64) for x in way.logits]
+                new = way_named(way.way).needs_inputs and (again != whole).any()
+                known["renewed"] = again[chosen] if new else None
                 for name, curve in _forecasts(whole[chosen], parts, labels[chosen], way, known):
                     for point, truth in zip(curve.points, way.truth, strict=True):
                         cases[name, size, way.way, point.kappa].append(_case(point, float(truth)))

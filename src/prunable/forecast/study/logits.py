@@ -25,7 +25,7 @@ from prunable.runs.store import Run
 
 AT_ONCE = 100  # pictures, which stay in the cache of a core
 LOGITS = "logits.npz"
-DENSE = "dense"
+DENSE, RENEWED = "dense", "renewed"  # the network itself, and with statistics estimated again
 Half = NDArray[np.float16]
 
 
@@ -38,7 +38,7 @@ class LogitsSpec(Spec):
     digest: str = ""  # of its file
     train: TrainSpec | None = None
     dataset: DataSpec
-    way: str  # a name of `way_named`; "dense" for the network itself
+    way: str  # a name of `way_named`; "dense" or "renewed" for the network itself
     keeps: tuple[float, ...]
     n_inputs: int = Field(ge=1)  # the first, which the ways that go by inputs see
     n_test: int = Field(ge=1)
@@ -56,11 +56,12 @@ def logits_stage(spec: LogitsSpec, run: Run) -> dict[str, Any]:
     """
     model, x, y = _network(spec, run)
     batches = x.split(AT_ONCE)
-    if spec.way == DENSE:
-        _write(run, logits=_half(scores(model, batches))[None], labels=y)
+    copies = Copies(model, Examples(batches), x[: spec.n_inputs])
+    if spec.way in (DENSE, RENEWED):
+        whole = model if spec.way == DENSE else copies.renewed()
+        _write(run, logits=_half(scores(whole, batches))[None], labels=y)
         return {"metrics": {}, "keeps": [1.0], "parameters": [1.0]}
     way = way_named(spec.way, "study-forecast")
-    copies = Copies(model, Examples(batches), x[: spec.n_inputs])
     found, parameters = [], []
     for number, keep in enumerate(spec.keeps):
         one = copies.pruned(way, keep)

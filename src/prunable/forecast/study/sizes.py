@@ -9,7 +9,7 @@ from typing import Any
 from prunable.experiments.prune.trained import TRAINED
 from prunable.experiments.reproduce.document import Scale
 from prunable.experiments.train.specs import TrainSpec
-from prunable.forecast.study.logits import DENSE, LogitsSpec
+from prunable.forecast.study.logits import DENSE, RENEWED, LogitsSpec
 from prunable.forecast.ways import KEEPS, way_named
 from prunable.runs.data import DataSpec
 
@@ -53,7 +53,7 @@ SIZES: Mapping[Scale, Size] = {
 
 
 def logits_specs(scale: Scale) -> dict[str, tuple[LogitsSpec, ...]]:
-    """The runs that make logits, by network: the dense one first, then each way."""
+    """The runs that make logits, by network: the dense one, as it is and renewed, then each way."""
     size = SIZES[scale]
     data = DataSpec.create(name=size.data)
     found = {}
@@ -74,7 +74,7 @@ def logits_specs(scale: Scale) -> dict[str, tuple[LogitsSpec, ...]]:
             LogitsSpec.create(
                 way=way, keeps=keeps, schema_version=3 if way == CALIBRATED else 2, **common
             )
-            for way, keeps in {DENSE: (1.0,), **ways}.items()
+            for way, keeps in {DENSE: (1.0,), RENEWED: (1.0,), **ways}.items()
         )
     return found
 
