@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 
 from prunable.errors import InputError
-from prunable.forecast.estimators import curve, forecast_curve, retraining
+from prunable.forecast.estimators import curve, forecast_curve, language, retraining
 from prunable.forecast.estimators.estimate import Estimate
 from prunable.forecast.estimators.labelled import powered, with_labels
 from prunable.forecast.estimators.smoothing import monotone, smooth
@@ -59,7 +59,7 @@ def broken(at, value):
         ({"level": 1.5}, "between 0.5 and 0.999"),
         ({"outcome_inputs": 0}, "at least 1"),
         ({"kind": "embedding"}, "left out for embeddings"),
-        ({"kind": "language"}, "the shape"),
+        ({"kind": "language"}, "window_figures"),
         ({"reference": DENSE[:, :3]}, "outputs"),
         ({"kind": "regression", "smoothing": "smooth"}, "none for this kind"),
     ],
@@ -212,7 +212,7 @@ def test_smoothing_of_a_curve():
             assert one.sampling == other.sampling
 
 
-@pytest.mark.parametrize("module", [curve, retraining])
+@pytest.mark.parametrize("module", [curve, language, retraining])
 def test_examples_of_the_documentation(module):
     results = doctest.testmod(module, extraglobs={"np": np, "rng": None})
     assert results.attempted > 0

@@ -47,7 +47,7 @@ def window_figures(
     --------
     >>> logits = np.log([[0.5, 0.25, 0.25]])
     >>> window_figures(logits, logits, [0]).round(3).tolist()  # the last but one is its entropy
-    [0.693, 1.0, 1.022, 1.04, 1.054]
+    [0.693, 1.0, 1.01, 1.04, 1.064]
     """
     dense = _window(before, "dense", None)
     other = _window(after, "pruned", dense.shape)
@@ -165,6 +165,8 @@ def _checked(values: ArrayLike, param: str, shape: tuple[int, ...] | None) -> Fl
     require(fits, param, WHERE, wanted, f"the shape {array.shape}")
     whole = np.isfinite(array[:, 1:]).all() and not np.isinf(array).any()
     require(whole, param, WHERE, "finite", "NaN or infinity in a window")
+    figures = (array[:, 1:] >= 0).all() and (array[:, 1] <= 1).all()
+    require(figures, param, WHERE, wanted, "shares and costs that are none")
     return array
 
 
