@@ -76,9 +76,10 @@ def read_given(
     model = network_of(tensors, metadata, net, shape=shape).eval().float()
 
     model.requires_grad_(False)
+    vectors = shape[:2] == (1, 1)  # which a network of the user's gets as vectors
 
     def logits(x: torch.Tensor) -> torch.Tensor:
-        return float_scores(model(x.float()))
+        return float_scores(model((x.flatten(1) if vectors else x).float()))
 
     bits = sum(8 * t.element_size() * t.numel() for t in tensors.values())
     return GivenNetwork(logits, None, bits, model)

@@ -1,6 +1,6 @@
 """`prunable data`: what data sets there are, where they lie, and fetching them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,14 +16,15 @@ Name = Annotated[str, typer.Argument(help="Name, see `prunable data list`.")]
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the registered data sets.
+    """List the registered data sets, and those of plugins.
 
     Example: prunable data list --json
     """
+    from prunable import plugins
     from prunable.data.registry import REGISTRY
     from prunable.data.store import locate
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for dataset in REGISTRY.values():
         located = locate(dataset.name)
         rows.append(
@@ -41,8 +42,13 @@ def list_(as_json: AsJson = False) -> None:
                 "provenance": dataset.provenance,
             }
         )
+    for name, plugin in plugins.added(plugins.DATA, REGISTRY).items():
+        rows.append({"name": name, "plugin": plugin.points[0].value})
     cells = []
     for row in rows:
+        if "plugin" in row:
+            cells.append([row["name"], "", "", "", f"plugin {row['plugin']}", ""])
+            continue
         here = "in scikit-learn" if row["name"] == "digits" else row["path"] or "no"
         shown = (row["name"], row["n_train"], row["n_test"], row["n_classes"], here, row["licence"])
         cells.append([str(cell) for cell in shown])

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from prunable.errors import InputError
 from prunable.experiments.prune.specs import PruningJob, Retraining
+from prunable.nets.prune.choices import methods
 from prunable.report import terminal
 from prunable.report.options import Given, options_of
 from prunable.report.shaping import AsCsv, AsMarkdown, Shape, Sort, Top
@@ -54,6 +55,7 @@ PANELS = {
     without=["checkpoint"],
     old={"retraining.lr": "--eta"},
     panels=PANELS,
+    choices={"method": methods()},
 )
 def prune(
     given: Given,

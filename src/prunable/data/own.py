@@ -1,4 +1,4 @@
-"""The user's own data: of a function, an .npz file, or a folder of pictures."""
+"""The user's own data: of a function, an .npz file, a folder of pictures, or a plugin."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from prunable import plugins
 from prunable.data.loaders import Dataset
 from prunable.data.registry import REGISTRY
 from prunable.errors import DataIntegrityError, InputError, require
@@ -28,7 +29,10 @@ Pair = tuple[Array, Array]
 def is_own(source: str) -> bool:
     """Whether a text names data of the user's rather than a registered set."""
     return source not in REGISTRY and (
-        ":" in source or Path(source).suffix == ".npz" or Path(source).is_dir()
+        ":" in source
+        or Path(source).suffix == ".npz"
+        or Path(source).is_dir()
+        or source in plugins.plugins(plugins.DATA)
     )
 
 
@@ -43,7 +47,7 @@ def load_own(source: str, *, shape: tuple[int, ...] | None = None, where: str = 
         train and test (or val) if there are such. One part is divided: a fifth, drawn with a fixed
         seed, is the test.
     shape : Channels, height and width that pictures of a folder are stretched to; by default they
-        must all have one size.
+        must all have one size. Or the name of a plugin, a function as that of MODULE:NAME.
 
     Raises
     ------
@@ -51,7 +55,10 @@ def load_own(source: str, *, shape: tuple[int, ...] | None = None, where: str = 
     DataIntegrityError : If a file is damaged.
     """
     names: tuple[str, ...] = ()
-    if Path(source).is_dir():
+    plugin = plugins.plugins(plugins.DATA).get(source)
+    if plugin is not None:
+        found = _parts(plugin.made(), source)
+    elif Path(source).is_dir():
         found, names = _folder(Path(source), shape)
     elif ":" in source:
         found = _parts(own_object(source, "data", where), source)

@@ -156,7 +156,7 @@ def read_digits() -> Arrays:
     except ImportError as error:
         raise DataIntegrityError(
             "the data set digits is part of scikit-learn, which is not installed. "
-            "Run `pip install 'prunable[data]'`."
+            "Run `pip install scikit-learn`."
         ) from error
     digits = load_digits()
     return digits.images, digits.target.astype(np.int64)

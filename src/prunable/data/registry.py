@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from prunable import plugins
 from prunable.errors import InputError
 
 Format = Literal["ucr", "idx", "cifar-batches", "hub-parquet", "digits"]
@@ -94,6 +95,11 @@ REGISTRY = {name: _read(name, entry) for name, entry in tomllib.loads(_TEXT).ite
 
 def registered(name: str) -> DataSet:
     """The entry of a data set; InputError if no data set has this name."""
+    if name in plugins.added(plugins.DATA, REGISTRY):
+        raise InputError(
+            f"`data` {name} is of a plugin, without checksums: no stored run can be of it. Give "
+            f"it to `prune`, `certify` or `verify`; here one of {', '.join(REGISTRY)}."
+        )
     if name not in REGISTRY:
         raise InputError.parameter(
             "name", "data", f"one of {', '.join(REGISTRY)}", name, "See `prunable data list`."

@@ -4,7 +4,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -28,6 +28,7 @@ def options_of(
     without: Collection[str] = (),
     old: Mapping[str, str] | None = None,
     panels: Mapping[str, Collection[str]] | None = None,
+    choices: Mapping[str, Collection[str]] | None = None,
 ) -> Callable[[Command], Command]:
     """Give a command an option for every field of settings: its type, default and description.
 
@@ -44,6 +45,7 @@ def options_of(
     old : Former flags by field; they still work, and no help shows them. Together with the
         present one they are refused.
     panels : Fields by the title that the help shows them under.
+    choices : What a field of text may be, where plugins add to it.
     """
     flags, optional, old = flags or {}, optional or {}, old or {}
     panel_of = {path: title for title, paths in (panels or {}).items() for path in paths}
@@ -68,6 +70,8 @@ def options_of(
         name = path.replace(".", "_")
         annotation, default = _type(field), field.default
         help_ = field.description or ""
+        if choices and path in choices:
+            annotation = Literal[tuple(choices[path])] | None
         if field.is_required():
             default = inspect.Parameter.empty
         if path in optional:

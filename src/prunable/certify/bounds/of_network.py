@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
+from prunable import plugins
 from prunable.certify.bounds.arora2018 import NoiseStability, Stability
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.bartlett2017 import CoveringNumbers
@@ -51,6 +52,8 @@ def all_bounds(
 ) -> tuple[BoundResult, ...]:
     """Evaluate every bound for which there are numbers: on risks first, then capacities.
 
+    Bounds of plugins are called with the facts and `delta`; InputError if one is broken.
+
     Each fails with probability `delta` on its own. The margin `gamma` is that of the bounds for the
     dense network, `default_tau` if None; raw capacities take the smallest training margin, as the
     tables of 2023.
@@ -81,6 +84,11 @@ def all_bounds(
         conditions = (*target_conditions(facts.layers), *facts.form())
         found.append(_annotated(ticket_bound(facts, delta=delta), about))
         found.append(_annotated(counted, about, conditions))
+    for plugin in plugins.plugins(plugins.BOUNDS).values():
+        result = plugin.made(facts, delta=delta)
+        if not isinstance(result, BoundResult):
+            raise plugin.wrong("a BoundResult", result)
+        found.append(_annotated(result, result.about or DENSE))
     return (*found, *capacities(facts, d=d, stability=stability))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from prunable import plugins
 from prunable.data.loaders import Dataset
 from prunable.data.own import is_own, load_own
 from prunable.data.registry import REGISTRY
@@ -60,8 +61,9 @@ def data_for(
     else:
         pictures = NETS[net].pictures if net in NETS else net != "mlp"
     if source not in REGISTRY and not is_own(source):
+        names = (*REGISTRY, *plugins.added(plugins.DATA, REGISTRY))
         raise InputError(
-            f"`data` {source} is no data set ({', '.join(REGISTRY)}), and there is no such folder: "
+            f"`data` {source} is no data set ({', '.join(names)}), and there is no such folder: "
             "check the path, or give MODULE:FUNCTION or a file ending in .npz."
         )
     if not is_own(source):

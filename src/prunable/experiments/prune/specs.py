@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from prunable.errors import InputError, require
+from prunable.errors import InputError, check_one_of, require
 from prunable.experiments.train.specs import MeanFieldSpec, Noise, Optimizer, Schedule, TrainSpec
 from prunable.nets.catalogue import NETS
 from prunable.nets.prune.choices import (
@@ -14,13 +14,13 @@ from prunable.nets.prune.choices import (
     Aggregate,
     Center,
     Cost,
-    Method,
     Rewind,
     ShareRule,
     Sharing,
     Storage,
     Towards,
     check_rewind,
+    methods,
     pattern_of,
 )
 from prunable.nets.prune.plan import Budget, Energy, Error, Keep, Target
@@ -88,7 +88,7 @@ class PruningJob(Frozen):
         None, description="Pruned file to write; a folder with --compare, or for a folder."
     )
     # never None once it is made
-    method: Method | None = Field(
+    method: str | None = Field(
         None,
         description="magnitude if nothing else is asked for; unit: rows; node: columns of one "
         "input; wanda: by weights times inputs; obs: what is left makes up for what goes; "
@@ -165,12 +165,13 @@ class PruningJob(Frozen):
     net: str | None = Field(
         None,
         description="Architecture the weights belong to, if the file does not say: a name of "
-        "`prunable train`, mlp, torchvision:NAME, timm:NAME, hub, or MODULE:FUNCTION of your own.",
+        "`prunable train`, mlp, torchvision:NAME, timm:NAME, SOURCE:NAME of a plugin, hub, or "
+        "MODULE:FUNCTION of your own.",
     )
     data: str | None = Field(
         None,
-        description="To measure accuracy and retrain on: a registered set, MODULE:FUNCTION, an "
-        ".npz file, or a folder of pictures.",
+        description="To measure accuracy and retrain on: a set of `prunable data list`, "
+        "MODULE:FUNCTION, an .npz file, or a folder of pictures.",
     )
     input_shape: str | None = Field(
         None, description="Shape of one example, as 3,224,224; what pictures are stretched to."
@@ -207,6 +208,12 @@ class PruningJob(Frozen):
         plain = not given.get("refit") and given.get("center", "zero") == "zero"
         usual = given.get("calibrate") is not None and plain
         return given | {"method": "calibrated" if usual else "magnitude"}
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, method: str) -> str:
+        check_one_of(method, methods(), "method", "prune")
+        return method
 
     @property
     def budget(self) -> Budget:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points
 
+from prunable import plugins
 from prunable.errors import InputError
 from prunable.experiments.reproduce.document import PaperInfo
 from prunable.experiments.reproduce.items import Item
@@ -39,8 +39,7 @@ def papers() -> dict[str, Paper]:
     >>> [paper.year for paper in papers().values()]
     [2021, 2020, 2023, 2023]
     """
-    found = sorted(entry_points(group=PAPERS), key=lambda point: point.name)
-    return {point.name: point.load() for point in found}
+    return {name: plugin.load() for name, plugin in plugins.plugins(PAPERS).items()}
 
 
 @cache
@@ -51,8 +50,8 @@ def studies() -> dict[str, Item]:
     "study", or a tuple of them.
     """
     found: dict[str, Item] = {}
-    for point in entry_points(group=STUDIES):
-        loaded = point.load()
+    for plugin in plugins.plugins(STUDIES).values():
+        loaded = plugin.load()
         for item in (loaded,) if isinstance(loaded, Item) else loaded:
             found[item.name] = item
     return dict(sorted(found.items()))

@@ -1,4 +1,4 @@
-"""Networks by reference: functions of the user's, and architectures of torchvision and timm."""
+"""Networks by reference: functions of the user's; architectures of torchvision, timm, plugins."""
 
 import difflib
 import inspect
@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import torch
 from torch import nn
 
+from prunable import plugins
 from prunable.errors import InputError, require
 from prunable.extras import own_object
 from prunable.nets.models.vision import vision
@@ -21,17 +22,18 @@ _FETCHING = ("weights", "pretrained", "checkpoint", "progress", "cache")
 
 
 def of_package(reference: str) -> bool:
-    """Whether a text names an architecture of torchvision or timm."""
+    """Whether a text names an architecture of torchvision, timm, or a plugin."""
     package, _, name = reference.partition(":")
-    return package in PACKAGES and name != ""
+    return name != "" and (package in PACKAGES or package in _added())
 
 
 def network_by_reference(reference: str, where: str = "load") -> nn.Module:
     """Build the network that a reference names, untrained, in evaluation mode.
 
     `torchvision:resnet18?num_classes=10` and `timm:...` take options after the name, values as in
-    JSON; their weights are drawn with a fixed seed, and nothing is ever downloaded. Anything else
-    is MODULE:NAME of the user's own; see `prunable.extras.own_object`.
+    JSON; their weights are drawn with a fixed seed, and nothing is ever downloaded. A plugin called
+    SOURCE is what builds SOURCE:NAME, called with the name and the options. Anything else is
+    MODULE:NAME of the user's own; see `prunable.extras.own_object`.
 
     Raises InputError if there is no such network, an option is unknown, or building it fails.
     """
@@ -45,6 +47,8 @@ def network_by_reference(reference: str, where: str = "load") -> nn.Module:
     package, _, rest = reference.partition(":")
     name, _, query = rest.partition("?")
     options = _options(query, reference, where)
+    if package not in PACKAGES:
+        return _of_plugin(_added()[package], name, options)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", FutureWarning)  # how torchvision draws weights, some day
         torch.manual_seed(0)
@@ -77,6 +81,24 @@ def input_shape_of(reference: str) -> tuple[int, ...] | None:
         size = getattr(weights[0].transforms, "keywords", {}).get("crop_size") if weights else None
         return (3, size, size) if isinstance(size, int) else None
     return None
+
+
+def sources() -> tuple[str, ...]:
+    """What stands before the colon of a named architecture."""
+    return (*PACKAGES, *_added())
+
+
+def _added() -> dict[str, plugins.Plugin]:
+    return plugins.added(plugins.NETWORKS, PACKAGES)
+
+
+def _of_plugin(plugin: plugins.Plugin, name: str, options: dict[str, Any]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = plugin.made(name, **options)
+    if not isinstance(model, nn.Module):
+        raise plugin.wrong("a torch module", model)
+    return model.eval()
 
 
 def _options(query: str, reference: str, where: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import re
 from typing import Literal, get_args
 
+from prunable import plugins
 from prunable.errors import InputError, check_at_least, check_one_of, require
 
 Scope = Literal["layer", "global"]
@@ -37,6 +38,12 @@ Method = Literal[
     "obs",
     "calibrated",
 ]
+
+
+def methods() -> tuple[str, ...]:
+    """Names of strategies: the package's, then those of plugins."""
+    return (*get_args(Method), *plugins.added(plugins.STRATEGIES, get_args(Method)))
+
 
 # Those that need to know what flows into the layers.
 CALIBRATED: tuple[Method, ...] = ("wanda", "obs", "calibrated")

@@ -253,13 +253,14 @@ def _estimate(
     sample: Drawn, zeros_share: float
 ) -> tuple[dict[str, TailEstimate], StableFit | None]:
     """Estimates by method; that by Hill waits for the largest weights."""
+    known = tails.estimators()
     found = {
         name: Sample(sample.values, zeros_share, name, "").refuse(Status.TOO_FEW)
-        for name in (*tails.ESTIMATORS, RULER, "hill")
+        for name in (*known, RULER, "hill")
     }
     if sample.size == 0:
         return found, None
-    found |= {name: estimator(sample.few) for name, estimator in tails.ESTIMATORS.items()}
+    found |= {name: estimator(sample.few) for name, estimator in known.items()}
     fit = tails.fit_stable(sample.few)
     found[RULER] = fit.estimate
     return found, fit if math.isfinite(fit.scale) else None

@@ -1,5 +1,10 @@
 """Estimators of the tail index alpha: one a file, one result type; no torch."""
 
+from dataclasses import replace
+
+from numpy.typing import ArrayLike
+
+from prunable import plugins
 from prunable.numerics.tails.authors import authors_procedure
 from prunable.numerics.tails.base import Center, Estimator, Repeated, Status, TailEstimate
 from prunable.numerics.tails.ecf import StableFit, ecf_regression, ecf_two_point, fit_stable
@@ -8,13 +13,38 @@ from prunable.numerics.tails.log_moment import log_moment, log_moment_vectors
 from prunable.numerics.tails.log_variance import log_variance
 from prunable.numerics.tails.quantiles import quantile
 
-# What `measure` runs on every layer, by method, beside the fitted stable law and Hill's plot.
+# What `measure` runs on every layer, by method, beside the fitted stable law and Hill's plot, and
+# estimators of other packages.
 ESTIMATORS: dict[str, Estimator] = {
     "log_moment": log_moment,
     "log_variance": log_variance,
     "quantile": quantile,
     "ecf_two_point": ecf_two_point,
 }
+
+NAMES = (*ESTIMATORS, "ecf_regression", "hill", "authors")  # and those of vectors, log_moment_*
+
+
+def estimators() -> dict[str, Estimator]:
+    """Every tail estimator by method: the package's, then those of plugins.
+
+    Raises InputError if a plugin is broken; one that is called may do so too.
+    """
+    added = plugins.added(plugins.TAILS, NAMES)
+    return ESTIMATORS | {name: _guarded(plugin) for name, plugin in added.items()}
+
+
+def _guarded(plugin: plugins.Plugin) -> Estimator:
+    estimator = plugin.load()
+
+    def guarded(x: ArrayLike, /, *, center: Center | None = None) -> TailEstimate:
+        found = plugin.call(estimator, x, center=center)
+        if not isinstance(found, TailEstimate):
+            raise plugin.wrong("a TailEstimate", found)
+        return replace(found, method=plugin.name)
+
+    return guarded
+
 
 __all__ = [
     "ESTIMATORS",
@@ -29,6 +59,7 @@ __all__ = [
     "authors_procedure",
     "ecf_regression",
     "ecf_two_point",
+    "estimators",
     "extreme_value_index",
     "fit_stable",
     "hill",

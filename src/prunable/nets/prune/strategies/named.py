@@ -1,7 +1,16 @@
-"""Strategies by the names of `choices.Method`."""
+"""Strategies by the names of `choices.methods`."""
 
-from prunable.errors import InputError
-from prunable.nets.prune.choices import Center, Method
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from prunable import plugins
+from prunable.errors import InputError, check_one_of
+from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.choices import Axis, Center, Method, methods
+from prunable.nets.prune.plan import Budget, PruningPlan
 from prunable.nets.prune.strategies.base import Strategy
 from prunable.nets.prune.strategies.calibrated import BrainSurgery, InputWeightedPruning, Refitted
 from prunable.nets.prune.strategies.centring import MedianCentred
@@ -14,8 +23,28 @@ from prunable.nets.prune.strategies.sharing import Division
 from prunable.nets.prune.strategies.singular_value import SingularValuePruning
 
 
+@dataclass(frozen=True)
+class _Guarded:
+    """A strategy of another package; what it raises names it."""
+
+    plugin: plugins.Plugin
+    strategy: Strategy
+
+    @property
+    def axis(self) -> Axis:
+        return self.strategy.axis
+
+    def plan(
+        self, views: Sequence[WeightView], budget: Budget, *, rng: np.random.Generator
+    ) -> PruningPlan:
+        found = self.plugin.call(self.strategy.plan, views, budget, rng=rng)
+        if not isinstance(found, PruningPlan):
+            raise self.plugin.wrong("a PruningPlan", found)
+        return found
+
+
 def strategy_named(
-    method: Method,
+    method: str,
     allocation: Division = "threshold",
     center: Center = "zero",
     n_m: tuple[int, int] | None = None,
@@ -23,9 +52,13 @@ def strategy_named(
 ) -> Strategy:
     """The strategy of a name; `allocation` is for single weights, `n_m` for patterns.
 
-    Raises InputError if weights are refitted that `center` or the method changes otherwise.
+    That of a plugin is what its entry point names, called without arguments if it has no `plan`.
+
+    Raises InputError if there is no such strategy, a plugin is broken, or weights are refitted that
+    `center` or the method changes otherwise.
     """
-    strategies: dict[Method, Strategy] = {
+    check_one_of(method, methods(), "method", "prune")
+    strategies: dict[str, Strategy] = {
         "magnitude": MagnitudePruning(allocation=allocation),
         "unit": NodePruning(axis="unit"),
         "node": NodePruning(axis="input"),
@@ -44,7 +77,7 @@ def strategy_named(
             "`--refit` of `prune` has no effect with --method calibrated, which refits where that "
             "is best. Leave it out."
         )
-    strategy = strategies[method]
+    strategy = strategies[method] if method in get_args(Method) else _added(method)
     if center == "zero":
         return Refitted(strategy) if refit else strategy
     if refit or method in ("obs", "calibrated"):
@@ -53,3 +86,13 @@ def strategy_named(
             "ones. Leave it out."
         )
     return MedianCentred(strategy)
+
+
+def _added(method: str) -> Strategy:
+    plugin = plugins.plugins(plugins.STRATEGIES)[method]
+    found = plugin.load()
+    if isinstance(found, type) or not hasattr(found, "plan"):
+        found = plugin.call(found)
+    if not hasattr(found, "plan"):
+        raise plugin.wrong("a strategy, which has `axis` and `plan`", found)
+    return _Guarded(plugin, found)

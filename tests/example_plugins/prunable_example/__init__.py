@@ -1,0 +1,1 @@
+"""One plugin of each kind, each in a file of its own."""
