@@ -1,18 +1,48 @@
-"""What the site makes of pages of the repository: links that leave the documentation."""
+"""What the site makes of pages of the repository: links that leave the documentation, notebooks."""
 
 from __future__ import annotations
 
+import logging
+import os
 import posixpath
 import re
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+log = logging.getLogger("mkdocs.prunable")
+
 ROOT = Path(__file__).parents[1]
 # Pages from elsewhere in the repository, shown under `project`.
+_FOLDER = TemporaryDirectory(prefix="prunable-notebooks-")  # until the build ends
 PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/RESULTS.md")
+# Run by every kernel first: each notebook has an empty folder of its own. Where torchvision lacks
+# operators, transformers can be imported only after the former was.
+FIRST = """
+import os, tempfile
+from prunable.nets.models.vision import vision
+os.chdir(tempfile.mkdtemp(dir=os.environ["PRUNABLE_NOTEBOOKS"]))
+vision("torchvision", "notebooks")
+"""
+FETCHED = re.compile(r'<script[^>]*\bsrc="https?:[^>]*>\s*</script>')
+PLACE = re.compile(r'(<a [^>]*?href=")(?![a-z]+:|#)([^"#]+)(#[^"]*)?"')
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+
+
+def on_pre_build(*, config: Any) -> None:
+    """Give notebooks a place to run in, and the command that they call."""
+    del config
+    folder = Path(_FOLDER.name)
+    startup = folder / "profile_default" / "startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    (startup / "00.py").write_text(FIRST, encoding="utf-8")
+    quiet = "c.IPKernelApp.log_level = 40"  # kernels warn of connections that nobody else sees
+    (startup.parent / "ipython_kernel_config.py").write_text(quiet, encoding="utf-8")
+    os.environ |= {"IPYTHONDIR": str(folder), "PRUNABLE_NOTEBOOKS": str(folder), "COLUMNS": "96"}
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def on_files(files: Files, *, config: Any) -> Files:
@@ -42,3 +72,21 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
         return f"[{text}]({way}{mark}{part})"
 
     return LINK.sub(led, markdown)
+
+
+def on_page_content(html: str, *, page: Any, config: Any, files: Files) -> str:
+    """Lead links of notebooks, which are rendered elsewhere; and fetch nothing for them."""
+    del config
+    if "jp-Notebook" not in html:
+        return html
+    source = page.file.src_uri
+
+    def led(found: re.Match[str]) -> str:
+        before, target, mark = found.groups()
+        to = files.get_file_from_path(posixpath.normpath(f"{posixpath.dirname(source)}/{target}"))
+        if to is None:
+            log.warning("%s links to %s, which the site does not hold", source, target)
+            return found[0]
+        return f'{before}{to.url_relative_to(page.file)}{mark or ""}"'
+
+    return PLACE.sub(led, FETCHED.sub("", html))

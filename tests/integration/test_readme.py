@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 TEXTS = [ROOT / name for name in ("README.md", "AGENTS.md", "llms.txt")]
 PAGES = [*TEXTS, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/howto").glob("*.md"))]
 # Of a page, in order: commands to type, programs to run, and files to write.
-BLOCKS = re.compile(r'^```(sh|python)(?: title="([^"]+)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
+BLOCKS = re.compile(r"^```(sh|python)\n(?:%%writefile (\S+)\n)?(.*?)^```", re.DOTALL | re.MULTILINE)
 PROGRAMS = [ROOT / name for name in ("README.md", "AGENTS.md", "docs/python.md")]
 RUN = [*PROGRAMS, *(path for path in PAGES if path.parent.name == "howto")]
 
@@ -110,7 +110,7 @@ def test_make_targets_named_exist():
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in named)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[path.stem for path in PAGES])
+@pytest.mark.parametrize("page", [*TEXTS, *sorted((ROOT / "docs").rglob("*.md"))], ids=str)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http)([^)#\s]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
@@ -118,7 +118,10 @@ def test_links_lead_somewhere(page):
 
 def test_the_site_holds_its_pages():
     site = (ROOT / "mkdocs.yml").read_text()
-    pages = re.findall(r": (\S+\.md)$", site, flags=re.MULTILINE)
+    pages = re.findall(r": (\S+\.(?:md|py))$", site, flags=re.MULTILINE)
+    notebooks = [path for path in RUN if path.parent.name == "howto"]
+    notebooks += (ROOT / "docs/notebooks").glob("*.py")
+    assert {str(path.relative_to(ROOT / "docs")) for path in notebooks} <= set(pages)
     assert len(pages) > 30
     assert all((ROOT / "docs" / page).is_file() for page in pages)
     names = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(), flags=re.MULTILINE)
