@@ -99,7 +99,7 @@ def test_each_of_the_five_is_used_where_its_kind_is(example):
         "certify net.pt --data rings --epochs 1 --student-epochs 1 --out c.json --json",
         "data list",
         "data list --json",
-        "train --data rings --net two-layer --out run",
+        "train --data rings --net two-layer --epochs 1 --out run",
         "prune net.pt --net tiny:ring --method row-magnitude --keep .25 --out other.safetensors",
     )
     ends = [(exit_code, error[-400:], raised) for exit_code, _, error, raised in done]
