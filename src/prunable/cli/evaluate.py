@@ -27,7 +27,11 @@ def evaluate(
     from prunable.experiments.evaluate.evaluating import evaluated
     from prunable.report.prune.evaluated import evaluated_table
 
-    document: dict[str, Any] = evaluated(EvaluationJob.create(model=model, **given)).to_dict()
+    job = EvaluationJob.create(model=model, **given)
+    with terminal.progress("windows") as advance:
+        document: dict[str, Any] = evaluated(
+            job, lambda done, count: advance(done, count, "")
+        ).to_dict()
 
     def show(console: Console) -> None:
         evaluated_table(document).print(console)

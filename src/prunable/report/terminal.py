@@ -30,6 +30,7 @@ Figure = Annotated[Path | None, typer.Option(help="Draw it here, as SVG.")]
 
 SCHEMA_VERSION = 1  # of documents that have no version of their own
 LONG = 30.0  # seconds from which on a command says beforehand how long it takes
+FIRST_LOOK = 2.0  # seconds after which the rest is judged by what is done
 EVERY = 10.0  # seconds between lines of progress in a file or a pipe
 
 Advance = Callable[[int, int | None, str], None]
@@ -71,13 +72,13 @@ def talk() -> Console:
     return Plain(stderr=True, highlight=False, quiet=_LOUDNESS.get() == "quiet")
 
 
-def announce(seconds: float, what: str = "this") -> None:
-    """Say before anything over half a minute how long it will take, roughly, on one core."""
-    if seconds > LONG:
+def announce(seconds: float, what: str = "this", where: str = "on one core") -> None:
+    """Say before anything over half a minute how long it will take, roughly; not with --json."""
+    if seconds > LONG and "--json" not in _TYPED.get():
         about = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
         if seconds >= 2 * 3600:
             about = f"{seconds / 3600:.1f} hours"
-        talk().print(f"{what} takes roughly {about} on one core")
+        talk().print(f"{what} takes roughly {about} {where}")
 
 
 def emit(
@@ -143,7 +144,8 @@ def refuse_both(context: typer.Context, renamed: Mapping[str, str]) -> None:
 def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
     """A bar on standard error; the function given takes done, total and what is at hand.
 
-    Where standard error is no terminal a line says now and then how far it is.
+    Where standard error is no terminal a line says now and then how far it is. What will take
+    more than half a minute, by its first seconds, is announced once.
     """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(
@@ -155,10 +157,14 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
     ) as shown:
         task = shown.add_task(what, total=None)
         started = said = monotonic()
+        judged = False
 
         def advance(done: int, total: int | None, name: str = "") -> None:
-            nonlocal said
+            nonlocal said, judged
             now, label = monotonic(), printable(f"{what} {name}".rstrip())
+            if not judged and total and done and now - started >= FIRST_LOOK:
+                judged = True
+                announce((now - started) * total / done, what, "here")
             quiet = _LOUDNESS.get() == "quiet"
             if shown.disable and now - said >= EVERY and not quiet:
                 said = now

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from prunable.report import terminal
@@ -44,7 +45,44 @@ def test_progress_is_a_line_now_and_then_where_no_terminal_is(capsys, monkeypatc
             advance(done, 4, f"layer.{done}")
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.splitlines() == ["m.gguf layer.1: 1 of 4, 11 s", "m.gguf layer.3: 3 of 4, 30 s"]
+    assert said.err.splitlines() == [
+        "m.gguf takes roughly 44 seconds here",  # once, by the first step that was done
+        "m.gguf layer.1: 1 of 4, 11 s",
+        "m.gguf layer.3: 3 of 4, 30 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds", "said"),
+    [
+        ([], 29.0, ""),
+        ([], 31.0, "the run takes roughly 31 seconds on one core\n"),
+        ([], 7300.0, "the run takes roughly 2.0 hours on one core\n"),
+        (["--json"], 7300.0, ""),
+        (["-q"], 7300.0, ""),
+    ],
+)
+def test_what_takes_long_is_announced_but_not_to_programs(capsys, typed, seconds, said):
+    terminal.take_loudness(typed)
+    try:
+        terminal.announce(seconds, "the run")
+    finally:
+        terminal.take_loudness([])
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(("each", "announced"), [(1.0, False), (1.4, False), (1.6, True)])
+def test_what_proves_to_take_long_is_announced_by_its_first_seconds(
+    capsys, monkeypatch, each, announced
+):
+    clock = iter(each * step for step in range(20))
+    monkeypatch.setattr(terminal, "monotonic", lambda: next(clock))
+    with terminal.counted("windows", 10) as done:
+        # the clock is asked before the first step, too: that ends after twice as long
+        for _ in range(10):
+            done()
+    words = [line for line in capsys.readouterr().err.splitlines() if "roughly" in line]
+    assert len(words) == announced
 
 
 def test_one_step_is_one_step():

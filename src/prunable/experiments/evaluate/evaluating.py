@@ -1,5 +1,6 @@
 """A language model evaluated on a text, with the protocol beside the number."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +42,14 @@ def evaluate(
     )
 
 
-def evaluated(job: EvaluationJob) -> Evaluation:
-    """What a job finds; see `evaluate`."""
+def evaluated(
+    job: EvaluationJob, on_window: Callable[[int, int], None] | None = None
+) -> Evaluation:
+    """What a job finds; see `evaluate` and `perplexity`."""
     tokenizer = tokenizer_of(job.model, "evaluate")
     tokens = tokens_of(tokenizer, job.text, "evaluate")
     windows = windows_of(tokens, job.length, job.windows, job.stride, "evaluate")
-    found = perplexity(load_folder(job.model, "evaluate"), windows, job.stride)
+    found = perplexity(load_folder(job.model, "evaluate"), windows, job.stride, on_window)
     return Evaluation(
         **vars(found),
         model=str(job.model),

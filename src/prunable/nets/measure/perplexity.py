@@ -1,6 +1,7 @@
 """How well a language model predicts a text."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,11 +27,16 @@ class Perplexity(Result):
     stride: int
 
 
-def perplexity(model: nn.Module, windows: Tensor, stride: int | None = None) -> Perplexity:
+def perplexity(
+    model: nn.Module,
+    windows: Tensor,
+    stride: int | None = None,
+    on_window: Callable[[int, int], None] | None = None,
+) -> Perplexity:
     """Score each token of windows (n, length) but the first by what precedes it in its window.
 
     Of windows that overlap (a `stride` below their length) those after the first score their last
-    `stride` tokens. Sums are of float64.
+    `stride` tokens. Sums are of float64. `on_window` is told the windows done, and all.
 
     Raises InputError if tokens are out of the vocabulary, the model gives no scores of tokens, or
     there is no number among them.
@@ -48,6 +54,8 @@ def perplexity(model: nn.Module, windows: Tensor, stride: int | None = None) -> 
             )
             total += float(losses.sum(dtype=torch.float64))
             scored += len(losses)
+            if on_window:
+                on_window(number + 1, count)
     nats = total / scored
     if math.isnan(nats):
         raise InputError("The scores of the text are NaN: check that the network is whole.")
