@@ -130,6 +130,10 @@ def test_the_example_estimator_finds_the_index_of_pareto(example, monkeypatch):
     estimate = found(x)
     assert abs(estimate.alpha - 1.5) < 5 * estimate.stderr
     assert estimate.method == "top_twentieth"
+    # few distinct values come counted, and are told one by one
+    coarse = np.ceil(x)
+    values, counts = np.unique(coarse, return_counts=True)
+    assert found(tails.Repeated(values, counts, coarse)) == found(coarse)
 
 
 def test_each_is_at_most_50_lines_and_the_page_shows_them():

@@ -37,8 +37,10 @@ def estimators() -> dict[str, Estimator]:
 def _guarded(plugin: plugins.Plugin) -> Estimator:
     estimator = plugin.load()
 
-    def guarded(x: ArrayLike, /, *, center: Center | None = None) -> TailEstimate:
-        found = plugin.call(estimator, x, center=center)
+    def guarded(x: ArrayLike | Repeated, /, *, center: Center | None = None) -> TailEstimate:
+        # plugins see plain observations
+        given = x.ordered if isinstance(x, Repeated) else x
+        found = plugin.call(estimator, given, center=center)
         if not isinstance(found, TailEstimate):
             raise plugin.wrong("a TailEstimate", found)
         return replace(found, method=plugin.name)
