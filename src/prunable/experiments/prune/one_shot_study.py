@@ -29,7 +29,7 @@ from prunable.experiments.reproduce.tables import series
 from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import MODEL
-from prunable.nets.calibration.calibrating import Calibration, calibrate
+from prunable.nets.calibration.calibrating import calibrate
 from prunable.nets.calibration.stages import InOrder
 from prunable.nets.models import network_of, read_weights
 from prunable.nets.prune.choices import ShareRule
@@ -139,8 +139,8 @@ def one_shot_stage(spec: OneShotSpec, run: Run) -> dict[str, Any]:
     return {"metrics": {}, "shares": found}
 
 
-def _prune(model: nn.Module, spec: OneShotSpec, kappa: float, given: Tensor | Calibration) -> float:
-    """Prune in place by inputs, or what is known from them; the share that is left."""
+def _prune(model: nn.Module, spec: OneShotSpec, kappa: float, given: Any) -> float:
+    """Prune in place by inputs, or by what is known from them; the share that is left."""
     strategies: dict[str, Strategy] = {
         "wanda": InputWeightedPruning(allocation=spec.allocation),
         "obs": BrainSurgery(allocation=spec.allocation),
@@ -150,9 +150,9 @@ def _prune(model: nn.Module, spec: OneShotSpec, kappa: float, given: Tensor | Ca
     }
     strategy = strategies.get(spec.method, MagnitudePruning(allocation=spec.allocation))
     again = has_statistics(model) and spec.method != "magnitude, statistics as they were"
-    known: Any = InOrder(given) if spec.method == IN_ORDER else given
+    given = InOrder(given) if spec.method == IN_ORDER else given
     budget = Keep(kappa, "global")
-    return prune(model, strategy, budget, calibration=known, recalibrate=again).plan.kappa
+    return prune(model, strategy, budget, calibration=given, recalibrate=again).plan.kappa
 
 
 def _network(spec: OneShotSpec, run: Run) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
