@@ -51,6 +51,7 @@ def main(source: str, target: str) -> None:
     ]
     extra = {name: row["extra_info"] for name, row in rows.items()}
     lines += measurement(seconds, extra)
+    lines += scale(extra)
     lines += exports(extra["export[node]"], extra["export[unstructured]"])
     lines += predictions(seconds, extra)
     lines += sketches(extra)
@@ -127,6 +128,39 @@ def pruning(ours: dict[str, float], peer: dict[str, float]) -> list[str]:
         f"- {peer['seconds'] / ours['seconds']:.1f} times faster, plan with masks, errors and "
         "counts included; required: at least 25.",
         f"- Extra memory {ours['extra_mib'] * 2**20 / 4e8:.2f} of the weights; allowed: under 1.1.",
+        "",
+    ]
+
+
+def scale(extra: dict[str, dict[str, float]]) -> list[str]:
+    """Section on files beyond memory."""
+    lines = [
+        "## Files tensor by tensor: 1e8 weights in bfloat16, in the page cache",
+        "",
+        "| | ten layers of 1e7 | one layer of 1e8 | allowed |",
+        "|---|---|---|---|",
+    ]
+    found = [extra[f"scale[{size}]"] for size in ("1e7", "1e8")]
+    for title, ours, theirs, allowed in (
+        ("`measure` without spectra, beside reading and summing", "measured", "summed", "2"),
+        ("`measure` with estimated spectra", "with_spectra", "summed", "6"),
+        ("`prune --scope global`, beside a copy of the file", "pruned", "copied", "4"),
+    ):
+        ratios = " | ".join(f"{row[ours] / row[theirs]:.1f}" for row in found)
+        lines.append(f"| {title} | {ratios} | {allowed} |")
+    for title, key in (
+        ("extra peak memory of `measure` without spectra, MiB", "measured_mib"),
+        ("with spectra", "with_spectra_mib"),
+        ("of `prune`", "pruned_mib"),
+    ):
+        sizes = " | ".join(f"{row[key]:.0f}" for row in found)
+        lines.append(f"| {title} | {sizes} | 400 |")
+    return [
+        *lines,
+        "",
+        "Processor seconds of one thread, shortest of three interleaved repeats; summed in float64 "
+        "by torch. Samples of 2^20 weights and tables of laws take one time whatever the layer, "
+        "which is what small ones cost. See docs/scale.md.",
         "",
     ]
 

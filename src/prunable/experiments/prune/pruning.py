@@ -410,6 +410,7 @@ def _pruned(
 
 
 def _bytes(path: Path) -> int:
+    path = path.parent if path.suffix == ".json" else path
     files = path.iterdir() if path.is_dir() else (path,)
     return sum(file.stat().st_size for file in files if file.is_file())
 

@@ -7,9 +7,10 @@ from prunable.files import check_ending
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.models import ARCHITECTURE
+from prunable.nets.models.hub import kept_beside
 from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.named import strategy_named
-from prunable.nets.prune.streaming import Streaming
+from prunable.nets.prune.streaming import Streaming, is_one_file
 
 
 def streamed(job: PruningJob) -> dict[str, Any] | None:
@@ -21,15 +22,17 @@ def streamed(job: PruningJob) -> dict[str, Any] | None:
     strategy = strategy_named(job.method, job.allocation, job.center, job.pattern, job.refit)
     with open_archive(job.checkpoint, unpickle=job.unpickle) as archive:
         metadata = {}
-        if archive.format == "safetensors" and job.checkpoint.suffix != ".json":
+        if archive.format == "safetensors" and is_one_file(job.checkpoint):
             metadata = metadata_of(job.checkpoint)
         if not isinstance(strategy, MagnitudePruning | NMPruning):
             return None
         if ARCHITECTURE in metadata or not Streaming.serves(archive, strategy, metadata):
             return None
-        folder = job.checkpoint.is_dir() or job.checkpoint.suffix == ".json"
+        folder = not is_one_file(job.checkpoint)
         if not (folder and job.out is not None and job.out.suffix == ""):
             check_ending(job.out, "out", "prune", "", ".safetensors")
         how = (job.budget, job.only, job.exclude, job.seed, job.force)
+        streaming = Streaming(archive, strategy, *how)
+        beside = kept_beside(job.checkpoint) if folder else ()
         out = None if job.dry_run else job.out
-        return Streaming(archive, strategy, *how).prune(out, {"format": "pt"} | metadata)
+        return streaming.prune(out, {"format": "pt"} | metadata, beside)

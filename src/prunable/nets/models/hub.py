@@ -388,16 +388,32 @@ def keep_files(transformers: Any, source: Path | None, place: Path) -> tuple[str
         except Exception:  # many kinds of GGUF have tokenizers that transformers cannot read
             return ()
         return tuple(sorted({file.name for file in place.iterdir()} - before))
-    files = {
-        file
-        for pattern in KEPT
-        for file in source.glob(pattern)
-        if file.is_file() and not file.name.endswith(WEIGHTS) and file.suffix != ".py"
-    }
+    files = _beside(source, KEPT)
     for file in files:
         check_inside(file, source)
         shutil.copyfile(file, place / file.name)
     return tuple(sorted(file.name for file in files))
+
+
+def kept_beside(path: Path) -> tuple[Path, ...]:
+    """Files of a folder, or beside an index, that its weights need: config, tokenizer, generation.
+
+    Raises InputError if one of them is a link that leads out of the folder.
+    """
+    folder = path if path.is_dir() else path.parent
+    files = sorted(_beside(folder, (CONFIG, *KEPT)))
+    for file in files:
+        check_inside(file, folder)
+    return tuple(files)
+
+
+def _beside(folder: Path, patterns: tuple[str, ...]) -> set[Path]:
+    return {
+        file
+        for pattern in patterns
+        for file in folder.glob(pattern)
+        if file.is_file() and not file.name.endswith(WEIGHTS) and file.suffix != ".py"
+    }
 
 
 def outputs_on(model: nn.Module, example: Any) -> list[torch.Tensor]:

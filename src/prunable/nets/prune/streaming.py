@@ -74,10 +74,13 @@ class Streaming:
         ties = any(first in names and name not in names for name, first in metadata.items())
         return not (ties or weights.computed or weights.unknown or masked_names(names))
 
-    def prune(self, out: Path | None, metadata: Mapping[str, str]) -> dict[str, Any]:
+    def prune(
+        self, out: Path | None, metadata: Mapping[str, str], beside: Sequence[Path] = ()
+    ) -> dict[str, Any]:
         """Write a file, or a folder of shards as those of the archive; nothing if `out` is None.
 
-        A folder goes on where a killed run stopped. Gives the keys of `PruningResult.to_dict`.
+        A folder goes on where a killed run stopped, and gets copies of the files `beside` the
+        shards. Gives the keys of `PruningResult.to_dict`.
 
         Raises
         ------
@@ -94,7 +97,7 @@ class Streaming:
         if out is None:
             rows = {name: prune(None) for name, prune in work.items()}
             check(rows)
-        elif out.suffix == ".safetensors" or self.archive.path.is_file():
+        elif out.suffix == ".safetensors" or is_one_file(self.archive.path):
             rows = _written_file(out, shards, metadata, work, check)
         else:
             asked: dict[str, Any] = {
@@ -102,7 +105,7 @@ class Streaming:
                 "strategy": asdict(self.strategy),
             }
             asked |= {"only": list(self.only), "exclude": list(self.exclude)}
-            rows = _written_folder(out, shards, asked, work, check)
+            rows = _written_folder(out, shards, asked, work, check, beside)
         ordered = [rows[name] for name in chosen]
         rest = sum(_nonzero(tensor) for tensor in tensors if tensor.name not in work)
         before = rest + sum(row.pop("before") for row in ordered)
@@ -200,6 +203,11 @@ class Streaming:
                     _recoded, tensor=tensor, part=part, how=how, levels=levels
                 )
         return work
+
+
+def is_one_file(path: Path) -> bool:
+    """Whether an archive is no folder, and no index of one."""
+    return path.is_file() and path.suffix != ".json"
 
 
 def _shapes(tensors: Iterable[StoredTensor]) -> dict[str, torch.Tensor]:
@@ -367,6 +375,7 @@ def _written_folder(
     asked: Mapping[str, Any],
     work: Mapping[str, Prune],
     check: Callable[[Mapping[str, Row]], None],
+    beside: Sequence[Path],
 ) -> dict[str, Row]:
     """Write shard by shard beside the place of the folder; finished ones count in another run."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -395,6 +404,8 @@ def _written_folder(
     places = {name: shard.path.name for shard in shards for name in shard.entries}
     write_json(place / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
     with os_errors_named("write", out):
+        for file in beside:
+            shutil.copyfile(file, place / file.name)
         (place / STATE).unlink()
         place.replace(out)
     return found

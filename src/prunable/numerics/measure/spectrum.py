@@ -25,6 +25,7 @@ PROBES = 2
 STEPS = 40
 # Entries of the matrix that all probes meet while they lie in the cache.
 CACHED = 2**17
+TILE = 128  # sides of what is turned over at a time
 # Codes of no more weights become floats as a whole.
 WIDENED = 2**24
 MIN_TAIL = 20
@@ -134,7 +135,7 @@ def lanczos_spectrum(
     """
     tall, decode = _tall(matrix, "lanczos_spectrum"), decode or _as_it_is
     if tall.size <= WIDENED:
-        tall = np.ascontiguousarray(decode(np.ascontiguousarray(tall)))
+        tall = _widened(tall, decode)
         decode, release = _as_it_is, None
     dtype = decode(tall[:1, :1]).dtype
     if dtype not in (np.float32, np.float64):
@@ -173,6 +174,18 @@ def _apply_gram(tall: NDArray[Any], vectors: Matrix, decode: Decode) -> Matrix:
         block = decode(tall[start : start + rows])
         image += block.T @ (block @ vectors)
     return image
+
+
+def _widened(tall: NDArray[Any], decode: Decode) -> Matrix:
+    """Weights row by row in memory, turned tile by tile where they lay column by column."""
+    if tall.flags.c_contiguous:
+        return np.ascontiguousarray(decode(tall))
+    whole = np.empty(tall.shape, dtype=decode(tall[:1, :1]).dtype)
+    for row in range(0, tall.shape[0], TILE):
+        for column in range(0, tall.shape[1], TILE):
+            tile = slice(row, row + TILE), slice(column, column + TILE)
+            whole[tile] = decode(tall[tile])
+    return whole
 
 
 def _as_it_is(part: Any) -> Matrix:

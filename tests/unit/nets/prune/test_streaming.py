@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prunable.errors import InputError
+from prunable.experiments.prune.pruning import prune_checkpoint
+from prunable.experiments.prune.specs import PruningJob
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.rewriting import Shard
 from prunable.nets.models import read_weights
@@ -202,3 +204,21 @@ def test_headers_are_read_as_written(tmp_path):
     shard = Shard.of(path)
     assert shard.size == path.stat().st_size
     assert shard.metadata == {"format": "pt", "b": "2"}
+
+
+def test_an_index_is_pruned_with_what_lies_beside_it(tmp_path):
+    """So a folder of transformers is pruned as files, whatever its size."""
+    source, out = folder(tmp_path / "model"), tmp_path / "pruned"
+    (source / "config.json").write_text('{"model_type": "llama"}')
+    (source / "tokenizer.json").write_text("{}")
+    (source / "notes.txt").write_text("")
+    job = PruningJob(checkpoint=source / INDEX, keep=0.25, scope="global", out=out)
+    document = prune_checkpoint(job)
+    assert document["bytes"] == sum(x.stat().st_size for x in out.iterdir())
+    copied = {"config.json", "tokenizer.json"}
+    names = {x.name for x in source.iterdir()} - {"notes.txt"}
+    assert {x.name for x in out.iterdir()} == names >= copied
+    wanted, tensors = reference(source, MagnitudePruning(), Keep(0.25, scope="global"))
+    assert document["plan"]["n_parameters_kept"] == wanted["plan"]["n_parameters_kept"]
+    again, _ = read_weights(out)
+    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
