@@ -11,7 +11,7 @@ import prunable
 
 # Readers of one format, which get what their room opened, and commands, whose parser makes paths.
 INSIDE = re.compile(
-    r"prunable\.(nets\.archive\.(base|folder|\w+_file)|data|cli|papers|verify_certificate)\b"
+    r"prunable\.(nets\.archive\.(base|codes|folder|rewriting|\w+_file)|data|cli|papers|verify_certificate)\b"
     r"|command$"
 )
 OPEN_TO_ALL = "prunable.nets.archive.safetensors_file"

@@ -103,7 +103,6 @@ def bad_inputs(folder):
         ("whole.safetensors", ("--eps", "0"), 2, "eps"),
         ("whole.safetensors", ("--p", "-1"), 2, "`--p`"),
         ("whole.safetensors", ("--spectrum", "maybe"), 2, "spectrum"),
-        ("whole.safetensors", ("--report", "nothing"), 2, "nothing"),
     ]
 
 

@@ -11,6 +11,7 @@ def bound(name, value, status="holds", quantity="risk"):
     log = math.log(value) if math.isfinite(value) else None
     return {
         "name": name,
+        "variant": "paper",
         "about": "",
         "quantity": quantity,
         "value": value,

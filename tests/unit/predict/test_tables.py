@@ -21,7 +21,7 @@ def test_panels_and_axes():
     single = risk_figure([row(10, 5), row(10, 8)], "title")
     assert len(single.axes) == 1
     assert single.axes[0].get_xlabel() == "features kept"
-    assert len(single.axes[0].get_legend().get_texts()) == len(LABELS)
+    assert len(single.legends[0].get_texts()) == len(LABELS)
     gaps = risk_figure([row(30, 5, dense=None)], "title")
     assert len(gaps.axes) == 1
 

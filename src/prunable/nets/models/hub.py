@@ -92,7 +92,7 @@ def _config_of(path: Path) -> dict[str, Any] | None:
 
 
 def load_folder(
-    path: Path | str, where: str = "load", *, converted: Path | None = None
+    path: Path | str, where: str = "load", *, converted: Path | str | None = None
 ) -> nn.Module:
     """Load a network of transformers from a folder or a GGUF file, in evaluation mode.
 
@@ -375,10 +375,11 @@ def _twin(model: Any, config: Any) -> Any:
     return twin
 
 
-def keep_files(transformers: Any, source: Path | None, place: Path) -> tuple[str, ...]:
+def keep_files(transformers: Any, source: Path | str | None, place: Path | str) -> tuple[str, ...]:
     """Copy what belongs to the network beside its weights; the names."""
     if source is None:
         return ()
+    source, place = Path(source), Path(place)
     if source.is_file():
         before = {file.name for file in place.iterdir()}
         try:
@@ -395,11 +396,12 @@ def keep_files(transformers: Any, source: Path | None, place: Path) -> tuple[str
     return tuple(sorted(file.name for file in files))
 
 
-def kept_beside(path: Path) -> tuple[Path, ...]:
+def kept_beside(path: Path | str) -> tuple[Path, ...]:
     """Files of a folder, or beside an index, that its weights need: config, tokenizer, generation.
 
     Raises InputError if one of them is a link that leads out of the folder.
     """
+    path = Path(path)
     folder = path if path.is_dir() else path.parent
     files = sorted(_beside(folder, (CONFIG, *KEPT)))
     for file in files:

@@ -111,7 +111,7 @@ def _become(parameter: nn.Parameter, tensor: Tensor) -> None:
     torch.utils.swap_tensors(parameter, nn.Parameter(tensor, parameter.requires_grad))
 
 
-def open_streamed(path: Path | str, converted: Path, where: str = "load") -> Streamed:
+def open_streamed(path: Path | str, converted: Path | str, where: str = "load") -> Streamed:
     """Open a network of a folder of transformers, its blocks left on disk.
 
     Blocks are the members of its lists of modules. `converted` is a folder for the tensors that
@@ -145,7 +145,7 @@ def open_streamed(path: Path | str, converted: Path, where: str = "load") -> Str
 
 
 def save_streamed(
-    path: Path | str, streamed: Streamed, *, source: Path | str, example: Any, scratch: Path
+    path: Path | str, streamed: Streamed, *, source: Path | str, example: Any, scratch: Path | str
 ) -> FolderResult:
     """Write a streamed network, as it is, as a folder that `from_pretrained` reads.
 

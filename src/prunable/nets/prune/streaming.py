@@ -75,7 +75,7 @@ class Streaming:
         return not (ties or weights.computed or weights.unknown or masked_names(names))
 
     def prune(
-        self, out: Path | None, metadata: Mapping[str, str], beside: Sequence[Path] = ()
+        self, out: Path | str | None, metadata: Mapping[str, str], beside: Sequence[Path] = ()
     ) -> dict[str, Any]:
         """Write a file, or a folder of shards as those of the archive; nothing if `out` is None.
 
@@ -94,18 +94,19 @@ class Streaming:
         work = self._by_threshold(seen) if self._is_global else self._by_layer(seen)
         shards = [Shard.of(file) for file in dict.fromkeys(t.file for t in tensors) if file]
         check = self._check_rows
-        if out is None:
+        target = None if out is None else Path(out)
+        if target is None:
             rows = {name: prune(None) for name, prune in work.items()}
             check(rows)
-        elif out.suffix == ".safetensors" or is_one_file(self.archive.path):
-            rows = _written_file(out, shards, metadata, work, check)
+        elif target.suffix == ".safetensors" or is_one_file(self.archive.path):
+            rows = _written_file(target, shards, metadata, work, check)
         else:
             asked: dict[str, Any] = {
                 "budget": asdict(self.budget),
                 "strategy": asdict(self.strategy),
             }
             asked |= {"only": list(self.only), "exclude": list(self.exclude)}
-            rows = _written_folder(out, shards, asked, work, check, beside)
+            rows = _written_folder(target, shards, asked, work, check, beside)
         ordered = [rows[name] for name in chosen]
         rest = sum(_nonzero(tensor) for tensor in tensors if tensor.name not in work)
         before = rest + sum(row.pop("before") for row in ordered)
@@ -205,9 +206,9 @@ class Streaming:
         return work
 
 
-def is_one_file(path: Path) -> bool:
+def is_one_file(path: Path | str) -> bool:
     """Whether an archive is no folder, and no index of one."""
-    return path.is_file() and path.suffix != ".json"
+    return Path(path).is_file() and Path(path).suffix != ".json"
 
 
 def _shapes(tensors: Iterable[StoredTensor]) -> dict[str, torch.Tensor]:

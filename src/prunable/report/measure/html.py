@@ -113,9 +113,10 @@ def write_measurement(
     write_text(path, render(doc, **page))  # type: ignore[arg-type]
 
 
-def page_in(folder: Path, models: Sequence[Path]) -> Path:
+def page_in(folder: Path | str, models: Sequence[Path | str]) -> Path:
     """Where the page of these checkpoints lies in a folder of pages."""
-    return folder / f"{'-to-'.join(dict.fromkeys((models[0].stem, models[-1].stem)))}.html"
+    stems = dict.fromkeys(Path(model).stem for model in (models[0], models[-1]))
+    return Path(folder) / f"{'-to-'.join(stems)}.html"
 
 
 def _render(

@@ -202,5 +202,5 @@ def test_table_and_figure_show_all(rows):
     assert page.count("\n| ") == len(table.rows) + 1
     assert "compare.svg" in page
     fig = comparison_figure(entries, "Title")
-    labels = {text.get_text() for text in fig.axes[-1].get_legend().get_texts()}
+    labels = {line.get_label() for axes in fig.axes for line in axes.lines}
     assert labels == {*CONTENDERS, "dense"}
