@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from stored_study import begun
 
-from prunable.files import read_json, write_bytes, write_json, write_text
+from prunable.files import write_bytes, write_json, write_text
 from prunable.forecast.estimators import forecast_curve
 from prunable.forecast.logits import Copies
 from prunable.forecast.texts import Text, calls_for, first_windows, language_model, spread_windows
@@ -147,7 +148,7 @@ def main() -> None:
     asked.only = asked.only.split(",")
     asked.out.mkdir(parents=True, exist_ok=True)
     place = asked.out / "study.json"
-    document: dict[str, Any] = {
+    fresh = {
         "model": asked.model.name,
         "windows": asked.windows,
         "length": asked.length,
@@ -155,8 +156,7 @@ def main() -> None:
         "dtype": asked.dtype,
         "figures": {},
     }
-    if place.exists():
-        document = read_json(place, "delete it to begin again")
+    document = begun(place, fresh, "figures")
     if not asked.tables:
         run(asked, place, document)
     document["judged"] = tables(document, asked.draws)

@@ -22,6 +22,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from stored_study import begun
 
 from prunable.files import write_bytes, write_json, write_text
 from prunable.report.figures import PALETTE, SIZE, STYLE, as_svg
@@ -152,14 +153,13 @@ def main() -> None:
     write_text(valid, whole[:cut])
     write_text(held, whole[cut:])
     place, folder = out / "study.json", out / "pruned"
-    document: dict[str, Any] = {
+    fresh = {
         "model": asked.model.name,
         "valid": asked.valid.name,
         "windows": asked.windows,
         "ways": {},
     }
-    if place.exists():
-        document = json.loads(place.read_text(encoding="utf-8"))
+    document = begun(place, fresh, "ways")
     ways = document["ways"]
 
     def show() -> None:

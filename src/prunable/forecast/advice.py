@@ -98,7 +98,8 @@ def decide(
         raise InputError(f"`accuracy` of `{WHERE}` must be known; give that of the dense network.")
     chance = (1 - confidence) / (ways or len(curves))
     bounded = [
-        [bounded_point(c, p, chance / c.tests, inputs, level) for p in c.points] for c in curves
+        [Bounded(c, p, *_bounds(p, chance / c.tests, inputs, level)) for p in c.points]
+        for c in curves
     ]
     meeting = [[b for b in found if _meets(b, target)] for found in bounded]
     held = [b for found in meeting for b in _held(found, at_most_loss)]
@@ -145,17 +146,20 @@ def is_held(
 ) -> bool:
     """Whether a point holds a loss by one of the `tests` of one of the `ways`; see `decide`."""
     chance = (1 - confidence) / ways / tests
-    return bounded_point(Curve("", "", ()), point, chance, inputs, LEVEL).high <= at_most_loss
+    return _bounds(point, chance, inputs, LEVEL)[1] <= at_most_loss
 
 
-def bounded_point(curve: Curve, point: Point, chance: float, inputs: int, level: float) -> Bounded:
-    """A point with bounds each of which fails with a chance; `level` is that of its interval."""
+def _bounds(point: Point, chance: float, inputs: int, level: float) -> tuple[float, float, float]:
+    """Bounds of a loss each of which fails with a chance, and how many errors they are away.
+
+    `level` is that of the point's interval.
+    """
     loss, high = point.loss, point.loss_high
     assert loss is not None
     assert high is not None
     z = quantile(1 - 2 * chance, inputs)
     half = z / quantile(level, inputs) * (high - loss)
-    return Bounded(curve, point, loss - half, loss + half, z)
+    return loss - half, loss + half, z
 
 
 def _meets(bounded: Bounded, target: Target | None) -> bool:

@@ -20,8 +20,8 @@ EVIDENCE = float(_STORED["evidence"])  # log odds that a changed decision is wor
 # Standard errors by the model: a unit of leverage, and a changed decision.
 SCALES: dict[str, tuple[float, float]] = _STORED["scales"]
 UNFITTED = 0.1  # of a change of R2, where no networks were at hand to fit it
-# Of a change of log-perplexity by the laws of next tokens, and at most so many nats: measured on
-# one language model (`tools/forecast_language_study.py`).
+# Of a change of log-perplexity by the laws of next tokens, and at most so many nats: set by looking
+# at one language model (`tools/forecast_language_study.py`), where .13 was the most, not fitted.
 LAWS, MOST_BY_LAWS = 0.5, 0.1
 # Temperatures up to which a changed decision is worth all, and from which it is worth nothing.
 FADES = (1.8, 2.6)

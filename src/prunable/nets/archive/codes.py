@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,9 +29,9 @@ def table_of(dtype: str) -> NDArray[np.float32]:
     return table
 
 
-def coded(codes: NDArray[np.unsignedinteger], dtype: str) -> Coded:
-    """Bit patterns of a stored type."""
-    return Coded(codes, table_of(dtype), dtype == "bfloat16")
+def coded(codes: NDArray[np.unsignedinteger], dtype: str, **more: Any) -> Coded:
+    """Bit patterns of a stored type; `more` are fields of `Coded`."""
+    return Coded(codes, table_of(dtype), dtype == "bfloat16", **more)
 
 
 def codes_of(tensor: torch.Tensor) -> Coded | None:
@@ -52,8 +53,7 @@ def mapped_codes(path: Path, start: int, shape: tuple[int, ...], dtype: str) -> 
         size = before + count * kind.itemsize
         area = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ, offset=start - before)
     codes = np.frombuffer(area, kind, count, before).reshape(shape)
-    found = coded(codes, dtype)
-    return Coded(found.raw, found.table, found.leading, partial(_forget, area))
+    return coded(codes, dtype, release=partial(_forget, area))
 
 
 def _forget(area: mmap.mmap) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from prunable.files import os_errors_named
+from prunable.nets.archive.safetensors_file import header_bytes
 
 PIECE = 2**22  # bytes copied at a time
 
@@ -54,11 +55,8 @@ def write_again(
         first, last = entry["data_offsets"]
         header[name] = {**entry, "data_offsets": [place, place + last - first]}
         place += last - first
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text = text.ljust(-(-len(text) // 8) * 8)
     with os_errors_named("write", target), target.open("wb") as out:
-        out.write(len(text).to_bytes(8, "little"))
-        out.write(text)
+        out.write(header_bytes(header))
         for shard, name, entry in _entries(shards):
             if name in changed:
                 changed[name](out)

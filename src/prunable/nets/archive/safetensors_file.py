@@ -91,18 +91,23 @@ def write_in_turn(
         begin, end = end, end + tensor.numel() * tensor.element_size()
         kind = codes[str(tensor.dtype).removeprefix("torch.")]
         header[name] = {"dtype": kind, "shape": [*tensor.shape], "data_offsets": [begin, end]}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text = text.ljust(-(-len(text) // 8) * 8)
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
+            file.write(header_bytes(header))
             for name, expected in tensors.items():
                 found = read(name).detach().cpu().contiguous()
                 assert (found.shape, found.dtype) == (expected.shape, expected.dtype), name
                 file.write(found.flatten().view(torch.uint8).numpy().data)
 
     atomic_write(path, write)
+
+
+def header_bytes(header: Mapping[str, Any]) -> bytes:
+    """What a file begins with: the length of its header, and the header in whole words."""
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def _sort_metadata(path: Path) -> None:

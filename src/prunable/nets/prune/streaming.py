@@ -193,7 +193,7 @@ class Streaming:
         work: dict[str, Prune] = {}
         for tensor, part in seen:
             # of equal magnitudes those of earlier tensors stay
-            here = ties if not ties else min(ties, _equal(ordered(tensor, part), threshold))
+            here = ties if not ties else min(ties, ordered(tensor, part).around(threshold)[1])
             ties -= here
             how = (threshold, here, strategy.p)
             levels = known.get(tensor.name)
@@ -230,14 +230,6 @@ def _nonzero(tensor: StoredTensor) -> int:
     found = Levels.of(codes.table, codes.counts)
     codes.release()
     return found.size - found.zeros
-
-
-def _equal(magnitudes: Ordered, threshold: float) -> int:
-    """How many magnitudes are equal to a threshold."""
-    if isinstance(magnitudes, Levels):
-        return int(magnitudes.counts[magnitudes.values == threshold].sum())
-    assert isinstance(magnitudes, Magnitudes)
-    return int(np.count_nonzero(np.abs(magnitudes.values) == threshold))
 
 
 def _row(layer: LayerPlan, before: int, after: int) -> Row:
@@ -283,8 +275,8 @@ def _recoded(
 ) -> Row:
     """Write bit patterns without those below a threshold, piece by piece."""
     threshold, ties, p = how
-    equal = _equal(levels, threshold)
-    n_kept = int(levels.counts[levels.values > threshold].sum()) + ties
+    larger, equal = levels.around(threshold)
+    n_kept = larger + ties
     if out is not None:
         assert tensor.codes is not None
         codes = tensor.codes()
@@ -400,7 +392,11 @@ def _written_folder(
     found: dict[str, Row] = {}
     for rows in state["done"].values():
         found |= rows
-    check(found)
+    try:
+        check(found)
+    except InputError:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
     size = sum(shard.size - shard.start for shard in shards)
     places = {name: shard.path.name for shard in shards for name in shard.entries}
     write_json(place / INDEX, {"metadata": {"total_size": size}, "weight_map": places})

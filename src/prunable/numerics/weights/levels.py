@@ -93,6 +93,11 @@ class Levels(Ordered):
         found = asked[bins_of(self.values)]
         return self.values[found], self.counts[found]
 
+    def around(self, threshold: float) -> tuple[int, int]:
+        """See `Ordered`."""
+        larger, equal = self.values > threshold, self.values == threshold
+        return int(self.counts[larger].sum()), int(self.counts[equal].sum())
+
     def error_below(self, threshold: float, ties: int, p: float) -> float:
         """Relative l_p error of zeroing what is smaller than a threshold, and so many equal."""
         ratios = (self.values.astype(np.float64) / (self.top or 1.0)) ** p

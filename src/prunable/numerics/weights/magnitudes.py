@@ -81,6 +81,10 @@ class Ordered(ABC):
         """Magnitudes of the bins asked, and how often each; None if each stands for itself."""
 
     @abstractmethod
+    def around(self, threshold: float) -> tuple[int, int]:
+        """How many magnitudes are larger than a threshold, and how many equal to it."""
+
+    @abstractmethod
     def steps(self) -> tuple[FloatArray, NDArray[np.int64]]:
         """All distinct positive magnitudes in increasing order, and how many are at least such."""
 
@@ -233,6 +237,12 @@ class Magnitudes(Ordered):
     def members(self, asked: NDArray[np.bool_]) -> tuple[Values, None]:
         """See `Ordered`."""
         return self.gather(asked), None
+
+    def around(self, threshold: float) -> tuple[int, int]:
+        """See `Ordered`."""
+        sizes = np.abs(self.values)
+        larger, equal = sizes > threshold, sizes == threshold
+        return int(np.count_nonzero(larger)), int(np.count_nonzero(equal))
 
     def inside(self, asked: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.int64]]:
         """See `Ordered`."""

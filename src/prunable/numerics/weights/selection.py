@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from prunable.errors import InputError
 from prunable.numerics.checks import check_count, real_array
 from prunable.numerics.parallel import each
-from prunable.numerics.weights.magnitudes import BINS, CHUNK, Magnitudes, Ordered, Values
+from prunable.numerics.weights.magnitudes import BINS, CHUNK, Magnitudes, Ordered
 
 Rounding = Literal["ceil", "floor"]
 Pass = Callable[[Callable[[Ordered], Any]], Iterable[Any]]
 
-# kappa often comes out of 1 - ratio, so it is known to a few units in the last place of 1.
 GATHERED = 2**20  # magnitudes that are put in order
+# kappa often comes out of 1 - ratio, so it is known to a few units in the last place of 1.
 _KAPPA_NOISE = 4 * float(np.finfo(np.float64).eps)
 
 
@@ -49,8 +49,8 @@ def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
     The absolute values of finite real numbers compete. In all exactly k are True; of equal
     magnitudes the one of the earlier array, then of the lower index (in C order), comes first.
 
-    A histogram of leading bits finds the bin of the threshold, and only that bin is sorted:
-    two passes over the scores and one over the masks.
+    A histogram of leading bits finds the bin of the threshold, and only that bin is looked at:
+    two passes over the scores, more where it holds many, and one over the masks.
     """
     where = "top_k_masks"
     arrays = [np.asarray(array) for array in scores]
@@ -67,97 +67,81 @@ def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
 def top_k_counts(scores: Sequence[ArrayLike], k: int) -> list[int]:
     """How many of each array `top_k_masks` marks, with one array in memory at a time.
 
-    `scores` may be a sequence that makes its arrays when they are asked for, a few times. The bits
-    of a positive float grow with its value: the highest of the threshold are found, sixteen at a
-    time, until few magnitudes share them, which are put in order.
+    `scores` may be a sequence that makes its arrays when they are asked for, a few times.
     """
     where = "top_k_counts"
     k = check_count(k, sum(np.size(x) for x in scores), "k", where)
     if k == 0:
         return [0] * len(scores)
-    bits, wanted, shift, inside = 0, k, 64, GATHERED + 1
-    while shift and inside > GATHERED:
-        shift -= 16
-        counts = np.zeros(2**16, dtype=np.int64)
-        for array in scores:
-            found = _within(array, bits, shift + 16, where) >> shift
-            counts += np.bincount(found - (bits << 16), minlength=2**16)
-        above = np.append(np.cumsum(counts[::-1])[::-1], 0)
-        digit = int(np.searchsorted(-above, -wanted, side="right")) - 1
-        bits, wanted, inside = bits << 16 | digit, wanted - int(above[digit + 1]), counts[digit]
-    if shift:  # else all that are left are equal
-        left = np.concatenate([_within(array, bits, shift, where) for array in scores])
-        bits = int(np.partition(left, left.size - wanted)[left.size - wanted])
-        wanted -= int(np.count_nonzero(left > bits))
+
+    def over(look: Callable[[Ordered], Any]) -> Iterable[Any]:
+        # a type for all, as each is known only when it is made
+        return (look(Magnitudes.of(np.asarray(x, np.float64), where=where)) for x in scores)
+
+    threshold, ties = threshold_of(over, np.dtype(np.float64), k)
     kept = []
-    for array in scores:
-        found = _bits(array, where)
-        ties = min(wanted, int(np.count_nonzero(found == bits)))
-        kept.append(int(np.count_nonzero(found > bits)) + ties)
-        wanted -= ties
+    for larger, equal in over(lambda part: part.around(threshold)):
+        kept.append(larger + min(ties, equal))
+        ties -= min(ties, equal)
     return kept
-
-
-def _within(array: ArrayLike, bits: int, shift: int, where: str) -> NDArray[np.int64]:
-    """Those magnitudes, as whole numbers, whose highest bits are these."""
-    found = _bits(array, where)
-    return found if shift == 64 else found[found >> shift == bits]
-
-
-def _bits(array: ArrayLike, where: str) -> NDArray[np.int64]:
-    """Magnitudes as whole numbers in the same order."""
-    values = Magnitudes.of(array, where=where).values
-    return np.abs(values.astype(np.float64, copy=False)).view(np.int64)
 
 
 def threshold_of(over: Pass, dtype: np.dtype[Any], k: int) -> tuple[float, int]:
     """The magnitude above which all of the k largest lie, and how many of them are equal to it.
 
+    The bits of a positive float grow with its value: the highest of the threshold are found, 15
+    and then 16 at a time, until few magnitudes share them, which are put in order.
+
     Parameters
     ----------
-    over : Applies a function to each part of the magnitudes, in order; called twice. So no more
-        than one part need be in memory.
+    over : Applies a function to each part of the magnitudes, in order; called up to five times. So
+        no more than one part need be in memory.
     dtype : Of all parts: float32, or float64 if one of them is.
     """
     if k == 0:
         return math.inf, 0
-    counts = np.zeros(BINS, dtype=np.int64)
-    for found in over(lambda part: part.bin_counts()):
-        counts += found
-    above = np.append(np.cumsum(counts[::-1])[::-1], 0)
-    # the last bin from whose start on there are at least k
-    number = int(np.searchsorted(-above, -k, side="right")) - 1
-    asked = np.zeros(BINS, dtype=np.bool_)
-    asked[number] = True
-    wanted = k - int(above[number + 1])
-    if dtype == np.float32:
-        # the 16 bits that are left have a bin each
-        low = np.zeros(2**16, dtype=np.int64)
-        for found in over(lambda part: _low_counts(*part.members(asked))):
-            low += found
-        levels = (np.arange(2**16, dtype=np.uint32) | np.uint32(number << 16)).view(np.float32)
-        times = low
-    else:
-        pairs = list(over(lambda part: part.members(asked)))
-        levels = np.concatenate([values for values, _ in pairs])
-        times = np.concatenate([_times(*pair) for pair in pairs])
-        order = np.argsort(levels)
-        levels, times = levels[order], times[order]
-    above = np.cumsum(times[::-1])[::-1]
-    at = int(np.searchsorted(-above, -wanted, side="right")) - 1
-    threshold = levels[at]
-    larger = int(times[levels > threshold].sum())
-    return float(threshold), wanted - larger
+    left = 8 * dtype.itemsize - 16  # bits that are not known
+    prefix, wanted, inside = _place_of(over(lambda part: part.bin_counts()), k)
+    asked = np.arange(BINS) == prefix
+    while left and inside > GATHERED:
+        left -= 16
+        look = partial(_digits, asked=asked, prefix=prefix, shift=left)
+        digit, wanted, inside = _place_of(over(look), wanted)
+        prefix = prefix << 16 | digit
+    if left:  # else all that are left are equal
+        near = np.concatenate(list(over(partial(_bits, asked=asked, prefix=prefix, shift=left))))
+        near.partition(near.size - wanted)
+        prefix = int(near[near.size - wanted])
+        wanted -= int(np.count_nonzero(near > prefix))
+    return float(np.array(prefix, f"i{dtype.itemsize}").view(dtype)), wanted
 
 
-def _low_counts(values: Values, times: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32) & np.uint32(2**16 - 1)
+def _place_of(counts: Iterable[NDArray[np.int64]], k: int) -> tuple[int, int, int]:
+    """Where the k-th from above is by sums of counts, how many of those are wanted, and are."""
+    total = reduce(np.add, counts)
+    above = np.append(np.cumsum(total[::-1])[::-1], 0)
+    # the last place from whose start on there are at least k
+    place = int(np.searchsorted(-above, -k, side="right")) - 1
+    return place, k - int(above[place + 1]), int(total[place])
+
+
+def _bits(part: Ordered, asked: NDArray[np.bool_], prefix: int, shift: int) -> NDArray[np.int64]:
+    """Magnitudes whose bits above the last `shift` are these, as whole numbers, repeated."""
+    values, times = part.members(asked)
+    bits = values.view(f"i{values.itemsize}").astype(np.int64)
+    found = bits >> shift == prefix
+    return bits[found] if times is None else np.repeat(bits[found], times[found])
+
+
+def _digits(part: Ordered, asked: NDArray[np.bool_], prefix: int, shift: int) -> NDArray[np.int64]:
+    """How often the magnitudes whose bits begin so have each of the next 16 bits."""
+    values, times = part.members(asked)
+    bits = values.view(f"i{values.itemsize}").astype(np.int64) >> shift
+    found = bits >> 16 == prefix
+    weights = None if times is None else times[found]
     # counts below 2^53 are doubles
-    return np.bincount(bits, weights=times, minlength=2**16).astype(np.int64)
-
-
-def _times(values: Values, times: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    return np.ones(values.size, dtype=np.int64) if times is None else times
+    counts = np.bincount(bits[found] & 2**16 - 1, weights=weights, minlength=2**16)
+    return counts.astype(np.int64)
 
 
 def above_threshold(part: Magnitudes, threshold: float) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """Files pruned tensor by tensor, against the same weights pruned in memory."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -185,6 +186,9 @@ def test_refusals_leave_nothing(tmp_path, monkeypatch):
     save_file(weights(torch.bfloat16), path)
     with pytest.raises(InputError, match="leaves nothing"):
         streamed(path, MagnitudePruning(), Keep(0.0), out)
+    with pytest.raises(InputError, match="leaves nothing"):
+        streamed(folder(tmp_path / "model"), MagnitudePruning(), Keep(0.0), tmp_path / "pruned")
+    shutil.rmtree(tmp_path / "model")
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr(streaming.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(InputError, match="bytes free"):
