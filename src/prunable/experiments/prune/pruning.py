@@ -58,7 +58,6 @@ from prunable.nets.shrink.footprint import compare
 from prunable.nets.shrink.modules import SmallerModel
 from prunable.nets.shrink.shrinking import shrink
 from prunable.nets.shrink.sparse_layers import sparsify
-from prunable.nets.shrink.torch_pruning_backend import StructuralResult
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
 from prunable.nets.train.training import evaluate, train
@@ -353,10 +352,7 @@ def _shrunk(model: nn.Module, plan: PruningPlan, example: Any) -> tuple[SmallerM
     """The smaller network, and by what it was made."""
     if any(layer.axis == "singular_value" for layer in plan.layers):
         return factor(model, plan, example), "factors"
-    smaller = shrink(model, plan, example)
-    if isinstance(smaller, StructuralResult):
-        return smaller, "torch-pruning"
-    return smaller, "groups" if plan.groups else "surgery"
+    return shrink(model, plan, example), "groups" if plan.groups else "surgery"
 
 
 def _pruned(

@@ -82,7 +82,7 @@ def proved_depth(
     masked = plain_copy(stirred)
     mask_groups_(dict(masked.named_parameters()), plans)
     trials = []
-    for inputs in _varied(stirred, example):
+    for inputs in varied_inputs(stirred, example):
         try:
             with torch.no_grad(), uncached(masked):
                 outputs = tensors_in(run(masked, inputs))
@@ -127,7 +127,7 @@ def stirred_copy(model: nn.Module, example: Any) -> nn.Module:
     if sum(p.numel() for p in stirred.parameters()) <= LARGEST:
         exact = plain_copy(model).cpu().double()
         with contextlib.suppress(Exception), torch.no_grad(), uncached(exact):
-            run(exact, _varied(exact, example)[0])  # the model's own code
+            run(exact, varied_inputs(exact, example)[0])  # the model's own code
             stirred = exact
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -147,7 +147,7 @@ def _cut(
     return small, cut_(small, kept_indices(plans), splits, depth)
 
 
-def _varied(model: nn.Module, example: Any) -> list[Any]:
+def varied_inputs(model: nn.Module, example: Any) -> list[Any]:
     """The example and random numbers in its place, where and as precise as the model is."""
     first = next((p for p in model.parameters() if p.is_floating_point()), None)
     inputs = exact_inputs(example)

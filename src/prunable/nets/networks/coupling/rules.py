@@ -390,6 +390,7 @@ def written(state: State, call: Call) -> None:
     whole = target._base
     if whole is None or whole.shape == target.shape:
         state.set(target, families, live=live)
+    if whole is None:
         return
     kept = state.families(whole)
     for number, family in enumerate(families):
