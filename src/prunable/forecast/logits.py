@@ -148,15 +148,21 @@ class Copies:
     def _given(self, way: Way) -> Any:
         if self.read.in_order and way.refits:
             return InOrder(self._inputs)
-        return self._inputs if way.method == "calibrated" else self._seen
+        if way.method == "calibrated":
+            return self._inputs
+        return self._products if way.needs_products else self._moments
 
     @cached_property
     def _inputs(self) -> Any:
         return _parted(self.read.batches if self.calibration is None else self.calibration)
 
     @cached_property
-    def _seen(self) -> Calibration:
+    def _products(self) -> Calibration:
         return calibrate(self.model, self._inputs)
+
+    @cached_property
+    def _moments(self) -> Calibration:
+        return calibrate(self.model, self._inputs, products=False)
 
     @cached_property
     def _macs(self) -> Mapping[str, int]:

@@ -18,6 +18,7 @@ GLOBAL, LAYER = "global", "layer"
 PATTERN = re.compile(r"(n|\d{1,4}):(\d{1,4})")
 USUAL = ("magnitude/global", "magnitude/lamp", "magnitude/layer", "wanda/lamp", "2:4", "unit/layer")
 KEEPS = (0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05)
+BY_ERRORS = ("optimum", "atp")  # rules that divide by what outputs lose
 FITTED = "calibrated/lamp"  # which takes long, and needs inputs of its own
 # Of language models, whose layers are rarely given different shares.
 LANGUAGE = ("magnitude/layer", "wanda/layer", "obs/layer")
@@ -51,6 +52,11 @@ class Way:
     def refits(self) -> bool:
         """Whether what stays is fitted to inputs."""
         return self.method in ("obs", "calibrated")
+
+    @property
+    def needs_products(self) -> bool:
+        """Whether errors of outputs are weighed; else inputs' sizes suffice."""
+        return self.refits or (self.needs_inputs and self.allocation in BY_ERRORS)
 
     @property
     def of_units(self) -> bool:

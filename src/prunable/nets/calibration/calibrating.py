@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -26,6 +25,7 @@ from prunable.nets.networks.examples import (
 from prunable.nets.networks.inputs import batch_size_of
 from prunable.nets.networks.ties import ties_of
 from prunable.nets.networks.views import WeightView
+from prunable.numerics.arrays import FloatArray
 from prunable.numerics.reconstruction.gram import Gram
 
 AT_ONCE = 2**25  # numbers of input vectors held at a time
@@ -43,10 +43,16 @@ class Calibration:
     unreached: tuple[str, ...]
     n_inputs: int
     batches: tuple[Example, ...] = field(repr=False)  # the inputs, on the model's device
+    # where products were not summed up: root mean squares and means, (groups, width) each
+    moments: Mapping[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict, repr=False)
 
     def seen(self, views: Iterable[WeightView]) -> tuple[WeightView, ...]:
         """The views with what is known of their inputs."""
-        return tuple(replace(view, gram=self.grams.get(view.name)) for view in views)
+        return tuple(map(self._of, views))
+
+    def _of(self, view: WeightView) -> WeightView:
+        rms, means = self.moments.get(view.name, (None, None))
+        return replace(view, gram=self.grams.get(view.name), rms=rms, means=means)
 
 
 def calibrate(
@@ -55,6 +61,7 @@ def calibrate(
     *,
     only: Collection[str] | None = None,
     chunk: int = 32,
+    products: bool = True,
 ) -> Calibration:
     """Sum up the products of what flows into each linear and convolutional layer, float64 sums.
 
@@ -62,13 +69,18 @@ def calibrate(
     no gradients; the model runs in evaluation mode. Of a convolution these are the products of the
     patches that its filters see, by groups. A weight that several layers share, or one layer uses
     several times, has the sum. Every fourth batch is held out to choose damping by. `only` names
-    weights to look at.
+    weights to look at. Without `products` only root mean squares and means are found, for a
+    fraction of the time: they suffice where weights go by their inputs' sizes and stay as they
+    are, and the errors of outputs are not measured then.
 
     Raises InputError if there are no inputs, one does not fit, or what reaches a layer is NaN or
     infinite, which names the layer.
     """
     batches = batches_of(model, inputs, chunk)
-    return calibrated_layers(model, layers_of(model, only), batches)
+    layers = layers_of(model, only)
+    if products:
+        return calibrated_layers(model, layers, batches)
+    return _with_moments(layers, moments_of(model, layers, batches), batches)
 
 
 def calibrated_layers(
@@ -97,14 +109,20 @@ def calibrated_layers(
             held = number % HELD_OUT == HELD_OUT - 1
             checked_run(part, batch)
     grams = {name: found.gram() for name, found in sums.items()}
-    unreached = tuple(dict.fromkeys(name for name in names.values() if name not in grams))
-    return Calibration(grams, unreached, sum(map(batch_size_of, batches)), tuple(batches))
+    return Calibration(grams, _unreached(names, grams), _count(batches), tuple(batches))
 
 
 def root_mean_squares(
     model: nn.Module, names: Mapping[nn.Module, str], batches: Sequence[Example]
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, FloatArray]:
     """Those of what flows into each layer, (groups, width), without the room of Gram matrices."""
+    return {name: rms for name, (rms, _) in moments_of(model, names, batches).items()}
+
+
+def moments_of(
+    model: nn.Module, names: Mapping[nn.Module, str], batches: Sequence[Example]
+) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Root mean squares and means of what flows into each layer, (groups, width) each."""
     sums: dict[str, Tensor] = {}
     counts: Counter[str] = Counter()
 
@@ -112,7 +130,8 @@ def root_mean_squares(
     def watch(module: nn.Module, x: Tensor) -> None:
         name = names[module]
         for vectors in _vectors(module, x):
-            found = vectors.square().sum(1, dtype=torch.float64)
+            parts = [part.sum(1, dtype=torch.float64) for part in (vectors.square(), vectors)]
+            found = torch.stack(parts)
             check_finite(found, name)
             counts[name] += vectors.shape[1]
             sums[name] = sums[name] + found if name in sums else found
@@ -120,7 +139,24 @@ def root_mean_squares(
     with watching(model, names, watch):
         for batch in batches:
             checked_run(model, batch)
-    return {name: np.sqrt(_array(total) / counts[name]) for name, total in sums.items()}
+    found = {name: _array(total) / counts[name] for name, total in sums.items()}
+    return {name: (np.sqrt(squares), means) for name, (squares, means) in found.items()}
+
+
+def _with_moments(
+    layers: Mapping[nn.Module, str],
+    moments: Mapping[str, tuple[FloatArray, FloatArray]],
+    batches: tuple[Example, ...],
+) -> Calibration:
+    return Calibration({}, _unreached(layers, moments), _count(batches), batches, moments)
+
+
+def _unreached(layers: Mapping[nn.Module, str], found: Collection[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in layers.values() if name not in found))
+
+
+def _count(batches: Iterable[Example]) -> int:
+    return sum(map(batch_size_of, batches))
 
 
 def measured_errors(
@@ -248,7 +284,7 @@ class _Sums:
         return Gram(_array(self.products), self.count, *held, self.held_count)
 
 
-def _array(tensor: Tensor) -> NDArray[np.float64]:
+def _array(tensor: Tensor) -> FloatArray:
     return tensor.cpu().numpy()
 
 

@@ -57,6 +57,7 @@ class WeightView:
     gram: Gram | None = None  # of what its rows are multiplied by, where inputs were run
     # (groups, inputs * taps): root mean squares of the same, where there is no room for products
     rms: NDArray[np.float64] | None = None
+    means: NDArray[np.float64] | None = None  # (groups, inputs * taps), beside `rms`
 
     def __post_init__(self) -> None:
         matrix = self.matrix.view()
@@ -94,6 +95,11 @@ class WeightView:
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
         object.__setattr__(self, "shape", tuple(self.shape) or matrix.shape)
+
+    @property
+    def seen(self) -> bool:
+        """Whether inputs were run that reach it."""
+        return self.gram is not None or self.rms is not None
 
     @property
     def weighted(self) -> NDArray[np.float64]:

@@ -220,7 +220,7 @@ class _Job:
         if self.finishing.biases:
             plan = _with_biases(self.model, plan, self.views)
         again = partial(recalibrate_, self.model, known.batches)
-        unreached = tuple(view.name for view in self.views if view.gram is None)
+        unreached = tuple(view.name for view in self.views if not view.seen)
         return self._applied(plan, again, outputs, unreached)
 
     def in_order(self, given: InOrder) -> PruningResult:
@@ -320,7 +320,7 @@ def _calibrated(model: Any, calibration: Any, names: Collection[str]) -> Calibra
 
 def _with_biases(model: Any, plan: PruningPlan, views: Sequence[WeightView]) -> PruningPlan:
     """The plan with biases that take the means of what outputs lose."""
-    biases = biases_of(model, [view.name for view in views if view.gram is not None])
+    biases = biases_of(model, [view.name for view in views if view.seen])
     parameters = dict(model.named_parameters())
     layers = (
         corrected_bias(layer, view, biases[view.name], parameters[biases[view.name]])

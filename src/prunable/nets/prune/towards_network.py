@@ -99,11 +99,11 @@ def prune_in_turn_(
 
 def corrected_bias(layer: LayerPlan, view: WeightView, name: str, bias: torch.Tensor) -> LayerPlan:
     """The plan of a layer with the bias that keeps the mean of its outputs, for dense inputs."""
-    assert view.gram is not None
-    assert view.gram.means is not None
+    means = view.means if view.gram is None else view.gram.means
+    assert means is not None
     masked = np.where(layer.matrix_mask, view.matrix, 0.0)
     values = masked if layer.values is None else layer.values
-    lost = _mean_outputs(view.matrix - values, view.gram.means)
+    lost = _mean_outputs(view.matrix - values, means)
     return replace(layer, bias=(name, _numbers(bias) + lost))
 
 

@@ -1,5 +1,7 @@
 """Gram matrices against patches cut out by loops, and predicted errors against measured ones."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -220,3 +222,33 @@ def test_patterns_run_along_inputs_however_the_weight_is_stored(kind, strategy):
     by_output = weight.transpose(0, 1) if first else weight
     groups = by_output.reshape(len(by_output), -1, 4, by_output[0, 0].numel())
     assert ((groups != 0).sum(dim=2) == 2).all()
+
+
+@pytest.mark.parametrize("name", ["linear", "grouped", "transposed-grouped"])
+def test_root_mean_squares_and_means_are_those_of_the_products(name):
+    torch.manual_seed(0)
+    make, shape = LAYERS[name]
+    model, inputs = nn.Sequential(make()), torch.randn(12, *shape) + 0.5
+    whole, light = calibrate(model, inputs), calibrate(model, inputs, products=False)
+    assert not light.grams
+    assert light.n_inputs == 12
+    gram, (rms, means) = whole.grams["0.weight"], light.moments["0.weight"]
+    np.testing.assert_allclose(rms, gram.rms, rtol=1e-6)
+    np.testing.assert_allclose(means, gram.means, rtol=1e-6, atol=1e-9)
+
+
+def test_pruning_by_inputs_sizes_needs_no_products_and_measures_nothing():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    inputs = torch.randn(40, 8) + 0.3
+    found = []
+    for products in (True, False):
+        pruned = copy.deepcopy(model)
+        known = calibrate(pruned, inputs, products=products)
+        how = {"calibration": known, "bias_correction": True}
+        result = prunable.prune(pruned, InputWeightedPruning(), Keep(0.4), **how)
+        assert bool(result.outputs) == products
+        assert not result.unreached
+        found.append(pruned.state_dict())
+    for name, one in found[0].items():
+        torch.testing.assert_close(one, found[1][name], rtol=1e-6, atol=1e-7)
