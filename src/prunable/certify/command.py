@@ -9,7 +9,7 @@ from rich.console import Console
 from prunable.errors import DataIntegrityError
 from prunable.files import check_ending, check_places
 from prunable.report.tables import Column, printable, table
-from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, emit, talk
+from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, emit, progress, talk
 
 
 def certify(
@@ -38,10 +38,20 @@ def certify(
         int | None, typer.Option(help="Epochs of that student; by default those of the study.")
     ] = None,
     learned: Annotated[
-        str, typer.Option(help="Chain trained on a share of the examples: auto, none, or such.")
+        str,
+        typer.Option(
+            help="Network trained on a share of the examples: auto, none, a chain, or as --net."
+        ),
     ] = "auto",
-    learned_epochs: Annotated[int | None, typer.Option(help="Epochs of that chain.")] = None,
+    learned_epochs: Annotated[int | None, typer.Option(help="Epochs of that network.")] = None,
+    learned_lr: Annotated[float | None, typer.Option(help="Its learning rate.")] = None,
+    augment: Annotated[
+        bool | None, typer.Option(help="Shift and mirror its pictures; by default those in colour.")
+    ] = None,
     share: Annotated[float, typer.Option(help="Share of the examples that it learns from.")] = 0.5,
+    states: Annotated[
+        Path | None, typer.Option(help="Folder where students in training are kept, to go on.")
+    ] = None,
     path: Annotated[
         int, typer.Option(help="Shares of a pruning path to certify all at once; 0 for none.")
     ] = 0,
@@ -71,28 +81,40 @@ def certify(
     check_ending(figure, "--figure", "certify", ".svg")
     check_places("certify", {"--out": out, "--figure": figure}, {"the checkpoint": model})
     console = talk()
-    certified = certify_model(
-        model,
-        data,
-        net=net,
-        held_out=held_out,
-        delta=delta,
-        students=Students(student, student_epochs, learned, learned_epochs, share, seed),
-        settings=QuantizationSettings.create(
-            epochs=epochs,
-            float_epochs=0,
-            keep=keep,
-            prune_rounds=8,
-            levels=levels,
-            rate=rate,
-            lr=lr,
-            seed=seed,
-        ),
-        shares=path,
-        draws=draws,
-        unpickle=unpickle,
-        on_epoch=lambda epoch, loss: console.print(f"epoch {epoch}: loss {loss:.4f}"),
-    )
+    with progress("student", console) as advance:
+        certified = certify_model(
+            model,
+            data,
+            net=net,
+            held_out=held_out,
+            delta=delta,
+            students=Students(
+                student,
+                student_epochs,
+                learned,
+                learned_epochs,
+                learned_lr,
+                share,
+                augment,
+                seed,
+                states,
+            ),
+            settings=QuantizationSettings.create(
+                epochs=epochs,
+                float_epochs=0,
+                keep=keep,
+                prune_rounds=8,
+                levels=levels,
+                rate=rate,
+                lr=lr,
+                seed=seed,
+            ),
+            shares=path,
+            draws=draws,
+            unpickle=unpickle,
+            on_epoch=lambda epoch, loss: console.print(f"epoch {epoch}: loss {loss:.4f}"),
+            on_step=lambda done, total: advance(done, total, learned),
+        )
     document = certified.to_dict()
     if out is not None:
         code = write_certificate(out, certified.certificate)

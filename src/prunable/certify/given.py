@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from prunable.nets.models.registry import stored_architecture
 from prunable.nets.networks.examples import scores_of
 
 _AT_ONCE = 500
+Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class GivenNetwork:
     `bits` are those of all stored tensors.
     """
 
-    logits: Callable[[torch.Tensor], torch.Tensor]
+    logits: Logits
     chain: FloatNetwork | None
     bits: int
     model: nn.Module | None = None
@@ -73,19 +73,22 @@ def read_given(
             return GivenNetwork(chain.logits, chain, bits)
     if tensors is None:
         tensors, metadata = read_weights(path, unpickle=unpickle)
-    model = network_of(tensors, metadata, net, shape=shape).eval().float()
+    model = network_of(tensors, metadata, net, shape=shape)
+    bits = sum(8 * t.element_size() * t.numel() for t in tensors.values())
+    return GivenNetwork(logits_of(model), None, bits, model)
 
-    model.requires_grad_(False)
-    vectors = shape[:2] == (1, 1)  # which a network of the user's gets as vectors
+
+def logits_of(model: nn.Module) -> Logits:
+    """Logits of a network in float32, which is put into evaluation mode, as float64."""
+    model.eval().float().requires_grad_(False)
 
     def logits(x: torch.Tensor) -> torch.Tensor:
-        return float_scores(model((x.flatten(1) if vectors else x).float()))
+        found: torch.Tensor = scores_of(model(as_taken(x).float())).double()
+        return found
 
-    bits = sum(8 * t.element_size() * t.numel() for t in tensors.values())
-    return GivenNetwork(logits, None, bits, model)
+    return logits
 
 
-def float_scores(output: Any) -> torch.Tensor:
-    """Logits in float64 of what a model returned."""
-    found: torch.Tensor = scores_of(output).double()
-    return found
+def as_taken(x: torch.Tensor) -> torch.Tensor:
+    """Inputs as networks of the user's take them: rows of one picture are vectors."""
+    return x.flatten(1) if x.shape[1:3] == (1, 1) else x

@@ -18,15 +18,15 @@ from prunable.certify.bounds.path import (
 )
 from prunable.certify.code_file import CodedNetwork, encode_network
 from prunable.certify.examples import Examples
-from prunable.certify.given import GivenNetwork, float_scores
+from prunable.certify.given import GivenNetwork, Logits, as_taken
 from prunable.certify.statements import above
 from prunable.errors import check_at_least, require
+from prunable.nets.networks.examples import scores_of
 from prunable.numerics.weights.selection import top_k_masks
 from prunable.results import Result
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2  # multiples of it, modulo 1, are spread evenly
 _TIE = 1e-6  # by which equal integers differ, far below what differs between levels
-Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +171,9 @@ class MagnitudePath:
 
         def run(weights: list[torch.Tensor]) -> Logits:
             changed = dict(zip(names, weights, strict=True))
-            return lambda x: float_scores(functional_call(model, changed, (x.float(),)))
+            return lambda x: scores_of(
+                functional_call(model, changed, (as_taken(x).float(),))
+            ).double()
 
         return cls([parameters[name].detach() for name in names], run)
 

@@ -19,6 +19,7 @@ from prunable.certify.code_file import CodedNetwork
 from prunable.certify.examples import Examples, examples_of
 from prunable.certify.gaussian_posterior import gaussian_certificate
 from prunable.certify.given import read_given
+from prunable.certify.learned import OnSteps
 from prunable.certify.network_bounds import bounds_of_model
 from prunable.certify.path import PathCertificate, certify_path
 from prunable.certify.quantization import OnEpoch, QuantizationSettings, QuantizedNet, fine_tune
@@ -103,6 +104,7 @@ def certify_model(
     draws: int = 3000,
     unpickle: bool = False,
     on_epoch: OnEpoch | None = None,
+    on_step: OnSteps | None = None,
 ) -> CertifiedModel:
     """Certify a network as it is by three statements, and evaluate every bound there is.
 
@@ -127,7 +129,7 @@ def certify_model(
     channels, height, width = train.x.shape[1:]
     given = read_given(path, (channels, height, width), net, unpickle=unpickle)
     notes = {"dataset": dataset, "random_labels": None, "model": path.name}
-    told = Told(given, train, test, classes, delta, notes, on_epoch)
+    told = Told(given, train, test, classes, delta, notes, on_epoch, on_step)
     student, held = told.through_student(students), told.held_out()
     if given.chain is None:
         mend = "Name one, or leave the option out."

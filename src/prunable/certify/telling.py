@@ -12,9 +12,10 @@ from prunable.certify.bounds.occam import INDEPENDENT, occam_bound
 from prunable.certify.certificate import Answers, Certificate, certify_network
 from prunable.certify.examples import Examples
 from prunable.certify.given import GivenNetwork
+from prunable.certify.learned import OnSteps, learned_bound
 from prunable.certify.quantization import OnEpoch
 from prunable.certify.statements import Kind, Prior, Statement, above
-from prunable.certify.student import Students, distilled, learned_bound
+from prunable.certify.student import Students, distilled
 
 DENSE = "network as given"
 _FIXED = Assumption(
@@ -33,6 +34,7 @@ class Told:
     delta: float
     notes: dict[str, Any]
     on_epoch: OnEpoch | None = None
+    on_step: OnSteps | None = None
 
     @cached_property
     def answers(self) -> Answers | None:
@@ -91,7 +93,14 @@ class Told:
         if students.learned == "none" or self.test is None or self.answers is None:
             return None
         bound, n = learned_bound(
-            self.answers, self.train, self.test, self.classes, students, self.delta, self.on_epoch
+            self.answers,
+            self.train,
+            self.test,
+            self.classes,
+            students,
+            self.delta,
+            self.on_epoch,
+            self.on_step,
         )
         who = f"A student of the first {len(self.train.y) - n:,} training examples"
         return self._apart(bound, "learned", n, who)

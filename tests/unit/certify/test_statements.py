@@ -11,10 +11,9 @@ from scipy.stats import beta, binom
 from torch import nn
 
 from prunable.certify.certificate import answers_beside, write_certificate
-from prunable.certify.examples import Examples, examples_of
-from prunable.certify.given import read_given
+from prunable.certify.examples import examples_of
 from prunable.certify.pipeline import certify_model
-from prunable.certify.student import Students, learned_bound
+from prunable.certify.student import Students
 from prunable.certify.verifying import MissingDataError, RefutedError, verify
 from prunable.data.loaders import load
 from prunable.errors import InputError
@@ -138,19 +137,6 @@ def test_certificates_of_students_verify_and_their_answers_are_bound(certified, 
     answers_beside(path).unlink()
     with pytest.raises(MissingDataError, match="lie beside it"):
         verify(path)
-
-
-def test_a_learned_prior_knows_the_first_examples_alone(digits, model):
-    """Labels of the others change what is counted, and not the student."""
-    train, test = digits
-    given = read_given(model[0], (1, 8, 8), model[1])
-    answers, cut = given.answers(test), round(0.4 * len(train.y))
-    bound, n = learned_bound(answers, train, test, 10, QUICK, DELTA)
-    assert n == len(train.y) - cut
-    changed = np.where(np.arange(len(train.y)) < cut, train.y, (train.y + 1) % 10)
-    other, _ = learned_bound(answers, Examples(train.x, changed), test, 10, QUICK, DELTA)
-    assert other.term("P(f != g)").log_value == bound.term("P(f != g)").log_value
-    assert other.term("R(g)").value > bound.term("R(g)").value
 
 
 def test_a_network_without_a_code_needs_a_student(model):

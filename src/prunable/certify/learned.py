@@ -1,0 +1,193 @@
+"""A learned prior: one network trained on a share of the examples, certified by the others.
+
+A network f errs only where another one, g, errs or the two differ: R(f) <= R(g) + P(f != g). Here g
+learns the true labels of the first share of the training examples and nothing else (f's answers
+would tell of the others, which f was trained on), so that it is fixed before the others are looked
+at: it is all of the prior, costs no bits, and may be any network.
+
+Source: Bazinet, Zantedeschi and Germain (2026); Ambroladze, Parrado-Hernandez and Shawe-Taylor
+(2006) for a prior of a part of the examples.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunable.certify.architecture import CodedArchitecture, FloatNetwork, count_errors
+from prunable.certify.bounds.assumptions import Assumption
+from prunable.certify.bounds.base import BoundResult
+from prunable.certify.bounds.held_out import held_out_bound
+from prunable.certify.bounds.occam import dense_through_compression
+from prunable.certify.certificate import Answers
+from prunable.certify.examples import Examples
+from prunable.certify.given import Logits, as_taken, logits_of
+from prunable.certify.quantization import (
+    DivergedError,
+    OnEpoch,
+    QuantizationSettings,
+    QuantizedNet,
+    fine_tune,
+)
+from prunable.certify.student import SMALL, Students
+from prunable.errors import InputError, require
+from prunable.nets.catalogue import NETS
+from prunable.nets.models.registry import Architecture, build
+from prunable.nets.models.sources import network_by_reference
+from prunable.nets.networks.examples import checked_run, scores_of
+from prunable.nets.train.settings import TrainingSettings
+from prunable.nets.train.training import train
+
+OnSteps = Callable[[int, int], None]  # told the steps done, and all
+_CHAIN_EPOCHS, _CHAIN_LR = 6, 2e-3
+_EPOCHS, _LR, _BATCH = 20, 0.05, 128
+_UNTRAINED = Assumption(
+    "the student was untrained when it met its share, and its settings were chosen without the "
+    "other examples",
+    "unchecked",
+    "no computation can see it: what builds it must read no weights",
+)
+
+
+def learned_bound(
+    answers: Answers,
+    train: Examples,
+    test: Examples,
+    classes: int,
+    students: Students,
+    delta: float,
+    on_epoch: OnEpoch | None = None,
+    on_step: OnSteps | None = None,
+) -> tuple[BoundResult, int]:
+    """Bound a network through a student trained on the first share of the examples alone.
+
+    `answers` are the network's to the test inputs. The second value is the number of labelled
+    examples that the student never met, which certify it. Each part has half of delta.
+
+    Raises InputError if a part is empty, or there is no such student; DivergedError if its training
+    does not stay finite.
+    """
+    cut = round(students.share * len(train.y))
+    if not 0 < cut < len(train.y):
+        raise InputError.parameter(
+            "share", "certify", "leaves examples on both sides", students.share
+        )
+    first = Examples(train.x[:cut], train.y[:cut])
+    rest = Examples(train.x[cut:], train.y[cut:])
+    if is_reference(students.learned):
+        logits = _network(first, classes, students, on_step)
+    else:
+        logits = _chain(first, classes, students, on_epoch).logits
+    errors = count_errors(logits, *rest.tensors)
+    found = held_out_bound(errors, len(rest.y), delta / 2)
+    of_student = replace(
+        found, about=f"student of {cut:,} examples", assumptions=(*found.assumptions, _UNTRAINED)
+    )
+    apart = count_errors(logits, *Examples(test.x, answers).tensors)
+    return dense_through_compression(of_student, apart, len(test.y), delta / 2), len(rest.y)
+
+
+def is_reference(learned: str) -> bool:
+    """Whether a text names a network, as `net` does, rather than a chain of the study."""
+    return ":" in learned or learned in NETS
+
+
+def _chain(
+    examples: Examples, classes: int, students: Students, on_epoch: OnEpoch | None
+) -> FloatNetwork:
+    """A chain of the study, neither pruned nor rounded."""
+    small = min(examples.x.shape[2:]) < SMALL
+    text = students.learned
+    if text == "auto":
+        text = "d64,d" if small else "c5-20,m2,c5-50,m2,d"
+    epochs = students.learned_epochs or (40 if small else _CHAIN_EPOCHS)
+    settings = QuantizationSettings.create(
+        epochs=epochs,
+        float_epochs=epochs,
+        keep=1.0,
+        rate=0.0,
+        lr=students.learned_lr or _CHAIN_LR,
+        seed=students.seed,
+    )
+    architecture = CodedArchitecture.parse(text, examples.x.shape[1:], classes)
+    net = QuantizedNet.fresh(architecture, settings.levels, settings.seed)
+    state = state_file(students, examples, text, settings.model_dump(mode="json"))
+    fine_tune(net, *examples.tensors, settings, checkpoint=state, on_epoch=on_epoch)
+    weights = [w.detach() for w in net.weights]
+    return FloatNetwork(architecture, weights, [b.detach() for b in net.biases])
+
+
+def _network(
+    examples: Examples, classes: int, students: Students, on_step: OnSteps | None
+) -> Logits:
+    """A network of any architecture, by gradient descent with momentum along a cosine."""
+    x, y = examples.tensors
+    x = as_taken(x)
+    model = _untrained(students.learned, tuple(x.shape[1:]), classes, students.seed)
+    outputs = scores_of(checked_run(model, x[:1])).shape
+    fits = len(outputs) == 2 and outputs[1] >= classes
+    wanted = f"a network that gives scores of {classes} classes"
+    require(fits, "learned", "certify", wanted, f"outputs of shape {tuple(outputs)}")
+    # batch statistics need two examples
+    batch = next((b for b in range(_BATCH, 1, -1) if len(y) % b != 1), _BATCH)
+    steps = (students.learned_epochs or _EPOCHS) * -(-len(y) // batch)
+    augment = students.augment
+    if augment is None:  # a mirrored digit may be another one, or none
+        augment = x.ndim == 4 and x.shape[1] == 3 and min(x.shape[2:]) >= SMALL
+    settings = TrainingSettings(
+        lr=students.learned_lr or _LR,
+        steps=steps,
+        batch_size=batch,
+        seed=students.seed,
+        momentum=0.9,
+        weight_decay=5e-4,
+        schedule="cosine",
+        augment=augment,
+        log_every=steps,
+    )
+    begun = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        begun.update(f"{name} {tuple(tensor.shape)}".encode())
+        begun.update(tensor.detach().double().numpy().tobytes())
+    state = state_file(students, examples, begun.hexdigest(), repr(settings))
+
+    def told(done: int) -> None:
+        if on_step is not None:
+            on_step(done, steps)
+
+    outcome = train(model.requires_grad_(True), x, y, settings, checkpoint=state, on_step=told)
+    if outcome.status == "diverged":
+        mend = "Lower `learned_lr`."
+        raise DivergedError(f"the student {students.learned} diverged: {outcome.reason}. {mend}")
+    return logits_of(model)
+
+
+def _untrained(reference: str, shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:
+    """A network of a reference, its weights drawn with the seed."""
+    if ":" not in reference:
+        generator = torch.Generator()
+        generator.manual_seed(seed)
+        architecture = Architecture(reference, shape, classes)
+        return build(architecture, generator=generator)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, again = (network_by_reference(reference, "certify") for _ in range(2))
+    anew = {id(p) for p in model.parameters()}.isdisjoint(id(p) for p in again.parameters())
+    wanted = "a function that builds a network anew"
+    mend = "A network at hand may have met the examples that are to certify it."
+    require(anew, "learned", "certify", wanted, reference, mend)
+    return model
+
+
+def state_file(students: Students, examples: Examples, *what: Any) -> Path | None:
+    """Where training keeps its state, by all that it depends on; None where there is no folder."""
+    if students.states is None:
+        return None
+    identity = json.dumps([examples.sha256, *what], sort_keys=True, default=str)
+    name = hashlib.sha256(identity.encode()).hexdigest()[:24]
+    return Path(students.states) / f"student-{name}.safetensors"
