@@ -126,6 +126,8 @@ def example_for(
         example = torch.from_numpy(data.x_test[:count].copy())
     elif job.input_shape is None and is_hub_job(job):
         example = drawn_inputs(model)
+    elif job.net is not None and job.input_shape is None and _calibrates_inputs(job):
+        example = batch_of(_calibrating(job, model, metadata), 2)
     else:
         example = drawn_example(_shape(job, model, metadata), 2)
     example = on_device_of(model, example)
@@ -181,15 +183,8 @@ def calibration_for(
         generator = torch.Generator().manual_seed(child_seed(job.seed, "calibrate"))
         wide = batch_of(example, job.calibrate_size)
         found = mapped(wide, lambda x: torch.randn(x.shape, generator=generator))
-    elif Path(source).suffix in ENDINGS or _holds_inputs(Path(source)):
-        found = read_example(Path(source))
-        found = found["x"] if isinstance(found, Mapping) and set(found) == {"x"} else found
-        found = batch_of(found, min(job.calibrate_size, batch_size_of(found)))
-        if is_hub_job(job):
-            _check_ids(model, found, source)
     else:
-        data = data_for(source, job.net, metadata, shape_asked(job))
-        found = drawn_from(model, data, job.calibrate_size, job.seed, "calibrate")
+        found = _calibrating(job, model, metadata)
     count = batch_size_of(found)
     step = max(1, min(step, count // 4))
 
@@ -197,6 +192,25 @@ def calibration_for(
         return mapped(found, lambda x: x[start : start + step] if x.ndim and len(x) == count else x)
 
     return [part(start) for start in range(0, count, step)]
+
+
+def _calibrates_inputs(job: PruningJob) -> bool:
+    """Whether a job is calibrated with inputs of its network that lie somewhere."""
+    return job.calibrate not in (None, "gaussian") and not job.calibrates_tokens
+
+
+def _calibrating(job: PruningJob, model: nn.Module, metadata: Mapping[str, str]) -> Any:
+    """The inputs of a file, or of data, that a job is calibrated with."""
+    source = str(job.calibrate)
+    if Path(source).suffix not in ENDINGS and not _holds_inputs(Path(source)):
+        data = data_for(source, job.net, metadata, shape_asked(job))
+        return drawn_from(model, data, job.calibrate_size, job.seed, "calibrate")
+    found = read_example(Path(source))
+    found = found["x"] if isinstance(found, Mapping) and set(found) == {"x"} else found
+    found = batch_of(found, min(job.calibrate_size, batch_size_of(found)))
+    if is_hub_job(job):
+        _check_ids(model, found, source)
+    return found
 
 
 def _windows(job: PruningJob, model: nn.Module, source: str) -> torch.Tensor:
@@ -272,7 +286,7 @@ def _shape(job: PruningJob, model: nn.Module, metadata: Mapping[str, str]) -> tu
         return (first.in_features,)
     raise InputError(
         f"`prune` runs the network of {job.net}, and needs to know what it takes: give "
-        "--input-shape such as 3,224,224, --example FILE, or --data."
+        "--input-shape such as 3,224,224, --example FILE, --data, or --calibrate with inputs."
     )
 
 
