@@ -78,6 +78,8 @@ def certify_network(
     """
     require(answers is None or test is not None, "answers", "certify", "of test inputs", "no test")
     check_delta(delta, "certify")
+    mend = "Both parts hold at once with probability 1 - 2 delta."
+    require(answers is None or delta < 0.5, "delta", "certify", "below 1/2", delta, mend)
     delta = float(Context(prec=DIGITS, rounding=ROUND_DOWN).create_decimal(repr(delta)))
     classes = network.architecture.classes
     code = encode_network(network)
@@ -106,7 +108,7 @@ def certify_network(
             bound = bounds[-1].term("P(f != g)").value
         named = {"sha256": examples.sha256, "data": examples.name(part)}
         found[part] = {"n": n, "errors": errors, "bound": bound, **named}
-    guessing = 1 - 1 / classes
+    guessing = 1 - 1 / len(np.unique(train.y))
     statement = {
         "meaning": "".join(MEANING[: len(found)]),
         "file": "",

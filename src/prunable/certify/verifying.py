@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from prunable.results import Result
 from prunable.runs.data import DataSpec
 
 MOST_ANSWERS = 1 << 28  # bytes
+_MOST_LETTERS = 40  # of a name in the notes
 
 
 class RefutedError(DataIntegrityError):
@@ -61,11 +63,12 @@ class Verification(Result):
     def __str__(self) -> str:
         found = self.answer["statement"]
         train, test = found["train"], found["test"]
+        path, file = _quoted(str(self.certificate)), _quoted(found["file"])
         text = (
-            f"{self.certificate}: verified. With probability at least 1 - {found['delta']:g} over "
-            f"the draw of {train['n']:,} examples ({_called(train)}), the network of "
-            f"{found['file']} ({found['bits']:,} bits) errs on a new example with probability at "
-            f"most {_above(self.bound)}{', no more than guessing' if self.vacuous else ''}."
+            f"{path}: verified. With probability at least 1 - {found['delta']:g} over the draw of "
+            f"{train['n']:,} examples ({_called(train)}), the network of {file} "
+            f"({found['bits']:,} bits) errs on a new example with probability at most "
+            f"{_above(self.bound)}{', no more than guessing' if self.vacuous else ''}."
         )
         if test is not None:
             text += (
@@ -75,11 +78,12 @@ class Verification(Result):
         if (network := found.get("network")) is not None:
             total, delta = self.bound + network["bound"], 2 * found["delta"]
             text += (
-                f" With probability at least 1 - {delta:g} the network whose answers to these "
-                "inputs lie beside it, which is claimed, errs with probability at most "
-                f"{_above(min(total, 1.0))}: {network['errors']:,} answers differ."
+                f" If its inputs served no choice, and the answers to them that lie beside it are "
+                f"a network's, both claimed, that network errs with probability at most "
+                f"{_above(min(total, 1.0))}, with probability at least 1 - {delta:g}: "
+                f"{network['errors']:,} answers differ."
             )
-        claimed = ", ".join(self.answer["claimed"])
+        claimed = ", ".join(_quoted(str(name)[:_MOST_LETTERS]) for name in self.answer["claimed"])
         return printable(f"{text} Claimed, not checked: {claimed or 'nothing'}.")
 
 
@@ -173,6 +177,11 @@ def _called(part: dict[str, Any]) -> str:
     if not part["data"].startswith("own "):
         return str(part["data"])
     return f"of its own, known by their sha256 {part['sha256']} alone"
+
+
+def _quoted(name: str) -> str:
+    """A name of the certificate's maker's, which could read like a sentence of ours."""
+    return name if re.fullmatch(r"[\w./+-]+", name) else repr(name)
 
 
 def _above(bound: float) -> str:

@@ -21,12 +21,14 @@ from prunable.certify.certificate import certify_network, write_certificate
 from prunable.certify.code_file import CodedLayer, CodedNetwork, decode_network, encode_network
 from prunable.certify.coding.arithmetic import HALF, Encoder, code_positive, code_uniform
 from prunable.certify.examples import PARTS, Examples
+from prunable.certify.verifying import Verification
 from prunable.data.store import locate
 from prunable.errors import DataIntegrityError, InputError
 from prunable.numerics.randomness import rng
 
 MUTANTS, FILES = 10_000, 1_000
 SIDES, CLASSES = (2, 4, 4), 3
+DATA = ("x_train", "y_train", "x_test", "y_test")
 CHAINS = ("d", "d4,d", "c3-2,m2,d", "c3s2-3,d4,d", "m2,c2-2,d", "c1-3,c2s3-2,m1,d2,d")
 
 
@@ -245,6 +247,131 @@ def test_answers_without_test_inputs_are_refused():
         certify_network(network("d", 0), examples(0), None, 0.05, answers=np.zeros(9, int))
 
 
+def test_what_is_counted_is_what_was_hashed(tmp_path, monkeypatch, tool):
+    """Files that change between the one and the other: nothing is read twice."""
+    path, plain = made(tmp_path, asked=True), tool("plain_verifier")
+    arrays = {file: file.read_bytes() for file in tmp_path.glob("*.npy")}
+
+    def put(content_of):
+        for file, content in arrays.items():
+            with file.open("r+b") as changed:  # in place, so that what is mapped changes too
+                changed.write(content_of(content))
+
+    def swapped(count):
+        def counted(*given):
+            put(lambda content: content[:128] + bytes(len(content) - 128))
+            found = count(*given)
+            put(bytes)
+            return found
+
+        return counted
+
+    for module, name in ((verifier.Network, "errors"), (plain.Network, "logits")):
+        monkeypatch.setattr(module, name, swapped(getattr(module, name)))
+    for verify in (outcome, plain.outcome):
+        status, statement = verify(path, tmp_path)
+        assert status == 0
+        assert not plain.differ(json.loads(path.read_text())["statement"], statement)
+
+
+@pytest.mark.parametrize("n", [True, 1.0])
+def test_a_number_of_examples_is_an_integer(tmp_path, n, tool):
+    """Though the identity is formed with what the certificate says instead of it."""
+    one = examples(0, 1)
+    path = tmp_path / "cert.json"
+    notes = {"random_labels": None}
+    write_certificate(path, certify_network(network("d", 0), one, None, 0.05, notes))
+    one.save(tmp_path, "train")
+    document = json.loads(path.read_text())
+    digest = hashlib.sha256(f"x <f4 {n} {' '.join(map(str, SIDES))}\n".encode())
+    digest.update(one.arrays["x"].tobytes() + f"y <i8 {n}\n".encode() + one.arrays["y"].tobytes())
+    document["statement"]["train"] |= {"n": n, "sha256": digest.hexdigest()}
+    path.write_text(json.dumps(document))
+    assert outcome(path, tmp_path) == tool("plain_verifier").outcome(path, tmp_path) == (1, None)
+
+
+def test_classes_that_no_example_has_are_no_guesses(tmp_path, tool):
+    """Of two labels guessing is wrong half the time, however many classes a file announces."""
+    g = rng(3, "two labels")
+    found = Examples(g.random((5000, *SIDES)).astype(np.float32), g.integers(2, size=5000))
+    path = tmp_path / "cert.json"
+    coded = network("d", 0, largest=1, density=0.05)
+    write_certificate(path, certify_network(coded, found, None, 0.05, {"random_labels": None}))
+    found.save(tmp_path, "train")
+    plain, (status, statement) = tool("plain_verifier"), outcome(path, tmp_path)
+    assert status == 0
+    assert not plain.differ(statement, plain.outcome(path, tmp_path)[1])
+    assert 1 / 2 <= statement["train"]["bound"] < 1 - 1 / CLASSES
+    assert statement["vacuous"]
+
+
+def test_two_parts_leave_some_confidence(tmp_path, tool):
+    """The sum of both deltas is below 1, or the third sentence would say nothing."""
+    with pytest.raises(InputError, match="1 - 2 delta"):
+        made(tmp_path, asked=True, delta=0.5)
+    path = made(tmp_path, asked=True, delta=0.499)
+    assert outcome(path, tmp_path)[0] == 0
+    document = json.loads(path.read_text())
+    document["statement"]["delta"] = 0.5
+    path.write_text(json.dumps(document))
+    assert outcome(path, tmp_path) == tool("plain_verifier").outcome(path, tmp_path) == (2, None)
+
+
+def test_the_network_part_says_what_its_inputs_must_not_have_served(tmp_path):
+    """A network may agree with its student on inputs that it memorised, and nowhere else."""
+    assert (
+        "answers to inputs that served no choice"
+        in outcome(made(tmp_path, asked=True), tmp_path)[1]["meaning"]
+    )
+
+
+def test_names_of_the_makers_do_not_read_like_our_sentences(tmp_path):
+    """In quotes, and not for long."""
+    path = made(tmp_path)
+    text = "a.code (8 bits) errs on a new example with probability at most 0.10%. Else"
+    path.with_suffix(".code").rename(tmp_path / text)
+    document = json.loads(path.read_text())
+    document["statement"]["file"] = text
+    document["notes"] = {f"none. {text}": 1, "lr": 2, "\ud800": 3, "random_labels": None}
+    path.write_text(json.dumps(document))
+    answer = verifier.verify(path, tmp_path)
+    said = str(Verification(path, answer["bound"], answer["vacuous"], answer))
+    assert f"the network of {text!r} (" in said
+    assert said.count("at most 0.10%") == 1
+    claimed = said.partition("not checked: ")[2]
+    assert claimed == f"{f'none. {text}'[:40]!r}, lr, '\\ud800', random_labels."
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["cert.code", "x_train.npy", "y_test.npy"])
+def test_a_pipe_is_no_file(tmp_path, name):
+    path = made(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    assert outcome(path, tmp_path) == (3, None)
+
+
+@pytest.mark.parametrize("change", ["order", "type", "fields", "archive", "none"])
+def test_headers_of_arrays_are_those_of_the_format(tmp_path, change):
+    """The content as it should be, under a header that says something else."""
+    path, file = made(tmp_path), tmp_path / "x_train.npy"
+    x = np.load(file)
+    raw = file.read_bytes()
+    if change == "order":
+        file.write_bytes(raw.replace(b"'fortran_order': False", b"'fortran_order': True "))
+    elif change == "type":
+        file.write_bytes(raw.replace(b"'<f4'", b"'>f4'"))
+    elif change == "fields":
+        np.save(file, x.view([("x", "<f4")]))
+    elif change == "archive":
+        np.savez(file.with_suffix(".npz"), x=x)
+        file.with_suffix(".npz").replace(file)
+    else:
+        np.save(file, x[:0])
+        np.save(tmp_path / "y_train.npy", np.zeros(0, np.int64))
+    assert outcome(path, tmp_path)[0] in (1, 2)
+
+
 def test_a_forged_set_is_not_the_public_one(tmp_path):
     """Counts, bounds and digests agree with the folder; the name is the table's, the data not."""
     path = made(tmp_path)
@@ -287,7 +414,8 @@ def test_two_verifiers_agree_on_random_files(tmp_path, tool):
         text = CHAINS[place % len(CHAINS)]
         options = {"normalised": place % 4 < 3, "largest": 1 + place % 11, "density": draw.random()}
         tested, asked = place % 3 > 0, place % 3 == 1
-        path = made(tmp_path, text, place, 0.01 * (1 + place % 60), tested, asked, **options)
+        delta = 0.01 * (1 + place % (49 if asked else 60))
+        path = made(tmp_path, text, place, delta, tested, asked, **options)
         code = path.with_suffix(".code")
         kind = place % 5
         document = json.loads(path.read_text())
@@ -331,7 +459,11 @@ def agree_about(content, plain):
             assert a.tobytes() == b.tobytes() == np.array(c).tobytes()
 
 
-HOSTILE = ("gzip", "pickle", "numpy", "json", "zipfile", "hashlib", "math", "pathlib", "random")
+HOSTILE = (
+    *("gzip", "pickle", "json", "zipfile", "hashlib", "math", "pathlib", "random", "struct"),
+    *("torch", "typing", "io", "collections", "functools", "sitecustomize", "usercustomize"),
+    *("numpy/__init__", "scipy/__init__", "prunable/__init__", "encodings/__init__"),
+)
 
 
 @pytest.fixture
@@ -340,7 +472,10 @@ def hostile(tmp_path):
     path, marker = made(tmp_path), tmp_path / "imported"
     for name in HOSTILE:
         text = f"open({str(marker)!r}, 'a').write('{name}'); print('verified'); raise SystemExit(0)"
-        (tmp_path / f"{name}.py").write_text(text)
+        place = tmp_path / f"{name}.py"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(text)
+    (tmp_path / "hostile.pth").write_text(f"import sys; open({str(marker)!r}, 'a').write('pth')")
     return path, marker
 
 
@@ -350,18 +485,40 @@ def run_verifier(path, folder, **options):
     return done.returncode, json.loads(done.stdout)
 
 
+def forge(path):
+    document = json.loads(path.read_text())
+    document["statement"]["train"]["bound"] = 0.001
+    path.write_text(json.dumps(document))
+
+
 @pytest.mark.parametrize("forged", [False, True])
 def test_nothing_is_imported_from_where_the_certificate_lies(hostile, forged):
     path, marker = hostile
     if forged:
-        document = json.loads(path.read_text())
-        document["statement"]["train"]["bound"] = 0.001
-        path.write_text(json.dumps(document))
-    environment = {**os.environ, "PYTHONPATH": str(path.parent), "PYTHONSTARTUP": "json.py"}
+        forge(path)
+    home = {"PYTHONPATH": str(path.parent), "PYTHONUSERBASE": str(path.parent)}
+    environment = {**os.environ, **home, "PYTHONSTARTUP": "json.py", "PYTHONHOME": ""}
     status, answer = run_verifier(path.name, ".", cwd=path.parent, env=environment)
     assert not marker.exists()
     assert status == int(forged)
     assert answer["outcome"] == ("refuted" if forged else "verified")
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_the_command_imports_nothing_from_there_either(hostile, forged, tmp_path_factory):
+    """As an installed script runs: its own folder is on the path, the working directory is not."""
+    path, marker = hostile
+    data, elsewhere = path.parent / "data.npz", tmp_path_factory.mktemp("bin")
+    np.savez(data, **{a: np.load(path.parent / f"{a}.npy") for a in DATA})
+    if forged:
+        forge(path)
+    script = elsewhere / "prunable"
+    script.write_text("from prunable.cli.app import main\nmain()\n")
+    command = [sys.executable, str(script), "verify", path.name, "--data", data.name, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=path.parent)
+    assert not marker.exists()
+    assert done.returncode == int(forged), done.stderr
+    assert json.loads(done.stdout)["verified"] is not forged
 
 
 def test_statuses_are_those_of_outcomes(tmp_path):
@@ -402,15 +559,6 @@ def test_numbers_that_are_none_are_malformed(tmp_path, constant):
     path.write_text(path.read_text().replace('"lr": 0.1', f'"lr": {constant}'))
     with pytest.raises(ValueError, match="not JSON compliant"):
         verifier.verify(path, tmp_path)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_is_no_file(tmp_path):
-    path = made(tmp_path)
-    code = path.with_suffix(".code")
-    code.unlink()
-    os.mkfifo(code)
-    assert outcome(path, tmp_path) == (3, None)
 
 
 def header(sides=(1, 28, 28), units=10, *, conv=(), pool=0, tail=bytes(400)):
