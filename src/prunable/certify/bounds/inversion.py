@@ -8,12 +8,14 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from prunable.certify.bounds.base import BoundResult, Term, combine
+from prunable.certify.bounds.base import BoundResult, Rule, Term, combine
 from prunable.certify.bounds.logs import safe_exp
 
 _BITS = 32  # of a weight, where a theorem counts weights
 _FURTHEST = 4096.0  # nats; where a bound is not below 1 at n e^4096, it never is
 _STEPS = 60
+_SIZES = ("n", "2n", "n-1", "m")  # of samples
+_LEAST = math.log(1e-3)  # of a term that is worth a word
 
 # logarithm of a term at m examples, from its own at n: by (its own, log n, log m)
 _Law = Callable[[float, float, float], float]
@@ -82,15 +84,29 @@ def why_vacuous(bound: BoundResult) -> str:
         )
     if bound.quantity != "risk" or bound.log_value < 0 or bound.n is None:
         return ""
-    largest = max(_leaves(bound.terms), key=lambda term: term.log_value)
-    cause = f"{largest.meaning} ({largest.symbol}) comes to {_shown(largest.log_value)}"
     found = log_examples_below_one(bound)
     if found is None:
-        return f"It is not below 1 since {cause}, at any number of examples.{bound.remark}"
+        log_n = max(math.log(bound.n), 1.0)
+        fixed = (t for t in bound.terms if t.log_value > _LEAST and not _vanishes(t, log_n))
+        held = [t for t in fixed if t.symbol not in _SIZES] or bound.terms
+        stay = " and ".join(_at(t) for t in sorted(held, key=lambda t: -t.log_value))
+        few = "" if any(t.log_value >= 0 for t in held) else ", though each alone is below it"
+        return f"It is not below 1 at any number of examples as long as {stay}{few}.{bound.remark}"
+    largest = max(_causes(bound.terms, bound.rule), key=lambda term: term.log_value)
     return (
-        f"It is not below 1 since {cause}; with the same norms and margins it would be from "
+        f"It is not below 1 since {largest.meaning} ({largest.symbol}) comes to "
+        f"{_shown(largest.log_value)}; with the same norms and margins it would be from "
         f"{_shown(found)} examples on, where there are {bound.n:,}.{bound.remark}"
     )
+
+
+def _at(term: Term) -> str:
+    return f"{term.meaning} ({term.symbol}) is {_shown(term.log_value)}"
+
+
+def _vanishes(term: Term, log_n: float) -> bool:
+    """Whether a term is nothing with examples enough."""
+    return _moved(term, log_n, _FURTHEST).log_value < _LEAST
 
 
 def _moved(term: Term, log_n: float, log_m: float) -> Term:
@@ -101,12 +117,17 @@ def _moved(term: Term, log_n: float, log_m: float) -> Term:
     return term if law is None else replace(term, log_value=law(term.log_value, log_n, log_m))
 
 
-def _leaves(terms: tuple[Term, ...]) -> list[Term]:
-    """Terms without parts that do not speak of the sample alone."""
+def _causes(terms: tuple[Term, ...], rule: Rule) -> list[Term]:
+    """Terms without parts that make a value large: of what is added, those of the largest alone.
+
+    Sizes of samples divide, and are none.
+    """
+    if rule.name == "sum":
+        terms = (max(terms, key=lambda term: term.log_value),)
     found: list[Term] = []
     for term in terms:
-        found += _leaves(term.parts) if term.parts else [term]
-    return [term for term in found if term.symbol not in ("n", "2n", "n-1")]
+        found += [term] if term.rule is None else _causes(term.parts, term.rule)
+    return [term for term in found if term.symbol not in _SIZES] or list(terms)
 
 
 def _shown(log_value: float) -> str:

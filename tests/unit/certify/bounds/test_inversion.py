@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunable.certify.bounds.base import SUM, BoundResult, Term
+from prunable.certify.bounds.base import SUM, BoundResult, Term, powers
 from prunable.certify.bounds.inversion import log_examples_below_one, log_value_at, why_vacuous
 from prunable.certify.bounds.lottery import WinningTicket, widest
 from prunable.certify.bounds.of_network import all_bounds
@@ -88,7 +88,30 @@ def test_a_share_of_margins_of_one_is_never_made_up_for():
 def test_infinite_terms_are_said_to_be_so():
     huge = Term("x", "a norm", math.inf)
     bound = BoundResult("norms", (huge, Term.of("2n", 20, "examples")), SUM, (), "none", n=10)
-    assert "a norm (x) comes to infinity, at any number" in why_vacuous(bound)
+    said = "It is not below 1 at any number of examples as long as a norm (x) is infinity."
+    assert why_vacuous(bound) == said
+
+
+def test_what_stays_is_named_and_not_what_is_large(pairs):
+    """Where margins leave no chance no norm is to blame, and terms below 1 may add up."""
+    risks = Term.of("R(g)", 0.9, "bound of the student"), Term.of("P(f != g)", 0.2, "disagreement")
+    said = why_vacuous(BoundResult("sum", risks, SUM, (), "none", n=100))
+    assert "bound of the student (R(g)) is 0.9 and disagreement (P(f != g)) is 0.2" in said
+    assert "each alone is below it" in said
+    never = [b for b, _ in pairs if b.log_value >= 0 and log_examples_below_one(b) is None]
+    assert never
+    for bound in never:
+        said = why_vacuous(bound)
+        assert "as long as share of training margins" in said, bound.name
+        assert " is 1." in said, bound.name
+
+
+def test_of_what_is_added_the_larger_is_the_cause():
+    """A factor of a small summand is none, however large it is."""
+    small = Term.made("s", powers(1, -1), "small", Term.of("a", 90, "a"), Term.of("b", 900, "b"))
+    large = Term.made("l", powers(1, -0.5), "large", Term.of("c", 80, "c"), Term.of("n", 9, "n"))
+    said = why_vacuous(BoundResult("sum", (small, large), SUM, (), "none", n=9))
+    assert "since c (c) comes to 80; " in said
 
 
 def test_widest_target_against_all_widths():
