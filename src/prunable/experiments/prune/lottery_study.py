@@ -172,8 +172,7 @@ def _claims(found: Found) -> Iterator[Check]:
         gap,
         0.005,
         f"{checks.percent(rewound.mean)} against {checks.percent(dense.mean)} dense",
-        essential=False,
-    )
+    ).aside()
 
 
 STUDY = Item(

@@ -124,7 +124,6 @@ def agrees(
     *,
     published_runs: int = checks.PUBLISHED_RUNS,
     words: checks.Words = checks.percent,
-    essential: bool = False,
 ) -> Check:
     """The claim that our means and the printed ones are means of runs of one law.
 
@@ -144,12 +143,12 @@ def agrees(
                 known.append((row, chance))
     if not known:
         why = "no row has a published deviation"
-        return checks.with_print(checks.undecided(statement, why, essential=essential))
+        return checks.with_print(checks.undecided(statement, why))
     p = combined([chance for _, chance in known])
     texts = "; ".join(row.told(words, published_runs) for row, _ in known)
     evidence = f"{len(known)} rows together: p = {p:.2g} ({texts})"
     if p < 1 - checks.LEVEL:
-        return Check(statement, False, evidence, essential, "contradicted", printed=True)
+        return Check(statement, False, evidence, outcome="contradicted", printed=True)
 
     def sees(seeds: int | None) -> bool:
         missed = [
@@ -161,10 +160,10 @@ def agrees(
         return not chances or combined(chances) < 1 - checks.LEVEL
 
     if sees(None):
-        return Check(statement, True, evidence, essential, printed=True)
+        return Check(statement, True, evidence, printed=True)
     enough = next(filter(sees, SEEDS), None)
     needs = f"about {enough} seeds" if enough else f"more than the {published_runs} published runs"
-    return checks.with_print(checks.underpowered(statement, evidence, needs, essential=essential))
+    return checks.with_print(checks.underpowered(statement, evidence, needs))
 
 
 def follows(
@@ -172,7 +171,6 @@ def follows(
     rows: Iterable[tuple[str, float | None, int, Law | None]],
     *,
     words: checks.Words = checks.percent,
-    essential: bool = False,
 ) -> Check:
     """The claim that means of n runs come of predicted laws: (name, mean, n, law) each.
 
@@ -181,7 +179,7 @@ def follows(
     """
     known = [(name, mean, n, law) for name, mean, n, law in rows if mean is not None and law]
     if not known:
-        return checks.undecided(statement, essential=essential)
+        return checks.undecided(statement)
     chances = [law.p_of_mean(mean, n) for _, mean, n, law in known]
     p = combined(chances)
     texts = "; ".join(
@@ -190,4 +188,4 @@ def follows(
     )
     evidence = f"{len(known)} rows: {told(chances)} ({texts})"
     holds = p >= 1 - checks.LEVEL
-    return Check(statement, holds, evidence, essential, "holds" if holds else "contradicted")
+    return Check(statement, holds, evidence, outcome="holds" if holds else "contradicted")

@@ -42,14 +42,14 @@ def plain(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def undecided(statement: str, why: str = MISSING, *, essential: bool = True) -> Check:
+def undecided(statement: str, why: str = MISSING) -> Check:
     """A claim without the numbers that would decide it."""
-    return Check(statement, None, why, essential, "not applicable")
+    return Check(statement, None, why, outcome="not applicable")
 
 
-def underpowered(statement: str, evidence: str, needs: str, *, essential: bool = True) -> Check:
+def underpowered(statement: str, evidence: str, needs: str) -> Check:
     """A claim that the design could not have seen; `needs` says what could."""
-    return Check(statement, None, evidence, essential, "underpowered", needs)
+    return Check(statement, None, evidence, outcome="underpowered", needs=needs)
 
 
 def at_reduced_size(check: Check, how: str) -> Check:
@@ -104,9 +104,7 @@ def _seeds_for(effect: float, std: float) -> int:
     return MOST_SEEDS
 
 
-def of_several(
-    statement: str, found: Sequence[Judged], evidence: str, *, essential: bool = True
-) -> Check:
+def of_several(statement: str, found: Sequence[Judged], evidence: str) -> Check:
     """The claim that several differences are positive: the worst of their outcomes."""
     worst = min((one.outcome for one in found), key=_WORST.index)
     seeds = max(one.seeds for one in found)
@@ -114,7 +112,7 @@ def of_several(
     if worst == "underpowered":
         needs = f"about {seeds:,} seeds" if seeds < MOST_SEEDS else "another design: no effect"
     holds = None if worst == "underpowered" else worst == "holds"
-    return Check(statement, holds, evidence, essential, worst, needs)
+    return Check(statement, holds, evidence, outcome=worst, needs=needs)
 
 
 def difference(high: Frame, low: Frame) -> tuple[float, float | None, int]:
@@ -138,7 +136,6 @@ def exceeds(
     evidence: str,
     *,
     printed: Sequence[tuple[Printed, Printed]] = (),
-    essential: bool = True,
 ) -> Check:
     """The claim that in each pair the first mean exceeds the second.
 
@@ -146,7 +143,7 @@ def exceeds(
         single run of ours is taken to scatter as theirs do.
     """
     if not pairs or any(not len(frame) for pair in pairs for frame in pair):
-        return undecided(statement, essential=essential)
+        return undecided(statement)
     found = []
     theirs = printed or [(NOTHING, NOTHING)] * len(pairs)
     for (high, low), beside in zip(pairs, theirs, strict=True):
@@ -154,7 +151,7 @@ def exceeds(
         if error is None and any(row.std for row in beside):
             error = math.hypot(*(row.std or 0.0 for row in beside))
         found.append(judged(value, error, n, _effect(*beside)))
-    return of_several(statement, found, evidence, essential=essential)
+    return of_several(statement, found, evidence)
 
 
 def _effect(high: Printed, low: Printed) -> float | None:
@@ -170,7 +167,6 @@ def ordered(
     *,
     words: Words = percent,
     printed: Sequence[Printed] = (),
-    essential: bool = True,
 ) -> Check:
     """The claim that means rise from group to group.
 
@@ -179,7 +175,7 @@ def ordered(
     """
     frames = list(groups.values())
     if any(not len(frame) for frame in frames):
-        return undecided(statement, essential=essential)
+        return undecided(statement)
     evidence = ", ".join(
         f"{label}: {in_words(frame.mean, words)} (median {in_words(frame.median, words)}, "
         f"{len(frame)} runs)"
@@ -196,17 +192,11 @@ def ordered(
         "with the same seed"
     )
     beside = [(high, low) for low, high in itertools.pairwise(printed)]
-    return exceeds(statement, pairs, evidence, printed=beside, essential=essential)
+    return exceeds(statement, pairs, evidence, printed=beside)
 
 
 def scatters_more(
-    statement: str,
-    high: Frame,
-    low: Frame,
-    words: str,
-    *,
-    expected: float | None = None,
-    essential: bool = True,
+    statement: str, high: Frame, low: Frame, words: str, *, expected: float | None = None
 ) -> Check:
     """The claim that one condition scatters more than another over seeds, by the F law.
 
@@ -214,20 +204,20 @@ def scatters_more(
     ours.
     """
     if high.std is None or low.std is None:
-        return undecided(statement, essential=essential)
+        return undecided(statement)
     evidence = words.format(high.std, low.std)
     if not high.std or not low.std:
-        return Check(statement, high.std > low.std, evidence, essential)
+        return Check(statement, high.std > low.std, evidence)
     ratio, n = math.log(high.std / low.std), min(len(high), len(low))
     half = _ratio_interval(n)
     if abs(ratio) > half:
         outcome: Outcome = "holds" if ratio > 0 else "contradicted"
-        return Check(statement, ratio > 0, evidence, essential, outcome)
+        return Check(statement, ratio > 0, evidence, outcome=outcome)
     effect = abs(ratio) if expected is None else abs(math.log(expected))
     if half < effect:
-        return Check(statement, ratio > 0, evidence, essential)
+        return Check(statement, ratio > 0, evidence)
     seeds = next((k for k in range(n, MOST_SEEDS, 5) if _ratio_interval(k) < effect), MOST_SEEDS)
-    return underpowered(statement, evidence, f"about {seeds:,} seeds", essential=essential)
+    return underpowered(statement, evidence, f"about {seeds:,} seeds")
 
 
 def _ratio_interval(n: int) -> float:
@@ -235,13 +225,11 @@ def _ratio_interval(n: int) -> float:
     return math.log(float(stats.f.ppf((1 + LEVEL) / 2, n - 1, n - 1))) / 2
 
 
-def compared(
-    statement: str, left: float | None, right: float | None, words: str, *, essential: bool = True
-) -> Check:
+def compared(statement: str, left: float | None, right: float | None, words: str) -> Check:
     """The claim that one number exceeds another; `words` names both, with two places for them."""
     if left is None or right is None:
-        return undecided(statement, essential=essential)
-    return Check(statement, left > right, words.format(left, right), essential)
+        return undecided(statement)
+    return Check(statement, left > right, words.format(left, right))
 
 
 def at_most(
@@ -252,7 +240,6 @@ def at_most(
     *,
     error: float | None = None,
     n: int = 0,
-    essential: bool = True,
 ) -> Check:
     """The claim that a number is at most a limit.
 
@@ -260,14 +247,14 @@ def at_most(
         interval is above it too, and merely fails otherwise. Without them the number decides.
     """
     if value is None:
-        return undecided(statement, essential=essential)
+        return undecided(statement)
     if value <= limit:
-        return Check(statement, True, evidence, essential)
+        return Check(statement, True, evidence)
     half = math.inf
     if error is not None and n > 1:
         half = error * float(stats.t.ppf((1 + LEVEL) / 2, n - 1))
     outcome: Outcome = "contradicted" if value - half > limit else "fails"
-    return Check(statement, False, evidence, essential, outcome)
+    return Check(statement, False, evidence, outcome=outcome)
 
 
 def at_least(
@@ -278,11 +265,10 @@ def at_least(
     *,
     error: float | None = None,
     n: int = 0,
-    essential: bool = True,
 ) -> Check:
     """The claim that a number is at least a limit; see `at_most`."""
     turned = None if value is None else -value
-    return at_most(statement, turned, -limit, evidence, error=error, n=n, essential=essential)
+    return at_most(statement, turned, -limit, evidence, error=error, n=n)
 
 
 def every(
@@ -292,14 +278,13 @@ def every(
     said: Callable[[T], str],
     *,
     nothing: str = MISSING,
-    essential: bool = True,
 ) -> Check:
     """The claim that something is true of every row; each is named with what decides it."""
     known = list(rows)
     if not known:
-        return undecided(statement, nothing, essential=essential)
+        return undecided(statement, nothing)
     evidence = "; ".join(f"{key}: {said(row)}" for key, row in known)
-    return Check(statement, all(holds(row) for _, row in known), evidence, essential)
+    return Check(statement, all(holds(row) for _, row in known), evidence)
 
 
 def near(
@@ -308,15 +293,14 @@ def near(
     limit: float,
     *,
     words: Words = lambda value: f"{value:.3f}",
-    essential: bool = True,
 ) -> Check:
     """The claim that numbers lie within a limit of the published ones: (name, ours, printed)."""
     known = [(name, a, b) for name, a, b in rows if a is not None and b is not None]
     if not known:
-        return with_print(undecided(statement, essential=essential))
+        return with_print(undecided(statement))
     worst = max(abs(ours - target) for _, ours, target in known)
     evidence = "; ".join(f"{name}: {words(a)} against {words(b)}" for name, a, b in known)
-    return Check(statement, worst <= limit, evidence, essential, printed=True)
+    return Check(statement, worst <= limit, evidence, printed=True)
 
 
 def monotone(
@@ -327,7 +311,6 @@ def monotone(
     rising: bool = False,
     expected: float = STRONG,
     unit: str = "networks",
-    essential: bool = True,
 ) -> Check:
     """The claim that y falls (or rises) with x, by ranks.
 
@@ -344,18 +327,18 @@ def monotone(
         few = len(x) < LEAST_PAIRS
         why = f"{len(x)} {unit}" if few else f"one side is the same in all {unit}"
         needs = f"at least {pairs_for(expected)} {unit}" if few else f"{unit} that differ"
-        return underpowered(statement, why, needs, essential=essential)
+        return underpowered(statement, why, needs)
     # Where one side hardly varies, no order could be seen.
     spans = " against ".join(f"{min(side):.4g} to {max(side):.4g}" for side in (y, x))
     evidence = f"Spearman's rho {found}; {spans}"
     if claimed.is_negative:
-        return Check(statement, True, evidence, essential)
+        return Check(statement, True, evidence)
     if opposite.is_negative:
-        return Check(statement, False, evidence, essential, "contradicted")
+        return Check(statement, False, evidence, outcome="contradicted")
     if -claimed.critical > expected:
         needs = f"at least {pairs_for(expected)} {unit}"
-        return underpowered(statement, evidence, needs, essential=essential)
-    return Check(statement, False, evidence, essential)
+        return underpowered(statement, evidence, needs)
+    return Check(statement, False, evidence)
 
 
 def in_words(value: float | None, words: Words) -> str:

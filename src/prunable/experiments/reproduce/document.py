@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -123,6 +124,10 @@ class Check:
     outcome: Outcome = "not applicable"
     needs: str = ""
     printed: bool = False
+
+    def aside(self, yes: bool = True) -> "Check":
+        """The same check, beside the paper's point."""
+        return replace(self, essential=self.essential and not yes)
 
     def __post_init__(self) -> None:
         if self.holds is not None and self.outcome == "not applicable":

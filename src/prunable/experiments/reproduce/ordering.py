@@ -135,7 +135,6 @@ def rises(
     *,
     expected: Expected = (),
     words: checks.Words = checks.percent,
-    essential: bool = True,
 ) -> Check:
     """The claim that numbers rise from group to group of independent runs.
 
@@ -148,7 +147,7 @@ def rises(
     """
     frames = list(groups.values())
     if any(not len(frame) for frame in frames):
-        return checks.undecided(statement, essential=essential)
+        return checks.undecided(statement)
     laws = list(expected) or [Printed(frame.mean, frame.std) for frame in frames]
     sizes = [len(frame) for frame in frames]
     values = [frame.values for frame in frames]
@@ -169,22 +168,22 @@ def rises(
     whose = "of what is predicted or printed" if expected else "of an effect as large as ours"
     evidence += f"; power {power:.2f} {whose}"
     if min(opposite, *back) < LEVEL:
-        return Check(statement, False, evidence, essential, "contradicted")
+        return Check(statement, False, evidence, outcome="contradicted")
     turned = [
         (i, j) for i, j in neighbours if (frames[i].median or 0.0) >= (frames[j].median or 0.0)
     ]
     if p < LEVEL and not turned:
-        return Check(statement, True, evidence, essential)
+        return Check(statement, True, evidence)
     if p < LEVEL:  # a trend, but not the order: can the neighbours be told apart?
         power = min(power_of([laws[i], laws[j]], [sizes[i], sizes[j]]) for i, j in turned)
         sought = [[laws[i], laws[j]] for i, j in turned]
     else:
         sought = [laws]
     if power >= SUFFICIENT:
-        return Check(statement, False, evidence, essential)
+        return Check(statement, False, evidence)
     enough = next(
         (n for n in SEEDS if all(power_of(some, [n] * len(some)) >= SUFFICIENT for some in sought)),
         None,
     )
     needs = f"about {enough} seeds" if enough else "another design: no effect"
-    return checks.underpowered(statement, evidence, needs, essential=essential)
+    return checks.underpowered(statement, evidence, needs)

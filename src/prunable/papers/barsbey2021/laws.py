@@ -230,8 +230,7 @@ def _claims_synthetic(found: Found) -> Iterator[document.Check]:
         "That is the share of independent normal numbers, in closed form",
         far <= 10 / max(sizes) if layer else None,
         f"largest difference {far:.4f} from {gaussian:.4f}",
-        essential=False,
-    )
+    ).aside()
 
 
 def _gain(alphas: Sequence[float], shares: Sequence[float]) -> float:
@@ -327,7 +326,7 @@ def _claims_vector(found: Found) -> Iterator[document.Check]:
     yield document.Check(statement, bool(median > 0.5), text)
     normal = float(np.median(r["top_share_normal"]))
     statement = "Of normal numbers a hundredth carries less than a tenth"
-    yield document.Check(statement, normal < 0.1, f"median share {normal:.3f}", essential=False)
+    yield document.Check(statement, normal < 0.1, f"median share {normal:.3f}").aside()
 
 
 def _note_vector(found: Found) -> Iterator[str]:

@@ -93,25 +93,20 @@ def _prunability(group: Group) -> tuple[document.Panel, list[document.Check]]:
             unit="layers",
         ),
         pooled(
-            f"{group.label}: so can the same layer where its tail index is lower",
-            by_layer,
-            essential=False,
-        ),
+            f"{group.label}: so can the same layer where its tail index is lower", by_layer
+        ).aside(),
         by_tail_index(
             f"{group.label}: so can networks of lower mean tail index",
             group.column("alpha"),
             group.column("prunable"),
             group.noise,
-            essential=False,
-        ),
+        ).aside(),
     ]
     axes = (group.label, "pruning ratio at error 0.1", "tail index")
     return document.Panel(*axes, tuple(series), colour_label="layer"), checks
 
 
-def _curves(
-    group: Group, *, method: str, essential: bool = True
-) -> tuple[document.Panel, list[document.Check]]:
+def _curves(group: Group, *, method: str) -> tuple[document.Panel, list[document.Check]]:
     series = tuple(
         document.Series(n["key"], *curve(n, method), colour_value=n["alpha"], runs=n["runs"])
         for n in group.networks
@@ -123,7 +118,6 @@ def _curves(
             group.column("alpha"),
             areas,
             group.noise,
-            essential=essential,
         ),
         worst_third(
             f"{group.label}: the third of highest tail index keeps least",
@@ -131,8 +125,7 @@ def _curves(
             areas,
             group.noise,
             words="{:.3f}".format,
-            essential=False,
-        ),
+        ).aside(),
     ]
     error = "" if group.noise is None else f" (± {group.noise.std:.4f})"
     axes = (group.label, "pruning ratio", "relative test accuracy")
@@ -140,7 +133,7 @@ def _curves(
 
 
 def _areas(
-    groups: Sequence[Group], *, method: str, essential: bool = True
+    groups: Sequence[Group], *, method: str, beside: bool = False
 ) -> tuple[document.Panel, list[document.Check]]:
     """What the curves come to, against the ratio eta / b that is known without error."""
     series = tuple(
@@ -162,15 +155,14 @@ def _areas(
             f"{kind.capitalize()} of larger eta / b {what}",
             {g.label: (g.column("eta_over_b"), g.areas(method)) for g in groups if g.kind == kind},
             rising=True,
-            essential=essential,
-        )
+        ).aside(beside)
         for kind in dict.fromkeys(group.kind for group in groups)
     ]
     return panel, checks
 
 
 def _weak_nodes(group: Group) -> tuple[document.Panel, list[document.Check]]:
-    panel, order = _curves(group, method="node", essential=False)
+    panel, order = _curves(group, method="node")
     statement = f"{group.label}: node pruning costs more accuracy than magnitude pruning"
     if not group.networks:
         return panel, [undecided(statement, "no networks")]
@@ -180,7 +172,10 @@ def _weak_nodes(group: Group) -> tuple[document.Panel, list[document.Check]]:
     evidence = (
         f"mean area {nodes:.3f} against {weights:.3f}; lower in {worse} of {len(areas)} networks"
     )
-    return panel, [document.Check(statement, nodes < weights, evidence), *order]
+    return panel, [
+        document.Check(statement, nodes < weights, evidence),
+        *(check.aside() for check in order),
+    ]
 
 
 def _generalisation(group: Group) -> tuple[document.Panel, list[document.Check]]:
@@ -216,8 +211,7 @@ def _generalisation(group: Group) -> tuple[document.Panel, list[document.Check]]
             alphas,
             accuracies,
             group.noise,
-            essential=False,
-        ),
+        ).aside(),
     ]
     axes = (group.label, ALPHA_LABEL, "test accuracy")
     return document.Panel(*axes, tuple(series), colour_label="eta / b"), checks
@@ -241,8 +235,7 @@ def _accuracies(groups: Sequence[Group]) -> tuple[document.Panel, list[document.
                 if g.kind == kind
             },
             rising=True,
-            essential=False,
-        )
+        ).aside()
         for kind in dict.fromkeys(group.kind for group in groups)
     ]
     return document.Panel(*axes, tuple(series), x_log=True), checks
@@ -346,7 +339,7 @@ FIGURES = (
         "Accuracy after node pruning of fully connected networks",
         "Pruning of whole nodes does little good in the fully connected networks.",
         _weak_nodes,
-        partial(_areas, method="node", essential=False),
+        partial(_areas, method="node", beside=True),
         nets=FULLY_CONNECTED,
     ),
 )

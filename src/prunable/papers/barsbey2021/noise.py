@@ -89,9 +89,7 @@ class Noise:
             return f"networks wider than {max(self.networks)}, or more networks"
         return f"width {width}, where {n} Gaussian networks span {self.spread(n, width):.4f}"
 
-    def hides(
-        self, statement: str, alphas: Sequence[float], *, essential: bool = True
-    ) -> Check | None:
+    def hides(self, statement: str, alphas: Sequence[float]) -> Check | None:
         """The claim as underpowered, where the indices differ no more than Gaussian weights'."""
         n = len(alphas)
         if n < 2 or max(alphas) - min(alphas) > self.spread(n):
@@ -102,7 +100,7 @@ class Noise:
             f"{n} Gaussian networks of width {self.width} ({self.mean:.3f} ± {self.std:.4f} each) "
             f"span up to {self.spread(n):.4f} in 95 % of cases"
         )
-        return checks.underpowered(statement, evidence, self.needs(span, n), essential=essential)
+        return checks.underpowered(statement, evidence, self.needs(span, n))
 
 
 @cache
@@ -133,16 +131,11 @@ def noise_of(plan: Plan, results: Mapping[str, Result], case: Case) -> Noise | N
 
 
 def by_tail_index(
-    statement: str,
-    alphas: Sequence[float],
-    values: Sequence[float],
-    noise: Noise | None,
-    *,
-    essential: bool = True,
+    statement: str, alphas: Sequence[float], values: Sequence[float], noise: Noise | None
 ) -> Check:
     """The claim that values fall as the tail index grows, if the indices differ beyond chance."""
-    hidden = None if noise is None else noise.hides(statement, alphas, essential=essential)
-    return hidden or checks.monotone(statement, alphas, values, essential=essential)
+    hidden = None if noise is None else noise.hides(statement, alphas)
+    return hidden or checks.monotone(statement, alphas, values)
 
 
 def worst_third(
@@ -152,29 +145,21 @@ def worst_third(
     noise: Noise | None,
     *,
     words: checks.Words = checks.percent,
-    essential: bool = True,
 ) -> Check:
     """The claim that the third of the networks of highest tail index has the lowest values."""
     if len(alphas) < 3:
-        return checks.undecided(statement, f"{len(alphas)} networks", essential=essential)
+        return checks.undecided(statement, f"{len(alphas)} networks")
     thirds = np.array_split(np.array(values)[np.argsort(alphas, kind="stable")], 3)
     means = [float(third.mean()) for third in thirds]
     said = ", ".join(map(words, means)) + " from the lowest third to the highest"
-    hidden = None if noise is None else noise.hides(statement, alphas, essential=essential)
+    hidden = None if noise is None else noise.hides(statement, alphas)
     if hidden is not None:
-        return checks.underpowered(
-            statement, f"{said}; but {hidden.evidence}", hidden.needs, essential=essential
-        )
-    return Check(statement, means[2] < min(means[:2]), said, essential)
+        return checks.underpowered(statement, f"{said}; but {hidden.evidence}", hidden.needs)
+    return Check(statement, means[2] < min(means[:2]), said)
 
 
 def pooled(
-    statement: str,
-    groups: Mapping[str, Pairs],
-    *,
-    rising: bool = False,
-    unit: str = "networks",
-    essential: bool = True,
+    statement: str, groups: Mapping[str, Pairs], *, rising: bool = False, unit: str = "networks"
 ) -> Check:
     """The claim that y falls (or rises) with x within every group, by the mean rank correlation.
 
@@ -185,7 +170,7 @@ def pooled(
     """
     used = {k: v for k, v in groups.items() if len(set(v[0])) > 1 and len(set(v[1])) > 1}
     if not used:
-        return checks.undecided(statement, f"no {unit} that differ", essential=essential)
+        return checks.undecided(statement, f"no {unit} that differ")
     rng = np.random.default_rng(0)
     weights = np.array([len(x) - 1 for x, _ in used.values()], dtype=float)
     weights /= weights.sum()
@@ -205,12 +190,12 @@ def pooled(
         f"orders within {low:.2f} to {high:.2f}"
     )
     if sign * mean >= far - 1e-12:
-        return Check(statement, True, evidence, essential)
+        return Check(statement, True, evidence)
     if (mean <= low + 1e-12) if rising else (mean >= high - 1e-12):
-        return Check(statement, False, evidence, essential, "contradicted")
+        return Check(statement, False, evidence, outcome="contradicted")
     if far > checks.STRONG:
-        return checks.underpowered(statement, evidence, f"more {unit}", essential=essential)
-    return Check(statement, False, evidence, essential)
+        return checks.underpowered(statement, evidence, f"more {unit}")
+    return Check(statement, False, evidence)
 
 
 def _standard_ranks(values: Sequence[float]) -> np.ndarray:

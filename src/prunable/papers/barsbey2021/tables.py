@@ -113,21 +113,19 @@ def _claims_ranges(outside: Sequence[str], n_reached: int, n_runs: int) -> Itera
         "The step sizes of the released settings span exactly the printed ranges",
         not differing,
         "; ".join(differing) or f"all {len(CASES)} ranges",
-        essential=False,
         printed=True,
-    )
+    ).aside()
     inside = "; ".join(outside) or f"{n_runs} runs"
     yield document.Check(
-        "All runs lie inside the printed ranges", not outside, inside, essential=False, printed=True
-    )
+        "All runs lie inside the printed ranges", not outside, inside, printed=True
+    ).aside()
     totals = PUBLISHED.stated["networks"]
     share = totals["trained"] / (totals["trained"] + totals["diverged"])
     yield document.Check(
         f"At least as large a share of the runs meets the stop rule as in the paper ({share:.0%})",
         n_reached >= share * n_runs,
         f"{n_reached} of {n_runs}",
-        essential=False,
-    )
+    ).aside()
 
 
 def _claim_span(rows: Sequence[tuple[document.Cell, ...]], scale: document.Scale) -> document.Check:

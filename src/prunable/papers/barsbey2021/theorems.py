@@ -112,9 +112,9 @@ def _falls(statement: str, errors: Mapping[int, Frame]) -> document.Check:
 def _stays(statement: str, errors: Mapping[int, Frame]) -> document.Check:
     """The claim that the mean error does not change by a tenth; not the paper's own."""
     if len(errors) < 2:
-        return undecided(statement, essential=False)
+        return undecided(statement).aside()
     first, *_, last = (frame.mean or 0.0 for frame in errors.values())
-    return document.Check(statement, last > 0.9 * first, _means(errors), essential=False)
+    return document.Check(statement, last > 0.9 * first, _means(errors)).aside()
 
 
 def every_draw(spec: Spec, result: Result) -> Iterator[tuple[str, float]]:
@@ -207,8 +207,7 @@ def _claims_order(found: Found) -> Iterator[document.Check]:
         "Of symmetric stable laws the heavier tail has the smaller error (kappa = 0.5)",
         [(light, heavy)],
         f"alpha 1.9: {light.mean or 0.0:.4f}, alpha 1.2: {heavy.mean or 0.0:.4f}",
-        essential=False,
-    )
+    ).aside()
 
 
 ITEMS = (

@@ -173,8 +173,7 @@ def _claims_2(models: Models) -> Iterator[Check]:
         "It predicts the risks after pruning alone within 25 % or 5 standard errors",
         models.pairs(PRUNED, sizes),
         PRUNED_TOLERANCE,
-        essential=False,
-    )
+    ).aside()
     for low in (0.0, PAST):
         rows = [row for s in sizes[:-1] for row in models.both(SAME, FRESH, s, low)]
         yield agreement(
@@ -231,14 +230,14 @@ def _near_dense(models: Models) -> Check:
     dense = [row.point for row in models.dense()]
     sparse = [(row.point, s) for s in models.sizes for row in models.curve(SAME, s)]
     if not dense or not sparse:
-        return undecided(statement, essential=False)
+        return undecided(statement).aside()
     whole = least(dense)
     best, s = min(sparse, key=lambda row: row[0].value)
     text = (
         f"sparse {best.value:.3g} at p = {best.x:.0f} and s/n = {s / models.n:g}, dense "
         f"{whole.value:.3g} at p = {whole.x:.0f}"
     )
-    return Check(statement, best.value < 1.5 * whole.value, text, essential=False)
+    return Check(statement, best.value < 1.5 * whole.value, text).aside()
 
 
 def _claims_4(models: Models) -> Iterator[Check]:
@@ -271,7 +270,7 @@ def _gap(statement: str, rows: Sequence[tuple[Risks, Risks]], *, differs: bool) 
     """Whether risks on the same data differ from those on fresh data; the mismatch of figure 4."""
     points = [(same.point, fresh.point) for same, fresh in rows]
     if not points:
-        return undecided(statement, essential=differs)
+        return undecided(statement).aside(not differs)
     gaps = [(same.value / fresh.value - 1, same, fresh) for same, fresh in points]
     share, same, fresh = max(gaps, key=lambda row: abs(row[0]))
     mean = sum(abs(row[0]) for row in gaps) / len(gaps)
@@ -279,7 +278,7 @@ def _gap(statement: str, rows: Sequence[tuple[Risks, Risks]], *, differs: bool) 
         f"{100 * mean:.1f} % on average over {len(gaps)} numbers of features, at most "
         f"{100 * share:+.1f} % at p = {same.x:.0f}: same {same.said(3)}, fresh {fresh.said(3)}"
     )
-    return Check(statement, (abs(share) > TOLERANCE) is differs, text, essential=differs)
+    return Check(statement, (abs(share) > TOLERANCE) is differs, text).aside(not differs)
 
 
 def _crucial(models: Models, s: int) -> Check:

@@ -263,8 +263,7 @@ def _claims_7(found: Found) -> Iterator[Check]:
         "Our formula for retraining on the same data holds within 5 standard errors or 5 %",
         [*a.pairs(SAME), *b.pairs(SAME)],
         SAME_TOLERANCE,
-        essential=False,
-    )
+    ).aside()
     for one in (a, b):
         yield _retraining_hurts(one, "magnitude", "retrained_same_data")
         yield _retraining_hurts(one, "hessian", "retrained_same_data_hessian")
@@ -303,12 +302,12 @@ def _hurts_more_when_wide(curves: Curves) -> Check:
     narrow = max(((x, k) for x, k in rows if k < curves.n), default=None)
     wide = max(((x, k) for x, k in rows if k > curves.n), default=None)
     if narrow is None or wide is None:
-        return undecided(statement, essential=False)
+        return undecided(statement).aside()
     text = (
         f"at most {100 * narrow[0]:+.1f} % at k = {narrow[1]:.0f} < n, {100 * wide[0]:+.1f} % at "
         f"k = {wide[1]:.0f} > n"
     )
-    return Check(statement, wide[0] > narrow[0], text, essential=False)
+    return Check(statement, wide[0] > narrow[0], text).aside()
 
 
 def _same_against_fresh(found: Found) -> Iterator[str]:

@@ -164,18 +164,12 @@ def _below(statement: str, pairs: Sequence[tuple[str, Point, Point]]) -> Check:
     return Check(statement, held == len(pairs), f"{held} of {len(pairs)} comparisons; {text}")
 
 
-def _change(
-    statement: str,
-    points: Sequence[Point],
-    holds: Callable[[float], bool],
-    *,
-    essential: bool = True,
-) -> Check:
+def _change(statement: str, points: Sequence[Point], holds: Callable[[float], bool]) -> Check:
     """Judge by how much the error of the widest network is above that of the narrowest."""
     if len(points) < 2:
-        return undecided(statement, "fewer than two widths", essential=essential)
+        return undecided(statement, "fewer than two widths")
     rise = points[-1].value - points[0].value
-    return Check(statement, holds(rise), _in_words(points), essential)
+    return Check(statement, holds(rise), _in_words(points))
 
 
 def _falls(rise: float) -> bool:
@@ -235,13 +229,13 @@ def _near_dense(errors: Errors, base: int) -> Check:
     )
     sparse, dense = errors.curve(MAGNITUDE, base), errors.curve(DENSE, None)
     if not sparse or not dense:
-        return undecided(statement, essential=False)
+        return undecided(statement).aside()
     one, other = least(sparse), least(dense)
     text = (
         f"pruned {percent(one.value, 1)} from width {one.x:.0f}, dense {percent(other.value, 1)} "
         f"at width {other.x:.0f}"
     )
-    return Check(statement, one.value < other.value + 0.02, text, essential=False)
+    return Check(statement, one.value < other.value + 0.02, text).aside()
 
 
 def _double_descent(errors: Errors) -> Check:
@@ -250,13 +244,13 @@ def _double_descent(errors: Errors) -> Check:
     if len(points) < 4 or least(fitted).value > INTERPOLATES:
         said = f"; least training error {percent(least(fitted).value, 1)}" if fitted else ""
         why = f"needs networks that fit their training data{said}"
-        return undecided(statement, why, essential=False)
+        return undecided(statement, why).aside()
     values = [point.value for point in points]
     rises = any(
         values[i] > min(values[:i]) + MARGIN / 2 and min(values[i:]) < values[i] - MARGIN / 2
         for i in range(1, len(values) - 1)
     )
-    return Check(statement, rises, _in_words(points), essential=False)
+    return Check(statement, rises, _in_words(points)).aside()
 
 
 def _fits_where_dense_fits(errors: Errors, base: int) -> Check:
@@ -269,11 +263,11 @@ def _fits_where_dense_fits(errors: Errors, base: int) -> Check:
         for model, of in ((DENSE, None), (MAGNITUDE, base))
     )
     if not dense:
-        return undecided(statement, "no dense network fits its data", essential=False)
+        return undecided(statement, "no dense network fits its data").aside()
     holds = bool(pruned) and pruned[0] <= 1.5 * max(dense[0], base)
     first = f"{pruned[0]:.0f}" if pruned else "none"
     text = f"dense from width {dense[0]:.0f}, pruned from {first}"
-    return Check(statement, holds, text, essential=False)
+    return Check(statement, holds, text).aside()
 
 
 def _claims_5(errors: Errors) -> Iterator[Check]:
@@ -286,8 +280,7 @@ def _claims_5(errors: Errors) -> Iterator[Check]:
             f"(a) With random masks to the size of width {base}, widening still helps",
             errors.curve(RANDOM, base),
             lambda rise: rise < 0,
-            essential=False,
-        )
+        ).aside()
     yield _below(
         "(b) Retraining lowers the test error of every pruned network",
         errors.beside(MAGNITUDE, UNTRAINED),
@@ -333,17 +326,16 @@ def _claims_6(errors: Errors) -> Iterator[Check]:
             f"{base} beats the one of that width too",
             errors.from_base(INITIAL, base),
             _falls,
-            essential=False,
-        )
+        ).aside()
 
 
 def _no_double_descent(errors: Errors) -> Check:
     statement = "No double descent: the test error of dense networks never rises by a point"
     points = errors.curve(DENSE, None)
     if len(points) < 3:
-        return undecided(statement, "fewer than three widths", essential=False)
+        return undecided(statement, "fewer than three widths").aside()
     rise = max(b.value - a.value for i, a in enumerate(points) for b in points[i + 1 :])
-    return Check(statement, rise < MARGIN, _in_words(points), essential=False)
+    return Check(statement, rise < MARGIN, _in_words(points)).aside()
 
 
 def _panels_6(errors: Errors) -> Iterator[Panel]:

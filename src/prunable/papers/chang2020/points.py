@@ -71,16 +71,14 @@ class Pair:
         )
 
 
-def agreement(
-    statement: str, pairs: Iterable[Pair], share: float, *, essential: bool = True
-) -> Check:
+def agreement(statement: str, pairs: Iterable[Pair], share: float) -> Check:
     """Check that predictions lie within a share, or five standard errors, of simulations.
 
     It is contradicted where the simulation lies outside the share by more than its errors.
     """
     found = list(pairs)
     if not found:
-        return undecided(statement, essential=essential)
+        return undecided(statement)
     worst = max(found, key=lambda pair: pair.strain(share))
     outside = [pair for pair in found if pair.strain(share) > 1]
     largest = max(found, key=lambda pair: pair.deviation)
@@ -88,7 +86,7 @@ def agreement(
     if largest is not worst:
         text += f"; largest relative deviation: {largest}"
     excluded = any(pair.excludes(share) for pair in outside)
-    return Check(statement, not outside, text, essential, decided(not outside, excluded))
+    return Check(statement, not outside, text, outcome=decided(not outside, excluded))
 
 
 def points_series(label: str, points: Sequence[Point], style: Style = "points") -> Series:

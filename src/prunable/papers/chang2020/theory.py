@@ -103,9 +103,9 @@ def _as_near(found: Found, name: str, label: str) -> Check:
     means = [(one.mean, other.mean) for one, other in zip(*frames, strict=True)]
     ratios = [one / other for one, other in means if one is not None and other]
     if not ratios:
-        return undecided(statement, essential=False)
+        return undecided(statement).aside()
     text = "quotients " + ", ".join(f"{ratio:.2f}" for ratio in ratios) + " from the smallest n on"
-    return Check(statement, max(ratios) <= 1.5, text, essential=False)
+    return Check(statement, max(ratios) <= 1.5, text).aside()
 
 
 def _by_size(found: Found, name: str, kind: str) -> dict[float, Frame]:

@@ -59,8 +59,7 @@ def of_table(bounds: Bounds) -> Iterator[Check]:
         bounds.networks(),
         lambda row: row["logs"]["ours"] >= 0,
         lambda row: f"{math.exp(row['logs']['ours']):.3g}",
-        essential=False,
-    )
+    ).aside()
     yield from _near_published(bounds)
     if len(bounds.columns) != 1:
         yield _steady_error(bounds)
@@ -70,8 +69,7 @@ def of_table(bounds: Bounds) -> Iterator[Check]:
         bounds.networks(),
         lambda row: row["theorem"]["failure"] < 1,
         lambda row: f"{row['theorem']['failure']:.2f}",
-        essential=False,
-    )
+    ).aside()
     yield _margin_suffices(bounds)
     yield _published_below(bounds.columns)
     yield rows_fit(bounds)
@@ -91,8 +89,7 @@ def of_network(bounds: Bounds) -> Iterator[Check]:
         "As printed, Bartlett 2017 is the closest baseline",
         lambda width: min(BASELINES, key=lambda row: bounds.mean(width, row)) == "bartlett2017",
         lambda width: _listed(bounds, width, BASELINES, rate=False),
-        essential=False,
-    )
+    ).aside()
     yield _below_baselines(bounds, rate=True)
     yield from _below_released_norm(bounds)
     yield _shorter_than_counting(bounds)
@@ -103,8 +100,7 @@ def of_network(bounds: Bounds) -> Iterator[Check]:
         strengths,
         lambda row: row["needed"] >= row["change_norm"],
         lambda row: f"d = {row['d']:g}: {row['needed']:.3g} and {row['change_norm']:.3g}",
-        essential=False,
-    )
+    ).aside()
     yield _within_limit(
         strengths,
         "No row or column keeps more than 3 d chi weights, at every strength",
@@ -123,8 +119,7 @@ def _within_limit(rows: Rows, statement: str, ratio: str) -> Check:
         rows,
         lambda row: row[ratio] <= 1,
         lambda row: f"d = {row['d']:g}: {row[ratio]:.2f} of the limit at most",
-        essential=False,
-    )
+    ).aside()
 
 
 def of_widths(bounds: Bounds) -> Iterator[Check]:
@@ -204,7 +199,7 @@ def _largest_chi(width: int) -> float:
 def _published_below(published: Sequence[Published]) -> Check:
     statement = "The published new bound is below every published baseline as a root per example"
     if not published:
-        return undecided(statement, "the paper has no such data", essential=False)
+        return undecided(statement, "the paper has no such data").aside()
     beaten = [
         f"{LABELS[row]} at {', '.join(wins)}"
         for row in BASELINES
@@ -215,7 +210,7 @@ def _published_below(published: Sequence[Published]) -> Check:
         for c in published
     )
     evidence = f"below the new bound: {'; '.join(beaten) or 'none'} ({shown})"
-    return Check(statement, not beaten, evidence, essential=False)
+    return Check(statement, not beaten, evidence).aside()
 
 
 def _near_published(bounds: Bounds) -> Iterator[Check]:
@@ -238,10 +233,10 @@ def _near_published(bounds: Bounds) -> Iterator[Check]:
         labels = ", ".join(LABELS[row] for row in names)
         statement = f"Within {limit:g} of the published logarithms: {labels}"
         if not rows:
-            yield undecided(statement, "the paper has no such width", essential=essential)
+            yield undecided(statement, "the paper has no such width").aside(not essential)
             continue
-        check = near(
-            statement, rows, limit, words=lambda value: f"{value:.2f}", essential=essential
+        check = near(statement, rows, limit, words=lambda value: f"{value:.2f}").aside(
+            not essential
         )
         if essential and not same:
             width, c = beside[0]
@@ -258,10 +253,10 @@ def _steady_error(bounds: Bounds) -> Check:
     means = {width: bounds.mean(width, "true_error") for width in bounds.widths}
     known = {width: value for width, value in means.items() if math.isfinite(value)}
     if len(known) < 2:
-        return undecided(statement, "fewer than two widths", essential=False)
+        return undecided(statement, "fewer than two widths").aside()
     said = ", ".join(f"{value:.2f} at {width}" for width, value in known.items())
     spread = max(known.values()) - min(known.values())
-    return Check(statement, spread <= STEADY, said, essential=False)
+    return Check(statement, spread <= STEADY, said).aside()
 
 
 def _with_constants(bounds: Bounds) -> Check:
@@ -278,8 +273,8 @@ def _with_constants(bounds: Bounds) -> Check:
         texts.append(f"{name}: {ours:.2f}, {closest} {least:.2f}")
         holds &= ours < least
     if not texts:
-        return undecided(statement, essential=False)
-    return Check(statement, holds, "; ".join(texts), essential=False)
+        return undecided(statement).aside()
+    return Check(statement, holds, "; ".join(texts)).aside()
 
 
 def _grows_slower(bounds: Bounds) -> Check:
@@ -303,11 +298,11 @@ def rows_fit(bounds: Bounds) -> Check:
     )
     norms = [row["input_norm"] for _, row in bounds.networks()]
     if not norms or not bounds.columns:
-        return undecided(statement, "no network, or not the paper's data", essential=False)
+        return undecided(statement, "no network, or not the paper's data").aside()
     excess = {c.width: c.margin_excess(max(norms)) for c in bounds.columns}
     said = ", ".join(f"{value:.3g} at {width}" for width, value in excess.items())
     evidence = f"the margin needed is at least so many times the one implied: {said}"
-    return Check(statement, max(excess.values()) <= 1, evidence, essential=False)
+    return Check(statement, max(excess.values()) <= 1, evidence).aside()
 
 
 def _margin_suffices(bounds: Bounds) -> Check:
@@ -321,7 +316,7 @@ def _margin_suffices(bounds: Bounds) -> Check:
         if abs(row["d"] - known.implied_d) < 1e-3 * known.implied_d
     ]
     if not rows:
-        return undecided(statement, "the paper has no such width", essential=False)
+        return undecided(statement, "the paper has no such width").aside()
     return every(
         statement,
         rows,
@@ -330,8 +325,7 @@ def _margin_suffices(bounds: Bounds) -> Check:
             f"d = {row['d']:.3g} needs {row['needed']:.3g}, the margin is {row['margin']:.3g}, "
             f"logits changed by {row['change_norm']:.3g} at most"
         ),
-        essential=False,
-    )
+    ).aside()
 
 
 def _listed(bounds: Bounds, width: int, rows: Sequence[str], *, rate: bool) -> str:
@@ -363,7 +357,7 @@ def of_epochs(points: Points) -> tuple[Check, ...]:
     if len(points) < 3:
         statements = (falls, follows, further, settled, alike)
         few = "fewer than three epochs"
-        return tuple(undecided(s, few, essential=s != settled) for s in statements)
+        return tuple(undecided(s, few).aside(s == settled) for s in statements)
     rows = [row for _, _, row in points]
     bounds = [math.exp(row["logs"]["ours"]) for row in rows]
     errors = [row["errors"]["pruned_test"] for row in rows]
@@ -387,7 +381,7 @@ def _once_positive(further: str, settled: str, points: Points) -> tuple[Check, C
     positive = [(epoch, row) for epoch, _, row in points if row["margin"]["min"] > 0]
     if not positive:
         none = "the smallest margin is positive at no epoch"
-        return undecided(further, none), undecided(settled, none, essential=False)
+        return undecided(further, none), undecided(settled, none).aside()
     epoch, first = positive[0]
     without = min(
         (row["parts"]["complexity"] for row in rows if row["strength"]["d"] == 0), default=math.inf
@@ -407,6 +401,5 @@ def _once_positive(further: str, settled: str, points: Points) -> tuple[Check, C
             error <= 1.1 * least,
             f"true error {error:.4f} at epoch {epoch:.0f}, the first with a positive margin; "
             f"least {least:.4f}",
-            essential=False,
-        ),
+        ).aside(),
     )

@@ -228,7 +228,6 @@ class Bounds(Found):
         holds: Callable[[int], bool],
         said: Callable[[int], str],
         *,
-        essential: bool = True,
         baselines: bool = True,
     ) -> Check:
         """Judge every width of which there is a network; not where baselines are infinite."""
@@ -239,9 +238,9 @@ class Bounds(Found):
         ]
         if baselines and lost:
             why = "baselines are infinite, for a smallest training margin is not positive"
-            return undecided(statement, f"{why}: width {', '.join(lost)}", essential=essential)
+            return undecided(statement, f"{why}: width {', '.join(lost)}")
         rows = ((f"width {width}", width) for width in self.trained)
-        return every(statement, rows, holds, said, essential=essential)
+        return every(statement, rows, holds, said)
 
 
 def width_of(name: str) -> int:

@@ -192,8 +192,7 @@ def _claims(found: Found) -> Iterator[Check]:
             f"logits differ by {row['distance']:.3g}, eps is {row['eps']:.3g}; test errors "
             f"{row['errors']['untrained']:.4f} and {row['errors']['test']:.4f}"
         ),
-        essential=False,
-    )
+    ).aside()
 
 
 ITEM = Item(

@@ -80,8 +80,7 @@ def _far_from_equal(found: Found) -> Check:
         plain,
         0.2,
         f"{checks.plain(plain)} of the columns, against 0.2",
-        essential=False,
-    )
+    ).aside()
 
 
 def _by_level(metric: str, statement: str, found: Found, *, falling: bool = False) -> Check:
@@ -113,8 +112,7 @@ def _strongest_loses(found: Found) -> Check:
         losses[0],
         losses[1],
         "{:.4f} against {:.4f}",
-        essential=False,
-    )
+    ).aside()
 
 
 ITEMS = (
@@ -130,7 +128,7 @@ ITEMS = (
             (
                 _worse_with_noise,
                 _far_from_equal,
-                partial(ROWS.rising, statement=LOWER, essential=False),
+                lambda found: ROWS.rising(found, LOWER).aside(),
                 ROWS.near_without_noise,
             ),
             (partial(late, conditions=("none", *ROWS.noisy.values())),),

@@ -117,17 +117,17 @@ class Rows:
             printed=[(self.printed.cell(row, RATIO), base) for row in frames],
         )
 
-    def rising(self, found: Found, statement: str = IN_ORDER, *, essential: bool = True) -> Check:
+    def rising(self, found: Found, statement: str = IN_ORDER) -> Check:
         """The lower the tail index, the more can be pruned."""
         groups = {row: found.of(condition, RATIO) for row, condition in self.noisy.items()}
         printed = [self.printed.cell(row, RATIO) for row in self.noisy]
         if not self.independent:
-            return checks.ordered(statement, groups, printed=printed, essential=essential)
+            return checks.ordered(statement, groups, printed=printed)
         laws = [self.law(found, row) for row in self.noisy]
         expected: ordering.Expected = [law.draws for law in laws if law is not None]
         if len(expected) < len(laws):
             expected = printed if all(cell.std for cell in printed) else ()
-        return ordering.rises(statement, groups, expected=expected, essential=essential)
+        return ordering.rises(statement, groups, expected=expected)
 
     def small_loss(self, found: Found) -> Check:
         """Pruning costs little test accuracy at the highest tail index."""
@@ -143,7 +143,7 @@ class Rows:
         text = f"{before.mean:.4f} before, {after.mean:.4f} after, {len(before)} runs"
         return checks.at_most(statement, loss, NEAR_ACCURACY, text, error=error, n=n)
 
-    def agree(self, found: Found, where: str = "", *, essential: bool = True) -> Check:
+    def agree(self, found: Found, where: str = "") -> Check:
         """Means against the published ones; rows that the print repeats are left out.
 
         `where` says, in words, of which of several readings.
@@ -163,7 +163,7 @@ class Rows:
             "The mean pruned shares agree with the published ones, as two means of runs of one "
             f"law do{where}"
         )
-        return self.sized(agreement.agrees(statement, rows, essential=essential), found)
+        return self.sized(agreement.agrees(statement, rows), found)
 
     def law(self, found: Found, row: str) -> agreement.Law | None:
         """The predicted law of a row's pruned share, where the plan has one."""
@@ -184,8 +184,7 @@ class Rows:
             rows,
             lambda most: eta <= most,
             lambda most: f"eta = {eta:g} against {most:.1e}, {eta / most:,.0f} times",
-            essential=False,
-        )
+        ).aside()
 
     def near_accuracy(self, found: Found, where: str = "") -> Check:
         """Test accuracies before pruning against the published ones."""
@@ -197,7 +196,7 @@ class Rows:
             (row, found.of(condition, TEST).mean, self.target(row, TEST))
             for row, condition in self.all.items()
         ]
-        return self.sized(checks.near(statement, rows, NEAR_ACCURACY, essential=False), found)
+        return self.sized(checks.near(statement, rows, NEAR_ACCURACY).aside(), found)
 
     def slips(self, found: Found) -> list[str]:
         """Slips of the print as sentences."""

@@ -236,7 +236,7 @@ def _agree_as_printed(rows: EcgRows, found: Found) -> Check:
     printed = settings.printed_sigma(rows.noise, found.plan.convention)
     where = f" at noise level {settings.ECG_PRINTED_SIGMA[rows.noise]:g}, as printed"
     chosen = replace(rows, suffix=settings.PRINTED, sigma=printed)
-    return chosen.agree(found, where, essential=False)
+    return chosen.agree(found, where).aside()
 
 
 def _as_printed(number: int, rows: Rows) -> TableSpec:

@@ -91,8 +91,7 @@ def _noise_helps(number: int, found: Found) -> Check:
         "every alpha",
         pairs,
         "; ".join(texts),
-        essential=number == LAST,
-    )
+    ).aside(number != LAST)
 
 
 def _falls(number: int, found: Found) -> Check:
@@ -101,8 +100,7 @@ def _falls(number: int, found: Found) -> Check:
         "Without noise, test accuracy falls as more is pruned",
         {row: found.of(condition, ALIKE_TEST) for row, condition in alike.noisy.items()},
         printed=[alike.printed.cell(row, ALIKE_TEST) for row in alike.noisy],
-        essential=number != LAST,
-    )
+    ).aside(number == LAST)
 
 
 def _near_printed(number: int, found: Found) -> Check:

@@ -110,7 +110,7 @@ def at_level(noise: str, sigma: float, which: str, found: Found) -> Check:
         f"{settings.NUMERALS[noise]} are means of initial weights plus noise, without training",
         compared(found, noise, sigma),
     )
-    return checks.with_print(check)
+    return checks.with_print(check).aside()
 
 
 def table_of_levels(number: int, found: Found) -> Table | None:
@@ -171,4 +171,4 @@ def follow_the_law(found: Found, rows: dict[str, str], width: int, sigma: float)
             for row, condition in rows.items()
             for law in [law_of(found, width, row, sigma)]
         ],
-    )
+    ).aside()

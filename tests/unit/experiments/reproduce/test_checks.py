@@ -323,7 +323,7 @@ def test_comparisons_with_print_say_so():
     assert checks.near("s", [("a", 1.0, 1.0)], 0.1).printed
     assert checks.near("s", [], 0.1).printed
     row = Comparison("r", frame(0.1, 0.1), Printed(0.1, 0.01))
-    assert agrees("s", [row], essential=True).printed
+    assert agrees("s", [row]).printed
     assert agrees("s", []).printed
     assert not checks.ordered("s", {"a": frame(1.0), "b": frame(2.0)}).printed
 
