@@ -17,6 +17,7 @@ from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.files import Document, damage_named, parsed
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.networks.parametrized import copied, is_made_up, make_plain_
+from prunable.nets.networks.ties import ties_of
 from prunable.nets.prune.sparse_file import VALUES, packed, unpacked
 from prunable.nets.shrink.modules import has_hooks, swap_
 from prunable.nets.shrink.onnx_export import OnnxResult, save_onnx
@@ -238,19 +239,13 @@ def _state(model: nn.Module, sparse: list[str]) -> tuple[dict[str, Tensor], dict
         if layer not in whole:
             whole[layer] = layer.dense_weight()
         state[prefix + "weight"] = whole[layer]
-    tied: dict[str, str] = {}
-    first: dict[tuple[Any, ...], str] = {}
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor) or tensor.is_meta or tensor.layout != torch.strided:
             raise UnsupportedModelError(
                 f"`{name}` cannot be exported: it is no dense tensor with data. Leave it out of "
                 "the model's state."
             )
-        memory = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-        if tensor.numel():
-            holder = first.setdefault(memory, name)
-            if holder != name:
-                tied[name] = holder
+    tied = ties_of(state)
     return {n: t.detach() for n, t in state.items() if n not in tied}, tied
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from prunable.errors import InputError
@@ -18,6 +18,7 @@ from prunable.nets.archive import save_tensors
 from prunable.nets.networks.examples import MISFITS, evaluating, run, shapes_of
 from prunable.nets.networks.inputs import batch_of, tensors_of
 from prunable.nets.networks.memory import peak_bytes
+from prunable.nets.networks.ties import ties_of
 from prunable.nets.networks.timing import interleaved_seconds
 from prunable.nets.prune.plan import PruningPlan
 from prunable.nets.shrink.sparse_layers import SparseLinear
@@ -190,16 +191,11 @@ def _file_size(path: Path | None, model: nn.Module) -> int:
         return sum(file.stat().st_size for file in path.glob("*.safetensors"))
     if path is not None:
         return path.stat().st_size
-    state: dict[str, Tensor] = {}
-    seen: set[tuple[Any, ...]] = set()
-    for name, tensor in model.state_dict().items():
-        memory = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        if memory not in seen or not tensor.numel():
-            state[name] = tensor
-        seen.add(memory)
+    state = model.state_dict()
+    tied = ties_of(state)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.safetensors"
-        save_tensors(target, state)
+        save_tensors(target, {name: x for name, x in state.items() if name not in tied})
         return target.stat().st_size
 
 
