@@ -1,12 +1,15 @@
 """The list of commands is true, and help waits for none of them."""
 
 import inspect
+import re
 import subprocess
 import sys
 from importlib import import_module
+from itertools import pairwise
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from prunable.cli.app import COMMANDS, app
 from prunable.cli.mistakes import in_words_of_options, usage_message
@@ -59,3 +62,23 @@ def test_errors_speak_of_options(said, shown):
 
 def test_usage_errors_name_the_help():
     assert usage_message(typer.BadParameter("too dark")).endswith("See `prunable --help`.")
+
+
+@pytest.mark.parametrize("width", ["50", "80"])
+@pytest.mark.parametrize("name", ["", "forecast", "prune", "train"])
+def test_help_cuts_no_option_and_breaks_no_paragraph(name, width):
+    found = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": width})
+    assert found.exit_code == 0
+    assert not re.search(r"│[* ]+-[a-z-]+…", found.output)
+    assert not re.search(r"<bool>|<list", found.output)
+    # a line ends where the next word has no room, not where the source has a line
+    words = [line.strip() for line in found.output.split("╭")[0].splitlines()]
+    for line, after in pairwise(words):
+        if line and after and not after.startswith("Example:"):
+            assert len(line) + 1 + len(after.split()[0]) > int(width) - 3
+
+
+def test_help_says_what_may_be_repeated():
+    command = typer.main.get_command(app).commands["forecast"]
+    texts = {option.opts[0]: option.help for option in command.params if option.opts}
+    assert texts["--keep"].endswith("repeat for several.")

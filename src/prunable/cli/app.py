@@ -10,6 +10,7 @@ from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 import prunable
+from prunable.cli.helping import prepare_pages, readable
 from prunable.cli.mistakes import in_words_of_options, usage_message
 from prunable.errors import PrunableError
 from prunable.report import terminal
@@ -106,10 +107,10 @@ def _imported(name: str) -> Any:
     module, _, inside = COMMANDS[name][0].partition(":")
     found = getattr(import_module(module), inside)
     if isinstance(found, typer.Typer):
-        return typer.main.get_group(found)
+        return readable(typer.main.get_group(found))
     alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     alone.command(name=name)(found)
-    return typer.main.get_command(alone)
+    return readable(typer.main.get_command(alone))
 
 
 class _Guarded(TyperGroup):
@@ -138,6 +139,8 @@ class _Guarded(TyperGroup):
         self, info_name: Any, args: list[str], parent: Any = None, **given: Any
     ) -> Any:
         kept = terminal.take_loudness(args)
+        if len(kept) < 2 or {"-h", "--help"} & {*kept}:  # alone, a group shows its page
+            prepare_pages()
         try:
             context = super().make_context(info_name, list(kept), parent, **given)
         except UsageError as error:

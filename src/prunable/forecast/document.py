@@ -28,7 +28,7 @@ def forecast_table(document: Document) -> Table:
         return _perplexity_table(document)
     known = document["accuracy"] is not None
     titles: list[str | Column] = [Column("way", words=True), "keep %", "numbers left %"]
-    titles += ["accuracy %", f"{document['level']:.0%} interval", "loss"] if known else []
+    titles += ["accuracy %", f"{document['level']:.0%} interval", "loss, points"] if known else []
     titles += ["decisions kept %"]
     rows = []
     for curve in document["curves"]:
@@ -42,18 +42,19 @@ def forecast_table(document: Document) -> Table:
 
 
 def _perplexity_table(document: Document) -> Table:
+    spare = ("likeliest tokens kept %", "log-perplexity", "by tokens", "by laws")
+    likeliest, nats, *by = (Column(title, spare=place) for place, title in enumerate(spare, 1))
     titles: list[str | Column] = [Column("way", words=True), "keep %", "perplexity"]
-    titles += [f"{document['level']:.0%} interval", "log-perplexity", "by laws", "by tokens"]
-    titles += ["likeliest tokens kept %"]
+    titles += [f"{document['level']:.0%} interval", nats, *reversed(by), likeliest]
     rows = []
     for curve in document["curves"]:
         for point in curve["points"]:
-            nats = [point[key] for key in ("accuracy", "laws", "tokens")]
+            each = [point[key] for key in ("accuracy", "laws", "tokens")]
             between = "–"
             if point["low"] is not None:
                 between = " to ".join(_exponential(point[key]) for key in ("low", "high"))
-            row = [name_of(curve), as_percent(point["kappa"], 1), _exponential(nats[0]), between]
-            row += ["–" if x is None else f"{x:.3f}" for x in nats]
+            row = [name_of(curve), as_percent(point["kappa"], 1), _exponential(each[0]), between]
+            row += ["–" if x is None else f"{x:.3f}" for x in each]
             rows.append([*row, as_percent(point["retention"])])
     return table(titles, rows, title=title_of(document), notes=notes_of(document))
 

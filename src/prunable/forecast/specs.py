@@ -19,9 +19,13 @@ class Asked(Frozen):
         None, ge=1, description="Examples that accuracy was measured on."
     )
     methods: tuple[str, ...] = Field(
-        (), description="Ways to prune: magnitude/lamp, calibrated, 2:4, unit, ...; the usual ones."
+        (),
+        description="Ways to prune, by default the usual ones: METHOD or METHOD/ALLOCATION, as "
+        "magnitude/lamp, calibrated or unit, or a pattern as 2:4; between commas, or repeat.",
     )
-    keep: tuple[float, ...] = Field((), description="Shares to keep; the usual ones.")
+    keep: tuple[float, ...] = Field(
+        (), description="Shares to keep; by default ten or so from 0.9 to 0.05."
+    )
     labels: bool = Field(True, description="Use classes y of the inputs where there.")
     calibrate: Path | None = Field(
         None, description="Other inputs, for ways that go by what flows into layers."
@@ -52,6 +56,8 @@ class TextAsked(Asked):
     length: int = Field(512, ge=2, description="Tokens of a window of --text.")
     windows: int = Field(8, ge=4, description="How many, spread evenly over --text.")
     perplexity: float | None = Field(
-        None, gt=1, description="Known perplexity of the dense model; that of the windows."
+        None,
+        gt=1,
+        description="Known perplexity of the dense model; by default that of the windows.",
     )
     calibrate_size: int = Field(16, ge=4, description="Windows of a text to calibrate on.")

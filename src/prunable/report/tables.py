@@ -17,7 +17,7 @@ MISSING = "–"
 # Below this width of the terminal, headings are broken and errors stand below their numbers.
 NARROW = 110
 LEAST_NAME = 24  # characters of a name that are shown in any case
-HEADS = (0.4, 0.15, 0.7, 0.9)  # shares of a name's beginning, until all names differ
+HEADS = (0.4, 0.15, 0.5, 0.6, 0.7, 0.8, 0.9)  # shares of a name's beginning, until all names differ
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Table:
         for place, column in enumerate(self.columns):
             cells = [printable(row[place]) for row in rows]
             needs = _width((column.heading(narrow), *cells))
-            taken.append(2 + (min(needs, LEAST_NAME) if column.code else needs))
+            taken.append(2 + (_least(cells, needs) if column.code else needs))
         kept = set(range(len(self.columns)))
         for place in sorted(kept, key=lambda at: (-self.columns[at].spare, -at)):
             if sum(taken[at] for at in kept) <= width or not self.columns[place].spare:
@@ -144,11 +144,8 @@ class Table:
         for column, cells in list(zip(self.columns, zip(*rows, strict=True), strict=True))[1:]:
             room -= 2 + _width((column.heading(narrow), *cells))
         names = [printable(row[0]) for row in rows]
-        for head in HEADS:
-            short = [shortened(name, max(LEAST_NAME, room), head) for name in names]
-            if len(set(short)) == len(set(names)):
-                return [(name, *row[1:]) for name, row in zip(short, rows, strict=True)]
-        return rows
+        short = _distinct(names, max(LEAST_NAME, room)) or names
+        return [(name, *row[1:]) for name, row in zip(short, rows, strict=True)]
 
     def markdown(self) -> str:
         """Markdown of the rows; title and notes are the page's to place."""
@@ -222,6 +219,21 @@ def shortened(name: str, width: int, head: float = 0.4) -> str:
         return name
     first = round(head * (width - 1))
     return f"{name[:first]}…{name[len(name) - (width - 1 - first) :]}"
+
+
+def _distinct(names: Sequence[str], width: int) -> list[str] | None:
+    """The names cut to a width in which those that differ still do, or None."""
+    for head in HEADS:
+        short = [shortened(name, width, head) for name in names]
+        if len(set(short)) == len(set(names)):
+            return short
+    return None
+
+
+def _least(names: Sequence[str], longest: int) -> int:
+    """Characters that names need in any case, at least, to be told apart."""
+    widths = range(min(LEAST_NAME, longest), longest)
+    return next((width for width in widths if _distinct(names, width)), longest)
 
 
 def _width(cells: Iterable[str]) -> int:

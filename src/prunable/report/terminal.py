@@ -31,6 +31,7 @@ Figure = Annotated[Path | None, typer.Option(help="Draw it here, as SVG.")]
 SCHEMA_VERSION = 1  # of documents that have no version of their own
 LONG = 30.0  # seconds from which on a command says beforehand how long it takes
 FIRST_LOOK = 2.0  # seconds after which the rest is judged by what is done
+FEW = 16  # steps, up to which the first tells how long all will take
 EVERY = 10.0  # seconds between lines of progress in a file or a pipe
 
 Advance = Callable[[int, int | None, str], None]
@@ -157,14 +158,17 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
     ) as shown:
         task = shown.add_task(what, total=None)
         started = said = monotonic()
-        judged = False
+        judged, first = False, (0, started)
 
         def advance(done: int, total: int | None, name: str = "") -> None:
-            nonlocal said, judged
+            nonlocal said, judged, first
             now, label = monotonic(), printable(f"{what} {name}".rstrip())
-            if not judged and total and done and now - started >= FIRST_LOOK:
+            if done and not first[0] and (total or 0) > FEW * done:
+                first = (done, now)  # of many steps the first prepares the others: it tells little
+            elif not judged and total and done > first[0] and now - first[1] >= FIRST_LOOK:
                 judged = True
-                announce((now - started) * total / done, what, "here")
+                rest = (now - first[1]) * (total - first[0]) / (done - first[0])
+                announce(first[1] - started + rest, what, "here")
             quiet = _LOUDNESS.get() == "quiet"
             if shown.disable and now - said >= EVERY and not quiet:
                 said = now

@@ -30,6 +30,19 @@ def test_long_names_are_cut_in_the_middle_and_stay_apart():
     assert all(name in found.markdown() for name in NAMES)
 
 
+def test_no_number_is_cut_where_names_need_more_room_than_the_least():
+    names = [f"model.layers.{i}.self_attn.{x}_proj.weight" for i in range(12) for x in "qkvo"]
+    spare = [Column(title, spare=at) for at, title in ((3, "shape"), (2, "of"), (1, "eps"))]
+    columns = [Column("layer", words=True, code=True), *spare, "kappa"]
+    numbers = ["1024x1024", "1,048,576", "0.06626", "0.5"]
+    found = table(columns, [(name, *numbers) for name in names])
+    for width in (50, 60, 80):
+        lines = [line for line in printed(found, width).splitlines() if "weight" in line]
+        assert len(lines) == len({line.split()[0] for line in lines}) == len(names)
+        assert all(rest == numbers[-len(rest) :] for _, *rest in map(str.split, lines))
+        assert all(len(line) <= width for line in lines)
+
+
 def test_names_that_would_become_one_are_not_cut():
     names = [f"{'a' * 40}{i}{'b' * 40}" for i in range(3)]
     found = table([Column("layer", words=True, code=True), "n"], [(name, "1") for name in names])
@@ -50,6 +63,17 @@ def test_progress_is_a_line_now_and_then_where_no_terminal_is(capsys, monkeypatc
         "m.gguf layer.1: 1 of 4, 11 s",
         "m.gguf layer.3: 3 of 4, 30 s",
     ]
+
+
+def test_a_slow_first_step_of_many_announces_nothing_long(capsys, monkeypatch):
+    clock = iter([0.0, *(20 + 0.1 * step for step in range(60))])
+    monkeypatch.setattr(terminal, "monotonic", lambda: next(clock))
+    with terminal.progress("training") as advance:
+        for done in range(60):
+            advance(done + 1, 260)
+    # twenty seconds to prepare, then ten steps a second: 46 in all, and not 87 minutes
+    said = [line for line in capsys.readouterr().err.splitlines() if "takes" in line]
+    assert said == ["training takes roughly 46 seconds here"]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def windows_of(
     if there < wanted:
         raise InputError(
             f"The text of `{where}` has {len(tokens):,} tokens, too few for {wanted:,} windows of "
-            f"{length:,}. Give a longer text, or fewer or shorter windows."
+            f"{length:,}: it holds {there:,}. Give a longer text, or fewer or shorter windows."
         )
     return tokens.unfold(0, length, stride)[: count or there].clone()
 

@@ -51,7 +51,14 @@ def outputs_table(document: Document) -> Table:
         numbers = (kappas[found["name"]], masked, predicted, found["measured"])
         shown = ("" if x is None else as_number(x, 4) for x in numbers)
         rows.append((found["name"], *shown, as_number(gained, 3)))
-    titles = ("layer", "kappa", "mask alone", "predicted", "measured", "gained, %")
+    titles = (
+        Column("layer", words=True, code=True),
+        Column("kappa", spare=2),
+        Column("mask alone", spare=1),
+        Column("predicted", spare=3),
+        "measured",
+        "gained, %",
+    )
     return table(
         titles, rows, title="Relative l_2 errors of outputs", notes=tuple(_inputs(document))
     )
@@ -59,12 +66,14 @@ def outputs_table(document: Document) -> Table:
 
 def _inputs(document: Document) -> Iterator[str]:
     found = document["calibrated"]
-    kind, count = found["kind"], f"{found['n_inputs']:,}"
-    if found["length"] is not None:
-        count += f" times {found['length']:,}"
+    kind, length = found["kind"], found["length"]
+    if length is not None:
+        words = "random tokens, no data" if kind.endswith("no data") else "tokens"
+        kind = f"windows of {length:,} {words}"
     source = "" if kind.endswith("no data") else f" of {found['source']}"
     sender = "the pruned ones before it send" if found["in_order"] else "the dense network sends it"
-    yield f"Calibrated with {count} {kind}{source}; each layer is given what {sender}."
+    given = f"{found['n_inputs']:,} {kind}{source}"
+    yield f"Calibrated with {given}; each layer is given what {sender}."
     if unreached := document["unreached"]:
         yield f"No input reached {', '.join(unreached)}: pruned by their weights."
 
