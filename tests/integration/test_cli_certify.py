@@ -18,6 +18,7 @@ from prunable.certify.study import CertifySpec
 from prunable.certify.verifying import verify
 from prunable.data.loaders import load
 from prunable.errors import DataIntegrityError
+from prunable.report import terminal
 from prunable.runs.backends import SerialBackend
 from prunable.runs.execution import execute
 from prunable.runs.runner import run_all
@@ -407,3 +408,40 @@ def test_bad_models_are_named(run, tmp_path):
     path.write_bytes(b"nothing")
     done = run("certify", path, "--data digits")
     assert done.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--learned none --learned-epochs 3", "`--learned-epochs` of `certify` has no effect"),
+        ("--learned none --share 0.4", "`--share` of `certify` has no effect without a network to"),
+        (
+            "--held-out none --learned d,d",
+            "`--learned` of `certify` has no effect without --held-out",
+        ),
+        ("--augment", "`--augment` of `certify` has no effect without a --learned network"),
+        ("--learned d8,d --no-augment", "`--augment` of `certify` has no effect"),
+        ("--student none --student-epochs 3", "`--student-epochs` of `certify` has no effect"),
+        ("--student none --learned none --states x", "`--states` of `certify` has no effect"),
+        ("--share 1.5", "`--share` of `certify` must be in (0, 1); got 1.5"),
+        ("--learned resnet21", "resnet21"),
+        ("--learned-lr 0", "`--learned-lr` of `certify` must be positive"),
+    ],
+)
+def test_options_without_an_effect_are_refused(run, trained, options, message):
+    """Before anything is trained, in one line with the mend, as exit status 2."""
+    done = run("certify", trained, "--data digits --epochs 0 --draws 0", options)
+    assert done.exit_code == 2, done.stderr
+    assert message in done.stderr
+    assert "epoch" not in done.stderr.replace("-epochs", "")
+
+
+def test_long_work_is_announced(run, trained, monkeypatch):
+    command = (
+        "certify",
+        trained,
+        "--data digits --epochs 1 --draws 0 --student none --learned none",
+    )
+    assert "certifying takes roughly" not in run(*command).stderr
+    monkeypatch.setattr(terminal, "LONG", 0.0)
+    assert "certifying takes roughly" in run(*command).stderr

@@ -9,10 +9,21 @@ from rich.console import Console
 from prunable.errors import DataIntegrityError
 from prunable.files import check_ending, check_places
 from prunable.report.tables import Column, printable, table
-from prunable.report.terminal import AsJson, Figure, Seed, Unpickle, emit, progress, talk
+from prunable.report.terminal import (
+    AsJson,
+    Figure,
+    Seed,
+    Unpickle,
+    announce,
+    emit,
+    progress,
+    refuse_idle,
+    talk,
+)
 
 
 def certify(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="Checkpoint of a classifier of pictures or rows.")],
     data: Annotated[str, typer.Option(help="Data set it was trained on.")],
     net: Annotated[
@@ -73,10 +84,29 @@ def certify(
     """
     from prunable.certify.certificate import write_certificate
     from prunable.certify.figure import write_bounds_figure
+    from prunable.certify.learned import is_reference
     from prunable.certify.pipeline import certify_model
     from prunable.certify.quantization import QuantizationSettings
     from prunable.certify.student import Students
 
+    learns = learned != "none" and held_out != "none"
+    trains = (learns, "a network to learn (--learned) and held-out inputs (--held-out)")
+    refuse_idle(
+        context,
+        {
+            "learned": (
+                held_out != "none" or learned == "none",
+                "--held-out, whose inputs it needs",
+            ),
+            "student_epochs": (student != "none", "--student"),
+            **dict.fromkeys(("learned_epochs", "learned_lr", "share"), trains),
+            "augment": (
+                learns and is_reference(learned),
+                "a --learned network such as resnet20 or MODULE:FUNCTION; chains get none of it",
+            ),
+            "states": (learns or student != "none", "--student or --learned"),
+        },
+    )
     check_ending(out, "--out", "certify", ".json")
     check_ending(figure, "--figure", "certify", ".svg")
     check_places("certify", {"--out": out, "--figure": figure}, {"the checkpoint": model})
@@ -114,6 +144,7 @@ def certify(
             unpickle=unpickle,
             on_epoch=lambda epoch, loss: console.print(f"epoch {epoch}: loss {loss:.4f}"),
             on_step=lambda done, total: advance(done, total, learned),
+            on_estimate=lambda seconds: announce(seconds, "certifying", "here"),
         )
     document = certified.to_dict()
     if out is not None:

@@ -10,11 +10,8 @@ Source: Bazinet, Zantedeschi and Germain (2026); Ambroladze, Parrado-Hernandez a
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -34,8 +31,8 @@ from prunable.certify.quantization import (
     QuantizedNet,
     fine_tune,
 )
-from prunable.certify.student import SMALL, Students
-from prunable.errors import InputError, require
+from prunable.certify.student import SMALL, Plan, Students, state_file
+from prunable.errors import require
 from prunable.nets.catalogue import NETS
 from prunable.nets.models.registry import Architecture, build
 from prunable.nets.models.sources import network_by_reference
@@ -72,11 +69,7 @@ def learned_bound(
     Raises InputError if a part is empty, or there is no such student; DivergedError if its training
     does not stay finite.
     """
-    cut = round(students.share * len(train.y))
-    if not 0 < cut < len(train.y):
-        raise InputError.parameter(
-            "share", "certify", "leaves examples on both sides", students.share
-        )
+    cut = share_of(train, students)
     first = Examples(train.x[:cut], train.y[:cut])
     rest = Examples(train.x[cut:], train.y[cut:])
     if is_reference(students.learned):
@@ -92,15 +85,21 @@ def learned_bound(
     return dense_through_compression(of_student, apart, len(test.y), delta / 2), len(rest.y)
 
 
+def share_of(train: Examples, students: Students) -> int:
+    """How many examples the student learns from; InputError unless some are left on both sides."""
+    cut = round(students.share * len(train.y))
+    wanted = "such that examples are on both sides"
+    require(0 < cut < len(train.y), "share", "certify", wanted, students.share)
+    return cut
+
+
 def is_reference(learned: str) -> bool:
     """Whether a text names a network, as `net` does, rather than a chain of the study."""
     return ":" in learned or learned in NETS
 
 
-def _chain(
-    examples: Examples, classes: int, students: Students, on_epoch: OnEpoch | None
-) -> FloatNetwork:
-    """A chain of the study, neither pruned nor rounded."""
+def chain_plan(examples: Examples, classes: int, students: Students) -> Plan:
+    """A chain of the study, and how it is trained, neither pruned nor rounded."""
     small = min(examples.x.shape[2:]) < SMALL
     text = students.learned
     if text == "auto":
@@ -114,28 +113,37 @@ def _chain(
         lr=students.learned_lr or _CHAIN_LR,
         seed=students.seed,
     )
-    architecture = CodedArchitecture.parse(text, examples.x.shape[1:], classes)
+    return CodedArchitecture.parse(text, examples.x.shape[1:], classes), settings
+
+
+def _chain(
+    examples: Examples, classes: int, students: Students, on_epoch: OnEpoch | None
+) -> FloatNetwork:
+    architecture, settings = chain_plan(examples, classes, students)
     net = QuantizedNet.fresh(architecture, settings.levels, settings.seed)
-    state = state_file(students, examples, text, settings.model_dump(mode="json"))
+    state = state_file(students, examples, architecture.text, settings.model_dump(mode="json"))
     fine_tune(net, *examples.tensors, settings, checkpoint=state, on_epoch=on_epoch)
     weights = [w.detach() for w in net.weights]
     return FloatNetwork(architecture, weights, [b.detach() for b in net.biases])
 
 
-def _network(
-    examples: Examples, classes: int, students: Students, on_step: OnSteps | None
-) -> Logits:
-    """A network of any architecture, by gradient descent with momentum along a cosine."""
-    x, y = examples.tensors
-    x = as_taken(x)
+def network_plan(
+    examples: Examples, classes: int, students: Students, cut: int
+) -> tuple[nn.Module, TrainingSettings]:
+    """A network of any architecture, untrained, and how it learns from the first `cut` examples.
+
+    By gradient descent with momentum along a cosine. InputError if there is no such network, or it
+    does not take these inputs.
+    """
+    x = as_taken(torch.from_numpy(examples.x[:1].copy()))
     model = _untrained(students.learned, tuple(x.shape[1:]), classes, students.seed)
-    outputs = scores_of(checked_run(model, x[:1])).shape
+    outputs = scores_of(checked_run(model, x)).shape
     fits = len(outputs) == 2 and outputs[1] >= classes
     wanted = f"a network that gives scores of {classes} classes"
     require(fits, "learned", "certify", wanted, f"outputs of shape {tuple(outputs)}")
     # batch statistics need two examples
-    batch = next((b for b in range(_BATCH, 1, -1) if len(y) % b != 1), _BATCH)
-    steps = (students.learned_epochs or _EPOCHS) * -(-len(y) // batch)
+    batch = next((b for b in range(_BATCH, 1, -1) if cut % b != 1), _BATCH)
+    steps = (students.learned_epochs or _EPOCHS) * -(-cut // batch)
     augment = students.augment
     if augment is None:  # a mirrored digit may be another one, or none
         augment = x.ndim == 4 and x.shape[1] == 3 and min(x.shape[2:]) >= SMALL
@@ -150,6 +158,14 @@ def _network(
         augment=augment,
         log_every=steps,
     )
+    return model, settings
+
+
+def _network(
+    examples: Examples, classes: int, students: Students, on_step: OnSteps | None
+) -> Logits:
+    x, y = examples.tensors
+    model, settings = network_plan(examples, classes, students, len(y))
     begun = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         begun.update(f"{name} {tuple(tensor.shape)}".encode())
@@ -158,9 +174,10 @@ def _network(
 
     def told(done: int) -> None:
         if on_step is not None:
-            on_step(done, steps)
+            on_step(done, settings.steps)
 
-    outcome = train(model.requires_grad_(True), x, y, settings, checkpoint=state, on_step=told)
+    model.requires_grad_(True)
+    outcome = train(model, as_taken(x), y, settings, checkpoint=state, on_step=told)
     if outcome.status == "diverged":
         mend = "Lower `learned_lr`."
         raise DivergedError(f"the student {students.learned} diverged: {outcome.reason}. {mend}")
@@ -173,7 +190,7 @@ def _untrained(reference: str, shape: tuple[int, ...], classes: int, seed: int) 
         generator = torch.Generator()
         generator.manual_seed(seed)
         architecture = Architecture(reference, shape, classes)
-        return build(architecture, generator=generator)
+        return build(architecture, generator=generator).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, again = (network_by_reference(reference, "certify") for _ in range(2))
@@ -182,12 +199,3 @@ def _untrained(reference: str, shape: tuple[int, ...], classes: int, seed: int) 
     mend = "A network at hand may have met the examples that are to certify it."
     require(anew, "learned", "certify", wanted, reference, mend)
     return model
-
-
-def state_file(students: Students, examples: Examples, *what: Any) -> Path | None:
-    """Where training keeps its state, by all that it depends on; None where there is no folder."""
-    if students.states is None:
-        return None
-    identity = json.dumps([examples.sha256, *what], sort_keys=True, default=str)
-    name = hashlib.sha256(identity.encode()).hexdigest()[:24]
-    return Path(students.states) / f"student-{name}.safetensors"

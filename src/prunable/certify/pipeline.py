@@ -1,6 +1,6 @@
 """Every bound of a user's network: its own code, its noise, its margins, its held-out errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from prunable.certify.bounds.occam import dense_through_compression, occam_bound
 from prunable.certify.certificate import Certificate, advice, certify_network
 from prunable.certify.checkpoint import as_modules, integer_network
 from prunable.certify.code_file import CodedNetwork
+from prunable.certify.estimate import estimated_seconds
 from prunable.certify.examples import Examples, examples_of
 from prunable.certify.gaussian_posterior import gaussian_certificate
 from prunable.certify.given import read_given
@@ -105,6 +106,7 @@ def certify_model(
     unpickle: bool = False,
     on_epoch: OnEpoch | None = None,
     on_step: OnSteps | None = None,
+    on_estimate: Callable[[float], None] | None = None,
 ) -> CertifiedModel:
     """Certify a network as it is by three statements, and evaluate every bound there is.
 
@@ -119,6 +121,8 @@ def certify_model(
     the notes of the certificate. Each bound fails with probability delta on its own; no `draws`
     leave the Gaussian posterior out.
 
+    `on_estimate` is told beforehand how many seconds it takes, roughly.
+
     Raises InputError if weights, inputs or logits are not finite, or a network that no code file
     can name has no student; UnsupportedModelError if nothing says what the network is;
     DivergedError if a training does not stay finite.
@@ -130,6 +134,8 @@ def certify_model(
     given = read_given(path, (channels, height, width), net, unpickle=unpickle)
     notes = {"dataset": dataset, "random_labels": None, "model": path.name}
     told = Told(given, train, test, classes, delta, notes, on_epoch, on_step)
+    if on_estimate is not None:
+        on_estimate(estimated_seconds(told, students, settings, shares))
     student, held = told.through_student(students), told.held_out()
     if given.chain is None:
         mend = "Name one, or leave the option out."

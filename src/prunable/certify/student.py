@@ -10,9 +10,12 @@ teacher was trained on the same examples. With a prior learned on a part of the 
 Source: Suzuki, Abe and Nishimura (2020); Bazinet, Zantedeschi and Germain (2026).
 """
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prunable.certify.architecture import CodedArchitecture
 from prunable.certify.certificate import Answers
@@ -21,6 +24,7 @@ from prunable.certify.quantization import OnEpoch, QuantizationSettings, Quantiz
 from prunable.certify.study import PICTURES, SMOKE
 from prunable.errors import require
 
+Plan = tuple[CodedArchitecture, QuantizationSettings]
 SMALL = 16  # pixels of a side, below which a dense student is taken
 
 
@@ -53,10 +57,8 @@ class Students:
             require(value is None or value >= 1, name, "Students", "at least 1", value)
 
 
-def distilled(
-    answers: Answers, train: Examples, classes: int, students: Students, on_epoch: OnEpoch | None
-) -> QuantizedNet:
-    """Train a student, quantised and short to write, on a network's answers to the examples."""
+def student_plan(train: Examples, classes: int, students: Students) -> Plan:
+    """The chain of the data-free student, and how it is trained."""
     small = min(train.x.shape[2:]) < SMALL
     given = dict(SMOKE if small else PICTURES)
     net = given.pop("net") if students.net == "auto" else students.net
@@ -64,13 +66,25 @@ def distilled(
     if students.epochs is not None:
         given |= {"epochs": students.epochs, "float_epochs": min(4, students.epochs // 2)}
     architecture = CodedArchitecture.parse(net, train.x.shape[1:], classes)
-    settings = QuantizationSettings.create(**{"keep": 0.8, **given}, seed=students.seed)
+    return architecture, QuantizationSettings.create(**{"keep": 0.8, **given}, seed=students.seed)
+
+
+def distilled(
+    answers: Answers, train: Examples, classes: int, students: Students, on_epoch: OnEpoch | None
+) -> QuantizedNet:
+    """Train a student, quantised and short to write, on a network's answers to the examples."""
+    architecture, settings = student_plan(train, classes, students)
+    asked = Examples(train.x, answers)
+    state = state_file(students, asked, architecture.text, settings.model_dump(mode="json"))
     student = QuantizedNet.fresh(architecture, settings.levels, settings.seed)
-    fine_tune(
-        student,
-        train.tensors[0],
-        Examples(train.x, answers).tensors[1],
-        settings,
-        on_epoch=on_epoch,
-    )
+    fine_tune(student, *asked.tensors, settings, checkpoint=state, on_epoch=on_epoch)
     return student
+
+
+def state_file(students: Students, examples: Examples, *what: Any) -> Path | None:
+    """Where training keeps its state, by all that it depends on; None where there is no folder."""
+    if students.states is None:
+        return None
+    identity = json.dumps([examples.sha256, *what], sort_keys=True, default=str)
+    name = hashlib.sha256(identity.encode()).hexdigest()[:24]
+    return Path(students.states) / f"student-{name}.safetensors"

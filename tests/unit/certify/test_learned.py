@@ -7,9 +7,12 @@ from safetensors.torch import load_file
 from scipy.stats import beta
 from torch import nn
 
+from prunable.certify import estimate
 from prunable.certify.examples import Examples, examples_of
+from prunable.certify.given import GivenNetwork
 from prunable.certify.learned import is_reference, learned_bound
 from prunable.certify.student import Students
+from prunable.certify.telling import Told
 from prunable.data.loaders import load
 from prunable.errors import InputError
 
@@ -159,3 +162,24 @@ def test_settings_of_students_are_checked(given):
 def test_names_and_references_are_no_chains():
     assert all(map(is_reference, ("resnet20", "torchvision:resnet18", "mynet:build")))
     assert not any(map(is_reference, ("auto", "none", "c5-8,m4,c3-12,m2,d")))
+
+
+@pytest.mark.parametrize(
+    ("learned", "steps"), [("d16,d", 519 * 3), (RESIDUAL, 128 * 15), ("none", 0)]
+)
+def test_time_is_foretold_from_a_step_of_each_part(digits, monkeypatch, learned, steps):
+    """With steps of one second for 32 examples, by hand."""
+
+    def one_second(run):
+        run()
+        return 1.0
+
+    monkeypatch.setattr(estimate, "_seconds", one_second)
+    train, test = digits
+    answered = 2 * len(train.y) + (2 + 7) * len(test.y)
+    for net, epochs in (("none", 0), ("d8,d", 4)):
+        students = Students(net, epochs or None, learned, 3, share=SHARE)
+        given = GivenNetwork(lambda x: x.flatten(1)[:, :10], None, 0)
+        told = Told(given, train, test, 10, DELTA, {})
+        foretold = estimate.estimated_seconds(told, students, None, 7)
+        assert 32 * foretold == pytest.approx(answered + epochs * len(train.y) + steps)
