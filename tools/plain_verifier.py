@@ -190,6 +190,30 @@ def sign(value: int) -> int:
     return (value > 0) - (value < 0)
 
 
+def bank() -> list[list[float]]:
+    """The 17 windows of an edge step, each row by row."""
+    bell, slope, bend = (1, 4, 6, 4, 1), (-1, -2, 0, 2, 1), (-1, 0, 2, 0, -1)
+
+    def grid(down: tuple[int, ...], along: tuple[int, ...]) -> list[int]:
+        return [a * b for a in down for b in along]
+
+    across, down, second = grid(bell, slope), grid(slope, bell), grid(slope, slope)
+    bends = grid(bell, bend), grid(bend, bell)
+    pairs = list(zip(*bends, second, strict=True))
+    whole = [
+        across,
+        [a + b for a, b in zip(across, down, strict=True)],
+        down,
+        [b - a for a, b in zip(across, down, strict=True)],
+        *bends,
+        [a + b - 2 * c for a, b, c in pairs],
+        [a + b + 2 * c for a, b, c in pairs],
+    ]
+    half = [[2 * value / sum(map(abs, window)) for value in window] for window in whole]
+    mean = [value / 1024 for value in grid(bell, bell)]
+    return [*half, *([-value for value in window] for window in half), mean]
+
+
 def read_unit(message: Message) -> float:
     """One of 1024 steps, exact in a double."""
     place = message.fixed(10)
@@ -197,11 +221,12 @@ def read_unit(message: Message) -> float:
 
 
 class Layer:
-    """A step of the chain; weights None is a pooling."""
+    """A step of the chain; weights None is a pooling, and `edged` one of the fixed bank."""
 
     def __init__(self, stride: int, pad: int, shape: tuple[int, int, int, int]) -> None:
         self.stride, self.pad, self.shape = stride, pad, shape
         self.weights: list[float] | None = None
+        self.edged = False
         self.biases: list[float] = []
 
 
@@ -218,12 +243,13 @@ class Network:
         most_work = min((1 << 24) + (len(content) << 15), WORK)
         for step in range(steps):
             last, kind = step == steps - 1, message.fixed(2)
-            if kind == 3:
+            edged = kind == 3
+            if edged and (message.positive() != 1 or channels > 16 or not self.normalised):
                 raise Malformed("an unknown kind of step")
-            size = message.positive() if kind != 2 else 0
-            stride = message.positive() if kind == 0 else (1 if kind == 2 else size)
-            units = message.positive() if kind != 1 else channels
-            pad = size // 2 if kind == 0 else 0
+            size = 5 if edged else message.positive() if kind != 2 else 0
+            stride = message.positive() if kind == 0 else size if kind == 1 else 1
+            units = 17 * channels if edged else channels if kind == 1 else message.positive()
+            pad = size // 2 if kind in (0, 3) else 0
             window = (height, width) if kind == 2 else (size, size)
             layer = Layer(stride, pad, (units, channels, *window))
             out = [
@@ -236,7 +262,16 @@ class Network:
             work += channels * (height + 2 * pad) * (width + 2 * pad) + each * out[0] * out[1]
             if work > most_work:
                 raise Malformed("too much work")
-            if kind != 1:
+            if edged:
+                layer.edged, layer.biases = True, [0.0] * units
+                layer.weights = [
+                    value if own == c else 0.0
+                    for own in range(channels)
+                    for values in bank()
+                    for c in range(channels)
+                    for value in values
+                ]
+            elif kind != 1:
                 most = message.positive()
                 unit = 1.0 if self.normalised or last else read_unit(message)
                 layer.weights = [q * unit for q in read_integers(message, layer.shape, most)]

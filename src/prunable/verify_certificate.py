@@ -24,6 +24,10 @@ MEANING = (  # the second sentence where there are test examples, the third in f
     " If the network part holds a network's answers to inputs that served no choice, both claimed, "
     "that network errs with probability at most train.bound + network.bound, at 1 - 2 delta.",
 )
+G, D, S = np.array([[1, 4, 6, 4, 1], [-1, -2, 0, 2, 1], [-1, 0, 2, 0, -1.0]])  # Laws' masks
+X, Y, P, Q, R = (np.outer(*k) for k in ((G, D), (D, G), (G, S), (S, G), (D, 2 * D)))
+HALF = [k * 2 / np.abs(k).sum() for k in (X, X + Y, Y, Y - X, P, Q, P + Q - R, P + Q + R)]
+BANK = np.array([*HALF, *(-k for k in HALF), np.outer(G, G) / 1024])[:, None]  # of step e5
 OTHERS = "not verified: these are not the data that the certificate names"
 PUBLIC = {
     "a49bc698d929bdfa4016fef52e9320c77d249e73f167db6b1c862cb1e87b73d9": "mnist train",
@@ -35,7 +39,7 @@ PUBLIC = {
 }
 
 
-def demand(holds: Any, reason: str, kind: type[Exception] = ValueError) -> None:
+def demand(holds: Any, reason: str, kind: type[Exception] = ValueError) -> Any:
     if not holds:
         raise kind(reason)
 
@@ -48,12 +52,8 @@ def read(path: Path, most: int) -> bytes:
 
 def read_document(path: Path | str) -> Any:
     """JSON of a certificate: small, its depth bounded by its brackets, no key twice."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        demand(len(dict(pairs)) == len(pairs), "a key stands twice")
-        return dict(pairs)
-
     raw = read(Path(path), 1 << 16)
+    once = lambda k: demand(len(dict(k)) == len(k), "a key stands twice") or dict(k)  # noqa: E731
     demand(raw.count(b"[") + raw.count(b"{") <= 200, "more than 200 brackets")
     found = json.loads(raw.decode(), object_pairs_hook=once)
     said = found.get("format") if isinstance(found, dict) else None
@@ -64,34 +64,35 @@ def read_document(path: Path | str) -> Any:
 
 
 class Network:
-    """What a code file decodes to; its code lies `rest` above the low end of a `width`."""
-
     def __init__(self, content: bytes) -> None:
+        """What a code file decodes to; its code lies `rest` above the low end of a `width`."""
         self.rest, self.width = int.from_bytes(content[:8].ljust(8, b"\0"), "big"), 1 << 64
         self.coming = (byte >> place & 1 for byte in content[8:] for place in range(7, -1, -1))
-        self.taken, self.size = 64, 8 * len(content)  # bits
-        self.steps = min((1 << 19) + (len(content) << 8), 1 << 24)  # left to take
-        most = min((1 << 24) + (len(content) << 15), 1 << 26)  # work on one example
+        self.taken, self.steps = 64, min((1 << 19) + (len(content) << 8), 1 << 24)  # left
+        self.size, most = 8 * len(content), min((1 << 24) + (len(content) << 15), 1 << 26)  # work
         c, h, w, self.classes = sides = tuple(self.gamma() for _ in range(4))
         self.normalised, left, kind = bool(self.bit()), self.gamma(), 0
         self.sides, self.chain, self.work = sides[:3], [], 0
         while left:
-            left, kind, weights, biases = left - 1, self.uniform(2), None, None
-            demand(kind < 3, "the code file names a kind of step that does not exist")
-            side = self.gamma() if kind < 2 else 0
-            stride, pad = (self.gamma(), side // 2) if kind == 0 else (side or 1, 0)
-            shape = (1 if kind == 1 else self.gamma(), c, side or h, side or w)
+            left, kind = left - 1, self.uniform(2)
+            edged = kind == 3 and self.gamma() == 1 and c <= 16 and self.normalised
+            demand(kind < 3 or edged, "the code file names a kind of step that does not exist")
+            side = self.gamma() if kind < 2 else 5 if edged else 0
+            stride = self.gamma() if kind == 0 else side if kind == 1 else 1
+            pad = side // 2 if kind in (0, 3) else 0
+            units = 1 if kind == 1 else 17 * c if edged else self.gamma()
+            shape = (units, c, side or h, side or w)
             out = [(s + 2 * pad - k) // stride + 1 for s, k in zip((h, w), shape[2:], strict=True)]
             self.work += c * (h + 2 * pad) * (w + 2 * pad) + math.prod(shape) * math.prod(out)
             demand(min(out) > 0 and self.work <= most, "the code file announces too much work")
-            if kind != 1:
-                c, column = shape[0], (shape[0], 1, 1, 1)
+            weights: Any = np.kron(np.eye(c)[..., None, None], BANK) if edged else None
+            c, biases = c if kind == 1 else units, 0.0
+            if kind in (0, 2):
                 weights = self.tensor(shape, 1.0 if self.normalised or not left else None)
                 unit = (0.25 if left else 1.0) if self.normalised else None
-                biases = (self.tensor(column, unit) if self.bit() else np.zeros(column))[:, 0]
-            pads = [(0, 0)] * 2 + [(pad, pad)] * 2
+                biases = self.tensor((c, 1, 1, 1), unit)[:, 0] if self.bit() else 0.0
+            (h, w), pads = out, [(0, 0)] * 2 + [(pad, pad)] * 2
             self.chain.append((weights, shape[2:], stride, pads, biases, left))
-            h, w = out
         end, tail = self.taken - self.size, int.from_bytes(content[-1:], "big")
         first = end >= 0 and self.rest < 1 << end <= self.width - self.rest
         first = first and (self.rest - (tail << end)) % (256 << end) + (256 << end) > self.width
@@ -201,8 +202,7 @@ def compare(said: Any, found: Any, name: str) -> None:
 @np.errstate(all="ignore")
 def verify(path: Path | str, folder: Path | str) -> dict[str, Any]:
     """Make the statement of a certificate anew; an exception unless it is the same."""
-    document = read_document(path)
-    said, newer = document["statement"], document["format"] == FORMATS[1]
+    said, newer = (document := read_document(path))["statement"], document["format"] == FORMATS[1]
     name, delta, used = said["file"], said["delta"], 2 - (said["test"] is None) + newer
     demand(0 < delta < 1 - newer / 2 and delta == float(f"{delta:.6g}"), "delta is out of bounds")
     content = read(Path(path).with_name(name), 1 << 22)

@@ -3,7 +3,8 @@
 An architecture is a chain of convolutions, max-poolings and dense layers, written like
 ``c5s2-8,m2,c3-12,m2,d``: a 5x5 convolution of stride 2 to 8 channels, 2x2 max-pooling, a 3x3
 convolution to 12 channels, 2x2 max-pooling, a dense layer to the classes. ``d300,d100,d`` is
-LeNet-300-100. Every layer but the last ends in a ReLU.
+LeNet-300-100. Every layer but the last ends in a ReLU. ``e5`` is a layer without parameters, the
+same in every architecture: the bank `edges` of 5x5 windows, on every channel.
 
 With `normalised`, the output of every hidden layer is divided by its root mean square over all
 units of one example before the bias is added. That has no parameters, and makes the scale of
@@ -12,6 +13,8 @@ the weights irrelevant, so that integers alone describe them.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,18 +22,21 @@ from itertools import zip_longest
 from math import prod
 from typing import Literal
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from prunable.errors import InputError, require
 
 EPSILON = 1e-8  # of the mean square; part of the format
-_PATTERN = re.compile(r"c(\d+)(?:s(\d+))?-(\d+)|m(\d+)|d(\d*)")
+_PATTERN = re.compile(r"c(\d+)(?:s(\d+))?-(\d+)|m(\d+)|(e5)|d(\d*)")
 NAMES = {
     "lenet-300-100": "d300,d100,d",
     "tiny-conv": "c5s2-8,m2,c3-12,m2,d",
     "small-conv": "c5s2-8,m2,c3-16,m2,d",
+    "edges": "e5,m4,c1-8,c3-12,m2,d",
 }
+MOST_EDGED = 16  # channels that `e5` takes
 
 PictureShape = tuple[int, int, int]  # channels, height, width
 WeightShape = tuple[int, int, int, int]  # out, in, height, width
@@ -40,29 +46,40 @@ WeightShape = tuple[int, int, int, int]  # out, in, height, width
 class Op:
     """One step of an architecture; a convolution pads size // 2 zeros on every side."""
 
-    kind: Literal["conv", "pool", "dense"]
-    units: int = 0  # output channels or units; 0 for a pooling
+    kind: Literal["conv", "pool", "dense", "edges"]
+    units: int = 0  # output channels or units; 0 for a step without parameters
     size: int = 1  # side of the window
     stride: int = 1
+
+    @property
+    def coded(self) -> bool:
+        """Whether the step has weights of its own."""
+        return self.kind in ("conv", "dense")
+
+    @property
+    def pad(self) -> int:
+        """Zeros on every side of a picture."""
+        return self.size // 2 if self.kind in ("conv", "edges") else 0
 
     def output(self, shape: PictureShape) -> PictureShape:
         """(channels, height, width) that leave the step, of those that enter it."""
         if self.kind == "dense":
             return self.units, 1, 1
-        pad = 2 * (self.size // 2) if self.kind == "conv" else 0
-        height, width = ((side + pad - self.size) // self.stride + 1 for side in shape[1:])
-        return self.units or shape[0], height, width
+        sides = ((side + 2 * self.pad - self.size) // self.stride + 1 for side in shape[1:])
+        height, width = sides
+        return (shape[0] if self.kind == "pool" else self.weights(shape)[0]), height, width
 
     def weights(self, shape: PictureShape) -> WeightShape:
         """Shape (out, in, height, width) of the weights on inputs of a shape."""
         if self.kind == "dense":
             return self.units, *shape
-        return self.units, shape[0], self.size, self.size
+        units = len(edges()) * shape[0] if self.kind == "edges" else self.units
+        return units, shape[0], self.size, self.size
 
     def work(self, shape: PictureShape) -> int:
         """Multiplications on one input of a shape, and its entries with their padding."""
         channels, height, width = shape
-        pad = 2 * (self.size // 2) if self.kind == "conv" else 0
+        pad = 2 * self.pad
         weights = channels * self.size**2 if self.kind == "pool" else prod(self.weights(shape))
         positions = prod(self.output(shape)[1:])
         return channels * (height + pad) * (width + pad) + weights * positions
@@ -92,6 +109,9 @@ class CodedArchitecture:
         )
         for shape, op in self.inputs():
             require(min(*shape, op.size, op.stride) >= 1, "ops", where, wanted, self.text, mend)
+            fits = op.kind != "edges" or (self.normalised and shape[0] <= MOST_EDGED)
+            most = f"normalised, with at most {MOST_EDGED} channels before e5"
+            require(fits, "ops", where, most, self.text)
 
     @classmethod
     def parse(
@@ -105,9 +125,11 @@ class CodedArchitecture:
                 wanted = f"one of {', '.join(NAMES)} or a chain like c5s2-8,m2,d"
                 mend = f"The step {step!r} is not understood."
                 raise InputError.parameter("net", "certify", wanted, repr(text), mend)
-            size, stride, units, pool, dense = match.groups()
+            size, stride, units, pool, bank, dense = match.groups()
             if pool:
                 ops.append(Op("pool", 0, int(pool), int(pool)))
+            elif bank:
+                ops.append(Op("edges", 0, 5))
             elif units:
                 ops.append(Op("conv", int(units), int(size), int(stride or 1)))
             else:
@@ -122,6 +144,8 @@ class CodedArchitecture:
         for place, op in enumerate(self.ops, start=1):
             if op.kind == "pool":
                 steps.append(f"m{op.size}")
+            elif op.kind == "edges":
+                steps.append("e5")
             elif op.kind == "conv":
                 stride = f"s{op.stride}" if op.stride > 1 else ""
                 steps.append(f"c{op.size}{stride}-{op.units}")
@@ -139,7 +163,7 @@ class CodedArchitecture:
     @property
     def shapes(self) -> tuple[WeightShape, ...]:
         """Shape (out, in, height, width) of every layer with weights, input first."""
-        return tuple(op.weights(shape) for shape, op in self.inputs() if op.kind != "pool")
+        return tuple(op.weights(shape) for shape, op in self.inputs() if op.coded)
 
     @property
     def n_weights(self) -> int:
@@ -164,27 +188,81 @@ class FloatNetwork:
         return forward(self.architecture, x.double(), weights, biases)
 
 
+@functools.cache
+def edges() -> tuple[tuple[tuple[float, ...], ...], ...]:
+    """The windows of `e5`, (17, 5, 5): derivatives of a bell, by Laws' masks (1980), and a mean.
+
+    Four directions of the first and four of the second derivative, the negatives of all eight, each
+    window with magnitudes that add up to 2; last the bell, whose entries add up to 1/4.
+    """
+    level, edge, spot = np.array([[1, 4, 6, 4, 1], [-1, -2, 0, 2, 1], [-1, 0, 2, 0, -1.0]])
+    x, y, xx, yy, xy = (
+        np.outer(a, b)
+        for a, b in ((level, edge), (edge, level), (level, spot), (spot, level), (edge, edge))
+    )
+    bank = [x, x + y, y, y - x, xx, yy, xx + yy - 2 * xy, xx + yy + 2 * xy]
+    bank = [2 * window / np.abs(window).sum() for window in bank]
+    bank += [-window for window in bank] + [np.outer(level, level) / 1024]
+    return tuple(tuple(map(tuple, window.tolist())) for window in bank)
+
+
+def without_weights(architecture: CodedArchitecture, x: torch.Tensor) -> torch.Tensor:
+    """What the leading steps without weights make of inputs (n, channels, height, width).
+
+    It is the same whatever the network is, so that training needs it once.
+    """
+    ops = tuple(itertools.takewhile(lambda op: not op.coded, architecture.ops))
+    parts = [_fixed(ops, architecture.normalised, part) for part in x.split(1000)]
+    return torch.cat(parts) if ops else x
+
+
+def _fixed(ops: Sequence[Op], normalised: bool, x: torch.Tensor) -> torch.Tensor:
+    for op in ops:
+        if op.kind == "pool":
+            x = functional.max_pool2d(x, op.size)
+            continue
+        window = torch.tensor(edges(), dtype=x.dtype, device=x.device)[:, None]
+        channels = x.shape[1]
+        x = functional.conv2d(x, window.repeat(channels, 1, 1, 1), None, 1, op.pad, 1, channels)
+        x = torch.relu(x * _scale(x) if normalised else x)
+    return x
+
+
+def _scale(x: torch.Tensor) -> torch.Tensor:
+    return x.square().mean((1, 2, 3), keepdim=True).add(EPSILON).rsqrt()
+
+
 def forward(
-    architecture: CodedArchitecture, x: torch.Tensor, weights: Weights, biases: Weights
+    architecture: CodedArchitecture,
+    x: torch.Tensor,
+    weights: Weights,
+    biases: Weights,
+    *,
+    begun: bool = False,
+    inputs: list[torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Logits (batch, classes) of inputs (batch, channels, height, width).
 
-    Weights have `architecture.shapes`, biases shape (out,).
+    Weights have `architecture.shapes`, biases shape (out,). Where it has `begun`, the inputs are
+    what `without_weights` gives. A list for `inputs` receives what enters each layer with weights.
     """
     layer, last = 0, len(weights) - 1
     pooled = False
     for op, following in zip_longest(architecture.ops, architecture.ops[1:]):
-        if op.kind == "pool":
-            x = x if pooled else functional.max_pool2d(x, op.size)
+        if not op.coded:
+            skip = pooled or (begun and not layer)
+            x = x if skip else _fixed((op,), architecture.normalised, x)
             pooled = False
             continue
+        if inputs is not None:
+            inputs.append(x)
         weight, bias = weights[layer], biases[layer][:, None, None]
         if op.kind == "dense":
             x = functional.linear(x.flatten(1), weight.flatten(1))[:, :, None, None]
         else:
-            x = functional.conv2d(x, weight, None, op.stride, op.size // 2)
+            x = functional.conv2d(x, weight, None, op.stride, op.pad)
         if layer < last:
-            scale = x.square().mean((1, 2, 3), keepdim=True).add(EPSILON).rsqrt()
+            scale = _scale(x)
             if following.kind == "pool":
                 # what follows up to the ReLU is increasing, so the maximum may go first
                 x, pooled = functional.max_pool2d(x, following.size), True

@@ -6,8 +6,9 @@ depend on nothing but what was coded before:
 1. shape of an input (channels, height, width), number of classes, each by Elias gamma;
 2. one bit: normalised or not;
 3. number of steps of the architecture, by Elias gamma;
-4. every step: 2 bits of kind (0 convolution, 1 pooling, 2 dense), side of the window unless
-   dense, stride of a convolution, units unless pooling, by Elias gamma. A step with weights
+4. every step: 2 bits of kind (0 convolution, 1 pooling, 2 dense, 3 extended), side of the window
+   unless dense, stride of a convolution, units unless pooling, by Elias gamma; of an extended
+   step its number instead, where 1 is `edges` and others are not yet. A step with weights
    goes on: largest magnitude by Elias gamma; 10 bits of step if the layer's scale matters (see
    `has_step`); the integers, by `code_levels`; one bit whether it has biases, and if so their
    largest magnitude, 10 bits of their step unless the network is normalised, the integers.
@@ -30,7 +31,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunable.certify.architecture import CodedArchitecture, FloatNetwork, Op, WeightShape
+from prunable.certify.architecture import (
+    MOST_EDGED,
+    CodedArchitecture,
+    FloatNetwork,
+    Op,
+    WeightShape,
+)
 from prunable.certify.bounds.occam import permutation_saving
 from prunable.certify.coding.arithmetic import (
     HALF,
@@ -45,7 +52,7 @@ from prunable.errors import DataIntegrityError, InputError, require
 
 Integers = NDArray[np.int64]
 STEP_BITS = 10
-_KINDS: tuple[Literal["conv", "pool", "dense"], ...] = ("conv", "pool", "dense")
+_KINDS: tuple[Literal["conv", "pool", "dense", "edges"], ...] = ("conv", "pool", "dense", "edges")
 MOST_BYTES = 1 << 22
 _MOST_CONTEXTS = 1 << 18  # outputs, inputs and taps of a layer together
 # Bits that the order of hidden units can change, at most: the probability of a decision is rounded
@@ -209,7 +216,9 @@ def _code(coder: Coder, network: CodedNetwork | None, work: int = sys.maxsize) -
         work -= op.work(shape)
         if work < 0 or min(op.output(shape)) < 1:
             raise DataIntegrityError("the code file announces an impossible layer.")
-        if op.kind != "pool":
+        if op.kind == "edges" and (shape[0] > MOST_EDGED or not normalised):
+            raise DataIntegrityError("the code file announces an impossible layer.")
+        if op.coded:
             if isinstance(coder, Decoder) and _contexts(op.weights(shape)) > _MOST_CONTEXTS:
                 raise DataIntegrityError("the code file announces an impossible layer.")
             layer = network.layers[len(layers)] if network else None
@@ -227,10 +236,11 @@ def _contexts(shape: WeightShape) -> int:
 
 def _code_op(coder: Coder, given: Op | None) -> Op:
     op = given or Op("dense", 1)
-    place = code_uniform(coder, _KINDS.index(op.kind), 2)
-    if place >= len(_KINDS):
-        raise DataIntegrityError("the code file names a kind of layer that does not exist.")
-    kind = _KINDS[place]
+    kind = _KINDS[code_uniform(coder, _KINDS.index(op.kind), 2)]
+    if kind == "edges":
+        if code_positive(coder, 1) != 1:
+            raise DataIntegrityError("the code file names a kind of layer that does not exist.")
+        return Op("edges", 0, 5)
     size = 1 if kind == "dense" else code_positive(coder, op.size)
     stride = code_positive(coder, op.stride) if kind == "conv" else size
     units = 0 if kind == "pool" else code_positive(coder, op.units or 1)

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional
 
-from prunable.certify.architecture import CodedArchitecture, FloatNetwork, forward
+from prunable.certify.architecture import CodedArchitecture, FloatNetwork, forward, without_weights
 from prunable.certify.code_file import CodedNetwork, coded_from_levels
 from prunable.errors import InputError, RunsFailedError
 from prunable.nets.train.checkpoint import TrainingState
@@ -138,15 +138,18 @@ class QuantizedNet(nn.Module):
             return torch.full_like(self.temperature, HIDDEN_BIAS_STEP).detach()
         return self._step(layer).detach()
 
-    def logits(self, x: torch.Tensor, *, rounded: bool) -> torch.Tensor:
-        """Logits of shape (batch, classes), of the rounded or the latent network."""
+    def logits(self, x: torch.Tensor, *, rounded: bool, begun: bool = False) -> torch.Tensor:
+        """Logits of shape (batch, classes), of the rounded or the latent network.
+
+        Inputs that have `begun` are what `without_weights` gives.
+        """
         layers = range(len(self.weights))
         if rounded:
             weights = [self.integers(layer) * self._step(layer) for layer in layers]
             biases = [self.bias_integers(layer) * self.bias_step(layer) for layer in layers]
         else:
             weights, biases = [self._masked(layer) for layer in layers], list(self.biases)
-        return forward(self.architecture, x, weights, biases)
+        return forward(self.architecture, x, weights, biases, begun=begun)
 
     def code_cost(self, slopes: Sequence[torch.Tensor]) -> torch.Tensor:
         """Bits of all weights, interpolated between levels; without a constant."""
@@ -244,6 +247,7 @@ def fine_tune(
         mend = "An empty training set teaches nothing."
         raise InputError.parameter("x", "fine_tune", "at least 1 example", "none", mend)
     x, y = x.to(net.temperature.device), y.to(net.temperature.device)
+    x = without_weights(net.architecture, x).contiguous(memory_format=torch.channels_last)
     net.requires_grad_(True)
     groups = (((*net.weights, *net.biases), 1.0), (net.steps, 0.1), ((net.temperature,), 3.0))
     optimizer = torch.optim.Adam([{"params": list(p), "lr": settings.lr} for p, _ in groups])
@@ -266,7 +270,8 @@ def fine_tune(
             for group, (_, relative) in zip(optimizer.param_groups, groups, strict=True):
                 group["lr"] = settings.lr * relative * factor
             chosen = order[place * batch : (place + 1) * batch]
-            logits = net.logits(x[chosen], rounded=step >= warm) * net.temperature.exp()
+            logits = net.logits(x[chosen], rounded=step >= warm, begun=True)
+            logits = logits * net.temperature.exp()
             loss = functional.cross_entropy(logits, y[chosen], label_smoothing=settings.smoothing)
             _check_finite(epoch, loss)
             mean_loss += float(loss.detach()) / per_epoch

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import correlate
 from torch import nn
 
-from prunable.certify.architecture import CodedArchitecture, count_errors, forward
+from prunable.certify.architecture import (
+    CodedArchitecture,
+    count_errors,
+    edges,
+    forward,
+    without_weights,
+)
 from prunable.certify.checkpoint import dense_chain
 from prunable.certify.examples import Examples
 from prunable.certify.gaussian_posterior import gaussian_certificate
@@ -36,7 +43,9 @@ QUICK = QuantizationSettings(
 )
 
 
-@pytest.mark.parametrize("text", ["d", "d300,d100,d", "c5s2-8,m2,c3-12,m2,d", "m2,c3-2,d7,d"])
+@pytest.mark.parametrize(
+    "text", ["d", "d300,d100,d", "c5s2-8,m2,c3-12,m2,d", "m2,c3-2,d7,d", "e5,m4,c1-8,d"]
+)
 def test_text_comes_back(text):
     assert CodedArchitecture.parse(text, (1, 28, 28), 10).text == text
 
@@ -58,6 +67,8 @@ def test_names_and_shapes():
         ("d5", "ending in 10"),
         ("m4,m4,m4,d", "positive sides"),
         ("c0-3,d", "positive sides"),
+        ("e3,d", "'e3' is not understood"),
+        ("e5,e5,d", "at most 16 channels before e5"),
     ],
 )
 def test_impossible_architectures_are_refused(text, message):
@@ -109,6 +120,44 @@ def test_pooling_before_the_activation_changes_nothing():
     h = nn.functional.max_pool2d(torch.relu(h + biases[0][:, None, None]), 2)
     expected = h.flatten(1) @ weights[1].flatten(1).T + biases[1]
     torch.testing.assert_close(forward(architecture, x, weights, biases), expected)
+
+
+def test_edges_are_gaussian_like_derivatives():
+    """Derivatives of polynomials at the centre, in all directions, by their definition."""
+    found = np.array(edges())
+    row, column = np.mgrid[-2:3, -2:3]
+    first = np.array([(1, 0), (1, 1), (0, 1), (-1, 1)])  # along columns, along rows
+    for sign, bank in ((1, found[:8]), (-1, found[8:16])):
+        for window, (u, v) in zip(bank[:4], first, strict=True):
+            slopes = sign * np.array([(window * column).sum(), (window * row).sum()])
+            assert slopes @ (u, v) > 0  # rises in its direction, and level across
+            assert slopes @ (-v, u) == pytest.approx(0)
+            assert window.sum() == pytest.approx(0)
+        bends = np.stack([column**2, row**2, (column + row) ** 2, (column - row) ** 2])
+        table = -sign * np.einsum("kij,lij->kl", bank[4:8], bends)  # a spot: falls to both sides
+        assert table.argmax(1).tolist() == [0, 1, 2, 3]
+        assert np.abs(bank[4:8].sum((1, 2))).max() < 1e-12
+        np.testing.assert_allclose(np.abs(bank).sum((1, 2)), 2)
+    np.testing.assert_allclose(found[16], np.outer((1, 4, 6, 4, 1), (1, 4, 6, 4, 1)) / 1024)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_edge_steps_are_correlations_of_every_channel(begun):
+    architecture = CodedArchitecture.parse("e5,m2,d", (2, 6, 6), 3)
+    weight = torch.randn(architecture.shapes[0], dtype=torch.float64)
+    x = torch.randn(4, 2, 6, 6, dtype=torch.float64)
+    hidden = np.stack(
+        [
+            [correlate(c, w, mode="constant") for c in e for w in np.array(edges())]
+            for e in x.numpy()
+        ]
+    )
+    hidden /= np.sqrt(np.square(hidden).mean((1, 2, 3), keepdims=True) + 1e-8)
+    pooled = np.maximum(hidden, 0).reshape(4, 34, 3, 2, 3, 2).max((3, 5))
+    expected = np.tensordot(pooled, weight.numpy(), ((1, 2, 3), (1, 2, 3))) + 0.5
+    given = without_weights(architecture, x) if begun else x
+    found = forward(architecture, given, [weight], [torch.full((3,), 0.5)], begun=begun)
+    np.testing.assert_allclose(found, expected)
 
 
 def test_ties_are_errors():

@@ -20,6 +20,7 @@ from prunable.certify.architecture import CodedArchitecture
 from prunable.certify.certificate import certify_network, write_certificate
 from prunable.certify.code_file import CodedLayer, CodedNetwork, decode_network, encode_network
 from prunable.certify.coding.arithmetic import HALF, Encoder, code_positive, code_uniform
+from prunable.certify.coding.levels import code_levels
 from prunable.certify.examples import PARTS, Examples
 from prunable.certify.verifying import Verification
 from prunable.data.store import locate
@@ -29,10 +30,11 @@ from prunable.numerics.randomness import rng
 MUTANTS, FILES = 10_000, 1_000
 SIDES, CLASSES = (2, 4, 4), 3
 DATA = ("x_train", "y_train", "x_test", "y_test")
-CHAINS = ("d", "d4,d", "c3-2,m2,d", "c3s2-3,d4,d", "m2,c2-2,d", "c1-3,c2s3-2,m1,d2,d")
+CHAINS = ("d", "d4,d", "c3-2,m2,d", "c3s2-3,d4,d", "m2,c2-2,d", "c1-3,c2s3-2,m1,d2,d", "m2,e5,d")
 
 
 def network(text, seed, *, normalised=True, largest=2, density=0.6):
+    normalised = normalised or "e5" in text
     architecture = CodedArchitecture.parse(text, SIDES, CLASSES, normalised=normalised)
     g = rng(seed, "verified network")
     layers = []
@@ -144,7 +146,7 @@ def damaged(raw, draw):
 
 def test_no_mutant_of_a_certificate_says_anything_else(tmp_path):
     """One field, byte or number changed at a time: refused, or the same statement."""
-    path, draw = made(tmp_path, asked=True), random.Random(1)
+    path, draw = made(tmp_path, "e5,m2,c3-2,d", asked=True), random.Random(1)
     document, arrays = json.loads(path.read_text()), sorted(tmp_path.glob("*.npy"))
     status, statement = outcome(path, tmp_path)
     assert status == 0
@@ -453,9 +455,11 @@ def agree_about(content, plain):
     mine, first, second = found
     assert (mine is None) == (first is None) == (second is None)
     if mine is not None:
-        weights = [layer.weights for layer in second.layers if layer.weights is not None]
-        chain = [step[0] for step in first.chain if step[0] is not None]
-        for a, b, c in zip(mine.weights, chain, weights, strict=True):
+        steps = [(step[0], layer) for step, layer in zip(first.chain, second.layers, strict=True)]
+        for fixed in (values for values, layer in steps if layer.edged):
+            assert np.array_equal(fixed.ravel(), next(s.weights for _, s in steps if s.edged))
+        coded = [(a, s.weights) for a, s in steps if s.weights is not None and not s.edged]
+        for a, (b, c) in zip(mine.weights, coded, strict=True):
             assert a.tobytes() == b.tobytes() == np.array(c).tobytes()
 
 
@@ -600,6 +604,37 @@ def test_what_a_header_announces_is_not_taken(content, tool):
     ):
         with pytest.raises(kind):
             decode(content)
+
+
+def extended(sub=1, channels=1, normalised=1):
+    """A file of an extended step and a dense one, all of whose integers are 0."""
+    encoder = Encoder()
+    for side in (channels, 4, 4, 2):
+        code_positive(encoder, side)
+    encoder.code(normalised, HALF)
+    code_positive(encoder, 2)
+    code_uniform(encoder, 3, 2)
+    code_positive(encoder, sub)
+    code_uniform(encoder, 2, 2)
+    for value in (2, 1):
+        code_positive(encoder, value)
+    code_levels(encoder, None, (2, 17 * channels, 4, 4), 1)
+    encoder.code(0, HALF)
+    return encoder.finish()
+
+
+def test_one_extended_step_is_known_and_others_are_malformed(tool):
+    plain = tool("plain_verifier")
+    agree_about(extended(), plain)
+    agree_about(extended(channels=16), plain)
+    assert decode_network(extended(channels=2)).architecture.text == "e5,d"
+    for content in (extended(2), extended(7), extended(channels=17), extended(normalised=0)):
+        with pytest.raises(DataIntegrityError):
+            decode_network(content)
+        with pytest.raises(ValueError, match="kind of step that does not exist"):
+            verifier.Network(content)
+        with pytest.raises(plain.Malformed, match="unknown kind"):
+            plain.Network(content)
 
 
 def test_steps_end_with_the_budget_of_the_length():
