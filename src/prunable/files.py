@@ -24,6 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from prunable.errors import DataIntegrityError, InputError, PrunableError
 
 LOCK = ".writing.lock"
+INDICES = ".index.json"  # how names of lists of shards end
+# and those of what a folder is read for
+LOOKED_AT = (".safetensors", ".bin", ".pt", ".pth", ".onnx", ".gguf", "config.json", INDICES)
 
 # The limits of everything that is read.
 MOST_UNPACKED = 2**32  # bytes that a compressed file may unpack to, or its own length
@@ -373,21 +376,37 @@ def check_places(
 ) -> None:
     """Raise InputError if a file to write is one to read, by any link, or two are one.
 
-    `written` are places by option, `read` places by what they are; `where` is the command.
+    `written` are places by option, `read` places by what they are; `where` is the command. Of a
+    folder, or beside an index, all files of weights and of settings count as read.
     """
     known = {what: Path(path) for what, path in read.items() if path}
     for option, path in written.items():
         if path is None:
             continue
         for what, other in known.items():
-            if path.resolve() == other.resolve() or (
-                path.exists() and other.exists() and path.samefile(other)
-            ):
+            folder = other.parent if other.name.endswith(INDICES) else other
+            with os_errors_named("write", path):
+                same = path.resolve() == other.resolve() or _is_file(path, other)
+                among = not same and folder.is_dir() and path.is_file() and _is_among(path, folder)
+            if same or among:
                 raise InputError(
-                    f"`{option}` of `{where}` is {what}, {path}, which stays as it is. Name "
-                    "another file."
+                    f"`{option}` of `{where}` is {'a file of ' if among else ''}{what}, {path}, "
+                    "which stays as it is. Name another file."
                 )
         known["a file that is written as well"] = path
+
+
+def _is_file(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
+
+
+def _is_among(path: Path, folder: Path) -> bool:
+    """Whether a file is one of those that readers of a folder look at, by any link."""
+    return any(
+        path.samefile(file)
+        for file in folder.iterdir()
+        if file.name.endswith(LOOKED_AT) and file.is_file()
+    )
 
 
 def check_ending(path: Path | str | None, option: str, where: str, *endings: str) -> None:

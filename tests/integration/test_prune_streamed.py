@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from prunable.errors import InputError, UnsupportedModelError
+from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
 from prunable.experiments.prune.pruning import prune_checkpoint
 from prunable.experiments.prune.specs import PruningJob
 from prunable.nets.models import streaming
@@ -216,9 +216,47 @@ def test_what_needs_the_whole_network_is_refused(tmp_path, ids, how, said):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"keep": 0.0}, "leaves nothing"),
+        ({"keep": 0.0, "scope": "global"}, "leaves nothing"),
+        ({"keep": 0.5, "seed": -1}, "seed"),
+        ({"keep": None, "eps": 0.3, "method": "magnitude", "refit": True}, "leaves nothing of"),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_refused_jobs_leave_no_stages(tmp_path, ids, how, said, stream):
+    """Else the same call with other options would be told of the stages of another pruning."""
+    folder = folder_of(tmp_path / "model", "llama")
+    if "eps" in how:  # which empties the second block alone
+        tensors = load_file(folder / "model.safetensors")
+        tensors["model.layers.1.mlp.up_proj.weight"].fill_(0.0)
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    out = tmp_path / "new" / "out" if stream else tmp_path / "out"
+    with pytest.raises(InputError, match=said):
+        prune_checkpoint(job(folder, ids, out, **how, stream=stream))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_cannot_be_written_or_read_is_named(tmp_path, ids):
+    folder = folder_of(tmp_path / "model", "llama")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="file/out: Not a directory"):
+        prune_checkpoint(job(folder, ids, tmp_path / "file" / "out", stream=True))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 40}))
+    with pytest.raises(DataIntegrityError, match=r"gate_proj.weight of shape \(96, 24\), and"):
+        prune_checkpoint(job(folder, ids, tmp_path / "out", stream=True))
+    (folder / "config.json").write_text("{")
+    with pytest.raises(InputError, match="says an architecture"):
+        prune_checkpoint(job(folder, ids, tmp_path / "out", stream=True))
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "file"}
+
+
 def test_files_and_networks_that_are_no_chain_are_refused(tmp_path, ids):
     folder = folder_of(tmp_path / "model", "llama")
-    with pytest.raises(InputError, match="give such a MODEL, and a folder as --out"):
+    with pytest.raises(InputError, match="give such a one as --out"):
         prune_checkpoint(job(folder, ids, tmp_path / "out.safetensors", stream=True))
     (tmp_path / "model.gguf").write_bytes(b"GGUF" + bytes(20))
     with pytest.raises(InputError, match="Make a folder of it"):

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from prunable.errors import DataIntegrityError
 from prunable.files import read_arrays, remove_leftovers, staged
+from prunable.nets.networks.identity import Identity
 from prunable.nets.networks.inputs import tensors_of
 
 Scores = NDArray[np.float32]
@@ -41,16 +41,14 @@ class StoredScores:
         """The folder for these weights and inputs; None keeps nothing."""
         if folder is None:
             return cls(None)
-        digest = hashlib.blake2b(repr((type(model).__qualname__, seed)).encode(), digest_size=16)
-        for name, tensor in model.state_dict().items():
-            digest.update(name.encode())
-            _add(digest, tensor)
+        identity = Identity(seed)
+        identity.add_network(model)
         for part in (batches, calibration):
-            digest.update(b"|")
+            identity.section()
             for tensor in [] if part is None else tensors_of(part):
-                _add(digest, tensor)
+                identity.add(tensor)
         remove_leftovers(Path(folder))
-        return cls(Path(folder), digest.hexdigest())
+        return cls(Path(folder), identity.text)
 
     def of_network(self, way: str, keep: float, make: Made) -> tuple[Scores, Left]:
         """The scores of one network, and the shares that are left of it; made if missing."""
@@ -70,9 +68,3 @@ class StoredScores:
         with staged(path) as place, place.open("wb") as stream:
             np.savez(stream, scores=found, left=np.array(left))
         return found, left
-
-
-def _add(digest: Any, tensor: Tensor) -> None:
-    plain = tensor.detach().cpu().contiguous()
-    digest.update(repr((str(plain.dtype), tuple(plain.shape))).encode())
-    digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b"")

@@ -105,6 +105,11 @@ def test_a_folder_goes_on_where_it_was(network, inputs, tmp_path):
         other[0].weight[0] += 1
     changed = forecast(other, inputs, strategies=["magnitude"], **options)
     assert changed.curves[0] != first.curves[0]
+    # modules say more than weights: the same ones with another epsilon are another network
+    setting, before = copy.deepcopy(network), len(list(tmp_path.glob("*.npz")))
+    setting[1].eps = 0.5
+    forecast(setting, inputs, strategies=["magnitude"], **options)
+    assert len(list(tmp_path.glob("*.npz"))) == before + 3
 
 
 def test_fitted_inputs_are_told(network, inputs):

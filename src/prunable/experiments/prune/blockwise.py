@@ -16,6 +16,7 @@ from prunable.experiments.prune.inputs import (
     writes_folder,
 )
 from prunable.experiments.prune.specs import PruningJob
+from prunable.files import os_errors_named
 from prunable.nets.models.streaming import open_streamed, save_streamed
 from prunable.nets.networks.inputs import batch_of
 from prunable.nets.prune.blockwise import prune_streamed
@@ -30,16 +31,20 @@ def prune_blockwise(job: PruningJob, on_stage: Any) -> dict[str, Any]:
 
     Raises InputError if the job is about no folder of transformers, or writes none.
     """
-    if not is_hub_job(job) or not (job.dry_run or writes_folder(job)):
+    if not is_hub_job(job):
         raise InputError(
-            "`--stream` of `prune` reads a folder of transformers and writes one: give such a "
-            "MODEL, and a folder as --out."
+            "`--stream` of `prune` reads a folder of transformers, whose config.json says an "
+            f"architecture, and {job.checkpoint} is none. Give such a MODEL."
         )
+    if not (job.dry_run or writes_folder(job)):
+        raise InputError("`--stream` of `prune` writes a folder: give such a one as --out.")
     assert job.method is not None
     with ExitStack() as stack:
         stages = stages_of_job(job) or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         converted = stages / "converted"
-        stack.callback(_remove, converted)
+        stack.callback(_remove, converted, [x for x in stages.parents if not x.exists()])
+        with os_errors_named("write", job.out or stages):
+            converted.mkdir(parents=True, exist_ok=True)
         streamed = open_streamed(job.checkpoint, converted / "dense", "prune")
         example = example_for(job, streamed.model, {}, None)
         calibration = calibration_for(job, streamed.model, {}, example)
@@ -66,8 +71,9 @@ def prune_blockwise(job: PruningJob, on_stage: Any) -> dict[str, Any]:
     return document
 
 
-def _remove(converted: Path) -> None:
-    """Delete a folder, and the one around it if nothing else is in it."""
+def _remove(converted: Path, made: list[Path]) -> None:
+    """Delete a folder, and those around it that were made for it if nothing else is in them."""
     shutil.rmtree(converted, ignore_errors=True)
-    with suppress(OSError):
-        converted.parent.rmdir()
+    for folder in (converted.parent, *made):
+        with suppress(OSError):
+            folder.rmdir()

@@ -10,6 +10,7 @@ from prunable.files import read_json
 from prunable.nets.archive.base import Archive, failures_named
 
 OpenFile = Callable[[Path], Archive]
+NOT_LISTED = "not in the index"  # why a tensor of a shard is skipped
 
 
 def check_inside(file: Path, folder: Path) -> None:
@@ -91,7 +92,7 @@ def open_index(index: Path, open_file: OpenFile) -> Archive:
                 "fetch both again."
             )
         tensors = tuple(tensor for tensor in part.tensors if tensor.name in wanted)
-        others = tuple((t.name, "not in the index") for t in part.tensors if t.name not in wanted)
+        others = tuple((t.name, NOT_LISTED) for t in part.tensors if t.name not in wanted)
         parts.append(replace(part, tensors=tensors, skipped=part.skipped + others))
     return _join(index, parts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,10 +36,19 @@ class Shard:
         entries = dict(sorted(header.items(), key=lambda item: item[1]["data_offsets"]))
         return cls(path, 8 + size, entries, metadata)
 
+    def only(self, wanted: Callable[[str], bool]) -> Shard:
+        """The same without the tensors of other names, which are not written again."""
+        return replace(self, entries={n: x for n, x in self.entries.items() if wanted(n)})
+
     @property
     def size(self) -> int:
         """Bytes of the file."""
         return self.start + max((x["data_offsets"][1] for x in self.entries.values()), default=0)
+
+    @property
+    def numbers(self) -> int:
+        """Bytes of the tensors' numbers."""
+        return sum(x["data_offsets"][1] - x["data_offsets"][0] for x in self.entries.values())
 
 
 def write_again(

@@ -114,7 +114,7 @@ def load_folder(
     path = Path(path)
     transformers = transformers_module(where)
     with open_archive(path) as archive:  # refuses what is damaged before others read it
-        dtype, stored = _dtype(archive, path), len(archive.tensors)
+        dtype, stored = _dtype(archive, path), {t.name: tuple(t.shape) for t in archive.tensors}
     file = {"gguf_file": path.name} if path.is_file() else {}
     place = path.parent if path.is_file() else path
     for name in (CONFIG, "generation_config.json"):
@@ -124,10 +124,12 @@ def load_folder(
             config = transformers.AutoConfig.from_pretrained(
                 place, local_files_only=True, trust_remote_code=False, **file
             )
-            _check(config, stored, path)
+            _check(config, len(stored), path)
             kind = _class_of(transformers, config, bool(file))
             how: dict[str, Any] = {}
-            if converted is not None:
+            if converted is not None:  # where shapes are looked at when a block runs
+                if (misfit := _misfit(kind, config, stored, path)) is not None:
+                    raise misfit
                 how = {"device_map": _device_map(kind, config), "offload_folder": str(converted)}
             model, report = kind.from_pretrained(
                 place,
@@ -141,6 +143,9 @@ def load_folder(
         except PrunableError:
             raise
         except Exception as error:  # a folder may make transformers raise nearly all kinds
+            mismatched = "ignore_mismatched_sizes" in str(error)
+            if mismatched and (misfit := _misfit(kind, config, stored, path)) is not None:
+                raise misfit from error
             cause = " ".join(str(error).split())[:300]
             mend = "Give the safetensors it was made from." if file else "Give its file of weights."
             raise UnsupportedModelError(
@@ -213,6 +218,21 @@ def _check(config: Any, stored: int, path: Path) -> None:
             raise DataIntegrityError(
                 f"{path} asks for {layers} layers and holds {stored} tensors; fetch it again."
             )
+
+
+def _misfit(
+    kind: Any, config: Any, stored: dict[str, tuple[int, ...]], path: Path
+) -> DataIntegrityError | None:
+    """What to raise where tensors have other shapes than a config asks for."""
+    with torch.device("meta"):
+        asked = {name: tuple(x.shape) for name, x in kind(config).state_dict().items()}
+    for name, shape in asked.items():
+        if stored.get(name, shape) != shape:
+            return DataIntegrityError(
+                f"{path} stores {name} of shape {stored[name]}, and its config.json asks for "
+                f"{shape}; fetch both again."
+            )
+    return None
 
 
 def _class_of(transformers: Any, config: Any, language: bool) -> Any:

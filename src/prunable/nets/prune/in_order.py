@@ -1,9 +1,8 @@
 """Layers pruned in the order in which they run, each on what the pruned ones before it send."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from prunable.errors import InputError
+from prunable.errors import DataIntegrityError, InputError
 from prunable.files import Document, Size, damage_named, parsed, read_json, write_text
 from prunable.nets.archive import load_tensors, save_tensors
+from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.calibration.calibrating import root_mean_squares
 from prunable.nets.calibration.stages import InOrder, Stage, Stages, stages_of
 from prunable.nets.networks.examples import uncached
+from prunable.nets.networks.identity import Identity
 from prunable.nets.networks.inputs import tensors_of
 from prunable.nets.networks.views import WeightView, to_numpy, views_of
 from prunable.nets.prune.layer_outputs import LayerOutput, outputs_of_plan
@@ -106,7 +107,12 @@ class Ordered:
         for number, stage in enumerate(stages):
             done = None if store is None else store.load(number)
             if done is None:
-                done = self._pruned(stage, counts)
+                try:
+                    done = self._pruned(stage, counts)
+                except InputError:  # which it will be again: nothing is left to go on with
+                    if given.store is not None:
+                        remove_stages(given.store)
+                    raise
                 if store is not None:
                     store.save(number, done)
             before(done)
@@ -188,17 +194,12 @@ class Ordered:
 
     def _identity(self, stages: Stages) -> str:
         """What a job is known by: how, what and with what it prunes."""
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update(repr((self.strategy, self.budget, self.seed, stages.labels)).encode())
-        for names in stages.parts():
-            for name in names:
-                weight = self.weights.named[name].detach()
-                total = float(weight.double().sum())
-                digest.update(f"{name} {tuple(weight.shape)} {total!r}".encode())
+        identity = Identity(self.strategy, self.budget, self.seed, stages.labels, self.chosen)
+        identity.add_network(self.model, stages.holding)
         for batch in stages.batches:
             for x in tensors_of(batch):
-                digest.update(to_numpy(x).tobytes())
-        return digest.hexdigest()
+                identity.add(x)
+        return identity.text
 
 
 def touched(done: Done) -> set[str]:
@@ -235,8 +236,7 @@ class _Store:
         self._folder, self._job = folder, job
         self.counts: dict[str, int] | None = None
         if not (folder / JOB).exists():
-            self._write()
-            return
+            return  # made when there is something to keep
         known = read_json(folder / JOB, f"it is damaged: remove {folder} to begin again", _Job)
         if known.job != job:
             raise InputError(
@@ -267,21 +267,31 @@ class _Store:
         # as numbers, for masks of many weights are more than a header may hold
         values[PLAN] = torch.frombuffer(bytearray(plan), dtype=torch.uint8)
         text = {
+            "stage": self._stage(number),
             "outputs": json.dumps([asdict(output) for output in done.outputs]),
             "unreached": json.dumps(done.unreached),
         }
+        if not (self._folder / JOB).exists():
+            self._write()
         save_tensors(self._path(number), values, text)
 
     def load(self, number: int) -> Done | None:
-        """Read it back; None if it is not there."""
-        return read_stage(self._folder, number) if self._path(number).exists() else None
+        """Read it back; None if it is not there, or was left by another job."""
+        if not self._path(number).exists():
+            return None
+        with stage_named(self._folder, number):
+            if metadata_of(self._path(number)).get("stage") != self._stage(number):
+                return None
+        return read_stage(self._folder, number)
+
+    def _stage(self, number: int) -> str:
+        return f"{self._job}/{number}"
 
 
 def read_stage(folder: Path | str, number: int) -> Done:
     """What a stage became, as the store of an `InOrder` has it."""
-    path = _path_in(Path(folder), number)
-    values, text = load_tensors(path)
-    with damage_named(path, f"remove {folder} to begin again"):
+    with stage_named(folder, number):
+        values, text = load_tensors(_path_in(Path(folder), number))
         plan = plan_from_json(values.pop(PLAN).numpy().tobytes().decode())
         layers = tuple(
             replace(layer, values=to_numpy(values[layer.name])) if layer.name in values else layer
@@ -290,6 +300,20 @@ def read_stage(folder: Path | str, number: int) -> Done:
         outputs = parsed(tuple[LayerOutput, ...], text["outputs"], finite=False)
         unreached = parsed(tuple[str, ...], text["unreached"])
         return Done(replace(plan, layers=layers), outputs, unreached)
+
+
+@contextmanager
+def stage_named(folder: Path | str, number: int) -> Iterator[None]:
+    """Say of a stage that cannot be read what to do about it."""
+    path = _path_in(Path(folder), number)
+    mend = f"remove {folder} to begin again"
+    try:
+        with damage_named(path, mend):
+            yield
+    except DataIntegrityError as error:
+        if mend in str(error):
+            raise
+        raise DataIntegrityError(f"{path} is damaged: {mend}.") from error
 
 
 def _path_in(folder: Path, number: int) -> Path:

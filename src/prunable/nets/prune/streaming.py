@@ -6,9 +6,7 @@ that writes; what is decided layer by layer takes one.
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,9 +16,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from prunable.errors import InputError
-from prunable.files import os_errors_named, read_json, staged, write_json
+from prunable.files import staged
 from prunable.nets.archive import Archive, StoredTensor
+from prunable.nets.archive.folder import NOT_LISTED
 from prunable.nets.archive.rewriting import Change, Shard, write_again
 from prunable.nets.networks.interop import masked_names
 from prunable.nets.networks.roles import Part, natural_key
@@ -28,6 +26,7 @@ from prunable.nets.networks.views import WeightView, as_stored, view_of
 from prunable.nets.prune.plan import Budget, Keep, LayerPlan
 from prunable.nets.prune.pruning import check_not_emptied
 from prunable.nets.prune.selecting import Weights, selected
+from prunable.nets.prune.shards import Row, check_room, write_folder
 from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.n_m import fits_pattern
 from prunable.numerics.measure.entries import Coded
@@ -37,11 +36,7 @@ from prunable.numerics.weights.levels import Levels
 from prunable.numerics.weights.magnitudes import Magnitudes, Ordered
 from prunable.numerics.weights.selection import above_threshold, kept_count, mark_ties, threshold_of
 
-INDEX = "model.safetensors.index.json"
-STATE = "pruning.json"  # in a folder that is not finished: whose it is, and the rows of its shards
-
 Strategy = MagnitudePruning | NMPruning
-Row = dict[str, Any]
 # Writes a pruned tensor, or only looks where there is no file, and says what was kept.
 Prune = Callable[[BinaryIO | None], Row]
 
@@ -92,7 +87,7 @@ class Streaming:
         by_name = {tensor.name: tensor for tensor in tensors}
         seen = [(by_name[name], weights.parts[name]) for name in chosen]
         work = self._by_threshold(seen) if self._is_global else self._by_layer(seen)
-        shards = [Shard.of(file) for file in dict.fromkeys(t.file for t in tensors) if file]
+        shards = self._shards(tensors)
         check = self._check_rows
         target = None if out is None else Path(out)
         if target is None:
@@ -106,7 +101,11 @@ class Streaming:
                 "strategy": asdict(self.strategy),
             }
             asked |= {"only": list(self.only), "exclude": list(self.exclude)}
-            rows = _written_folder(target, shards, asked, work, check, beside)
+
+            def write(place: Path, shard: Shard) -> dict[str, Row]:
+                return _written(place, [shard], shard.metadata or {"format": "pt"}, work)
+
+            rows = write_folder(target, shards, asked, write, check, beside)
         ordered = [rows[name] for name in chosen]
         rest = sum(_nonzero(tensor) for tensor in tensors if tensor.name not in work)
         before = rest + sum(row.pop("before") for row in ordered)
@@ -129,6 +128,20 @@ class Streaming:
             "skipped": [asdict(one) for one in skipped],
             **{"baked": [], "outputs": [], "unreached": [], "recalibrated": None, "corrected": []},
         }
+
+    def _shards(self, tensors: Sequence[StoredTensor]) -> list[Shard]:
+        """The files without what an index places elsewhere, or leaves out."""
+        files = {tensor.name: tensor.file for tensor in tensors}
+        left_out = {name for name, reason in self.archive.skipped if reason == NOT_LISTED}
+
+        def listed(name: str, file: Path) -> bool:
+            return files.get(name, file) == file and (name in files or name not in left_out)
+
+        return [
+            Shard.of(file).only(partial(listed, file=file))
+            for file in dict.fromkeys(files.values())
+            if file
+        ]
 
     @property
     def _is_global(self) -> bool:
@@ -342,7 +355,7 @@ def _written_file(
     check: Callable[[Mapping[str, Row]], None],
 ) -> dict[str, Row]:
     with staged(out) as place:
-        _check_room(place.parent, sum(shard.size for shard in shards))
+        check_room(place.parent, sum(shard.size for shard in shards))
         rows = _written(place, shards, metadata, work)
         check(rows)
     return rows
@@ -360,68 +373,3 @@ def _written(
     changed: dict[str, Change] = {name: partial(change, name=name) for name in names}
     write_again(place, shards, metadata, changed)
     return rows
-
-
-def _written_folder(
-    out: Path,
-    shards: Sequence[Shard],
-    asked: Mapping[str, Any],
-    work: Mapping[str, Prune],
-    check: Callable[[Mapping[str, Row]], None],
-    beside: Sequence[Path],
-) -> dict[str, Row]:
-    """Write shard by shard beside the place of the folder; finished ones count in another run."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        wanted = "a folder that is empty or not there yet"
-        raise InputError.parameter("out", "prune", wanted, str(out), "Choose another one.")
-    sources = [[str(x.path.resolve()), x.size, x.path.stat().st_mtime_ns] for x in shards]
-    mark = json.loads(json.dumps({"asked": dict(asked), "sources": sources}))
-    place = out.parent / f".{out.name}.unfinished"
-    with os_errors_named("write", out):
-        place.mkdir(parents=True, exist_ok=True)
-    state = _state(place / STATE, mark)
-    left = [shard for shard in shards if shard.path.name not in state["done"]]
-    _check_room(place, sum(shard.size for shard in left))
-    for shard in left:
-        target = place / shard.path.name
-        unfinished = place / f"{shard.path.name}.part"
-        rows = _written(unfinished, [shard], shard.metadata or {"format": "pt"}, work)
-        unfinished.replace(target)
-        state["done"][shard.path.name] = rows
-        write_json(place / STATE, state)
-    found: dict[str, Row] = {}
-    for rows in state["done"].values():
-        found |= rows
-    try:
-        check(found)
-    except InputError:
-        shutil.rmtree(place, ignore_errors=True)
-        raise
-    size = sum(shard.size - shard.start for shard in shards)
-    places = {name: shard.path.name for shard in shards for name in shard.entries}
-    write_json(place / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
-    with os_errors_named("write", out):
-        for file in beside:
-            shutil.copyfile(file, place / file.name)
-        (place / STATE).unlink()
-        place.replace(out)
-    return found
-
-
-def _state(path: Path, mark: Mapping[str, Any]) -> dict[str, Any]:
-    """What another run of the same job has finished; nothing of a different one."""
-    fresh = {"mark": dict(mark), "done": {}}
-    if not path.is_file():
-        return fresh
-    found = read_json(path, f"remove the folder {path.parent}")
-    return found if isinstance(found, dict) and found.get("mark") == mark else fresh
-
-
-def _check_room(place: Path, size: int) -> None:
-    folder = next(x for x in (place, *place.parents) if x.is_dir())
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise InputError(
-            f"There are {free:,} bytes free at {folder}, and {size:,} are to be written. Free "
-            "some, or choose another place."
-        )

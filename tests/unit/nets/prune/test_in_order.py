@@ -243,6 +243,61 @@ def test_what_was_done_is_not_done_again(tmp_path):
         prunable.prune(whole, strategy, budget, calibration=given)
 
 
+def change_weight(model, part, value):
+    tensor = model.get_parameter(part)
+    with torch.no_grad():
+        tensor.copy_(value(tensor))
+
+
+CHANGES = {
+    "rows in another order": lambda m: change_weight(
+        m, "model.layers.0.mlp.up_proj.weight", lambda x: x.flip(0).clone()
+    ),
+    "a norm": lambda m: change_weight(m, "model.norm.weight", lambda x: 2 * x),
+    "an embedding": lambda m: change_weight(
+        m, "model.embed_tokens.weight", lambda x: x.flip(0).clone()
+    ),
+    "a setting": lambda m: setattr(m.config, "rms_norm_eps", 0.5),
+    "a module": lambda m: setattr(m.model.layers[0].mlp, "act_fn", torch.nn.GELU()),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_stages_are_those_of_the_same_network_alone(tmp_path, what):
+    """Sums of weights do not tell networks apart, nor do the pruned weights alone."""
+    model, batches = language_model("llama")
+    again = copy.deepcopy(model)
+    how = {"only": ["*layers*"], "calibration": InOrder(batches, store=tmp_path)}
+    prunable.prune(model, BrainSurgery(), Keep(0.5), **how)
+    CHANGES[what](again)
+    with pytest.raises(InputError, match="another pruning"):
+        prunable.prune(again, BrainSurgery(), Keep(0.5), **how)
+
+
+@pytest.mark.parametrize("what", ["no job", "exchanged", "cut"])
+def test_stages_of_no_known_job_or_place_do_not_count(tmp_path, what):
+    model, batches = language_model("llama")
+    whole, first = copy.deepcopy(model), copy.deepcopy(model)
+    prunable.prune(whole, BrainSurgery(), Keep(0.5), calibration=InOrder(batches))
+    given = InOrder(batches, store=tmp_path)
+    prunable.prune(first, BrainSurgery(), Keep(0.3 if what == "no job" else 0.5), calibration=given)
+    one, other = (tmp_path / f"000{i}.safetensors" for i in (0, 1))
+    if what == "no job":
+        (tmp_path / "job.json").unlink()
+    elif what == "exchanged":
+        contents = one.read_bytes(), other.read_bytes()
+        other.write_bytes(contents[0])
+        one.write_bytes(contents[1])
+    else:
+        one.write_bytes(one.read_bytes()[:300])
+        with pytest.raises(prunable.errors.DataIntegrityError, match="to begin again"):
+            prunable.prune(model, BrainSurgery(), Keep(0.5), calibration=given)
+        return
+    prunable.prune(model, BrainSurgery(), Keep(0.5), calibration=given)
+    for ours, theirs in zip(model.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_a_plan_alone_changes_nothing():
     model, batches = language_model("llama")
     before = copy.deepcopy(model.state_dict())

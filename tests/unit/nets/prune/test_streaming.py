@@ -5,19 +5,23 @@ import shutil
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from prunable.errors import InputError
 from prunable.experiments.prune.pruning import prune_checkpoint
 from prunable.experiments.prune.specs import PruningJob
+from prunable.files import LOCK
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.rewriting import Shard
 from prunable.nets.models import read_weights
+from prunable.nets.prune import shards as folders
 from prunable.nets.prune import streaming
 from prunable.nets.prune.plan import Energy, Error, Keep
 from prunable.nets.prune.pruning import prune
+from prunable.nets.prune.shards import INDEX, STATE
 from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
-from prunable.nets.prune.streaming import INDEX, STATE, Streaming
+from prunable.nets.prune.streaming import Streaming
 
 BUDGETS = [
     Keep(0.3, scope="global"),
@@ -169,6 +173,119 @@ def test_a_killed_run_goes_on(tmp_path, monkeypatch):
     assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
 
 
+def stopped_after(monkeypatch, source, out, budget, count):
+    """Prune a folder, and be stopped after so many shards."""
+    real, done = streaming.write_again, []
+
+    def stopped(target, shards, *rest):
+        if len(done) == count:
+            raise KeyboardInterrupt
+        done.append(target)
+        real(target, shards, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(streaming, "write_again", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            streamed(source, MagnitudePruning(), budget, out)
+    return out.with_name(f".{out.name}.unfinished")
+
+
+@pytest.mark.parametrize("what", ["other shards", "lost", "cut", "no state", "rows", "text"])
+def test_what_was_left_is_used_where_it_is_whole_and_of_this_job(tmp_path, monkeypatch, what):
+    source, out, budget = folder(tmp_path / "model"), tmp_path / "pruned", Keep(0.25, "global")
+    place = stopped_after(monkeypatch, source, out, budget, 2)
+    first = sorted(place.glob("*.safetensors"))[0]
+    state = json.loads((place / STATE).read_text())
+    if what == "other shards":  # of a folder in two files, which are not to be among those of one
+        shutil.rmtree(source)
+        source.mkdir()
+        save_file(weights(torch.bfloat16), source / "model.safetensors")
+    elif what == "lost":
+        first.unlink()
+    elif what == "cut":
+        first.write_bytes(first.read_bytes()[:-10])
+    elif what == "no state":
+        del state["done"]
+    elif what == "rows":
+        for row in state["done"][first.name]["rows"].values():
+            row["n_kept"] = "all"
+    (place / STATE).write_text("{" if what == "text" else json.dumps(state))
+    wanted, tensors = reference(source, MagnitudePruning(), budget)
+    assert_same(streamed(source, MagnitudePruning(), budget, out), wanted)
+    again, _ = read_weights(out)
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+    shards = {x.name for x in source.glob("*.safetensors")}
+    assert {x.name for x in out.iterdir()} == {*shards, INDEX}
+    assert not place.exists()
+
+
+def test_two_processes_do_not_write_one_folder(tmp_path):
+    source, out = folder(tmp_path / "model"), tmp_path / "pruned"
+    place = tmp_path / ".pruned.unfinished"
+    place.mkdir()
+    with (
+        FileLock(place / LOCK),
+        pytest.raises(InputError, match="is being written by another process"),
+    ):
+        streamed(source, MagnitudePruning(), Keep(0.5), out)
+    streamed(source, MagnitudePruning(), Keep(0.5), out)
+    assert LOCK not in {x.name for x in out.iterdir()}
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_tensors_that_the_index_places_elsewhere_or_nowhere_are_left(tmp_path, one_file):
+    """A shard may hold more than its index says; of one name the numbers in another file count."""
+    source, out = tmp_path / "model", tmp_path / ("out.safetensors" if one_file else "out")
+    source.mkdir()
+    torch.manual_seed(0)
+    save_file(
+        {"x.weight": torch.randn(9, 9), "y.weight": torch.randn(5, 5)}, source / "a.safetensors"
+    )
+    save_file(
+        {"w.weight": torch.ones(2, 2), "x.weight": torch.ones(3, 3), "z.weight": torch.randn(4, 4)},
+        source / "b.safetensors",
+    )
+    places = {"x.weight": "a.safetensors", "z.weight": "b.safetensors"}
+    (source / INDEX).write_text(json.dumps({"weight_map": places}))
+    wanted, tensors = reference(source, MagnitudePruning(), Keep(0.5))
+    assert_same(streamed(source, MagnitudePruning(), Keep(0.5), out), wanted)
+    again, _ = read_weights(out)
+    assert again.keys() == tensors.keys() == places.keys()
+    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+    if not one_file:
+        assert json.loads((out / INDEX).read_text()) == {
+            "metadata": {"total_size": 4 * (81 + 16)},
+            "weight_map": places,
+        }
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_where_a_file_may_not_grow_only_finished_shards_stay(tmp_path, monkeypatch, done):
+    resource = pytest.importorskip("resource")
+    source, out = folder(tmp_path / "model"), tmp_path / "deep" / "pruned"
+    place, before = out.with_name(".pruned.unfinished"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    if done:
+        out.parent.mkdir()
+        stopped_after(monkeypatch, source, out, Keep(0.5), 1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(InputError, match="File too large"):
+            streamed(source, MagnitudePruning(), Keep(0.5), out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    if done:
+        assert {x.name for x in place.iterdir()} == {
+            STATE,
+            LOCK,
+            "model-00001-of-00003.safetensors",
+        }
+    else:
+        assert not out.parent.exists()
+    streamed(source, MagnitudePruning(), Keep(0.5), out)
+    assert not place.exists()
+
+
 def test_what_another_job_left_does_not_count(tmp_path):
     source, out = folder(tmp_path / "model"), tmp_path / "pruned"
     place = tmp_path / ".pruned.unfinished"
@@ -190,7 +307,7 @@ def test_refusals_leave_nothing(tmp_path, monkeypatch):
         streamed(folder(tmp_path / "model"), MagnitudePruning(), Keep(0.0), tmp_path / "pruned")
     shutil.rmtree(tmp_path / "model")
     usage = type("Usage", (), {"free": 10})
-    monkeypatch.setattr(streaming.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(folders.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(InputError, match="bytes free"):
         streamed(path, MagnitudePruning(), Keep(0.5), out)
     broken = weights(torch.bfloat16)
