@@ -13,7 +13,7 @@ from rich.console import Console
 
 from prunable.errors import InputError, require
 from prunable.files import check_ending, check_places, write_text
-from prunable.forecast.specs import Asked, TextAsked
+from prunable.forecast.specs import Asked, Speed, TextAsked
 from prunable.report import checks, terminal
 from prunable.report.checks import Case
 from prunable.report.options import Given, options_of
@@ -23,6 +23,7 @@ Model = Annotated[Path, typer.Argument(help="Checkpoint, as `prunable prune` tak
 INPUTS = "Inputs like those to come: .npz with x (and y where known), .npy, .pt, ..."
 ACCURACY = "Known accuracy of the dense network, a share."
 Page = Annotated[Path | None, typer.Option(help="Page to write, HTML.")]
+SPEED = "Every copy on all inputs, or a few on a handful: coarser, at a twentieth of the price."
 Kind = Literal["classification", "top5", "multilabel", "segmentation", "regression", "embedding"]
 
 
@@ -34,6 +35,10 @@ def forecast(
     accuracy: Annotated[float | None, typer.Option(help=ACCURACY)] = None,
     kind: Annotated[Kind, typer.Option(help="What the outputs are.")] = "classification",
     level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.9,
+    speed: Annotated[Speed, typer.Option(help=SPEED)] = "exact",
+    input_shape: Annotated[
+        str | None, typer.Option(help="Of one input, as 3,32,32: ranks at --speed propagated.")
+    ] = None,
     report: Page = None,
     figure: Figure = None,
     as_json: AsJson = False,
@@ -42,13 +47,16 @@ def forecast(
 
     The network and pruned copies of it run on the inputs; decisions that change are weighed by
     the network's own confidence. Without --accuracy only the share of decisions that stay is
-    told. Of a language model (a folder of transformers or GGUF) with --text, its perplexity.
-    Nothing is written but what is asked for, and the checkpoint stays as it is.
+    told. At --speed propagated a few copies see a few inputs, with wider intervals; without
+    --inputs it ranks ways and layers by what they do to outputs. Of a language model (a folder of
+    transformers or GGUF) with --text, its perplexity. Nothing is written but what is asked for,
+    and the checkpoint stays as it is.
 
     Example: prunable forecast net.safetensors --net nets:build --inputs x.npz --accuracy .877
     """
-    from prunable.forecast.document import checks_table, forecast_table, write_figure, write_page
+    from prunable.forecast.document import forecast_tables, write_figure, write_page
     from prunable.forecast.forecasting import forecast as run
+    from prunable.nets.networks.inputs import shape_of_text
 
     check_ending(report, "report", "forecast", ".html")
     check_ending(figure, "figure", "forecast", ".svg")
@@ -59,20 +67,31 @@ def forecast(
     if accuracy is None and asked.accuracy_inputs is not None:
         raise InputError("`--accuracy-inputs` of `forecast` has no effect without --accuracy.")
     if asked.text is None:
-        require(inputs is not None, "--inputs", "forecast", "given, or --text", None)
+        ranks = input_shape is not None and inputs is None
+        wanted = "given, or --text, or --input-shape at --speed propagated"
+        require(inputs is not None or ranks, "--inputs", "forecast", wanted, None)
         idle = asked.perplexity is not None
         require(not idle, "--perplexity", "forecast", "left out without --text", asked.perplexity)
-        assert inputs is not None
-        what = _Read.of("forecast", model, inputs, asked)
-        options: dict[str, Any] = {"accuracy": accuracy, "kind": kind}
+        shape = None if input_shape is None else shape_of_text(input_shape, "forecast")
+        options: dict[str, Any] = {"accuracy": accuracy, "kind": kind, "input_shape": shape}
+        if inputs is None:
+            what = _Read.of_shape(model, shape, asked)
+        else:
+            what = _Read.of("forecast", model, inputs, asked)
     else:
-        _check_text(asked, inputs=inputs, accuracy=accuracy)
+        _check_text(asked, inputs=inputs, accuracy=accuracy, input_shape=input_shape)
         what = _Read.of_text(model, asked.text, asked)
         nats = None if asked.perplexity is None else math.log(asked.perplexity)
         options = {"accuracy": nats, "kind": "language"}
     with terminal.progress("forecasting") as advance:
         found = run(
-            what.network, what.inputs, level=level, on_point=advance, **options, **what.asked
+            what.network,
+            what.inputs,
+            level=level,
+            speed=speed,
+            on_point=advance,
+            **options,
+            **what.asked,
         )
     found = replace(found, model=str(model))
     document = found.to_dict()
@@ -84,8 +103,8 @@ def forecast(
         write_page(document, report, made_by=terminal.command_typed())
 
     def show(console: Console) -> None:
-        forecast_table(document).print(console)
-        checks_table(document).print(console)
+        for part in forecast_tables(document):
+            part.print(console)
         for path in (report, figure):
             if path is not None:
                 console.print(str(path), soft_wrap=True, markup=False)
@@ -234,6 +253,18 @@ class _Read:
         )
         options |= {"labels": found.labels, "accuracy_inputs": asked.accuracy_inputs}
         return cls(network, in_batches(found, AT_ONCE), found.shape, options)
+
+    @classmethod
+    def of_shape(cls, model: Path, shape: tuple[int, ...] | None, asked: Asked) -> _Read:
+        """Read a network whose inputs are known by their shape alone."""
+        from prunable.forecast.files import network_of_shape
+
+        options = _options(asked, "forecast")
+        if asked.calibrate is not None:
+            raise InputError("`--calibrate` of `forecast` has no effect without --inputs.")
+        how: dict[str, Any] = {"unpickle": asked.unpickle, "device": asked.device}
+        network = network_of_shape(model, asked.net, shape, "forecast", **how)
+        return cls(network, None, shape, options)
 
     @classmethod
     def of_text(cls, model: Path, text: Path, asked: TextAsked) -> _Read:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import matplotlib as mpl
@@ -19,7 +21,51 @@ from prunable.report.tables import Column, Table, as_number, as_percent, table
 
 Document = dict[str, Any]
 MARKERS = "osD^vP*X"
+LEAST = 1e-12  # error whose logarithm is taken
 LARGEST = 30.0  # log-perplexity that is shown as a perplexity
+
+
+def forecast_tables(document: Document) -> list[Table]:
+    """What is told: curves and checks, or without inputs ways and layers by what they do."""
+    if document["inputs"]:
+        return [forecast_table(document), checks_table(document)]
+    return [_ranking_table(document), _effects_table(document)]
+
+
+def _ranking_table(document: Document) -> Table:
+    """A line for each share, the ways by what they do to the outputs of Gaussian inputs."""
+    curves = _by_error(document["curves"])
+    found = [{p["kappa"]: p["output_error"] for p in curve["points"]} for curve in curves]
+    shares = sorted({kappa for errors in found for kappa in errors}, reverse=True)
+    rows = [
+        [as_percent(share, 1), *(as_number(e[share]) if share in e else "–" for e in found)]
+        for share in shares
+    ]
+    notes = [f"{x['method']} left out: {x['reason']}" for x in document["skipped"]]
+    notes += [
+        "Relative errors of outputs for Gaussian inputs, growing and shrinking as a whole aside; "
+        "the ways that do least first. What accuracy they leave only inputs can tell."
+    ]
+    return table(["keep %", *map(name_of, curves)], rows, title=title_of(document), notes=notes)
+
+
+def _by_error(curves: Sequence[Document]) -> list[Document]:
+    """Curves by their errors relative to the mean at the same shares, which not all curves have."""
+    found = [
+        {p["kappa"]: math.log(max(p["output_error"], LEAST)) for p in c["points"]} for c in curves
+    ]
+    shares = {kappa for logs in found for kappa in logs}
+    mean = {k: fmean(logs[k] for logs in found if k in logs) for k in shares}
+    places = [fmean(log - mean[k] for k, log in logs.items()) for logs in found]
+    return [curves[i] for i in sorted(range(len(curves)), key=places.__getitem__)]
+
+
+def _effects_table(document: Document) -> Table:
+    rows = [
+        (x["name"], as_number(x["output_error"]), as_number(x["error"])) for x in document["layers"]
+    ]
+    titles = (Column("layer", words=True, code=True), "error of outputs", "of its own")
+    return table(titles, rows, title="Half of the weights of one layer pruned")
 
 
 def forecast_table(document: Document) -> Table:
@@ -119,8 +165,11 @@ def title_of(document: Document) -> str:
     if document["kind"] == "language":
         said = "no perplexity known" if known is None else f"dense perplexity {math.exp(known):.2f}"
         return f"{document['model']}: {said}, {document['inputs']:,} windows"
+    if not document["inputs"]:
+        return f"{document['model']}: ways and layers by what they do to outputs, no inputs"
     said = "no accuracy known" if known is None else f"dense accuracy {known:.1%}"
-    return f"{document['model']}: {said}, {document['inputs']:,} inputs"
+    quick = ", a handful of them a copy" if document["speed"] == "propagated" else ""
+    return f"{document['model']}: {said}, {document['inputs']:,} inputs{quick}"
 
 
 def notes_of(document: Document) -> tuple[str, ...]:
@@ -155,6 +204,9 @@ def forecast_figure(
     words = document["kind"] == "language" and known
     unit = 1 if words else 100
     figure_of = "expected log-perplexity (nats a token)" if words else "expected accuracy (%)"
+    unseen = "decisions kept (%)"
+    if not document["inputs"]:
+        keys, unit, unseen = ("output_error",) * 3, 1, "relative error of outputs"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, 5.0), layout="constrained")
         axes = figure.add_subplot()
@@ -179,7 +231,7 @@ def forecast_figure(
         axes.minorticks_off()
         axes.set(
             xlabel="kappa: share kept of weights, or of units",
-            ylabel=figure_of if known else "decisions kept (%)",
+            ylabel=figure_of if known else unseen,
             title=textwrap.fill(title, int(10 * width)),
         )
         legend_below(figure, axes)
@@ -206,7 +258,7 @@ def write_page(
         as_svg(forecast_figure(document, chosen, width=width), salt).decode()
         for width, salt in ((4.0, "narrow"), (8.0, "wide"))
     ]
-    tables = [*more, forecast_table(document), checks_table(document)]
+    tables = [*more, *forecast_tables(document)]
     page = render(
         "forecast.html.j2",
         made_by=made_by,

@@ -76,6 +76,19 @@ def network_for(
     path: Path | str, net: str | None, inputs: Inputs, where: str, *, unpickle: bool, device: str
 ) -> nn.Module:
     """The network of a checkpoint in evaluation mode, on a device; see `prunable prune`."""
+    return network_of_shape(path, net, inputs.shape, where, unpickle=unpickle, device=device)
+
+
+def network_of_shape(
+    path: Path | str,
+    net: str | None,
+    shape: tuple[int, ...] | None,
+    where: str,
+    *,
+    unpickle: bool,
+    device: str,
+) -> nn.Module:
+    """The same for inputs of a shape, where they are tensors of real numbers."""
     model: nn.Module
     path = Path(path)
     if net == NET or path.is_dir():
@@ -85,7 +98,7 @@ def network_for(
         model = load_exported(path, fresh)
     else:
         tensors, metadata = read_weights(path, unpickle=unpickle)
-        model = network_of(tensors, metadata, net, shape=inputs.shape)
+        model = network_of(tensors, metadata, net, shape=shape)
     return model.eval().float().to(devices_of(device)[0])
 
 

@@ -136,7 +136,11 @@ class Copies:
             how["example"] = self.read.example
         result = prune(copy, strategy, budget, force=not way.of_units, **how)
         left = result.n_nonzero / max(1, result.n_nonzero_before)
-        return Pruned(way, keep, left, _macs_left(copy, self._macs), result.plan, copy)
+        return Pruned(way, keep, left, self.macs_left(copy), result.plan, copy)
+
+    def macs_left(self, copy: nn.Module) -> float:
+        """The share of multiplications that a pruned copy has left."""
+        return _macs_left(copy, self._macs)
 
     def renewed(self) -> nn.Module:
         """A copy with nothing pruned, its BatchNorm statistics estimated again where it has any."""

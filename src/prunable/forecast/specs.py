@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from prunable.runs.spec import Frozen
+
+Speed = Literal["exact", "propagated"]
 
 
 class Asked(Frozen):

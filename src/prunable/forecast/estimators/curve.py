@@ -18,6 +18,7 @@ from prunable.forecast.estimators.embeddings import embedding_network
 from prunable.forecast.estimators.estimate import joined, quantile
 from prunable.forecast.estimators.found import Found, Network
 from prunable.forecast.estimators.language import language_network
+from prunable.forecast.estimators.propagation import Likely, together
 from prunable.forecast.estimators.regression import regression_network
 from prunable.forecast.estimators.rows import COUNTED, RowKind, RowNetwork, row_network
 from prunable.forecast.estimators.smoothing import monotone, smooth
@@ -76,7 +77,7 @@ class CurveForecast:
 
 def forecast_curve(
     dense: ArrayLike,
-    pruned: Iterable[ArrayLike],
+    pruned: Iterable[ArrayLike | Likely],
     kappas: Sequence[float],
     *,
     accuracy: float | None,
@@ -156,7 +157,7 @@ def forecast_curve(
     checks = network.checks
     if reference is not None:
         checks = (*checks, _drift(network, reference))
-    found = [network.found(outputs) for outputs in _paired(pruned, len(kappas))]
+    found = [_found(network, outputs) for outputs in _paired(pruned, len(kappas))]
     if calibrated:
         found = [dataclasses.replace(one, model=0.0) for one in found]
     values = _values(found, kappas, network, smoothing)
@@ -173,7 +174,13 @@ def forecast_curve(
     )
 
 
-def _paired(pruned: Iterable[ArrayLike], count: int) -> Iterable[ArrayLike]:
+def _found(network: Network, outputs: ArrayLike | Likely) -> Found:
+    if isinstance(outputs, Likely):
+        return together([network.found(one) for one in outputs.outputs])
+    return network.found(outputs)
+
+
+def _paired(pruned: Iterable[ArrayLike | Likely], count: int) -> Iterable[ArrayLike | Likely]:
     """As many copies as kappas, one at a time."""
     given = 0
     for given, outputs in enumerate(pruned, 1):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,17 @@ _STORED: dict[str, Any] = json.loads(
 EVIDENCE = float(_STORED["evidence"])  # log odds that a changed decision is worth
 # Standard errors by the model: a unit of leverage, and a changed decision.
 SCALES: dict[str, tuple[float, float]] = _STORED["scales"]
+
+
+class Propagation(NamedTuple):
+    """Standard errors by propagation: whatever changes, and a changed decision."""
+
+    least: float
+    accuracy: float  # of the accuracy
+    kept: float  # of the share of decisions that stay
+
+
+PROPAGATED = Propagation(**_STORED["propagated"])
 UNFITTED = 0.1  # of a change of R2, where no networks were at hand to fit it
 # Of a change of log-perplexity by the laws of next tokens, and at most so many nats: set by looking
 # at one language model (`tools/forecast_language_study.py`), where .13 was the most, not fitted.

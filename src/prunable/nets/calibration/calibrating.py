@@ -130,8 +130,10 @@ def moments_of(
     def watch(module: nn.Module, x: Tensor) -> None:
         name = names[module]
         for vectors in _vectors(module, x):
-            parts = [part.sum(1, dtype=torch.float64) for part in (vectors.square(), vectors)]
-            found = torch.stack(parts)
+            found = torch.zeros((), dtype=torch.float64)
+            for rows in vectors.split(ROWS, dim=1):
+                both = torch.stack([rows.square().sum(1), rows.sum(1)])
+                found = found.to(rows.device) + both.double()
             check_finite(found, name)
             counts[name] += vectors.shape[1]
             sums[name] = sums[name] + found if name in sums else found

@@ -29,6 +29,7 @@ from prunable.nets.prune.plan import Budget, Keep, LayerPlan, PruningPlan, Targe
 from prunable.nets.prune.sensitivity import divergences, sensitivity_plans
 from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.nets.shrink.footprint import macs_of
+from prunable.numerics.randomness import rng as rng_of
 from prunable.numerics.weights.selection import top_k_masks
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -73,14 +74,7 @@ def plan_units(
             "" if sensitive else ", and only then"
         )
         raise InputError.parameter("inputs", "prune", wanted, "none" if sensitive else "inputs")
-    found = groups_of(model, example)
-    groups, left = _chosen(found.groups, only, exclude) if found.groups else ([], ())
-    left = (*found.left, *left)
-    if not groups:
-        reasons = "; ".join(f"{one.name}: {one.reason}" for one in left[:3])
-        raise InputError(
-            f"`prune` finds no units that could go ({reasons}). Prune weights instead."
-        )
+    groups, left = _groups(model, example, only, exclude)
     weights = _Arrays(dict(model.named_parameters()))
     if isinstance(budget, Target):
         seed = int(rng.integers(2**63))
@@ -94,6 +88,38 @@ def plan_units(
         kept = strategy.kept(groups, weights, budget, rng=rng)
     layers = tuple(_layers(model, kept, weights, budget))
     return PruningPlan(strategy.name, budget, layers, kept), left
+
+
+def plans_of_units(
+    model: nn.Module, strategy: UnitPruning, budgets: Sequence[Keep], example: Any, *, seed: int = 0
+) -> list[PruningPlan]:
+    """Plans for several shares, as `prune` makes each; groups are found once.
+
+    Raises InputError as `plan_units` does.
+    """
+    groups, _ = _groups(model, example, ("*",), ())
+    weights = _Arrays(dict(model.named_parameters()))
+    found = []
+    for budget in budgets:
+        kept = strategy.kept(groups, weights, budget, rng=rng_of(seed, "prune"))
+        layers = tuple(_layers(model, kept, weights, budget))
+        found.append(PruningPlan(strategy.name, budget, layers, kept))
+    return found
+
+
+def _groups(
+    model: nn.Module, example: Any, only: Sequence[str], exclude: Sequence[str]
+) -> tuple[list[Group], tuple[Left, ...]]:
+    """The groups that units can go of, and what is left alone; InputError if there are none."""
+    found = groups_of(model, example)
+    groups, left = _chosen(found.groups, only, exclude) if found.groups else ([], ())
+    left = (*found.left, *left)
+    if not groups:
+        reasons = "; ".join(f"{one.name}: {one.reason}" for one in left[:3])
+        raise InputError(
+            f"`prune` finds no units that could go ({reasons}). Prune weights instead."
+        )
+    return groups, left
 
 
 def _chosen(

@@ -20,6 +20,7 @@ from prunable.numerics.weights.shares import counts_at_level, whole_counts
 
 FloatArray = NDArray[np.float64]
 Weights = NDArray[np.floating[Any]]
+KEPT = 2**23  # scores that are held at a time
 Division = ShareRule | Allocation  # by name, or with numbers of its own
 
 
@@ -54,7 +55,10 @@ def shared_counts(
     if rule == "threshold":
         return top_k_counts(scores, k)
     score = {"relative": _relative, "common-eps": _pruned_at_error, "lamp": _lamp}[rule]
-    return top_k_counts(Lazy(len(views), lambda i: score(views[i].matrix.ravel())), k)
+    made = Lazy(len(views), lambda i: score(views[i].matrix.ravel()))
+    # counting looks at scores several times: kept where that takes little room
+    small = sum(view.matrix.size for view in views) <= KEPT
+    return top_k_counts(list(made) if small else made, k)
 
 
 def check_division(rule: Division, where: str) -> None:
