@@ -87,7 +87,10 @@ def check_one_of(value: object, choices: Iterable[object], param: str, where: st
 
 def check_between(value: float, low: float, high: float, param: str, where: str) -> None:
     """Raise the standard InputError unless low <= value <= high; NaN is neither."""
-    require(low <= value <= high, param, where, f"between {low:g} and {high:g}", value)
+    meant = value / 100  # where shares are wanted and per cent given
+    action = f"Did you mean {meant:g}?" if value > high == 1 or value > 1 > high >= meant else ""
+    action = action if low <= meant <= high else ""
+    require(low <= value <= high, param, where, f"between {low:g} and {high:g}", value, action)
 
 
 def check_at_least(value: float, least: float, param: str, where: str) -> None:

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,8 @@ def _cause(error: BaseException, module: str) -> str:
     what = f"{type(error).__name__}: {said}" if said else type(error).__name__
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent is not None and f"{module}.".startswith(f"{absent}."):
+        if module.endswith(".py"):
+            mend = f"Name the module without .py: {module.removesuffix('.py')}:NAME."
         return f"there is no module {absent} in {Path.cwd()} or among those installed. {mend}"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}: {what}."
@@ -92,6 +95,10 @@ def _cause(error: BaseException, module: str) -> str:
     ]
     own = [frame for frame in frames if frame.filename == file or _is_near(frame.filename)]
     if not frames:
+        if isinstance(error, AttributeError) and (inside := sys.modules.get(module)):
+            near = get_close_matches(error.name, dir(inside), 1)
+            mend = f"Did you mean {near[0]}?" if near else mend
+            return f"{file or module} has no {error.name}. {mend}"
         return f"{file or module}: {what}. {mend}"
     at = (own or frames)[-1]
     return f"{at.filename}, line {at.lineno}: {what}."

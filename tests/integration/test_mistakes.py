@@ -1,4 +1,4 @@
-"""Sixty mistakes that users make: each is answered by one message that names the mend."""
+"""Some ninety mistakes that users make: each is answered by one message that names the mend."""
 
 import json
 import re
@@ -58,6 +58,36 @@ MISTAKES = [
     ("predict features --n 9 --s 3", "needs either FILE.npz or --model FILE"),
     ("simulate chaos --out x --alpha 3", "`--alpha` of `simulate chaos` must be above 1"),
     ("reproduce chang2020-fig1 --scale huge", "is not one of 'smoke', 'laptop', 'paper'"),
+    # options of other commands and programs, and several values at once
+    ("prune NET --sparsity 0.5 --out x", "Did you mean --keep? It is the share that stays."),
+    ("certify NET --inputs x.npz", "`certify` has no option --inputs. Did you mean --data?"),
+    ("forecast NET --data x.npz", "Did you mean --inputs?"),
+    ("measure NET --eps .1,.2", "got .1,.2. Give each by itself: --eps .1 --eps .2."),
+    ("prune NET --keep 0.5 --recalibrate --out x", "an integer. Give --recalibrate one; --out"),
+    ("measure NET --top all", "'--top': it must be an integer; got all."),
+    ("prune NET --keep 50 --out x.safetensors", "got 50.0. Did you mean 0.5?"),
+    # a network of one's own
+    ("prune NET --net own --keep 0.5 --out x.safetensors", "Did you mean own:FUNCTION?"),
+    ("prune NET --net own.build --keep 0.5 --out x.safetensors", "Did you mean own:build?"),
+    ("prune NET --net own:biuld --keep 0.5 --out x.safetensors", "Did you mean build?"),
+    ("prune NET --net own.py:build --keep 0.5 --out x.safetensors", "without .py: own:NAME."),
+    ("forecast NET --inputs X --accuracy .9", "Name it by `--net`, such as mynet:build"),
+    ("forecast NET --net own:biuld --inputs X", "`--net` own:biuld of `forecast` cannot be built"),
+    ("forecast NET --net own:build --inputs WIDE", "`--inputs` of shape (40, 50) does not fit"),
+    ("forecast NET --net own:build --inputs X --methods lamp", "Did you mean magnitude/lamp?"),
+    (
+        "prune NET --net own:build --keep 0.5 --input-shape 2,9 --out x.safetensors",
+        "without the batch.",
+    ),
+    (
+        "prune NET --net own:build --keep 0.5 --calibrate TEXT.csv --out x.safetensors",
+        "`--calibrate` TEXT.csv is no data set",
+    ),
+    ("advise NET --net own:build --inputs X --accuracy .9 --confidence 95", "Did you mean 0.95?"),
+    ("check NET JSON --inputs X", "the plan first, then the checkpoint: prunable check x.json"),
+    ("check NET NET --inputs X", "give a plan that `prunable advise` wrote"),
+    ("evaluate nothere --text TEXT", "nothere is missing; check the path"),
+    ("forecast nothere --text TEXT", "nothere is missing; check the path"),
     # files
     ("measure nothere.safetensors", "nothere.safetensors is missing; check the path"),
     ("prune nothere.pt --keep 0.5 --out x.safetensors", "nothere.pt is missing; check the path"),
@@ -114,6 +144,12 @@ def files(tmp_path_factory):
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
+    (folder / "own.py").write_text(
+        "from collections import OrderedDict\nfrom torch import nn\n"
+        "def build():\n    return nn.Sequential(OrderedDict(layer=nn.Linear(40, 40)))\n"
+    )
+    np.savez(folder / "inputs.npz", x=rng.standard_normal((40, 40)).astype("float32"))
+    np.savez(folder / "wide.npz", x=rng.standard_normal((40, 50)).astype("float32"))
     (folder / "folder").mkdir()
     named = {
         "NET": "net.safetensors",
@@ -125,12 +161,14 @@ def files(tmp_path_factory):
         "HTML": "page.pt",
         "JSON": "x.json",
         "FOLDER": "folder",
+        "X": "inputs.npz",
+        "WIDE": "wide.npz",
     }
     return folder, named
 
 
-def test_there_are_sixty():
-    assert len({typed for typed, _ in MISTAKES}) >= 60
+def test_there_are_ninety():
+    assert len({typed for typed, _ in MISTAKES}) >= 90
 
 
 @pytest.mark.parametrize(("typed", "mend"), MISTAKES, ids=[typed for typed, _ in MISTAKES])

@@ -155,7 +155,7 @@ class _Guarded(TyperGroup):
             raise _refused(error) from error
         except PrunableError as error:
             path, command = self._asked(ctx)
-            _say(in_words_of_options(str(error), command, path))
+            _say(in_words_of_options(str(error), command, path, ctx.meta[__name__]))
             if terminal.is_verbose():
                 raise
             raise typer.Exit(error.exit_code) from error

@@ -212,6 +212,10 @@ def check(
     from prunable.forecast.document import outcome_table
     from prunable.nets.prune.plan_file import read_plan
 
+    if model.suffix == ".json" != plan.suffix:
+        raise InputError(
+            f"`check` takes the plan first, then the checkpoint: prunable check {model} {plan}."
+        )
     file = read_plan(plan)
     asked = Asked(net=net, device=device, unpickle=unpickle)
     given = _Read.of("check", model, inputs, asked)
@@ -236,6 +240,7 @@ class _Read:
     inputs: Any
     shape: tuple[int, ...] | None
     asked: dict[str, Any]
+    unpickle: bool = False
 
     @classmethod
     def of(cls, where: str, model: Path, inputs: Path, asked: Asked) -> _Read:
@@ -252,7 +257,7 @@ class _Read:
             model, asked.net, found, where, unpickle=asked.unpickle, device=asked.device
         )
         options |= {"labels": found.labels, "accuracy_inputs": asked.accuracy_inputs}
-        return cls(network, in_batches(found, AT_ONCE), found.shape, options)
+        return cls(network, in_batches(found, AT_ONCE), found.shape, options, asked.unpickle)
 
     @classmethod
     def of_shape(cls, model: Path, shape: tuple[int, ...] | None, asked: Asked) -> _Read:
@@ -288,6 +293,7 @@ class _Read:
         if net is not None and self.shape is not None:
             words += ["--input-shape", ",".join(map(str, self.shape))]
         words += ["--plan", str(plan), "--out", f"{model.stem}-pruned.safetensors"]
+        words += ["--unpickle"] if self.unpickle else []
         return shlex.join([*words, *(["--shrink"] if units else [])])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, get_args
 
 from prunable.errors import InputError, require
@@ -120,7 +121,10 @@ def way_named(text: str, where: str = "forecast", kind: str = "") -> Way:
         f"METHOD or METHOD/ALLOCATION with a method of {', '.join(_BASES)} and an allocation of "
         f"{', '.join(rules)}; or a pattern such as 2:4"
     )
-    raise InputError.parameter("methods", where, wanted, text)
+    names = [f"{base}/{rule}" for base in _BASES for rule in rules]
+    near = get_close_matches(f"magnitude/{text}" if text in rules else text, [*_BASES, *names], 1)
+    action = f"Did you mean {near[0]}?" if near else ""
+    raise InputError.parameter("methods", where, wanted, text, action)
 
 
 def _checked(way: Way, text: str, where: str) -> Way:

@@ -58,6 +58,11 @@ def take_loudness(arguments: Sequence[str]) -> list[str]:
     return [word for word in arguments if word not in LOUDNESS]
 
 
+def typed() -> tuple[str, ...]:
+    """The words after `prunable` of the command that runs, without those for its loudness."""
+    return _TYPED.get()
+
+
 def command_typed() -> str:
     """The command that runs, as a shell takes it."""
     return shlex.join(("prunable", *_TYPED.get()))

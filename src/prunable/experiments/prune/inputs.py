@@ -63,8 +63,9 @@ def data_for(
     if source not in REGISTRY and not is_own(source):
         names = (*REGISTRY, *plugins.added(plugins.DATA, REGISTRY))
         raise InputError(
-            f"`data` {source} is no data set ({', '.join(names)}), and there is no such folder: "
-            "check the path, or give MODULE:FUNCTION or a file ending in .npz."
+            f"`data` {source} is no data set ({', '.join(names)}), and there is no such folder "
+            "or the file is of another kind: check the path, or give MODULE:FUNCTION or a file "
+            "ending in .npz."
         )
     if not is_own(source):
         return DataSpec.create(name=source).load(flatten=not pictures)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from prunable.errors import InputError, UnsupportedModelError
+from prunable.extras import source_of
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.safetensors_file import metadata_of, tied_again
 from prunable.nets.models.registry import (
@@ -77,11 +78,18 @@ def network_of(
     first, last = matrices[0], matrices[-1]
     if net not in NETS:
         known = ", ".join([*NETS, "mlp", "torchvision:NAME", "timm:NAME", "hub", "MODULE:FUNCTION"])
-        raise InputError.parameter("net", "prune", f"one of {known}", net)
+        module = net.removesuffix(".py").replace("/", ".")
+        inside = ":".join(module.rsplit(".", 1)) if "." in module else ""
+        mine = [x for x in (f"{module}:FUNCTION", inside) if x and source_of(x) is not None]
+        action = f"Did you mean {mine[0]}?" if mine else ""
+        raise InputError.parameter("net", "prune", f"one of {known}", net, action)
     if not NETS[net].pictures:
         shape = (first.shape[1],)
     elif shape is None:
-        raise InputError(f"`{net}` needs the shape of its pictures: name the data set.")
+        raise InputError(
+            f"`{net}` needs the shape of its pictures: name the data set, or give the "
+            "shape of one without the batch."
+        )
     return rebuild(tensors, Architecture(net, shape, last.shape[0], first.shape[0]))
 
 

@@ -176,8 +176,8 @@ def stored_architecture(metadata: Mapping[str, str]) -> Architecture:
         return Architecture(**parse_json(metadata[ARCHITECTURE]))
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise InputError(
-            "The file does not say which architecture its weights belong to. Name it by `net`, or "
-            "prune the weights alone."
+            "The file does not say which architecture its weights belong to. Name it by `net`, "
+            "such as mynet:build for the function `build` of mynet.py."
         ) from error
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunable.errors import InputError, check_at_least, require
+from prunable.errors import DataIntegrityError, InputError, check_at_least, require
 from prunable.files import os_errors_named
 from prunable.nets.models.hub import is_hub_source, transformers_module
 
@@ -15,9 +15,12 @@ from prunable.nets.models.hub import is_hub_source, transformers_module
 def tokenizer_of(source: Path | str, where: str) -> Any:
     """The tokenizer in a folder of transformers or a GGUF file; nothing is fetched.
 
-    Raises InputError if there is none that transformers can read.
+    Raises InputError if there is none that transformers can read, DataIntegrityError if nothing
+    is there.
     """
     source = Path(source)
+    if not source.exists():
+        raise DataIntegrityError(f"{source} is missing; check the path.")
     if not is_hub_source(source):
         raise InputError(
             f"`{where}` needs a tokenizer for a text, and {source} is no folder of transformers "

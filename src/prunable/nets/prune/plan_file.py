@@ -57,7 +57,7 @@ def write_plan(path: Path | str, file: PlanFile) -> None:
 
 def read_plan(path: Path | str) -> PlanFile:
     """Read what `write_plan` wrote; DataIntegrityError if it is missing or something else."""
-    mend = "have it written again by `prunable advise`"
+    mend = "give a plan that `prunable advise` wrote, or have it written again"
     document = read_json(path, mend)
     try:
         version = document["schema_version"]
