@@ -144,7 +144,7 @@ def certify(
             unpickle=unpickle,
             on_epoch=lambda epoch, loss: console.print(f"epoch {epoch}: loss {loss:.4f}"),
             on_step=lambda done, total: advance(done, total, learned),
-            on_estimate=lambda seconds: announce(seconds, "certifying", "here"),
+            on_estimate=lambda seconds: announce(seconds, "certifying"),
         )
     document = certified.to_dict()
     if out is not None:
