@@ -233,3 +233,14 @@ def test_shared_parameters_stay_shared(tmp_path):
     assert model.head.weight is model.table.weight
     torch.testing.assert_close(model.head.weight.detach(), stored["table.weight"])
     del tmp_path
+
+
+def test_calibration_inputs_that_do_not_fit_are_named(run, here):
+    """Nobody gave an example: the network is called with what calibrates it."""
+    np.savez(here / "flat.npz", x=np.zeros((40, 7), np.float32))
+    asked = "prune net.pt --net own_nets:build --method obs --keep .5 --dry-run"
+    done = run(asked, "--calibrate flat.npz")
+    assert done.exit_code == 2
+    said = " ".join(done.output.split())
+    assert "`--calibrate flat.npz` of `prune`, of shape (2, 7), does not fit the model" in said
+    assert "Give inputs that the network takes." in said

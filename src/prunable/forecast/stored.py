@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prunable.errors import DataIntegrityError
-from prunable.files import read_arrays, remove_leftovers, staged
+from prunable.files import os_errors_named, read_arrays, remove_leftovers, staged
 from prunable.nets.networks.identity import Identity
 from prunable.nets.networks.inputs import tensors_of
 
@@ -58,13 +58,23 @@ class StoredScores:
         name = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
         path = self.folder / f"{name}.npz"
         if path.exists():
-            arrays = read_arrays(path)
-            if set(arrays) != {"scores", "left"}:
-                raise DataIntegrityError(f"{path} holds no scores; delete it and run again.")
-            parameters, macs = map(float, arrays["left"])
-            return arrays["scores"], (parameters, macs)
+            return _read(path)
         found, left = make()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with os_errors_named("write", self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         with staged(path) as place, place.open("wb") as stream:
             np.savez(stream, scores=found, left=np.array(left))
         return found, left
+
+
+def _read(path: Path) -> tuple[Scores, Left]:
+    """What was kept; DataIntegrityError if it is something else."""
+    try:
+        arrays = read_arrays(path)
+    except DataIntegrityError:
+        arrays = {}
+    scores, left = (arrays.pop(name, np.zeros(0, np.bool_)) for name in ("scores", "left"))
+    kinds = (scores.dtype.name, left.dtype.name, left.shape)
+    if arrays or kinds != ("float32", "float64", (2,)):
+        raise DataIntegrityError(f"{path} holds no scores; delete it and run again.")
+    return scores, (float(left[0]), float(left[1]))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import prunable
-from prunable.errors import InputError
+from prunable.errors import DataIntegrityError, InputError
 from prunable.forecast.forecasting import forecast
 from prunable.forecast.logits import scores
 from prunable.forecast.ways import USUAL, way_named, ways_named
@@ -110,6 +110,28 @@ def test_a_folder_goes_on_where_it_was(network, inputs, tmp_path):
     setting[1].eps = 0.5
     forecast(setting, inputs, strategies=["magnitude"], **options)
     assert len(list(tmp_path.glob("*.npz"))) == before + 3
+
+
+@pytest.mark.parametrize("kept", ["no file of arrays", "text", "others", "more"])
+def test_what_is_kept_and_is_no_scores_is_named(network, inputs, tmp_path, kept):
+    options = {"keeps": [0.5], "store": tmp_path, "strategies": ["magnitude"]}
+    forecast(network, inputs, **options)
+    for path in tmp_path.glob("*.npz"):
+        whole = {"scores": np.zeros((120, 5), np.float32), "left": np.ones(2)}
+        changed = {"text": {"left": np.array(["a", "b"])}, "more": {"z": np.ones(1)}}
+        if kept == "no file of arrays":
+            path.write_bytes(b"PK")
+        else:
+            np.savez(path, **({"z": np.ones(1)} if kept == "others" else whole | changed[kept]))
+    with pytest.raises(DataIntegrityError, match="holds no scores; delete it and run again"):
+        forecast(network, inputs, **options)
+
+
+def test_a_store_that_is_a_file_is_one_message(network, inputs, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(InputError, match="cannot write"):
+        forecast(network, inputs, keeps=[0.5], store=tmp_path / "mine", strategies=["magnitude"])
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_fitted_inputs_are_told(network, inputs):

@@ -28,7 +28,7 @@ from prunable.nets.models.texts import (
     tokens_of,
     windows_of,
 )
-from prunable.nets.networks.examples import checked_run, mapped, on_device_of, scores_of
+from prunable.nets.networks.examples import checked_run, mapped, on_device_of, scores_of, shapes_of
 from prunable.nets.networks.inputs import (
     batch_of,
     batch_size_of,
@@ -120,7 +120,7 @@ def example_for(
 
     Raises InputError if there is none, or it does not fit the network.
     """
-    count = max(job.batch_size or USUAL_BATCHES)
+    count, calibrating = max(job.batch_size or USUAL_BATCHES), False
     if job.example is not None:
         example = read_example(job.example)
     elif data is not None:
@@ -128,13 +128,18 @@ def example_for(
     elif job.input_shape is None and is_hub_job(job):
         example = drawn_inputs(model)
     elif job.net is not None and job.input_shape is None and _calibrates_inputs(job):
-        example = batch_of(_calibrating(job, model, metadata), 2)
+        example, calibrating = batch_of(_calibrating(job, model, metadata), 2), True
     else:
         example = drawn_example(_shape(job, model, metadata), 2)
     example = on_device_of(model, example)
     try:
         checked_run(model.eval(), batch_of(example, 2))
     except InputError as error:
+        if calibrating:
+            raise InputError(
+                f"`--calibrate {job.calibrate}` of `prune`, of shape {shapes_of(example)}, does "
+                f"not fit the model: {_cause(error)}. Give inputs that the network takes."
+            ) from error
         if job.example is not None or data is None:
             raise
         raise _misfit(job.data, data, error) from error
@@ -143,10 +148,14 @@ def example_for(
     return example
 
 
+def _cause(error: InputError) -> str:
+    return str(error).partition("does not fit the model: ")[2]
+
+
 def _misfit(source: str | None, data: Dataset, error: InputError) -> InputError:
     """Blame data that a network cannot be run on."""
     shape = data.x_train.shape[1:]
-    cause = str(error).partition("does not fit the model: ")[2]
+    cause = _cause(error)
     last = len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] not in (1, 3, 4)
     mend = "Give examples of the shape that the network takes, or another network."
     if last:
