@@ -1,5 +1,6 @@
 """Conditions that fail a build: read, judged, and written for build servers."""
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -61,11 +62,28 @@ def test_build_servers_can_read_it():
     ]
 
 
-def test_advice_names_the_layer_with_most_room_and_the_next_command(measured):
-    first, rules, *_, next_, last = advice(measured)
+def test_advice_names_the_layer_with_most_room_and_the_next_command(measured, tmp_path):
+    (tmp_path / "net.pt").touch()
+    stored = replace(measured, model=str(tmp_path / "net.pt"))
+    first, rules, *_, next_, last = advice(stored)
     assert first.split(": ")[1].startswith("1.weight (keeps")
     assert "LAMP" in rules
     best = measured.overall.allocation["0.1"].best
-    assert next_ == f"Next: {next_command(measured, best)}"
+    assert next_ == f"Next: {next_command(stored, best)}"
     assert f"--keep {best:.3g} --scope global --allocation relative" in next_
+    assert next_.endswith("net-pruned.safetensors")
     assert "--data" in last
+
+
+def test_advice_names_no_command_that_cannot_run(measured, tmp_path):
+    (tmp_path / "net.onnx").touch()
+    for model in (measured.model, str(tmp_path / "net.onnx")):
+        assert not any("Next: " in line for line in advice(replace(measured, model=model)))
+    folder = next_command(replace(measured, model=str(tmp_path)), 0.5)
+    assert folder.endswith(f"{tmp_path}-pruned")
+
+
+def test_embeddings_which_pruning_leaves_alone_have_no_room(measured):
+    layers = [replace(layer, kind="embedding") for layer in measured.layers[1:2]]
+    layers = (measured.layers[0], *layers, *measured.layers[2:])
+    assert "1.weight" not in advice(replace(measured, layers=layers))[0]

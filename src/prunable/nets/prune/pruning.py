@@ -304,7 +304,8 @@ def _asked(
         require(budget is not None, "budget", "prune", "given beside a strategy", None)
         assert budget is not None
         return strategy, budget
-    require(budget is None, "budget", "prune", "left out after a budget", budget)
+    wanted = "left out after a budget; a strategy stands before its budget"
+    require(budget is None, "budget", "prune", wanted, budget)
     if calibration is None:
         raise InputError(
             "`strategy` of `prune` may only be left out with `calibration`: unlabelled inputs."

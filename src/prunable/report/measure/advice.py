@@ -4,7 +4,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from prunable.errors import InputError
 from prunable.numerics.measure.layer import MeasuredLayer
@@ -57,8 +57,8 @@ def advice(doc: Measurement) -> list[str]:
             f"No tail index for {refused.total():,} of {len(doc.layers):,} layers ({kinds}): they "
             "follow no stable law. The kept shares need none, and hold for them too."
         )
-    if same is not None and 0 < same.best < 1:
-        lines.append(f"Next: {next_command(doc, same.best)}")
+    if same is not None and 0 < same.best < 1 and (command := next_command(doc, same.best)):
+        lines.append(f"Next: {command}")
         lines.append(
             "An error of weights is no accuracy: add --data NAME to see what is left of it."
         )
@@ -66,9 +66,15 @@ def advice(doc: Measurement) -> list[str]:
 
 
 def next_command(doc: Measurement, share: float) -> str:
-    """The command that prunes to a share by the best division."""
+    """The command that prunes to a share by the best division; empty where none writes the model.
+
+    That is a model in memory, or ONNX. What comes of a folder is a folder.
+    """
     path = PurePath(doc.model)
-    out = path.with_name(f"{path.stem}-pruned.safetensors")
+    if path.suffix.lower() == ".onnx" or not Path(path).exists():
+        return ""
+    folder = Path(path).is_dir()
+    out = path.with_name(f"{path.name}-pruned" if folder else f"{path.stem}-pruned.safetensors")
     return (
         f"prunable prune {shlex.quote(str(path))} --keep {share:.3g} --scope global "
         f"--allocation relative --out {shlex.quote(str(out))}"
@@ -111,8 +117,9 @@ def _case(doc: Measurement, condition: Condition) -> Case:
 
 
 def _room(layers: Sequence[MeasuredLayer], key: str) -> list[str]:
-    """The layers of which most weights can go."""
-    shares = [(layer, layer.kappa.get("weight", {}).get(key)) for layer in layers]
+    """The layers of which most weights can go; embeddings, which pruning leaves alone, are none."""
+    pruned = [layer for layer in layers if layer.kind != "embedding"]
+    shares = [(layer, layer.kappa.get("weight", {}).get(key)) for layer in pruned]
     known = [(layer, kept) for layer, kept in shares if kept is not None and math.isfinite(kept)]
     most = sorted(known, key=lambda pair: -pair[0].n * (1 - pair[1]))[:SHOWN]
     named = ", ".join(
