@@ -25,6 +25,7 @@ from scipy.optimize import minimize
 from scipy.stats import spearmanr
 
 from prunable.experiments.prune.trained import TRAINED
+from prunable.experiments.reproduce.document import Scale
 from prunable.files import read_arrays, write_text
 from prunable.forecast.estimators import forecast_curve
 from prunable.forecast.forecasting import forecast
@@ -32,7 +33,8 @@ from prunable.forecast.study.logits import LOGITS, LogitsSpec
 from prunable.forecast.study.sizes import SIZES, logits_specs
 from prunable.numerics.randomness import rng
 
-SCALE, INPUTS, SMALL = "laptop", 256, 0.2
+SCALE: Scale = "laptop"
+INPUTS, SMALL = 256, 0.2
 WAYS = ("magnitude/global", "magnitude/lamp", "magnitude/layer", "wanda/lamp", "unit/layer", "n:4")
 CONSTANTS = Path("src/prunable/forecast/estimators/model_error.json")
 
@@ -61,7 +63,7 @@ def measured(specs: tuple[LogitsSpec, ...], runs: Path, draw: int) -> dict[str, 
     for curve, way in zip(found.curves, WAYS, strict=True):
         copies = whole[way]
         new = way.startswith("wanda") and bool((again != dense).any())
-        known = {"accuracy": accuracy, "renewed": again[chosen] if new else None}
+        known: dict[str, Any] = {"accuracy": accuracy, "renewed": again[chosen] if new else None}
         kappas = [point.kappa for point in curve.points]
         exact = forecast_curve(dense[chosen], list(copies[:, chosen]), kappas, **known)
         truth = accuracy - (copies[:, rest].argmax(2) == labels[rest]).mean(1)
@@ -164,7 +166,7 @@ def report(done: list[dict[str, Any]]) -> None:
             [np.mean([r[k] for r in mine if r["way"] == w]) for w in ways]
             for k in ("propagated", "loss")
         ]
-        numbers.append(float(spearmanr(*means)[0]))
+        numbers.append(float(spearmanr(means[0], means[1])[0]))
         others = [n for n in names if n != name]
         least, by_change = fitted(*arrays(others, "exact")) if others else (0.0, 0.0)
         errors, changed = arrays([name], "exact")

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -33,6 +34,7 @@ from prunable.nets.prune.several import plans_for
 from prunable.nets.prune.strategies import MagnitudePruning
 from prunable.numerics.randomness import rng
 
+Rows = NDArray[np.intp]
 MANY = 10  # inputs of a handful
 LOOKS = 5  # shares of a way at which a copy is made
 LAYER_SHARE = 0.5  # of a layer's weights that stay, to rank layers by
@@ -113,7 +115,7 @@ class Propagation:
     @cached_property
     def renewed(self) -> Scores:
         """What the network might give with new statistics, from what it gives of handfuls."""
-        apart = [Handful(keep, self._dense_of(keep), self._again_of(keep)) for keep in self.places]
+        apart = [_handful(keep, self._dense_of(keep), self._again_of(keep)) for keep in self.places]
         error = float(np.mean([one.error for one in apart]))
         if error == 0:
             return self.dense
@@ -163,9 +165,9 @@ class Propagation:
                 found = scores(copy, [self._inputs(keep)])
         else:
             base, found = self._dense_of(keep), scores(copy, [self._inputs(keep)])
-        return Look(Handful(keep, np.float64(base), np.float64(found)), left)
+        return Look(_handful(keep, base, found), left)
 
-    def _rows(self, keep: float) -> np.ndarray:
+    def _rows(self, keep: float) -> Rows:
         """The inputs of a handful, the same for all ways at one share, and sure in all degrees."""
         place = self.places.setdefault(keep, len(self.places))
         count = min(self.many, len(self.dense))
@@ -200,7 +202,7 @@ class Propagation:
         return copy
 
     @cached_property
-    def _by_margin(self) -> np.ndarray:
+    def _by_margin(self) -> Rows:
         two = np.sort(self.dense, axis=1)[:, -2:]
         return np.argsort(two[:, 1] - two[:, 0], kind="stable")
 
@@ -242,6 +244,10 @@ class Propagation:
                     p.copy_(weights[name])
 
 
+def _handful(keep: float, dense: Scores, pruned: Scores) -> Handful:
+    return Handful(keep, dense.astype(np.float64), pruned.astype(np.float64))
+
+
 def looked_at(count: int) -> list[int]:
     """Which of so many shares are looked at: the first, the last, and some between.
 
@@ -253,7 +259,7 @@ def looked_at(count: int) -> list[int]:
     return [i * (count - 1) // (LOOKS - 1) for i in range(LOOKS)]
 
 
-def gathered(batches: Sequence[Any], rows: Sequence[int] | np.ndarray) -> Any:
+def gathered(batches: Sequence[Any], rows: Sequence[int] | Rows) -> Any:
     """Some inputs of batches, by their rising numbers, as one batch.
 
     Raises InputError if inputs of different batches do not fit together.
@@ -264,7 +270,7 @@ def gathered(batches: Sequence[Any], rows: Sequence[int] | np.ndarray) -> Any:
     for batch, size, start in zip(batches, sizes, starts, strict=False):
         mine = [int(row - start) for row in rows if start <= row < start + size]
         if mine:
-            parts.append(mapped(batch, lambda x, n=size, at=mine: _taken(x, n, at)))
+            parts.append(mapped(batch, partial(_taken, size=size, at=mine)))
     if len(parts) == 1:
         return parts[0]
     try:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
 from prunable.errors import check_at_least, require
@@ -193,7 +193,7 @@ def _mean(found: Sequence[Estimate]) -> Estimate:
     return Estimate(influence=np.mean([one.influence for one in found], axis=0), **means)
 
 
-def _ordered(logits: FloatArray) -> tuple[np.ndarray, FloatArray]:
+def _ordered(logits: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
     order = np.argsort(-logits, axis=1, kind="stable")
     two = np.take_along_axis(logits, order[:, :2], 1)
     return order, two[:, 0] - two[:, 1]
