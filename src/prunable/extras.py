@@ -96,7 +96,7 @@ def _cause(error: BaseException, module: str) -> str:
     own = [frame for frame in frames if frame.filename == file or _is_near(frame.filename)]
     if not frames:
         if isinstance(error, AttributeError) and (inside := sys.modules.get(module)):
-            near = get_close_matches(error.name, dir(inside), 1)
+            near = get_close_matches(str(error.name), dir(inside), 1)
             mend = f"Did you mean {near[0]}?" if near else mend
             return f"{file or module} has no {error.name}. {mend}"
         return f"{file or module}: {what}. {mend}"
