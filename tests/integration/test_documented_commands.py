@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,8 @@ def folder(tmp_path_factory):
         patch.syspath_prepend(str(place))
         _write_files(patch)
         yield
+        for name in ("nets", "mynet"):  # other tests have others of these names
+            sys.modules.pop(name, None)
 
 
 def _write_files(monkeypatch):

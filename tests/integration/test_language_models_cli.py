@@ -103,7 +103,7 @@ def test_drawn_tokens_are_named_so(document_of, run, folder, tmp_path, source, m
     said = run("prune", folder, options, "--in-order --calibrate", source, "--dry-run").output
     said = " ".join(said.split())
     assert "each layer is given what the pruned ones before it send." in said
-    assert ("8 times 32 random tokens, no data" in said) == (source == "tokens")
+    assert ("8 windows of 32 random tokens, no data" in said) == (source == "tokens")
 
 
 def test_stages_are_gone_on_from(run, document_of, folder, text, tmp_path, monkeypatch):

@@ -168,7 +168,7 @@ def title_of(document: Document) -> str:
     if not document["inputs"]:
         return f"{document['model']}: ways and layers by what they do to outputs, no inputs"
     said = "no accuracy known" if known is None else f"dense accuracy {known:.1%}"
-    quick = ", a handful of them a copy" if document["speed"] == "propagated" else ""
+    quick = ", a handful of them a copy" if document.get("speed") == "propagated" else ""
     return f"{document['model']}: {said}, {document['inputs']:,} inputs{quick}"
 
 

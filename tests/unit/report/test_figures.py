@@ -71,7 +71,7 @@ def forecast():
         for k in (0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.1)
     ]
     curves = [{"method": "wanda", "allocation": a, "points": points} for a in ("lamp", "layer")]
-    return {"accuracy": 0.9, "kind": "classification", "curves": curves}
+    return {"accuracy": 0.9, "inputs": 300, "kind": "classification", "curves": curves}
 
 
 def texts(drawn):

@@ -50,7 +50,7 @@ class _State(Document):
 
 
 def write_folder(
-    out: Path,
+    out: Path | str,
     shards: Sequence[Shard],
     asked: Mapping[str, Any],
     write: Callable[[Path, Shard], dict[str, Row]],
@@ -64,6 +64,7 @@ def write_folder(
 
     Raises InputError if there is something, another process writes it, or the disk has no room.
     """
+    out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         wanted = "a folder that is empty or not there yet"
         raise InputError.parameter("out", "prune", wanted, str(out), "Choose another one.")
@@ -152,9 +153,9 @@ def _keep(place: Path, mark: Mapping[str, Any], done: Mapping[str, _Finished]) -
     write_json(place / STATE, _State(mark=dict(mark), done=dict(done)).model_dump())
 
 
-def check_room(place: Path, size: int) -> None:
+def check_room(place: Path | str, size: int) -> None:
     """Raise InputError if the disk of a place has not so many bytes free."""
-    folder = next(x for x in (place, *place.parents) if x.is_dir())
+    folder = next(x for x in (Path(place), *Path(place).parents) if x.is_dir())
     free = shutil.disk_usage(folder).free
     if free < size:
         raise InputError(
