@@ -77,10 +77,15 @@ def folder(tmp_path_factory):
         place = tmp_path_factory.mktemp("documented")
         patch.chdir(place)
         patch.syspath_prepend(str(place))
+        _forget_modules()
         _write_files(patch)
         yield
-        for name in ("nets", "mynet"):  # other tests have others of these names
-            sys.modules.pop(name, None)
+        _forget_modules()
+
+
+def _forget_modules():
+    for name in ("nets", "mynet"):  # other tests have others of these names
+        sys.modules.pop(name, None)
 
 
 def _write_files(monkeypatch):
