@@ -257,6 +257,31 @@ def test_the_command_imports_nothing_from_where_it_is_run(pipeline, tmp_path):
     assert done.stdout.startswith("certificate.json: verified. With probability at least 1 - 0.05")
 
 
+@pytest.mark.parametrize("channels", [1, 3, 20])
+def test_pictures_of_any_channels_have_a_usual_student(run, tmp_path, monkeypatch, channels):
+    """By themselves, without an option for the student: sizes beyond those of digits."""
+    g = np.random.default_rng(channels)
+    y = np.arange(240) % 3
+    x = g.random((240, channels, 20, 20), dtype=np.float32) + y[:, None, None, None]
+    arrays = {"x_train": x[:180], "y_train": y[:180], "x_test": x[180:], "y_test": y[180:]}
+    np.savez(tmp_path / "own.npz", **arrays)
+    (tmp_path / "flatnet.py").write_text(
+        "from torch import nn\n\ndef build():\n"
+        f"    return nn.Sequential(nn.Flatten(), nn.Linear({400 * channels}, 3))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "flatnet", raising=False)
+    net = {"1.weight": torch.randn(3, 400 * channels), "1.bias": torch.zeros(3)}
+    save_file(net, tmp_path / "net.safetensors")
+    out = tmp_path / "cert.json"
+    options = "--net flatnet:build --student-epochs 1 --learned none --draws 0 --json --out"
+    data = ["--data", tmp_path / "own.npz"]
+    done = run("certify", tmp_path / "net.safetensors", *data, options, out)
+    assert done.exit_code == 0, done.output
+    kinds = [one["kind"] for one in json.loads(done.stdout)["statements"]]
+    assert "disagreement" in " ".join(kinds)
+
+
 def test_own_data_carry_their_own_digest(run, trained, tmp_path):
     digits = load("digits")
     arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}

@@ -8,6 +8,7 @@ every layer all examples are counted anew, and what made the sum worse is taken 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from math import lgamma
 
@@ -151,15 +152,9 @@ def _polish_layer(
         after[abs(new)] += 1
         return kt_bits(after) - kt_bits(counts)
 
-    moves = []
-    for at, old in enumerate(levels.ravel().tolist()):
-        for new in {old - 1, old + 1, 0} - {old}:
-            if abs(new) <= largest:
-                promise = price * slopes[at] * (new - old) + cheaper(old, new)
-                moves.append((promise, at, new))
     count, kept = wrong(), list[tuple[int, int]]()
     most = 4 * tries if layer == len(network.layers) - 1 else tries
-    for _, at, new in sorted(moves)[:most]:
+    for at, new in _moves(levels, largest, price * slopes, cheaper)[:most]:
         old = int(flat[at])
         if old == new:
             continue
@@ -185,6 +180,28 @@ def _polish_layer(
             return polished
         kept = kept[: len(kept) // 2]
     return network
+
+
+def _moves(
+    levels: Counts, largest: int, gains: NDArray[np.float64], cheaper: Callable[[int, int], float]
+) -> list[tuple[int, int]]:
+    """Moves by one, or to zero, as (place, new integer), those that promise most first.
+
+    `gains` is what errors grow by in bits where an integer grows by 1, `cheaper` what bits grow by
+    where one of the first magnitude becomes one of the second.
+    """
+    old = levels.ravel()
+    new = np.stack([old - 1, old + 1, np.zeros_like(old)])
+    size, other = np.abs(old), np.abs(new)
+    fits = (other <= largest) & (new != old)
+    fits[2] &= size != 1  # which moves by one to zero
+    bits = np.zeros((largest + 1, largest + 2))
+    for one in np.unique(size).tolist():
+        bits[one, :-1] = [cheaper(one, another) for another in range(largest + 1)]
+    promise = (gains * (new - old) + bits[size, other])[fits]
+    at = np.broadcast_to(np.arange(old.size), new.shape)[fits]
+    order = np.lexsort((new[fits], at, promise))
+    return list(zip(at[order].tolist(), new[fits][order].tolist(), strict=True))
 
 
 def _cost(levels: Counts, largest: int) -> float:

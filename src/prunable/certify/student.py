@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunable.certify.architecture import CodedArchitecture
+from prunable.certify.architecture import MOST_EDGED, CodedArchitecture
 from prunable.certify.certificate import Answers
 from prunable.certify.examples import Examples
 from prunable.certify.quantization import OnEpoch, QuantizationSettings, QuantizedNet, fine_tune
@@ -26,6 +26,7 @@ from prunable.errors import require
 
 Plan = tuple[CodedArchitecture, QuantizationSettings]
 SMALL = 16  # pixels of a side, below which a dense student is taken
+TRAINED_FRONT = "c5-8,m4,c3-12,m2,d"  # of pictures with more channels than `e5` takes
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,21 @@ class Students:
 
 def student_plan(train: Examples, classes: int, students: Students) -> Plan:
     """The chain of the data-free student, and how it is trained."""
-    small = min(train.x.shape[2:]) < SMALL
-    given = dict(SMOKE if small else PICTURES)
-    net = given.pop("net") if students.net == "auto" else students.net
-    given.pop("net", None)
+    given = _usual(*train.x.shape[1:])
+    usual = given.pop("net")
+    net = usual if students.net == "auto" else students.net
     if students.epochs is not None:
         given |= {"epochs": students.epochs, "float_epochs": min(4, students.epochs // 2)}
     architecture = CodedArchitecture.parse(net, train.x.shape[1:], classes)
     return architecture, QuantizationSettings.create(**{"keep": 0.8, **given}, seed=students.seed)
+
+
+def _usual(channels: int, height: int, width: int) -> dict[str, Any]:
+    """Chain and settings for pictures of a size: those of the study's data that are most like."""
+    if min(height, width) < SMALL:
+        return dict(SMOKE)
+    given = dict(PICTURES["mnist" if channels == 1 else "cifar10"])
+    return given if channels <= MOST_EDGED else given | {"net": TRAINED_FRONT}
 
 
 def distilled(
