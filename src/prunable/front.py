@@ -113,7 +113,7 @@ def write(result: Result, path: Path | str) -> None:
     ...     prunable.write(measurement, folder + "/net.json")
     ...     again = prunable.read(folder + "/net.json")
     >>> again
-    Measurement('Linear', 1,200 weights in layers: 1 light-tailed)
+    Measurement('Linear', 1,200 weights in 1 layer: 1 light-tailed)
     """
     path = Path(path)
     if path.suffix == ".json":

@@ -62,6 +62,12 @@ def test_perplexity_is_that_of_each_token_after_those_before_it(document_of, fol
     assert found["n_tokens_of_text"] == 400
 
 
+def test_what_is_measured_is_told_how_to_be_evaluated(run, folder):
+    output = "".join(run("measure", folder).output.split())
+    assert f"prunableevaluate{folder}-pruned--textFILE" in output
+    assert "--dataNAME" not in output
+
+
 def test_the_protocol_stands_beside_the_number(run, folder, text):
     output = run("evaluate", folder, "--text", text, "--length", 100).output
     assert run("evaluate", folder, "--text", text, "--length", 100).exit_code == 2

@@ -11,6 +11,7 @@ from torch import nn
 
 from prunable import load
 from prunable.data.own import load_own
+from prunable.nets.networks.inputs import read_example
 
 MODULE = """
 import torch
@@ -244,3 +245,17 @@ def test_calibration_inputs_that_do_not_fit_are_named(run, here):
     said = " ".join(done.output.split())
     assert "`--calibrate flat.npz` of `prune`, of shape (2, 7), does not fit the model" in said
     assert "Give inputs that the network takes." in said
+
+
+def test_a_single_array_calibrates_and_is_read_once(run, here, monkeypatch):
+    """As `numpy.savez` writes it where no name is given."""
+    from prunable.experiments.prune import inputs
+
+    read = []
+    monkeypatch.setattr(
+        inputs, "read_example", lambda path: read.append(path) or read_example(path)
+    )
+    np.savez(here / "one.npz", np.random.default_rng(0).standard_normal((40, 3, 8, 8)))
+    asked = "prune net.pt --net own_nets:build --method obs --keep .5 --dry-run"
+    assert run(asked, "--calibrate one.npz").exit_code == 0
+    assert len(read) == 1

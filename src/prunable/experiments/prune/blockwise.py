@@ -8,13 +8,7 @@ from typing import Any
 
 from prunable.errors import InputError
 from prunable.experiments.prune.calibrating import division_of_job, ordered, stages_of_job
-from prunable.experiments.prune.inputs import (
-    calibrated_with,
-    calibration_for,
-    example_for,
-    is_hub_job,
-    writes_folder,
-)
+from prunable.experiments.prune.inputs import calibrated_with, inputs_for, is_hub_job, writes_folder
 from prunable.experiments.prune.specs import PruningJob
 from prunable.files import os_errors_named
 from prunable.nets.models.streaming import open_streamed, save_streamed
@@ -46,8 +40,7 @@ def prune_blockwise(job: PruningJob, on_stage: Any) -> dict[str, Any]:
         with os_errors_named("write", job.out or stages):
             converted.mkdir(parents=True, exist_ok=True)
         streamed = open_streamed(job.checkpoint, converted / "dense", "prune")
-        example = example_for(job, streamed.model, {}, None)
-        calibration = calibration_for(job, streamed.model, {}, example)
+        example, calibration = inputs_for(job, streamed.model, {}, None)
         assert calibration is not None
         result = prune_streamed(
             streamed,

@@ -113,29 +113,54 @@ def shape_asked(job: PruningJob) -> tuple[int, ...] | None:
     return shape_of_text(job.input_shape)
 
 
-def example_for(
+def inputs_for(
     job: PruningJob, model: nn.Module, metadata: Mapping[str, str], data: Dataset | None
-) -> Any:
-    """What to call a job's network with, tried on it: from a file, of the data, or drawn.
+) -> tuple[Any, list[Any] | None]:
+    """What to call a job's network with, tried on it, and the inputs that calibrate it, in batches.
 
-    Raises InputError if there is none, or it does not fit the network.
+    The first is from a file, of the data or of what calibrates, or drawn; the second is None if the
+    job names none.
+
+    Raises InputError if there is nothing to call it with, if it does not fit the network, or
+    `gaussian` is asked of a network that takes no real numbers.
     """
-    count, calibrating = max(job.batch_size or USUAL_BATCHES), False
+    found = None
+    if _gives_example(job, data):
+        found = _calibrating(job, model, metadata)
+    example = _example(job, model, metadata, data, found)
+    return example, calibration_for(job, model, metadata, example, found)
+
+
+def _gives_example(job: PruningJob, data: Dataset | None) -> bool:
+    """Whether nothing but what calibrates a network of the user's says what it is called with."""
+    said = job.example or job.input_shape or data or job.net is None or is_hub_job(job)
+    inputs = job.calibrate not in (None, "gaussian") and not job.calibrates_tokens
+    return inputs and not said
+
+
+def _example(
+    job: PruningJob,
+    model: nn.Module,
+    metadata: Mapping[str, str],
+    data: Dataset | None,
+    calibrating: Any,
+) -> Any:
+    count = max(job.batch_size or USUAL_BATCHES)
     if job.example is not None:
         example = read_example(job.example)
     elif data is not None:
         example = torch.from_numpy(data.x_test[:count].copy())
     elif job.input_shape is None and is_hub_job(job):
         example = drawn_inputs(model)
-    elif job.net is not None and job.input_shape is None and _calibrates_inputs(job):
-        example, calibrating = batch_of(_calibrating(job, model, metadata), 2), True
+    elif calibrating is not None:
+        example = batch_of(calibrating, 2)
     else:
         example = drawn_example(_shape(job, model, metadata), 2)
     example = on_device_of(model, example)
     try:
         checked_run(model.eval(), batch_of(example, 2))
     except InputError as error:
-        if calibrating:
+        if calibrating is not None:
             raise InputError(
                 f"`--calibrate {job.calibrate}` of `prune`, of shape {shapes_of(example)}, does "
                 f"not fit the model: {_cause(error)}. Give inputs that the network takes."
@@ -166,18 +191,13 @@ def _misfit(source: str | None, data: Dataset, error: InputError) -> InputError:
 
 
 def calibration_for(
-    job: PruningJob, model: nn.Module, metadata: Mapping[str, str], example: Any
+    job: PruningJob, model: nn.Module, metadata: Mapping[str, str], example: Any, found: Any = None
 ) -> list[Any] | None:
-    """The unlabelled inputs that a job names, in batches; None if it names none.
-
-    Raises InputError if there are none of that name, or `gaussian` is asked of a network that takes
-    no real numbers.
-    """
+    """The unlabelled inputs that a job names, in batches; `found` if they were read before."""
     source = job.calibrate
     if source is None:
         return None
     step = 32
-    found: Any
     if job.calibrates_tokens:
         windows = _windows(job, model, source)
         # scores of all tokens take more room than everything else, and little reads them
@@ -193,7 +213,7 @@ def calibration_for(
         generator = torch.Generator().manual_seed(child_seed(job.seed, "calibrate"))
         wide = batch_of(example, job.calibrate_size)
         found = mapped(wide, lambda x: torch.randn(x.shape, generator=generator))
-    else:
+    elif found is None:
         found = _calibrating(job, model, metadata)
     count = batch_size_of(found)
     step = max(1, min(step, count // 4))
@@ -202,11 +222,6 @@ def calibration_for(
         return mapped(found, lambda x: x[start : start + step] if x.ndim and len(x) == count else x)
 
     return [part(start) for start in range(0, count, step)]
-
-
-def _calibrates_inputs(job: PruningJob) -> bool:
-    """Whether a job is calibrated with inputs of its network that lie somewhere."""
-    return job.calibrate not in (None, "gaussian") and not job.calibrates_tokens
 
 
 def _calibrating(job: PruningJob, model: nn.Module, metadata: Mapping[str, str]) -> Any:
@@ -258,11 +273,11 @@ def calibrated_with(job: PruningJob, calibration: list[Any]) -> dict[str, Any]:
 
 
 def _holds_inputs(path: Path) -> bool:
-    """Whether a file holds inputs alone, by the name x, or tokens by that of their argument."""
+    """Whether a file holds inputs alone: as x, as tokens by their argument's name, or unnamed."""
     if path.suffix != ".npz" or not path.is_file():
         return False
     names = set(read_arrays(path))
-    return names == {"x"} or "input_ids" in names
+    return names == {"x"} or bool(names & {"input_ids", "arr_0"})
 
 
 def drawn_from(model: nn.Module, data: Dataset, count: int, seed: int, what: str) -> torch.Tensor:

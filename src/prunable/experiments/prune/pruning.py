@@ -24,10 +24,9 @@ from prunable.experiments.prune.effects import check_effects
 from prunable.experiments.prune.inputs import (
     batch_sizes_for,
     calibrated_with,
-    calibration_for,
     data_for,
     drawn_from,
-    example_for,
+    inputs_for,
     is_hub_job,
     shape_asked,
     writes_folder,
@@ -277,11 +276,10 @@ def _prune_network(
         model = load_exported(job.checkpoint, fresh)
     else:
         model = network_of(tensors, metadata, job.net, shape=shape)
-    example = example_for(job, model, metadata, data)
+    example, calibration = inputs_for(job, model, metadata, data)
     batch_sizes = batch_sizes_for(job, model, example)
     dense = copy.deepcopy(model)
     inputs = None if data is None else _unlabelled(model, data, job)
-    calibration = calibration_for(job, model, metadata, example)
     stages = stages_of_job(job)
     given = ordered(job, calibration, stages, on_stage)
     result = _pruned(job, model, example, inputs, given)

@@ -22,7 +22,7 @@ from prunable.files import parse_json, staged
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.folder import check_inside
 from prunable.nets.archive.gguf_file import is_gguf
-from prunable.nets.models.hub_config import fitting_configs
+from prunable.nets.models.hub_config import fitting_configs, further_layers, misfit_of
 from prunable.nets.models.vision import vision
 from prunable.nets.networks.equality import largest_difference, tensors_in, within_rounding
 from prunable.nets.networks.examples import checked_run, evaluating, on_device_of
@@ -102,9 +102,9 @@ def load_folder(
     With `converted`, a folder for what is stored in another form, the members of lists of modules
     stay on disk until they run; `open_streamed` gives them in a form that can be changed.
 
-    Raises DataIntegrityError if files are damaged or tensors absent; UnsupportedModelError if
-    transformers has no such network, or it is quantised; InputError if it is no such folder, or
-    transformers is not installed.
+    Raises DataIntegrityError if files are damaged, tensors absent, or layers stored that the config
+    has not; UnsupportedModelError if transformers has no such network, or it is quantised;
+    InputError if it is no such folder, or transformers is not installed.
     """
     if not is_hub_source(path):
         raise InputError(
@@ -128,7 +128,7 @@ def load_folder(
             kind = _class_of(transformers, config, bool(file))
             how: dict[str, Any] = {}
             if converted is not None:  # where shapes are looked at when a block runs
-                if (misfit := _misfit(kind, config, stored, path)) is not None:
+                if (misfit := misfit_of(kind, config, stored, path)) is not None:
                     raise misfit
                 how = {"device_map": _device_map(kind, config), "offload_folder": str(converted)}
             model, report = kind.from_pretrained(
@@ -144,7 +144,7 @@ def load_folder(
             raise
         except Exception as error:  # a folder may make transformers raise nearly all kinds
             mismatched = "ignore_mismatched_sizes" in str(error)
-            if mismatched and (misfit := _misfit(kind, config, stored, path)) is not None:
+            if mismatched and (misfit := misfit_of(kind, config, stored, path)) is not None:
                 raise misfit from error
             cause = " ".join(str(error).split())[:300]
             mend = "Give the safetensors it was made from." if file else "Give its file of weights."
@@ -155,6 +155,11 @@ def load_folder(
         raise DataIntegrityError(
             f"{path} lacks {len(absent)} tensors of {type(model).__name__}, such as {absent[0]}; "
             "fetch its weights again, or name the right class in config.json."
+        )
+    if more := further_layers(model, report["unexpected_keys"]):
+        raise DataIntegrityError(
+            f"{path} stores {len(more)} tensors of layers that {type(model).__name__} has not by "
+            f"its config.json, such as {more[0]}; fetch both again, or correct the config."
         )
     _plain(model)
     loaded: nn.Module = model.eval()
@@ -218,21 +223,6 @@ def _check(config: Any, stored: int, path: Path) -> None:
             raise DataIntegrityError(
                 f"{path} asks for {layers} layers and holds {stored} tensors; fetch it again."
             )
-
-
-def _misfit(
-    kind: Any, config: Any, stored: dict[str, tuple[int, ...]], path: Path
-) -> DataIntegrityError | None:
-    """What to raise where tensors have other shapes than a config asks for."""
-    with torch.device("meta"):
-        asked = {name: tuple(x.shape) for name, x in kind(config).state_dict().items()}
-    for name, shape in asked.items():
-        if stored.get(name, shape) != shape:
-            return DataIntegrityError(
-                f"{path} stores {name} of shape {stored[name]}, and its config.json asks for "
-                f"{shape}; fetch both again."
-            )
-    return None
 
 
 def _class_of(transformers: Any, config: Any, language: bool) -> Any:

@@ -2,12 +2,13 @@
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from prunable.errors import UnsupportedModelError
+from prunable.errors import DataIntegrityError, UnsupportedModelError
 
 Shapes = dict[str, tuple[int, ...]]
 Edit = tuple[str, int]  # path of a number in the config, and its new value
@@ -127,7 +128,7 @@ def _layers_differ(before: Shapes, wanted: Shapes) -> str:
     for name, shape in wanted.items():
         if len(shape) != len(before[name]):
             return f"{name} has another number of dimensions"
-        holder = first.setdefault(re.sub(r"\d+", "#", name), name)
+        holder = first.setdefault(_unnumbered(name), name)
         if before[holder] == before[name] and wanted[holder] != shape:
             return (
                 "layers keep different sizes, for which its config has one number: "
@@ -186,3 +187,28 @@ def _shapes(kind: Any, config: Any) -> Shapes:
     with torch.device("meta"):
         state: Mapping[str, Any] = kind(config).state_dict()
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def misfit_of(kind: Any, config: Any, stored: Shapes, path: Path) -> DataIntegrityError | None:
+    """What to raise where tensors have other shapes than a config asks for."""
+    for name, shape in _shapes(kind, config).items():
+        if stored.get(name, shape) != shape:
+            return DataIntegrityError(
+                f"{path} stores {name} of shape {stored[name]}, and its config.json asks for "
+                f"{shape}; fetch both again."
+            )
+    return None
+
+
+def further_layers(model: Any, unused: Iterable[str]) -> list[str]:
+    """Names of stored tensors that differ from those of a network in numbers of layers only.
+
+    Other tensors that it does not take, such as heads for other tasks, are no sign of damage.
+    """
+    known = {_unnumbered(name) for name in model.state_dict()}
+    inside = f"{model.base_model_prefix}."
+    return sorted(n for n in unused if known & {_unnumbered(n), inside + _unnumbered(n)})
+
+
+def _unnumbered(name: str) -> str:
+    return re.sub(r"\d+", "#", name)

@@ -142,7 +142,8 @@ class Measurement(Result):
 
     def __repr__(self) -> str:
         found = ", ".join(f"{count} {kind}" for kind, count in self.overall.verdicts.items())
-        return f"Measurement({self.model!r}, {self.overall.n:,} weights in layers: {found})"
+        layers = f"{len(self.layers)} layer{'s' * (len(self.layers) != 1)}"
+        return f"Measurement({self.model!r}, {self.overall.n:,} weights in {layers}: {found})"
 
     def _plots(self) -> Sequence[tuple[str, Sequence[float]]]:
         eps = self.settings.middle_eps

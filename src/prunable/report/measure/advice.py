@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from prunable.errors import InputError
+from prunable.files import parse_json
 from prunable.numerics.measure.layer import MeasuredLayer
 from prunable.numerics.measure.network import Measurement
 from prunable.numerics.measure.options import eps_key
@@ -59,21 +60,33 @@ def advice(doc: Measurement) -> list[str]:
         )
     if same is not None and 0 < same.best < 1 and (command := next_command(doc, same.best)):
         lines.append(f"Next: {command}")
-        lines.append(
-            "An error of weights is no accuracy: add --data NAME to see what is left of it."
-        )
+        left = "add --data NAME to see what is left of it"
+        if _is_language_model(Path(doc.model)):
+            out = shlex.split(command)[-1]
+            left = f"prunable evaluate {shlex.quote(out)} --text FILE says what is left of it"
+        lines.append(f"An error of weights is no accuracy: {left}.")
     return lines
+
+
+def _is_language_model(path: Path) -> bool:
+    """Whether `prunable evaluate` takes a checkpoint: GGUF, or a folder whose config says so."""
+    try:
+        config = parse_json((path / "config.json").read_bytes()) if path.is_dir() else {}
+    except (OSError, ValueError):
+        return False
+    kinds = config.get("architectures") if isinstance(config, dict) else None
+    return path.suffix == ".gguf" or "CausalLM" in str(kinds) or "LMHead" in str(kinds)
 
 
 def next_command(doc: Measurement, share: float) -> str:
     """The command that prunes to a share by the best division; empty where none writes the model.
 
-    That is a model in memory, or ONNX. What comes of a folder is a folder.
+    That is a model in memory, or ONNX. What comes of a folder, or of GGUF, is a folder.
     """
     path = PurePath(doc.model)
     if path.suffix.lower() == ".onnx" or not Path(path).exists():
         return ""
-    folder = Path(path).is_dir()
+    folder = Path(path).is_dir() or path.suffix == ".gguf"
     out = path.with_name(f"{path.name}-pruned" if folder else f"{path.stem}-pruned.safetensors")
     return (
         f"prunable prune {shlex.quote(str(path))} --keep {share:.3g} --scope global "

@@ -151,7 +151,7 @@ def test_document_keeps_the_contract(measured):
 
 
 def test_what_a_notebook_shows_is_short(measured):
-    assert repr(measured).startswith("Measurement('Net', 6,992 weights in layers: ")
+    assert repr(measured).startswith("Measurement('Net', 6,992 weights in 9 layers: ")
     assert repr(measured.layers[0]) == "MeasuredLayer('embed.weight', 1,200 weights, gaussian-like)"
     compared, followed = compare(measured, measured), trajectory([measured] * 2, [1, 2])
     assert repr(compared) == "Comparison(against='Net', 9 layers)"

@@ -209,6 +209,7 @@ def test_folders_that_are_damaged_or_strange_are_refused(tmp_path):
 
     for news, kind, message in (
         ({"num_hidden_layers": 3}, DataIntegrityError, "lacks 9 tensors"),
+        ({"num_hidden_layers": 1}, DataIntegrityError, r"stores 9 tensors of layers .*layers\.1\."),
         ({"num_hidden_layers": 10**9}, DataIntegrityError, "asks for 1000000000 layers"),
         ({"vocab_size": 62}, DataIntegrityError, r"stores .* of shape \(61, 48\)"),
         ({"model_type": "no-such"}, UnsupportedModelError, "cannot be loaded by transformers"),
