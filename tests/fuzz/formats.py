@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from safetensors.torch import load
+from safetensors.torch import load, save_file
 from tests.fuzz.mutating import damaged_bytes, damaged_json, damaged_safetensors, joined, split
 from tests.property import test_archive_fuzz as archives
 from tests.reproduction_documents import table_item
@@ -27,6 +27,7 @@ from prunable.certify.code_file import decode_network, encode_network
 from prunable.experiments.reproduce.document import load_documents
 from prunable.files import read_arrays, read_json
 from prunable.nets.archive import open_archive
+from prunable.nets.archive.packed import unpacked
 from prunable.nets.federated.message import decode, encode
 from prunable.nets.measure.measuring import measure
 from prunable.nets.models.hub import is_hub_source
@@ -292,6 +293,22 @@ def _read_architecture(path: Path) -> None:
     stored_architecture({"architecture": path.read_bytes().decode("utf-8", "replace")})
 
 
+def _packed(path: Path) -> None:
+    rng = np.random.default_rng(6)
+    words = rng.integers(2**31, size=(4, 16), dtype=np.int32)
+    parts = {"qweight": words, "qzeros": words[:2, :2].copy(), "g_idx": np.arange(32) // 16}
+    found = {f"up.{part}": torch.from_numpy(x.astype(np.int32)) for part, x in parts.items()}
+    scaled = {"down.weight": torch.ones(16, 16).to(torch.float8_e4m3fn)}
+    scales = {"up.scales": torch.ones(2, 16).half(), "down.weight_scale": torch.ones(16, 1)}
+    save_file(found | scaled | scales, path)
+
+
+def _read_packed(path: Path) -> None:
+    with open_archive(path) as archive:
+        for tensor in unpacked(archive).tensors:
+            assert tensor.load().shape == tensor.shape
+
+
 def _archive(kind: str) -> Format:
     damage = _in_zip if kind == "torch" else damaged_bytes
     if kind == "safetensors":
@@ -301,6 +318,7 @@ def _archive(kind: str) -> Format:
 
 FORMATS = {
     **{kind: _archive(kind) for kind in archives.KINDS if kind != "pickle"},
+    "packed": Format(_written(_packed), _in_safetensors(), _read_packed, "m.safetensors"),
     "index": Format(_index, _as_json, _read_index, "m.index.json"),
     "ticket": Format(_written(_ticket), _in_safetensors("document", seal=_digested), load_ticket),
     "masks": Format(_written(_masks), _in_safetensors("document", seal=_digested), load_masks),

@@ -5,6 +5,7 @@ from typing import Any
 from prunable.experiments.prune.specs import PruningJob
 from prunable.files import check_ending
 from prunable.nets.archive import open_archive
+from prunable.nets.archive.packed import refuse_packed
 from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.models import ARCHITECTURE
 from prunable.nets.models.hub import kept_beside
@@ -21,6 +22,7 @@ def streamed(job: PruningJob) -> dict[str, Any] | None:
         return None
     strategy = strategy_named(job.method, job.allocation, job.center, job.pattern, job.refit)
     with open_archive(job.checkpoint, unpickle=job.unpickle) as archive:
+        refuse_packed(archive)
         metadata = {}
         if archive.format == "safetensors" and is_one_file(job.checkpoint):
             metadata = metadata_of(job.checkpoint)

@@ -20,6 +20,7 @@ from threadpoolctl import ThreadpoolController
 from prunable.errors import DataIntegrityError, InputError, check_at_least
 from prunable.nets.archive import StoredTensor, open_archive
 from prunable.nets.archive.codes import codes_of
+from prunable.nets.archive.packed import unpacked
 from prunable.nets.networks.effective import Merge, merges_of, named_weights, unmerged
 from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.interop import MASK, masked_names
@@ -266,7 +267,8 @@ def _opened(source: Source, unpickle: bool) -> Iterator[_Opened]:
         named, odd = _readable(source)
         yield _Opened.of("state dict", _of_state(named), skipped=[(x.name, x.reason) for x in odd])
     elif isinstance(source, (str, Path)):
-        with open_archive(source, unpickle=unpickle) as archive:
+        with open_archive(source, unpickle=unpickle) as opened:
+            archive = unpacked(opened)
             graph = archive.format == "onnx" and archive.ordered
             yield _Opened.of(
                 str(source),

@@ -10,6 +10,7 @@ from torch import nn
 from prunable.errors import InputError, UnsupportedModelError
 from prunable.extras import source_of
 from prunable.nets.archive import open_archive
+from prunable.nets.archive.packed import refuse_packed
 from prunable.nets.archive.safetensors_file import metadata_of, tied_again
 from prunable.nets.models.registry import (
     NETS,
@@ -37,6 +38,7 @@ def read_weights(path: Path | str, *, unpickle: bool = False) -> tuple[Tensors, 
             raise UnsupportedModelError(
                 f"{path} is an ONNX file, which `prune` cannot write; prune what it was made from."
             )
+        refuse_packed(archive)
         # half precision is read as float32, and back is exact
         stored: Tensors = {}
         for t in archive.tensors:
