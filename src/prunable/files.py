@@ -53,14 +53,13 @@ class Document(BaseModel):
 def os_errors_named(action: str, path: Path | str) -> Iterator[None]:
     """Turn an operating-system error into one message that names the path and the mend.
 
+    Raises InputError in place of any `OSError` (no permission, full disk, read-only file system,
+    ...).
+
     Parameters
     ----------
     action : What was being done, completing "cannot ...".
     path : The file or folder concerned.
-
-    Raises
-    ------
-    InputError : In place of any `OSError` (no permission, full disk, read-only file system, ...).
     """
     try:
         yield
@@ -74,14 +73,12 @@ def os_errors_named(action: str, path: Path | str) -> Iterator[None]:
 def atomic_write(path: Path | str, write: Callable[[Path], None]) -> None:
     """Write a file so that readers, and a killed process, see the old or the new one only.
 
+    Raises InputError if the destination cannot be written; nothing is left behind then.
+
     Parameters
     ----------
     path : Destination; its folder is made if needed.
     write : Receives the path of a temporary sibling and fills that file.
-
-    Raises
-    ------
-    InputError : If the destination cannot be written; nothing is left behind then.
     """
     path = Path(path)
     with os_errors_named("write", path):
@@ -138,9 +135,7 @@ def staged(path: Path | str) -> Iterator[Path]:
     Where an error ends the block, nothing is left behind, nor the folders made for it. So several
     files appear together: write each in a block within the others'.
 
-    Raises
-    ------
-    InputError : If there cannot be such a file, or a folder that is not empty is in its place.
+    Raises InputError if there cannot be such a file, or a folder that is not empty is in its place.
     """
     path = Path(path)
     if path.name in ("", ".."):  # the place beside it must have a name of its own
@@ -188,9 +183,8 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, document: Any) -> None:
     """Write a JSON file atomically; NaN and infinities are refused, keys keep their order.
 
-    Raises
-    ------
-    InputError : If `document` holds a number JSON cannot express, or the file cannot be written.
+    Raises InputError if `document` holds a number JSON cannot express, or the file cannot be
+    written.
     """
     try:
         text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
@@ -209,10 +203,8 @@ def damage_named(
 
     `mend` ends the sentence; errors of the kinds `passed` go by as they are.
 
-    Raises
-    ------
-    DataIntegrityError : In place of any other exception: damage makes readers raise nearly all.
-    InputError : If the file may not be read.
+    Raises DataIntegrityError in place of any other exception: damage makes readers raise nearly
+    all; InputError if the file may not be read.
     """
     try:
         yield
@@ -248,9 +240,7 @@ def brief(error: BaseException) -> str:
 def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
     """Content of a JSON text: of bounded size and depth, finite if need be, no key twice.
 
-    Raises
-    ------
-    ValueError : If it is none; `damage_named` says of what.
+    Raises ValueError if it is none; `damage_named` says of what.
     """
     if len(text) > MOST_TEXT:
         raise ValueError(f"{len(text):,} bytes are more than a document may have")
@@ -303,9 +293,7 @@ def read_json(
 
     `schema`, a type that pydantic knows, says what it must hold and makes it.
 
-    Raises
-    ------
-    DataIntegrityError : If the file is missing, is not JSON or holds something else.
+    Raises DataIntegrityError if the file is missing, is not JSON or holds something else.
     """
     with damage_named(path, mend, DataIntegrityError):
         content = Path(path).read_bytes()
@@ -329,9 +317,7 @@ def read_arrays(path: Path | str) -> dict[str, NDArray[Any]]:
 
     Nothing is unpickled, and no more is unpacked than `MOST_UNPACKED` or the size of the file.
 
-    Raises
-    ------
-    DataIntegrityError : If the file is missing, damaged, too large or holds objects.
+    Raises DataIntegrityError if the file is missing, damaged, too large or holds objects.
     """
     path = Path(path)
     with damage_named(path, "it is no file of arrays: write it by numpy.savez"):

@@ -50,6 +50,9 @@ def load(
     transformers; GGUF is read as such a folder; a name is torchvision:NAME or timm:NAME, whose
     weights are drawn with a fixed seed.
 
+    Raises DataIntegrityError if the file is missing or damaged; InputError if no network is named
+    or found, or the weights do not fit it.
+
     Parameters
     ----------
     model : An instance to fill, for exported files that cannot be rebuilt from nothing.
@@ -58,11 +61,6 @@ def load(
         makes the instance to fill.
     shape : Of one example, for architectures that take pictures.
     unpickle : Whether a pickled file may run its code; only if you trust it.
-
-    Raises
-    ------
-    DataIntegrityError : If the file is missing or damaged.
-    InputError : If no network is named or found, or the weights do not fit it.
     """
     if net is None and of_package(str(path)):
         require(model is None, "model", "load", "left out for a network by name", str(path))
@@ -98,13 +96,9 @@ def write(result: Result, path: Path | str) -> None:
     .json: the document, which `read` reads again for measurements; .csv: the rows that `to_pandas`
     has; .html: a page, of measurements that of `prunable measure --report`.
 
-    Raises
-    ------
-    InputError : If the ending is another one, the result has no rows, or the file cannot be
-        written.
+    Raises InputError if the ending is another one, the result has no rows, or the file cannot be
+    written.
 
-    Examples
-    --------
     >>> import tempfile, torch, prunable
     >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
     <...>
@@ -133,9 +127,7 @@ def write(result: Result, path: Path | str) -> None:
 def read(path: Path | str) -> Measurement | Trajectory:
     """Read a measurement that `write` or `prunable measure --json` wrote; see `write`.
 
-    Raises
-    ------
-    DataIntegrityError : If the file is missing, damaged or no measurement.
+    Raises DataIntegrityError if the file is missing, damaged or no measurement.
     """
     return measurement_from(read_json(path, "give a file of `write`"), str(path))
 
@@ -174,6 +166,8 @@ def train(
 ) -> Training:
     """Train one network into a folder; resumes an interrupted run, repeats no finished one.
 
+    Raises SpecError if a setting is unknown or out of range, or the folder holds another run.
+
     Parameters
     ----------
     epochs : Passes over the training set; otherwise `until_accuracy` or `until_loss` is the stop
@@ -183,10 +177,6 @@ def train(
     on_spec : Told the specification before anything is trained.
     **settings : Fields of `TrainSpec`: dataset, net, width, lr, batch_size, noise, alpha, sigma,
         seed, ...; the width is the architecture's own by default.
-
-    Raises
-    ------
-    SpecError : If a setting is unknown or out of range, or the folder holds another run.
     """
     stop_rules = {"until_accuracy", "until_loss"}
     ruled = any(settings.get(rule) is not None for rule in stop_rules)
@@ -241,6 +231,9 @@ def simulate(
 ) -> Simulation:
     """Simulate the dynamics behind the theorems, or federated clients; resumable.
 
+    Raises InputError if the experiment is unknown or a setting out of range; RunsFailedError if a
+    system, or all clients, diverge.
+
     Parameters
     ----------
     experiment : chaos, euler, moments, compression, sgd-tail or federated.
@@ -248,11 +241,6 @@ def simulate(
     **settings : Of `DynamicsSettings`: alphas, seeds, noise, activation, loss, scale. Of federated
         clients: those of `FederatedSpec`, and kappa, noise, alpha, sigma and precision of its
         methods.
-
-    Raises
-    ------
-    InputError : If the experiment is unknown or a setting out of range.
-    RunsFailedError : If a system, or all clients, diverge.
     """
     folder, backend = Path(out), backend_of(workers)
     if experiment == "federated":
@@ -306,6 +294,8 @@ def reproduce(
 ) -> Reproduction:
     """Reproduce tables and figures of the papers, beside the papers' numbers; resumable.
 
+    Raises InputError if an item, scale or convention is unknown.
+
     Parameters
     ----------
     names : Items, papers ("wan2023"), studies, or "all"; `prunable reproduce list` names them.
@@ -315,10 +305,6 @@ def reproduce(
     backend : Where to compute; in this process by default.
     device : "auto", "cpu", "cuda" or "cuda:i".
     batch : Most networks of equal shape computed as one.
-
-    Raises
-    ------
-    InputError : If an item, scale or convention is unknown.
     """
     require(bool(names), "names", "reproduce", "at least one item", "none", "Or say all.")
     check_one_of(scale, get_args(Scale), "scale", "reproduce")

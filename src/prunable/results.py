@@ -40,9 +40,7 @@ class Result:
     def to_pandas(self) -> pandas.DataFrame:
         """A data frame of the rows of the result.
 
-        Raises
-        ------
-        InputError : If pandas is not installed.
+        Raises InputError if pandas is not installed.
         """
         try:
             import pandas
@@ -77,8 +75,6 @@ class Result:
 def small_plot(title: str, values: Sequence[float]) -> str:
     """Numbers in their order as points of a small picture, SVG with its least and largest named.
 
-    Examples
-    --------
     >>> small_plot("none", [float("nan")])
     ''
     >>> small_plot("two", [1.0, 3.0]).count("<circle")
@@ -105,8 +101,6 @@ def as_plain(value: Any) -> Any:
 
     Numbers that are not finite become None.
 
-    Examples
-    --------
     >>> as_plain({"path": Path("a"), "sizes": (1, float("nan"))})
     {'path': 'a', 'sizes': [1, None]}
     """

@@ -29,8 +29,6 @@ def kt_bits(counts: Counts) -> float:
 
     Of each magnitude above 0 half are taken to be negative.
 
-    Examples
-    --------
     >>> round(kt_bits(np.array([1, 0])), 3)  # one zero, at probability 1/2
     1.0
     """

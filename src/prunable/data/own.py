@@ -39,6 +39,9 @@ def is_own(source: str) -> bool:
 def load_own(source: str, *, shape: tuple[int, ...] | None = None, where: str = "prune") -> Dataset:
     """Load data of the user's, as they are: nothing is normalised.
 
+    Raises InputError if there is nothing of that name, or what it gives are no examples and
+    classes; DataIntegrityError if a file is damaged.
+
     Parameters
     ----------
     source : MODULE:NAME of a function without arguments that returns (x_train, y_train, x_test,
@@ -48,11 +51,6 @@ def load_own(source: str, *, shape: tuple[int, ...] | None = None, where: str = 
         seed, is the test.
     shape : Channels, height and width that pictures of a folder are stretched to; by default they
         must all have one size. Or the name of a plugin, a function as that of MODULE:NAME.
-
-    Raises
-    ------
-    InputError : If there is nothing of that name, or what it gives are no examples and classes.
-    DataIntegrityError : If a file is damaged.
     """
     names: tuple[str, ...] = ()
     plugin = plugins.plugins(plugins.DATA).get(source)

@@ -49,6 +49,9 @@ def forecast(
     time; it is left untouched itself. Decisions that change are weighed by the dense network's own
     confidence, at the temperature at which its mean is the known accuracy.
 
+    Raises InputError if inputs, labels or accuracy are none, or do not fit the network;
+    UnsupportedModelError if the network cannot be copied or pruned so.
+
     Parameters
     ----------
     inputs : A tensor or array of examples, 30 at least, drawn like those to come; or batches of
@@ -72,11 +75,6 @@ def forecast(
         "classification" and "top5". Its error is in the intervals, and a check says where it may
         exceed three points.
     on_point : Told the number of networks run, of all, and the way.
-
-    Raises
-    ------
-    InputError : If inputs, labels or accuracy are none, or do not fit the network.
-    UnsupportedModelError : If the network cannot be copied or pruned so.
 
     Examples
     --------

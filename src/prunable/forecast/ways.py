@@ -102,8 +102,6 @@ def way_named(text: str, where: str = "forecast", kind: str = "") -> Way:
 
     Raises InputError, which lists what there is.
 
-    Examples
-    --------
     >>> way_named("magnitude").name, way_named("n:4").keeps([])
     ('magnitude/global', (0.75, 0.5, 0.25))
     """

@@ -31,12 +31,8 @@ class Condition:
     def of(cls, text: str, where: str) -> "Condition":
         """Read a condition such as "kept>0.8" or "kept@0.05 >= 0.9".
 
-        Raises
-        ------
-        InputError : If it is written otherwise.
+        Raises InputError if it is written otherwise.
 
-        Examples
-        --------
         >>> Condition.of("kept@0.05 > .9", "measure").bound
         0.9
         """

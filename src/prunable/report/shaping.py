@@ -25,9 +25,7 @@ AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the rows as 
 class Shape:
     """What of a table is wanted; `where` names the command in messages.
 
-    Raises
-    ------
-    InputError : If `top` is below 1, or two formats are asked for.
+    Raises InputError if `top` is below 1, or two formats are asked for.
     """
 
     where: str
@@ -54,9 +52,7 @@ class Shape:
     def of(self, table: Table) -> Table:
         """The rows that are wanted, in the order wanted.
 
-        Raises
-        ------
-        InputError : If the table has no column of the name of `sort`.
+        Raises InputError if the table has no column of the name of `sort`.
         """
         rows, notes = table.rows, table.notes
         if self.sort is not None:

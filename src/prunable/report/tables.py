@@ -190,12 +190,8 @@ def table(
 ) -> Table:
     """Make a table; a title that is a string heads numbers, the first column holds words.
 
-    Raises
-    ------
-    ValueError : If a row has more or fewer cells than there are titles.
+    Raises ValueError if a row has more or fewer cells than there are titles.
 
-    Examples
-    --------
     >>> print(table(["layer", "n"], [["head", "640"]]).markdown(), end="")
     | layer | n |
     |---|---:|

@@ -112,9 +112,7 @@ def refuse_idle(context: typer.Context, needs: Mapping[str, tuple[bool, str]]) -
     `needs` says, for each parameter, whether it has one, and what it needs in words that
     complete "has no effect without ...".
 
-    Raises
-    ------
-    InputError : For the first such option.
+    Raises InputError for the first such option.
     """
     for name, (effective, what) in needs.items():
         source = context.get_parameter_source(name)
@@ -132,9 +130,7 @@ def refuse_both(context: typer.Context, renamed: Mapping[str, str]) -> None:
 
     `renamed` has the parameters of former names, None unless given, and the ones of today.
 
-    Raises
-    ------
-    InputError : For the first pair of which both were given.
+    Raises InputError for the first pair of which both were given.
     """
     flags = {found.name: found.opts[0] for found in context.command.params}
     for former, name in renamed.items():

@@ -34,8 +34,6 @@ def papers() -> dict[str, Paper]:
 
     A paper is an entry point of the group `prunable.papers` that names a `Paper`.
 
-    Examples
-    --------
     >>> [paper.year for paper in papers().values()]
     [2021, 2020, 2023, 2023]
     """

@@ -94,6 +94,9 @@ def forecast_curve(
 ) -> CurveForecast:
     """Forecast what pruned networks are worth from outputs on the same unlabelled inputs.
 
+    Raises InputError for outputs that are not finite, vary not at all, or are fewer than 30; an
+    accuracy in per cent or below chance; labels that are no classes.
+
     Parameters
     ----------
     dense : Outputs of the network before pruning, first axis the inputs: logits (n, c); (n,) of
@@ -125,11 +128,6 @@ def forecast_curve(
     calibrated : Whether the confidence at the fitted temperature is known to be right, as where
         labels are drawn from it: then intervals hold no error of the model, and of classifiers the
         estimator is "tempered difference".
-
-    Raises
-    ------
-    InputError : For outputs that are not finite, vary not at all, or are fewer than 30; an accuracy
-        in per cent or below chance; labels that are no classes.
 
     Examples
     --------

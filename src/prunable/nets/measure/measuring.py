@@ -146,6 +146,10 @@ def measure(
 ) -> Measurement:
     """Measure how prunable a network is, and in which layer; needs no data.
 
+    Raises InputError if an option is out of range, or weights are NaN or infinite;
+    DataIntegrityError if a file is missing, damaged or without weights; UnsupportedModelError if
+    its format cannot be read.
+
     Parameters
     ----------
     model_or_path : A model, a state dict, or a checkpoint: safetensors, torch, ONNX, or a folder
@@ -156,12 +160,6 @@ def measure(
     memory : Bytes that layers measured side by side may take; a larger one is measured alone.
         Numbers of 16 bits and less are read from their file as needed, and do not count as a whole.
     on_layer : Told (tensors done, tensors in all, name of the next).
-
-    Raises
-    ------
-    InputError : If an option is out of range, or weights are NaN or infinite.
-    DataIntegrityError : If a file is missing, damaged or without weights.
-    UnsupportedModelError : If its format cannot be read.
     """
     options = Options(tuple(eps), p, seed, spectrum, authors)
     with _opened(model_or_path, unpickle) as source:

@@ -31,16 +31,15 @@ class TailWatch:
     LAYER/alpha and so on: a `SummaryWriter` of TensorBoard, a run of W&B, the module mlflow, or a
     logger of Lightning.
 
+    Raises InputError if `every` is below 1, `eps` is no relative error, or a logger is none of
+    those.
+
     Parameters
     ----------
     path : The Parquet file; an earlier one is gone on with.
     every : Steps between measurements.
     eps : Relative error of kappa.
     spectrum : Whether singular values are computed too, which takes longest.
-
-    Raises
-    ------
-    InputError : If `every` is below 1, `eps` is no relative error, or a logger is none of those.
 
     Examples
     --------

@@ -77,9 +77,7 @@ class Streaming:
         A folder goes on where a killed run stopped, and gets copies of the files `beside` the
         shards. Gives the keys of `PruningResult.to_dict`.
 
-        Raises
-        ------
-        InputError : As `prune` does, or if the disk has no room; there is no output then.
+        Raises InputError as `prune` does, or if the disk has no room; there is no output then.
         """
         tensors = sorted(self.archive.tensors, key=lambda t: natural_key(t.name))
         weights = Weights.of(_shapes(tensors))

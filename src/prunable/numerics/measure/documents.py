@@ -23,9 +23,7 @@ def measurement_from(document: Any, where: str = "the document") -> Measurement 
     `where` names the document in messages. Numbers that a document cannot hold, written as null,
     are NaN again; of what documents leave out, the source of an estimate is empty.
 
-    Raises
-    ------
-    DataIntegrityError : If it is no document of a measurement, or of another schema version.
+    Raises DataIntegrityError if it is no document of a measurement, or of another schema version.
     """
     known = isinstance(document, Mapping) and {"layers", "trajectory"} & document.keys()
     if not known or document.get("schema_version") != SCHEMA_VERSION:

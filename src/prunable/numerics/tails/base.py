@@ -76,17 +76,15 @@ class Estimator(Protocol):
     def __call__(self, x: ArrayLike | Repeated, /, *, center: Center | None = None) -> TailEstimate:
         """Estimate the tail index of the observations along axis 0 of `x`.
 
+        Raises InputError if `x` is empty, of another shape, not real or not finite, or an option is
+        out of range. Data that support no estimate raise nothing: their result has a `Status`,
+        TOO_FEW below 32 observations, DEGENERATE if all are equal.
+
         Parameters
         ----------
         x : (N,) array, or (N, d) for estimators of vectors. Observations of any real dtype and
             unit. Exact zeros are left out. `Repeated` ones serve where no order matters.
         center : What to subtract first, if anything, from the observations that are not zero.
-
-        Raises
-        ------
-        InputError : If `x` is empty, of another shape, not real or not finite, or an option is out
-            of range. Data that support no estimate raise nothing: their result has a `Status`,
-            TOO_FEW below 32 observations, DEGENERATE if all are equal.
         """
 
 

@@ -23,8 +23,6 @@ class ParetoMixture:
     share : In (0, 1]; at 1 the law is Pareto's.
     half_width : The body is uniform on 1 - half_width to 1 + half_width, in (0, 1).
 
-    Examples
-    --------
     The lighter tail compresses better: less error at half the weights.
 
     >>> round(ParetoMixture(1.9).limit_error(0.5, 1.0), 3)

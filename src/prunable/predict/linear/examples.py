@@ -30,8 +30,6 @@ def rank_one_risks(direction: ArrayLike, beta: ArrayLike, sigma: float, n: int, 
     pruning; exact. Raises InputError if n < 3, where the expectation is infinite, if shapes
     differ, or if the direction is 0.
 
-    Examples
-    --------
     >>> rank_one_risks([3.0, -4.0], [1.0, 1.0], sigma=0.5, n=12, s=1)
     RankOne(pruned=0.13984, retrained=0.025)
     """
@@ -61,8 +59,6 @@ def denoising_errors(beta: ArrayLike, sigma: float, n: int, s: int) -> Denoising
     0 without noise, for n > p + 1, and the law of definition 4 for n < p. Section 3.4 of the 2020
     paper. Raises InputError if n <= s + 1, or p - 1 <= n <= p + 1 with noise.
 
-    Examples
-    --------
     >>> denoising_errors([2.0, 1.0, 1.0], sigma=0.0, n=10, s=1)
     Denoising(alone=0.25, among_all=0.0)
     """

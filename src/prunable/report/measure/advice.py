@@ -97,9 +97,7 @@ def next_command(doc: Measurement, share: float) -> str:
 def failures(doc: Measurement, conditions: Sequence[Condition]) -> list[Case]:
     """Each condition with what was found; it fails where the condition holds.
 
-    Raises
-    ------
-    InputError : If a condition names no number there is, or an error that was not measured.
+    Raises InputError if a condition names no number there is, or an error that was not measured.
     """
     return [_case(doc, condition) for condition in conditions]
 

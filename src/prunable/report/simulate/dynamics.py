@@ -53,9 +53,7 @@ def draw_panel(axes: Axes, panel: dict[str, Any]) -> None:
 def save_panels(document: Document, path: Path | str) -> None:
     """Write all panels of an experiment, below each other, as an SVG file, atomically.
 
-    Raises
-    ------
-    InputError : If the file cannot be written.
+    Raises InputError if the file cannot be written.
     """
     panels = document["panels"]
     with mpl.rc_context(STYLE):

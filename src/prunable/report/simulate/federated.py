@@ -98,9 +98,7 @@ def federated_figure(documents: Sequence[dict[str, Any]]) -> Figure:
 def save_federated_figure(documents: Sequence[dict[str, Any]], path: Path | str) -> None:
     """Write the figure as SVG, atomically.
 
-    Raises
-    ------
-    InputError : If the file cannot be written.
+    Raises InputError if the file cannot be written.
     """
     write_bytes(path, as_svg(federated_figure(documents)))
 
