@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from prunable.nets.networks.experts import stack_of
 from prunable.nets.networks.outputs import Sizes, with_roles
 from prunable.nets.networks.roles import (
     DOUBT,
@@ -77,6 +78,8 @@ def _part_of(
     kind = kind_of(name, shape, reader)
     if kind == "embedding" and reader is None and bias_of(name) in shapes:
         kind = "dense"  # embeddings have no biases
+    if reader is None and (stack := stack_of(name, shapes)) is not None:
+        return Part(name, shape, role="unknown", stack=stack, tied=known.ties.get(name))
     many = len(shape) == 3 and "." in name and not name.endswith(("weight", "kernel"))
     transposed, groups = in_out and len(shape) == 2, 1
     if reader is None:

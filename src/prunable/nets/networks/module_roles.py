@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from prunable.nets.networks import roles
 from prunable.nets.networks.effective import named_weights
+from prunable.nets.networks.experts import stack_of
 from prunable.nets.networks.file_roles import bias_length
 from prunable.nets.networks.outputs import Sizes, with_roles
 from prunable.nets.networks.roles import Kind, Part, Shape
@@ -84,7 +85,8 @@ def _part(
     doubt = None if told else roles.DOUBT if use is None or use.run else NOT_RUN
     kind = _kind(owner, name, shape)
     transposed, groups = _orientation(owner, name, shape, shapes)
-    part = Part(name, shape, kind, doubt=doubt, transposed=transposed, groups=groups)
+    stack = None if layer else stack_of(name, shapes)
+    part = Part(name, shape, kind, "hidden", None, doubt, transposed, groups, stack)
     depth = owner.groups if isinstance(owner, _ConvNd) and not owner.transposed else 1
     inputs = shape[0] if transposed else shape[1] * depth
     before = name.rpartition(".")[0]

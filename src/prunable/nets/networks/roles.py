@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from prunable.nets.networks.experts import Stack
+
 # "unknown": it cannot be told whether the units of the matrix are outputs of the network.
 Role = Literal["hidden", "output", "unknown"]
 Kind = Literal["dense", "convolution", "embedding", "attention", "recurrent"]
@@ -95,6 +97,7 @@ class Part:
     # stored (in, out / groups, ...) rather than (out, in / groups, ...)
     transposed: bool = False
     groups: int = 1  # of what is transposed
+    stack: Stack | None = None  # how the matrices of experts are stored that it is a stack of
     n_in: int = 0  # channels that it takes; 0 if that is not known
     # parameters of one number a unit that go with a unit: its bias, the rows of its normalisation
     followers: tuple[str, ...] = ()

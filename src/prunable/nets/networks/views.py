@@ -210,8 +210,14 @@ def see(part: Part, array: NDArray[Any]) -> tuple[WeightView, ...] | str:
 def oriented(part: Part, array: NDArray[Any]) -> tuple[Oriented, ...]:
     """The matrices that a stored tensor, or its bit patterns, stand for.
 
-    Query, key and value of a fused attention parameter come apart.
+    Query, key and value of a fused attention parameter come apart, and so do experts.
     """
+    if part.stack is not None:
+        matrices = array if part.stack == "out_in" else array.swapaxes(1, 2)
+        return tuple(
+            Oriented(f"{part.name}[{i}]", matrix, shape=matrix.shape)
+            for i, matrix in enumerate(matrices)
+        )
     if part.kind == "recurrent" and array.ndim == 3:
         array = array.reshape(-1, array.shape[-1])  # ONNX: one matrix a direction
     whole = _oriented(part, array)

@@ -1,11 +1,15 @@
 """The tables of `prunable measure`, for the terminal, for Markdown and for its page."""
 
 import math
+import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from prunable.numerics.measure.layer import MeasuredLayer
 from prunable.numerics.measure.network import Comparison, Measurement, Trajectory
 from prunable.numerics.measure.options import eps_key
 from prunable.report.measure.advice import advice
@@ -30,6 +34,7 @@ GRANULARITIES = {
     "singular_value": "singular values",
 }
 BROKEN = {"weights": "wei-\nghts", "kernels": "ker-\nnels", "singular values": "sing.\nval."}
+EXPERT = re.compile(r"(?<=experts[./])\d+(?=[./])|(?<=\[)\d+(?=\]$)")  # numbers in names of layers
 LAYER = Column("layer", words=True, code=True)
 MODEL = Column("model", words=True, code=True)
 VERDICT = Column("verdict", words=True)
@@ -46,10 +51,11 @@ def as_sum(value: float, error: float | None = None) -> str:
     return signed if error is None or math.isnan(value) else f"{signed} ± {error:.2f}"
 
 
-def layer_table(doc: Measurement, *, short: bool = False) -> Table:
+def layer_table(doc: Measurement, *, short: bool = False, each: bool = False) -> Table:
     """One row a layer, shares kept in percent; groups of weights at the middle eps.
 
-    `short` writes the numbers of weights as 24.6M.
+    `short` writes the numbers of weights as 24.6M. Experts of a mixture are one row, with
+    medians and ranges, unless `each` has a row.
     """
     middle = doc.settings.middle_eps
     groups = [
@@ -67,17 +73,48 @@ def layer_table(doc: Measurement, *, short: bool = False) -> Table:
             for name, eps in pieces
         ],
         [
-            [
-                layer.name,
-                as_count(layer.n) if short else f"{layer.n:,}",
-                layer.verdict,
-                as_alpha(layer.alpha, layer.alpha_stderr),
-                *(as_share(layer.kept(name, eps)) for name, eps in pieces),
-            ]
-            for layer in doc.layers
+            _row(name, layers, pieces, short)
+            for name, layers in (
+                ((x.name, [x]) for x in doc.layers) if each else _by_mixture(doc.layers).items()
+            )
         ],
         title=f"{doc.model}: share kept in %, at each eps",
     )
+
+
+def _by_mixture(layers: Sequence[MeasuredLayer]) -> dict[str, list[MeasuredLayer]]:
+    """Layers by name, the experts of a mixture together."""
+    found: dict[str, list[MeasuredLayer]] = {}
+    for layer in layers:
+        found.setdefault(EXPERT.sub("*", layer.name), []).append(layer)
+    return {name if len(x) > 1 else x[0].name: x for name, x in found.items()}
+
+
+def _row(
+    name: str, layers: Sequence[MeasuredLayer], pieces: Sequence[tuple[str, float]], short: bool
+) -> list[str]:
+    n, one = sum(layer.n for layer in layers), layers[0]
+    verdict, most = Counter(layer.verdict for layer in layers).most_common(1)[0]
+    alphas, said = [layer.alpha for layer in layers], str(verdict)
+    if len(layers) > 1:
+        name, alpha = f"{name} x {len(layers)}", _range(as_alpha, alphas)
+        said = said if most == len(layers) else f"{most} {said}"
+    else:
+        alpha = as_alpha(one.alpha, one.alpha_stderr)
+    kept = ([layer.kept(granularity, eps) for layer in layers] for granularity, eps in pieces)
+    shares = (_range(as_share, found, short) for found in kept)
+    return [name, as_count(n) if short else f"{n:,}", said, alpha, *shares]
+
+
+def _range(
+    write: Callable[[float | None], str], found: Sequence[float | None], short: bool = False
+) -> str:
+    """The median of what there is, and its range in brackets."""
+    known = [x for x in found if x is not None and not math.isnan(x)]
+    if not known or len(found) == 1:
+        return write(found[0])
+    middle = write(float(np.median(known)))
+    return middle if short else f"{middle} ({write(min(known))}-{write(max(known))})"
 
 
 def overall_table(doc: Measurement) -> Table:
@@ -190,7 +227,8 @@ def print_result(
         shape.show(trajectory_table(doc), console, lambda: None)
         return
     short = console.width < NARROW and not (shape.csv or shape.markdown or shape.sort)
-    shape.show(layer_table(doc, short=short), console, lambda: print_rest(doc, console))
+    each = shape.csv or shape.sort is not None
+    shape.show(layer_table(doc, short=short, each=each), console, lambda: print_rest(doc, console))
 
 
 def print_rest(doc: Measurement, console: Console) -> None:
