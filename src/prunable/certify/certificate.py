@@ -18,15 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.certify.architecture import count_errors
+from prunable.certify.bounds import occam
 from prunable.certify.bounds.base import BoundResult
 from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.held_out import held_out_bound
-from prunable.certify.bounds.occam import (
-    bits_allowed,
-    dense_through_compression,
-    examples_needed,
-    occam_bound,
-)
 from prunable.certify.code_file import MOST_BYTES, CodedNetwork, decode_network, encode_network
 from prunable.certify.examples import PARTS, Examples
 from prunable.errors import DataIntegrityError, require
@@ -95,16 +90,16 @@ def certify_network(
         if part == "train":
             saving = min(network.saving, bits)
             bounds += [
-                occam_bound(errors, n, bits, delta, about=CODED),
-                occam_bound(errors, n, bits, delta, saving=saving, about=CODED),
-                occam_bound(errors, n, bits, delta, form="kl", about=CODED),
+                occam.occam_bound(errors, n, bits, delta, about=CODED),
+                occam.occam_bound(errors, n, bits, delta, saving=saving, about=CODED),
+                occam.occam_bound(errors, n, bits, delta, form="kl", about=CODED),
             ]
             bound = bounds[0].value
         elif part == "test":
             bounds.append(replace(held_out_bound(errors, n, delta), about=CODED))
             bound = bounds[-1].value
         else:
-            bounds.append(dense_through_compression(bounds[0], errors, n, delta))
+            bounds.append(occam.dense_through_compression(bounds[0], errors, n, delta))
             bound = bounds[-1].term("P(f != g)").value
         named = {"sha256": examples.sha256, "data": examples.name(part)}
         found[part] = {"n": n, "errors": errors, "bound": bound, **named}
@@ -192,8 +187,8 @@ def advice(certificate: Certificate, target: float) -> str:
         return (
             f"The training error, {rate:.2%}, is not below {target:.2%}; no code is short enough."
         )
-    allowed = bits_allowed(train["errors"], train["n"], delta, target)
-    needed = examples_needed(rate, bits, delta, target)
+    allowed = occam.bits_allowed(train["errors"], train["n"], delta, target)
+    needed = occam.examples_needed(rate, bits, delta, target)
     fewer = (
         "no code is short enough"
         if allowed is None

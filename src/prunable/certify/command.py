@@ -8,18 +8,8 @@ from rich.console import Console
 
 from prunable.errors import DataIntegrityError
 from prunable.files import check_ending, check_places
+from prunable.report import terminal
 from prunable.report.tables import Column, printable, table
-from prunable.report.terminal import (
-    AsJson,
-    Figure,
-    Seed,
-    Unpickle,
-    announce,
-    emit,
-    progress,
-    refuse_idle,
-    talk,
-)
 
 
 def certify(
@@ -66,13 +56,13 @@ def certify(
     path: Annotated[
         int, typer.Option(help="Shares of a pruning path to certify all at once; 0 for none.")
     ] = 0,
-    seed: Seed = 0,
+    seed: terminal.Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="Certificate to write, with a code file beside it.")
     ] = None,
-    figure: Figure = None,
-    unpickle: Unpickle = False,
-    as_json: AsJson = False,
+    figure: terminal.Figure = None,
+    unpickle: terminal.Unpickle = False,
+    as_json: terminal.AsJson = False,
 ) -> None:
     """Bound the true error of a network: three statements in words, and every bound itemised.
 
@@ -91,7 +81,7 @@ def certify(
 
     learns = learned != "none" and held_out != "none"
     trains = (learns, "a network to learn (--learned) and held-out inputs (--held-out)")
-    refuse_idle(
+    terminal.refuse_idle(
         context,
         {
             "learned": (
@@ -110,8 +100,8 @@ def certify(
     check_ending(out, "--out", "certify", ".json")
     check_ending(figure, "--figure", "certify", ".svg")
     check_places("certify", {"--out": out, "--figure": figure}, {"the checkpoint": model})
-    console = talk()
-    with progress("student", console) as advance:
+    console = terminal.talk()
+    with terminal.progress("student", console) as advance:
         certified = certify_model(
             model,
             data,
@@ -144,7 +134,7 @@ def certify(
             unpickle=unpickle,
             on_epoch=lambda epoch, loss: console.print(f"epoch {epoch}: loss {loss:.4f}"),
             on_step=lambda done, total: advance(done, total, learned),
-            on_estimate=lambda seconds: announce(seconds, "certifying"),
+            on_estimate=lambda seconds: terminal.announce(seconds, "certifying"),
         )
     document = certified.to_dict()
     if out is not None:
@@ -156,7 +146,7 @@ def certify(
             document["student_certificate"] = str(beside)
     if figure is not None:
         write_bounds_figure(document, figure)
-    emit(document, as_json, lambda console: _show(document, console))
+    terminal.emit(document, as_json, lambda console: _show(document, console))
 
 
 def verify(
@@ -164,7 +154,7 @@ def verify(
     data: Annotated[
         Path | None, typer.Option(help="Your own data: an .npz file, or a folder of pictures.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: terminal.AsJson = False,
 ) -> None:
     """Compute certificates anew from their code files and the data, in an isolated process.
 
@@ -193,7 +183,7 @@ def verify(
         "vacuous": any(file["vacuous"] for file in verified),
         "files": files,
     }
-    emit(document, as_json)
+    terminal.emit(document, as_json)
     if status:
         raise typer.Exit(status)
 

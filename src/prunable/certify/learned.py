@@ -16,6 +16,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from prunable.certify import quantization
 from prunable.certify.architecture import CodedArchitecture, FloatNetwork, count_errors
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.base import BoundResult
@@ -24,13 +25,6 @@ from prunable.certify.bounds.occam import dense_through_compression
 from prunable.certify.certificate import Answers
 from prunable.certify.examples import Examples
 from prunable.certify.given import Logits, as_taken, logits_of
-from prunable.certify.quantization import (
-    DivergedError,
-    OnEpoch,
-    QuantizationSettings,
-    QuantizedNet,
-    fine_tune,
-)
 from prunable.certify.student import SMALL, Plan, Students, state_file
 from prunable.errors import require
 from prunable.nets.catalogue import NETS
@@ -58,7 +52,7 @@ def learned_bound(
     classes: int,
     students: Students,
     delta: float,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: quantization.OnEpoch | None = None,
     on_step: OnSteps | None = None,
 ) -> tuple[BoundResult, int]:
     """Bound a network through a student trained on the first share of the examples alone.
@@ -105,7 +99,7 @@ def chain_plan(examples: Examples, classes: int, students: Students) -> Plan:
     if text == "auto":
         text = "d64,d" if small else "c5-20,m2,c5-50,m2,d"
     epochs = students.learned_epochs or (40 if small else _CHAIN_EPOCHS)
-    settings = QuantizationSettings.create(
+    settings = quantization.QuantizationSettings.create(
         epochs=epochs,
         float_epochs=epochs,
         keep=1.0,
@@ -117,12 +111,12 @@ def chain_plan(examples: Examples, classes: int, students: Students) -> Plan:
 
 
 def _chain(
-    examples: Examples, classes: int, students: Students, on_epoch: OnEpoch | None
+    examples: Examples, classes: int, students: Students, on_epoch: quantization.OnEpoch | None
 ) -> FloatNetwork:
     architecture, settings = chain_plan(examples, classes, students)
-    net = QuantizedNet.fresh(architecture, settings.levels, settings.seed)
+    net = quantization.QuantizedNet.fresh(architecture, settings.levels, settings.seed)
     state = state_file(students, examples, architecture.text, settings.model_dump(mode="json"))
-    fine_tune(net, *examples.tensors, settings, checkpoint=state, on_epoch=on_epoch)
+    quantization.fine_tune(net, *examples.tensors, settings, checkpoint=state, on_epoch=on_epoch)
     weights = [w.detach() for w in net.weights]
     return FloatNetwork(architecture, weights, [b.detach() for b in net.biases])
 
@@ -180,7 +174,9 @@ def _network(
     outcome = train(model, as_taken(x), y, settings, checkpoint=state, on_step=told)
     if outcome.status == "diverged":
         mend = "Lower `learned_lr`."
-        raise DivergedError(f"the student {students.learned} diverged: {outcome.reason}. {mend}")
+        raise quantization.DivergedError(
+            f"the student {students.learned} diverged: {outcome.reason}. {mend}"
+        )
     return logits_of(model)
 
 

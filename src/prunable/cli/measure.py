@@ -13,20 +13,10 @@ import typer
 from prunable.errors import InputError
 from prunable.files import check_ending, check_places, write_text
 from prunable.numerics.measure.options import SpectrumMode
+from prunable.report import terminal
 from prunable.report.checks import Condition, github, junit
 from prunable.report.options import bytes_of
 from prunable.report.shaping import AsCsv, AsMarkdown, Shape, Sort, Top
-from prunable.report.terminal import (
-    AsJson,
-    Seed,
-    Unpickle,
-    announce,
-    command_typed,
-    emit,
-    progress,
-    refuse_idle,
-    talk,
-)
 
 if TYPE_CHECKING:
     from prunable.numerics.measure.network import Measurement, Trajectory
@@ -70,8 +60,8 @@ def measure(
     memory: Annotated[
         str, typer.Option(help="What layers measured side by side may take, as 512MiB or 2GiB.")
     ] = "1GiB",
-    unpickle: Unpickle = False,
-    seed: Seed = 0,
+    unpickle: terminal.Unpickle = False,
+    seed: terminal.Seed = 0,
     top: Top = None,
     sort: Sort = None,
     as_csv: AsCsv = False,
@@ -89,7 +79,7 @@ def measure(
     as_github: Annotated[
         bool, typer.Option("--github", help="Say what --fail-if found as GitHub annotations.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: terminal.AsJson = False,
 ) -> None:
     """Measure how prunable a trained network is, layer by layer; needs no data.
 
@@ -111,7 +101,7 @@ def measure(
     read = {f"the checkpoint {model}": model for model in models} | {"compared with": against}
     check_places("measure", {"--report": report, "--junit": junit_file}, read)
     gate = (bool(fail_if), "--fail-if")
-    refuse_idle(context, {"junit_file": gate, "as_github": gate})
+    terminal.refuse_idle(context, {"junit_file": gate, "as_github": gate})
     conditions = [Condition.of(text, "measure") for text in fail_if or ()]
     shape = Shape("measure", top, sort, as_csv, as_markdown, as_json)
     if conditions and len(models) > 1:
@@ -134,18 +124,18 @@ def measure(
     if against is not None:
         result = replace(measured[0], comparison=compare(measured[0], _measure(against, options)))
     if report is not None:
-        write_measurement(result, report, made_by=command_typed(), shared=shared)
+        write_measurement(result, report, made_by=terminal.command_typed(), shared=shared)
     document = result.to_dict(curves=False) if isinstance(result, Measurement) else result.to_dict()
     cases = failures(result, conditions) if isinstance(result, Measurement) else []
-    emit(document, as_json, partial(print_result, result, shape=shape))
+    terminal.emit(document, as_json, partial(print_result, result, shape=shape))
     if report is not None:
-        talk().print(f"the report is {report}")
+        terminal.talk().print(f"the report is {report}")
     if junit_file is not None:
         write_text(junit_file, junit(f"prunable measure {models[0]}", cases))
     for line in github(str(models[0]), cases) if as_github else ():
         typer.echo(line, err=True)
     for case in cases:
-        talk().print(f"{'FAILED' if case.failed else 'passed'} {case.name}: {case.said}")
+        terminal.talk().print(f"{'FAILED' if case.failed else 'passed'} {case.name}: {case.said}")
     if any(case.failed for case in cases):
         raise typer.Exit(CONDITION_HOLDS)
 
@@ -154,8 +144,8 @@ def _measure(path: Path, options: dict[str, Any]) -> Measurement:
     from prunable.nets.measure.measuring import measure as measure_network
 
     if path.is_file():
-        announce(path.stat().st_size / BYTES_A_SECOND, path.name)
-    with progress(path.name) as advance:
+        terminal.announce(path.stat().st_size / BYTES_A_SECOND, path.name)
+    with terminal.progress(path.name) as advance:
         return measure_network(path, on_layer=advance, **options)
 
 

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
+from prunable.report import terminal
 from prunable.report.tables import Column, table
-from prunable.report.terminal import (
-    AsJson,
-    Device,
-    Plain,
-    announce,
-    counted,
-    emit,
-    refuse_idle,
-    talk,
-)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +42,7 @@ def reproduce(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Tasks at once; numbers do not depend on it.")
     ] = None,
-    device: Device = "auto",
+    device: terminal.Device = "auto",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Most networks of equal shape computed as one.")
     ] = None,
@@ -62,7 +53,7 @@ def reproduce(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List runs, rough cost and missing data only.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: terminal.AsJson = False,
 ) -> None:
     """Reproduce tables and figures of the papers, beside the papers' numbers.
 
@@ -78,7 +69,7 @@ def reproduce(
     from prunable.report.reproduce.pages import render_console
     from prunable.runs.store import Store
 
-    refuse_idle(
+    terminal.refuse_idle(
         context,
         {
             "workers": (backend != "serial", "--backend process or ray"),
@@ -86,7 +77,7 @@ def reproduce(
             "gpus": (backend == "ray", "--backend ray"),
         },
     )
-    console = Plain(highlight=False)
+    console = terminal.Plain(highlight=False)
     if item == ["list"]:
         _list(console, as_json)
         return
@@ -95,8 +86,8 @@ def reproduce(
     if dry_run:
         _show(planned, console, as_json)
         return
-    announce(planned.seconds, f"{len(planned.missing)} runs")
-    with counted("runs", len(planned.missing) + planned.done) as one_more:
+    terminal.announce(planned.seconds, f"{len(planned.missing)} runs")
+    with terminal.counted("runs", len(planned.missing) + planned.done) as one_more:
         found = front.reproduce(
             *item,
             out=out,
@@ -112,7 +103,7 @@ def reproduce(
     else:
         for document in found.documents:
             render_console(document, console)
-    talk().print(f"{time.monotonic() - started:.0f} s; the report is {out / 'index.html'}")
+    terminal.talk().print(f"{time.monotonic() - started:.0f} s; the report is {out / 'index.html'}")
     run.refuse_failures(found.documents)
 
 
@@ -143,7 +134,7 @@ def _list(console: Console, as_json: bool) -> None:
             }
             for item in items
         ]
-        emit(rows, as_json)
+        terminal.emit(rows, as_json)
         return
     columns = [Column(title, words=True) for title in ("item", "what it shows", "claim")]
     table(columns, [(item.name, item.title, item.claim) for item in items]).print(console)
@@ -161,7 +152,7 @@ def _show(planned: DryRun, console: Console, as_json: bool) -> None:
             "seconds": round(planned.seconds, 1),
             "missing_data": list(planned.missing_data),
         }
-        emit(found, as_json)
+        terminal.emit(found, as_json)
         return
     kinds: dict[str, list[float]] = {}
     for spec in planned.missing:

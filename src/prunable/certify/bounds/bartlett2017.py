@@ -2,17 +2,9 @@
 
 import math
 
-from prunable.certify.bounds import grid
+from prunable.certify.bounds import grid, margin_bounds
 from prunable.certify.bounds.base import SUM, Rule, Term
 from prunable.certify.bounds.facts import LayerFacts, NetworkFacts
-from prunable.certify.bounds.margin_bounds import (
-    GridMargin,
-    MarginBound,
-    mean_inputs,
-    on_grid,
-    spectral_square,
-    summed,
-)
 
 # (sum x_l^(2/3))^3 of squared ratios: sum of cubic roots, cubed
 _CUBIC = Rule("(sum of cubic roots)^3", lambda logs: 3 * SUM.log_combine([x / 3 for x in logs]))
@@ -21,7 +13,7 @@ _CUBIC_ROOT = Rule(
 )
 
 
-class CoveringNumbers(MarginBound):
+class CoveringNumbers(margin_bounds.MarginBound):
     """prod ||A_l||_2^2 times a sum of squared ratios of norms, over gamma^2: theorem 1.1.
 
     The capacity "paper" has (sum (||A_l^T||_{2,1} / ||A_l||_2)^(2/3))^3, the true (2,1) norm;
@@ -49,11 +41,15 @@ class CoveringNumbers(MarginBound):
             symbol, rule = "sum||A_l||_F^2/||A_l||_2^2", SUM
             norms = [layer.frobenius for layer in facts.layers]
         logs = [2 * _log_ratio(x, norm) for x, norm in zip(facts.layers, norms, strict=True)]
-        return spectral_square(facts), summed(symbol, logs, "ratios of norms", rule)
+        return margin_bounds.spectral_square(facts), margin_bounds.summed(
+            symbol, logs, "ratios of norms", rule
+        )
 
-    def price(self, facts: NetworkFacts, margin: GridMargin, delta: float) -> tuple[Term, ...]:
+    def price(
+        self, facts: NetworkFacts, margin: margin_bounds.GridMargin, delta: float
+    ) -> tuple[Term, ...]:
         n, width = facts.n, facts.width
-        product, share = on_grid(
+        product, share = margin_bounds.on_grid(
             "prod||A_l||_2", facts.log_spectral_product, "product of spectral norms"
         )
         shares, logs = [share], []
@@ -71,9 +67,9 @@ class CoveringNumbers(MarginBound):
             Term.of("72", 72.0, "constant of the covering"),
             Term.of("sqrt(ln(2 W^2))", math.sqrt(math.log(2 * width**2)), f"width W = {width}"),
             Term.of("ln(n)", math.log(n), "Dudley's integral"),
-            mean_inputs(facts),
+            margin_bounds.mean_inputs(facts),
             product,
-            summed(symbol, logs, "ratios of norms, on the grid", _CUBIC_ROOT),
+            margin_bounds.summed(symbol, logs, "ratios of norms, on the grid", _CUBIC_ROOT),
             log_shares=shares,
         )
         return complexity, Term.of("8/n^1.5", 8 * n**-1.5, "end of Dudley's integral"), confidence

@@ -17,17 +17,9 @@ from prunable.errors import InputError, require
 from prunable.experiments.prune.specs import PruningJob
 from prunable.experiments.train.networks import tensors_for
 from prunable.files import read_arrays
-from prunable.nets.models import ARCHITECTURE, NETS, stored_architecture
+from prunable.nets.models import ARCHITECTURE, NETS, stored_architecture, texts
 from prunable.nets.models.hub import NET, drawn_inputs, is_hub_source
 from prunable.nets.models.sources import input_shape_of, of_package
-from prunable.nets.models.texts import (
-    calls_of,
-    check_tokens,
-    drawn_tokens,
-    tokenizer_of,
-    tokens_of,
-    windows_of,
-)
 from prunable.nets.networks.examples import checked_run, mapped, on_device_of, scores_of, shapes_of
 from prunable.nets.networks.inputs import (
     batch_of,
@@ -202,7 +194,7 @@ def calibration_for(
         windows = _windows(job, model, source)
         # scores of all tokens take more room than everything else, and little reads them
         judged = job.allocation == "optimum" or (job.allocation == "atp" and job.slope is None)
-        found = calls_of(model, windows, scores=judged or job.only != ("*",))
+        found = texts.calls_of(model, windows, scores=judged or job.only != ("*",))
         step = max(1, TOKENS_AT_ONCE // windows.shape[1])
     elif source == "gaussian":
         if not all(x.is_floating_point() for x in tensors_of(example)):
@@ -243,12 +235,12 @@ def _windows(job: PruningJob, model: nn.Module, source: str) -> torch.Tensor:
     count, length = job.calibrate_size, job.calibrate_length
     if source == "tokens":
         seed = child_seed(job.seed, "calibrate")
-        windows = drawn_tokens(model, count, length, seed)
+        windows = texts.drawn_tokens(model, count, length, seed)
     else:
-        tokenizer = tokenizer_of(job.checkpoint, "prune")
-        tokens = tokens_of(tokenizer, source, "prune --calibrate")
-        windows = windows_of(tokens, length, count, where="prune --calibrate")
-    check_tokens(model, windows, "prune --calibrate")
+        tokenizer = texts.tokenizer_of(job.checkpoint, "prune")
+        tokens = texts.tokens_of(tokenizer, source, "prune --calibrate")
+        windows = texts.windows_of(tokens, length, count, where="prune --calibrate")
+    texts.check_tokens(model, windows, "prune --calibrate")
     return windows
 
 
@@ -256,7 +248,7 @@ def _check_ids(model: nn.Module, inputs: Any, source: str) -> None:
     """Refuse tokens out of the vocabulary in what a language model is called with."""
     ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else inputs
     if isinstance(ids, torch.Tensor) and not ids.is_floating_point():
-        check_tokens(model, ids, f"prune --calibrate {source}")
+        texts.check_tokens(model, ids, f"prune --calibrate {source}")
 
 
 def calibrated_with(job: PruningJob, calibration: list[Any]) -> dict[str, Any]:

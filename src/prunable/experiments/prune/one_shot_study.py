@@ -12,16 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from prunable.experiments.prune.trained import TRAINED
-from prunable.experiments.reproduce import checks
-from prunable.experiments.reproduce.document import (
-    Cell,
-    Check,
-    Column,
-    Convention,
-    Panel,
-    Scale,
-    Table,
-)
+from prunable.experiments.reproduce import checks, document
 from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
@@ -109,7 +100,7 @@ NETWORKS = ("resnet20-1", "vgg-1", "mobilenet-1", "vit-1")
 SHARES = (0.5, 0.3, 0.2, 0.1)
 ALL, MASKS = tuple(METHODS), ("magnitude", "wanda")  # shares of masks alone are soon found
 RULES: tuple[ShareRule, ...] = ("lamp", "threshold", "erk", "atp", "alpha", "owl", "dlp", "optimum")
-SIZES: Mapping[Scale, Size] = {
+SIZES: Mapping[document.Scale, Size] = {
     "smoke": Size(("",), "digits", {"lamp": ALL}, (0.3, 0.1), 128, 300),
     "laptop": Size(NETWORKS, "cifar10", {"lamp": ALL, "optimum": MASKS}, SHARES, 256, 2000),
     "paper": Size(
@@ -186,7 +177,7 @@ def _digests(name: str) -> dict[str, str]:
     return dict(zip(("digest", "code"), found, strict=True))
 
 
-def _plan(scale: Scale, convention: Convention) -> Plan:
+def _plan(scale: document.Scale, convention: document.Convention) -> Plan:
     size = SIZES[scale]
     data = DataSpec.create(name=size.data)
     train = None
@@ -239,20 +230,24 @@ def _conditions(found: Found) -> list[str]:
     return list(dict.fromkeys(key.rpartition("/")[0] for key in found.plan.runs))
 
 
-def _table(found: Found) -> Table | None:
+def _table(found: Found) -> document.Table | None:
     rows, kappas = [], SIZES[found.plan.scale].kappas
     for condition in _conditions(found):
         groups = found.of(condition, ACCURACY).group("x")
         if groups:
-            cells = [Cell(groups[k].mean, groups[k].std, runs=groups[k].runs) for k in kappas]
-            rows.append((Cell(condition), *cells))
+            cells = [
+                document.Cell(groups[k].mean, groups[k].std, runs=groups[k].runs) for k in kappas
+            ]
+            rows.append((document.Cell(condition), *cells))
     if not rows:
         return None
-    columns = (Column(f"kappa {k:g}", f"kappa {k:g}", "%", 1) for k in kappas)
-    return Table("Mean accuracy", (Column("way", "way, shares"), *columns), tuple(rows))
+    columns = (document.Column(f"kappa {k:g}", f"kappa {k:g}", "%", 1) for k in kappas)
+    return document.Table(
+        "Mean accuracy", (document.Column("way", "way, shares"), *columns), tuple(rows)
+    )
 
 
-def _panel(found: Found) -> Panel:
+def _panel(found: Found) -> document.Panel:
     shown = [c for c in _conditions(found) if c.endswith(", lamp")]
     lines = [
         series(
@@ -262,7 +257,7 @@ def _panel(found: Found) -> Panel:
         )
         for condition in shown
     ]
-    return Panel(
+    return document.Panel(
         "Pruned once, shares by LAMP",
         "kappa (kept share of weights)",
         "accuracy, mean over networks",
@@ -271,7 +266,7 @@ def _panel(found: Found) -> Panel:
     )
 
 
-def _claims(found: Found) -> Iterator[Check]:
+def _claims(found: Found) -> Iterator[document.Check]:
     """The usual way against each of its ingredients, on each network and share, same shares."""
     usual = found.of(f"{USUAL}, lamp", ACCURACY).group("x")
     for method in METHODS:
@@ -292,7 +287,7 @@ def _claims(found: Found) -> Iterator[Check]:
         )
 
 
-def _sharing(found: Found) -> Iterator[Check]:
+def _sharing(found: Found) -> Iterator[document.Check]:
     """The optimum of shares against each other rule that is beside it, over networks."""
     size = SIZES[found.plan.scale]
     for rule, methods in size.ways.items():

@@ -9,20 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from prunable.errors import InputError, check_one_of, require
 from prunable.experiments.train.specs import MeanFieldSpec, Noise, Optimizer, Schedule, TrainSpec
 from prunable.nets.catalogue import NETS
-from prunable.nets.prune.choices import (
-    CALIBRATED,
-    Aggregate,
-    Center,
-    Cost,
-    Rewind,
-    ShareRule,
-    Sharing,
-    Storage,
-    Towards,
-    check_rewind,
-    methods,
-    pattern_of,
-)
+from prunable.nets.prune import choices
 from prunable.nets.prune.plan import Budget, Energy, Error, Keep, Target
 from prunable.runs.data import DataSpec
 from prunable.runs.spec import Frozen, Spec
@@ -109,18 +96,18 @@ class PruningJob(Frozen):
         description="With --method unit: share of parameters, macs or ms to leave, as macs=0.5; "
         "ms at the first --batch-size.",
     )
-    scope: Sharing = Field(
+    scope: choices.Sharing = Field(
         "layer",
         description="Share of each layer, or of all together; with --target and --data also by "
         "what each group of units does to the outputs.",
     )
-    aggregate: Aggregate | None = Field(
+    aggregate: choices.Aggregate | None = Field(
         None, description="With --method unit: how scores of coupled matrices become one: mean."
     )
     round_to: int = Field(
         1, ge=1, description="With --method unit: units are kept in multiples of this."
     )
-    allocation: ShareRule = Field(
+    allocation: choices.ShareRule = Field(
         "threshold",
         description="With --scope global: how layers share, for magnitude, wanda and obs; optimum "
         "and atp look at the outputs of the network for the inputs of --calibrate.",
@@ -149,7 +136,7 @@ class PruningJob(Frozen):
     refit: bool = Field(
         False, description="Least-squares weights in the end, for any mask; needs --calibrate."
     )
-    towards: Towards = Field(
+    towards: choices.Towards = Field(
         "layer",
         description="With obs or --refit: what layers are fitted to; network: the outputs of the "
         "dense one, in order, as calibrated does where it is no language model.",
@@ -157,7 +144,7 @@ class PruningJob(Frozen):
     bias_correction: bool = Field(
         False, description="Biases take the mean of what outputs lose; needs --calibrate."
     )
-    center: Center = Field("zero", description="What pruned weights are set to.")
+    center: choices.Center = Field("zero", description="What pruned weights are set to.")
     only: tuple[str, ...] = Field(("*",), description="Parameters to prune; patterns with * and ?.")
     exclude: tuple[str, ...] = Field((), description="Parameters to leave alone.")
     seed: int = Field(0, description="Of methods that draw, and of retraining.")
@@ -192,7 +179,7 @@ class PruningJob(Frozen):
         description="Training inputs of --data, or else of --calibrate, to estimate BatchNorm "
         "statistics from in the end.",
     )
-    storage: Storage = Field(
+    storage: choices.Storage = Field(
         "dense", description="dense: zeros stored; bitmask: a bit a weight and what is left."
     )
     onnx: Path | None = Field(None, description="ONNX file to write as well.")
@@ -212,7 +199,7 @@ class PruningJob(Frozen):
     @field_validator("method")
     @classmethod
     def _known(cls, method: str) -> str:
-        check_one_of(method, methods(), "method", "prune")
+        check_one_of(method, choices.methods(), "method", "prune")
         return method
 
     @property
@@ -245,10 +232,10 @@ class PruningJob(Frozen):
     @property
     def pattern(self) -> tuple[int, int] | None:
         """The numbers of --n-m; InputError if it is no pattern, or has no effect."""
-        if self.n_m is not None and self.method not in ("n:m", *CALIBRATED):
+        if self.n_m is not None and self.method not in ("n:m", *choices.CALIBRATED):
             raise InputError("`--n-m` of `prune` has no effect without --method n:m, wanda or obs.")
         text = self.n_m or ("2:4" if self.method == "n:m" else None)
-        return None if text is None else pattern_of(text, "prune")
+        return None if text is None else choices.pattern_of(text, "prune")
 
     def _pattern_budget(self) -> Keep:
         n, m = self.pattern or (2, 4)
@@ -270,11 +257,11 @@ class PruningJob(Frozen):
             value = float(share)
         except ValueError:
             value = math.nan
-        known = cost in get_args(Cost) and 0 <= value <= 1
+        known = cost in get_args(choices.Cost) and 0 <= value <= 1
         wanted = "parameters=SHARE, macs=SHARE or ms=SHARE, with a share in [0, 1]"
         require(known, "target", "prune", wanted, self.target)
         size = self.batch_size[0] if cost == "ms" and self.batch_size else 1
-        return Target(cast(Cost, cost), value, size, self.scope)
+        return Target(cast(choices.Cost, cost), value, size, self.scope)
 
 
 class ContenderSpec(Spec):
@@ -310,10 +297,12 @@ class IterateSpec(TrainSpec):
     weight_decay: float = Field(5e-4, ge=0, description="Shrinkage of weights.")
     schedule: Schedule = Field("cosine", description="Of the step size, each round.")
     method: Literal["magnitude", "random"] = Field("magnitude", description="Which weights go.")
-    allocation: ShareRule = Field("threshold", description="How layers share, for magnitude.")
+    allocation: choices.ShareRule = Field(
+        "threshold", description="How layers share, for magnitude."
+    )
     keep: float = Field(gt=0, le=1, description="Share to keep in the end, kappa.")
     rounds: int = Field(10, ge=1, description="Rounds of training and pruning.")
-    rewind: Rewind = Field(
+    rewind: choices.Rewind = Field(
         "init",
         description="What returns after a round: weights to the first (init) or to those of a "
         "step; the learning rate alone; or none.",
@@ -328,7 +317,7 @@ class IterateSpec(TrainSpec):
 
     @model_validator(mode="after")
     def _rounds_are_whole(self) -> Self:
-        check_rewind(self.rewind, self.rewind_step, "IterateSpec")
+        choices.check_rewind(self.rewind, self.rewind_step, "IterateSpec")
         step, wanted = self.rewind_step, f"below `steps`, {self.steps}"
         require(step < self.steps, "rewind_step", "IterateSpec", wanted, step)
         if self.rewind == "none" and self.schedule != "constant":

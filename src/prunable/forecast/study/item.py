@@ -21,20 +21,13 @@ from prunable.experiments.reproduce.frame import Found, Frame
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.forecast.estimators import DEFAULT, ESTIMATORS
-from prunable.forecast.study.errors import (
-    DIFFERENCE,
-    FEW_LABELS,
-    LABELS,
-    LOSS,
-    WITH_LABELS,
-    ErrorsSpec,
-)
+from prunable.forecast.study import errors
 from prunable.forecast.study.sizes import SIZES, logits_specs
 from prunable.runs.spec import Spec
 
 FORECASTS = "forecasts"
 SMALL = 0.2  # losses below which errors are also told
-ALL = (*ESTIMATORS, FEW_LABELS, WITH_LABELS, LABELS, DIFFERENCE)
+ALL = (*ESTIMATORS, errors.FEW_LABELS, errors.WITH_LABELS, errors.LABELS, errors.DIFFERENCE)
 # Largest mean absolute errors that the default estimator may have: of all cases, of small losses.
 LIMITS: Mapping[int, tuple[float, ...]] = {256: (0.0115, 0.008), 1000: (0.0075, 0.006)}
 COVERED = (0.85, 0.95)
@@ -44,7 +37,7 @@ HELD = 0.88  # share of accepted plans that hold the loss
 def _plan(scale: Scale, convention: Convention) -> Plan:
     size = SIZES[scale]
     runs = {
-        f"{FORECASTS}/{network}": ErrorsSpec.create(
+        f"{FORECASTS}/{network}": errors.ErrorsSpec.create(
             logits=specs, n_first=size.n_first, sizes=size.sizes, draws=size.draws
         )
         for network, specs in logits_specs(scale).items()
@@ -67,7 +60,7 @@ def _plan(scale: Scale, convention: Convention) -> Plan:
 
 def measure(spec: Spec, result: dict[str, Any]) -> Iterator[tuple[str, float, float]]:
     """Errors of each estimator at each point by its loss; and what advice came to."""
-    assert isinstance(spec, ErrorsSpec)
+    assert isinstance(spec, errors.ErrorsSpec)
     for row in result["rows"]:
         for name in ("mae", "bias", "covered", "width"):
             if row[name] is not None:
@@ -76,7 +69,7 @@ def measure(spec: Spec, result: dict[str, Any]) -> Iterator[tuple[str, float, fl
         accepted = plan["verdict"] == "ACCEPT"
         yield f"accepted {plan['size']}", float(accepted), plan["draw"]
         if accepted:
-            yield f"held {plan['size']}", float(plan["loss"] <= LOSS), plan["draw"]
+            yield f"held {plan['size']}", float(plan["loss"] <= errors.LOSS), plan["draw"]
             yield f"left {plan['size']}", plan["parameters"], plan["draw"]
     for one in result["fitted"]:
         for keep, apart in zip(one["keeps"], one["apart"], strict=True):
@@ -158,14 +151,14 @@ def _advice(found: Found) -> Table | None:
         Column("held", "that hold it", "%", 1),
         Column("left", "numbers left by them", "%", 1),
     )
-    title = f"Advice at a loss of {100 * LOSS:g} point"
+    title = f"Advice at a loss of {100 * errors.LOSS:g} point"
     return Table(title, columns, tuple(rows)) if rows else None
 
 
 def _panel(found: Found) -> Panel:
     lines = []
     size = SIZES[found.plan.scale].sizes[0]
-    for name in (DEFAULT, "agreement", LABELS):
+    for name in (DEFAULT, "agreement", errors.LABELS):
         frame = _of(found, name, size, "mae")
         points = sorted((row.x, row.value) for row in frame.rows if row.x is not None)
         lines.append(
@@ -195,7 +188,7 @@ def _claims(found: Found) -> Iterator[Check]:
             statement = f"From {count:,} inputs, {of}, the error is at most {100 * limit:g} points"
             told = f"{100 * (frame.mean or 0):.2f} points over {len(frame)} points"
             yield checks.at_most(statement, frame.mean, limit, told)
-        plain = _of(found, LABELS, count, "mae").mean
+        plain = _of(found, errors.LABELS, count, "mae").mean
         yield checks.compared(
             f"{count:,} labels tell less by themselves",
             plain,

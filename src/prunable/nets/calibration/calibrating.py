@@ -15,13 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from prunable.errors import InputError, check_at_least, require
 from prunable.nets.calibration.layers import batch_of_layer, is_matrix_layer, outputs_of, vectors_of
-from prunable.nets.networks.examples import (
-    Example,
-    check_several,
-    checked_run,
-    on_device_of,
-    watching,
-)
+from prunable.nets.networks import examples
 from prunable.nets.networks.inputs import batch_size_of
 from prunable.nets.networks.ties import ties_of
 from prunable.nets.networks.views import WeightView
@@ -42,7 +36,7 @@ class Calibration:
     # numbers count
     unreached: tuple[str, ...]
     n_inputs: int
-    batches: tuple[Example, ...] = field(repr=False)  # the inputs, on the model's device
+    batches: tuple[examples.Example, ...] = field(repr=False)  # the inputs, on the model's device
     # where products were not summed up: root mean squares and means, (groups, width) each
     moments: Mapping[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict, repr=False)
 
@@ -57,7 +51,7 @@ class Calibration:
 
 def calibrate(
     model: nn.Module,
-    inputs: Tensor | Iterable[Example],
+    inputs: Tensor | Iterable[examples.Example],
     *,
     only: Collection[str] | None = None,
     chunk: int = 32,
@@ -84,7 +78,7 @@ def calibrate(
 
 
 def calibrated_layers(
-    part: nn.Module, names: Mapping[nn.Module, str], batches: Sequence[Example]
+    part: nn.Module, names: Mapping[nn.Module, str], batches: Sequence[examples.Example]
 ) -> Calibration:
     """What flows into some layers while a network, or the part that holds them, runs.
 
@@ -104,23 +98,23 @@ def calibrated_layers(
             last = (key, x, _products(module, x))
         sums.setdefault(name, _Sums()).add(name, last[2], held)
 
-    with watching(part, names, watch):
+    with examples.watching(part, names, watch):
         for number, batch in enumerate(batches):
             held = number % HELD_OUT == HELD_OUT - 1
-            checked_run(part, batch)
+            examples.checked_run(part, batch)
     grams = {name: found.gram() for name, found in sums.items()}
     return Calibration(grams, _unreached(names, grams), _count(batches), tuple(batches))
 
 
 def root_mean_squares(
-    model: nn.Module, names: Mapping[nn.Module, str], batches: Sequence[Example]
+    model: nn.Module, names: Mapping[nn.Module, str], batches: Sequence[examples.Example]
 ) -> dict[str, FloatArray]:
     """Those of what flows into each layer, (groups, width), without the room of Gram matrices."""
     return {name: rms for name, (rms, _) in moments_of(model, names, batches).items()}
 
 
 def moments_of(
-    model: nn.Module, names: Mapping[nn.Module, str], batches: Sequence[Example]
+    model: nn.Module, names: Mapping[nn.Module, str], batches: Sequence[examples.Example]
 ) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Root mean squares and means of what flows into each layer, (groups, width) each."""
     sums: dict[str, Tensor] = {}
@@ -138,9 +132,9 @@ def moments_of(
             counts[name] += vectors.shape[1]
             sums[name] = sums[name] + found if name in sums else found
 
-    with watching(model, names, watch):
+    with examples.watching(model, names, watch):
         for batch in batches:
-            checked_run(model, batch)
+            examples.checked_run(model, batch)
     found = {name: _array(total) / counts[name] for name, total in sums.items()}
     return {name: (np.sqrt(squares), means) for name, (squares, means) in found.items()}
 
@@ -148,7 +142,7 @@ def moments_of(
 def _with_moments(
     layers: Mapping[nn.Module, str],
     moments: Mapping[str, tuple[FloatArray, FloatArray]],
-    batches: tuple[Example, ...],
+    batches: tuple[examples.Example, ...],
 ) -> Calibration:
     return Calibration({}, _unreached(layers, moments), _count(batches), batches, moments)
 
@@ -157,12 +151,12 @@ def _unreached(layers: Mapping[nn.Module, str], found: Collection[str]) -> tuple
     return tuple(dict.fromkeys(name for name in layers.values() if name not in found))
 
 
-def _count(batches: Iterable[Example]) -> int:
+def _count(batches: Iterable[examples.Example]) -> int:
     return sum(map(batch_size_of, batches))
 
 
 def measured_errors(
-    model: nn.Module, weights: Mapping[str, Tensor], batches: Sequence[Example]
+    model: nn.Module, weights: Mapping[str, Tensor], batches: Sequence[examples.Example]
 ) -> dict[str, float]:
     """The relative l_2 error of each layer's outputs with another weight, by running it.
 
@@ -176,7 +170,7 @@ def errors_of_layers(
     part: nn.Module,
     names: Mapping[nn.Module, str],
     weights: Mapping[str, Tensor],
-    batches: Sequence[Example],
+    batches: Sequence[examples.Example],
 ) -> dict[str, float]:
     """The same of some layers, while the part that holds them runs; see `calibrated_layers`."""
     squares: dict[str, Tensor] = {}
@@ -189,9 +183,9 @@ def errors_of_layers(
         both = torch.stack([y.double().square().sum() for y in (apart, outputs_of(module, x, own))])
         squares[name] = squares[name] + both if name in squares else both
 
-    with watching(part, names, watch):
+    with examples.watching(part, names, watch):
         for batch in batches:
-            checked_run(part, batch)
+            examples.checked_run(part, batch)
     return {
         name: math.sqrt(float(apart / whole)) if whole > 0 else (math.inf if apart > 0 else 0.0)
         for name, (apart, whole) in squares.items()
@@ -199,18 +193,18 @@ def errors_of_layers(
 
 
 def batches_of(
-    model: nn.Module, inputs: Tensor | Iterable[Example], chunk: int
-) -> tuple[Example, ...]:
+    model: nn.Module, inputs: Tensor | Iterable[examples.Example], chunk: int
+) -> tuple[examples.Example, ...]:
     """Inputs as batches on a model's device; InputError if there are none."""
     check_at_least(chunk, 1, "chunk", "calibrate")
-    check_several(inputs, "calibrate")
+    examples.check_several(inputs, "calibrate")
     if isinstance(inputs, Tensor):
         # small sets come in parts all the same, of which one is held out
         size = max(1, min(chunk, -(-len(inputs) // HELD_OUT)))
-        parts: Iterable[Example] = inputs.split(size) if len(inputs) else ()
+        parts: Iterable[examples.Example] = inputs.split(size) if len(inputs) else ()
     else:
         parts = inputs
-    batches = tuple(on_device_of(model, batch) for batch in parts)
+    batches = tuple(examples.on_device_of(model, batch) for batch in parts)
     require(batches, "inputs", "calibrate", "one or more inputs", "none")
     return batches
 

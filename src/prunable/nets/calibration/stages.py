@@ -16,14 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from prunable.errors import check_one_of, require
-from prunable.nets.calibration.calibrating import (
-    Calibration,
-    batches_of,
-    calibrated_layers,
-    errors_of_layers,
-    identity_of,
-    layers_of,
-)
+from prunable.nets.calibration import calibrating
 from prunable.nets.networks.examples import (
     Example,
     checked_run,
@@ -76,13 +69,13 @@ class Stage:
     layers: dict[nn.Module, str] = field(repr=False)  # those of the names that are layers
     batches: tuple[Example, ...] = field(repr=False)  # what the part is called with
 
-    def calibrate(self) -> Calibration:
+    def calibrate(self) -> calibrating.Calibration:
         """What flows into the layers now."""
-        return calibrated_layers(self.part, self.layers, self.batches)
+        return calibrating.calibrated_layers(self.part, self.layers, self.batches)
 
     def measured_errors(self, weights: dict[str, Tensor]) -> dict[str, float]:
         """The relative l_2 errors of the layers' outputs with other weights, by running them."""
-        return errors_of_layers(self.part, self.layers, weights, self.batches)
+        return calibrating.errors_of_layers(self.part, self.layers, weights, self.batches)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +166,8 @@ def stages_of(
 
     Raises InputError if there are no inputs, or one does not fit.
     """
-    batches = batches_of(model, inputs, chunk)
-    layers = layers_of(model, only)
+    batches = calibrating.batches_of(model, inputs, chunk)
+    layers = calibrating.layers_of(model, only)
     names = list(dict.fromkeys(layers.values())) if only is None else list(only)
     example = batch_of(batches[0], 1)
     blocks = _chain(model, example)
@@ -221,7 +214,7 @@ def _order(
                 found.append(block)
             last = None
             return
-        key = identity_of(x)
+        key = calibrating.identity_of(x)
         if last is None or key != last[1]:
             found.append([])
         last = x, key

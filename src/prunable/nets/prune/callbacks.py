@@ -10,15 +10,8 @@ from torch import Tensor, nn
 
 from prunable.errors import InputError
 from prunable.extras import extra
+from prunable.nets.prune import retraining
 from prunable.nets.prune.mask_file import load_masks, save_masks
-from prunable.nets.prune.retraining import (
-    MaskHandle,
-    Masks,
-    check_masks,
-    hold_masks,
-    masks_from,
-    named_inside,
-)
 
 # The file of masks in a checkpoint of transformers' Trainer.
 FILE = "prunable_masks.safetensors"
@@ -28,23 +21,23 @@ LIGHTNING = ("lightning.pytorch", "pytorch_lightning")  # two names of one packa
 class _Held:
     """The masks of one training: given, or stored by an interrupted one; and the handles."""
 
-    def __init__(self, pruned: Masks | None, where: str) -> None:
+    def __init__(self, pruned: retraining.Masks | None, where: str) -> None:
         self.pruned, self.where = pruned, where
         self.stored: dict[str, Tensor] | None = None
         self.masks: dict[str, Tensor] = {}
-        self._handles: list[MaskHandle] = []
+        self._handles: list[retraining.MaskHandle] = []
 
     def hold(self, model: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         """Hold the masks in all optimizers that train what they prune."""
         self.release()
-        named = named_inside(model)
+        named = retraining.named_inside(model)
         self.masks = self._agreed(named)
-        check_masks(named, self.masks, self.where)
+        retraining.check_masks(named, self.masks, self.where)
         left = dict(self.masks)
         for optimizer in optimizers:
             own = {id(p) for group in optimizer.param_groups for p in group["params"]}
             mine = {name: mask for name, mask in self.masks.items() if id(named[name]) in own}
-            self._handles.append(hold_masks(optimizer, named.items(), mine))
+            self._handles.append(retraining.hold_masks(optimizer, named.items(), mine))
             left = {name: mask for name, mask in left.items() if name not in mine}
         lost = [name for name in left if named[name].requires_grad]
         if lost:
@@ -67,7 +60,7 @@ class _Held:
             )
         if self.pruned is None:
             return dict(self.stored or {})
-        given = masks_from(self.pruned, named)
+        given = retraining.masks_from(self.pruned, named)
         if self.stored is not None and not _equal(given, self.stored):
             raise InputError(
                 f"`{self.where}` was given other masks than the checkpoint holds. Leave them out "
@@ -76,7 +69,7 @@ class _Held:
         return given
 
 
-def for_lightning(pruned: Masks | None = None) -> Any:
+def for_lightning(pruned: retraining.Masks | None = None) -> Any:
     """A callback of PyTorch Lightning that keeps pruned weights at 0 while `fit` runs.
 
     `pruned` is what `hold_masks` takes, of the LightningModule itself: prune that. The masks are
@@ -116,7 +109,7 @@ def for_lightning(pruned: Masks | None = None) -> Any:
     return HoldMasks()
 
 
-def for_trainer(pruned: Masks | None = None) -> Any:
+def for_trainer(pruned: retraining.Masks | None = None) -> Any:
     """A callback of transformers' Trainer that keeps pruned weights at 0 while `train` runs.
 
     `pruned` is what `hold_masks` takes, of the Trainer's model. The masks lie in each checkpoint as

@@ -10,14 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from prunable.errors import InputError, UnsupportedModelError
+from prunable.nets.networks import equality
 from prunable.nets.networks.cutting import Sizes, Split, cut_
-from prunable.nets.networks.equality import (
-    exact_inputs,
-    exact_outputs,
-    largest_difference,
-    tensors_in,
-    within_rounding,
-)
 from prunable.nets.networks.examples import checked_run, mapped, run, uncached
 from prunable.nets.networks.parametrized import plain_copy
 from prunable.nets.prune.grouped import GroupPlan, kept_indices, parts_kept
@@ -48,7 +42,7 @@ def cut_groups(
     masked = plain_copy(model)
     mask_groups_(dict(masked.named_parameters()), plans)
     with uncached(masked):
-        expected = tensors_in(checked_run(masked, example))
+        expected = equality.tensors_in(checked_run(masked, example))
     if depth is None:
         depth, reason = proved_depth(stirred_copy(model, example), plans, example)
         if reason is not None:
@@ -56,10 +50,10 @@ def cut_groups(
     small, attributes = _cut(model, plans, depth)
     try:
         with torch.no_grad(), uncached(small):
-            found = tensors_in(run(small, example))
+            found = equality.tensors_in(run(small, example))
     except Exception as error:  # the model's own code
         _refuse(plans, f"without them it does not run ({_brief(error)})", error)
-    difference = largest_difference(found, expected)
+    difference = equality.largest_difference(found, expected)
     noise = functools.cache(lambda: _rounding(masked, expected, example))
     if not (_all_close(found, expected, model) or difference <= 4 * noise()):
         _refuse(
@@ -85,7 +79,7 @@ def proved_depth(
     for inputs in varied_inputs(stirred, example):
         try:
             with torch.no_grad(), uncached(masked):
-                outputs = tensors_in(run(masked, inputs))
+                outputs = equality.tensors_in(run(masked, inputs))
         except Exception:  # random numbers may be none that the model takes
             continue
         seen = [x for x in outputs if x.is_floating_point() and x.numel() and x.isfinite().any()]
@@ -103,7 +97,8 @@ def proved_depth(
         try:
             with torch.no_grad(), uncached(small):
                 difference = max(
-                    _relative(tensors_in(run(small, inputs)), outputs) for inputs, outputs in trials
+                    _relative(equality.tensors_in(run(small, inputs)), outputs)
+                    for inputs, outputs in trials
                 )
         except Exception as error:  # the model's own code
             reason = reason or f"without them it does not run ({_brief(error)})"
@@ -150,7 +145,7 @@ def _cut(
 def varied_inputs(model: nn.Module, example: Any) -> list[Any]:
     """The example and random numbers in its place, where and as precise as the model is."""
     first = next((p for p in model.parameters() if p.is_floating_point()), None)
-    inputs = exact_inputs(example)
+    inputs = equality.exact_inputs(example)
     if first is not None:
         inputs = mapped(
             inputs, lambda x: x.to(first) if x.is_floating_point() else x.to(first.device)
@@ -172,14 +167,14 @@ def _relative(found: list[Tensor], expected: list[Tensor]) -> float:
         if other.is_floating_point() and other.numel():
             sizes = other.abs()[other.isfinite()]
             scale = float(sizes.max()) if sizes.numel() else 0.0
-            worst = max(worst, largest_difference([one], [other]) / (scale or 1.0))
+            worst = max(worst, equality.largest_difference([one], [other]) / (scale or 1.0))
     return worst
 
 
 def _all_close(found: list[Tensor], expected: list[Tensor], model: nn.Module) -> bool:
     """Whether each output differs by no more than rounding."""
     return len(found) == len(expected) and all(
-        within_rounding(largest_difference([one], [other]), [other], model)
+        equality.within_rounding(equality.largest_difference([one], [other]), [other], model)
         for one, other in zip(found, expected, strict=True)
     )
 
@@ -187,8 +182,8 @@ def _all_close(found: list[Tensor], expected: list[Tensor], model: nn.Module) ->
 def _rounding(masked: nn.Module, expected: list[Tensor], example: Any) -> float:
     """How far a network's outputs are from those in double precision."""
     with uncached(masked):
-        again = exact_outputs(masked, example)
-    difference = largest_difference([x.cpu() for x in expected], again)
+        again = equality.exact_outputs(masked, example)
+    difference = equality.largest_difference([x.cpu() for x in expected], again)
     return difference if math.isfinite(difference) else 0.0
 
 

@@ -7,14 +7,8 @@ import torch
 
 from prunable.errors import require
 from prunable.files import Document, Shape
+from prunable.nets.prune import tickets
 from prunable.nets.prune.retraining import MaskHandle
-from prunable.nets.prune.tickets import (
-    malformed_named,
-    packed_masks,
-    read_digested,
-    unpacked_masks,
-    write_digested,
-)
 
 MASKS = "masks-1"
 
@@ -36,8 +30,8 @@ def save_masks(path: Path | str, masks: Mapping[str, torch.Tensor] | MaskHandle)
     for name, mask in masks.items():
         kind = getattr(mask, "dtype", type(mask).__name__)
         require(kind == torch.bool, name, "save_masks", "of torch.bool", str(kind))
-    tensors, shapes = packed_masks(masks)
-    write_digested(path, MASKS, tensors, {"shapes": shapes})
+    tensors, shapes = tickets.packed_masks(masks)
+    tickets.write_digested(path, MASKS, tensors, {"shapes": shapes})
 
 
 def load_masks(path: Path | str) -> dict[str, torch.Tensor]:
@@ -45,6 +39,6 @@ def load_masks(path: Path | str) -> dict[str, torch.Tensor]:
 
     Raises DataIntegrityError if it is missing, damaged or of something else.
     """
-    tensors, found = read_digested(path, MASKS, "file of masks", _MasksDocument)
-    with malformed_named(path):
-        return unpacked_masks(tensors, found.shapes)
+    tensors, found = tickets.read_digested(path, MASKS, "file of masks", _MasksDocument)
+    with tickets.malformed_named(path):
+        return tickets.unpacked_masks(tensors, found.shapes)

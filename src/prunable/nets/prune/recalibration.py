@@ -11,13 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunable.errors import InputError, UnsupportedModelError, check_at_least, require
-from prunable.nets.networks.examples import (
-    Example,
-    check_several,
-    checked_run,
-    on_device_of,
-    watching,
-)
+from prunable.nets.networks import examples
 from prunable.results import Result
 
 
@@ -34,7 +28,7 @@ class Recalibration(Result):
 
 
 def recalibrate(
-    model: nn.Module, inputs: Tensor | Iterable[Example], *, batch_size: int = 256
+    model: nn.Module, inputs: Tensor | Iterable[examples.Example], *, batch_size: int = 256
 ) -> Recalibration:
     """Estimate the statistics of a model's BatchNorm layers again, in place; see `recalibrate_`.
 
@@ -43,12 +37,12 @@ def recalibrate(
     model is called with, such as `(x for x, _ in loader)`.
     """
     check_at_least(batch_size, 1, "batch_size", "recalibrate")
-    check_several(inputs, "recalibrate")
+    examples.check_several(inputs, "recalibrate")
     batches = inputs.split(batch_size) if isinstance(inputs, Tensor) else inputs
     return recalibrate_(model, batches)
 
 
-def recalibrate_(model: nn.Module, batches: Iterable[Example]) -> Recalibration:
+def recalibrate_(model: nn.Module, batches: Iterable[examples.Example]) -> Recalibration:
     """Give BatchNorm layers the mean and variance of what flows into them, over all batches.
 
     Each batch is normalised by its own statistics on its way, as in training; everything else is in
@@ -80,9 +74,9 @@ def recalibrate_(model: nn.Module, batches: Iterable[Example]) -> Recalibration:
             found = moments[names[layer]]
             _set(layer, *found.add(x.double().transpose(0, 1).flatten(1)))
 
-        with watching(model, names, watch):
+        with examples.watching(model, names, watch):
             for batch in batches:
-                checked_run(model, on_device_of(model, batch))
+                examples.checked_run(model, examples.on_device_of(model, batch))
                 n_batches += 1
         # what no batch reaches, such as a second head, stays as it is
         moments = {name: found for name, found in moments.items() if found.n}

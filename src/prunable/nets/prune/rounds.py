@@ -9,14 +9,7 @@ import torch
 
 from prunable.errors import DataIntegrityError
 from prunable.files import Document, Size
-from prunable.nets.prune.tickets import (
-    Tensors,
-    malformed_named,
-    packed_masks,
-    read_digested,
-    unpacked_masks,
-    write_digested,
-)
+from prunable.nets.prune import tickets
 
 ROUNDS = "rounds-1"
 
@@ -32,22 +25,22 @@ class _RoundsDocument(Document):
 class RoundsProgress:
     """Everything that a round hands to the next."""
 
-    masks: Tensors
-    values: Tensors  # of the model, as the next round starts
-    origin: Tensors | None  # values to rewind to, once known
+    masks: tickets.Tensors
+    values: tickets.Tensors  # of the model, as the next round starts
+    origin: tickets.Tensors | None  # values to rewind to, once known
     shares: tuple[float, ...] = ()
     losses: tuple[float, ...] = ()
     last_step: int = 0
 
 
-def values_of(model: torch.nn.Module) -> Tensors:
+def values_of(model: torch.nn.Module) -> tickets.Tensors:
     """Copies of all parameters and buffers; tied ones each of their own."""
     state = model.state_dict().items()
     return {name: x.detach().clone() for name, x in state if isinstance(x, torch.Tensor)}
 
 
 @torch.no_grad()
-def restore_(model: torch.nn.Module, values: Tensors) -> None:
+def restore_(model: torch.nn.Module, values: tickets.Tensors) -> None:
     """Give a model the values that `values_of` copied, in place."""
     state = model.state_dict()
     for name, value in values.items():
@@ -56,7 +49,7 @@ def restore_(model: torch.nn.Module, values: Tensors) -> None:
 
 def save_progress(path: Path | str, settings: dict[str, Any], progress: RoundsProgress) -> None:
     """Write what a killed run of these settings goes on from."""
-    tensors, _ = packed_masks(progress.masks)
+    tensors, _ = tickets.packed_masks(progress.masks)
     tensors |= {f"model/{name}": x for name, x in progress.values.items()}
     tensors |= {f"origin/{name}": x for name, x in (progress.origin or {}).items()}
     document = {
@@ -65,15 +58,15 @@ def save_progress(path: Path | str, settings: dict[str, Any], progress: RoundsPr
         "losses": progress.losses,
         "last_step": progress.last_step,
     }
-    write_digested(path, ROUNDS, tensors, document)
+    tickets.write_digested(path, ROUNDS, tensors, document)
 
 
 def load_progress(
     path: Path | str, settings: dict[str, Any], model: torch.nn.Module
 ) -> RoundsProgress:
     """Read what `save_progress` wrote; DataIntegrityError if damaged, or of other settings."""
-    tensors, found = read_digested(path, ROUNDS, "checkpoint of rounds", _RoundsDocument)
-    with malformed_named(path):
+    tensors, found = tickets.read_digested(path, ROUNDS, "checkpoint of rounds", _RoundsDocument)
+    with tickets.malformed_named(path):
         own = json.loads(json.dumps(settings))
         differing = [key for key in own if found.settings.get(key) != own[key]]
         values = _below(tensors, "model/")
@@ -85,7 +78,7 @@ def load_progress(
                 "give another file, or delete it to start anew."
             )
         return RoundsProgress(
-            unpacked_masks(tensors, own["shapes"]),
+            tickets.unpacked_masks(tensors, own["shapes"]),
             values,
             _below(tensors, "origin/") or None,
             found.shares,
@@ -94,9 +87,9 @@ def load_progress(
         )
 
 
-def _kinds(values: Tensors) -> dict[str, tuple[torch.Size, torch.dtype]]:
+def _kinds(values: tickets.Tensors) -> dict[str, tuple[torch.Size, torch.dtype]]:
     return {name: (x.shape, x.dtype) for name, x in values.items()}
 
 
-def _below(tensors: Tensors, prefix: str) -> Tensors:
+def _below(tensors: tickets.Tensors, prefix: str) -> tickets.Tensors:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

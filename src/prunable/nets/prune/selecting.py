@@ -10,14 +10,7 @@ from typing import Any
 import torch
 
 from prunable.errors import InputError
-from prunable.nets.networks.effective import (
-    bake_,
-    merged,
-    merges_of,
-    named_weights,
-    parametrized_names,
-    unmerged,
-)
+from prunable.nets.networks import effective
 from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.module_roles import parts_of_module
 from prunable.nets.networks.numbers import no_array, no_weights, packed_layers
@@ -68,17 +61,17 @@ class Weights:
         find: Callable[[torch.nn.Module, Any, Collection[str]], Mapping[str, Use]] = uses_of,
     ) -> Weights:
         if isinstance(model, torch.nn.Module):
-            named, odd = _plain(named_weights(model))
+            named, odd = _plain(effective.named_weights(model))
             odd |= packed_layers(model)
             parts = parts_of_module(model, named, example, find)
-            computed, unknown = list(parametrized_names(model)), dict[str, str]()
+            computed, unknown = list(effective.parametrized_names(model)), dict[str, str]()
         elif example is not None:
             raise InputError.parameter("example", "prune", RUNNABLE, type(model).__name__)
         else:
             tensors, odd = _plain({n: t for n, t in model.items() if isinstance(t, torch.Tensor)})
-            merges = merges_of({name: tuple(t.shape) for name, t in tensors.items()})
-            computed, unknown = list(merges), unmerged(list(tensors), merges)
-            named = merged(tensors, merges)
+            merges = effective.merges_of({name: tuple(t.shape) for name, t in tensors.items()})
+            computed, unknown = list(merges), effective.unmerged(list(tensors), merges)
+            named = effective.merged(tensors, merges)
             shapes = {name: tuple(t.shape) for name, t in named.items()}
             parts = parts_of(shapes, Known(ties=ties_of(named)))
         single = {name: t for name, t in named.items() if parts[name].tied is None}
@@ -89,15 +82,15 @@ class Weights:
     ) -> Weights:
         """The same with these computed weights as the model's own."""
         if isinstance(model, torch.nn.Module):
-            bake_(model, names)
+            effective.bake_(model, names)
         elif not isinstance(model, MutableMapping):
             wanted, got = "a mapping that can be changed", type(model).__name__
             raise InputError.parameter("model", "prune", wanted, got, "Give a dict.")
         else:
             tensors = {name: t for name, t in model.items() if isinstance(t, torch.Tensor)}
-            merges = merges_of({name: tuple(t.shape) for name, t in tensors.items()})
+            merges = effective.merges_of({name: tuple(t.shape) for name, t in tensors.items()})
             others = {name: x for name, x in model.items() if name not in tensors}
-            new = merged(tensors, {name: merges[name] for name in names})
+            new = effective.merged(tensors, {name: merges[name] for name in names})
             model.clear()
             model.update(new | others)
         return Weights.of(model)

@@ -12,7 +12,7 @@ from prunable.experiments.reproduce.checks import monotone, undecided
 from prunable.experiments.reproduce.frame import Result
 from prunable.experiments.reproduce.items import Item
 from prunable.experiments.reproduce.plans import Plan
-from prunable.papers.barsbey2021 import settings
+from prunable.papers.barsbey2021 import noise, settings
 from prunable.papers.barsbey2021.groups import (
     CONVOLUTIONAL,
     FULLY_CONNECTED,
@@ -22,12 +22,6 @@ from prunable.papers.barsbey2021.groups import (
     Group,
     curve,
     over_cases,
-)
-from prunable.papers.barsbey2021.noise import (
-    by_tail_index,
-    pooled,
-    with_gaussian_networks,
-    worst_third,
 )
 from prunable.papers.barsbey2021.settings import PAPER, PUBLISHED
 
@@ -92,10 +86,10 @@ def _prunability(group: Group) -> tuple[document.Panel, list[document.Check]]:
             *together,
             unit="layers",
         ),
-        pooled(
+        noise.pooled(
             f"{group.label}: so can the same layer where its tail index is lower", by_layer
         ).aside(),
-        by_tail_index(
+        noise.by_tail_index(
             f"{group.label}: so can networks of lower mean tail index",
             group.column("alpha"),
             group.column("prunable"),
@@ -113,13 +107,13 @@ def _curves(group: Group, *, method: str) -> tuple[document.Panel, list[document
     )
     what, areas = f"pruning of {METHODS[method]} (area under the curve)", group.areas(method)
     checks = [
-        by_tail_index(
+        noise.by_tail_index(
             f"{group.label}: networks of lower tail index keep more accuracy under {what}",
             group.column("alpha"),
             areas,
             group.noise,
         ),
-        worst_third(
+        noise.worst_third(
             f"{group.label}: the third of highest tail index keeps least",
             group.column("alpha"),
             areas,
@@ -151,7 +145,7 @@ def _areas(
     )
     what = f"keep more accuracy under pruning of {METHODS[method]} (area under the curve)"
     checks = [
-        pooled(
+        noise.pooled(
             f"{kind.capitalize()} of larger eta / b {what}",
             {g.label: (g.column("eta_over_b"), g.areas(method)) for g in groups if g.kind == kind},
             rising=True,
@@ -199,14 +193,14 @@ def _generalisation(group: Group) -> tuple[document.Panel, list[document.Check]]
         below = (low - 0.1 * (high - low),) * 2
         series.append(document.Series(ERROR_BAR, ends, below, runs=group.noise.runs))
     checks = [
-        worst_third(
+        noise.worst_third(
             f"{group.label}: the third of the networks of highest tail index is the worst on "
             "average",
             alphas,
             accuracies,
             group.noise,
         ),
-        by_tail_index(
+        noise.by_tail_index(
             f"{group.label}: networks of higher tail index have lower test accuracy",
             alphas,
             accuracies,
@@ -227,7 +221,7 @@ def _accuracies(groups: Sequence[Group]) -> tuple[document.Panel, list[document.
         series.append(document.Series(label, x, y, style="line+points", runs=group.runs))
     axes = ("All networks, by eta / b", "eta / b", "test accuracy less the mean, points")
     checks = [
-        pooled(
+        noise.pooled(
             f"{kind.capitalize()} of larger eta / b have higher test accuracy",
             {
                 g.label: (g.column("eta_over_b"), g.column("test_accuracy"))
@@ -255,7 +249,7 @@ def _item(
     def plan(scale: document.Scale, convention: document.Convention) -> Plan:
         chosen = settings.cases(scale, nets)
         own = settings.network_plan(scale, convention, chosen)
-        return with_gaussian_networks(own, chosen, scale)
+        return noise.with_gaussian_networks(own, chosen, scale)
 
     # the tail index and the dense accuracy are the same in both conventions
     alike = conventions == ("paper",)

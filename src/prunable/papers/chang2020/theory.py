@@ -7,16 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from prunable.experiments.reproduce import document
 from prunable.experiments.reproduce.checks import undecided
-from prunable.experiments.reproduce.document import (
-    Check,
-    Convention,
-    Outcome,
-    Panel,
-    Scale,
-    Series,
-    Style,
-)
 from prunable.experiments.reproduce.frame import Found, Frame, Result
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
@@ -49,7 +41,7 @@ RECONSTRUCTED = (
 NO_SIZES = "It states no sizes: those here are our choice."
 
 
-def _law_plan(scale: Scale, convention: Convention) -> Plan:
+def _law_plan(scale: document.Scale, convention: document.Convention) -> Plan:
     sizes, draws, sigma = SIZES[scale], DRAWS[scale], 0.5
     runs: dict[str, Spec] = {
         name: specs.CoefficientLawSpec.create(
@@ -74,7 +66,7 @@ def _law_measure(spec: Spec, result: Result) -> Iterator[tuple[Any, ...]]:
             yield from ((name, value, spec.ratio * p) for value in values)
 
 
-def _law_claims(found: Found) -> Iterator[Check]:
+def _law_claims(found: Found) -> Iterator[document.Check]:
     for name, label in LAWS.items():
         frames = _by_size(found, name, "distance")
         statement = (
@@ -92,12 +84,14 @@ def _law_claims(found: Found) -> Iterator[Check]:
             f"{rate.seeds} data sets of each size); {ends[0]}, {ends[-1]}"
         )
         holds = rate.high <= SLOWEST
-        outcome: Outcome = "holds" if holds else "contradicted" if rate.low > SLOWEST else "fails"
-        yield Check(statement, holds, text, outcome=outcome)
+        outcome: document.Outcome = (
+            "holds" if holds else "contradicted" if rate.low > SLOWEST else "fails"
+        )
+        yield document.Check(statement, holds, text, outcome=outcome)
         yield _as_near(found, name, label)
 
 
-def _as_near(found: Found, name: str, label: str) -> Check:
+def _as_near(found: Found, name: str, label: str) -> document.Check:
     statement = f"{label}: they are about as near to it as independent draws, within a factor 1.5"
     frames = (list(_by_size(found, name, kind).values()) for kind in ("distance", "independent"))
     means = [(one.mean, other.mean) for one, other in zip(*frames, strict=True)]
@@ -105,14 +99,14 @@ def _as_near(found: Found, name: str, label: str) -> Check:
     if not ratios:
         return undecided(statement).aside()
     text = "quotients " + ", ".join(f"{ratio:.2f}" for ratio in ratios) + " from the smallest n on"
-    return Check(statement, max(ratios) <= 1.5, text).aside()
+    return document.Check(statement, max(ratios) <= 1.5, text).aside()
 
 
 def _by_size(found: Found, name: str, kind: str) -> dict[float, Frame]:
     return dict(sorted(found.of(name, kind).group("x").items()))
 
 
-def _law_panels(found: Found) -> Iterator[Panel]:
+def _law_panels(found: Found) -> Iterator[document.Panel]:
     for regime in RATIOS:
         series = []
         for name in (f"a {regime}", f"b {regime}"):
@@ -123,17 +117,17 @@ def _law_panels(found: Found) -> Iterator[Panel]:
                     )
                     for n, frame in _by_size(found, name, kind).items()
                 ]
-                style: Style = "points" if kind == "distance" else "line+points"
+                style: document.Style = "points" if kind == "distance" else "line+points"
                 if points:
                     series.append(points_series(f"({name[0]}) {label}", points, style))
         if series:
             title = f"Distance from the predicted law, n = {RATIOS[regime]:g} p"
             axes = ("samples, n", "Wasserstein distance")
-            yield Panel(title, *axes, tuple(series), x_log=True, y_log=True)
+            yield document.Panel(title, *axes, tuple(series), x_log=True, y_log=True)
     yield from _quantile_panels(found)
 
 
-def _quantile_panels(found: Found) -> Iterator[Panel]:
+def _quantile_panels(found: Found) -> Iterator[document.Panel]:
     for regime in RATIOS:
         series = []
         for name in (f"a {regime}", f"b {regime}"):
@@ -144,16 +138,16 @@ def _quantile_panels(found: Found) -> Iterator[Panel]:
         if series:
             ends = [x for one in series for x in one.x if x is not None]
             line = (min(ends), max(ends))
-            series.append(Series("equal", line, line))
+            series.append(document.Series("equal", line, line))
             title = f"Quantiles of sqrt(p) coefficients, largest p, n = {RATIOS[regime]:g} p"
-            yield Panel(title, "predicted", "found", tuple(series))
+            yield document.Panel(title, "predicted", "found", tuple(series))
 
 
 def _example_plan(
     spec: type[specs.ExampleSpec],
     sizes: dict[str, dict[str, Any]],
-    scale: Scale,
-    convention: Convention,
+    scale: document.Scale,
+    convention: document.Convention,
 ) -> Plan:
     size = sizes[scale]
     settings = {
@@ -217,7 +211,7 @@ def _pairs(found: Found, name: str, label: str) -> Iterator[Pair]:
                 yield Pair(where, theory[point.x], point.value, point.error)
 
 
-def _rank_one_claims(found: Found) -> Iterator[Check]:
+def _rank_one_claims(found: Found) -> Iterator[document.Check]:
     for name, words in (
         ("pruned", "after pruning (equation 5)"),
         ("retrained", "after retraining (6)"),
@@ -237,18 +231,20 @@ def _rank_one_claims(found: Found) -> Iterator[Check]:
         for curve in curves
         for point, other in zip(curve, curves[0], strict=True)
     )
-    yield Check(statement, gap < 1e-6, f"largest relative difference {gap:.1e} on the same data")
+    yield document.Check(
+        statement, gap < 1e-6, f"largest relative difference {gap:.1e} on the same data"
+    )
     least = min(_kept(found))
     pairs = zip(_points(found, f"pruned {least}"), curves[0], strict=True)
     quotients = [(pruned.value / again.value, pruned.x) for pruned, again in pairs]
-    yield Check(
+    yield document.Check(
         f"Pruned to s = {least}, retraining lowers the risk at every n",
         min(quotients)[0] > 1,
         f"least gain a factor {min(quotients)[0]:.3g}, at n = {min(quotients)[1]:.0f}",
     )
 
 
-def _denoising_claims(found: Found) -> Iterator[Check]:
+def _denoising_claims(found: Found) -> Iterator[document.Check]:
     for name, words in (("alone", "fitted alone"), ("among_all", "fitted among all")):
         yield agreement(
             f"The error of the kept coefficients {words} is the predicted one within 5 standard "
@@ -268,7 +264,7 @@ def _denoising_claims(found: Found) -> Iterator[Check]:
             continue
         worst, least = max(point.value for point in whole), min(point.value for point in alone)
         text = f"squared errors: among all at most {worst:.1e}, alone at least {least:.2g}"
-        yield Check(statement, worst < EXACT < least, text)
+        yield document.Check(statement, worst < EXACT < least, text)
 
 
 def _crossing(found: Found) -> Iterator[str]:
@@ -285,7 +281,7 @@ def _crossing(found: Found) -> Iterator[str]:
 
 def _example_panel(
     title: str, y_label: str, names: dict[str, str], found: Found
-) -> Iterator[Panel]:
+) -> Iterator[document.Panel]:
     series = []
     for s in _kept(found):
         for name, label in names.items():
@@ -297,11 +293,11 @@ def _example_panel(
                 words = f"{label}, s = {s}"
                 xs, ys = zip(*((point.x, point.value) for point in theory), strict=True)
                 series += [
-                    Series(f"{words}, theory", xs, ys),
+                    document.Series(f"{words}, theory", xs, ys),
                     points_series(f"{words}, simulated", shown),
                 ]
     if series:
-        yield Panel(title, "samples, n", y_label, tuple(series), x_log=True, y_log=True)
+        yield document.Panel(title, "samples, n", y_label, tuple(series), x_log=True, y_log=True)
 
 
 def _item(
@@ -309,7 +305,7 @@ def _item(
     label: str,
     title: str,
     claim: str,
-    plan: Callable[[Scale, Convention], Plan],
+    plan: Callable[[document.Scale, document.Convention], Plan],
     gather: Gather,
 ) -> Item:
     return Item(f"{PAPER}-{name}", PAPER, "figure", label, title, claim, plan, gather)

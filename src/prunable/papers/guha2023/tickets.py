@@ -12,17 +12,8 @@ from prunable.certify.network_bounds import facts_of_model, margins_of
 from prunable.experiments.prune.iterating import TICKET
 from prunable.experiments.prune.lottery_study import STUDY as LOTTERY
 from prunable.experiments.prune.specs import IterateSpec
+from prunable.experiments.reproduce import document
 from prunable.experiments.reproduce.checks import every
-from prunable.experiments.reproduce.document import (
-    Cell,
-    Check,
-    Column,
-    Convention,
-    Panel,
-    Scale,
-    Series,
-    Table,
-)
 from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
@@ -97,7 +88,7 @@ def bound_stage(spec: TicketBoundSpec, run: Run) -> Result:
     }
 
 
-def _plan(scale: Scale, convention: Convention) -> Plan:
+def _plan(scale: document.Scale, convention: document.Convention) -> Plan:
     lottery = LOTTERY.plan(scale, convention)
     runs = {
         key: TicketBoundSpec.create(ticket=spec)
@@ -116,20 +107,23 @@ def _rows(found: Found) -> list[tuple[str, Result]]:
     return list(found.usable.items())
 
 
-def _table(found: Found) -> Table | None:
+def _table(found: Found) -> document.Table | None:
     columns = (
-        Column("ticket", "ticket"),
-        Column("kept", "weights kept", digits=0),
-        Column("weights", "of", digits=0),
-        Column("active", "theorem 6.1 counts", digits=0),
-        Column("width", "random units D_G", digits=0),
-        Column("spectral", "||W||_2 over 1", digits=2),
-        Column("entry", "max |W| over 1/sqrt(n_in)", digits=2),
-        *(Column(name, f"ln of bound: {label}", digits=2) for name, label in BOUNDS.items()),
-        Column("untrained", "test error before training", "%", 2),
-        Column("test", "test error", "%", 2),
-        Column("eps", "eps", digits=3),
-        Column("distance", "largest change of a logit by training", digits=2),
+        document.Column("ticket", "ticket"),
+        document.Column("kept", "weights kept", digits=0),
+        document.Column("weights", "of", digits=0),
+        document.Column("active", "theorem 6.1 counts", digits=0),
+        document.Column("width", "random units D_G", digits=0),
+        document.Column("spectral", "||W||_2 over 1", digits=2),
+        document.Column("entry", "max |W| over 1/sqrt(n_in)", digits=2),
+        *(
+            document.Column(name, f"ln of bound: {label}", digits=2)
+            for name, label in BOUNDS.items()
+        ),
+        document.Column("untrained", "test error before training", "%", 2),
+        document.Column("test", "test error", "%", 2),
+        document.Column("eps", "eps", digits=3),
+        document.Column("distance", "largest change of a logit by training", digits=2),
     )
     rows = []
     for key, row in _rows(found):
@@ -139,14 +133,14 @@ def _table(found: Found) -> Table | None:
         errors = (row["errors"]["untrained"], row["errors"]["test"], row["eps"], row["distance"])
         runs = (found.plan.runs[key].run_id,)
         values = (key.rpartition("/")[2], *counts, *missed, *logs, *errors)
-        rows.append(tuple(Cell(value, runs=runs) for value in values))
+        rows.append(tuple(document.Cell(value, runs=runs) for value in values))
     title = "Tickets as targets of theorems 6.1 and 6.2"
-    return Table(title, columns, tuple(rows)) if rows else None
+    return document.Table(title, columns, tuple(rows)) if rows else None
 
 
-def _panel(found: Found) -> Panel:
+def _panel(found: Found) -> document.Panel:
     lines = [
-        Series(
+        document.Series(
             f"ticket {key.rpartition('/')[2]}",
             tuple(map(float, range(len(BOUNDS)))),
             tuple(row["logs"][name] for name in BOUNDS),
@@ -155,10 +149,12 @@ def _panel(found: Found) -> Panel:
         )
         for key, row in _rows(found)
     ]
-    return Panel("Bounds on the risk of a ticket", "bound", "natural logarithm", tuple(lines))
+    return document.Panel(
+        "Bounds on the risk of a ticket", "bound", "natural logarithm", tuple(lines)
+    )
 
 
-def _claims(found: Found) -> Iterator[Check]:
+def _claims(found: Found) -> Iterator[document.Check]:
     rows = _rows(found)
     yield every(
         "Theorem 6.2 says something of the ticket: its bound is below 1",

@@ -8,7 +8,7 @@ from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, TableSpec
-from prunable.papers.wan2023 import panels
+from prunable.papers.wan2023 import panels, settings
 from prunable.papers.wan2023.claims import (
     COLUMNS,
     NAME,
@@ -20,45 +20,37 @@ from prunable.papers.wan2023.claims import (
     late,
     table_item,
 )
-from prunable.papers.wan2023.settings import (
-    CIFAR,
-    CIFAR_ALPHAS,
-    CIFAR_FACTORS,
-    CIFAR_SIGMAS,
-    SMOKE_NOTE,
-    cifar_runs,
-)
 
 INDICES, LEVELS = 6, 20
-ROWS = Rows(INDICES, "type1", CIFAR_ALPHAS, 5000)
-LEVEL_ROWS = {f"{level:g}": f"sigma-{level:g}" for level in CIFAR_SIGMAS}
+ROWS = Rows(INDICES, "type1", settings.CIFAR_ALPHAS, 5000)
+LEVEL_ROWS = {f"{level:g}": f"sigma-{level:g}" for level in settings.CIFAR_SIGMAS}
 NEAR_LEVELS = 0.05
 LOWER = "The lower alpha, the more can be pruned"
 ASSUMED = (
     "The paper gives neither step size nor batch size for CIFAR-10, and no noise level for table "
-    f"6, which is given {CIFAR_SIGMAS[0]:g}, the smallest of table 20; at full size step size "
-    "0.01 and batches of 5,000 are those of MNIST."
+    f"6, which is given {settings.CIFAR_SIGMAS[0]:g}, the smallest of table 20; at full size step "
+    "size 0.01 and batches of 5,000 are those of MNIST."
 )
 
 
 def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
     """Runs of one table."""
-    setting = CIFAR[scale]
-    notes: tuple[str, ...] = (SMOKE_NOTE,) if scale == "smoke" else (ASSUMED,)
+    setting = settings.CIFAR[scale]
+    notes: tuple[str, ...] = (settings.SMOKE_NOTE,) if scale == "smoke" else (ASSUMED,)
     if scale == "laptop":
         notes += (
             f"{setting.width} hidden units for 5,000, the first {setting.train_size:,} of 50,000 "
             f"training pictures, step size {setting.lr:g}, batches of {setting.batch_size}: test "
             "accuracies are far below the published ones.",
-            f"Noise levels are {CIFAR_FACTORS[scale]:g} times the printed ones: training ends much "
-            "earlier, and the printed ones would move nothing.",
+            f"Noise levels are {settings.CIFAR_FACTORS[scale]:g} times the printed ones: training "
+            "ends much earlier, and the printed ones would move nothing.",
             f"{setting.seeds} seeds; the paper prints one number each.",
         )
     return Plan(
         scale,
         convention,
-        cifar_runs(number, scale),
-        setting.summary(CIFAR_SIGMAS[0] * CIFAR_FACTORS[scale]),
+        settings.cifar_runs(number, scale),
+        setting.summary(settings.CIFAR_SIGMAS[0] * settings.CIFAR_FACTORS[scale]),
         notes,
     )
 
@@ -104,7 +96,10 @@ def _near_printed(found: Found) -> Check:
 
 def _strongest_loses(found: Found) -> Check:
     losses = []
-    for condition in (LEVEL_ROWS[f"{CIFAR_SIGMAS[-1]:g}"], LEVEL_ROWS[f"{CIFAR_SIGMAS[0]:g}"]):
+    for condition in (
+        LEVEL_ROWS[f"{settings.CIFAR_SIGMAS[-1]:g}"],
+        LEVEL_ROWS[f"{settings.CIFAR_SIGMAS[0]:g}"],
+    ):
         before, after = found.of(condition, TEST).mean, found.of(condition, PRUNED).mean
         losses.append(None if before is None or after is None else before - after)
     return checks.compared(

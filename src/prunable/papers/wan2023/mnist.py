@@ -8,7 +8,7 @@ from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather, Item
 from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.tables import Line, Metric, TableSpec
-from prunable.papers.wan2023 import panels
+from prunable.papers.wan2023 import panels, settings
 from prunable.papers.wan2023.claims import (
     COLUMNS,
     NAME,
@@ -18,15 +18,6 @@ from prunable.papers.wan2023.claims import (
     Rows,
     late,
     table_item,
-)
-from prunable.papers.wan2023.settings import (
-    ALPHAS,
-    MNIST,
-    SMOKE_NOTE,
-    alike_runs,
-    mnist_runs,
-    mnist_setting,
-    mnist_sigma,
 )
 from prunable.runs.spec import Spec
 
@@ -43,40 +34,44 @@ BASE_NOTE = (
 
 def rows_of(number: int) -> Rows:
     """The rows of a table of networks with noise."""
-    return Rows(number, "type1", ALPHAS, NOISY[number])
+    return Rows(number, "type1", settings.ALPHAS, NOISY[number])
 
 
 def plan_of(number: int, scale: Scale, convention: Convention) -> Plan:
     """Runs of one table."""
     width = NOISY[ALIKE.get(number, number)]
-    setting = mnist_setting(width, scale)
-    runs: dict[str, Spec] = dict(mnist_runs(width, scale))
+    setting = settings.mnist_setting(width, scale)
+    runs: dict[str, Spec] = dict(settings.mnist_runs(width, scale))
     if number in ALIKE:
-        runs |= alike_runs(width, scale)
+        runs |= settings.alike_runs(width, scale)
     return Plan(
-        scale, convention, runs, setting.summary(mnist_sigma(width, scale)), _notes(width, scale)
+        scale,
+        convention,
+        runs,
+        setting.summary(settings.mnist_sigma(width, scale)),
+        _notes(width, scale),
     )
 
 
 def _notes(width: int, scale: Scale) -> tuple[str, ...]:
     if scale == "smoke":
-        return (SMOKE_NOTE,)
+        return (settings.SMOKE_NOTE,)
     if scale == "paper":
         return (BASE_NOTE, "Training ends after 200,000 steps at the latest.")
-    setting = mnist_setting(width, scale)
+    setting = settings.mnist_setting(width, scale)
     return (
         BASE_NOTE,
-        f"Step size {setting.lr:g} for {MNIST[width][0]:g}, batches of {setting.batch_size} for "
-        f"5,000, a look at the stop rule every {setting.evaluate_every} steps: the accumulated "
-        "noise depends on its level and on the step size times the steps, which the stop rule "
-        "decides.",
+        f"Step size {setting.lr:g} for {settings.MNIST[width][0]:g}, batches of "
+        f"{setting.batch_size} for 5,000, a look at the stop rule every {setting.evaluate_every} "
+        "steps: the accumulated noise depends on its level and on the step size times the steps, "
+        "which the stop rule decides.",
         f"Seeds: {setting.seeds} for 5.",
     )
 
 
 def _noise_helps(number: int, found: Found) -> Check:
     """Networks with noise against those without, pruned as far, beside the published gains."""
-    noisy, alike = rows_of(ALIKE[number]), Rows(number, "alike", ALPHAS)
+    noisy, alike = rows_of(ALIKE[number]), Rows(number, "alike", settings.ALPHAS)
     pairs, texts = [], []
     for row, condition in noisy.noisy.items():
         own, control = found.of(condition, PRUNED), found.of(alike.noisy[row], ALIKE_TEST)
@@ -95,7 +90,7 @@ def _noise_helps(number: int, found: Found) -> Check:
 
 
 def _falls(number: int, found: Found) -> Check:
-    alike = Rows(number, "alike", tuple(reversed(ALPHAS)))
+    alike = Rows(number, "alike", tuple(reversed(settings.ALPHAS)))
     return checks.ordered(
         "Without noise, test accuracy falls as more is pruned",
         {row: found.of(condition, ALIKE_TEST) for row, condition in alike.noisy.items()},
@@ -105,7 +100,7 @@ def _falls(number: int, found: Found) -> Check:
 
 def _near_printed(number: int, found: Found) -> Check:
     """Accuracies of the networks without noise, pruned as far, against the printed ones."""
-    other, alike = rows_of(ALIKE[number]), Rows(number, "alike", ALPHAS)
+    other, alike = rows_of(ALIKE[number]), Rows(number, "alike", settings.ALPHAS)
     rows = [
         (row, found.of(condition, ALIKE_TEST).mean, alike.target(row, ALIKE_TEST))
         for row, condition in alike.noisy.items()
@@ -140,7 +135,7 @@ def _noisy_item(number: int) -> Item:
 
 
 def _alike_item(number: int) -> Item:
-    other, rows = rows_of(ALIKE[number]), Rows(number, "alike", ALPHAS)
+    other, rows = rows_of(ALIKE[number]), Rows(number, "alike", settings.ALPHAS)
     columns = (
         Metric("pruning_ratio_alike", "pruned", "%", 2),
         Metric("train_accuracy_pruned_alike", "train acc. a.p., no noise", digits=4),

@@ -19,16 +19,10 @@ from prunable.errors import check_at_least, check_between, check_one_of, require
 from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.choices import Outputs, ShareRule
 from prunable.numerics.reconstruction.gram import output_error
+from prunable.numerics.weights import shares
 from prunable.numerics.weights.compressibility import relative_error
 from prunable.numerics.weights.optimum import LossCurve, least_loss
 from prunable.numerics.weights.selection import kept_count, top_k_mask
-from prunable.numerics.weights.shares import (
-    outlier_share,
-    scaled_counts,
-    shifted_counts,
-    spectral_exponent,
-    spread_over,
-)
 
 Scores = NDArray[np.floating[Any]]
 
@@ -68,8 +62,8 @@ class OutlierShares:
     def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
         """See `Allocation`."""
         del scores
-        found = np.array([outlier_share(view.weighted, self.multiple) for view in views])
-        return shifted_counts(spread_over(found, 2 * self.spread), _sizes(views), k)
+        found = np.array([shares.outlier_share(view.weighted, self.multiple) for view in views])
+        return shares.shifted_counts(shares.spread_over(found, 2 * self.spread), _sizes(views), k)
 
 
 @dataclass(frozen=True)
@@ -90,11 +84,11 @@ class SpectralShares:
     def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
         """See `Allocation`."""
         del scores
-        found = np.array([spectral_exponent(view.matrix, view.taps) for view in views])
+        found = np.array([shares.spectral_exponent(view.matrix, view.taps) for view in views])
         finite = found[np.isfinite(found)]
         found = np.minimum(found, finite.max() if finite.size else 1.0)
-        pruned = 1 - self.spread + spread_over(found, 2 * self.spread)
-        return scaled_counts(pruned, _sizes(views), k)
+        pruned = 1 - self.spread + shares.spread_over(found, 2 * self.spread)
+        return shares.scaled_counts(pruned, _sizes(views), k)
 
 
 @dataclass(frozen=True)
@@ -118,7 +112,9 @@ class MedianShares:
         del scores
         medians = np.array([float(np.median(np.abs(view.weighted))) for view in views])
         importance = 1 - medians / (float(medians.sum()) or 1.0)
-        return shifted_counts(spread_over(importance, 2 * self.spread), _sizes(views), k)
+        return shares.shifted_counts(
+            shares.spread_over(importance, 2 * self.spread), _sizes(views), k
+        )
 
 
 @dataclass(frozen=True)
@@ -144,7 +140,7 @@ class DepthShares:
     def counts(self, views: Sequence[WeightView], scores: Sequence[Scores], k: int) -> list[int]:
         """See `Allocation`."""
         if self.slope is not None:
-            return shifted_counts(-self.slope * depths_of(views), _sizes(views), k)
+            return shares.shifted_counts(-self.slope * depths_of(views), _sizes(views), k)
         curves = error_curves(views, scores)
 
         def loss(counts: list[int]) -> float:
