@@ -1,10 +1,13 @@
-"""LAMP under a budget of error, from histograms, against every weight scored and sorted."""
+"""LAMP by counts and, under a budget of error, by histograms, against every weight scored."""
+
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from prunable.numerics.weights.allocation import LayerBins
-from prunable.numerics.weights.lamp import lamp_kept
+from prunable.numerics.weights.lamp import lamp_counts, lamp_kept
+from prunable.numerics.weights.levels import Levels
 from prunable.numerics.weights.magnitudes import Magnitudes
 
 
@@ -46,3 +49,44 @@ def test_edges():
     assert lamp_kept([None, layer], 10.0).tolist() == [0.0, 0.0]
     assert lamp_kept([None, layer], 0.0)[1] == pytest.approx(100, abs=1)
     assert lamp_kept([None], 0.1).tolist() == [0.0]
+
+
+def exactly(layers, k):
+    """Weights kept in each layer, scored by fractions of whole numbers, the earlier of equals."""
+    found = []
+    for place, layer in enumerate(layers):
+        above = 0
+        for value in sorted(map(abs, layer), reverse=True):
+            above += value * value
+            found.append((-Fraction(value * value, above or 1), place))
+    kept = [place for _, place in sorted(found)[:k]]
+    return [kept.count(place) for place in range(len(layers))]
+
+
+@pytest.mark.parametrize("largest", [1, 3, 50])
+def test_counts_are_those_of_exact_scores(largest):
+    """Small whole numbers over a power of two at the top: sums and scores without rounding up."""
+    rng = np.random.default_rng(largest)
+    # a layer that occurs twice, layers of equal numbers, zeros alone
+    layers = [rng.integers(-largest, largest + 1, size) for size in (40, 7, 90)]
+    layers += [layers[0].copy(), np.ones(30, int), np.zeros(12, int)]
+    for layer in layers[:-1]:
+        layer[0] = 64
+    size = sum(layer.size for layer in layers)
+    levels = [Levels.counted(layer.astype(np.float32)) for layer in layers]
+    for k in range(size + 1):
+        assert lamp_counts(levels, k) == exactly([x.tolist() for x in layers], k), k
+
+
+def test_counted_and_listed_levels_are_the_same():
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal(5000).astype(np.float16).astype(np.float32)
+    found, counts = np.unique(weights, return_counts=True)
+    wide = rng.standard_normal(3000)
+    for k in (0, 1, 2500, 7999, 8000):
+        both = [
+            lamp_counts([x, Levels.counted(wide)], k)
+            for x in (Levels.of(found, counts), Levels.counted(weights))
+        ]
+        assert both[0] == both[1]
+        assert sum(both[0]) == k

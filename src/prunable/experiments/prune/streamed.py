@@ -11,14 +11,14 @@ from prunable.nets.models import ARCHITECTURE
 from prunable.nets.models.hub import kept_beside
 from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.named import strategy_named
-from prunable.nets.prune.streaming import Streaming, is_one_file
+from prunable.nets.prune.streaming import STREAMED, Streaming, is_one_file
 
 
 def streamed(job: PruningJob) -> dict[str, Any] | None:
     """Prune files of weights as they lie, if the job allows; nothing is written otherwise."""
     if job.plan is not None or job.method not in ("magnitude", "n:m") or job.storage != "dense":
         return None
-    if job.center != "zero" or job.refit or job.allocation != "threshold":
+    if job.center != "zero" or job.refit or job.allocation not in STREAMED:
         return None
     strategy = strategy_named(job.method, job.allocation, job.center, job.pattern, job.refit)
     with open_archive(job.checkpoint, unpickle=job.unpickle) as archive:

@@ -1,7 +1,7 @@
 """Files of weights pruned without building their network: one tensor in memory at a time.
 
-One threshold for all layers takes two passes over the files, one that counts magnitudes and one
-that writes; what is decided layer by layer takes one.
+One threshold for all layers, and LAMP, take two passes over the files, one that counts magnitudes
+and one that writes; what is decided layer by layer takes one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -29,13 +29,22 @@ from prunable.nets.prune.selecting import Weights, selected
 from prunable.nets.prune.shards import Row, check_room, write_folder
 from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.n_m import fits_pattern
+from prunable.numerics.arrays import Lazy
 from prunable.numerics.measure.entries import Coded
 from prunable.numerics.randomness import rng
 from prunable.numerics.weights.compressibility import relative_error
+from prunable.numerics.weights.lamp import lamp_counts
 from prunable.numerics.weights.levels import Levels
 from prunable.numerics.weights.magnitudes import Magnitudes, Ordered
-from prunable.numerics.weights.selection import above_threshold, kept_count, mark_ties, threshold_of
+from prunable.numerics.weights.selection import (
+    Pass,
+    above_threshold,
+    kept_count,
+    mark_ties,
+    threshold_of,
+)
 
+STREAMED = ("threshold", "lamp")  # how a share may be divided among layers
 Strategy = MagnitudePruning | NMPruning
 # Writes a pruned tensor, or only looks where there is no file, and says what was kept.
 Prune = Callable[[BinaryIO | None], Row]
@@ -60,7 +69,7 @@ class Streaming:
         Not where some are put together from others, or the text of a file ties names to them.
         """
         plain = isinstance(strategy, NMPruning) or (
-            isinstance(strategy, MagnitudePruning) and strategy.allocation == "threshold"
+            isinstance(strategy, MagnitudePruning) and strategy.allocation in STREAMED
         )
         if not plain or archive.format != "safetensors":
             return False
@@ -173,7 +182,7 @@ class Streaming:
         return {t.name: partial(prune, tensor=t, part=part) for t, part in seen}
 
     def _by_threshold(self, seen: Sequence[tuple[StoredTensor, Part]]) -> dict[str, Prune]:
-        """One threshold on all magnitudes, found in a pass of its own."""
+        """One threshold on all magnitudes, or one a layer by LAMP, found in passes before."""
         strategy, budget = self.strategy, self.budget
         assert isinstance(strategy, MagnitudePruning)
         assert isinstance(budget, Keep)
@@ -197,14 +206,17 @@ class Streaming:
         size = sum(math.prod(tensor.shape) for tensor, _ in seen)
         count = kept_count(budget.kappa, size, strategy.rounding)
 
-        def over(look: Callable[[Ordered], Any]) -> Iterable[Any]:
-            return (look(ordered(*one)) for one in seen)
-
-        threshold, ties = threshold_of(over, common, count)
+        parts = Lazy(len(seen), lambda place: ordered(*seen[place]))
+        shared, counts = strategy.allocation == "threshold", list[int]()
+        if not shared:
+            counts = lamp_counts(Lazy(len(seen), lambda place: _levels(parts[place])), count)
+        threshold, ties = threshold_of(_over(parts), common, count if shared else 0)
         work: dict[str, Prune] = {}
-        for tensor, part in seen:
+        for place, (tensor, part) in enumerate(seen):
+            if not shared:
+                threshold, ties = threshold_of(_over([parts[place]]), common, counts[place])
             # of equal magnitudes those of earlier tensors stay
-            here = ties if not ties else min(ties, ordered(tensor, part).around(threshold)[1])
+            here = ties if not ties else min(ties, parts[place].around(threshold)[1])
             ties -= here
             how = (threshold, here, strategy.p)
             levels = known.get(tensor.name)
@@ -220,6 +232,14 @@ class Streaming:
 def is_one_file(path: Path | str) -> bool:
     """Whether an archive is no folder, and no index of one."""
     return Path(path).is_file() and Path(path).suffix != ".json"
+
+
+def _over(parts: Sequence[Ordered]) -> Pass:
+    return lambda look: map(look, parts)
+
+
+def _levels(part: Ordered) -> Levels:
+    return Levels.counted(part.values) if isinstance(part, Magnitudes) else cast(Levels, part)
 
 
 def _shapes(tensors: Iterable[StoredTensor]) -> dict[str, torch.Tensor]:

@@ -1,25 +1,84 @@
-"""What LAMP's scores would keep under a budget of error, from histograms."""
+"""What LAMP's scores keep: so many weights exactly, or under a budget of error from histograms."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunable.numerics.weights.allocation import LayerBins
+from prunable.numerics.weights.levels import Levels
 
 FloatArray = NDArray[np.float64]
+DIGITS = (52, 41, 30, 19, 8, 0)  # places of bits of a score that are found together
 SMALLEST, HALVINGS = -700.0, 60  # logarithm of a score; steps that find one to 1e-15
+
+
+def lamp_counts(layers: Sequence[Levels], k: int) -> list[int]:
+    """How many weights each layer keeps if the k of the largest scores of LAMP stay.
+
+    The score of a weight is w^2 over the sum of squares of the layer's weights that are not smaller
+    (Lee et al. 2021, equation 2), of equal weights the first counting as the largest; of equal
+    scores those of earlier layers stay. `layers` may be a sequence that makes each when it is asked
+    for, seven times.
+
+    Examples
+    --------
+    >>> lamp_counts([Levels.counted(np.array([3.0, 4.0])), Levels.counted(np.ones(3))], 3)
+    [1, 2]
+    """
+    if k == 0:
+        return [0] * len(layers)
+    bits = 0  # of the smallest score that stays; those of positive floats grow with them
+    for place, above in zip(DIGITS, (63, *DIGITS), strict=False):
+        edges = bits + (np.arange(1 << above - place) << place)
+        total = sum(_Scores.of(layer).at_least(edges.view(np.float64)) for layer in layers)
+        bits = int(edges[np.searchsorted(-np.asarray(total), -k, side="right") - 1])
+    threshold = np.array(bits).view(np.float64)
+    ends = np.array([threshold, np.nextafter(threshold, np.inf)])
+    kept = np.array([_Scores.of(layer).at_least(ends) for layer in layers])
+    equal, found = kept[:, 0] - kept[:, 1], kept[:, 1]
+    before = np.cumsum(equal) - equal
+    return (found + np.clip(k - found.sum() - before, 0, equal)).tolist()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """Squares of a layer's distinct magnitudes, increasing, and what lies above each."""
+
+    squares: FloatArray
+    counts: NDArray[np.int64]
+    sums: FloatArray  # of squares that are not smaller
+
+    @classmethod
+    def of(cls, layer: Levels) -> _Scores:
+        squares: FloatArray = (layer.values.astype(np.float64) / (layer.top or 1.0)) ** 2
+        return cls(squares, layer.counts, np.cumsum((squares * layer.counts)[::-1])[::-1])
+
+    def at_least(self, scores: FloatArray) -> NDArray[np.int64]:
+        """How many weights have at least these scores, which grow with the magnitude."""
+        last = self.squares / np.where(self.sums > 0, self.sums, 1.0)
+        above = np.append(np.cumsum(self.counts[::-1])[::-1], 0)
+        first = np.searchsorted(last, scores)
+        level = np.maximum(first - 1, 0)  # of which some have the score
+        square, larger = self.squares[level], np.append(self.sums, 0.0)[level + 1]
+        low, high = np.zeros_like(level), np.where(first > 0, self.counts[level] - 1, 0)
+        while (low < high).any():
+            middle = (low + high + 1) // 2
+            sums = larger + middle * square
+            enough = square / np.where(sums > 0, sums, 1.0) >= scores
+            low, high = np.where(enough, middle, low), np.where(enough, high, middle - 1)
+        return np.asarray(above[first] + low)
 
 
 def lamp_kept(sketches: Sequence[LayerBins | None], budget: float) -> FloatArray:
     """Weights that each layer keeps if all go by LAMP's score, as many as the budget allows.
 
-    The score of a weight is w^2 over the sum of squares of the layer's weights that are not
-    smaller (Lee et al. 2021, equation 2); the budget is on the sum of squared relative errors. From
-    the bins' ends, interpolated between: accurate to about a thousandth of a layer. All-zero
+    Scores are those of `lamp_counts`; the budget is on the sum of squared relative errors. From the
+    bins' ends, interpolated between: accurate to about a thousandth of a layer. All-zero
     layers (None) keep nothing.
     """
     curves = [_curve(sketch) for sketch in sketches if sketch is not None]

@@ -45,6 +45,11 @@ class Levels(Ordered):
         found = np.bincount(places, weights=counts[used], minlength=magnitudes.size)
         return cls(magnitudes, found.astype(np.int64))
 
+    @classmethod
+    def counted(cls, values: Values) -> Levels:
+        """Finite numbers with their signs, of any shape, each for itself."""
+        return cls(*np.unique(np.abs(values), return_counts=True))
+
     @property
     def top(self) -> float:  # type: ignore[override]
         """The largest magnitude."""

@@ -67,13 +67,17 @@ def assert_same(found, wanted):
     assert found == wanted
 
 
+WAYS = [("threshold", budget) for budget in BUDGETS]
+WAYS += [("lamp", Keep(kappa, scope="global")) for kappa in (0.01, 0.3, 0.9, 1.0)]
+
+
 @pytest.mark.parametrize("levels", [None, 4])
-@pytest.mark.parametrize("budget", BUDGETS, ids=str)
+@pytest.mark.parametrize(("allocation", "budget"), WAYS, ids=str)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-def test_a_file_is_pruned_as_in_memory(tmp_path, dtype, budget, levels):
+def test_a_file_is_pruned_as_in_memory(tmp_path, dtype, allocation, budget, levels):
     path, out = tmp_path / "model.safetensors", tmp_path / "pruned.safetensors"
     save_file(weights(dtype, levels=levels), path)
-    strategy = MagnitudePruning()
+    strategy = MagnitudePruning(allocation=allocation)
     wanted, tensors = reference(path, strategy, budget)
     assert_same(streamed(path, strategy, budget, out), wanted)
     found = load_file(out)

@@ -15,6 +15,8 @@ from prunable.nets.prune.strategies.base import Masks, top_of_each
 from prunable.numerics.arrays import Lazy
 from prunable.numerics.stable import StableLaw
 from prunable.numerics.tails import log_moment
+from prunable.numerics.weights.lamp import lamp_counts
+from prunable.numerics.weights.levels import Levels
 from prunable.numerics.weights.selection import top_k_counts, top_k_masks
 from prunable.numerics.weights.shares import counts_at_level, whole_counts
 
@@ -54,10 +56,13 @@ def shared_counts(
         return tail_counts(Lazy(len(views), lambda i: views[i].matrix.ravel()), k)
     if rule == "threshold":
         return top_k_counts(scores, k)
-    score = {"relative": _relative, "common-eps": _pruned_at_error, "lamp": _lamp}[rule]
-    made = Lazy(len(views), lambda i: score(views[i].matrix.ravel()))
     # counting looks at scores several times: kept where that takes little room
     small = sum(view.matrix.size for view in views) <= KEPT
+    if rule == "lamp":
+        levels = Lazy(len(views), lambda i: Levels.counted(views[i].matrix))
+        return lamp_counts(list(levels) if small else levels, k)
+    score = {"relative": _relative, "common-eps": _pruned_at_error}[rule]
+    made = Lazy(len(views), lambda i: score(views[i].matrix.ravel()))
     return top_k_counts(list(made) if small else made, k)
 
 
@@ -122,26 +127,13 @@ def _relative(w: Weights) -> FloatArray:
     return np.asarray(scaled / (math.sqrt(float((scaled * scaled).sum())) or 1.0))
 
 
-def _squares_in_order(w: Weights) -> tuple[NDArray[np.intp], FloatArray]:
+def _pruned_at_error(w: Weights) -> FloatArray:
+    """The relative error of the layer once a weight and all smaller ones are gone."""
     magnitudes = np.abs(w).astype(np.float64)
     magnitudes /= float(magnitudes.max()) or 1.0
     # of equal weights the later one counts as the smaller, and goes first
     order = np.lexsort((-np.arange(w.size), magnitudes))
-    return order, magnitudes[order] ** 2
-
-
-def _pruned_at_error(w: Weights) -> FloatArray:
-    """The relative error of the layer once a weight and all smaller ones are gone."""
-    order, squares = _squares_in_order(w)
-    running = np.cumsum(squares)
+    running = np.cumsum(magnitudes[order] ** 2)
     scores = np.empty(w.size)
     scores[order] = np.sqrt(running / (running[-1] or 1.0))
-    return scores
-
-
-def _lamp(w: Weights) -> FloatArray:
-    order, squares = _squares_in_order(w)
-    above = np.cumsum(squares[::-1])[::-1]
-    scores = np.empty(w.size)
-    scores[order] = squares / np.where(above > 0, above, 1.0)
     return scores
