@@ -14,6 +14,7 @@ import json
 import math
 import struct
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -221,12 +222,15 @@ def read_unit(message: Message) -> float:
 
 
 class Layer:
-    """A step of the chain; weights None is a pooling, and `edged` one of the fixed bank."""
+    """A step of the chain; weights None is a pooling, and `edged` one of the fixed bank.
+
+    An `upright` step shears; those that make views are a property of the whole network.
+    """
 
     def __init__(self, stride: int, pad: int, shape: tuple[int, int, int, int]) -> None:
         self.stride, self.pad, self.shape = stride, pad, shape
         self.weights: list[float] | None = None
-        self.edged = False
+        self.edged = self.upright = False
         self.biases: list[float] = []
 
 
@@ -239,13 +243,26 @@ class Network:
         self.classes = message.positive()
         self.normalised = message.fixed(1) == 1
         self.layers: list[Layer] = []
+        self.mirrored = self.shifted = False
         steps, work, kind = message.positive(), 0, -1
         most_work = min((1 << 24) + (len(content) << 15), WORK)
         for step in range(steps):
             last, kind = step == steps - 1, message.fixed(2)
-            edged = kind == 3
-            if edged and (message.positive() != 1 or channels > 16 or not self.normalised):
+            number = message.positive() if kind == 3 else 0
+            edged = number == 1
+            if number > 4 or (edged and (channels > 16 or not self.normalised)):
                 raise Malformed("an unknown kind of step")
+            if number > 2:
+                if step:
+                    raise Malformed("a step of views that is not the first")
+                self.mirrored, self.shifted = number == 3, number == 4
+            if number > 1:
+                work += self.pictures * channels * height * width * (1 + width)
+                if work > most_work:
+                    raise Malformed("too much work")
+                self.layers.append(Layer(1, 0, (channels, channels, 1, 1)))
+                self.layers[-1].upright = number == 2
+                continue
             size = 5 if edged else message.positive() if kind != 2 else 0
             stride = message.positive() if kind == 0 else size if kind == 1 else 1
             units = 17 * channels if edged else channels if kind == 1 else message.positive()
@@ -259,7 +276,8 @@ class Network:
             if min(out) < 1:
                 raise Malformed("a window larger than its picture")
             each = channels * window[0] * window[1] * (1 if kind == 1 else units)
-            work += channels * (height + 2 * pad) * (width + 2 * pad) + each * out[0] * out[1]
+            padded = channels * (height + 2 * pad) * (width + 2 * pad)
+            work += self.pictures * (padded + each * out[0] * out[1])
             if work > most_work:
                 raise Malformed("too much work")
             if edged:
@@ -288,11 +306,30 @@ class Network:
         if kind != 2 or channels != self.classes or self.classes < 2:
             raise Malformed("the chain does not end in its classes")
 
+    @property
+    def pictures(self) -> int:
+        """How many the chain sees of an input."""
+        return 4 if self.shifted else 2 if self.mirrored else 1
+
     def logits(self, x: Picture) -> list[float]:
-        """One number a class."""
+        """One number a class, added up over the pictures that are seen."""
+        seen = [x]
+        if self.mirrored:
+            seen.append([[row[::-1] for row in channel] for channel in x])
+        elif self.shifted:
+            seen = [rolled(x, down, along) for down in (1, -1) for along in (1, -1)]
+        found = [0.0] * self.classes
+        for picture in seen:
+            found = [a + b for a, b in zip(found, self._of_one(picture), strict=True)]
+        return found
+
+    def _of_one(self, x: Picture) -> list[float]:
         for place, layer in enumerate(self.layers):
             last = place == len(self.layers) - 1
-            x = pooled(x, layer) if layer.weights is None else self._convolved(x, layer, last)
+            if layer.upright:
+                x = sheared(x)
+            else:
+                x = pooled(x, layer) if layer.weights is None else self._convolved(x, layer, last)
         return [channel[0][0] for channel in x]
 
     def _convolved(self, x: Picture, layer: Layer, last: bool) -> Picture:
@@ -346,6 +383,44 @@ def windows(x: Picture, layer: Layer) -> list[list[list[float]]]:
 def pooled(x: Picture, layer: Layer) -> Picture:
     """The largest of each window of each channel."""
     return [[[max(seen) for seen in line] for line in windows([channel], layer)] for channel in x]
+
+
+def rolled(x: Picture, down: int, along: int) -> Picture:
+    """A picture moved by at most a pixel; what leaves it at one border comes in at the other."""
+
+    def turned(values: list[Any], by: int) -> list[Any]:
+        return (
+            [values[place - by] for place in range(len(values))]
+            if by > 0
+            else values[1:] + values[:1]
+        )
+
+    return [turned([turned(row, along) for row in channel], down) for channel in x]
+
+
+def sheared(x: Picture) -> Picture:
+    """An upright step: every row moves by its height above the centre times the slant."""
+    height, width = len(x[0]), len(x[0][0])
+    mass = [[sum(channel[i][j] ** 2 for channel in x) for j in range(width)] for i in range(height)]
+    weight = math.fsum(map(math.fsum, mass)) + 1e-8
+    row = math.fsum(i * math.fsum(line) for i, line in enumerate(mass)) / weight
+    column = math.fsum(j * m for line in mass for j, m in enumerate(line)) / weight
+    both = tall = 0.0
+    for i, line in enumerate(mass):
+        both += (i - row) * math.fsum((j - column) * m for j, m in enumerate(line))
+        tall += (i - row) ** 2 * math.fsum(line)
+    slant = both / (tall + weight / 100)
+    found = []
+    for channel in x:
+        lines = []
+        for i, line in enumerate(channel):
+            move = slant * (i - row)
+            whole = math.floor(move)
+            share = move - whole
+            seen = [line[j] if 0 <= j < width else 0.0 for j in range(whole, whole + width + 1)]
+            lines.append([(1 - share) * a + share * b for a, b in pairwise(seen)])
+        found.append(lines)
+    return found
 
 
 def upper(k: int, n: int, log_delta: float) -> float:

@@ -3,8 +3,8 @@
     prunable reproduce study-certificates --scale paper --out study
     python tools/publish_certificates.py study docs/certify [SCALE]
 
-OUT receives certificates with their code files, results.jsonl and results.md; runs that are not
-done are left out.
+OUT receives certificates with their code files, results.jsonl and results.md; of runs that are not
+done it keeps what it has.
 """
 
 from __future__ import annotations
@@ -33,12 +33,17 @@ SHARES = {
 
 def publish(source: Path, target: Path, scale: Scale = "paper") -> None:
     """Copy certificates and code files under the names of their runs, and sum them up."""
-    store, rows = Store(source), []
+    store, rows, path = Store(source), [], target / "results.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    published = {identity(row): row for row in map(json.loads, lines)}
     for spec in CERTIFICATES.plan(scale, "paper").runs.values():
         assert isinstance(spec, CertifySpec)
         folder = store.folder(spec)
         result = read_result(folder, spec)
         if result is None or result["status"] != "done":
+            labels = "random" if spec.random_labels else "true"
+            kept = published.get((spec.data.name, labels, spec.seed))
+            rows += [kept] if kept else []
             continue
         rows.append(row(spec, result, read_json(folder / EXECUTION)["seconds"]))
         label = "random" if spec.random_labels else f"seed{spec.seed}"
@@ -50,6 +55,11 @@ def publish(source: Path, target: Path, scale: Scale = "paper") -> None:
         shutil.copyfile(code, path.with_suffix(".code"))
     write_text(target / "results.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write_text(target / "results.md", summary(rows).markdown())
+
+
+def identity(row: dict[str, Any]) -> tuple[str, str, int]:
+    """What a line is about."""
+    return row["dataset"], row["labels"], row["seed"]
 
 
 def row(spec: CertifySpec, result: dict[str, Any], seconds: float) -> dict[str, Any]:

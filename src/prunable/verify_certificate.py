@@ -9,7 +9,6 @@ import io
 import json
 import math
 import sys
-from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,31 +67,30 @@ class Network:
         """What a code file decodes to; its code lies `rest` above the low end of a `width`."""
         self.rest, self.width = int.from_bytes(content[:8].ljust(8, b"\0"), "big"), 1 << 64
         self.coming = (byte >> place & 1 for byte in content[8:] for place in range(7, -1, -1))
-        self.taken, self.steps = 64, min((1 << 19) + (len(content) << 8), 1 << 24)  # left
+        self.seen, self.taken, self.steps = 1, 64, min((1 << 19) + (len(content) << 8), 1 << 24)
         self.size, most = 8 * len(content), min((1 << 24) + (len(content) << 15), 1 << 26)  # work
         c, h, w, self.classes = sides = tuple(self.gamma() for _ in range(4))
-        self.normalised, left, kind = bool(self.bit()), self.gamma(), 0
-        self.sides, self.chain, self.work = sides[:3], [], 0
-        while left:
-            left, kind = left - 1, self.uniform(2)
-            edged = kind == 3 and self.gamma() == 1 and c <= 16 and self.normalised
-            demand(kind < 3 or edged, "the code file names a kind of step that does not exist")
-            side = self.gamma() if kind < 2 else 5 if edged else 0
+        self.normalised, self.sides, self.chain, self.work = bool(self.bit()), sides[:3], [], 0
+        for left in reversed(range(self.gamma())):
+            kind = self.uniform(2)
+            extra = self.gamma() if kind == 3 else 0  # edges, upright; at first mirrored, shifted
+            known = [0, self.normalised and c <= 16, 2, 3, 4][: 3 if self.chain else 5]
+            demand(extra in known, "the code file names a kind of step that does not exist")
+            side = self.gamma() if kind < 2 else (0, 5, 1, 1, 1)[extra]
             stride = self.gamma() if kind == 0 else side if kind == 1 else 1
-            pad = side // 2 if kind in (0, 3) else 0
-            units = 1 if kind == 1 else 17 * c if edged else self.gamma()
+            pad, self.seen = side // 2 if kind in (0, 3) else 0, max(self.seen, 1 << extra >> 2)
+            units = 1 if kind == 1 else (0, 17 * c, w, w, w)[extra] if extra else self.gamma()
             shape = (units, c, side or h, side or w)
             out = [(s + 2 * pad - k) // stride + 1 for s, k in zip((h, w), shape[2:], strict=True)]
-            self.work += c * (h + 2 * pad) * (w + 2 * pad) + math.prod(shape) * math.prod(out)
+            self.work += self.seen * (c * (h + 2 * pad) * (w + 2 * pad) + math.prod((*shape, *out)))
             demand(min(out) > 0 and self.work <= most, "the code file announces too much work")
-            weights: Any = np.kron(np.eye(c)[..., None, None], BANK) if edged else None
-            c, biases = c if kind == 1 else units, 0.0
+            weights: Any = np.kron(np.eye(c)[..., None, None], BANK) if extra == 1 else None
+            c, (h, w), biases = c if kind == 1 or extra > 1 else units, out, 0.0
             if kind in (0, 2):
                 weights = self.tensor(shape, 1.0 if self.normalised or not left else None)
                 unit = (0.25 if left else 1.0) if self.normalised else None
                 biases = self.tensor((c, 1, 1, 1), unit)[:, 0] if self.bit() else 0.0
-            (h, w), pads = out, [(0, 0)] * 2 + [(pad, pad)] * 2
-            self.chain.append((weights, shape[2:], stride, pads, biases, left))
+            self.chain += [(weights, shape, stride, [[0], [0], [pad], [pad]], biases, left, extra)]
         end, tail = self.taken - self.size, int.from_bytes(content[-1:], "big")
         first = end >= 0 and self.rest < 1 << end <= self.width - self.rest
         first = first and (self.rest - (tail << end)) % (256 << end) + (256 << end) > self.width
@@ -107,8 +105,7 @@ class Network:
             self.width, self.rest = self.width << 1, self.rest << 1 | next(self.coming, 0)
             self.taken += 1
         demand(self.taken <= self.size + 128, "the code file is altered or cut")
-        demand(self.steps >= 0, "the code file takes more steps than its length allows")
-        return int(one)
+        return int(demand(self.steps >= 0, "it takes more steps than its length allows") or one)
 
     def uniform(self, bits: int) -> int:
         return sum(self.bit() << place for place in reversed(range(bits)))
@@ -116,12 +113,12 @@ class Network:
     def gamma(self) -> int:
         length = next((k for k in range(25) if not self.bit()), 25)
         found = (1 << length) + self.uniform(length)
-        demand(found <= 1 << 24, "the code file holds an integer above 2^24")
-        return found
+        return int(demand(found <= 1 << 24, "the code file holds an integer above 2^24") or found)
 
     def mixed(self, kind: int, at: tuple[int, ...]) -> int:
         """One decision of a kind by a Bayesian mixture of KT estimators, each in its context."""
-        weights, cells = self.layer[0][kind], [self.layer[1][kind, *k] for k in enumerate(at)]
+        weights = self.layer.setdefault(kind, [1 / len(at)] * len(at))
+        cells = [self.layer.setdefault((kind, *k), [0.5, 1.0]) for k in enumerate(at)]
         guesses, p_one, mass = [ones / total for ones, total in cells], 0.0, 0.0
         for weight, guess in zip(weights, guesses, strict=True):
             p_one += weight * guess
@@ -137,29 +134,37 @@ class Network:
         """Numbers of one layer: zero or not, sign, magnitude in unary; times their unit."""
         (outs, ins, height, width), largest = shape, self.gamma()
         place, taps = self.uniform(10) if unit is None else 0, height * width
-        unit = unit or math.ldexp(1 + place % 16 / 16, place // 16 - 40)
         demand(outs * ins * taps <= self.steps and outs + ins + taps <= 1 << 18, "a huge layer")
-        q, n = np.zeros((outs, ins, taps)), 5 if taps > 1 else 3  # n experts
-        self.layer: Any = defaultdict(lambda: [1 / n] * n), defaultdict(lambda: [0.5, 1.0])
-        for o, i in np.ndindex(outs, ins):
-            signs: Any = {}
-            for t in range(taps):
-                left, above = t % width and signs.get(t - 1, 0), signs.get(t - width, 0)
-                at = (0, o, i, t, 3 * left + above)[:n]
-                if self.mixed(0, at):
-                    signs[t], size = 1 - 2 * self.mixed(1, at), 1
-                    while size < largest and self.mixed(1 + min(size, 8), at):
-                        size += 1
-                    q[o, i, t] = signs[t] * size
-        return q.reshape(shape) * unit
+        q, self.layer, signs = np.zeros((outs, ins, taps)), dict[Any, Any](), dict[Any, Any]()
+        for o, i, t in np.ndindex(outs, ins, taps):
+            left, above = t % width and signs.get((o, i, t - 1), 0), signs.get((o, i, t - width), 0)
+            at = (0, o, i, t, 3 * left + above)[: 5 if taps > 1 else 3]
+            if self.mixed(0, at):
+                signs[o, i, t], size = 1 - 2 * self.mixed(1, at), 1
+                while size < largest and self.mixed(1 + min(size, 8), at):
+                    size += 1
+                q[o, i, t] = signs[o, i, t] * size
+        return q.reshape(shape) * (unit or math.ldexp(1 + place % 16 / 16, place // 16 - 40))
 
     def errors(self, x: Any, y: Any) -> int:
         """Examples whose class does not win clearly: a tie counts."""
         errors, batch = 0, max(1, min(500, (1 << 22) // self.work))
         for start in range(0, len(y), batch):
             z = x[start : start + batch].astype(np.float64)
-            for weights, window, stride, pads, biases, left in self.chain:
-                z = np.lib.stride_tricks.sliding_window_view(np.pad(z, pads), window, axis=(2, 3))
+            moved = [np.roll(z, (2 * i - 1, 2 * j - 1), (2, 3)) for i, j in np.ndindex(2, 2)]
+            z = np.concatenate({1: [z], 2: [z, z[..., ::-1]], 4: moved}[self.seen])
+            for weights, shape, stride, pads, biases, left, extra in self.chain:
+                if extra == 2:  # rows move, so that rows and columns do not vary together
+                    (i, j), mass = map(np.arange, z.shape[2:]), np.square(z).sum(1)
+                    m = mass.sum((1, 2)) + 1e-8
+                    v, u = i - (mass.sum(2) @ i / m)[:, None], j - (mass.sum(1) @ j / m)[:, None]
+                    tall = np.einsum("nij,ni,ni->n", mass, v, v) + m / 100
+                    moves = (np.einsum("nij,ni,nj->n", mass, v, u) / tall)[:, None] * v
+                    hats = np.maximum(1 - abs(j[:, None] - j - moves[..., None, None]), 0)
+                    z = (z.swapaxes(1, 2) @ hats).swapaxes(1, 2)
+                z = np.lib.stride_tricks.sliding_window_view(
+                    np.pad(z, pads), shape[2:], axis=(2, 3)
+                )
                 z = z[:, :, ::stride, ::stride]
                 if weights is None:
                     z = z.max(axis=(4, 5))
@@ -170,8 +175,8 @@ class Network:
                 z = z + biases
                 demand(np.isfinite(z).all(), "the network gives numbers that are NaN or infinite")
                 z = np.maximum(z, 0 if left else -np.inf)
-            z, at = z.reshape(len(z), -1), (np.arange(len(z)), y[start : start + batch])
-            mine, scale = z[at], np.abs(z).max(axis=1)
+            z = z.reshape(self.seen, -1, self.classes).sum(0)
+            mine, scale = z[at := (np.arange(len(z)), y[start : start + batch])], abs(z).max(axis=1)
             z[at] = -np.inf
             errors += int((mine - z.max(axis=1) <= 1e-9 * scale).sum())
         return errors
@@ -194,8 +199,8 @@ def compare(said: Any, found: Any, name: str) -> None:
         for key, value in found.items():
             compare(said[key], value, f"{name}.{key}")
     else:
-        close = isinstance(found, float) and type(said) is float and abs(said - found) <= 1e-12
-        same = close or (said == found and type(said) is type(found))
+        floats = isinstance(found, float) and type(said) is float
+        same = abs(said - found) <= 1e-12 if floats else said == found and type(said) is type(found)
         demand(same, f"{name}: {said!r:.80} is said, {found!r} is found", AssertionError)
 
 
@@ -232,18 +237,13 @@ def verify(path: Path | str, folder: Path | str) -> dict[str, Any]:
     return {**answer, "statement": found, "claimed": document["notes"]}
 
 
-def main(path: str, folder: str) -> int:
-    """Verify and print a line; whatever else a hostile file may cause is no verification."""
+if __name__ == "__main__":
     try:
-        status, answer = 0, verify(path, folder)
-    except Exception as error:
+        status, answer = 0, verify(*sys.argv[1:])
+    except Exception as error:  # whatever else a hostile file may cause is no verification
         status = 1 if isinstance(error, AssertionError) else 3 if isinstance(error, OSError) else 2
         reason = str(error) if type(error) in (AssertionError, ValueError) else repr(error)
         answer = {"verified": False, "reason": reason}
     answer["outcome"] = ("verified", "refuted", "malformed", "missing")[status]
     sys.stdout.write(json.dumps(answer) + "\n")
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(status)

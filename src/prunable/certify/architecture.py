@@ -3,8 +3,11 @@
 An architecture is a chain of convolutions, max-poolings and dense layers, written like
 ``c5s2-8,m2,c3-12,m2,d``: a 5x5 convolution of stride 2 to 8 channels, 2x2 max-pooling, a 3x3
 convolution to 12 channels, 2x2 max-pooling, a dense layer to the classes. ``d300,d100,d`` is
-LeNet-300-100. Every layer but the last ends in a ReLU. ``e5`` is a layer without parameters, the
-same in every architecture: the bank `edges` of 5x5 windows, on every channel.
+LeNet-300-100. Every layer but the last ends in a ReLU. Some steps have no parameters and are the
+same in every architecture: ``e5``, the bank `edges` of 5x5 windows on every channel; ``u``, which
+shears a picture `upright`; and, before all others, one by which the chain sees several views of a
+picture, and adds up their logits: ``f``, the picture and its mirror image, or ``s``, the picture
+moved by one pixel in the four diagonal directions, around the border.
 
 With `normalised`, the output of every hidden layer is divided by its root mean square over all
 units of one example before the bias is added. That has no parameters, and makes the scale of
@@ -28,8 +31,11 @@ from torch.nn import functional
 
 from prunable.errors import InputError, require
 
+Kind = Literal["conv", "pool", "dense", "edges", "upright", "mirrored", "shifted"]
 EPSILON = 1e-8  # of the mean square; part of the format
-_PATTERN = re.compile(r"c(\d+)(?:s(\d+))?-(\d+)|m(\d+)|(e5)|d(\d*)")
+_PATTERN = re.compile(r"c(\d+)(?:s(\d+))?-(\d+)|m(\d+)|(e5|u|f|s)|d(\d*)")
+_FIXED: dict[str, Kind] = {"e5": "edges", "u": "upright", "f": "mirrored", "s": "shifted"}
+_VIEWS: dict[Kind, int] = {"mirrored": 2, "shifted": 4}
 NAMES = {
     "lenet-300-100": "d300,d100,d",
     "tiny-conv": "c5s2-8,m2,c3-12,m2,d",
@@ -40,13 +46,14 @@ MOST_EDGED = 16  # channels that `e5` takes
 
 PictureShape = tuple[int, int, int]  # channels, height, width
 WeightShape = tuple[int, int, int, int]  # out, in, height, width
+_SLENDER = 0.01  # squared pixels, added to a picture's extent from its centre; part of the format
 
 
 @dataclass(frozen=True)
 class Op:
     """One step of an architecture; a convolution pads size // 2 zeros on every side."""
 
-    kind: Literal["conv", "pool", "dense", "edges"]
+    kind: Kind
     units: int = 0  # output channels or units; 0 for a step without parameters
     size: int = 1  # side of the window
     stride: int = 1
@@ -57,14 +64,26 @@ class Op:
         return self.kind in ("conv", "dense")
 
     @property
+    def moving(self) -> bool:
+        """Whether the step moves pixels, and does nothing else."""
+        return self.kind in ("upright", *_VIEWS)
+
+    @property
     def pad(self) -> int:
         """Zeros on every side of a picture."""
         return self.size // 2 if self.kind in ("conv", "edges") else 0
+
+    @property
+    def views(self) -> int:
+        """Pictures that a chain sees of each input if this is its first step."""
+        return _VIEWS.get(self.kind, 1)
 
     def output(self, shape: PictureShape) -> PictureShape:
         """(channels, height, width) that leave the step, of those that enter it."""
         if self.kind == "dense":
             return self.units, 1, 1
+        if self.moving:
+            return shape
         sides = ((side + 2 * self.pad - self.size) // self.stride + 1 for side in shape[1:])
         height, width = sides
         return (shape[0] if self.kind == "pool" else self.weights(shape)[0]), height, width
@@ -81,6 +100,8 @@ class Op:
         channels, height, width = shape
         pad = 2 * self.pad
         weights = channels * self.size**2 if self.kind == "pool" else prod(self.weights(shape))
+        if self.moving:
+            weights = width * channels
         positions = prod(self.output(shape)[1:])
         return channels * (height + pad) * (width + pad) + weights * positions
 
@@ -112,6 +133,8 @@ class CodedArchitecture:
             fits = op.kind != "edges" or (self.normalised and shape[0] <= MOST_EDGED)
             most = f"normalised, with at most {MOST_EDGED} channels before e5"
             require(fits, "ops", where, most, self.text)
+        first = all(op.kind not in _VIEWS for op in self.ops[1:])
+        require(first, "ops", where, "with f or s as the first step only", self.text)
 
     @classmethod
     def parse(
@@ -125,11 +148,11 @@ class CodedArchitecture:
                 wanted = f"one of {', '.join(NAMES)} or a chain like c5s2-8,m2,d"
                 mend = f"The step {step!r} is not understood."
                 raise InputError.parameter("net", "certify", wanted, repr(text), mend)
-            size, stride, units, pool, bank, dense = match.groups()
+            size, stride, units, pool, fixed, dense = match.groups()
             if pool:
                 ops.append(Op("pool", 0, int(pool), int(pool)))
-            elif bank:
-                ops.append(Op("edges", 0, 5))
+            elif fixed:
+                ops.append(Op(_FIXED[fixed], 0, 5 if fixed == "e5" else 1))
             elif units:
                 ops.append(Op("conv", int(units), int(size), int(stride or 1)))
             else:
@@ -144,8 +167,8 @@ class CodedArchitecture:
         for place, op in enumerate(self.ops, start=1):
             if op.kind == "pool":
                 steps.append(f"m{op.size}")
-            elif op.kind == "edges":
-                steps.append("e5")
+            elif op.kind in _FIXED.values():
+                steps.extend(text for text, kind in _FIXED.items() if kind == op.kind)
             elif op.kind == "conv":
                 stride = f"s{op.stride}" if op.stride > 1 else ""
                 steps.append(f"c{op.size}{stride}-{op.units}")
@@ -159,6 +182,16 @@ class CodedArchitecture:
         for op in self.ops:
             yield shape, op
             shape = op.output(shape)
+
+    @property
+    def work(self) -> int:
+        """Work on one input, see `Op.work`; of all views of it."""
+        return self.views * sum(op.work(shape) for shape, op in self.inputs())
+
+    @property
+    def views(self) -> int:
+        """Pictures that the chain sees of each input."""
+        return self.ops[0].views
 
     @property
     def shapes(self) -> tuple[WeightShape, ...]:
@@ -206,24 +239,64 @@ def edges() -> tuple[tuple[tuple[float, ...], ...], ...]:
     return tuple(tuple(map(tuple, window.tolist())) for window in bank)
 
 
+def upright(x: torch.Tensor) -> torch.Tensor:
+    """Shear pictures (n, channels, height, width) so that their axes of inertia stand upright.
+
+    Mass is the square of a pixel, over all channels. Each row moves by its height above the centre
+    of mass times the picture's slant, the covariance of columns and rows over the variance of rows;
+    between two pixels it is linear, outside zero.
+    """
+    mass = x.square().sum(1)
+    (height, width), weight = x.shape[2:], mass.sum((1, 2)) + EPSILON
+    rows, columns = (torch.arange(k, dtype=x.dtype, device=x.device) for k in (height, width))
+    of_rows, of_columns = mass.sum(2), mass.sum(1)
+    rows = rows - (of_rows @ rows / weight)[:, None]
+    columns = columns - (of_columns @ columns / weight)[:, None]
+    both = ((mass @ columns[:, :, None]).squeeze(2) * rows).sum(1)
+    slant = both / ((of_rows * rows.square()).sum(1) + _SLENDER * weight)
+    moves = (slant[:, None] * rows)[:, None, :, None]
+    whole = moves.floor()
+    places = torch.arange(width, device=x.device) + whole.long()
+    moved = [
+        x.gather(3, at.clamp(0, width - 1).expand(x.shape)) * ((at >= 0) & (at < width))
+        for at in (places, places + 1)
+    ]
+    share = moves - whole
+    return (1 - share) * moved[0] + share * moved[1]
+
+
 def without_weights(architecture: CodedArchitecture, x: torch.Tensor) -> torch.Tensor:
     """What the leading steps without weights make of inputs (n, channels, height, width).
 
-    It is the same whatever the network is, so that training needs it once.
+    It is the same whatever the network is, so that training needs it once. Of a chain that sees
+    several views of an input it is (n, views, channels, height, width). Laid out channels last.
     """
     ops = tuple(itertools.takewhile(lambda op: not op.coded, architecture.ops))
-    parts = [_fixed(ops, architecture.normalised, part) for part in x.split(1000)]
-    return torch.cat(parts) if ops else x
+    parts = [_fixed(ops, architecture.normalised, part) for part in x.split(250)]
+    found = torch.cat(parts).contiguous(memory_format=torch.channels_last)
+    views = architecture.views
+    return found.unflatten(0, (-1, views)) if views > 1 else found
 
 
 def _fixed(ops: Sequence[Op], normalised: bool, x: torch.Tensor) -> torch.Tensor:
     for op in ops:
         if op.kind == "pool":
             x = functional.max_pool2d(x, op.size)
+        elif op.kind == "upright":
+            x = upright(x)
+        elif op.kind == "mirrored":
+            x = torch.stack([x, x.flip(3)], 1).flatten(0, 1)
+        elif op.kind == "shifted":
+            moves = itertools.product((-1, 1), repeat=2)
+            x = torch.stack([x.roll(move, (2, 3)) for move in moves], 1).flatten(0, 1)
+        if op.kind != "edges":
             continue
-        window = torch.tensor(edges(), dtype=x.dtype, device=x.device)[:, None]
+        # eight windows, their negatives and the mean: half of them need not be applied
+        window = torch.tensor(edges(), dtype=x.dtype, device=x.device)[[*range(8), -1], None]
         channels = x.shape[1]
         x = functional.conv2d(x, window.repeat(channels, 1, 1, 1), None, 1, op.pad, 1, channels)
+        x = x.unflatten(1, (channels, -1))
+        x = torch.cat([x[:, :, :8], -x[:, :, :8], x[:, :, 8:]], 2).flatten(1, 2)
         x = torch.relu(x * _scale(x) if normalised else x)
     return x
 
@@ -248,6 +321,8 @@ def forward(
     """
     layer, last = 0, len(weights) - 1
     pooled = False
+    views = x.shape[1] if x.ndim == 5 else 1 if begun else architecture.views
+    x = x.flatten(0, 1) if x.ndim == 5 else x
     for op, following in zip_longest(architecture.ops, architecture.ops[1:]):
         if not op.coded:
             skip = pooled or (begun and not layer)
@@ -255,7 +330,7 @@ def forward(
             pooled = False
             continue
         if inputs is not None:
-            inputs.append(x)
+            inputs.append(x.unflatten(0, (-1, views)) if views > 1 else x)
         weight, bias = weights[layer], biases[layer][:, None, None]
         if op.kind == "dense":
             x = functional.linear(x.flatten(1), weight.flatten(1))[:, :, None, None]
@@ -272,7 +347,7 @@ def forward(
         else:
             x = x + bias
         layer += 1
-    return x.flatten(1)
+    return x.unflatten(0, (-1, views)).sum(1).flatten(1) if views > 1 else x.flatten(1)
 
 
 def count_errors(

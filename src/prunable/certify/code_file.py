@@ -8,10 +8,11 @@ depend on nothing but what was coded before:
 3. number of steps of the architecture, by Elias gamma;
 4. every step: 2 bits of kind (0 convolution, 1 pooling, 2 dense, 3 extended), side of the window
    unless dense, stride of a convolution, units unless pooling, by Elias gamma; of an extended
-   step its number instead, where 1 is `edges` and others are not yet. A step with weights
-   goes on: largest magnitude by Elias gamma; 10 bits of step if the layer's scale matters (see
-   `has_step`); the integers, by `code_levels`; one bit whether it has biases, and if so their
-   largest magnitude, 10 bits of their step unless the network is normalised, the integers.
+   step its number instead, where 1 is `edges`, 2 `upright`, 3 mirrored, 4 shifted; others are not.
+   A step with weights goes on: largest magnitude by Elias gamma; 10 bits of step if the layer's
+   scale matters (see `has_step`); the integers, by `code_levels`; one bit whether it has biases,
+   and if so their largest magnitude, 10 bits of their step unless the network is normalised, the
+   integers.
 
 A step is k -> (1 + (k mod 16) / 16) 2^(k div 16 - 40), which float64 holds exactly. Layers
 without a step have step 1 for weights; their biases have 1/4 behind a normalisation, else 1.
@@ -25,7 +26,6 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from prunable.certify.architecture import (
     MOST_EDGED,
     CodedArchitecture,
     FloatNetwork,
+    Kind,
     Op,
     WeightShape,
 )
@@ -52,7 +53,8 @@ from prunable.errors import DataIntegrityError, InputError, require
 
 Integers = NDArray[np.int64]
 STEP_BITS = 10
-_KINDS: tuple[Literal["conv", "pool", "dense", "edges"], ...] = ("conv", "pool", "dense", "edges")
+_KINDS: tuple[Kind, ...] = ("conv", "pool", "dense")
+_EXTENDED: tuple[Kind, ...] = ("edges", "upright", "mirrored", "shifted")
 MOST_BYTES = 1 << 22
 _MOST_CONTEXTS = 1 << 18  # outputs, inputs and taps of a layer together
 # Bits that the order of hidden units can change, at most: the probability of a decision is rounded
@@ -175,7 +177,7 @@ def encode_network(network: CodedNetwork) -> bytes:
     encoder = Encoder()
     _code(encoder, network)
     code = encoder.finish()
-    size, work = len(code), sum(op.work(shape) for shape, op in network.architecture.inputs())
+    size, work = len(code), network.architecture.work
     narrow = max(map(_contexts, wanted)) <= _MOST_CONTEXTS and size <= MOST_BYTES
     fits = narrow and encoder.decisions <= most_decisions(size) and work <= most_work(size)
     said = f"of {size:,} bytes, {encoder.decisions:,} decisions, {work:,} multiplications an input"
@@ -213,10 +215,10 @@ def _code(coder: Coder, network: CodedNetwork | None, work: int = sys.maxsize) -
     for place in range(count):
         op = _code_op(coder, given.ops[place] if given else None)
         ops.append(op)
-        work -= op.work(shape)
-        if work < 0 or min(op.output(shape)) < 1:
-            raise DataIntegrityError("the code file announces an impossible layer.")
-        if op.kind == "edges" and (shape[0] > MOST_EDGED or not normalised):
+        work -= op.work(shape) * ops[0].views
+        misplaced = op.kind == "edges" and (shape[0] > MOST_EDGED or not normalised)
+        misplaced |= op.views > 1 and place > 0
+        if work < 0 or min(op.output(shape)) < 1 or misplaced:
             raise DataIntegrityError("the code file announces an impossible layer.")
         if op.coded:
             if isinstance(coder, Decoder) and _contexts(op.weights(shape)) > _MOST_CONTEXTS:
@@ -236,11 +238,14 @@ def _contexts(shape: WeightShape) -> int:
 
 def _code_op(coder: Coder, given: Op | None) -> Op:
     op = given or Op("dense", 1)
-    kind = _KINDS[code_uniform(coder, _KINDS.index(op.kind), 2)]
-    if kind == "edges":
-        if code_positive(coder, 1) != 1:
+    extended = _EXTENDED.index(op.kind) + 1 if op.kind in _EXTENDED else 0
+    place = code_uniform(coder, len(_KINDS) if extended else _KINDS.index(op.kind), 2)
+    if place == len(_KINDS):
+        extended = code_positive(coder, extended or 1)
+        if extended > len(_EXTENDED):
             raise DataIntegrityError("the code file names a kind of layer that does not exist.")
-        return Op("edges", 0, 5)
+        return Op(_EXTENDED[extended - 1], 0, 5 if extended == 1 else 1)
+    kind = _KINDS[place]
     size = 1 if kind == "dense" else code_positive(coder, op.size)
     stride = code_positive(coder, op.stride) if kind == "conv" else size
     units = 0 if kind == "pool" else code_positive(coder, op.units or 1)

@@ -22,6 +22,7 @@ from prunable.certify.code_file import CodedNetwork, encode_network
 from prunable.errors import require
 
 Counts = NDArray[np.int64]
+_LEAST_NEAR = 0.01
 
 
 def kt_bits(counts: Counts) -> float:
@@ -62,14 +63,15 @@ def polish(
     """Move integers of a normalised network while its certified risk falls.
 
     Inputs are (n, channels, height, width) of float32. In each round at most `tries` moves are
-    tried in a layer, four times as many in the last, on the share `near` of the examples. The
+    tried in a layer, four times as many in the last, on the share `near` of the examples, or on
+    four times as many as are errors, if these are fewer. The
     network with the smallest bound by its real code comes back, which may be the one given.
 
     Raises InputError if the network is not normalised: its steps would have to move too.
     """
     architecture = network.architecture
     require(architecture.normalised, "network", "polish", "normalised", "not")
-    x = without_weights(architecture, x).contiguous(memory_format=torch.channels_last)
+    x = without_weights(architecture, x)
     found, best = network, math.inf
     given = network
     for round_ in range(rounds + 1):
@@ -81,8 +83,9 @@ def polish(
             break
         if round_ < rounds:
             price = bits_per_error(wrong / len(y), bound)
+            share = min(near, max(4 * wrong / len(y), _LEAST_NEAR))
             for layer in reversed(range(len(given.layers))):
-                given = _polish_layer(given, layer, x, y, price, tries, near)
+                given = _polish_layer(given, layer, x, y, price, tries, share)
     return found
 
 

@@ -247,7 +247,7 @@ def fine_tune(
         mend = "An empty training set teaches nothing."
         raise InputError.parameter("x", "fine_tune", "at least 1 example", "none", mend)
     x, y = x.to(net.temperature.device), y.to(net.temperature.device)
-    x = without_weights(net.architecture, x).contiguous(memory_format=torch.channels_last)
+    x = without_weights(net.architecture, x)
     net.requires_grad_(True)
     groups = (((*net.weights, *net.biases), 1.0), (net.steps, 0.1), ((net.temperature,), 3.0))
     optimizer = torch.optim.Adam([{"params": list(p), "lr": settings.lr} for p, _ in groups])

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunable.certify.architecture import MOST_EDGED, CodedArchitecture
+from prunable.certify.architecture import MOST_EDGED, NAMES, CodedArchitecture
 from prunable.certify.certificate import Answers
+from prunable.certify.code_file import CodedNetwork
 from prunable.certify.examples import Examples
+from prunable.certify.polishing import polish
 from prunable.certify.quantization import OnEpoch, QuantizationSettings, QuantizedNet, fine_tune
 from prunable.certify.study import PICTURES, SMOKE
 from prunable.errors import require
@@ -73,20 +75,30 @@ def _usual(channels: int, height: int, width: int) -> dict[str, Any]:
     """Chain and settings for pictures of a size: those of the study's data that are most like."""
     if min(height, width) < SMALL:
         return dict(SMOKE)
-    given = dict(PICTURES["mnist" if channels == 1 else "cifar10"])
+    given = dict(PICTURES["fashion-mnist" if channels == 1 else "cifar10"])
+    if channels == 1:
+        given |= {"net": NAMES["edges"]}
     return given if channels <= MOST_EDGED else given | {"net": TRAINED_FRONT}
 
 
 def distilled(
-    answers: Answers, train: Examples, classes: int, students: Students, on_epoch: OnEpoch | None
-) -> QuantizedNet:
-    """Train a student, quantised and short to write, on a network's answers to the examples."""
+    answers: Answers,
+    train: Examples,
+    classes: int,
+    students: Students,
+    delta: float,
+    on_epoch: OnEpoch | None = None,
+) -> CodedNetwork:
+    """Train a student, quantised and short to write, on a network's answers to the examples.
+
+    Then its integers are searched for a lower bound on how often it answers otherwise.
+    """
     architecture, settings = student_plan(train, classes, students)
     asked = Examples(train.x, answers)
     state = state_file(students, asked, architecture.text, settings.model_dump(mode="json"))
     student = QuantizedNet.fresh(architecture, settings.levels, settings.seed)
     fine_tune(student, *asked.tensors, settings, checkpoint=state, on_epoch=on_epoch)
-    return student
+    return polish(student.coded(), *asked.tensors, delta)
 
 
 def state_file(students: Students, examples: Examples, *what: Any) -> Path | None:

@@ -66,10 +66,10 @@ class Told:
         """Train a student on the network's answers and certify both, each part at half of delta."""
         if students.net == "none":
             return None
-        answers = self.given.answers(self.train)
-        student = distilled(answers, self.train, self.classes, students, self.on_epoch).coded()
+        answers, delta = self.given.answers(self.train), self.delta / 2
+        student = distilled(answers, self.train, self.classes, students, delta, self.on_epoch)
         notes = {**self.notes, "student_of": self.notes["model"]}
-        return certify_network(student, self.train, self.test, self.delta / 2, notes, self.answers)
+        return certify_network(student, self.train, self.test, delta, notes, self.answers)
 
     def by_student(
         self, student: Certificate | None, bounds: list[BoundResult]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import correlate
+from scipy.ndimage import correlate, map_coordinates
 from torch import nn
 
 from prunable.certify.architecture import (
@@ -11,6 +11,7 @@ from prunable.certify.architecture import (
     count_errors,
     edges,
     forward,
+    upright,
     without_weights,
 )
 from prunable.certify.checkpoint import dense_chain
@@ -24,6 +25,7 @@ from prunable.certify.quantization import (
     round_straight_through,
 )
 from prunable.errors import DataIntegrityError, InputError, UnsupportedModelError
+from prunable.numerics.randomness import rng
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,7 +46,8 @@ QUICK = QuantizationSettings(
 
 
 @pytest.mark.parametrize(
-    "text", ["d", "d300,d100,d", "c5s2-8,m2,c3-12,m2,d", "m2,c3-2,d7,d", "e5,m4,c1-8,d"]
+    "text",
+    ["d", "d300,d100,d", "c5s2-8,m2,c3-12,m2,d", "m2,c3-2,d7,d", "f,u,e5,m4,c1-8,d", "s,u,d"],
 )
 def test_text_comes_back(text):
     assert CodedArchitecture.parse(text, (1, 28, 28), 10).text == text
@@ -69,6 +72,8 @@ def test_names_and_shapes():
         ("c0-3,d", "positive sides"),
         ("e3,d", "'e3' is not understood"),
         ("e5,e5,d", "at most 16 channels before e5"),
+        ("u,f,d", "f or s as the first step only"),
+        ("f,s,d", "f or s as the first step only"),
     ],
 )
 def test_impossible_architectures_are_refused(text, message):
@@ -158,6 +163,58 @@ def test_edge_steps_are_correlations_of_every_channel(begun):
     given = without_weights(architecture, x) if begun else x
     found = forward(architecture, given, [weight], [torch.full((3,), 0.5)], begun=begun)
     np.testing.assert_allclose(found, expected)
+
+
+def test_pictures_are_sheared_by_their_moments():
+    """By SciPy's linear interpolation, with moments of NumPy's weighted covariance."""
+    g = rng(0, "slanted pictures")
+    x = g.random((5, 2, 9, 12)) ** 4
+    x[:3] *= np.exp(-((np.arange(12) - 2 * np.arange(9)[:, None] / 3 - 2) ** 2) / 4)
+    expected = np.empty_like(x)
+    row, column = np.mgrid[:9, :12].astype(float)
+    for k, picture in enumerate(x):
+        mass = np.square(picture).sum(0)
+        cov = np.cov(np.stack([row.ravel(), column.ravel()]), aweights=mass.ravel(), ddof=0)
+        slant = cov[0, 1] / (cov[0, 0] + 0.01)
+        assert abs(slant) > 0.3 or k > 2
+        along = column + slant * (row - np.average(row, weights=mass))
+        for c, channel in enumerate(picture):
+            found = map_coordinates(channel, [row, along], order=1, mode="grid-constant")
+            expected[k, c] = found
+    np.testing.assert_allclose(upright(torch.from_numpy(x)).numpy(), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("picture", [np.zeros((6, 6)), np.ones((6, 6)), None])
+def test_pictures_without_a_slant_stay(picture):
+    """Black ones, even ones, and those of one row, whose slant no rounding may decide."""
+    if picture is None:
+        picture = np.zeros((6, 6))
+        picture[4] = 1 / np.arange(1, 7)
+    x = torch.from_numpy(picture)[None, None]
+    np.testing.assert_allclose(upright(x).numpy(), x.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("first", ["f", "s"])
+def test_chains_of_views_add_up_what_they_say_of_each(first, begun):
+    plain = CodedArchitecture.parse("u,e5,m2,c3-4,m2,d", (2, 8, 8), 3)
+    both = CodedArchitecture.parse(f"{first},u,e5,m2,c3-4,m2,d", (2, 8, 8), 3)
+    weights = [torch.randn(shape, dtype=torch.float64) for shape in plain.shapes]
+    biases = [torch.randn(shape[0], dtype=torch.float64) for shape in plain.shapes]
+    x = torch.rand(5, 2, 8, 8, dtype=torch.float64)
+    seen = [x.numpy(), x.numpy()[..., ::-1]]
+    if first == "s":
+        rows = [np.roll(x.numpy(), by, 2) for by in (1, -1)]
+        seen = [np.roll(found, by, 3) for found in rows for by in (1, -1)]
+    parts = [forward(plain, torch.from_numpy(part.copy()), weights, biases) for part in seen]
+    inputs = []
+    given = without_weights(both, x) if begun else x
+    found = forward(both, given, weights, biases, begun=begun, inputs=inputs)
+    torch.testing.assert_close(found, sum(parts))
+    n = len(parts)
+    assert [tuple(part.shape) for part in inputs] == [(5, n, 34, 4, 4), (5, n, 4, 2, 2)]
+    assert both.views == n
+    assert both.work == n * (plain.work + 2 * 8 * 8 * 9)
 
 
 def test_ties_are_errors():

@@ -41,7 +41,7 @@ def network(text="c3-4,m2,d5,d", *, normalised=True, seed=0, density=0.5, biases
 
 @pytest.mark.parametrize("normalised", [True, False])
 @pytest.mark.parametrize(
-    "text", ["d", "d4,d", "c3-4,m2,d5,d", "c5s2-3,c3-2,d", "m2,c1-6,m3,d", "e5,m2,d"]
+    "text", ["d", "d4,d", "c3-4,m2,d5,d", "c5s2-3,c3-2,d", "m2,c1-6,m3,d", "f,u,e5,m2,d"]
 )
 def test_network_comes_back_bit_for_bit(text, normalised):
     given = network(text, normalised=normalised or "e5" in text)

@@ -10,10 +10,14 @@ from scipy.optimize import brentq
 from scipy.stats import beta, binom
 from torch import nn
 
+from prunable.certify import student as student_room
+from prunable.certify.architecture import count_errors
+from prunable.certify.bounds.occam import occam_bound
 from prunable.certify.certificate import answers_beside, write_certificate
+from prunable.certify.code_file import encode_network
 from prunable.certify.examples import examples_of
 from prunable.certify.pipeline import certify_model
-from prunable.certify.student import Students
+from prunable.certify.student import Students, distilled
 from prunable.certify.verifying import MissingDataError, RefutedError, verify
 from prunable.data.loaders import load
 from prunable.errors import InputError
@@ -138,6 +142,24 @@ def test_certificates_of_students_verify_and_their_answers_are_bound(certified, 
     answers_beside(path).unlink()
     with pytest.raises(MissingDataError, match="lie beside it"):
         verify(path)
+
+
+def test_the_integers_of_a_student_are_searched(digits, monkeypatch):
+    """What comes back answers as the network does at a lower bound than what was trained."""
+    train, answers = digits[0], (digits[0].y + (digits[0].y % 3 == 0)) % 10
+    found = distilled(answers, train, 10, QUICK, DELTA)
+    monkeypatch.setattr(student_room, "polish", lambda network, *_: network)
+    trained = distilled(answers, train, 10, QUICK, DELTA)
+    bounds = [
+        occam_bound(
+            count_errors(network.logits, torch.from_numpy(train.x), torch.from_numpy(answers)),
+            len(answers),
+            8 * len(encode_network(network)),
+            DELTA,
+        ).value
+        for network in (found, trained)
+    ]
+    assert bounds[0] < bounds[1] - 0.01
 
 
 def test_a_network_without_a_code_needs_a_student(model):

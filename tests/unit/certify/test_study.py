@@ -73,6 +73,21 @@ def test_published_certificates_are_confirmed_under_their_new_names(reproduced, 
     assert control["vacuous"]
 
 
+def test_what_is_not_done_anew_stays_published(reproduced, tool, tmp_path):
+    store, _ = reproduced
+    tool.publish(store.root, tmp_path, "smoke")
+    rows = rows_of(tmp_path)
+    tool.publish(tmp_path / "empty", tmp_path, "smoke")
+    assert rows_of(tmp_path) == rows
+    first, control = rows
+    (tmp_path / "results.jsonl").write_text(json.dumps(control | {"kept": 0}) + "\n")
+    tool.publish(store.root, tmp_path, "smoke")
+    assert rows_of(tmp_path) == rows
+    (tmp_path / "results.jsonl").write_text(json.dumps(first) + "\n")
+    tool.publish(tmp_path / "empty", tmp_path, "smoke")
+    assert rows_of(tmp_path) == [first]
+
+
 def test_the_summary_of_the_committed_numbers_is_the_committed_one(tool):
     rows = rows_of(ROOT / "docs/certify")
     assert tool.summary(rows).markdown() == (ROOT / "docs/certify/results.md").read_text()

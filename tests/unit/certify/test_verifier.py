@@ -30,7 +30,10 @@ from prunable.numerics.randomness import rng
 MUTANTS, FILES = 10_000, 1_000
 SIDES, CLASSES = (2, 4, 4), 3
 DATA = ("x_train", "y_train", "x_test", "y_test")
-CHAINS = ("d", "d4,d", "c3-2,m2,d", "c3s2-3,d4,d", "m2,c2-2,d", "c1-3,c2s3-2,m1,d2,d", "m2,e5,d")
+CHAINS = (
+    *("d", "d4,d", "c3-2,m2,d", "c3s2-3,d4,d", "m2,c2-2,d", "c1-3,c2s3-2,m1,d2,d", "m2,e5,d"),
+    *("u,c3-2,m2,d", "f,e5,m2,d", "f,u,c3s2-3,d4,d", "m2,u,c2-2,u,d", "s,e5,m2,c2-2,d"),
+)
 
 
 def network(text, seed, *, normalised=True, largest=2, density=0.6):
@@ -146,7 +149,7 @@ def damaged(raw, draw):
 
 def test_no_mutant_of_a_certificate_says_anything_else(tmp_path):
     """One field, byte or number changed at a time: refused, or the same statement."""
-    path, draw = made(tmp_path, "e5,m2,c3-2,d", asked=True), random.Random(1)
+    path, draw = made(tmp_path, "f,u,e5,m2,c3-2,d", asked=True), random.Random(1)
     document, arrays = json.loads(path.read_text()), sorted(tmp_path.glob("*.npy"))
     status, statement = outcome(path, tmp_path)
     assert status == 0
@@ -606,35 +609,57 @@ def test_what_a_header_announces_is_not_taken(content, tool):
             decode(content)
 
 
-def extended(sub=1, channels=1, normalised=1):
-    """A file of an extended step and a dense one, all of whose integers are 0."""
+def extended(*numbers, channels=1, normalised=1, side=4):
+    """A file of extended steps and a dense one, all of whose integers are 0."""
     encoder = Encoder()
-    for side in (channels, 4, 4, 2):
-        code_positive(encoder, side)
+    for length in (channels, side, side, 2):
+        code_positive(encoder, length)
     encoder.code(normalised, HALF)
-    code_positive(encoder, 2)
-    code_uniform(encoder, 3, 2)
-    code_positive(encoder, sub)
+    code_positive(encoder, len(numbers) + 1)
+    for number in numbers:
+        code_uniform(encoder, 3, 2)
+        code_positive(encoder, number)
+        channels *= 17 if number == 1 else 1
     code_uniform(encoder, 2, 2)
     for value in (2, 1):
         code_positive(encoder, value)
-    code_levels(encoder, None, (2, 17 * channels, 4, 4), 1)
+    code_levels(encoder, None, (2, channels, side, side), 1)
     encoder.code(0, HALF)
     return encoder.finish()
 
 
-def test_one_extended_step_is_known_and_others_are_malformed(tool):
+def test_four_extended_steps_are_known_and_others_are_malformed(tool):
     plain = tool("plain_verifier")
-    agree_about(extended(), plain)
-    agree_about(extended(channels=16), plain)
-    assert decode_network(extended(channels=2)).architecture.text == "e5,d"
-    for content in (extended(2), extended(7), extended(channels=17), extended(normalised=0)):
+    known = {(1,): "e5,d", (2,): "u,d", (3,): "f,d", (4, 2, 1): "s,u,e5,d", (2, 2): "u,u,d"}
+    for numbers, text in known.items():
+        agree_about(extended(*numbers), plain)
+        assert decode_network(extended(*numbers)).architecture.text == text
+    agree_about(extended(1, channels=16), plain)
+    agree_about(extended(3, 2, channels=17, normalised=0), plain)
+    refused = (
+        *(extended(5), extended(7), extended(1, channels=17), extended(1, normalised=0)),
+        *(extended(2, 3), extended(2, 4), extended(3, 4)),  # views that are not the first step
+    )
+    for content in refused:
         with pytest.raises(DataIntegrityError):
             decode_network(content)
         with pytest.raises(ValueError, match="kind of step that does not exist"):
             verifier.Network(content)
-        with pytest.raises(plain.Malformed, match="unknown kind"):
+        with pytest.raises(plain.Malformed, match=r"unknown kind|not the first"):
             plain.Network(content)
+
+
+@pytest.mark.parametrize(("numbers", "side"), [((2,), 257), ((3, 2), 163), ((4,), 163)])
+def test_moving_pictures_has_its_budget(numbers, side, tool):
+    """Side^2 (side + 1) for each picture and step, of 2^24 and something; in all three."""
+    plain = tool("plain_verifier")
+    for decode, kind in (
+        (verifier.Network, ValueError),
+        (decode_network, DataIntegrityError),
+        (plain.Network, plain.Malformed),
+    ):
+        with pytest.raises(kind):
+            decode(extended(*numbers, side=side))
 
 
 def test_steps_end_with_the_budget_of_the_length():
