@@ -12,6 +12,7 @@ Source: Bazinet, Zantedeschi and Germain (2026); Ambroladze, Parrado-Hernandez a
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ from prunable.certify.bounds.occam import dense_through_compression
 from prunable.certify.certificate import Answers
 from prunable.certify.examples import Examples
 from prunable.certify.given import Logits, as_taken, logits_of
-from prunable.certify.student import SMALL, Plan, Students, state_file
+from prunable.certify.student import SMALL, Plan, Students, chain_state, state_file
 from prunable.errors import require
 from prunable.nets.catalogue import NETS
 from prunable.nets.models.registry import Architecture, build
@@ -115,7 +116,7 @@ def _chain(
 ) -> FloatNetwork:
     architecture, settings = chain_plan(examples, classes, students)
     net = quantization.QuantizedNet.fresh(architecture, settings.levels, settings.seed)
-    state = state_file(students, examples, architecture.text, settings.model_dump(mode="json"))
+    state = chain_state(students, examples, (architecture, settings))
     quantization.fine_tune(net, *examples.tensors, settings, checkpoint=state, on_epoch=on_epoch)
     weights = [w.detach() for w in net.weights]
     return FloatNetwork(architecture, weights, [b.detach() for b in net.biases])
@@ -155,16 +156,23 @@ def network_plan(
     return model, settings
 
 
+def network_state(
+    students: Students, examples: Examples, model: nn.Module, settings: TrainingSettings
+) -> Path | None:
+    """Where the training of an untrained network keeps its state."""
+    begun = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        begun.update(f"{name} {tuple(tensor.shape)}".encode())
+        begun.update(tensor.detach().double().numpy().tobytes())
+    return state_file(students, examples, begun.hexdigest(), repr(settings))
+
+
 def _network(
     examples: Examples, classes: int, students: Students, on_step: OnSteps | None
 ) -> Logits:
     x, y = examples.tensors
     model, settings = network_plan(examples, classes, students, len(y))
-    begun = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        begun.update(f"{name} {tuple(tensor.shape)}".encode())
-        begun.update(tensor.detach().double().numpy().tobytes())
-    state = state_file(students, examples, begun.hexdigest(), repr(settings))
+    state = network_state(students, examples, model, settings)
 
     def told(done: int) -> None:
         if on_step is not None:

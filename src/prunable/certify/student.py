@@ -95,10 +95,16 @@ def distilled(
     """
     architecture, settings = student_plan(train, classes, students)
     asked = Examples(train.x, answers)
-    state = state_file(students, asked, architecture.text, settings.model_dump(mode="json"))
+    state = chain_state(students, asked, (architecture, settings))
     student = QuantizedNet.fresh(architecture, settings.levels, settings.seed)
     fine_tune(student, *asked.tensors, settings, checkpoint=state, on_epoch=on_epoch)
     return polish(student.coded(), *asked.tensors, delta)
+
+
+def chain_state(students: Students, examples: Examples, plan: Plan) -> Path | None:
+    """Where the training of a chain on examples keeps its state."""
+    architecture, settings = plan
+    return state_file(students, examples, architecture.text, settings.model_dump(mode="json"))
 
 
 def state_file(students: Students, examples: Examples, *what: Any) -> Path | None:

@@ -41,6 +41,11 @@ class Told:
         """Of the network, to the test inputs."""
         return None if self.test is None else self.given.answers(self.test)
 
+    @cached_property
+    def taught(self) -> Answers:
+        """Of the network, to the training inputs."""
+        return self.given.answers(self.train)
+
     def held_out(self) -> Statement | None:
         """By examples that the network never met: the tightest, and nothing about pruning."""
         if self.test is None:
@@ -66,8 +71,8 @@ class Told:
         """Train a student on the network's answers and certify both, each part at half of delta."""
         if students.net == "none":
             return None
-        answers, delta = self.given.answers(self.train), self.delta / 2
-        student = distilled(answers, self.train, self.classes, students, delta, self.on_epoch)
+        delta = self.delta / 2
+        student = distilled(self.taught, self.train, self.classes, students, delta, self.on_epoch)
         notes = {**self.notes, "student_of": self.notes["model"]}
         return certify_network(student, self.train, self.test, delta, notes, self.answers)
 

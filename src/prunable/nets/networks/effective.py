@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from prunable.nets.networks.examples import evaluating
 from prunable.nets.networks.parametrized import make_plain_
 
 Tensors = dict[str, torch.Tensor]
@@ -42,7 +42,7 @@ def parametrized_names(model: nn.Module) -> list[str]:
 
 def bake_(model: nn.Module, names: Collection[str]) -> None:
     """Make effective weights plain parameters, in place; the module computes the same as before."""
-    with _evaluated(model):
+    with evaluating(model):  # in training, spectral norms change as they are read
         make_plain_(model, names)
 
 
@@ -62,20 +62,8 @@ def _effective(model: nn.Module) -> Iterator[tuple[str, tuple[torch.Tensor, list
             sources = [
                 f"{before}parametrizations.{own}.{name}" for name, _ in inner.named_parameters()
             ]
-            with _evaluated(inner):
+            with evaluating(inner):
                 yield before + own, (getattr(module, own).detach(), sources)
-
-
-@contextmanager
-def _evaluated(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while: in training, spectral norms change as they are read."""
-    modes = {inner: inner.training for inner in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for inner, training in modes.items():
-            inner.training = training
 
 
 @dataclass(frozen=True)

@@ -58,19 +58,20 @@ def shrink(model: nn.Module, plan: PruningPlan, example: Any, *, round_to: int =
         outputs = expected_outputs(masked, drawn)
         if all(bool(x.isfinite().all()) for x in outputs):
             checks[1] = (drawn, outputs)
-    small = plain_copy(masked)
-    example = on_device_of(small, example)
-    found = groups_of(small, example)
-    parts = list(_parts(small, found))
-    with torch.no_grad():
-        added = _move_constants_(small, parts, [inputs for inputs, _ in checks.values()])
-        parts = [replace(part, group=_with_biases(part.group, added)) for part in parts]
-        gone = _unheard(small, parts)
-    kept = [_rounded(~units, round_to) for units in gone]
-    plans = [GroupPlan(p.group, k) for p, k in zip(parts, kept, strict=True) if not k.all()]
+    example = on_device_of(masked, example)
     attributes: Mapping[str, Any] = {}
-    if plans:
-        small, _, attributes = cut_groups(small, plans, example)
+    # to try every group out takes long, and what is cut is proved anyway
+    for shrinkable in (False, True):
+        small = plain_copy(masked)
+        found = groups_of(small, example, shrinkable=shrinkable)
+        plans = _superfluous_(small, found, [inputs for inputs, _ in checks.values()], round_to)
+        try:
+            if plans:
+                small, _, attributes = cut_groups(small, plans, example)
+                break
+        except UnsupportedModelError:
+            if shrinkable:
+                raise
     else:
         _check_any(plan, found)
     difference = max(
@@ -88,6 +89,19 @@ def shrink(model: nn.Module, plan: PruningPlan, example: Any, *, round_to: int =
         kept_of(small),
         attributes,
     )
+
+
+def _superfluous_(
+    model: nn.Module, found: Groups, inputs: Sequence[Any], round_to: int
+) -> list[GroupPlan]:
+    """Plans without the units that can go, once what they add is moved into biases, in place."""
+    parts = list(_parts(model, found))
+    with torch.no_grad():
+        added = _move_constants_(model, parts, inputs)
+        parts = [replace(part, group=_with_biases(part.group, added)) for part in parts]
+        gone = _unheard(model, parts)
+    kept = [_rounded(~units, round_to) for units in gone]
+    return [GroupPlan(p.group, k) for p, k in zip(parts, kept, strict=True) if not k.all()]
 
 
 def _check_any(plan: PruningPlan, found: Groups) -> None:

@@ -12,6 +12,8 @@ from prunable.files import Document, damage_named, parsed
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.train.averaging import IterateAverage
 
+_MEND = "it does not hold the state of this run: delete it to train from the start"
+
 
 @dataclass(frozen=True)
 class TrainingState:
@@ -62,8 +64,7 @@ class TrainingState:
         DataIntegrityError if the file is missing, truncated, or the state of another kind of run.
         """
         tensors, metadata = load_tensors(path)
-        mend = "it does not hold the state of this run: delete it to train from the start"
-        with damage_named(path, mend, DataIntegrityError):
+        with damage_named(path, _MEND, DataIntegrityError):
             found = parsed(_StateDocument, metadata["training_state"], finite=False)
             state = {index: dict(slots) for index, slots in found.scalars.items()}
             for name, tensor in _below(tensors, "optimizer/").items():
@@ -75,6 +76,13 @@ class TrainingState:
             if self.average is not None:
                 self.average.load_state_dict(_below(tensors, "average/"))
         return found.progress
+
+
+def progress_of(path: Path | str) -> dict[str, Any]:
+    """The `progress` of a state, all else left aside; DataIntegrityError as of `load`."""
+    _, metadata = load_tensors(path)
+    with damage_named(path, _MEND, DataIntegrityError):
+        return parsed(_StateDocument, metadata["training_state"], finite=False).progress
 
 
 class _StateDocument(Document):

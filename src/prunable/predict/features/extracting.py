@@ -1,7 +1,6 @@
 """Features that a network computes in one of its layers, streamed over data."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Literal, get_args
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from prunable.errors import InputError, UnsupportedModelError, check_at_least, check_one_of, require
+from prunable.nets.networks.examples import evaluating
 from prunable.numerics.arrays import FloatArray
 
 Side = Literal["input", "output"]
@@ -86,7 +86,7 @@ def stream_features(
     seen = 0
     for batch in batches:
         moved = batch if first is None else batch.to(first.device)
-        with _evaluation_mode(model), torch.no_grad():
+        with evaluating(model), torch.no_grad():
             found = _captured(model, modules[name], name, chosen, moved)
         rows = _as_rows(found, len(batch), name, pooling)
         if not np.isfinite(rows).all():
@@ -145,18 +145,6 @@ def _as_rows(found: torch.Tensor, count: int, name: str, pooling: Pooling) -> Fl
     if pooling == "mean" and found.ndim > 2:
         found = found.flatten(2).mean(2)
     return found.reshape(count, -1).to("cpu", torch.float64).numpy().copy()
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, with every module's own mode restored: parts of it may be frozen."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _listed(model: nn.Module) -> str:

@@ -375,6 +375,21 @@ def test_resnet(bias, kappa, axis):
     same(model, plan_of(model, kappa, axis=axis), torch.randn(2, 3, 8, 8))
 
 
+def test_groups_that_are_cut_are_not_tried_before(monkeypatch):
+    """The proof of what is cut is enough, and takes half as long."""
+    from prunable.nets.prune import groups
+
+    def tried(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(groups, "_tried", tried)
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    example = torch.randn(4, 6)
+    views = views_of(net.named_parameters())[:1]
+    plan = NodePruning("unit").plan(views, Keep(0.5), rng=rng(0))
+    assert shrink(net, plan, example).n_parameters < sum(p.numel() for p in net.parameters())
+
+
 def test_residual_channels_go_only_together():
     model = randomize(ResNet(bias=False))
     stem, conv2 = ((8, 27), 9), ((8, 72), 9)
