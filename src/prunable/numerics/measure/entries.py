@@ -163,9 +163,7 @@ class Coded:
         pruned = zeros > PRUNED_SHARE * size
         count = size - zeros if pruned else size
         places = _places(count, rng) if count > SAMPLE_SIZE else None
-        codes = self._picked(places, pruned)
-        # permuted as numbers of 8 bytes, for which NumPy is quickest; the order is the same
-        codes = codes[rng.permutation(codes.size)]
+        codes = rng.permutation(self._picked(places, pruned))  # in the order of `Plain.draw`
         counts, table = np.bincount(codes, minlength=self.table.size), self.table
         used = np.flatnonzero(counts * (table != 0))
         if used.size and not pruned:
