@@ -114,6 +114,15 @@ def decide(
     return _infeasible(bounded, at_most_loss, target)
 
 
+def in_points(loss: float) -> str:
+    """A difference of accuracies in points.
+
+    >>> in_points(0.0125)
+    '1.25 points'
+    """
+    return f"{100 * loss:.2f} points"
+
+
 def check_loss(at_most_loss: float) -> None:
     """Raise InputError unless a loss is a share of accuracy; per cent are asked back."""
     in_percent = f"Did you mean {at_most_loss / 100:g}?" if at_most_loss >= 1 else ""
@@ -129,14 +138,14 @@ def _infeasible(
     if elsewhere:  # the target is what cannot be met
         near = min(elsewhere, key=lambda b: _cost(b, target))
         said = (
-            f"{_target_words(target)} cannot be met at a loss of {at_most_loss:.2%}; the nearest "
-            f"that holds it is {_named(near)}."
+            f"{_target_words(target)} cannot be met at a loss of {in_points(at_most_loss)}; the "
+            f"nearest that holds it is {_named(near)}."
         )
         return Decision("INFEASIBLE", near, None, said)
     near = min(every, key=lambda b: b.high)
     said = (
-        f"No network looked at holds a loss of {at_most_loss:.2%}; {_named(near)} comes nearest, "
-        f"and holds {max(0.0, near.high):.2%}."
+        f"No network looked at holds a loss of {in_points(at_most_loss)}; {_named(near)} comes "
+        f"nearest, and holds {in_points(max(0.0, near.high))}."
     )
     return Decision("INFEASIBLE", near, None, said)
 
@@ -198,7 +207,7 @@ def _named(bounded: Bounded) -> str:
     point = bounded.point
     assert point.loss is not None
     return (
-        f"{bounded.curve.name} at {point.kappa:g} (loss {point.loss:.2%}, "
+        f"{bounded.curve.name} at {point.kappa:g} (loss {in_points(point.loss)}, "
         f"{point.parameters:.1%} of the numbers)"
     )
 
@@ -210,13 +219,14 @@ def _target_words(target: Target | None) -> str:
 def _accepted(best: Bounded, loss: float, confidence: float, target: Target | None) -> str:
     meets = "" if target is None else f", {target.cost} {_cost(best, target):.1%}"
     return (
-        f"{_named(best)}{meets}: a loss of at most {loss:.2%} is held with a confidence of "
+        f"{_named(best)}{meets}: a loss of at most {in_points(loss)} is held with a confidence of "
         f"{confidence:.0%}, all networks looked at counted in."
     )
 
 
 def _unsure(nearest: Bounded, loss: float, more: int | None) -> str:
-    said = f"{_named(nearest)} may hold a loss of {loss:.2%}: at most {nearest.high:.2%} is sure."
+    sure = f"at most {in_points(nearest.high)} is sure."
+    said = f"{_named(nearest)} may hold a loss of {in_points(loss)}: {sure}"
     if more is None:
         return f"{said} More inputs do not decide it; inputs with their classes would."
     return f"{said} About {more:,} more inputs decide it."

@@ -170,7 +170,7 @@ def advise(
         layers = () if found.plan is None else (layers_table(document),)
         typed = terminal.command_typed()
         write_page(document["forecast"], report, advice=document, more=layers, made_by=typed)
-    name = f"{model} loses at most {at_most_loss:g}"
+    name = f"{model} loses at most {100 * at_most_loss:g} points"
     case = Case(name, f"{found.verdict} {model}: {found.said}", found.verdict != "ACCEPT")
     if junit is not None:
         write_text(junit, checks.junit("prunable advise", [case]))

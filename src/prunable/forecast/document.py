@@ -146,17 +146,18 @@ def layers_table(document: Document) -> Table:
 def outcome_table(document: Document) -> Table:
     """Forecast beside outcome."""
     rows = [
-        ("accuracy", as_percent(document["forecast"]), as_percent(document["accuracy"])),
-        ("loss", as_percent(document["forecast_loss"], 2), as_percent(document["loss"], 2)),
+        ("accuracy, %", as_percent(document["forecast"]), as_percent(document["accuracy"])),
+        ("loss, points", as_percent(document["forecast_loss"], 2), as_percent(document["loss"], 2)),
     ]
     between = f"{as_percent(document['loss_low'], 2)} to {as_percent(document['loss_high'], 2)}"
     notes = [
         f"{document['verdict']}: the loss is {between} points on {document['inputs']:,} inputs; "
-        f"{as_percent(document['at_most_loss'], 2)} are allowed. The forecast's interval "
+        f"{as_percent(document['at_most_loss'], 2)} points are allowed. The forecast's interval "
         f"{'holds' if document['covered'] else 'misses'} the accuracy, with the dense network's as "
         "known."
     ]
-    return table([Column("%", words=True), "forecast", "outcome"], rows, title="Check", notes=notes)
+    titles = (Column("of the network", words=True), "forecast", "outcome")
+    return table(titles, rows, title="Check", notes=notes)
 
 
 def title_of(document: Document) -> str:

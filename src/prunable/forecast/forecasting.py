@@ -12,6 +12,7 @@ from torch import nn
 
 from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.forecast.estimators import Check, CurveForecast, forecast_curve
+from prunable.forecast.estimators.checks import FAR_FROM_CHANCE
 from prunable.forecast.estimators.rows import RowKind
 from prunable.forecast.logits import Copies, Examples, Read, Scores, batches_for
 from prunable.forecast.quick import propagated, ranked
@@ -118,6 +119,8 @@ def forecast_of(
     }
     # what is wrong with the inputs is said before anything is pruned
     base = forecast_curve(dense, (), (), **settings)
+    if holds is not None:
+        _check_far_from_chance(base.checks)
     copies = Copies(model, read, wanted.calibration, wanted.seed)
     if wanted.speed == "propagated":
         known = {**settings, "labels": None, "accuracy": base.accuracy}
@@ -227,6 +230,14 @@ def read_for(model: nn.Module, inputs: Any, kind: Output) -> Read:
     if kind == "language":
         return Text.of(model, inputs)
     return Examples(batches_for(model, inputs), kind)
+
+
+def _check_far_from_chance(checks: Sequence[Check]) -> None:
+    """Refuse advice on a network that is right hardly more often than guesses."""
+    for check in checks:
+        mend = "There is little to lose, and no plan to choose by it: train the network first."
+        passed = check.name != FAR_FROM_CHANCE or check.passed
+        require(passed, "accuracy", "advise", "well above chance", check.text, mend)
 
 
 def _fitted_elsewhere(ways: Sequence[Way], calibration: Any) -> tuple[Check, ...]:

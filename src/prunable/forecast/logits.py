@@ -64,7 +64,7 @@ def scores(model: nn.Module, batches: Sequence[Any], kind: str = "classification
     parts = []
     with evaluating(model), torch.inference_mode():
         for batch in batches:
-            found = scores_of(checked_run(model, batch))
+            found = scores_of(checked_run(model, batch, "inputs"))
             _check_scores(found, batch_size_of(batch), kind)
             parts.append(found.float().cpu().numpy())
     return np.concatenate(parts)

@@ -14,42 +14,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from prunable.errors import InputError
-from prunable.forecast.estimators.propagation import Handful, Likely, Movements, errors_at
+from prunable.forecast.estimators.propagation import Handful, Likely, Moved, Movements, errors_at
 from prunable.forecast.logits import Copies, Scores, scores
 from prunable.forecast.results import LayerEffect
 from prunable.forecast.stored import Left
 from prunable.forecast.ways import Way
 from prunable.nets.calibration.calibrating import Calibration, calibrate
 from prunable.nets.networks.effective import bake_, parametrized_names
-from prunable.nets.networks.examples import mapped, watching
+from prunable.nets.networks.examples import mapped
 from prunable.nets.networks.inputs import batch_size_of
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.prune.finishing import has_statistics
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Keep
-from prunable.nets.prune.recalibration import recalibrate_
 from prunable.nets.prune.several import plans_for
 from prunable.nets.prune.strategies import MagnitudePruning
 from prunable.numerics.randomness import rng
 
 Rows = NDArray[np.intp]
-MANY = 10  # inputs of a handful
+MANY = 8  # inputs of a handful
 LOOKS = 5  # shares of a way at which a copy is made
 LAYER_SHARE = 0.5  # of a layer's weights that stay, to rank layers by
 GOLDEN = 0.618034  # by which handfuls are set off from each other: none falls on another
-TINY = 1e-12
-SEEN = 64  # inputs that tell new statistics
-SIZED = 32  # inputs that tell the sizes of what flows into layers
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What one copy gives on its handful, and the shares that are left of it."""
-
-    handful: Handful
-    left: Left
+SEEN = 32  # inputs that tell what new statistics do
+SIZED = 8  # inputs that tell the sizes of what flows into layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,16 +56,18 @@ class Foreseen:
 
 @dataclass(eq=False)
 class Propagation:
-    """Looks at copies of all ways on one copy of the network, which is changed and put back.
+    """Looks at copies of all ways, on one copy of the network that is changed and put back.
 
-    `dense` are the network's scores of all inputs. Ways whose copies have new BatchNorm statistics
-    are compared with the network whose statistics are those of the same handful.
+    `dense` are the network's scores of all inputs. A copy that would have new BatchNorm statistics
+    runs with those of its handful, and is compared with the network that does so too: what few
+    inputs are off by they are off by in both.
     """
 
     copies: Copies
     dense: Scores
     many: int = MANY
     looks: list[Handful] = field(default_factory=list)
+    bases: dict[tuple[float, bool], Scores] = field(default_factory=dict)
     places: dict[float, int] = field(default_factory=dict)  # of handfuls, by the share
 
     def of(self, way: Way, keeps: Sequence[float]) -> Foreseen:
@@ -84,16 +77,13 @@ class Propagation:
         """
         chosen = [keeps[i] for i in looked_at(len(keeps))]
         again = way.needs_inputs and has_statistics(self.copies.model)
-        looks = list(self._looks(way, chosen, again))
-        handfuls = [look.handful for look in looks]
-        self.looks += handfuls
-        errors = errors_at(keeps, chosen, [handful.error for handful in handfuls])
+        looks, left = zip(*self._looks(way, chosen, again), strict=True)
+        self.looks += looks
+        errors = errors_at(keeps, chosen, [handful.error for handful in looks])
         # what is left is nearly linear in the share, and all of it at 1
-        shares = [1.0, *chosen]
-        left = np.array([(1.0, 1.0), *(look.left for look in looks)])
-        parts = [np.interp(keeps, shares[::-1], column[::-1]) for column in left.T]
-        both = tuple((float(a), float(b)) for a, b in zip(*parts, strict=True))
-        return Foreseen(way, tuple(keeps), tuple(map(float, errors)), both, again)
+        columns = np.array([(1.0, 1.0), *left]).T[:, ::-1]
+        parts = np.array([np.interp(keeps, [*chosen[::-1], 1.0], column) for column in columns])
+        return Foreseen(way, tuple(keeps), tuple(errors.tolist()), _pairs(parts), again)
 
     def likely(self, found: Foreseen) -> Iterator[Likely]:
         """Logits of all inputs that copies of a way might give, once all ways were looked at."""
@@ -104,42 +94,49 @@ class Propagation:
         """What half of each layer's weights do to the outputs, the layers that do most first."""
         half = [Keep(LAYER_SHARE, "layer")]
         plan = plans_for(self._copy, MagnitudePruning(), half, seed=self.copies.seed)[0]
+        self._base(LAYER_SHARE, False)
         found = []
         for layer in plan.layers:
             with self._put_back():
                 apply_plan_(self._copy.named_parameters(), replace(plan, layers=(layer,)))
-                look = self._look(self._copy, LAYER_SHARE, False, (1.0, 1.0))
-            found.append(LayerEffect(layer.name, layer.eps, math.sqrt(look.handful.error)))
+                error = self._look(self._copy, LAYER_SHARE, False).error
+            found.append(LayerEffect(layer.name, layer.eps, math.sqrt(error)))
         return tuple(sorted(found, key=lambda one: -one.output_error))
 
     @cached_property
     def renewed(self) -> Scores:
-        """What the network might give with new statistics, from what it gives of handfuls."""
-        apart = [_handful(keep, self._dense_of(keep), self._again_of(keep)) for keep in self.places]
-        error = float(np.mean([one.error for one in apart]))
-        if error == 0:
+        """What the network might give with new statistics, from what it gives of some inputs."""
+        rows = _spread(SEEN, len(self.dense))
+        with own_statistics(self._copy):
+            found = scores(self._copy, [gathered(self.copies.read.batches, rows)])
+        one = _handful(1.0, self.dense[rows], found)
+        if one.error == 0:
             return self.dense
-        moved = Movements.of(apart).applied(self.dense, seed=self.copies.seed, repeats=1)
-        return np.asarray(moved.by(error).outputs[0], dtype=np.float32)
+        moved = Movements.of([one]).applied(self.dense, seed=self.copies.seed, repeats=1)
+        return np.asarray(moved.by(one.error).outputs[0], dtype=np.float32)
 
     @cached_property
     def _movements(self) -> Movements:
         return Movements.of(self.looks)
 
     @cached_property
-    def _moved(self) -> Any:
+    def _moved(self) -> Moved:
         return self._movements.applied(self.dense, seed=self.copies.seed)
 
     @cached_property
-    def _moved_again(self) -> Any:
+    def _moved_again(self) -> Moved:
         return self._movements.applied(self.renewed, seed=self.copies.seed)
 
-    def _looks(self, way: Way, keeps: Sequence[float], again: bool) -> Iterator[Look]:
+    def _looks(
+        self, way: Way, keeps: Sequence[float], again: bool
+    ) -> Iterator[tuple[Handful, Left]]:
+        for keep in keeps:
+            self._base(keep, again)
         if way.needs_products:
             # weights are fitted, or shares found by running: each copy is made as it is otherwise
             for keep in keeps:
-                copy = self.copies.pruned(way, keep)
-                yield self._look(copy.model, keep, again, (copy.parameters, copy.macs))
+                made = self.copies.pruned(way, keep)
+                yield self._look(made.model, keep, again), (made.parameters, made.macs)
             return
         strategies = [way.strategy(keep) for keep in keeps]
         how: dict[str, Any] = {"seed": self.copies.seed}
@@ -156,50 +153,27 @@ class Propagation:
             with self._put_back():
                 apply_plan_(self._copy.named_parameters(), plan)
                 left = (_nonzero(self._copy) / max(1, whole), self.copies.macs_left(self._copy))
-                yield self._look(self._copy, keep, again, left)
+                yield self._look(self._copy, keep, again), left
 
-    def _look(self, copy: nn.Module, keep: float, again: bool, left: Left) -> Look:
-        if again:
-            base, before = self._renewed_run(keep)
-            with shifted_statistics(copy, self._renewed, before):
-                found = scores(copy, [self._inputs(keep)])
-        else:
-            base, found = self._dense_of(keep), scores(copy, [self._inputs(keep)])
-        return Look(_handful(keep, base, found), left)
+    def _look(self, copy: nn.Module, keep: float, again: bool) -> Handful:
+        return _handful(keep, self._base(keep, again), self._run(copy, keep, again))
+
+    def _run(self, copy: nn.Module, keep: float, again: bool) -> Scores:
+        with own_statistics(copy, again):
+            return scores(copy, [gathered(self.copies.read.batches, self._rows(keep))])
+
+    def _base(self, keep: float, again: bool) -> Scores:
+        """What the network gives of a handful; first asked for while the copy is whole."""
+        if (keep, again) not in self.bases:
+            found = self._run(self._copy, keep, again) if again else self.dense[self._rows(keep)]
+            self.bases[keep, again] = found
+        return self.bases[keep, again]
 
     def _rows(self, keep: float) -> Rows:
         """The inputs of a handful, the same for all ways at one share, and sure in all degrees."""
         place = self.places.setdefault(keep, len(self.places))
-        count = min(self.many, len(self.dense))
         first = (self._first + place * GOLDEN) % 1
-        return np.sort(
-            self._by_margin[((np.arange(count) + first) * len(self.dense) / count).astype(np.intp)]
-        )
-
-    def _inputs(self, keep: float) -> Any:
-        return gathered(self.copies.read.batches, self._rows(keep))
-
-    def _dense_of(self, keep: float) -> Scores:
-        return self.dense[self._rows(keep)]
-
-    def _again_of(self, keep: float) -> Scores:
-        return self._renewed_run(keep)[0]
-
-    def _renewed_run(self, keep: float) -> tuple[Scores, Mapping[str, Statistics]]:
-        if keep not in self._runs:
-            self._runs[keep] = with_statistics(self._renewed, self._inputs(keep))
-        return self._runs[keep]
-
-    @cached_property
-    def _runs(self) -> dict[float, tuple[Scores, Mapping[str, Statistics]]]:
-        return {}
-
-    @cached_property
-    def _renewed(self) -> nn.Module:
-        copy = copied(self.copies.model)
-        bake_(copy, parametrized_names(copy))
-        recalibrate_(copy, [self._some(SEEN)])
-        return copy
+        return np.sort(self._by_margin[_spread(self.many, len(self.dense), first)])
 
     @cached_property
     def _by_margin(self) -> Rows:
@@ -222,15 +196,11 @@ class Propagation:
 
     @cached_property
     def _seen(self) -> Calibration:
-        return calibrate(self._copy, [self._some(SIZED)], products=False)
-
-    def _some(self, count: int) -> Any:
-        """So many inputs that tell the sizes of what flows into layers, or statistics."""
         given = self.copies.calibration
         batches = self.copies.read.batches if given is None else given
         parts = [batches] if isinstance(batches, Tensor) else list(batches)
-        total = sum(map(batch_size_of, parts))
-        return gathered(parts, np.arange(min(count, total)) * total // min(count, total))
+        rows = _spread(SIZED, sum(map(batch_size_of, parts)))
+        return calibrate(self._copy, [gathered(parts, rows)], products=False)
 
     @contextmanager
     def _put_back(self) -> Iterator[None]:
@@ -244,8 +214,18 @@ class Propagation:
                     p.copy_(weights[name])
 
 
+def _pairs(parts: NDArray[np.float64]) -> tuple[Left, ...]:
+    return tuple((float(a), float(b)) for a, b in parts.T)
+
+
 def _handful(keep: float, dense: Scores, pruned: Scores) -> Handful:
     return Handful(keep, dense.astype(np.float64), pruned.astype(np.float64))
+
+
+def _spread(count: int, total: int, first: float = 0.0) -> Rows:
+    """So many numbers below a total, evenly, at most all."""
+    count = min(count, total)
+    return ((np.arange(count) + first) * total / count).astype(np.intp)
 
 
 def looked_at(count: int) -> list[int]:
@@ -264,91 +244,46 @@ def gathered(batches: Sequence[Any], rows: Sequence[int] | Rows) -> Any:
 
     Raises InputError if inputs of different batches do not fit together.
     """
-    sizes = [batch_size_of(batch) for batch in batches]
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    parts = []
-    for batch, size, start in zip(batches, sizes, starts, strict=False):
-        mine = [int(row - start) for row in rows if start <= row < start + size]
+    parts, start = [], 0
+    for batch in batches:
+        size = batch_size_of(batch)
+        mine = [int(row) - start for row in rows if start <= row < start + size]
+        start += size
         if mine:
             parts.append(mapped(batch, partial(_taken, size=size, at=mine)))
     if len(parts) == 1:
         return parts[0]
+    leaves, forms = zip(*map(tree_flatten, parts), strict=True)
     try:
-        return _joined(parts)
-    except (RuntimeError, TypeError) as error:
+        joined = [torch.cat(x) if _many(x[0]) else x[0] for x in zip(*leaves, strict=True)]
+    except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             "`inputs` of `forecast` come in batches that do not fit together, as speed propagated "
             "needs them to. Give them in one batch, or forecast at speed exact."
         ) from error
+    return tree_unflatten(joined, forms[0])
+
+
+def _many(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.ndim > 0
 
 
 def _taken(x: Tensor, size: int, at: Sequence[int]) -> Tensor:
     return x[list(at)] if x.ndim and len(x) == size else x
 
 
-def _joined(parts: Sequence[Any]) -> Any:
-    first = parts[0]
-    if isinstance(first, Tensor):
-        return torch.cat(list(parts)) if first.ndim else first
-    if isinstance(first, Mapping):
-        return {name: _joined([part[name] for part in parts]) for name in first}
-    if isinstance(first, tuple | list):
-        return tuple(_joined(one) for one in zip(*parts, strict=True))
-    return first
-
-
-# Mean and variance of what flows into a BatchNorm layer.
-Statistics = tuple[Tensor, Tensor]
-
-
-def with_statistics(model: nn.Module, inputs: Any) -> tuple[Scores, Mapping[str, Statistics]]:
-    """Scores of some inputs, and the statistics of what flows into BatchNorm layers by name."""
-    found: dict[str, Statistics] = {}
-    names = {layer: name for name, layer in _normalising(model).items()}
-    with watching(model, names, lambda layer, x: found.update({names[layer]: _statistics(x)})):
-        return scores(model, [inputs]), found
-
-
 @contextmanager
-def shifted_statistics(
-    copy: nn.Module, base: nn.Module, before: Mapping[str, Statistics]
-) -> Iterator[None]:
-    """Let a copy's BatchNorm statistics differ from a base's as those of the inputs at hand do.
-
-    `before` are the base's of the same inputs. What few inputs are off by they are off by in both.
-    """
-    layers, bases = _normalising(copy), _normalising(base)
-    names = {layer: name for name, layer in layers.items()}
-    kept = {name: (m.running_mean, m.running_var) for name, m in layers.items()}
-
-    def watch(layer: Any, x: Tensor) -> None:
-        name = names[layer]
-        (mean, variance), (old_mean, old_variance) = _statistics(x), before[name]
-        own: Any = bases[name]
-        ratio = variance / old_variance.clamp_min(TINY)
-        layer.running_mean = mean + (own.running_mean - old_mean) * ratio.sqrt()
-        layer.running_var = own.running_var * ratio
-
+def own_statistics(model: nn.Module, wanted: bool = True) -> Iterator[None]:
+    """Let BatchNorm layers go by the statistics of what they are given, and keep their own."""
+    layers: list[Any] = [m for m in model.modules() if wanted and isinstance(m, _BatchNorm)]
+    kept = [(layer.running_mean, layer.running_var) for layer in layers]
     try:
-        with watching(copy, names, watch):
-            yield
+        for layer in layers:
+            layer.running_mean = layer.running_var = None
+        yield
     finally:
-        for name, layer in layers.items():
-            layer.running_mean, layer.running_var = kept[name]
-
-
-def _normalising(model: nn.Module) -> dict[str, Any]:
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
-    }
-
-
-def _statistics(x: Tensor) -> Statistics:
-    flat = x.transpose(0, 1).flatten(1)
-    variance, mean = torch.var_mean(flat, 1, correction=0)
-    return mean, variance
+        for layer, (mean, variance) in zip(layers, kept, strict=True):
+            layer.running_mean, layer.running_var = mean, variance
 
 
 def _nonzero(model: nn.Module) -> int:

@@ -47,7 +47,8 @@ class Asked(Frozen):
     @property
     def names(self) -> list[str] | None:
         """The ways that are named, None for the usual ones."""
-        return [x for text in self.methods for x in text.split(",") if x] or None
+        found = [x for text in self.methods for x in text.split(",") if x]
+        return found if self.methods else None
 
 
 class TextAsked(Asked):

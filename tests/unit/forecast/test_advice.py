@@ -245,3 +245,21 @@ def test_ways_that_refit_come_last_and_are_searched_by_halves(trained, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == files
     without = advise(net, inputs, **options)
     assert all(curve.method != "calibrated" for curve in without.forecast.curves)
+
+
+def test_differences_of_accuracies_are_told_in_points_as_check_does():
+    held = curve("lamp", point(0.5, 0.001, 0.001))
+    lost = curve("lamp", point(0.5, 0.3, 0.001))
+    unsure = curve("lamp", point(0.5, 0.009, 0.004))
+    for curves, target in (([held], None), ([lost], None), ([unsure], None), ([held], "macs=.1")):
+        aim = None if target is None else Target.of_text(target)
+        said = decide(curves, 0.01, inputs=INPUTS, target=aim).said
+        assert "1.00 points" in said
+        assert "1.00%" not in said
+
+
+def test_a_network_near_chance_gets_no_advice():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 3))
+    with pytest.raises(InputError, match=r"accuracy.*advise.*above chance.*chance 0\.333"):
+        advise(net, torch.randn(60, 6), accuracy=0.34, at_most_loss=0.1, strategies=["magnitude"])

@@ -15,7 +15,7 @@ from prunable.forecast.estimators import forecast_curve
 from prunable.forecast.estimators.propagation import Handful, Movements, errors_at
 from prunable.forecast.forecasting import forecast
 from prunable.forecast.logits import Copies, Examples, scores
-from prunable.forecast.propagated import Propagation, gathered, shifted_statistics, with_statistics
+from prunable.forecast.propagated import Propagation, gathered, own_statistics
 from prunable.forecast.ways import way_named
 from prunable.nets.calibration.calibrating import calibrate
 from prunable.nets.prune.pruning import prune
@@ -119,17 +119,17 @@ def test_plans_of_several_shares_are_those_of_prune(network, inputs, name):
             np.testing.assert_array_equal(mine.kept, other.kept)
 
 
-def test_statistics_of_the_same_weights_are_not_shifted(network, inputs):
+def test_statistics_of_the_inputs_are_those_of_training_and_leave_none_behind(network, inputs):
     few, other = inputs[:7], copy.deepcopy(network)
-    before = copy.deepcopy(network.state_dict())
-    plain, statistics = with_statistics(network, few)
-    with shifted_statistics(other, network, statistics):
-        np.testing.assert_allclose(scores(other, [few]), plain, rtol=1e-4, atol=1e-4)
-        with torch.no_grad():
-            other[0].weight.mul_(3)  # which new statistics make up for
-        np.testing.assert_allclose(scores(other, [few]), plain, rtol=1e-3, atol=1e-3)
-    assert all(torch.equal(x, before[name]) for name, x in network.state_dict().items())
-    assert torch.equal(other[1].running_mean, before["1.running_mean"])
+    with torch.no_grad():
+        other[0].weight.mul_(3)  # which new statistics make up for
+        trained = copy.deepcopy(network).train()(few).numpy()
+    before = copy.deepcopy(other.state_dict())
+    with own_statistics(other):
+        np.testing.assert_allclose(scores(other, [few]), trained, rtol=1e-3, atol=1e-3)
+    assert all(torch.equal(x, before[name]) for name, x in other.state_dict().items())
+    with own_statistics(network, wanted=False):
+        np.testing.assert_array_equal(scores(network, [few]), network(few).detach().numpy())
 
 
 def test_a_forecast_is_near_the_exact_one_and_says_where_it_may_not_be():
@@ -144,6 +144,7 @@ def test_a_forecast_is_near_the_exact_one_and_says_where_it_may_not_be():
     quick = forecast(net, x, speed="propagated", **settings)
     assert all(torch.equal(v, before[name]) for name, v in net.state_dict().items())
     assert quick == forecast(net, x, speed="propagated", **settings)
+    apart = []
     for one, other in zip(exact.curves, quick.curves, strict=True):
         assert [p.kappa for p in one.points] == [p.kappa for p in other.points]
         losses = [point.loss for point in other.points]
@@ -151,8 +152,9 @@ def test_a_forecast_is_near_the_exact_one_and_says_where_it_may_not_be():
         for a, b in zip(one.points, other.points, strict=True):
             assert b.parameters == pytest.approx(a.parameters, abs=0.02)
             if a.loss < 0.2:
-                assert b.loss == pytest.approx(a.loss, abs=0.05)
+                apart.append(abs(b.loss - a.loss))
                 assert b.high - b.low > a.high - a.low - 0.005
+    assert np.mean(apart) < 0.03
     last = quick.checks[-1]
     assert not last.passed
     assert "magnitude/layer from" in last.text

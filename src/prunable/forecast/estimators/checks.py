@@ -18,6 +18,7 @@ LEAST_INPUTS = 30
 ENOUGH_INPUTS = 100
 # Networks trained in usual ways have temperatures from .6 (labels smoothed) to 2.5.
 PLAUSIBLE = (1 / 3, 3.0)
+FAR_FROM_CHANCE = "far from chance"
 FALSE_ALARM = 0.01  # of each check that is a test
 
 
@@ -146,7 +147,7 @@ def far_from_chance(accuracy: float, chance: float) -> Check:
     """Whether the network is right often enough for its confidence to say something."""
     passed = accuracy > chance + 0.1 * (1 - chance)
     near = "" if passed else ": so near to it confidence says little"
-    return Check("far from chance", passed, f"accuracy {accuracy:.3f}, chance {chance:.3f}{near}")
+    return Check(FAR_FROM_CHANCE, passed, f"accuracy {accuracy:.3f}, chance {chance:.3f}{near}")
 
 
 def same_confidence(confidence: FloatArray, reference: FloatArray) -> Check:

@@ -31,7 +31,7 @@ NEAR = 60  # movements of inputs of the nearest margins, of which an input's are
 # nothing is left of the network.
 TELLING = (1e-6, 1.5)
 LEAST_GAIN = 0.02  # by which a copy's logits may have shrunk
-REPEATS = 4  # movements drawn of each input
+REPEATS = 2  # movements drawn of each input
 FAR = 0.03  # an error of propagation, in accuracy, of which it is said
 
 

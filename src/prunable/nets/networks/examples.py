@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from prunable.errors import InputError, require
 
@@ -80,8 +81,8 @@ def shapes_of(example: Any) -> str:
     return ", ".join(parts)
 
 
-def checked_run(model: nn.Module, example: Any) -> Any:
-    """Run a model without gradients, and blame the example where that fails.
+def checked_run(model: nn.Module, example: Any, param: str = "example") -> Any:
+    """Run a model without gradients, and blame the example where that fails, by its name.
 
     Raises InputError if the example does not fit the model.
     """
@@ -90,9 +91,19 @@ def checked_run(model: nn.Module, example: Any) -> Any:
             return run(model, example)
     except Exception as error:  # the model's own code
         brief = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(
-            f"`example` of shape {shapes_of(example)} does not fit the model: {brief}"
-        ) from error
+        shape = shapes_of(example)
+        said = f"`{param}` of shape {shape} does not fit the model: {brief}{_wanted(model)}"
+        raise InputError(said) from error
+
+
+def _wanted(model: nn.Module) -> str:
+    """What the first layer that a model holds takes, where that is known."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, _ConvNd):
+            return f". Its first layer, {name or 'itself'}, takes (n, {layer.in_channels}, ...)."
+        if isinstance(layer, nn.Linear):
+            return f". Its first layer, {name or 'itself'}, takes (n, ..., {layer.in_features})."
+    return ""
 
 
 @contextmanager

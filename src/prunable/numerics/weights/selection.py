@@ -49,16 +49,21 @@ def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
     The absolute values of finite real numbers compete. In all exactly k are True; of equal
     magnitudes the one of the earlier array, then of the lower index (in C order), comes first.
 
-    A histogram of leading bits finds the bin of the threshold, and only that bin is looked at:
-    two passes over the scores, more where it holds many, and one over the masks.
+    Of many a histogram of leading bits finds the bin of the threshold, and only that bin is looked
+    at: two passes over the scores, more where it holds many, and one over the masks.
     """
     where = "top_k_masks"
     arrays = [np.asarray(array) for array in scores]
     common = np.result_type(np.float32, *(array.dtype for array in arrays))
     parts = [Magnitudes.of(np.asarray(a, dtype=common), where=where) for a in arrays]
-    k = check_count(k, sum(part.size for part in parts), "k", where)
-    threshold, ties = threshold_of(lambda look: each(look, parts), common, k)
-    masks = each(partial(above_threshold, threshold=threshold), parts)
+    total = sum(part.size for part in parts)
+    k = check_count(k, total, "k", where)
+    if total <= GATHERED:
+        threshold, ties = _threshold_in_order([np.abs(part.values) for part in parts], k)
+        masks = [above_threshold(part, threshold) for part in parts]
+    else:
+        threshold, ties = threshold_of(lambda look: each(look, parts), common, k)
+        masks = each(partial(above_threshold, threshold=threshold), parts)
     for part, mask in zip(parts, masks, strict=True):
         ties = mark_ties(part, threshold, ties, mask)
     return [mask.reshape(array.shape) for mask, array in zip(masks, arrays, strict=True)]
@@ -114,6 +119,16 @@ def threshold_of(over: Pass, dtype: np.dtype[Any], k: int) -> tuple[float, int]:
         prefix = int(near[near.size - wanted])
         wanted -= int(np.count_nonzero(near > prefix))
     return float(np.array(prefix, f"i{dtype.itemsize}").view(dtype)), wanted
+
+
+def _threshold_in_order(parts: Sequence[NDArray[Any]], k: int) -> tuple[float, int]:
+    """The same of few magnitudes, for which bins would be more work than they save."""
+    if k == 0:
+        return math.inf, 0
+    flat = np.concatenate(parts)
+    flat.partition(flat.size - k)
+    threshold = flat[flat.size - k]
+    return float(threshold), k - int(np.count_nonzero(flat > threshold))
 
 
 def _place_of(counts: Iterable[NDArray[np.int64]], k: int) -> tuple[int, int, int]:
