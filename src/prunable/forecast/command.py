@@ -23,7 +23,7 @@ Model = Annotated[Path, typer.Argument(help="Checkpoint, as `prunable prune` tak
 INPUTS = "Inputs like those to come: .npz with x (and y where known), .npy, .pt, ..."
 ACCURACY = "Known accuracy of the dense network, a share."
 Page = Annotated[Path | None, typer.Option(help="Page to write, HTML.")]
-SPEED = "Every copy on all inputs, or a few on a handful: coarser, at a tenth of the price."
+SPEED = "Every copy on all inputs, or a few on a handful: coarser, at some 6 % of the price."
 Kind = Literal["classification", "top5", "multilabel", "segmentation", "regression", "embedding"]
 
 

@@ -72,7 +72,7 @@ def forecast(
         what was fitted to them does a little too well.
     store : Folder of what was run, from which an interrupted forecast goes on.
     speed : "exact" runs every copy on all inputs. "propagated" runs some copies of each way on a
-        handful of inputs, and gives all inputs what these show, at a tenth of the price; of
+        handful of inputs, and gives all inputs what these show, at some 6 % of the price; of
         "classification" and "top5". Its error is in the intervals, and a check says where it may
         exceed three points.
     on_point : Told the number of networks run, of all, and the way.

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from prunable.numerics.weights.allocation import LayerBins
-from prunable.numerics.weights.lamp import lamp_counts, lamp_kept
+from prunable.numerics.weights.lamp import lamp_counts, lamp_kept, lamp_scores
 from prunable.numerics.weights.levels import Levels
 from prunable.numerics.weights.magnitudes import Magnitudes
+from prunable.numerics.weights.selection import top_k_counts
 
 
 def by_sorting(layers, budget):
@@ -90,3 +91,12 @@ def test_counted_and_listed_levels_are_the_same():
         ]
         assert both[0] == both[1]
         assert sum(both[0]) == k
+
+
+def test_all_scores_in_order_come_to_the_same_counts():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        sizes = rng.integers(1, 40, rng.integers(1, 5))
+        layers = [Levels.counted(rng.normal(size=n).round(rng.integers(0, 4))) for n in sizes]
+        for k in {0, 1, int(sizes.sum()) // 2, int(sizes.sum())}:
+            assert top_k_counts(list(map(lamp_scores, layers)), k) == lamp_counts(layers, k)

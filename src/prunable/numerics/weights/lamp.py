@@ -45,6 +45,20 @@ def lamp_counts(layers: Sequence[Levels], k: int) -> list[int]:
     return (found + np.clip(k - found.sum() - before, 0, equal)).tolist()  # type: ignore[no-any-return]
 
 
+def lamp_scores(layer: Levels) -> FloatArray:
+    """The scores of all of a layer's weights, from the smallest magnitude; see `lamp_counts`.
+
+    Where there is room for them, `top_k_counts` of these comes to the same counts, and sooner.
+    """
+    scores = _Scores.of(layer)
+    squares = np.repeat(scores.squares, layer.counts)
+    before = np.cumsum(layer.counts) - layer.counts
+    # the last of equal weights has itself alone beside what is larger
+    place = np.arange(1, squares.size + 1) - np.repeat(before, layer.counts)
+    sums = np.repeat(np.append(scores.sums, 0.0)[1:], layer.counts) + place * squares
+    return np.asarray(squares / np.where(sums > 0, sums, 1.0))
+
+
 @dataclass(frozen=True, eq=False)
 class _Scores:
     """Squares of a layer's distinct magnitudes, increasing, and what lies above each."""

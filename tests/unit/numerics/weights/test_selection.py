@@ -108,6 +108,18 @@ def test_top_k_of_several_arrays(dtypes):
         )
 
 
+def test_few_are_put_in_order_to_what_bins_come_to(monkeypatch):
+    r = np.random.default_rng(2)
+    for _ in range(20):
+        arrays = [r.normal(size=n).round(1) for n in r.integers(1, 50, r.integers(1, 5))]
+        k = int(r.integers(0, sum(a.size for a in arrays) + 1))
+        found = []
+        for most in (2**20, 0):
+            monkeypatch.setattr(selection, "GATHERED", most)
+            found.append(np.concatenate(top_k_masks(arrays, k)))
+        np.testing.assert_array_equal(*found)
+
+
 def test_top_k_of_several_large_arrays():
     r = np.random.default_rng(1)
     arrays = [r.standard_cauchy(200_000).astype(np.float32), np.zeros(300_000, np.float32)]
