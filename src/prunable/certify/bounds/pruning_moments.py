@@ -58,11 +58,6 @@ def fourth_moment(d: float, variance: float) -> float:
     return 3 * variance**2 * pruned_share(d) ** 5
 
 
-def kept_second_moment(d: float, variance: float) -> float:
-    """E[w_hat^2] = variance (1 - r^(3/2)) of a pruned weight: lemma 4.1."""
-    return variance * (1 - pruned_share(d) ** 3)
-
-
 def latala(second: ArrayLike, fourth: ArrayLike, constant: float = 1.0) -> BoundResult:
     """Bound the mean spectral norm of a matrix of independent centred entries: lemma B.1.
 

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from prunable.experiments.prune.trained import TRAINED
+from prunable.experiments.prune.trained import TRAINED, trained_here
 from prunable.experiments.reproduce import checks, document
 from prunable.experiments.reproduce.frame import Found
 from prunable.experiments.reproduce.items import Gather, Item
@@ -180,18 +180,7 @@ def _digests(name: str) -> dict[str, str]:
 def _plan(scale: document.Scale, convention: document.Convention) -> Plan:
     size = SIZES[scale]
     data = DataSpec.create(name=size.data)
-    train = None
-    if size.networks == ("",):
-        steps = 15 * -(-data.n_train // 100)
-        train = TrainSpec.create(
-            dataset=data,
-            net="two-layer",
-            width=60,
-            lr=0.01,
-            optimizer="adam",
-            batch_size=100,
-            steps=steps,
-        )
+    train = trained_here(data) if size.networks == ("",) else None
     files = {name: _digests(name) for name in size.networks}
     runs = {
         f"{method}, {allocation}/{number}": OneShotSpec.create(

@@ -13,10 +13,12 @@ from torch.nn import functional
 
 from prunable.data.store import folders
 from prunable.errors import DataIntegrityError
+from prunable.experiments.train.specs import TrainSpec
 from prunable.extras import source_of
 from prunable.nets.models import read_weights
 from prunable.nets.models.registry import with_weights
 from prunable.nets.models.sources import network_by_reference
+from prunable.runs.data import DataSpec
 
 Moments = tuple[tuple[float, float, float], tuple[float, float, float]]
 ZOO: Moments = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -83,6 +85,13 @@ TRAINED: Mapping[str, Trained] = {
     "published resnet20": Trained("resnets", "resnet20-12fca82f.th", 20, IMAGENET),
     "published resnet32": Trained("resnets", "resnet32-d509ac18.th", 32, IMAGENET),
 }
+
+
+def trained_here(data: DataSpec) -> TrainSpec:
+    """A small network that takes seconds to train, where studies run without the trained ones."""
+    steps, layers = 15 * -(-data.n_train // 100), {"net": "two-layer", "width": 60}
+    how = {"lr": 0.01, "optimizer": "adam", "batch_size": 100, "steps": steps}
+    return TrainSpec.create(dataset=data, **layers, **how)
 
 
 def _digest(path: Path | None) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prunable.experiments.prune.trained import TRAINED
+from prunable.experiments.prune.trained import TRAINED, trained_here
 from prunable.experiments.reproduce.document import Scale
-from prunable.experiments.train.specs import TrainSpec
 from prunable.forecast.study.logits import DENSE, RENEWED, LogitsSpec
 from prunable.forecast.ways import KEEPS, way_named
 from prunable.runs.data import DataSpec
@@ -61,7 +60,7 @@ def logits_specs(scale: Scale) -> dict[str, tuple[LogitsSpec, ...]]:
         common: dict[str, Any] = {
             "network": network,
             "digest": TRAINED[network].digest() if network else "",
-            "train": None if network else _training(data),
+            "train": None if network else trained_here(data),
             "dataset": data,
             "n_inputs": size.n_inputs,
             "n_test": size.n_test,
@@ -77,15 +76,3 @@ def logits_specs(scale: Scale) -> dict[str, tuple[LogitsSpec, ...]]:
             for way, keeps in {DENSE: (1.0,), RENEWED: (1.0,), **ways}.items()
         )
     return found
-
-
-def _training(data: DataSpec) -> TrainSpec:
-    return TrainSpec.create(
-        dataset=data,
-        net="two-layer",
-        width=60,
-        lr=0.01,
-        optimizer="adam",
-        batch_size=100,
-        steps=15 * -(-data.n_train // 100),
-    )

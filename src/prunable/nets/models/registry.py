@@ -56,10 +56,6 @@ class Architecture:
 Builder = Callable[[tuple[int, ...], int, int, torch.Generator], nn.Module]
 
 
-def _mean_field(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
-    return MeanFieldNetwork(math.prod(shape), width, k, generator=g)
-
-
 def _lenet(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
     return mlp((math.prod(shape), width, max(1, width // 3), k), generator=g)
 
@@ -71,25 +67,21 @@ def _chain(hidden: int, bias: bool = True) -> Builder:
     return build
 
 
-def _vgg(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
-    return vgg(_picture(shape), k, width=width, generator=g)
-
-
-def _resnet20(shape: tuple[int, ...], k: int, width: int, g: torch.Generator) -> nn.Module:
-    return resnet20(_picture(shape)[0], k, width=width, generator=g)
-
-
 # By the names of `prunable.nets.catalogue.NETS`; the arguments are the shape of one example,
 # the number of outputs and the width.
 _BUILDERS: Mapping[str, Builder] = {
-    "mean-field": _mean_field,
+    "mean-field": lambda shape, k, width, g: MeanFieldNetwork(
+        math.prod(shape), width, k, generator=g
+    ),
     "two-layer": _chain(1),
     "lenet-300-100": _lenet,
     "mlp5": _chain(4),
     "fcn4": _chain(4, bias=False),
     "fcn6": _chain(6, bias=False),
-    "vgg": _vgg,
-    "resnet20": _resnet20,
+    "vgg": lambda shape, k, width, g: vgg(_picture(shape), k, width=width, generator=g),
+    "resnet20": lambda shape, k, width, g: resnet20(
+        _picture(shape)[0], k, width=width, generator=g
+    ),
 }
 
 

@@ -34,7 +34,6 @@ from prunable.certify.bounds.naive_counting import (
 )
 from prunable.certify.bounds.pruning_moments import (
     fourth_moment,
-    kept_second_moment,
     kept_share,
     latala,
     layer_error,
@@ -76,7 +75,6 @@ def test_moments_against_integrals(d):
     assert kept_share(d) == pytest.approx(1 - integral(0), rel=1e-8)
     assert second_moment(d, psi) == pytest.approx(integral(2), rel=1e-8)
     assert fourth_moment(d, psi) == pytest.approx(integral(4), rel=1e-8)
-    assert kept_second_moment(d, psi) == pytest.approx(psi - integral(2), rel=1e-8)
     assert strength_of(kept_share(d)) == pytest.approx(d, rel=1e-9)
 
 
