@@ -39,14 +39,11 @@ class Size:
 WAYS = ("magnitude/global", "magnitude/lamp", "magnitude/layer", "wanda/lamp", "unit/layer", "n:4")
 CALIBRATED = "calibrated/lamp"
 ALL = tuple(TRAINED)
-SMALL = ("resnet20-1", "published resnet20")
 SIZES: Mapping[Scale, Size] = {
     "smoke": Size(
         ("",), "digits", WAYS[:4], (0.5, 0.2, 0.1), (0.3,), ("",), 64, 264, 450, (64, 128), 3
     ),
-    "laptop": Size(
-        ALL, "cifar10", WAYS, KEEPS, (0.3, 0.15), SMALL, 128, 1500, 4000, (256, 1000), 10
-    ),
+    "laptop": Size(ALL, "cifar10", WAYS, KEEPS, KEEPS, ALL, 128, 1500, 4000, (256, 1000), 10),
     "paper": Size(ALL, "cifar10", WAYS, KEEPS, KEEPS, ALL, 256, 3000, 10_000, (256, 1000), 50),
 }
 
