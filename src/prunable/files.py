@@ -358,7 +358,10 @@ def _check_header(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
 
 
 def check_places(
-    where: str, written: Mapping[str, Path | None], read: Mapping[str, Path | str | None]
+    where: str,
+    written: Mapping[str, Path | None],
+    read: Mapping[str, Path | str | None],
+    mend: str = "Name another file.",
 ) -> None:
     """Raise InputError if a file to write is one to read, by any link, or two are one.
 
@@ -377,7 +380,7 @@ def check_places(
             if same or among:
                 raise InputError(
                     f"`{option}` of `{where}` is {'a file of ' if among else ''}{what}, {path}, "
-                    "which stays as it is. Name another file."
+                    f"which stays as it is. {mend}"
                 )
         known["a file that is written as well"] = path
 

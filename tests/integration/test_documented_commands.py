@@ -102,7 +102,7 @@ def _write_files(monkeypatch):
     torch.save(made["build"]().state_dict(), "net.pt")
     save_file(made["build"]().state_dict(), "net.safetensors")
     assert CliRunner().invoke(app, shlex.split(TRAINED)).exit_code == 0
-    for name in ("model", "a", "b", "c", "pruned"):
+    for name in ("model", "own", "a", "b", "c", "pruned"):
         shutil.copy("run/model.safetensors", f"{name}.safetensors")
     shutil.rmtree("run")
     pictures = torch.randn(256, 3, 32, 32).numpy()

@@ -1,5 +1,7 @@
 """`prunable prune` as users call it, on a network trained on real digits."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,30 @@ def test_types_are_kept(run, tmp_path, monkeypatch):
         assert found[name].dtype == value.dtype
         kept = found[name] != 0
         assert torch.equal(found[name][kept], value[kept])
+
+
+def test_a_checkpoint_is_written_over_on_request_alone(document_of, run, model, tmp_path):
+    checkpoint, link = tmp_path / "own.safetensors", tmp_path / "link.safetensors"
+    shutil.copy(model, checkpoint)
+    link.symlink_to(checkpoint)
+    before = checkpoint.read_bytes()
+    done = run("prune", link, "--keep", 0.25, "--out", checkpoint)
+    assert done.exit_code == 2
+    assert "or give --in-place instead" in done.stderr
+    for options, named in (
+        (("--out", tmp_path / "x.safetensors"), "either --out or --in-place"),
+        ((), "either"),
+    ):
+        done = run("prune", link if options else tmp_path, "--keep", 0.25, "--in-place", *options)
+        assert done.exit_code == 2
+        assert named in done.stderr or "one file ending in .safetensors" in done.stderr
+    assert checkpoint.read_bytes() == before
+    document_of(f"prune {model} --keep 0.25 --out {tmp_path / 'beside.safetensors'}")
+    found = document_of(f"prune {link} --keep 0.25 --in-place")
+    assert found["out"] == str(checkpoint)
+    assert found["bytes_before"] == len(before)
+    assert link.is_symlink()
+    assert checkpoint.read_bytes() == (tmp_path / "beside.safetensors").read_bytes()
 
 
 def test_bad_input_gets_one_message(run, model, tmp_path, monkeypatch):

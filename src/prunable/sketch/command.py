@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from prunable.errors import InputError, UnsupportedModelError
+from prunable.files import check_ending, check_places
 from prunable.report.tables import MISSING, as_percent, table
 from prunable.report.terminal import AsJson, Seed, Unpickle, emit
 
@@ -43,6 +44,7 @@ def encode(
     """
     from prunable.sketch.file import save_sketches
 
+    check_places("sketch encode", {"--out": out}, {"the checkpoint": file})
     tensors, metadata = _read(file, unpickle)
     patterns = only or []
     for pattern in patterns:
@@ -80,6 +82,8 @@ def decode(
     from prunable.nets.archive import save_tensors
     from prunable.sketch.file import load_sketches
 
+    check_ending(out, "--out", "sketch decode", "", ".safetensors")
+    check_places("sketch decode", {"--out": out}, {"the file of sketches": file})
     tensors, metadata = load_sketches(file)
     save_tensors(out, tensors, metadata)
     document = {

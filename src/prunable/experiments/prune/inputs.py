@@ -91,6 +91,20 @@ def writes_folder(job: PruningJob) -> bool:
     return True
 
 
+def over_checkpoint(job: PruningJob) -> PruningJob:
+    """The job that writes over its checkpoint; InputError if that is no file of safetensors."""
+    if job.out is not None:
+        raise InputError("`prune` takes either --out or --in-place. Leave one of them out.")
+    if job.checkpoint.exists() and not (
+        job.checkpoint.is_file() and job.checkpoint.suffix == ".safetensors"
+    ):
+        raise InputError(
+            f"`--in-place` of `prune` writes over one file ending in .safetensors; {job.checkpoint} "
+            "is another kind. Give --out."
+        )
+    return job.model_copy(update={"out": job.checkpoint.resolve()})  # a link goes on to be one
+
+
 def shape_asked(job: PruningJob) -> tuple[int, ...] | None:
     """The shape of one example that a job names; InputError if it is malformed or has no effect."""
     if job.input_shape is None:

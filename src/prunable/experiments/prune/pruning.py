@@ -28,6 +28,7 @@ from prunable.experiments.prune.inputs import (
     drawn_from,
     inputs_for,
     is_hub_job,
+    over_checkpoint,
     shape_asked,
     writes_folder,
 )
@@ -191,6 +192,7 @@ def prune_checkpoint(
     recalibrated, shrunk, sparse (which layers run in compressed rows), footprint (of the dense, the
     pruned and the exported network), onnx, folder (what `save_folder` wrote).
     """
+    job = over_checkpoint(job) if job.in_place else job
     if job.out is None and not job.dry_run:
         raise InputError("`prune` needs --out FILE, or --dry-run to show the plan only.")
     if job.retraining.epochs and job.data is None:
@@ -201,11 +203,12 @@ def prune_checkpoint(
         )
     check_effects(job)
     _check_places(job)
+    before = _bytes(job.checkpoint) if job.checkpoint.exists() else 0
     shape_asked(job)
     hub = is_hub_job(job)
     document = None if hub or _needs_network(job) else streamed(job)
     if document is not None:
-        return _told(job, document)
+        return _told(job, document, before)
     if hub and job.out is not None and writes_folder(job):
         check_folder(job.out)
     else:
@@ -227,7 +230,7 @@ def prune_checkpoint(
                 save_sparse(job.out, tensors)
             else:
                 save_tensors(job.out, tensors, metadata)
-    return _told(job, document)
+    return _told(job, document, before)
 
 
 def _needs_network(job: PruningJob) -> bool:
@@ -236,10 +239,10 @@ def _needs_network(job: PruningJob) -> bool:
     return any(asked) or job.shrink or job.retraining.epochs > 0
 
 
-def _told(job: PruningJob, document: dict[str, Any]) -> dict[str, Any]:
-    """The document of a job with what it wrote."""
+def _told(job: PruningJob, document: dict[str, Any], before: int) -> dict[str, Any]:
+    """The document of a job on a checkpoint of so many bytes, with what it wrote."""
     document = dict.fromkeys(ABSENT) | {"model": str(job.checkpoint)} | document
-    document["bytes_before"] = _bytes(job.checkpoint)
+    document["bytes_before"] = before
     if job.out is not None and not job.dry_run:
         document |= {"out": str(job.out), "storage": job.storage, "bytes": _bytes(job.out)}
     return document
@@ -248,8 +251,11 @@ def _told(job: PruningJob, document: dict[str, Any]) -> dict[str, Any]:
 def _check_places(job: PruningJob) -> None:
     """Raise InputError if a file to write is one to read, or two are one."""
     written = {"--out": job.out, "--onnx": job.onnx}
+    if not job.in_place and job.checkpoint.is_file():
+        mend = "Name another file, or give --in-place instead."
+        check_places("prune", {"--out": job.out}, {"the checkpoint": job.checkpoint}, mend)
     read = {
-        "the checkpoint": job.checkpoint,
+        "the checkpoint": None if job.in_place else job.checkpoint,
         "the example": job.example,
         "the data": job.data,
         "the calibration inputs": job.calibrate,

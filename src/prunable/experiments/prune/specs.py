@@ -74,6 +74,9 @@ class PruningJob(Frozen):
     out: Path | None = Field(
         None, description="Pruned file to write; a folder with --compare, or for a folder."
     )
+    in_place: bool = Field(
+        False, description="Write over the checkpoint, one safetensors file, in place of --out."
+    )
     # never None once it is made
     method: str | None = Field(
         None,
