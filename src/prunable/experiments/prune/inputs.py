@@ -99,8 +99,8 @@ def over_checkpoint(job: PruningJob) -> PruningJob:
         job.checkpoint.is_file() and job.checkpoint.suffix == ".safetensors"
     ):
         raise InputError(
-            f"`--in-place` of `prune` writes over one file ending in .safetensors; {job.checkpoint} "
-            "is another kind. Give --out."
+            "`--in-place` of `prune` writes over one file ending in .safetensors, which "
+            f"{job.checkpoint} is not. Give --out."
         )
     return job.model_copy(update={"out": job.checkpoint.resolve()})  # a link goes on to be one
 
