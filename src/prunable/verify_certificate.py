@@ -69,8 +69,8 @@ class Network:
         self.coming = (byte >> place & 1 for byte in content[8:] for place in range(7, -1, -1))
         self.seen, self.taken, self.steps = 1, 64, min((1 << 19) + (len(content) << 8), 1 << 24)
         self.size, most = 8 * len(content), min((1 << 24) + (len(content) << 15), 1 << 26)  # work
-        c, h, w, self.classes = sides = tuple(self.gamma() for _ in range(4))
-        self.normalised, self.sides, self.chain, self.work = bool(self.bit()), sides[:3], [], 0
+        c, h, w, self.classes = self.sides = tuple(self.gamma() for _ in range(4))
+        self.normalised, self.chain, self.work = bool(self.bit()), list[Any](), 0
         for left in reversed(range(self.gamma())):
             kind = self.uniform(2)
             extra = self.gamma() if kind == 3 else 0  # edges, upright; at first mirrored, shifted
@@ -220,7 +220,7 @@ def verify(path: Path | str, folder: Path | str) -> dict[str, Any]:
     for part in list(costs)[:used]:  # arrays are read once: what is counted is what was hashed
         x, y = load("x_train" if part == "train" else "x_test"), load(f"y_{part}")
         n, digest = len(y), hashlib.sha256()
-        for array, kind, shape in (x, "x <f4", (n, *network.sides)), (y, "y <i8", (n,)):
+        for array, kind, shape in (x, "x <f4", (n, *network.sides[:3])), (y, "y <i8", (n,)):
             demand((array.shape, array.dtype.str) == (shape, kind[2:]), OTHERS, AssertionError)
             digest.update(f"{kind} {' '.join(map(str, shape))}\n".encode())
             digest.update(array.data)
