@@ -318,7 +318,7 @@ def test_independent_reader_finds_the_same_integers(pipeline):
     found = verifier.Network(content)
     _, network = read_certificate(folder / "certificate.json")
     assert found.normalised
-    for (weights, *_, biases, _), mine, bias in zip(
+    for (weights, *_, biases, _, _), mine, bias in zip(
         found.chain, network.weights, network.biases, strict=True
     ):
         np.testing.assert_array_equal(weights, mine)

@@ -189,7 +189,9 @@ def _shapes(kind: Any, config: Any) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def misfit_of(kind: Any, config: Any, stored: Shapes, path: Path) -> DataIntegrityError | None:
+def misfit_of(
+    kind: Any, config: Any, stored: Shapes, path: Path | str
+) -> DataIntegrityError | None:
     """What to raise where tensors have other shapes than a config asks for."""
     for name, shape in _shapes(kind, config).items():
         if stored.get(name, shape) != shape:
