@@ -4,7 +4,6 @@ The names below are imported on first use, so that `import prunable.numerics` ne
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from prunable.predict.features.extracting import extract_features as extract_features
     from prunable.predict.features.prediction import predict_features as predict_features
 
-__version__ = version("prunable")
+__version__: str  # read when asked for: what reads it takes long to import
 
 # Where each name lives, as "module" or "module:name in it".
 _HOMES = {
@@ -131,6 +130,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("prunable")
     home, _, inside = (_HOMES.get(name) or _FORMER.get(name) or "").partition(":")
     if not home:
         raise AttributeError(f"module 'prunable' has no attribute {name!r}")
