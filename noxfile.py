@@ -18,7 +18,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def bare(session: nox.Session) -> None:
     """Install without extras, and type what must work then."""
-    session.install("--constraint", "constraints.txt", ".", "pytest", "hypothesis")
+    session.install("--constraint", "constraints.txt", ".", "pytest", "pytest-timeout")
     session.run("pytest", "-q", "tests/integration/test_without_extras.py", "--noconftest")
 
 
