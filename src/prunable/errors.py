@@ -8,6 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+__all__ = [
+    "DataIntegrityError",
+    "InputError",
+    "PrunableError",
+    "RunsFailedError",
+    "SpecError",
+    "UnsupportedModelError",
+]
+
 
 def printable(text: str, keep: str = "") -> str:
     """Spell out control characters, which could rewrite the reader's terminal."""
@@ -18,6 +27,13 @@ class PrunableError(Exception):
     """Base class of every error this package raises on purpose.
 
     Its text may quote names out of files, so that control characters in it are spelled out.
+
+    >>> import prunable
+    >>> try:
+    ...     prunable.budgets.Keep(2)
+    ... except prunable.errors.PrunableError as error:
+    ...     print(error.exit_code)
+    2
     """
 
     exit_code: int = 1
@@ -27,7 +43,14 @@ class PrunableError(Exception):
 
 
 class InputError(PrunableError, ValueError):
-    """A caller's argument, file or option breaks a stated constraint."""
+    """A caller's argument, file or option breaks a stated constraint.
+
+    >>> import prunable
+    >>> prunable.budgets.Keep(-1)
+    Traceback (most recent call last):
+        ...
+    prunable.errors.InputError: `kappa` of `Keep` must be between 0 and 1; got -1.
+    """
 
     exit_code = 2
 
@@ -36,6 +59,9 @@ class InputError(PrunableError, ValueError):
         cls, param: str, where: str, constraint: str, value: object, action: str = ""
     ) -> InputError:
         """Build the package's standard sentence about one bad parameter.
+
+        >>> str(InputError.parameter("k", "top", "at least 1", 0, "Give 1."))
+        '`k` of `top` must be at least 1; got 0. Give 1.'
 
         Parameters
         ----------
@@ -50,23 +76,48 @@ class InputError(PrunableError, ValueError):
 
 
 class SpecError(InputError):
-    """An experiment specification is malformed, or contradicts a stored run."""
+    """An experiment specification is malformed, or contradicts a stored run.
+
+    >>> import prunable
+    >>> prunable.train("run")
+    Traceback (most recent call last):
+        ...
+    prunable.errors.SpecError: give either --epochs or --until-accuracy (or --until-loss).
+    """
 
 
 class DataIntegrityError(PrunableError):
-    """A data set or stored file is missing, truncated, or fails its checksum."""
+    """A data set or stored file is missing, truncated, or fails its checksum.
+
+    >>> import prunable
+    >>> prunable.load("missing.safetensors")
+    Traceback (most recent call last):
+        ...
+    prunable.errors.DataIntegrityError: missing.safetensors is missing; check the path.
+    """
 
     exit_code = 2
 
 
 class UnsupportedModelError(PrunableError):
-    """A model holds a layer or layout that the requested operation cannot handle safely."""
+    """A model holds a layer or layout that the requested operation cannot handle safely.
+
+    >>> import torch, prunable
+    >>> prunable.recalibrate(torch.nn.Linear(2, 2), torch.zeros(4, 2))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    prunable.errors.UnsupportedModelError: `Linear` cannot be recalibrated: it has no BatchNorm...
+    """
 
     exit_code = 4
 
 
 class RunsFailedError(PrunableError):
-    """Some runs of an experiment failed; the finished ones are kept."""
+    """Some runs of an experiment failed; the finished ones are kept.
+
+    >>> str(RunsFailedError("1 of 4 runs failed.")), RunsFailedError.exit_code
+    ('1 of 4 runs failed.', 5)
+    """
 
     exit_code = 5
 

@@ -53,6 +53,12 @@ def load(
     Raises DataIntegrityError if the file is missing or damaged; InputError if no network is named
     or found, or the weights do not fit it.
 
+    >>> import tempfile, torch, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = prunable.save(folder + "/net.safetensors", torch.nn.Linear(3, 2))
+    ...     prunable.load(folder + "/net.safetensors")
+    Linear(in_features=3, out_features=2, bias=True)
+
     Parameters
     ----------
     model : An instance to fill, for exported files that cannot be rebuilt from nothing.
@@ -86,7 +92,14 @@ def load(
 def save(
     path: Path | str, model: nn.Module, *, metadata: Mapping[str, str] | None = None
 ) -> ExportResult:
-    """Write a network, pruned or not, to one file that `load` reads; see `save_exported`."""
+    """Write a network, pruned or not, to one file that `load` reads; see `save_exported`.
+
+    >>> import tempfile, torch, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = prunable.save(folder + "/net.safetensors", torch.nn.Linear(3, 2))
+    >>> result.rebuilt_from_nothing
+    True
+    """
     return save_exported(Path(path), model, metadata=metadata)
 
 
@@ -128,13 +141,27 @@ def read(path: Path | str) -> Measurement | Trajectory:
     """Read a measurement that `write` or `prunable measure --json` wrote; see `write`.
 
     Raises DataIntegrityError if the file is missing, damaged or no measurement.
+
+    >>> import tempfile, torch, prunable
+    >>> measurement = prunable.measure({"weight": torch.eye(20)})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     prunable.write(measurement, folder + "/net.json")
+    ...     prunable.read(folder + "/net.json").layers[0].shape
+    (20, 20)
     """
     return measurement_from(read_json(path, "give a file of `write`"), str(path))
 
 
 @dataclass(frozen=True)
 class Training(Result):
-    """How a training ended, and where it left its network."""
+    """How a training ended, and where it left its network.
+
+    >>> import tempfile, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     training = prunable.train(folder, dataset="digits", net="two-layer", width=8, epochs=1)
+    ...     training.model.exists(), training.to_dict()["status"], len(training.metrics)
+    (True, 'done', 6)
+    """
 
     folder: Path
     status: str
@@ -167,6 +194,12 @@ def train(
     """Train one network into a folder; resumes an interrupted run, repeats no finished one.
 
     Raises SpecError if a setting is unknown or out of range, or the folder holds another run.
+
+    >>> import tempfile, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     training = prunable.train(folder, dataset="digits", net="two-layer", width=8, epochs=1)
+    ...     training.status, training.model.name, prunable.load(training.model)[1]
+    ('done', 'model.safetensors', Linear(in_features=64, out_features=8, bias=True))
 
     Parameters
     ----------
@@ -201,7 +234,11 @@ def train(
 
 @dataclass(frozen=True)
 class Simulation(Result):
-    """An experiment on dynamics or of federated clients, and the folder of its runs."""
+    """An experiment on dynamics or of federated clients, and the folder of its runs.
+
+    >>> Simulation("chaos", Path("out"), {"rates": []}).to_dict()
+    {'rates': []}
+    """
 
     experiment: str
     folder: Path
@@ -234,6 +271,12 @@ def simulate(
     Raises InputError if the experiment is unknown or a setting out of range; RunsFailedError if a
     system, or all clients, diverge.
 
+    >>> import tempfile, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = prunable.simulate("moments", folder, scale="smoke")
+    >>> found.experiment, len(found.to_dict()["rates"]) > 0
+    ('moments', True)
+
     Parameters
     ----------
     experiment : chaos, euler, moments, compression, sgd-tail or federated.
@@ -261,7 +304,11 @@ def simulate(
 
 @dataclass(frozen=True)
 class Reproduction(Result):
-    """Items of the papers beside the papers' numbers, and the folder of their pages."""
+    """Items of the papers beside the papers' numbers, and the folder of their pages.
+
+    >>> Reproduction(Path("out"), ()).to_dict()
+    {'items': []}
+    """
 
     folder: Path
     documents: tuple[ItemDocument, ...] = field(repr=False)
@@ -295,6 +342,12 @@ def reproduce(
     """Reproduce tables and figures of the papers, beside the papers' numbers; resumable.
 
     Raises InputError if an item, scale or convention is unknown.
+
+    >>> import tempfile, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = prunable.reproduce("chang2020-fig3", out=folder, scale="smoke")
+    >>> found.to_dict()["items"][0]["item"]
+    'chang2020-fig3'
 
     Parameters
     ----------

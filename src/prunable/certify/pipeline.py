@@ -126,6 +126,13 @@ def certify_model(
     Raises InputError if weights, inputs or logits are not finite, or a network that no code file
     can name has no student; UnsupportedModelError if nothing says what the network is;
     DivergedError if a training does not stay finite.
+
+    >>> import tempfile, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     training = prunable.train(folder, dataset="digits", net="two-layer", width=8, epochs=3)
+    ...     certified = prunable.certify(training.model, "digits", draws=0)
+    >>> len(certified.bounds) > 1
+    True
     """
     check_delta(delta, "certify")
     path, students = Path(path), students or Students(net="none", learned="none")

@@ -98,6 +98,12 @@ def verify(certificate: Path | str, data: Path | str | None = None) -> Verificat
     Raises RefutedError if the files or the data give something else than the certificate says,
     MissingDataError if they are not there, and DataIntegrityError if the certificate or its code
     file are malformed.
+
+    >>> import prunable
+    >>> prunable.verify("missing.json")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    prunable.certify.verifying.MissingDataError: missing.json is not confirmed: ...
     """
     path = Path(certificate)
     with tempfile.TemporaryDirectory() as scratch:

@@ -14,6 +14,7 @@ from prunable.nets.prune.choices import methods
 from prunable.report import terminal
 from prunable.report.options import Given, options_of
 from prunable.report.shaping import AsCsv, AsMarkdown, Shape, Sort, Top
+from prunable.runs.backends import backend_of
 
 AGAIN = [f"retraining.{name}" for name in Retraining.model_fields]
 PANELS = {
@@ -151,6 +152,7 @@ def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
             retraining=job.retraining if job.retraining.epochs else None,
             seed=job.seed,
             unpickle=job.unpickle,
+            backend=backend_of(),
             on_done=one_more,
         )
     entries, title = found.summary, f"Strategies on {registered(job.data).label}"

@@ -94,6 +94,14 @@ def advise(
     more is at most 1 - confidence, all ways and shares that are looked at counted in; see `decide`.
 
     Raises InputError as `forecast` does, and for a loss or target that is none.
+
+    >>> import torch, prunable
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 3))
+    >>> inputs = torch.randn(1000, 8)  # unlabelled
+    >>> advice = prunable.advise(net, inputs, accuracy=0.9, strategies=["magnitude"], keeps=[0.9])
+    >>> advice.verdict
+    'UNSURE'
     """
     aim = None if target is None else Target.of_text(target)
     known = accuracy is not None

@@ -34,6 +34,17 @@ def evaluate(
     start, all of them or so many. See `perplexity` for what is scored.
 
     Raises InputError if there is no tokenizer, the text is too short, or the windows are too long.
+
+    >>> import pathlib, tempfile, transformers, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sizes = {"n_embd": 8, "n_layer": 1, "n_head": 1, "bos_token_id": 0, "eos_token_id": 0}
+    ...     config = transformers.AutoConfig.for_model("gpt2", vocab_size=384, **sizes)
+    ...     model = transformers.AutoModelForCausalLM.from_config(config)
+    ...     _ = model.save_pretrained(folder + "/model")
+    ...     _ = transformers.ByT5Tokenizer().save_pretrained(folder + "/model")
+    ...     _ = pathlib.Path(folder, "text.txt").write_text("a text of its own" * 10)
+    ...     prunable.evaluate(folder + "/model", folder + "/text.txt", length=32).n_tokens_of_text
+    171
     """
     return evaluated(
         EvaluationJob.create(

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,7 +28,7 @@ from prunable.nets.prune.saliency import fisher_saliency, gradient_saliency
 from prunable.nets.prune.strategies.allocations import NAMED
 from prunable.numerics.randomness import child_seed, rng
 from prunable.results import Result
-from prunable.runs.backends import Backend
+from prunable.runs.backends import Backend, backend_of
 from prunable.runs.runner import run_all
 from prunable.runs.spec import Frozen
 from prunable.runs.store import Run, Store
@@ -112,8 +112,8 @@ class StrategyComparison(Result):
     """A row a network, strategy and share, and their `summarise`."""
 
     question: Question
-    rows: list[Row]
-    summary: list[Row]
+    rows: list[Row] = field(repr=False)
+    summary: list[Row] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As compare.json holds it."""
@@ -148,6 +148,14 @@ def compare_strategies(
 
     Raises InputError if the folder holds the answer to another question, or a network cannot be
     built; RunsFailedError if a run failed.
+
+    >>> import tempfile, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run, out = folder + "/run", folder + "/compared"
+    ...     trained = prunable.train(run, dataset="digits", net="two-layer", width=8, epochs=1)
+    ...     found = prunable.compare([trained.model], "digits", out, kappas=[0.5])
+    >>> found.summary[1]["strategy"], found.summary[1]["kappa"]
+    ('magnitude', 0.5)
     """
     question = Question.create(
         networks=tuple(map(str, networks)),
@@ -165,7 +173,7 @@ def compare_strategies(
             raise InputError(f"{path} answers another question; choose another folder for --out.")
     specs = question.specs(unpickle)
     write_json(path, {"question": question.to_dict()})
-    results = run_all(specs, store, backend=backend, on_done=on_done)
+    results = run_all(specs, store, backend=backend or backend_of(1), on_done=on_done)
     failed = [result for result in results if result["status"] != "done"]
     if failed:
         raise RunsFailedError(

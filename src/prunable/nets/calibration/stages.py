@@ -38,6 +38,14 @@ class InOrder:
 
     What comes later sees, and makes up for, what pruning did before: `prune` takes these as its
     `calibration`. Networks that are a chain of blocks go block by block, others layer by layer.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> inputs = InOrder(torch.randn(200, 8))
+    >>> half = prunable.budgets.Keep(0.5)
+    >>> pruned = prunable.prune(net, prunable.strategies.BrainSurgery(), half, calibration=inputs)
+    >>> [output.name for output in pruned.outputs]
+    ['0.weight', '2.weight']
     """
 
     inputs: Tensor | Iterable[Example] = field(repr=False)

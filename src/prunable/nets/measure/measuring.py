@@ -150,6 +150,10 @@ def measure(
     DataIntegrityError if a file is missing, damaged or without weights; UnsupportedModelError if
     its format cannot be read.
 
+    >>> import torch, prunable
+    >>> prunable.measure(torch.nn.Linear(300, 100))  # torch draws weights uniformly at first
+    Measurement('Linear', 30,000 weights in 1 layer: 1 light-tailed)
+
     Parameters
     ----------
     model_or_path : A model, a state dict, or a checkpoint: safetensors, torch, ONNX, or a folder

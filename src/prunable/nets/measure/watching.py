@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from torch import nn
 
 from prunable.errors import InputError, check_at_least
-from prunable.extras import extra
 from prunable.files import atomic_write
 from prunable.nets.measure.measuring import measure
+from prunable.nets.models.vision import vision
 from prunable.nets.prune.callbacks import lightning_callbacks
 from prunable.numerics.measure.network import Measurement
 from prunable.numerics.measure.options import eps_key
@@ -34,15 +34,6 @@ class TailWatch:
     Raises InputError if `every` is below 1, `eps` is no relative error, or a logger is none of
     those.
 
-    Parameters
-    ----------
-    path : The Parquet file; an earlier one is gone on with.
-    every : Steps between measurements.
-    eps : Relative error of kappa.
-    spectrum : Whether singular values are computed too, which takes longest.
-
-    Examples
-    --------
     >>> import tempfile, torch
     >>> net = torch.nn.Linear(40, 30)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -51,6 +42,13 @@ class TailWatch:
     ...         watch.step(net, step)
     ...     print([row["step"] for row in watch.rows])
     [0, 10, 20]
+
+    Parameters
+    ----------
+    path : The Parquet file; an earlier one is gone on with.
+    every : Steps between measurements.
+    eps : Relative error of kappa.
+    spectrum : Whether singular values are computed too, which takes longest.
     """
 
     def __init__(
@@ -109,6 +107,12 @@ def watch_lightning(path: Path | str, **options: Any) -> Any:
     """A callback of PyTorch Lightning that watches tails; options as of `TailWatch`.
 
     The Trainer's own loggers are told too. Raises InputError if Lightning is not installed.
+
+    >>> import tempfile, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     callback = prunable.callbacks.watch_lightning(folder + "/tails.parquet", every=100)
+    >>> type(callback).__mro__[1].__name__
+    'Callback'
     """
     watch = TailWatch(path, **options)
 
@@ -134,8 +138,14 @@ def watch_trainer(path: Path | str, **options: Any) -> Any:
     """A callback of transformers' Trainer that watches tails; options as of `TailWatch`.
 
     Raises InputError if transformers is not installed.
+
+    >>> import tempfile, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     callback = prunable.callbacks.watch_trainer(folder + "/tails.parquet", every=100)
+    >>> type(callback).__mro__[1].__name__
+    'TrainerCallback'
     """
-    base: Any = extra("transformers", "watch_trainer", "hub").TrainerCallback
+    base: Any = vision("transformers", "watch_trainer", "hub").TrainerCallback
     watch = TailWatch(path, **options)
 
     class WatchTails(base):

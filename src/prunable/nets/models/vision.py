@@ -1,4 +1,4 @@
-"""torchvision and timm, imported where their compiled operators do not fit the installed torch."""
+"""torchvision, and packages that import it, where its compiled operators do not fit torch."""
 
 from functools import cache
 from typing import Any
@@ -11,20 +11,20 @@ from prunable.extras import extra
 OPERATORS = ("nms", "qnms")
 
 
-def vision(package: str, where: str) -> Any:
-    """The module of torchvision or timm, or a part of it; see `prunable.extras.extra`.
+def vision(package: str, where: str, group: str = "vision") -> Any:
+    """The module of torchvision, timm or what imports them; see `prunable.extras.extra`.
 
     torchvision built for another torch (with CUDA beside one without) stops at its import because
     two operators for boxes are missing. Their names are declared then, which is all that building
     a network takes; calling them is still an error.
     """
     try:
-        return extra(package, where, "vision")
+        return extra(package, where, group)
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
         _declare()
-        return extra(package, where, "vision")
+        return extra(package, where, group)
 
 
 @cache

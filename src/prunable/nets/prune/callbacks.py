@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prunable.errors import InputError
-from prunable.extras import extra
+from prunable.nets.models.vision import vision
 from prunable.nets.prune import retraining
 from prunable.nets.prune.mask_file import load_masks, save_masks
 
@@ -77,7 +77,13 @@ def for_lightning(pruned: retraining.Masks | None = None) -> Any:
 
     Raises InputError if neither `lightning` nor `pytorch_lightning` is installed.
 
-    Example: `Trainer(callbacks=[prunable.callbacks.for_lightning(prunable.prune(module, ...))])`
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(20, 10)
+    >>> magnitude, half = prunable.strategies.MagnitudePruning(), prunable.budgets.Keep(0.5)
+    >>> pruned = prunable.prune(net, magnitude, half)
+    >>> callbacks = [prunable.callbacks.for_lightning(pruned)]  # for pytorch_lightning.Trainer
+    >>> callbacks[0].state_key
+    'prunable.HoldMasks'
     """
     held = _Held(pruned, "for_lightning")
 
@@ -118,9 +124,15 @@ def for_trainer(pruned: retraining.Masks | None = None) -> Any:
 
     Raises InputError if transformers is not installed.
 
-    Example: `Trainer(..., callbacks=[prunable.callbacks.for_trainer(prunable.prune(model, ...))])`
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(20, 10)
+    >>> magnitude, half = prunable.strategies.MagnitudePruning(), prunable.budgets.Keep(0.5)
+    >>> pruned = prunable.prune(net, magnitude, half)
+    >>> callbacks = [prunable.callbacks.for_trainer(pruned)]  # for transformers.Trainer
+    >>> type(callbacks[0]).__mro__[1].__name__
+    'TrainerCallback'
     """
-    base: Any = extra("transformers", "for_trainer", "hub").TrainerCallback
+    base: Any = vision("transformers", "for_trainer", "hub").TrainerCallback
     held = _Held(pruned, "for_trainer")
 
     class HoldMasks(base):
@@ -155,9 +167,9 @@ def lightning_callbacks(where: str) -> tuple[type, ...]:
     used: list[Any] = [sys.modules[name] for name in LIGHTNING if sys.modules.get(name)]
     if not used:
         try:
-            used = [extra(LIGHTNING[0], where, "lightning")]
+            used = [vision(LIGHTNING[0], where, "lightning")]
         except InputError:
-            used = [extra(LIGHTNING[1], where, "lightning")]
+            used = [vision(LIGHTNING[1], where, "lightning")]
     return tuple(dict.fromkeys(module.Callback for module in used))
 
 

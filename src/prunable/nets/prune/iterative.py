@@ -118,6 +118,21 @@ def iterate(
     PrunableError if a round's loss or weights are not finite. The model is then, as after any
     exception, what it was before the round, and the checkpoint that of the last whole round.
 
+    >>> import torch, prunable
+    >>> net, x = torch.nn.Linear(20, 1), torch.randn(100, 20)
+    >>> def train_round(model, round):
+    ...     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    ...     held = prunable.hold_masks(model, optimizer, round.masks)
+    ...     loss = model(x).square().mean()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     held.remove()
+    ...     return loss.item()
+    >>> strategy = prunable.strategies.MagnitudePruning()
+    >>> ticket = prunable.iterate(net, train_round, strategy=strategy, rounds=2, kappa=0.25)
+    >>> int((net.weight != 0).sum())
+    5
+
     Parameters
     ----------
     train_round : Given the model and a `Round`, trains the model and returns its final loss. A

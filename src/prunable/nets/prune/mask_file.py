@@ -25,6 +25,12 @@ def save_masks(path: Path | str, masks: Mapping[str, torch.Tensor] | MaskHandle)
     JSON of their shapes, and `digest` covers all of it.
 
     Raises InputError if a mask is not of bools, or the file cannot be written.
+
+    >>> import tempfile, torch, prunable
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_masks(folder + "/masks.safetensors", {"weight": torch.tensor([True, False])})
+    ...     load_masks(folder + "/masks.safetensors")
+    {'weight': tensor([ True, False])}
     """
     masks = masks.state_dict() if isinstance(masks, MaskHandle) else masks
     for name, mask in masks.items():
@@ -38,6 +44,12 @@ def load_masks(path: Path | str) -> dict[str, torch.Tensor]:
     """Read a file of `save_masks`, for `hold_masks`.
 
     Raises DataIntegrityError if it is missing, damaged or of something else.
+
+    >>> import prunable
+    >>> prunable.load_masks("missing.safetensors")
+    Traceback (most recent call last):
+        ...
+    prunable.errors.DataIntegrityError: missing.safetensors is missing; check the path.
     """
     tensors, found = tickets.read_digested(path, MASKS, "file of masks", _MasksDocument)
     with tickets.malformed_named(path):

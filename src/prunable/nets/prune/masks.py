@@ -138,6 +138,14 @@ def masks_of(
     """The masks of all layers of a plan that has any, by parameter; see `hold_masks`.
 
     Biases and other parameters that are pruned with units have masks too.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(4, 2)
+    >>> magnitude, half = prunable.strategies.MagnitudePruning(), prunable.budgets.Keep(0.5)
+    >>> pruned = prunable.prune(net, magnitude, half)
+    >>> masks = masks_of(pruned.plan, net.named_parameters())
+    >>> list(masks), int(masks["weight"].sum())
+    (['weight'], 4)
     """
     named = dict(named_parameters)
     masks: dict[str, torch.Tensor] = {}

@@ -20,7 +20,13 @@ from prunable.results import Result
 
 @dataclass(frozen=True)
 class Keep:
-    """Keep a share kappa of the candidates: of each layer, or of all layers with one threshold."""
+    """Keep a share kappa of the candidates: of each layer, or of all layers with one threshold.
+
+    >>> Keep(0.2)
+    Keep(kappa=0.2, scope='layer')
+    >>> Keep(0.2, scope="global").scope
+    'global'
+    """
 
     kappa: float
     scope: Scope = "layer"
@@ -32,7 +38,14 @@ class Keep:
 
 @dataclass(frozen=True)
 class Error:
-    """Keep as little of each layer as a relative error eps = ||w_hat - w||_p / ||w||_p allows."""
+    """Keep as little of each layer as a relative error eps = ||w_hat - w||_p / ||w||_p allows.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(2, 2, bias=False)
+    >>> net.weight.data = torch.tensor([[3.0, 0.1], [0.2, 4.0]])
+    >>> prunable.prune(net, prunable.strategies.MagnitudePruning(), Error(0.1)).plan.kappa
+    0.5
+    """
 
     eps: float
     p: float = 2.0
@@ -47,6 +60,9 @@ class Energy:
     """Keep as little of each layer as retains a share ||w_hat||_2^2 / ||w||_2^2.
 
     The squared criterion with tolerance 0.1 is `Energy(0.9)`.
+
+    >>> round(Energy(0.99).eps, 12), Energy(0.99).p
+    (0.1, 2.0)
     """
 
     share: float
@@ -77,6 +93,14 @@ class Target:
     `outputs` then says what they are. Scores or probabilities of classes, (n, classes) or what a
     model calls its logits, are compared as distributions; values, as of a regression, by squared
     errors relative to the variance of each. A network does not tell which its outputs are.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 2))
+    >>> half = Target("parameters", 0.5)
+    >>> units = prunable.strategies.UnitPruning()
+    >>> cut = prunable.prune(net, units, half, example=torch.zeros(1, 8))
+    >>> [group.n_kept for group in cut.plan.groups]
+    [31]
     """
 
     cost: Cost

@@ -49,7 +49,17 @@ from prunable.results import Result
 
 @dataclass(frozen=True)
 class PruningResult(Result):
-    """What was pruned, in the model itself: its numbers, and those that are not zero."""
+    """What was pruned, in the model itself: its numbers, and those that are not zero.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(20, 10)
+    >>> magnitude, half = prunable.strategies.MagnitudePruning(), prunable.budgets.Keep(0.5)
+    >>> pruned = prunable.prune(net, magnitude, half)
+    >>> pruned
+    PruningResult(1 layer pruned, 110 of 210 numbers are not zero)
+    >>> pruned.to_dict()["n_nonzero"], pruned.corrected
+    (110, ())
+    """
 
     copied: ClassVar[bool] = False
 
@@ -68,7 +78,8 @@ class PruningResult(Result):
 
     def __repr__(self) -> str:
         kept = f"{self.n_nonzero:,} of {self.n_parameters:,} numbers are not zero"
-        return f"PruningResult({len(self.plan.layers)} layers pruned, {kept})"
+        n = len(self.plan.layers)
+        return f"PruningResult({n} layer{'s' * (n > 1)} pruned, {kept})"
 
     @property
     def corrected(self) -> tuple[str, ...]:
@@ -137,6 +148,17 @@ def prune(
     Raises InputError if a pattern fits no weight matrix, weights are not finite, the budget does
     not suit the strategy, a layer would be pruned to nothing, or an option has no effect. Then
     nothing is changed.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 2))
+    >>> magnitude, half = prunable.strategies.MagnitudePruning(), prunable.budgets.Keep(0.5)
+    >>> pruned = prunable.prune(net, magnitude, half)
+    >>> [int((net[i].weight != 0).sum()) for i in (0, 2)]
+    [256, 64]
+    >>> inputs = torch.randn(200, 8)  # unlabelled
+    >>> again = prunable.prune(net, prunable.budgets.Keep(0.25, "global"), calibration=inputs)
+    >>> again.plan.kappa
+    0.25
     """
     strategy, budget = _asked(strategy, budget, calibration)
     usual = isinstance(strategy, CalibratedPruning)

@@ -35,6 +35,12 @@ def recalibrate(
     Pruning changes what flows into these layers; the statistics of before mislead all that follows.
     Labels are not needed: a tensor of inputs, which is cut into batches, or batches of whatever the
     model is called with, such as `(x for x, _ in loader)`.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.BatchNorm1d(2))
+    >>> recalibrated = prunable.recalibrate(net, torch.full((64, 2), 3.0))
+    >>> net[0].running_mean
+    tensor([3., 3.])
     """
     check_at_least(batch_size, 1, "batch_size", "recalibrate")
     examples.check_several(inputs, "recalibrate")

@@ -56,6 +56,17 @@ def hold_masks(*args: Any, **kwargs: Any) -> MaskHandle:
 
     An InputError, if a mask names no parameter, has another shape or type, its parameter is to be
     trained by another optimizer, or the plan leaves no zeros, changes nothing.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(20, 10)
+    >>> magnitude, half = prunable.strategies.MagnitudePruning(), prunable.budgets.Keep(0.5)
+    >>> pruned = prunable.prune(net, magnitude, half)
+    >>> optimizer = torch.optim.Adam(net.parameters())
+    >>> held = prunable.hold_masks(net, optimizer, pruned)
+    >>> net(torch.randn(4, 20)).square().sum().backward()
+    >>> optimizer.step()
+    >>> int((net.weight == 0).sum())
+    100
     """
     by_model = "model" in kwargs or (args and isinstance(args[0], torch.nn.Module))
     return (_held_in_model if by_model else _held)(*args, **kwargs)

@@ -53,6 +53,16 @@ def factor(model: nn.Module, plan: PruningPlan, example: Any) -> FactoredResult:
 
     `plan`: applied whole; only layers whose singular values it prunes can become two. `example`
     (Tensor or tuple of Tensor): input of the check.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(64, 64))
+    >>> values = prunable.strategies.SingularValuePruning()
+    >>> pruned = prunable.prune(net, values, prunable.budgets.Keep(0.25))
+    >>> prunable.factor(net, pruned.plan, torch.zeros(1, 64)).model[0]
+    Sequential(
+      (0): Linear(in_features=64, out_features=16, bias=False)
+      (1): Linear(in_features=16, out_features=64, bias=True)
+    )
     """
     masked = copied(model)
     apply_plan_(masked.named_parameters(), plan)

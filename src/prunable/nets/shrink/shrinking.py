@@ -25,6 +25,17 @@ def shrink(
     Raises InputError if the plan or the example does not fit the model; UnsupportedModelError,
     naming the layer and the reason, if what is left would compute something else than the masked
     model on the example, beyond rounding.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 2))
+    >>> example, units = torch.zeros(1, 8), prunable.strategies.UnitPruning()
+    >>> pruned = prunable.prune(net, units, prunable.budgets.Keep(0.5), example=example)
+    >>> prunable.shrink(net, pruned, example).model
+    Sequential(
+      (0): Linear(in_features=8, out_features=32, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=32, out_features=2, bias=True)
+    )
     """
     if isinstance(plan, PruningResult):
         plan = plan.plan

@@ -199,6 +199,15 @@ def sparsify(
     then slower than the given one at any, all layers stay dense. What wins depends on the
     machine, its load and `torch.get_num_threads()`: probe as the model will run. Convolutions
     stay dense: torch has no sparse kernel for them.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(64, 32)
+    >>> magnitude, little = prunable.strategies.MagnitudePruning(), prunable.budgets.Keep(0.01)
+    >>> pruned = prunable.prune(net, magnitude, little)
+    >>> x = torch.randn(1, 64)
+    >>> sparse, report = prunable.sparsify(net, [x], repeats=3)
+    >>> torch.allclose(sparse(x), net(x), atol=1e-6)
+    True
     """
     batches = list(example_batches)
     filled = batches and all(map(_is_filled, batches))

@@ -31,7 +31,13 @@ _STATE_KEY = "heavy_tailed_noise"
 
 @dataclass(frozen=True)
 class HeavyTailedNoise:
-    """The law of the injected noise; section 2.1 and Eq. (2) of Wan, Zaidi and Simsekli (2023)."""
+    """The law of the injected noise; section 2.1 and Eq. (2) of Wan, Zaidi and Simsekli (2023).
+
+    >>> import prunable
+    >>> noise = prunable.HeavyTailedNoise("type1", alpha=2.0, sigma=3.0)
+    >>> round(noise.scale(0.01), 12)
+    0.3
+    """
 
     kind: NoiseType  # one scalar for all weights of a unit; independent weights; rotation invariant
     # tail index, 0 < alpha <= 2. At alpha = 2 the noise is Gaussian of variance 2 sigma^2 eta
@@ -103,6 +109,14 @@ def attach_noise(
 
     InputError if nothing is left to noise, a name is unknown, the optimizer holds other
     parameters, or noise is attached to it already.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    >>> noise = prunable.HeavyTailedNoise("type1", alpha=1.8, sigma=0.1)
+    >>> handle = prunable.attach_noise(optimizer, net.named_parameters(), noise, seed=0)
+    >>> [report.name for report in handle.reports if report.noised]
+    ['0.weight']
 
     Parameters
     ----------

@@ -88,6 +88,11 @@ class MeasuredLayer(Result):
     curves : Kept shares against "eps": measured, by granularity; "gaussian", of infinitely many
         independent Gaussian weights; "stable_low", "stable_median" and "stable_high", a `KappaBand`
         of independent weights of the fitted stable law.
+
+    >>> import torch, prunable
+    >>> layer = prunable.measure({"net.weight": torch.eye(100)}).layers[0]
+    >>> layer.kept("weight", 0.1), layer.to_dict()["n"], str(layer.ruler.status)
+    (0.0099, 10000, 'degenerate')
     """
 
     name: str = ""

@@ -130,7 +130,13 @@ class Comparison(Result):
 
 @dataclass(frozen=True)
 class Measurement(Result):
-    """How prunable a network is, and in which layer; `model` says where it came from."""
+    """How prunable a network is, and in which layer; `model` says where it came from.
+
+    >>> import torch, prunable
+    >>> measurement = prunable.measure({"net.weight": torch.randn(100, 50)})
+    >>> measurement.to_dict()["layers"][0]["name"], len(measurement.to_pandas())
+    ('net.weight', 1)
+    """
 
     model: str
     settings: Options
@@ -200,7 +206,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Trajectory(Result):
-    """Checkpoints of one training, in its order, with one estimator for all tail indices."""
+    """Checkpoints of one training, in its order, with one estimator for all tail indices.
+
+    >>> import torch, prunable
+    >>> measured = [prunable.measure({"net.weight": torch.randn(50, 40)}) for _ in range(2)]
+    >>> found = trajectory(measured, steps=[0, 100])
+    >>> found.layer_names, found.eps, [point.step for point in found.trajectory]
+    (['net.weight'], ['0.05', '0.1', '0.2'], [0, 100])
+    """
 
     estimator: str
     trajectory: tuple[Checkpoint, ...]

@@ -25,6 +25,21 @@ class StableLaw:
     have their shape, and are NumPy scalars for scalars. Nolan, *Univariate Stable
     Distributions* (2020), chapter 3; the numerical method is that of `half_line`.
 
+    >>> import math
+    >>> import numpy as np
+    >>> cauchy = StableLaw(1.0)
+    >>> round(float(cauchy.pdf(0.0) * math.pi), 12), round(float(cauchy.cdf(1.0)), 12)
+    (1.0, 0.75)
+    >>> round(float(cauchy.sf(1.0)), 12), round(float(cauchy.isf(0.25)), 12)
+    (0.25, 1.0)
+    >>> round(float(cauchy.ppf(0.25)), 12), round(cauchy.tail_constant * math.pi, 12)
+    (-1.0, 2.0)
+    >>> round(float(StableLaw(2.0).cf(1.0) * math.e), 12)
+    1.0
+    >>> rng = np.random.default_rng(0)
+    >>> cauchy.sample(3, rng).shape, cauchy.sample_isotropic(3, 2, rng).shape
+    ((3,), (3, 2))
+
     Parameters
     ----------
     alpha : Tail index, 0 < alpha <= 2; 1 is the Cauchy law, 2 the Gaussian law of variance 2

@@ -29,6 +29,9 @@ def estimators() -> dict[str, Estimator]:
     """Every tail estimator by method: the package's, then those of plugins.
 
     Raises InputError if a plugin is broken; one that is called may do so too.
+
+    >>> sorted(estimators())[:2]
+    ['ecf_two_point', 'log_moment']
     """
     added = plugins.added(plugins.TAILS, NAMES)
     return ESTIMATORS | {name: _guarded(plugin) for name, plugin in added.items()}

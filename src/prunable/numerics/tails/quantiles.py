@@ -20,6 +20,11 @@ def quantile(x: ArrayLike | Repeated, *, center: Center | None = None) -> TailEs
     published table. The standard error is that of sample quantiles under the fitted law.
     `alpha` may exceed 2, where the relation is continued by its tangent; NOT_STABLE if the
     ratio belongs to an alpha below 0.5 or above 4.
+
+    >>> import numpy as np
+    >>> found = quantile(np.random.default_rng(0).standard_cauchy(10_000))
+    >>> abs(found.alpha - 1) < 5 * found.stderr
+    True
     """
     sample = scalar_sample(x, center, "quantile", SOURCE)
     if sample.problem:

@@ -27,6 +27,9 @@ class Criterion(StrEnum):
 
     FROBENIUS: the error itself, as in the theorems. SQUARED: its square, as in the released
     code of Wan, Zaidi and Simsekli (2023), and so in their tables.
+
+    >>> eps_from(Criterion.SQUARED, 0.25), eps_from(Criterion.FROBENIUS, 0.25)
+    (0.5, 0.25)
     """
 
     FROBENIUS = "frobenius"
@@ -34,7 +37,11 @@ class Criterion(StrEnum):
 
 
 def eps_from(criterion: Criterion, tolerance: float) -> float:
-    """Largest relative l_2 error that a criterion allows: its tolerance in [0, 1], or the root."""
+    """Largest relative l_2 error that a criterion allows: its tolerance in [0, 1], or the root.
+
+    >>> eps_from(Criterion.SQUARED, 0.01)
+    0.1
+    """
     if criterion not in tuple(Criterion):
         raise InputError.parameter(
             "criterion", "eps_from", f"one of {[str(c) for c in Criterion]}", criterion
@@ -49,6 +56,9 @@ def relative_error(w: ArrayLike, kept: ArrayLike, p: float = 2.0) -> float:
 
     `w` are weights, or l_p norms of nodes, of any shape and unit; `kept` is a bool array of
     their shape. Below p = 1 the norm is a quasi-norm. In [0, 1]; 0 for an all-zero vector.
+
+    >>> relative_error([3.0, 4.0], [False, True])
+    0.6
     """
     array, mask = np.asarray(w), np.asarray(kept)
     if mask.dtype != np.bool_ or mask.shape != array.shape:
@@ -71,6 +81,9 @@ def best_k_term_error(w: ArrayLike, k: int, p: float = 2.0) -> float:
     """Relative l_p error of keeping the k largest magnitudes: the smallest of all k-sets.
 
     ||x^(k) - x||_p / ||x||_p of section 2 of Barsbey et al. (2021); 0 for an all-zero vector.
+
+    >>> best_k_term_error([3.0, 4.0], 1)
+    0.6
     """
     magnitudes = Magnitudes.of(w, where="best_k_term_error")
     pruned = magnitudes.size - check_count(k, magnitudes.size, "k", "best_k_term_error")
@@ -82,15 +95,26 @@ def kappa_p(w: ArrayLike, eps: float, p: float = 2.0) -> float:
 
     kappa_p(w, eps) of proposition 8 of Barsbey et al. (2021), for weights or norms of any shape
     and unit; 0 for an all-zero vector.
+
+    >>> kappa_p([3.0, 4.0], 0.6), kappa_p([3.0, 4.0], 0.5)
+    (0.5, 1.0)
     """
     return float(kappa_curve(w, eps, p))
 
 
 def kappa_curve(w: ArrayLike, eps: ArrayLike, p: float = 2.0) -> FloatArray:
-    """Kept shares kappa_p(w, eps) for relative errors of any shape with one sort."""
+    """Kept shares kappa_p(w, eps) for relative errors of any shape with one sort.
+
+    >>> kappa_curve([3.0, 4.0], [0.5, 0.6, 1.0])
+    array([1. , 0.5, 0. ])
+    """
     return np.asarray(kept_counts(w, eps, p) / np.size(w), dtype=np.float64)
 
 
 def kept_counts(w: ArrayLike, eps: ArrayLike, p: float = 2.0) -> NDArray[np.int64]:
-    """Smallest numbers of kept entries whose relative l_p error is at most each `eps`."""
+    """Smallest numbers of kept entries whose relative l_p error is at most each `eps`.
+
+    >>> kept_counts([3.0, 4.0], [0.5, 0.6, 1.0])
+    array([2, 1, 0])
+    """
     return Magnitudes.of(w, where="kept_counts").kept_counts(eps, p)

@@ -36,7 +36,13 @@ def extract_features(
     pooling: Pooling = "none",
     batch_size: int = BATCH,
 ) -> FloatArray:
-    """Compute what a layer takes in or gives out, shape (N, p); see `stream_features`."""
+    """Compute what a layer takes in or gives out, shape (N, p); see `stream_features`.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    >>> extract_features(net, torch.randn(100, 8), "2", side="input").shape
+    (100, 16)
+    """
     batches = stream_features(
         model, inputs, layer, side=side, pooling=pooling, batch_size=batch_size
     )

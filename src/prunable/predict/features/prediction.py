@@ -156,6 +156,13 @@ def predict_features(
     sets of n are drawn to measure the truth; the smaller part is what it is measured on. Raises
     InputError if shapes disagree, values are not finite, or a number is out of range.
 
+    >>> import numpy as np
+    >>> import prunable
+    >>> x = np.random.default_rng(0).normal(size=(500, 10))
+    >>> found = prunable.predict_features(x, x[:, 0], n=50, kept=[2, 5], repeats=2)
+    >>> found
+    FeaturesPrediction(n=50, widths 10)
+
     Parameters
     ----------
     y : (N,) or (N, c) targets; each column is a regression of its own

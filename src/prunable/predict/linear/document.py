@@ -23,7 +23,13 @@ LARGEST_DRAW = 20_000_000
 
 @dataclass(frozen=True, eq=False)
 class Prediction(Result):
-    """Predicted risks of one linear Gaussian problem. All risks include sigma^2."""
+    """Predicted risks of one linear Gaussian problem. All risks include sigma^2.
+
+    >>> import prunable
+    >>> found = prunable.predict.lgp(n=300, p=100, s=50)
+    >>> found.risk["dense"], found.to_dict()["settings"]["s"], str(found.coefficients.law.regime)
+    (0.0, 50, 'underparameterized')
+    """
 
     # by `Model`; "retrained" on fresh data, "retrained_same_data" where it is predicted
     risks: Risks
@@ -97,6 +103,9 @@ def problem_of(
 
     Raises InputError if the arguments contradict each other, or are out of range.
 
+    >>> problem_of(p=50, sigma=0.5).signal
+    1.0
+
     Parameters
     ----------
     sigma : standard deviation of the noise, >= 0
@@ -144,6 +153,11 @@ def lgp(
     seed: int = 0,
 ) -> Prediction:
     """Predict the dense, pruned and retrained risk of a linear Gaussian problem.
+
+    >>> import prunable
+    >>> risks = prunable.predict.lgp(n=300, p=100, s=100, sigma=1.0).risk
+    >>> round(risks["dense"], 6)
+    1.5
 
     Parameters
     ----------

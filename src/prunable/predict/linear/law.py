@@ -4,7 +4,7 @@ Definitions 4 (more features than samples) and 6 (fewer) of the 2020 paper.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,8 +30,8 @@ class Law:
     residual: float  # relative error of the equation of the fixed point
     # of the coefficients in the eigenbasis, shape (p,); variances are infinite at interpolation
     # with noise
-    means: FloatArray
-    variances: FloatArray
+    means: FloatArray = field(repr=False)
+    variances: FloatArray = field(repr=False)
     risk: float  # population risk of the dense solution, including sigma^2
     # its expectation at this very n, where it is known: underparameterized, and for equal
     # eigenvalues

@@ -40,6 +40,10 @@ def preset(name: str, *, p: int = P, sigma: float = 0.0) -> Preset:
     """Build a panel of `PRESETS` with n = 0.3 p and s = 0.1 p, p a multiple of 10.
 
     "a" are spiked latent weights, "b" a spiked covariance; fig7 adds retraining.
+
+    >>> panel = preset("fig3a", p=100)
+    >>> panel.n, panel.s, panel.title
+    (30, 10, 'spiked latent weights, identity covariance')
     """
     require(name in PRESETS, "preset", "preset", f"one of {', '.join(PRESETS)}", name)
     if p < 10 or p % 10:

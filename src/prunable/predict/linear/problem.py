@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
@@ -35,10 +35,10 @@ class LinearGaussianProblem:
     """
 
     # variances, shape (p,), or the matrix, shape (p, p); eigenvalues if only they are known
-    covariance: FloatArray
+    covariance: FloatArray = field(repr=False)
     # (p,) array of the model itself, not multiplied by sqrt(p); of the features, or of the
     # eigenvectors if only the spectrum is known
-    coefficients: FloatArray
+    coefficients: FloatArray = field(repr=False)
     sigma: float  # standard deviation of the noise, >= 0
     kind: Covariance
 

@@ -29,7 +29,14 @@ SIZES = 24
 
 @dataclass(frozen=True, eq=False)
 class Recommendation(Result):
-    """What to train for a model of s features. Risks include sigma^2."""
+    """What to train for a model of s features. Risks include sigma^2.
+
+    >>> import prunable
+    >>> problem = prunable.predict.problem_of(p=100, sigma=0.1)
+    >>> found = prunable.predict.recommend(problem, n=30, s=10)
+    >>> found.width >= 10, found.to_dict()["model"] == found.model
+    (True, True)
+    """
 
     width: int  # features to train with, s for "train the small model"
     model: str  # "dense" for no pruning, "magnitude" or "hessian", "retrained" and so on after it
@@ -67,6 +74,11 @@ def recommend(
     advance: Callable[[], object] = lambda: None,
 ) -> Recommendation:
     """Choose the width to train on n samples before pruning to s features.
+
+    >>> import prunable
+    >>> spiked = prunable.predict.preset("fig3b", p=100).problem
+    >>> recommend(spiked, n=30, s=10).model
+    'hessian'
 
     Parameters
     ----------

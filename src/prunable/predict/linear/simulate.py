@@ -153,6 +153,12 @@ def simulate(
 ) -> list[dict[str, Simulated]]:
     """Average simulated replicas, as many as asked for; one dictionary a width.
 
+    >>> import prunable
+    >>> problem = prunable.predict.problem_of(p=20, sigma=1.0)
+    >>> found = prunable.predict.simulate(problem, n=60, s=10, replicas=20)[0]
+    >>> sorted(found)
+    ['dense', 'hessian', 'magnitude', 'oracle', 'retrained', 'retrained_same_data']
+
     Parameters
     ----------
     replicas : independent data sets, at least 2
@@ -189,6 +195,12 @@ def simulate_curve(
     The result has "replicas", "points", and by name "mean" and "standard_error", a list a point.
     `advance` is called `len(points)` times a replica; `options` are `retrain_by`, `seed` and
     `workers`, as in `simulate`.
+
+    >>> import prunable
+    >>> problem = prunable.predict.problem_of(p=20, sigma=1.0)
+    >>> found = prunable.predict.simulate_curve("width", problem, 60, 5, [10, 20], replicas=5)
+    >>> found["replicas"], found["points"], len(found["mean"]["dense"])
+    (5, [10.0, 20.0], 2)
     """
     variable = Variable(variable)
     if variable == Variable.WIDTH:

@@ -61,6 +61,7 @@ def rows_of(out, paths, **question):
     )
     assert list(found.to_dict()) == ["question", "rows", "summary"]
     assert "magnitude" in found._repr_html_()
+    assert len(repr(found)) < 500
     return found.rows
 
 

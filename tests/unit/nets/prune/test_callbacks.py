@@ -13,6 +13,7 @@ import prunable
 from prunable.budgets import Keep
 from prunable.errors import InputError
 from prunable.nets.models.vision import vision
+from prunable.nets.prune import callbacks
 from prunable.nets.prune.callbacks import FILE, for_lightning, for_trainer
 from prunable.strategies import MagnitudePruning
 
@@ -220,3 +221,20 @@ def test_trainer_holds_stores_and_resumes(optim, tmp_path):
     check_zeros(third, masks)
     with pytest.raises(InputError, match="`for_trainer` has no masks"):
         trainer(Network(), for_trainer(), tmp_path / "new").train(resume_from_checkpoint=str(moved))
+
+
+def test_packages_are_imported_beside_a_torchvision_that_does_not_fit(tmp_path, monkeypatch):
+    # Lightning and transformers import torchvision, which stops where it was built for another
+    # torch; a second try finds the names of its operators declared
+    lines = (
+        "from pathlib import Path",
+        f"mark = Path({str(tmp_path / 'tried')!r})",
+        "if not mark.exists():",
+        "    mark.touch()",
+        "    raise RuntimeError('operator torchvision::nms does not exist')",
+        "class Callback: ...",
+    )
+    (tmp_path / "stops_once.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(callbacks, "LIGHTNING", ("stops_once", "stops_once"))
+    assert type(for_lightning()).__mro__[1].__name__ == "Callback"

@@ -50,6 +50,14 @@ class OutlierShares:
     inputs the magnitudes of the weights count.
 
     Yin et al. (2024), section 3.2 (OWL): their M and lambda.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(50, 40), torch.nn.Linear(40, 50))
+    >>> net[1].weight.data[:, 0] *= 50
+    >>> strategy = prunable.strategies.MagnitudePruning(allocation=OutlierShares())
+    >>> plan = prunable.prune(net, strategy, prunable.budgets.Keep(0.5, "global")).plan
+    >>> [round(layer.kappa, 2) for layer in plan.layers]
+    [0.42, 0.58]
     """
 
     multiple: float = 5.0
@@ -74,6 +82,12 @@ class SpectralShares:
     the density of eigenvalues of W^T W (`spectral_exponent`). By weights alone.
 
     Lu, Zhou, Liu, Wang, Mahoney and Yang (2024), equation 2 (AlphaPruning): their tau.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(50, 40), torch.nn.Linear(40, 50))
+    >>> strategy = prunable.strategies.MagnitudePruning(allocation=SpectralShares())
+    >>> prunable.prune(net, strategy, prunable.budgets.Keep(0.5, "global")).plan.kappa
+    0.5
     """
 
     spread: float = 0.3
@@ -100,6 +114,12 @@ class MedianShares:
     weights count.
 
     Chen, Cheng, Han, Zhang, Li and Zhang (2025), section 3 (DLP): their alpha.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(50, 40), torch.nn.Linear(40, 50))
+    >>> strategy = prunable.strategies.MagnitudePruning(allocation=MedianShares())
+    >>> prunable.prune(net, strategy, prunable.budgets.Keep(0.5, "global")).plan.kappa
+    0.5
     """
 
     spread: float = 0.15
@@ -129,6 +149,16 @@ class DepthShares:
     errors.
 
     Huang et al. (2025), theorem on the growth of errors with depth (ATP): their beta.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(*(torch.nn.Linear(20, 20) for _ in range(3)))
+    >>> strategy = prunable.strategies.MagnitudePruning(allocation=DepthShares(0.2))
+    >>> plan = prunable.prune(net, strategy, prunable.budgets.Keep(0.5, "global")).plan
+    >>> [layer.kappa for layer in plan.layers]
+    [0.7, 0.5, 0.3]
+    >>> views = [WeightView(f"{i}.weight", np.eye(20)) for i in range(3)]
+    >>> [round(steps.slope, 3) for steps in DepthShares().tried(views, 600)[:3]]
+    [0.0, 0.062, 0.125]
     """
 
     slope: float | None = None
@@ -163,6 +193,13 @@ class LeastLoss:
     `prune` finds them on its calibration inputs; see `prunable.nets.prune.losses`. Where there are
     none, the layers' relative squared output errors add up to least, of inputs that are Gaussian
     and independent; with one threshold on magnitudes that is the rule `relative`.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(20, 20), torch.nn.ReLU(), torch.nn.Linear(20, 5))
+    >>> strategy = prunable.strategies.MagnitudePruning(allocation=LeastLoss())
+    >>> half = prunable.budgets.Keep(0.5, "global")
+    >>> prunable.prune(net, strategy, half, calibration=torch.randn(128, 20)).plan.kappa
+    0.5
     """
 
     # what the outputs of the network are; see `Target`
@@ -183,7 +220,15 @@ class LeastLoss:
 
 @dataclass(frozen=True)
 class GivenCounts:
-    """So many weights of each layer, in the order of the views."""
+    """So many weights of each layer, in the order of the views.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(10, 10), torch.nn.Linear(10, 10))
+    >>> strategy = prunable.strategies.MagnitudePruning(allocation=GivenCounts((80, 20)))
+    >>> plan = prunable.prune(net, strategy, prunable.budgets.Keep(0.5, "global")).plan
+    >>> [layer.n_kept for layer in plan.layers]
+    [80, 20]
+    """
 
     kept: tuple[int, ...]
 

@@ -19,7 +19,16 @@ Masks = list[NDArray[np.bool_]]
 
 
 class Strategy(Protocol):
-    """A way to choose what is pruned; it sees weights and never a model."""
+    """A way to choose what is pruned; it sees weights and never a model.
+
+    >>> import numpy as np
+    >>> from prunable.strategies import MagnitudePruning
+    >>> strategy: Strategy = MagnitudePruning()
+    >>> layer = WeightView("weight", np.array([[3.0, 0.1], [0.2, 4.0]]))
+    >>> plan = strategy.plan([layer], Keep(0.5), rng=np.random.default_rng(0))
+    >>> strategy.axis, plan.layers[0].kept.tolist()
+    ('weight', [True, False, False, True])
+    """
 
     @property
     def axis(self) -> Axis:

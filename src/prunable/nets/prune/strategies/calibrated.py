@@ -35,6 +35,14 @@ class InputWeightedPruning:
     section 3), known as Wanda (Sun, Liu, Bair and Kolter 2023). Errors, asked and realised, are
     relative to the weights times those roots: they are errors of outputs where inputs are
     uncorrelated. Layers that no input reached go by their weights alone.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(2, 1, bias=False)
+    >>> net.weight.data = torch.tensor([[1.0, 2.0]])
+    >>> inputs = torch.randn(100, 2) * torch.tensor([10.0, 1.0])
+    >>> pruned = prunable.prune(net, InputWeightedPruning(), Keep(0.5), calibration=inputs)
+    >>> net.weight.tolist()
+    [[1.0, 0.0]]
     """
 
     axis: ClassVar[Axis] = "weight"
@@ -90,6 +98,12 @@ class BrainSurgery:
     smallest weights.
 
     Hassibi and Stork (1993); Frantar and Alistarh (2022, 2023).
+
+    >>> import torch, prunable
+    >>> net, inputs = torch.nn.Linear(20, 5), torch.randn(200, 20)
+    >>> pruned = prunable.prune(net, BrainSurgery(), Keep(0.5), calibration=inputs)
+    >>> int((net.weight == 0).sum())
+    50
     """
 
     axis: ClassVar[Axis] = "weight"
@@ -147,6 +161,15 @@ class Refitted:
     Each output of a layer is fitted to what it was, on the calibration inputs (`refit`). What is
     kept, and errors, are the strategy's own. Singular values cannot be refitted, nor layers that
     no input reached, which stay as the strategy leaves them.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(2, 1, bias=False)
+    >>> net.weight.data = torch.tensor([[1.0, 2.0]])
+    >>> inputs = torch.randn(100, 1).repeat(1, 2)
+    >>> strategy = Refitted(prunable.strategies.MagnitudePruning())
+    >>> pruned = prunable.prune(net, strategy, Keep(0.5), calibration=inputs)
+    >>> [round(w, 2) for w in net.weight.flatten().tolist()], strategy.axis
+    ([0.0, 3.0], 'weight')
     """
 
     strategy: Strategy

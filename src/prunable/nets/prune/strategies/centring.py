@@ -33,6 +33,14 @@ class MedianCentred:
     As the code released with Barsbey et al. (2021) prunes: the median of the whole layer for
     single weights, of each row for input nodes, of each column for singular values, of each tap
     over all kernels for kernels; of each column for units, which it does not have.
+
+    >>> import torch, prunable
+    >>> from prunable.strategies import MagnitudePruning
+    >>> net = torch.nn.Linear(3, 1, bias=False)
+    >>> net.weight.data = torch.tensor([[1.0, 1.5, 9.0]])
+    >>> pruned = prunable.prune(net, MedianCentred(MagnitudePruning()), prunable.budgets.Keep(0.3))
+    >>> net.weight.tolist(), MedianCentred(MagnitudePruning()).axis
+    ([[1.5, 1.5, 9.0]], 'weight')
     """
 
     strategy: Strategy

@@ -28,6 +28,13 @@ class CalibratedPruning:
     Errors, asked and realised, are those of the layer's outputs on the calibration inputs. Layers
     that no input reached lose their smallest weights. `prune` takes it where it is given a
     calibration and no strategy.
+
+    >>> import torch, prunable
+    >>> net, inputs = torch.nn.Linear(20, 5), torch.randn(200, 20)
+    >>> half = prunable.budgets.Keep(0.5, "global")
+    >>> pruned = prunable.prune(net, CalibratedPruning(), half, calibration=inputs)
+    >>> pruned.n_nonzero, [output.name for output in pruned.outputs]
+    (55, ['weight'])
     """
 
     axis: ClassVar[Axis] = "weight"

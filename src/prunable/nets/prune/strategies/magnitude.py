@@ -21,6 +21,13 @@ class MagnitudePruning:
     """Keep the weights of largest magnitude, of each layer or of all layers together.
 
     Theorem 2 of Barsbey et al. (2021): (i) one threshold for all layers, (ii) layer by layer.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(2, 2, bias=False)
+    >>> net.weight.data = torch.tensor([[3.0, 0.1], [0.2, 4.0]])
+    >>> pruned = prunable.prune(net, MagnitudePruning(), Keep(0.5))
+    >>> net.weight.tolist()
+    [[3.0, 0.0], [0.0, 4.0]]
     """
 
     axis: ClassVar[Axis] = "weight"

@@ -23,6 +23,12 @@ class NMPruning:
     no multiple of m, such as one that reads colours, is left whole.
 
     Mishra, Latorre, Pool, Stosic, Stosic, Venkatesh, Yu and Micikevicius (2021).
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(8, 2, bias=False)
+    >>> pruned = prunable.prune(net, NMPruning(2, 4), prunable.budgets.Keep(0.5))
+    >>> (net.weight != 0).reshape(2, 2, 4).sum(-1).tolist(), NMPruning(2, 4).share
+    ([[2, 2], [2, 2]], 0.5)
     """
 
     axis: ClassVar[Axis] = "weight"

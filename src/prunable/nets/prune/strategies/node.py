@@ -20,7 +20,15 @@ NODE_AXES = ("unit", "input", "kernel")
 
 @dataclass(frozen=True)
 class NodePruning:
-    """Keep the nodes of largest l_p norm."""
+    """Keep the nodes of largest l_p norm.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(3, 2, bias=False)
+    >>> net.weight.data = torch.tensor([[3.0, 0.1, 2.0], [4.0, 0.2, 1.0]])
+    >>> pruned = prunable.prune(net, NodePruning("input"), prunable.budgets.Keep(0.6))
+    >>> net.weight[:, 1].tolist()
+    [0.0, 0.0]
+    """
 
     # nodes are the rows of the (out, in * taps) matrix, a hidden unit's incoming weights or a
     # filter (the columns theta^i of Wan, Zaidi and Simsekli 2023, section 3); the columns of one

@@ -19,7 +19,13 @@ from prunable.numerics.weights.selection import kept_count
 
 @dataclass(frozen=True)
 class RandomPruning:
-    """Keep weights chosen uniformly at random: the control at equal count."""
+    """Keep weights chosen uniformly at random: the control at equal count.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(20, 10)
+    >>> prunable.prune(net, RandomPruning(), prunable.budgets.Keep(0.25), seed=1).n_nonzero
+    60
+    """
 
     axis: ClassVar[Axis] = "weight"
 
@@ -47,6 +53,12 @@ class RandomizedMagnitudePruning:
     Algorithm 1 of Guha, Dubey and Huo (2023); Psi is the variance of the layer's weights about
     their mean. For Gaussian weights the expected kept share is
     1 - sqrt(d / (d + 2)) (lemma 4.1).
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(20, 10)
+    >>> plan = prunable.prune(net, RandomizedMagnitudePruning(), prunable.budgets.Keep(0.5)).plan
+    >>> 0.2 < plan.kappa < 0.8
+    True
     """
 
     axis: ClassVar[Axis] = "weight"

@@ -24,6 +24,15 @@ class SaliencyPruning:
     Of linear problems: Hessian pruning selects by Shat_ii b_i^2 with Shat the diagonal of the
     empirical second moment, oracle pruning by Sigma_ii (beta*_i)^2 (Chang, Li, Oymak and
     Thrampoulidis 2020, sections 2 and 3). Of networks: see `prunable.nets.prune.saliency`.
+
+    >>> import numpy as np
+    >>> import torch, prunable
+    >>> strategy = SaliencyPruning({"weight": np.array([[1.0, 2.0], [4.0, 3.0]])})
+    >>> float(strategy.of("weight", (2, 2)).max())
+    4.0
+    >>> net = torch.nn.Linear(2, 2)
+    >>> prunable.prune(net, strategy, Keep(0.5)).plan.layers[0].kept.tolist()
+    [False, False, True, True]
     """
 
     axis: ClassVar[Axis] = "weight"

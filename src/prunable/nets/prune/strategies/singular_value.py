@@ -23,6 +23,12 @@ class SingularValuePruning:
 
     Theorem 3 of Barsbey et al. (2021). A layer of shape (m, n) is smaller as two factors only
     if fewer than m n / (m + n) singular values are kept.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Linear(20, 10)
+    >>> pruned = prunable.prune(net, SingularValuePruning(), prunable.budgets.Keep(0.5))
+    >>> int(torch.linalg.matrix_rank(net.weight))
+    5
     """
 
     axis: ClassVar[Axis] = "singular_value"

@@ -34,6 +34,24 @@ class UnitPruning:
     A unit's score gathers those of all matrices that make or read it: `sum` adds them, so that
     large matrices count for more; `mean` and `max` first take each matrix's scores relative to
     their mean over the units.
+
+    >>> import torch, prunable
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 2))
+    >>> example = torch.zeros(1, 8)
+    >>> pruned = prunable.prune(net, UnitPruning(), Keep(0.3), example=example)
+    >>> prunable.shrink(net, pruned, example).model[0].out_features
+    20
+    >>> rng, weights = np.random.default_rng(0), {"0.weight": np.diag([1.0, 3.0, 2.0])}
+    >>> from prunable.nets.prune.grouped import Member
+    >>> rows = Member("0.weight", 0, 3, np.arange(3), np.arange(3), made=True)
+    >>> groups = [Group("0.weight", 3, (rows,))]
+    >>> np.argsort(UnitPruning().scores(groups, weights, rng=rng)[0]).tolist()
+    [0, 2, 1]
+    >>> UnitPruning().kept(groups, weights, Keep(0.5), rng=rng)[0].kept.tolist()
+    [False, True, True]
+    >>> units = UnitPruning(round_to=8)
+    >>> units.name, units.rounded(20, 64)
+    ('unit', 24)
     """
 
     axis: ClassVar[Axis] = "unit"
