@@ -1,7 +1,10 @@
 """Wall-clock times that compare: the candidates take turns, so that drift hits all alike."""
 
+import os
 from collections.abc import Callable, Mapping
-from time import perf_counter
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, sleep
 
 import numpy as np
 import torch
@@ -11,6 +14,58 @@ from prunable.errors import check_at_least
 
 SAMPLE = 1e-3  # seconds; shorter calls are repeated within a sample, which steadies it
 MOST_CALLS = 50
+TICKS = Path("/proc/stat")  # Linux: what all cores did since it started
+SHORTEST = 0.25  # seconds over which its hundredths tell what others do
+CONTENDED = 0.2  # cores
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What else ran while something was timed.
+
+    `others` is how many of all `cores` other programs kept at work on average, None where the
+    system does not tell; the machine is `busy` if that leaves fewer than this process's `threads`.
+    """
+
+    cores: int
+    threads: int
+    others: float | None
+
+    @property
+    def busy(self) -> bool:
+        """Whether times are longer than they would be on an idle machine."""
+        own = min(self.threads, self.cores)
+        return self.others is not None and self.others + own > self.cores + CONTENDED
+
+
+def watched_machine() -> Callable[[], Machine]:
+    """Watch from now on what other programs do; the result, called once, says what they did."""
+    began, ours, all_ = perf_counter(), _own_seconds(), _busy_seconds()
+
+    def seen() -> Machine:
+        sleep(max(0.0, began + SHORTEST - perf_counter()))
+        took, own, busy = perf_counter() - began, _own_seconds() - ours, _busy_seconds()
+        others = None if busy is None or all_ is None else max(0.0, (busy - all_ - own) / took)
+        return Machine(os.cpu_count() or 1, torch.get_num_threads(), others)
+
+    return seen
+
+
+def _own_seconds() -> float:
+    """What this process had of the cores."""
+    spent = os.times()
+    return spent.user + spent.system
+
+
+def _busy_seconds() -> float | None:
+    """What all programs had of all cores, other machines on this one included."""
+    try:
+        first = TICKS.read_text(encoding="ascii").partition("\n")[0].split()
+    except OSError:
+        return None
+    # user nice system idle iowait irq softirq steal; guests are part of the first two
+    ticks = [int(number) for number in first[1:9]]
+    return (sum(ticks) - sum(ticks[3:5])) / os.sysconf("SC_CLK_TCK")
 
 
 def interleaved_seconds(

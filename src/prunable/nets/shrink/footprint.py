@@ -19,7 +19,7 @@ from prunable.nets.networks.examples import MISFITS, evaluating, run, shapes_of
 from prunable.nets.networks.inputs import batch_of, tensors_of
 from prunable.nets.networks.memory import peak_bytes
 from prunable.nets.networks.ties import ties_of
-from prunable.nets.networks.timing import interleaved_seconds
+from prunable.nets.networks.timing import Machine, interleaved_seconds, watched_machine
 from prunable.nets.prune.plan import PruningPlan
 from prunable.nets.shrink.sparse_layers import SparseLinear
 from prunable.results import Result
@@ -75,12 +75,18 @@ class Comparison(Result):
     """Models side by side, in the given order.
 
     `layers` are those of the first model that have a weight matrix; `kappa` is the kept share of
-    the planned weights, if there is a plan.
+    the planned weights, if there is a plan. `machine` says what else ran meanwhile.
     """
 
     models: Mapping[str, Footprint]
     layers: tuple[ComparedLayer, ...]
     kappa: float | None
+    machine: Machine
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, and whether the machine was busy."""
+        found = super().to_dict()
+        return found | {"machine": {**found["machine"], "busy": self.machine.busy}}
 
     def _rows(self) -> Sequence[Mapping[str, Any]]:
         return [
@@ -118,6 +124,7 @@ def compare(
             f"{shapes_of(example)}."
         )
     largest = batch_of(example, sizes[-1])
+    machine = watched_machine()
     with ExitStack() as stack, torch.no_grad():
         for model in models.values():
             stack.enter_context(evaluating(model))
@@ -132,6 +139,7 @@ def compare(
             for name, seconds in interleaved_seconds(calls, repeats=repeats).items():
                 low, middle, high = 1e3 * np.quantile(seconds, [0.25, 0.5, 0.75])
                 times[name][size] = Milliseconds(float(middle), float(high - low))
+    seen = machine()
     measured = {
         name: Footprint(
             *_numbers(model),
@@ -144,7 +152,7 @@ def compare(
         for name, model in models.items()
     }
     layers = tuple(_layers(models, counted, plan))
-    return Comparison(measured, layers, None if plan is None else plan.kappa)
+    return Comparison(measured, layers, None if plan is None else plan.kappa, seen)
 
 
 def _numbers(model: nn.Module) -> tuple[int, int]:

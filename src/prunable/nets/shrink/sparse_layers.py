@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, Literal
 
@@ -161,9 +161,10 @@ class LayerLayout:
     layout: Literal["csr", "dense"]
     reason: str
     density: float  # share of weights that are not zero
-    # By batch size, median time of compressed rows relative to the dense layer's; empty if the
-    # layer was not tried.
+    # By batch size, median time of compressed rows relative to the dense layer's, and the
+    # interquartile range of that of single rounds; empty if the layer was not tried.
     times: Mapping[int, float]
+    spread: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,7 @@ class SparsifyReport(Result):
     times: Mapping[int, float]
     # largest difference of the two models' outputs, in the model's own precision
     max_difference: float
+    spread: Mapping[int, float] = field(default_factory=dict)  # of `times`, as a layer's
 
     @property
     def n_sparse(self) -> int:
@@ -223,10 +225,10 @@ def sparsify(
         chosen = [name for name, layer in decided.items() if layer.layout == "csr"]
         trial = _with_sparse(dense, chosen)
         unchanged = {batch_size_of(batch): 1.0 for batch in batches}
-        times = unchanged
+        times, spread = unchanged, dict.fromkeys(unchanged, 0.0)
         if chosen:
             candidates = {"model": trial, "reference": dense}
-            times = _relative_times(candidates, batches, batches, repeats)
+            times, spread = _relative_times(candidates, batches, batches, repeats)
         slow = [size for size, ratio in times.items() if ratio > 1]
         if slow:
             # the sizes at which the whole loses, though each layer alone gains
@@ -234,12 +236,13 @@ def sparsify(
             for name in chosen:
                 decided[name] = replace(decided[name], layout="dense", reason=reason)
             chosen, times, trial = [], unchanged, dense
+            spread = dict.fromkeys(unchanged, 0.0)
         difference = max(
             largest_difference(tensors_in(run(trial, batch)), tensors_in(run(dense, batch)))
             for batch in batches
         )
     result = _with_sparse(model, chosen)
-    return result, SparsifyReport(tuple(decided.values()), times, difference)
+    return result, SparsifyReport(tuple(decided.values()), times, difference, spread)
 
 
 def _is_filled(batch: Example) -> bool:
@@ -297,12 +300,12 @@ def _decide(
         run(_with_sparse(model, [name]), batches[0])
     except (RuntimeError, AttributeError, NotImplementedError, InputError) as error:
         return LayerLayout(name, "dense", f"compressed rows fail here: {error}", density, {})
-    times = _relative_times({"csr": sparse, "dense": module}, inputs, batches, repeats)
+    times, spread = _relative_times({"csr": sparse, "dense": module}, inputs, batches, repeats)
     worst = max(times, key=lambda size: times[size])
-    share = f"{times[worst]:.2f} times the dense time at batch size {worst}"
+    share = f"{times[worst]:.2f} ± {spread[worst]:.2f} times the dense time at batch size {worst}"
     if times[worst] < GAIN:
-        return LayerLayout(name, "csr", f"faster: at most {share}", density, times)
-    return LayerLayout(name, "dense", f"compressed rows take {share}", density, times)
+        return LayerLayout(name, "csr", f"faster: at most {share}", density, times, spread)
+    return LayerLayout(name, "dense", f"compressed rows take {share}", density, times, spread)
 
 
 def _obstacle(model: nn.Module, module: Any, density: float) -> str | None:
@@ -325,11 +328,14 @@ def _relative_times(
     inputs: Sequence[Example],
     batches: Sequence[Example],
     repeats: int,
-) -> dict[int, float]:
-    """Median time of the first of a pair relative to that of the second, by batch size."""
-    times = {}
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Median time of the first of a pair relative to that of the second, by batch size; spreads."""
+    times, spread = {}, {}
     for batch, x in zip(batches, inputs, strict=True):
         calls = {name: partial(run, module, x) for name, module in pair.items()}
         first, second = interleaved_seconds(calls, repeats=repeats).values()
-        times[batch_size_of(batch)] = float(np.median(first) / np.median(second))
-    return times
+        size = batch_size_of(batch)
+        times[size] = float(np.median(first) / np.median(second))
+        low, high = np.quantile(first / second, [0.25, 0.75])
+        spread[size] = float(high - low)
+    return times, spread

@@ -167,8 +167,14 @@ def footprint_table(footprint: Document) -> Table:
         rows.append((f"ms at batch {size}", *shown))
     if any(m["accuracy"] is not None for m in models.values()):
         rows.append(("accuracy", *(f"{m['accuracy']:.4f}" for m in models.values())))
-    notes = ("Of times the median of repeats, ± their interquartile range.",)
-    return table(("", *models), rows, title="Before and after, measured", notes=notes)
+    notes = ["Of times the median of repeats, ± their interquartile range."]
+    if (machine := footprint["machine"])["busy"]:
+        notes.append(
+            f"The machine was busy: other programs had {as_number(machine['others'], 2)} of "
+            f"{machine['cores']} cores meanwhile. Times are longer for it, and compare with each "
+            "other only."
+        )
+    return table(("", *models), rows, title="Before and after, measured", notes=tuple(notes))
 
 
 def rounds_table(result: Document) -> Table:
