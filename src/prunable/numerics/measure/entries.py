@@ -148,7 +148,9 @@ class Coded:
     def decode(self, raw: NDArray[Any]) -> Matrix:
         """Numbers of a part of `raw`."""
         if self.leading:
-            return np.asarray(np.left_shift(raw, 16, dtype=np.uint32).view(np.float32))
+            wide = raw.astype(np.uint32)
+            wide <<= 16
+            return wide.view(np.float32)
         return np.asarray(np.take(self.table, raw))
 
     def scaled(self, exponent: int) -> Coded:
