@@ -129,8 +129,8 @@ def lanczos_spectrum(
     """Estimate the distribution of singular values without computing them.
 
     40 nodes for each of 4096 / n starting vectors, rounded up, which `rng` draws; shares kept are
-    right to some five thousandths. Stochastic Lanczos quadrature: Golub and Meurant (1994), Ubaru, Chen
-    and Saad (2017). The cost is that of reading the matrix 40 times, in the precision of the
+    right to some five thousandths. Stochastic Lanczos quadrature: Golub and Meurant (1994), Ubaru,
+    Chen and Saad (2017). The cost is that of reading the matrix 40 times, in the precision of the
     weights. `decode` is as in `singular_values`; codes of more than 2^24 weights stay codes, and
     `release` may give back what was read of them.
     """
