@@ -295,6 +295,13 @@ class Magnitudes(Ordered):
             chunk = self.values[start : start + CHUNK]
             yield chunk, bins_of(chunk)
 
+    def sizes(self) -> Iterator[Values]:
+        """Give the magnitudes chunk by chunk, each in the place of the one before."""
+        buffer = np.empty(min(CHUNK, self.size), dtype=self.dtype)
+        for start in range(0, self.size, CHUNK):
+            chunk = self.values[start : start + CHUNK]
+            yield np.abs(chunk, out=buffer[: chunk.size])
+
     @cached_property
     def _sorted(self) -> Values:
         return np.sort(np.abs(self.values))

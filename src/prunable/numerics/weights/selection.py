@@ -11,12 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from prunable.errors import InputError
 from prunable.numerics.checks import check_count, real_array
 from prunable.numerics.parallel import each
-from prunable.numerics.weights.magnitudes import BINS, CHUNK, Magnitudes, Ordered
+from prunable.numerics.weights.magnitudes import BINS, CHUNK, Magnitudes, Ordered, Values
 
 Rounding = Literal["ceil", "floor"]
 Pass = Callable[[Callable[[Ordered], Any]], Iterable[Any]]
 
 GATHERED = 2**20  # magnitudes that are put in order
+SAMPLED = 2**16  # of more, looked at first
+MARGIN = 3.0  # at least six standard deviations of a sample's quantile, in roots of its size
 # kappa often comes out of 1 - ratio, so it is known to a few units in the last place of 1.
 _KAPPA_NOISE = 4 * float(np.finfo(np.float64).eps)
 
@@ -49,8 +51,8 @@ def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
     The absolute values of finite real numbers compete. In all exactly k are True; of equal
     magnitudes the one of the earlier array, then of the lower index (in C order), comes first.
 
-    Of many a histogram of leading bits finds the bin of the threshold, and only that bin is looked
-    at: two passes over the scores, more where it holds many, and one over the masks.
+    Of many a sample tells where about the threshold is: one pass counts what is above and gathers
+    what is near, and one makes the masks. Where it misleads, bits are counted: `threshold_of`.
     """
     where = "top_k_masks"
     arrays = [np.asarray(array) for array in scores]
@@ -62,7 +64,8 @@ def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
         threshold, ties = _threshold_in_order([np.abs(part.values) for part in parts], k)
         masks = [above_threshold(part, threshold) for part in parts]
     else:
-        threshold, ties = threshold_of(lambda look: each(look, parts), common, k)
+        near = _threshold_near_sample(parts, k)
+        threshold, ties = near or threshold_of(lambda look: each(look, parts), common, k)
         masks = each(partial(above_threshold, threshold=threshold), parts)
     for part, mask in zip(parts, masks, strict=True):
         ties = mark_ties(part, threshold, ties, mask)
@@ -121,6 +124,40 @@ def threshold_of(over: Pass, dtype: np.dtype[Any], k: int) -> tuple[float, int]:
     return float(np.array(prefix, f"i{dtype.itemsize}").view(dtype)), wanted
 
 
+def _threshold_near_sample(parts: Sequence[Magnitudes], k: int) -> tuple[float, int] | None:
+    """The same, from what lies between two magnitudes of a sample; None if these mislead."""
+    total = sum(part.size for part in parts)
+    step = max(1, total // SAMPLED)
+    sample = np.sort(np.concatenate([np.abs(part.values[::step]) for part in parts]))
+    place, margin = (1 - k / total) * sample.size, MARGIN * math.sqrt(sample.size)
+    if not margin < place < sample.size - margin:
+        return None
+    low, high = sample[int(place - margin)], sample[int(place + margin)]
+    if np.count_nonzero((sample > low) & (sample <= high)) > 3 * margin:  # many are equal
+        return None
+    found = each(partial(_between, low=low, high=high), parts)
+    wanted = k - sum(larger for larger, _ in found)
+    near = np.concatenate([inside for _, inside in found])
+    if not 0 < wanted <= near.size:
+        return None
+    near.partition(near.size - wanted)
+    threshold = near[near.size - wanted]
+    ties = wanted - int(np.count_nonzero(near > threshold))
+    if ties == np.count_nonzero(near == threshold):  # nothing to choose
+        return float(np.nextafter(threshold, -np.inf, dtype=threshold.dtype)), 0
+    return float(threshold), ties
+
+
+def _between(part: Magnitudes, low: Any, high: Any) -> tuple[int, Values]:
+    """How many magnitudes are above `high`, and those of the others that are above `low`."""
+    larger, near = 0, []
+    for sizes in part.sizes():
+        above = sizes > high
+        larger += int(np.count_nonzero(above))
+        near.append(sizes[(sizes > low) ^ above])
+    return larger, np.concatenate(near)
+
+
 def _threshold_in_order(parts: Sequence[NDArray[Any]], k: int) -> tuple[float, int]:
     """The same of few magnitudes, for which bins would be more work than they save."""
     if k == 0:
@@ -162,11 +199,9 @@ def _digits(part: Ordered, asked: NDArray[np.bool_], prefix: int, shift: int) ->
 def above_threshold(part: Magnitudes, threshold: float) -> NDArray[np.bool_]:
     """Mark the magnitudes above a threshold."""
     mask = np.empty(part.size, dtype=np.bool_)
-    buffer = np.empty(min(CHUNK, part.size), dtype=part.values.dtype)
-    for start in range(0, part.size, CHUNK):
-        chunk = part.values[start : start + CHUNK]
-        magnitudes = np.abs(chunk, out=buffer[: chunk.size])
-        np.greater(magnitudes, threshold, out=mask[start : start + CHUNK])
+    for number, sizes in enumerate(part.sizes()):
+        start = number * CHUNK
+        np.greater(sizes, threshold, out=mask[start : start + CHUNK])
     return mask
 
 

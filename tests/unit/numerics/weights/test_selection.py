@@ -6,6 +6,7 @@ import pytest
 from prunable.errors import InputError
 from prunable.numerics.arrays import Lazy
 from prunable.numerics.weights import selection
+from prunable.numerics.weights.magnitudes import Magnitudes
 from prunable.numerics.weights.selection import kept_count, top_k_counts, top_k_mask, top_k_masks
 
 
@@ -130,6 +131,39 @@ def test_top_k_of_several_large_arrays():
         assert second[: second.sum()].all()
         if k < 200_000:
             assert np.abs(arrays[0][first]).min() > np.abs(arrays[0][~first]).max()
+
+
+def _many(kind):
+    r = np.random.default_rng(3)
+    size = selection.GATHERED + 12_345
+    step = (size + 5000) // selection.SAMPLED
+    values = {
+        "normal": lambda: r.standard_normal(size),
+        "few levels": lambda: r.integers(-3, 4, size),
+        "hundred levels": lambda: r.standard_normal(size).round(2),
+        "in order": lambda: np.sort(r.standard_normal(size)),
+        # the sample sees the small ones alone
+        "misleading": lambda: np.where(np.arange(size) % step, 5.0, 1.0) * r.random(size),
+    }[kind]()
+    return [values.astype(np.float32), r.standard_normal((50, 100)).astype(np.float32)]
+
+
+@pytest.mark.parametrize(
+    "kind", ["normal", "few levels", "hundred levels", "in order", "misleading"]
+)
+def test_top_k_of_many_is_exact_whatever_a_sample_says(kind):
+    arrays = _many(kind)
+    joined = np.concatenate([np.abs(a).ravel() for a in arrays])
+    for share in (0.001, 0.02, 0.5, 0.9, 0.999):
+        k = round(share * joined.size)
+        found = np.concatenate([m.ravel() for m in top_k_masks(arrays, k)])
+        np.testing.assert_array_equal(found, top_k_mask(joined, k))
+
+
+def test_a_sample_tells_the_threshold_of_normal_weights_and_not_of_misleading_ones():
+    for kind, told in (("normal", True), ("misleading", False), ("few levels", False)):
+        parts = [Magnitudes.of(a) for a in _many(kind)]
+        assert (selection._threshold_near_sample(parts, 500_000) is not None) == told
 
 
 def test_top_k_of_several_refuses_mistakes():
