@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,23 @@ def test_the_site_starts_as_the_readme_does():
 
 def test_the_readme_is_read_in_a_few_minutes():
     assert len(README.split()) <= 900
+
+
+def test_indices_of_packages_show_the_readme_without_what_they_lack():
+    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"][
+        "hooks"
+    ]
+    hook = hook["fancy-pypi-readme"]
+    before = hook["fragments"][0]["end-before"]
+    assert README.count(before) == 1
+    shown = README.partition(before)[0]
+    for rule in hook["substitutions"]:
+        shown, count = re.subn(rule["pattern"], rule["replacement"], shown)
+        assert count > 0, rule
+    links = re.findall(r"\]\(([^)]*)\)", shown)
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert "## What else it does" in shown
+    assert "[architecture](ARCHITECTURE.md)" not in shown
 
 
 def test_the_score_is_that_of_the_reproduced_items():
