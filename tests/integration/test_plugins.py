@@ -134,7 +134,7 @@ def test_the_example_estimator_finds_the_index_of_pareto(example, monkeypatch):
     # few distinct values come counted, and are told one by one
     coarse = np.ceil(x)
     values, counts = np.unique(coarse, return_counts=True)
-    assert found(tails.Repeated(values, counts, coarse)) == found(coarse)
+    assert found(tails.Repeated(values, counts)) == found(coarse)
 
 
 def test_each_is_at_most_50_lines_and_the_page_shows_them():

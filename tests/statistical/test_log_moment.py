@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from prunable.numerics.tails import Status, log_moment, log_moment_vectors
+from prunable.numerics.tails import Repeated, Status, log_moment, log_moment_vectors
+from prunable.numerics.tails.log_moment import DEALT
 
 pytestmark = pytest.mark.statistical
 
@@ -82,6 +83,16 @@ def test_stated_error_is_the_real_one(alpha):
     """2,000 samples of 400 blocks; false alarm < 2e-6, see `assert_calibrated`."""
     samples = stable(alpha, (2000, 4000), 5)
     assert_calibrated(z_scores(alpha, (log_moment(x, block_size=10) for x in samples)))
+
+
+@pytest.mark.parametrize("alpha", [1.5, 2.0])
+def test_stated_error_is_the_real_one_where_observations_are_dealt_to_blocks(alpha):
+    """2,000 samples of 400 blocks of about 41; false alarm < 2e-6, see `assert_calibrated`."""
+    samples = stable(alpha, (2000, DEALT + 16), 7)
+    once = np.ones(DEALT + 16, dtype=np.int64)
+    found = [log_moment(Repeated(x, once, seed), block_size=41) for seed, x in enumerate(samples)]
+    assert all(one.n == once.size for one in found)  # no block of fewer than two
+    assert_calibrated(z_scores(alpha, found))
 
 
 @pytest.mark.parametrize("alpha", [1.5, 2.0])

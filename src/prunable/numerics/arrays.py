@@ -1,4 +1,4 @@
-"""The array type of most numbers here, and sequences of arrays that are made when asked for."""
+"""The array type of most numbers, sequences of arrays that are made when asked for, medians."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 T = TypeVar("T")
 
 
@@ -28,3 +29,20 @@ class Lazy(Sequence[T]):
         if not 0 <= index < self._count:
             raise IndexError(index)
         return self._make(index)
+
+
+def medians(x: Floats) -> Floats:
+    """Medians along the last axis of numbers without NaN, of their dtype.
+
+    Those of `np.median`, which takes ten times as long: NumPy finds one rank by vector
+    instructions, two by others.
+
+    >>> float(medians(np.array([4.0, 1.0, 2.0, 3.0])))
+    2.5
+    """
+    size = x.shape[-1]
+    parted = np.partition(x, size // 2, axis=-1)
+    middle = parted[..., size // 2]
+    if size % 2:
+        return np.asarray(middle)
+    return np.asarray((parted[..., : size // 2].max(axis=-1) + middle) / 2)

@@ -105,15 +105,17 @@ def dependence(
     logs = np.log(np.abs(np.where(kept, part, 1))).astype(np.float64)
     logs -= logs.sum() / max(np.count_nonzero(kept), 1)
     logs[~kept] = 0.0
-    rows = _shared_scale(logs.sum(axis=1), kept.sum(axis=1), float((logs**2).sum()))
-    columns = _shared_scale(logs.sum(axis=0), kept.sum(axis=0), float((logs**2).sum()))
+    squares = float((logs**2).sum())
+    rows, columns = (
+        _shared_scale(logs.sum(axis=axis), kept.sum(axis=axis), squares) for axis in (1, 0)
+    )
     regime = REGIMES[_matters(rows), _matters(columns)]
     if rows is None and columns is None:
         regime = Regime.UNKNOWN
-    order = rng.permutation(part.size)
-    flat = part.ravel()
+    flat = part[kept]
+    two = rng.choice(flat, min(2 * SPLIT_SIZE, flat.size), replace=False)
     splits = {
-        "random": _split(flat[order[0::2]], flat[order[1::2]], rng),
+        "random": _split(two[0::2], two[1::2], rng),
         "rows": _split(part[0::2].ravel(), part[1::2].ravel(), rng),
         "columns": _split(part[:, 0::2].ravel(), part[:, 1::2].ravel(), rng),
     }
@@ -126,12 +128,12 @@ def _corner(matrix: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     # a matrix with a short side may keep more of the long one
     rows = min(m, max(SIDE, SIDE * SIDE // n))
     columns = min(n, max(SIDE, SIDE * SIDE // m))
-    part = matrix
-    if rows < m:
-        part = part[np.sort(rng.choice(m, rows, replace=False))]
-    if columns < n:
-        part = part[:, np.sort(rng.choice(n, columns, replace=False))]
-    return part
+    return matrix[np.ix_(_some(m, rows, rng), _some(n, columns, rng))]
+
+
+def _some(size: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Random places below `size` in increasing order, all if there are no more."""
+    return np.sort(rng.choice(size, count, replace=False)) if count < size else np.arange(size)
 
 
 def _shared_scale(
@@ -163,12 +165,16 @@ def _split(a: Matrix, b: Matrix, rng: np.random.Generator) -> Split | None:
     if min(a.size, b.size) < 8:
         return None
     a, b = (
-        np.sort(rng.choice(part, SPLIT_SIZE, replace=False) if part.size > SPLIT_SIZE else part)
+        rng.choice(part, SPLIT_SIZE, replace=False, shuffle=False)
+        if part.size > SPLIT_SIZE
+        else part
         for part in (a, b)
     )
     both = np.concatenate([a, b])
-    below_a = np.searchsorted(a, both, side="right") / a.size
-    below_b = np.searchsorted(b, both, side="right") / b.size
+    order = np.argsort(both)
+    of_a = np.cumsum(order < a.size)
+    last = np.append(np.flatnonzero(np.diff(both[order])), both.size - 1)  # of equal ones
+    below_a, below_b = of_a[last] / a.size, (last + 1 - of_a[last]) / b.size
     distance = float(np.abs(below_a - below_b).max())
     effective = a.size * b.size / (a.size + b.size)
     return Split(distance, float(kolmogorov(math.sqrt(effective) * distance)))

@@ -1,21 +1,23 @@
 """Goodness of fit of a symmetric law to magnitudes, with calibrated p-values."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf, erfc, pdtr, pdtrc
 
-from prunable.numerics.stable.half_line import COARSE, half_line
+from prunable.numerics.stable.half_line import COARSE, half_line, sf_at
+from prunable.numerics.tails.base import Repeated
 from prunable.numerics.tails.ecf import StableFit, fit_stable
 from prunable.numerics.weights import calibration
 
 FloatArray = NDArray[np.float64]
+Given = NDArray[np.floating[Any]] | Repeated
 
-# At this size a test sees departures of about one percent in the distribution function.
-TEST_SIZE = 2**15
 # A Gaussian has 2e-9 of its mass beyond six standard deviations.
 FAR = 6.0
 # Of a stable law these shares of the weights, and so many, make its tail.
@@ -40,32 +42,41 @@ class Goodness:
     n: int
 
 
-def stable_goodness(sample: NDArray[np.floating[Any]]) -> Goodness | None:
+def stable_goodness(sample: Given) -> Goodness | None:
     """Test the magnitudes of a sample against the stable law fitted to it, if one can be.
 
-    The sample, (n,), is finite, centred, without zeros; not checked. The null law of the
-    statistic, tail index and scale being estimated from the same sample by `fit_stable`, is
+    The sample, (n,) or repeated, is finite, centred, without zeros; not checked. The null law of
+    the statistic, tail index and scale being estimated from the same sample by `fit_stable`, is
     tabulated by simulation.
     """
     fit = fit_stable(sample)
     if math.isnan(fit.scale) or fit.alpha < float(calibration.load().law_alpha[0]):
         return None
+    ascending, each = _ascending(sample)
     with np.errstate(over="ignore"):  # what lies beyond the doubles has probability 0
-        ascending = np.sort(np.abs(sample.astype(np.float64))) / fit.scale
-    upper = 2 * half_line(fit.alpha, COARSE).sf(ascending)
+        upper = each(2 * half_line(fit.alpha, COARSE).sf(ascending / fit.scale))
     statistic, distance = anderson_darling(1 - upper, upper)
     p = calibration.p_value(statistic, fit.alpha)
     return Goodness(fit.alpha, fit.scale, distance, statistic, p, sample.size)
 
 
-def gaussian_goodness(sample: NDArray[np.floating[Any]]) -> Goodness:
+def gaussian_goodness(sample: Given) -> Goodness:
     """Test the magnitudes of such a sample against the Gaussian law of the same mean square."""
-    ascending = np.sort(np.abs(sample.astype(np.float64)))
-    deviation = math.sqrt(float(np.mean(ascending**2)))
+    ascending, each = _ascending(sample)
+    deviation = math.sqrt(float(np.mean(each(ascending**2))))
     standard = ascending / (math.sqrt(2) * deviation)
-    statistic, distance = anderson_darling(erf(standard), erfc(standard))
+    statistic, distance = anderson_darling(each(erf(standard)), each(erfc(standard)))
     p = calibration.p_value(statistic, None)
     return Goodness(2.0, deviation / math.sqrt(2), distance, statistic, p, sample.size)
+
+
+def _ascending(sample: Given) -> tuple[FloatArray, Callable[[FloatArray], FloatArray]]:
+    """Magnitudes in increasing order, and what gives numbers of them to each observation."""
+    if not isinstance(sample, Repeated):
+        return np.sort(np.abs(sample.astype(np.float64))), lambda numbers: numbers
+    magnitudes = np.abs(sample.values.astype(np.float64))
+    order = np.argsort(magnitudes)
+    return magnitudes[order], partial(np.repeat, repeats=sample.counts[order])
 
 
 def anderson_darling(lower: FloatArray, upper: FloatArray) -> tuple[float, float]:
@@ -114,19 +125,15 @@ def stable_tail(largest: NDArray[np.floating[Any]], fit: StableFit, n: int) -> t
         three; and the ratio of that count to the expected one. Two standard errors of the
         tail index, which near 2 decides how much of the law lies there, are granted first.
     """
-    found = []
-    for share in {max(share, FAR_COUNT / n) for share in FAR_SHARES}:
-        point = half_line(fit.alpha, COARSE).isf(np.array([share / 2]))
-        count = largest.size - int(np.searchsorted(largest, point[0] * fit.scale, side="right"))
-        granted = 2 * fit.estimate.stderr
-        most, fewest = (
-            2 * n * float(half_line(min(max(alpha, 0.5), 2.0), COARSE).sf(point)[0])
-            for alpha in (fit.alpha - granted, fit.alpha + granted)
-        )
-        p = 1.0
-        if count < fewest:
-            p = float(pdtr(count, fewest))
-        elif count > most:
-            p = float(pdtrc(count - 1, most))
-        found.append((p, count / (n * share)))
-    return min(found)
+    shares = np.unique([max(share, FAR_COUNT / n) for share in FAR_SHARES])
+    points = half_line(fit.alpha, COARSE).isf(shares / 2)
+    counts = largest.size - np.searchsorted(largest, points * fit.scale, side="right")
+    granted = 2 * fit.estimate.stderr
+    most, fewest = (
+        2 * n * sf_at(points, min(max(alpha, 0.5), 2.0))
+        for alpha in (fit.alpha - granted, fit.alpha + granted)
+    )
+    p = np.ones(shares.size)
+    p = np.where(counts < fewest, pdtr(counts, fewest), p)
+    p = np.where(counts > most, pdtrc(counts - 1, most), p)
+    return min(zip(p.tolist(), (counts / (n * shares)).tolist(), strict=True))

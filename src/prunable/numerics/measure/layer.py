@@ -13,7 +13,7 @@ from prunable.numerics import tails
 from prunable.numerics.measure import goodness
 from prunable.numerics.measure.dependence import Dependence, dependence
 from prunable.numerics.measure.entries import HELD, Coded, Drawn, Entries, Plain
-from prunable.numerics.measure.goodness import TEST_SIZE, Goodness
+from prunable.numerics.measure.goodness import Goodness
 from prunable.numerics.measure.options import Options, eps_key
 from prunable.numerics.measure.spectrum import (
     SpectralFit,
@@ -159,7 +159,7 @@ def measure_layer(
 ) -> tuple[MeasuredLayer, LayerSketch]:
     """Measure one matrix, (out, in * taps), of at least one weight, all finite.
 
-    The numbers are the same whether it comes as floats or as `Coded`.
+    Whether it comes as floats or as `Coded` changes the random sample, and nothing else.
 
     `taps` are the entries of a convolution's kernel; columns of one input are adjacent. `rng`
     draws the subsamples.
@@ -176,7 +176,7 @@ def measure_layer(
         magnitudes = entries.ordered
     nonzero = magnitudes.size - magnitudes.zeros
     zeros_share = magnitudes.zeros / magnitudes.size
-    sample = entries.draw(rng)
+    sample, (rng,) = entries.draw(rng), rng.spawn(1)
     estimates, fit = _estimate(sample, zeros_share)
     if options.authors:
         estimates["authors"] = tails.authors_procedure(
@@ -186,8 +186,8 @@ def measure_layer(
     far, far_stable = 1.0, (1.0, 1.0)
     if sample.size >= MIN_WEIGHTS:
         estimates |= _vector_estimates(entries, taps, rng)
-        part = sample.values[:TEST_SIZE]
-        gaussian, stable = goodness.gaussian_goodness(part), goodness.stable_goodness(part)
+        gaussian = goodness.gaussian_goodness(sample.part)
+        stable = goodness.stable_goodness(sample.part)
         largest = magnitudes.largest(min(int(nonzero * LARGEST_SHARE) + 1, LARGEST_TAIL))
         far = goodness.far_p_value(largest, gaussian.scale * math.sqrt(2), nonzero)
         if stable is not None and fit is not None:
@@ -260,13 +260,13 @@ def _estimate(
     """Estimates by method; that by Hill waits for the largest weights."""
     known = tails.estimators()
     found = {
-        name: Sample(sample.values, zeros_share, name, "").refuse(Status.TOO_FEW)
+        name: Sample(np.empty(0), zeros_share, name, "").refuse(Status.TOO_FEW, sample.size)
         for name in (*known, RULER, "hill")
     }
     if sample.size == 0:
         return found, None
-    found |= {name: estimator(sample.few) for name, estimator in known.items()}
-    fit = tails.fit_stable(sample.few)
+    found |= {name: estimator(sample.values) for name, estimator in known.items()}
+    fit = tails.fit_stable(sample.values)
     found[RULER] = fit.estimate
     return found, fit if math.isfinite(fit.scale) else None
 
@@ -291,9 +291,13 @@ def _some(rows: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     count = min(len(rows), max(VECTORS, VECTOR_ENTRIES // rows.shape[1]))
     chosen = rng.permutation(len(rows))[:count]
     width = max(1, VECTOR_ENTRIES // count)
+    columns = np.arange(rows.shape[1])
     if width < rows.shape[1]:
-        return rows[np.ix_(chosen, np.sort(rng.permutation(rows.shape[1])[:width]))]
-    return rows[chosen]
+        columns = np.sort(rng.permutation(rows.shape[1])[:width])
+    order = np.argsort(chosen)  # neighbours in memory lie side by side
+    found = np.empty((count, columns.size), dtype=rows.dtype)
+    found[order] = rows[np.ix_(chosen[order], columns)]
+    return found
 
 
 def _tail_size(nonzero: int, available: int) -> int:
@@ -310,10 +314,9 @@ def _granularities(entries: Entries, taps: int, p: float) -> dict[str, FloatArra
     rows = max(1, BLOCK // width)
     held = max(1, HELD // (rows * width))
     ones = np.ones(max(rows, inputs))
+    powers = entries.powers(p, top)
     for number, start in enumerate(range(0, out, rows)):
-        block = entries.decode(entries.raw[start : start + rows]).astype(np.float64)
-        block /= top
-        np.multiply(block, block, out=block) if p == 2 else np.power(np.abs(block), p, out=block)
+        block = powers(entries.raw[start : start + rows])
         if kernels is not None:
             block = block.reshape(-1, inputs, taps).sum(axis=2)
             kernels[start : start + rows] = block

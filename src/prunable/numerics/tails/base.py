@@ -1,14 +1,17 @@
 """What every tail estimator takes and returns."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from prunable.errors import InputError
+from prunable.numerics.arrays import medians
 from prunable.numerics.checks import real_array
 
 Center = Literal["median", "mean"]
@@ -72,19 +75,31 @@ class TailEstimate:
 class Repeated:
     """Observations of few distinct values, for estimators that do not look at their order.
 
-    `values` are distinct and not zero, (m,); `counts` says how often each occurs, `ordered` are all
-    observations in their order.
+    `values` are distinct and not zero, (m,); `counts` says how often each occurs; `seed` is that of
+    the random order which estimators of blocks give them.
 
     >>> import numpy as np
     >>> from prunable.numerics.tails import quantile
     >>> x = np.random.default_rng(0).integers(1, 9, 1000).astype(float)
-    >>> quantile(Repeated(*np.unique(x, return_counts=True), x)) == quantile(x)
-    True
+    >>> repeated = Repeated(*np.unique(x, return_counts=True))
+    >>> quantile(repeated) == quantile(x), repeated.size, repeated.ordered.shape
+    (True, 1000, (1000,))
     """
 
     values: Values
     counts: NDArray[np.int64]
-    ordered: Values
+    seed: int = 0
+
+    @cached_property
+    def size(self) -> int:
+        """Number of observations."""
+        return int(self.counts.sum())
+
+    @cached_property
+    def ordered(self) -> Values:
+        """All observations in random order."""
+        generator = np.random.default_rng(self.seed)
+        return generator.permutation(np.repeat(self.values, self.counts))
 
 
 class Estimator(Protocol):
@@ -116,7 +131,7 @@ class Sample:
     """Observations ready for an estimator: finite, centred, without zeros, of a safe unit.
 
     `problem` says why no estimator can use them, if none can. With `counts` the values are
-    distinct, and each occurs so often; `head` are some of the observations as they come.
+    distinct, and each occurs so often.
     """
 
     values: Values
@@ -125,7 +140,6 @@ class Sample:
     source: str
     problem: Status | None = None
     counts: NDArray[np.int64] | None = None
-    head: Values | None = None
 
     @property
     def n(self) -> int:
@@ -137,6 +151,20 @@ class Sample:
         if self.counts is None:
             return float(terms.sum(dtype=np.float64))
         return float(terms.astype(np.float64) @ self.counts[start : start + terms.size])
+
+    def magnitudes_at(self, ranks: Sequence[int]) -> list[float]:
+        """Magnitudes of these ranks, 0 for the smallest."""
+        magnitudes = np.abs(self.values)
+        if self.counts is None:
+            found: dict[int, float] = {}
+            for rank in sorted(set(ranks), reverse=True):  # one at a time by vector instructions
+                magnitudes.partition(rank)
+                found[rank] = float(magnitudes[rank])
+                magnitudes = magnitudes[:rank]
+            return [found[rank] for rank in ranks]
+        order = np.argsort(magnitudes)
+        places = np.searchsorted(np.cumsum(self.counts[order]), ranks, side="right")
+        return [float(magnitude) for magnitude in magnitudes[order[places]]]
 
     def estimate(self, alpha: float, stderr: float, n: int | None = None) -> TailEstimate:
         """Wrap an estimate from n of the values, or all."""
@@ -162,13 +190,12 @@ def scalar_sample(
     """
     check_center(center, method)
     if isinstance(x, Repeated):
-        given = _safe(check_sample(x.values, 1, method))
-        unit = given.dtype.type(1) if given.size == 0 else given[0] / x.values[0]
-        few = Sample(given, 0.0, method, source, None, x.counts, x.ordered[:CHUNK] * unit)
+        given = in_safe_unit(check_sample(x.values, 1, method))
+        few = Sample(given, 0.0, method, source, None, x.counts)
         if few.n < MIN_OBSERVATIONS:
             return replace(few, problem=Status.TOO_FEW)
         return replace(few, problem=Status.DEGENERATE) if given.size == 1 else few
-    given = _safe(check_sample(x, 1, method))
+    given = in_safe_unit(check_sample(x, 1, method))
     values = _without_zeros(given)
     problem = None
     if given.size < MIN_OBSERVATIONS:
@@ -182,8 +209,8 @@ def scalar_sample(
     return Sample(values, 1 - values.size / given.size, method, source, problem)
 
 
-def _safe(given: Values) -> Values:
-    """The same in a precision and unit in which powers and sums are safe."""
+def in_safe_unit(given: Values) -> Values:
+    """Finite observations in a precision and unit in which powers and sums are safe."""
     top = max(abs(float(given.min())), abs(float(given.max())))
     if given.dtype == np.float32 and not SAFE_SMALL32 < top < SAFE_LARGE32:
         given = given.astype(np.float64)
@@ -222,7 +249,7 @@ def center_sample(sample: Values, center: Center | None) -> Values:
         return sample
     if center == "median":
         # coordinate by coordinate, each adjacent in memory
-        middle = np.median(np.ascontiguousarray(sample.T), axis=-1)
+        middle = medians(np.ascontiguousarray(sample.T))
     else:
         middle = np.mean(sample, axis=0)
     return np.asarray(sample - middle.astype(sample.dtype))

@@ -104,8 +104,10 @@ def _fit(
 
     if sample.problem:
         return refused(sample.problem)
-    head = sample.values if sample.head is None else sample.head
-    unit = float(np.median(np.abs(head[:UNIT_SAMPLE])))
+    if sample.counts is None:
+        unit = float(np.median(np.abs(sample.values[:UNIT_SAMPLE])))
+    else:
+        unit = sum(sample.magnitudes_at([(sample.n - 1) // 2, sample.n // 2])) / 2
     phi = _empirical(sample, unit, 2 * max(points))
     k = np.array(points)
     if not ((phi[k] > 0) & (phi[k] < 1)).all():

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from prunable.numerics.tails.base import Center, Repeated, Status, TailEstimate, scalar_sample
@@ -29,15 +28,9 @@ def quantile(x: ArrayLike | Repeated, *, center: Center | None = None) -> TailEs
     sample = scalar_sample(x, center, "quantile", SOURCE)
     if sample.problem:
         return sample.refuse(sample.problem)
-    magnitudes = np.abs(sample.values)
-    ranks = [math.ceil(share * sample.n) - 1 for share in (NARROW, WIDE)]
-    if sample.counts is None:
-        magnitudes.partition(ranks)
-        narrow, wide = (float(magnitudes[rank]) for rank in ranks)
-    else:
-        order = np.argsort(magnitudes)
-        places = np.searchsorted(np.cumsum(sample.counts[order]), ranks, side="right")
-        narrow, wide = (float(magnitudes[order[place]]) for place in places)
+    narrow, wide = sample.magnitudes_at(
+        [math.ceil(share * sample.n) - 1 for share in (NARROW, WIDE)]
+    )
     alpha, slope = calibration.alpha_of_quantile_ratio(wide / narrow)
     if math.isnan(alpha):
         return sample.refuse(Status.NOT_STABLE)

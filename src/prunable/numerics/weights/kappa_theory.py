@@ -72,7 +72,7 @@ def stable_kappa(
     for row, top in zip(curves, tops, strict=True):
         magnitudes = np.concatenate([top, bulk])
         counts = np.concatenate([np.ones(drawn), bulk_counts])
-        order = np.argsort(magnitudes)
+        order = np.argsort(magnitudes, kind="stable")  # two runs, which it merges
         unit = magnitudes[order[-1]]
         powers = np.cumsum(counts[order] * (magnitudes[order] / unit) ** p)
         pruned = np.cumsum(counts[order]) / n

@@ -11,7 +11,7 @@ import scipy.stats
 
 from prunable.errors import InputError
 from prunable.numerics.stable import StableLaw, check_alpha, positive_transform, symmetric_transform
-from prunable.numerics.stable.half_line import contour_integrals
+from prunable.numerics.stable.half_line import COARSE, contour_integrals, half_line, sf_at
 
 ALPHAS = [0.1, 0.3, 0.5, 0.8, 0.99, 1.01, 1.3, 1.49, 1.5, 1.8, 1.95, 1.99, 1.999, 2 - 1e-9]
 # Both sides of the join of table and series at x = 16.
@@ -46,6 +46,15 @@ def test_tail_and_density_are_relatively_accurate(alpha):
     expected = np.array([zolotarev(x, alpha) for x in POINTS])
     np.testing.assert_allclose(StableLaw(alpha).sf(POINTS), expected[:, 0], rtol=1e-11)
     np.testing.assert_allclose(StableLaw(alpha).pdf(POINTS), expected[:, 1], rtol=1e-11)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.8, 1.0, 1.3, 1.49, 1.5, 1.8, 1.95, 1.999, 2.0])
+def test_coarse_tables_and_single_points(alpha):
+    expected = StableLaw(alpha).sf(POINTS)
+    np.testing.assert_allclose(half_line(alpha, COARSE).sf(POINTS), expected, rtol=1e-9)
+    np.testing.assert_allclose(sf_at(POINTS, alpha), expected, rtol=1e-11)
+    q = np.geomspace(1e-9, 0.49, 30)
+    np.testing.assert_allclose(half_line(alpha, COARSE).isf(q), StableLaw(alpha).isf(q), rtol=2e-9)
 
 
 @pytest.mark.parametrize("alpha", [*ALPHAS, 1.0, 2.0])
