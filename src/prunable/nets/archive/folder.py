@@ -10,6 +10,7 @@ from prunable.files import read_json
 from prunable.nets.archive.base import Archive, failures_named
 
 OpenFile = Callable[[Path], Archive]
+LONGEST_NAME = 255  # characters; what file systems take
 NOT_LISTED = "not in the index"  # why a tensor of a shard is skipped
 
 
@@ -71,12 +72,15 @@ def open_index(index: Path, open_file: OpenFile) -> Archive:
     """
     weight_map = _weight_map(index)
     for shard in dict.fromkeys(weight_map.values()):
-        if shard != Path(shard).name or "\\" in shard or "\0" in shard or shard == "..":
+        plain = shard == Path(shard).name and not set("\\\0") & set(shard) and shard != ".."
+        if not plain or len(shard) > LONGEST_NAME:
             raise DataIntegrityError(
-                f"{index} names the shard {shard!r}; a shard must be a plain file name in the "
-                "folder of its index. Fetch the index again from a source you trust."
+                f"{index} names the shard {shard[:LONGEST_NAME]!r}; a shard must be a plain file "
+                "name in the folder of its index. Fetch the index again from a source you trust."
             )
-        if not (index.parent / shard).is_file():
+        with failures_named(index):  # of names that the file system does not take
+            there = (index.parent / shard).is_file()
+        if not there:
             raise DataIntegrityError(
                 f"{index} names the shard {shard!r}, which is missing; fetch it too."
             )

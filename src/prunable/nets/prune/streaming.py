@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -164,20 +164,21 @@ class Streaming:
         strategy, m = self.strategy, 0
         if isinstance(strategy, NMPruning):
             m = strategy.m
+            seen = [(tensor, _by_expert(part)) for tensor, part in seen]
             # shapes alone say whether there is a layer of the pattern
             views = [_empty_view(tensor, part) for tensor, part in seen]
             if not any(fits_pattern(view, m) for view in views):
                 strategy.plan(views, self.budget, rng=rng(self.seed, "prune"))
 
         def prune(out: BinaryIO | None, tensor: StoredTensor, part: Part) -> Row:
-            view = view_of(part, tensor.load())
+            view = view_of(part, tensor.load().reshape(part.shape))
             if m and not fits_pattern(view, m):
                 whole = np.ones(view.matrix.size, dtype=np.bool_)
                 layer = LayerPlan(view.name, view.matrix.shape, "weight", whole, 0.0)
             else:
                 plan = strategy.plan((view,), self.budget, rng=rng(self.seed, "prune"))
                 layer = plan.layers[0]
-            return _masked(out, tensor, view, layer)
+            return _masked(out, tensor, view, layer, part.shape)
 
         return {t.name: partial(prune, tensor=t, part=part) for t, part in seen}
 
@@ -251,7 +252,17 @@ def _shapes(tensors: Iterable[StoredTensor]) -> dict[str, torch.Tensor]:
 
 def _empty_view(tensor: StoredTensor, part: Part) -> WeightView:
     # one number in memory, whatever the shape
-    return view_of(part, np.broadcast_to(np.float32(0), tensor.shape))
+    return view_of(part, np.broadcast_to(np.float32(0), part.shape or tensor.shape))
+
+
+def _by_expert(part: Part) -> Part:
+    """A stack of experts as one matrix, with a row for each output of each; others as they are."""
+    if part.stack is None:
+        return part
+    experts, first, last = part.shape
+    inner = part.stack == "in_out"
+    groups = experts if inner else 1
+    return replace(part, shape=(experts * first, last), transposed=inner, groups=groups, stack=None)
 
 
 def _nonzero(tensor: StoredTensor) -> int:
@@ -267,12 +278,19 @@ def _row(layer: LayerPlan, before: int, after: int) -> Row:
     return {**layer.to_dict(), "before": before, "after": after}
 
 
-def _masked(out: BinaryIO | None, tensor: StoredTensor, view: WeightView, layer: LayerPlan) -> Row:
+def _masked(
+    out: BinaryIO | None,
+    tensor: StoredTensor,
+    view: WeightView,
+    layer: LayerPlan,
+    shape: tuple[int, ...] = (),
+) -> Row:
     """Write a tensor, all of it in memory, with what a plan prunes at 0."""
     before = int(np.count_nonzero(view.matrix))
     matrix = np.where(layer.matrix_mask, view.matrix, view.matrix.dtype.type(0))
     if out is not None:
-        array = np.ascontiguousarray(as_stored(matrix, tensor.shape, view.transposed, view.groups))
+        stored_as = shape or tensor.shape  # one shape of its numbers serves like another
+        array = np.ascontiguousarray(as_stored(matrix, stored_as, view.transposed, view.groups))
         # half precision is read as float32, and back is exact
         stored = torch.from_numpy(array).to(getattr(torch, tensor.dtype))
         out.write(stored.view(torch.uint8).numpy().data if stored.ndim else b"")

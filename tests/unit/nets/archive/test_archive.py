@@ -305,6 +305,16 @@ def test_shards_stay_in_their_folder(tmp_path, kind, shard):
         read(index)
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "é" * 200])
+def test_shards_whose_name_no_file_can_have(tmp_path, name):
+    index, weight_map = sharded(tmp_path, "safetensors")
+    weight_map |= dict.fromkeys(weight_map, name)
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(DataIntegrityError, match=r"index\.json") as caught:
+        read(index)
+    assert len(str(caught.value)) < 1200
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {}}', "[" * 10**5, "\xff"]
 )

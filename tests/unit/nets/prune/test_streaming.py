@@ -347,3 +347,29 @@ def test_an_index_is_pruned_with_what_lies_beside_it(tmp_path):
     assert document["plan"]["n_parameters_kept"] == wanted["plan"]["n_parameters_kept"]
     again, _ = read_weights(out)
     assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize("inner", [False, True], ids=["out_in", "in_out"])
+def test_pattern_of_each_expert_of_a_stack(tmp_path, inner):
+    """As of its matrix alone; where outputs come last in the file, along inputs all the same."""
+    torch.manual_seed(4)
+    up, down = torch.randn(3, 12, 8), torch.randn(3, 8, 6)  # gates beside: twice the six
+    named = {"mlp.experts.gate_up_proj": up, "mlp.experts.down_proj": down}
+    stored = {n: (t.mT if inner else t).contiguous().bfloat16() for n, t in named.items()}
+    path, out = tmp_path / "stacks.safetensors", tmp_path / "out.safetensors"
+    save_file(stored, path)
+    document = streamed(path, NMPruning(), Keep(0.5), out)
+    found = load_file(out)
+    shapes = {
+        row["name"]: (tuple(row["shape"]), row["n_kept"]) for row in document["plan"]["layers"]
+    }
+    assert shapes["mlp.experts.gate_up_proj"] == ((36, 8), 144)
+    assert shapes["mlp.experts.down_proj"] == ((24, 6), 144)  # six is no multiple: left whole
+    assert torch.equal(found["mlp.experts.down_proj"], stored["mlp.experts.down_proj"])
+    for place in range(3):
+        alone = tmp_path / f"{place}.safetensors"
+        save_file({"mlp.up.weight": up[place].bfloat16()}, alone)
+        streamed(alone, NMPruning(), Keep(0.5), tmp_path / f"{place}p.safetensors")
+        wanted = load_file(tmp_path / f"{place}p.safetensors")["mlp.up.weight"]
+        matrix = found["mlp.experts.gate_up_proj"][place]
+        assert torch.equal(matrix.mT if inner else matrix, wanted)
