@@ -271,17 +271,22 @@ def without_weights(architecture: CodedArchitecture, x: torch.Tensor) -> torch.T
     It is the same whatever the network is, so that training needs it once. Of a chain that sees
     several views of an input it is (n, views, channels, height, width). Laid out channels last.
     """
-    ops = tuple(itertools.takewhile(lambda op: not op.coded, architecture.ops))
+    ops = _leading(architecture)
     parts = [_fixed(ops, architecture.normalised, part) for part in x.split(250)]
     found = torch.cat(parts).contiguous(memory_format=torch.channels_last)
     views = architecture.views
     return found.unflatten(0, (-1, views)) if views > 1 else found
 
 
+def _leading(architecture: CodedArchitecture) -> tuple[Op, ...]:
+    return tuple(itertools.takewhile(lambda op: not op.coded, architecture.ops))
+
+
 def _fixed(ops: Sequence[Op], normalised: bool, x: torch.Tensor) -> torch.Tensor:
-    for op in ops:
+    pooled = False
+    for op, following in zip_longest(ops, ops[1:]):
         if op.kind == "pool":
-            x = functional.max_pool2d(x, op.size)
+            x, pooled = x if pooled else functional.max_pool2d(x, op.size), False
         elif op.kind == "upright":
             x = upright(x)
         elif op.kind == "mirrored":
@@ -294,10 +299,29 @@ def _fixed(ops: Sequence[Op], normalised: bool, x: torch.Tensor) -> torch.Tensor
         # eight windows, their negatives and the mean: half of them need not be applied
         window = torch.tensor(edges(), dtype=x.dtype, device=x.device)[[*range(8), -1], None]
         channels = x.shape[1]
-        x = functional.conv2d(x, window.repeat(channels, 1, 1, 1), None, 1, op.pad, 1, channels)
-        x = x.unflatten(1, (channels, -1))
-        x = torch.cat([x[:, :, :8], -x[:, :, :8], x[:, :, 8:]], 2).flatten(1, 2)
-        x = torch.relu(x * _scale(x) if normalised else x)
+        x = functional.conv2d(x.flatten(0, 1)[:, None], window, None, 1, op.pad)
+        x = x.unflatten(0, (-1, channels))
+        twice = torch.full((9, 1, 1), 2.0, dtype=x.dtype, device=x.device)
+        twice[-1] = 1
+        squares = (x.square() * twice).sum((1, 2, 3, 4)) / (17 * channels * x[0, 0, 0].numel())
+        least = x[:, :, :8]
+        if following is not None and following.kind == "pool":
+            # what follows up to the ReLU is increasing, so the maximum may go first
+            pooled, least = True, _pooled(torch.minimum, least, following.size)
+            x = _pooled(torch.maximum, x, following.size)
+        parts = [x[:, :, :8], -least, x[:, :, 8:]]
+        x = torch.cat(parts, 2).flatten(1, 2)
+        x = x * (squares + EPSILON).rsqrt()[:, None, None, None] if normalised else x
+        x = torch.relu(x)
+    return x
+
+
+def _pooled(of_two: Callable[..., torch.Tensor], x: torch.Tensor, size: int) -> torch.Tensor:
+    """Largest or smallest entries of windows, (..., height, width), entry by entry."""
+    for axis in (-2, -1):
+        side = x.shape[axis] // size
+        parts = x.narrow(axis, 0, side * size).unflatten(axis, (side, size)).unbind(axis)
+        x = functools.reduce(of_two, parts)
     return x
 
 
@@ -323,9 +347,10 @@ def forward(
     pooled = False
     views = x.shape[1] if x.ndim == 5 else 1 if begun else architecture.views
     x = x.flatten(0, 1) if x.ndim == 5 else x
+    x = x if begun else _fixed(_leading(architecture), architecture.normalised, x)
     for op, following in zip_longest(architecture.ops, architecture.ops[1:]):
         if not op.coded:
-            skip = pooled or (begun and not layer)
+            skip = pooled or not layer
             x = x if skip else _fixed((op,), architecture.normalised, x)
             pooled = False
             continue

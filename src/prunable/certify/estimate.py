@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from prunable.certify.architecture import without_weights
 from prunable.certify.examples import Examples
 from prunable.certify.given import as_taken
 from prunable.certify.learned import chain_plan, is_reference, network_plan, network_state, share_of
+from prunable.certify.polishing import passes
 from prunable.certify.quantization import QuantizationSettings, QuantizedNet
 from prunable.certify.student import Plan, Students, chain_state, student_plan
 from prunable.certify.telling import Told
@@ -33,7 +35,7 @@ def estimated_seconds(
         plan = student_plan(told.train, told.classes, students)
         kept = students.states is not None and any(Path(students.states).glob("student-*"))
         state = chain_state(students, Examples(told.train.x, told.taught), plan) if kept else None
-        total += n * _of_plan(plan, x, state)
+        total += n * (_of_plan(plan, x, state) + _of_polishing(plan, x))
     if students.learned != "none" and m:
         cut = share_of(told.train, students)
         first = Examples(told.train.x[:cut], told.train.y[:cut])
@@ -60,6 +62,16 @@ def _of_plan(plan: Plan, x: torch.Tensor, state: Path | None) -> float:
     architecture, settings = plan
     net = QuantizedNet.fresh(architecture, settings.levels, settings.seed)
     return (settings.epochs - len(_done(state).get("log", ()))) * _of_net(net, x)
+
+
+def _of_polishing(plan: Plan, x: torch.Tensor) -> float:
+    """Seconds of the search behind training, for each example; more than it may take."""
+    architecture, settings = plan
+    net = QuantizedNet.fresh(architecture, settings.levels, settings.seed)
+    begun = without_weights(architecture, x)
+    with torch.no_grad():
+        once = _seconds(lambda: net.logits(begun, rounded=True, begun=True)) / len(x)
+    return once * passes(len(net.weights) - 1)
 
 
 def _done(state: Path | None) -> dict[str, Any]:

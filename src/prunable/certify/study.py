@@ -90,12 +90,13 @@ def certify_stage(spec: CertifySpec, run: Run) -> dict[str, Any]:
     }
 
 
+_PICTURES: dict[str, Any] = {"float_epochs": 2, "keep": 1.0, "lr": 1.2e-2, "q": 0.7}
 PICTURES: dict[str, dict[str, Any]] = {
-    name: {"net": net, "rate": rate, "epochs": 14, "float_epochs": 2, "keep": 1.0, "lr": 1.2e-2}
-    for name, net, rate in (
-        ("mnist", "s,u,e5,m4,c1-8,c3-12,m2,d", 3e-4),
-        ("fashion-mnist", "e5,m4,c1-12,c3-12,m2,d", 2e-4),
-        ("cifar10", "f,e5,m4,c1-12,c3-12,m2,d", 2.5e-4),
+    name: {"net": net, "rate": rate, "epochs": epochs, **_PICTURES}
+    for name, net, rate, epochs in (
+        ("mnist", "s,u,e5,m4,c1-8,c3-12,m2,d", 2e-4, 14),
+        ("fashion-mnist", "e5,m4,c1-12,c3-12,m2,d", 1.2e-4, 24),
+        ("cifar10", "f,e5,m4,c1-12,c3-12,m2,d", 1.5e-4, 16),
     )
 }
 SMOKE: dict[str, Any] = {

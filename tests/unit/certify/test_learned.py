@@ -11,6 +11,7 @@ from prunable.certify import estimate
 from prunable.certify.examples import Examples, examples_of
 from prunable.certify.given import GivenNetwork
 from prunable.certify.learned import is_reference, learned_bound
+from prunable.certify.polishing import passes
 from prunable.certify.student import Students, distilled
 from prunable.certify.telling import Told
 from prunable.data.loaders import load
@@ -182,12 +183,13 @@ def test_time_is_foretold_from_a_step_of_each_part(digits, monkeypatch, learned,
         given = GivenNetwork(lambda x: x.flatten(1)[:, :10], None, 0)
         told = Told(given, train, test, 10, DELTA, {})
         foretold = estimate.estimated_seconds(told, students, None, 7)
-        assert 32 * foretold == pytest.approx(answered + epochs * len(train.y) + steps)
+        searched = passes(1) * len(train.y) if epochs else 0
+        assert 32 * foretold == pytest.approx(answered + epochs * len(train.y) + searched + steps)
 
 
 @pytest.mark.parametrize("learned", ["d16,d", RESIDUAL])
 def test_time_already_spent_is_not_foretold(digits, tmp_path, monkeypatch, learned):
-    """What is kept of trainings that are done leaves the answers alone."""
+    """What is kept of trainings leaves the answers, and the search behind training."""
     monkeypatch.setattr(estimate, "_seconds", lambda run: (run(), 1.0)[1])
     train, test = digits
     students = Students("d8,d", 2, learned, 1, share=SHARE, states=tmp_path)
@@ -195,6 +197,6 @@ def test_time_already_spent_is_not_foretold(digits, tmp_path, monkeypatch, learn
     before = estimate.estimated_seconds(told, students, None, 0)
     distilled(told.taught, train, 10, students, DELTA, None)
     told.through_learned(students)
-    answered = (2 * len(train.y) + 2 * len(test.y)) / 32
-    assert estimate.estimated_seconds(told, students, None, 0) == pytest.approx(answered)
-    assert before > answered + 2 * len(train.y) / 32
+    left = ((2 + passes(1)) * len(train.y) + 2 * len(test.y)) / 32
+    assert estimate.estimated_seconds(told, students, None, 0) == pytest.approx(left)
+    assert before > left + 2 * len(train.y) / 32

@@ -1,11 +1,14 @@
 """Moving single integers of a coded network for a lower bound."""
 
+import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from prunable.certify import polishing
 from prunable.certify.architecture import CodedArchitecture, count_errors, without_weights
 from prunable.certify.bounds.occam import occam_bound
 from prunable.certify.code_file import CodedLayer, CodedNetwork, encode_network
@@ -74,10 +77,60 @@ def test_polishing_lowers_the_bound_and_counts_what_the_certificate_counts():
     begun = without_weights(found.architecture, x)
     assert int((margins(found, begun, y) <= 0).sum()) == count_errors(found.logits, x, y)
     for before, after in zip(given.layers, found.layers, strict=True):
-        assert np.array_equal(before.biases, after.biases)
+        assert np.array_equal(before.biases, after.biases) or after is found.layers[-1]
         assert np.abs(after.weights).max() <= 2
     again = polish(given, x, y, 0.05, rounds=2, tries=40, near=0.5)
     assert encode_network(again) == encode_network(found)
+
+
+@pytest.mark.parametrize("text", ["e5,m2,c1-4,d", "f,e5,m2,c3-3,m2,d", "s,c3-3,d"])
+def test_errors_of_every_move_of_the_last_layer_are_those_of_the_moved_network(text):
+    given, (x, y) = network(text), problem(200)
+    x = without_weights(given.architecture, x)
+    features = polishing.last_inputs(given, x)
+    layer = given.layers[-1]
+    levels = np.column_stack([layer.weights.reshape(3, -1), layer.biases])
+    logits = features @ torch.from_numpy(levels.T).float()
+    now = errors_of(given, x, y)
+    for of_class, change in itertools.product(range(3), (-2, -1, 1, 2)):
+        limits = polishing.thresholds(logits, y, of_class)
+        more = polishing.more_errors(limits, features, features.abs().amax(1), change)
+        for place in range(0, levels.shape[1], 5):
+            moved = levels.copy()
+            moved[of_class, place] += change
+            weights = moved[:, :-1].reshape(layer.weights.shape)
+            last = CodedLayer(weights, moved[:, -1])
+            other = replace(given, layers=(*given.layers[:-1], last))
+            assert now + more[place] == errors_of(other, x, y)
+    assert now != 0
+
+
+@pytest.mark.parametrize(
+    ("text", "layer"),
+    [("e5,m2,c1-4,c3-3,m2,d", 1), ("f,c3-4,m2,d6,d", 1), ("f,e5,m2,c1-4,c3-3,m2,d", 0)],
+)
+def test_errors_of_a_hidden_move_are_those_of_the_moved_network(text, layer):
+    given, (x, y) = network(text), problem(200)
+    x = without_weights(given.architecture, x)
+    tried = polishing.tried_of(given, layer, x, y)
+    g, now, flips = rng(1, "moves"), errors_of(given, x, y), set()
+    for at in g.permutation(given.layers[layer].weights.size)[:30].tolist():
+        changed = given.layers[layer].weights.copy()
+        changed.ravel()[at] = new = int(g.integers(-2, 3))
+        layers = list(given.layers)
+        layers[layer] = replace(layers[layer], weights=changed)
+        moved = replace(given, layers=tuple(layers))
+        kept = bool(g.integers(2))
+        assert tried.move(at, new, 1, -math.inf if kept else math.inf) is kept
+        if kept:
+            flips.add(errors_of(moved, x, y) - now)
+            given, now = moved, errors_of(moved, x, y)
+        assert tried.errors == now
+    assert len(flips) > 2
+
+
+def errors_of(network, x, y):
+    return int((margins(network, x, y) <= 0).sum())
 
 
 def test_nothing_is_moved_without_rounds():
