@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+FOR_DOCS := $(VENV)/.installed-docs
 OUT ?= demo
 MUTANTS ?= 100000
 
@@ -59,8 +60,11 @@ bench: $(INSTALLED)
 readme: demo
 	$(BIN)/python tools/readme.py $(OUT) docs/demo.md
 
-docs: $(INSTALLED)
+$(FOR_DOCS): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	@touch $@
+
+docs: $(FOR_DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "the site is site/index.html"
 

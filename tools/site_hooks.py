@@ -27,6 +27,10 @@ from prunable.nets.models.vision import vision
 os.chdir(tempfile.mkdtemp(dir=os.environ["PRUNABLE_NOTEBOOKS"]))
 vision("torchvision", "notebooks")
 """
+# What a browser would get from elsewhere to show a page; links are followed by people alone.
+ELSEWHERE = re.compile(
+    r'<(?:script|img|iframe|link(?! rel="canonical"))\b[^>]*="(?:https?:)?//[^>]*>'
+)
 FETCHED = re.compile(r'<script[^>]*\bsrc="https?:[^>]*>\s*</script>')
 PLACE = re.compile(r'(<a [^>]*?href=")(?![a-z]+:|#)([^"#]+)(#[^"]*)?"')
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -90,3 +94,11 @@ def on_page_content(html: str, *, page: Any, config: Any, files: Files) -> str:
         return f'{before}{to.url_relative_to(page.file)}{mark or ""}"'
 
     return PLACE.sub(led, FETCHED.sub("", html))
+
+
+def on_post_page(output: str, *, page: Any, config: Any) -> str:
+    """Warn of a page that would fetch something: the site opens from a folder, without a network."""
+    del config
+    for found in ELSEWHERE.findall(output):
+        log.warning("%s fetches %s", page.file.src_uri, found[:200])
+    return output
