@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from usage import typed
 
 from prunable.files import write_text
 from prunable.numerics.measure.goodness import anderson_darling, gaussian_goodness
@@ -102,4 +102,4 @@ def main(target: str, replicates: str = "6000") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*typed(__doc__, 1, 2))

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from usage import typed
+
 from prunable.experiments.reproduce.document import ItemDocument, as_document
 from prunable.experiments.reproduce.registry import all_items, papers, studies
 from prunable.files import read_json, write_text
@@ -163,4 +165,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    typed(__doc__, 0, 0)
     main()

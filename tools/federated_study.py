@@ -9,8 +9,9 @@ interrupted study goes on. Seeds are fixed.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+
+from usage import typed
 
 from prunable.experiments.federate.comparing import compare_methods
 from prunable.experiments.federate.specs import FederatedSpec, standard_methods
@@ -53,7 +54,5 @@ def main(out: Path, work: Path, dataset: str = "mnist", rounds: int = 20) -> Non
 
 
 if __name__ == "__main__":
-    if not 2 <= len(sys.argv) <= 3:
-        sys.exit(__doc__)
-    folder = Path(sys.argv[1])
-    main(folder, Path(sys.argv[2]) if len(sys.argv) == 3 else folder / "work")
+    folder, *work = map(Path, typed(__doc__, 1, 2))
+    main(folder, *(work or [folder / "work"]))

@@ -14,7 +14,6 @@ printed is each network's error when the evidence is fitted on the others.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from usage import typed
 
 from prunable.files import write_text
 from prunable.forecast.estimators import ESTIMATORS, Dense, Estimator
@@ -218,4 +218,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(typed(__doc__, 3))

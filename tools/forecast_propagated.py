@@ -14,7 +14,6 @@ and true, and seconds of the processor. `fit` writes the constants of `propagati
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
+from usage import typed
 
 from prunable.experiments.prune.trained import TRAINED
 from prunable.experiments.reproduce.document import Scale
@@ -192,4 +192,4 @@ def report(done: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(typed(__doc__, 2))

@@ -4,8 +4,9 @@ python tools/forecast_tables.py FOLDER, where FOLDER is that of `prunable reprod
 """
 
 import shutil
-import sys
 from pathlib import Path
+
+from usage import typed
 
 from prunable.experiments.reproduce.document import ItemDocument, load_documents
 from prunable.files import write_text
@@ -37,4 +38,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(typed(__doc__, 1, 1)[0]))

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from usage import typed
 
 from prunable.errors import DataIntegrityError
 from prunable.files import write_bytes, write_json, write_text
@@ -269,4 +270,4 @@ MIDDLE = [
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*typed(__doc__, 1, 2))

@@ -586,6 +586,9 @@ def outcome(path: Path, folder: Path) -> tuple[int, dict[str, Any] | None]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        print(__doc__, file=sys.stdout if sys.argv[1:] == ["--help"] else sys.stderr)
+        sys.exit(sys.argv[1:] != ["--help"])
     status, statement = outcome(Path(sys.argv[1]), Path(sys.argv[2]))
     said = ("verified", "refuted", "malformed", "missing")[status]
     print(json.dumps({"outcome": said, "statement": statement}))

@@ -9,7 +9,6 @@ that an interrupted run goes on. Seeds are fixed.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from predict_features_page import save_figures, to_markdown
 from rich.progress import track
+from usage import typed
 
 from prunable.data.loaders import load
 from prunable.files import read_json, write_json, write_text
@@ -340,7 +340,5 @@ def main(out: Path, work: Path, packaged: Path = PACKAGED) -> None:
 
 
 if __name__ == "__main__":
-    if not 2 <= len(sys.argv) <= 3:
-        sys.exit(__doc__)
-    folder = Path(sys.argv[1])
-    main(folder, Path(sys.argv[2]) if len(sys.argv) == 3 else folder / "work")
+    folder, *work = map(Path, typed(__doc__, 1, 2))
+    main(folder, *(work or [folder / "work"]))

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+from usage import typed
+
 from prunable.certify.study import CERTIFICATE, CERTIFICATES, CertifySpec, measure
 from prunable.experiments.reproduce.document import Scale
 from prunable.files import read_json, write_json, write_text
@@ -110,6 +112,4 @@ def main(source: str, target: str, scale: str = "paper") -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (3, 4):
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    main(*typed(__doc__, 2, 3))

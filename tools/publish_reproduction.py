@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import claims
+from usage import typed
 
 from prunable.errors import InputError, PrunableError
 from prunable.experiments.reproduce.document import (
@@ -145,11 +146,10 @@ def tell_readme(summary: Path, readme: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
+    source, target, *items = typed(__doc__, 2)
     try:
-        publish(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+        publish(Path(source), Path(target), items)
     except PrunableError as error:
         sys.exit(str(error))
-    tell_readme(Path(sys.argv[2]) / "README.md", Path("README.md"))
+    tell_readme(Path(target) / "README.md", Path("README.md"))
     claims.main()

@@ -1,5 +1,7 @@
 """Puts the demonstration's table and picture into docs/demo.md: `make readme`.
 
+    python tools/readme.py DEMO docs/demo.md
+
 Its results, its item's document and its picture are kept in docs/demo, so that every number on
 the page can be traced to a run id and its specification.
 """
@@ -11,6 +13,8 @@ import re
 import shutil
 import sys
 from pathlib import Path
+
+from usage import typed
 
 from prunable.experiments.reproduce.document import load_documents
 from prunable.report.reproduce.words import shown
@@ -40,4 +44,4 @@ def main(demo: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*typed(__doc__, 2, 2))

@@ -9,7 +9,6 @@ Seeds are fixed: equal arguments give equal numbers.
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +22,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
+from usage import typed
 
 from prunable.files import write_bytes, write_json, write_text
 from prunable.numerics.measure.dependence import Regime, dependence
@@ -338,4 +338,4 @@ def listed(words: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*typed(__doc__, 1, 4))

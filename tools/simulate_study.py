@@ -8,9 +8,10 @@ ROWS (by default a temporary folder), and a killed study goes on where it stoppe
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
+
+from usage import typed
 
 from prunable.experiments.simulate.simulating import (
     ALPHAS,
@@ -47,6 +48,5 @@ def main(out: Path, rows: Path, seeds: int = 12, scale: Scale = "laptop") -> Non
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) == 3 else tempfile.mkdtemp()))
+    out, *rows = map(Path, typed(__doc__, 1, 2))
+    main(out, *(rows or [Path(tempfile.mkdtemp())]))

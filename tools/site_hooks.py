@@ -97,7 +97,7 @@ def on_page_content(html: str, *, page: Any, config: Any, files: Files) -> str:
 
 
 def on_post_page(output: str, *, page: Any, config: Any) -> str:
-    """Warn of a page that would fetch something: the site opens from a folder, without a network."""
+    """Warn of a page that would fetch something: the site opens without a network."""
     del config
     for found in ELSEWHERE.findall(output):
         log.warning("%s fetches %s", page.file.src_uri, found[:200])

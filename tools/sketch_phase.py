@@ -10,7 +10,6 @@ Seeds are fixed: equal arguments give equal numbers.
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 from threadpoolctl import threadpool_limits
+from usage import typed
 
 from prunable.certify.bounds.distributed_sparsity import LOAD_REGIME
 from prunable.files import write_bytes, write_json, write_text
@@ -511,4 +511,4 @@ def main(folder: str, checkpoint: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*typed(__doc__, 1, 2))

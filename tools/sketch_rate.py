@@ -11,7 +11,6 @@ arguments give equal numbers.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from scipy import optimize
 from sketch_phase import correct, matrix, words
 from threadpoolctl import threadpool_limits
+from usage import typed
 
 from prunable.files import write_json, write_text
 from prunable.numerics.randomness import rng
@@ -156,4 +156,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*typed(__doc__, 1, 1))

@@ -8,8 +8,9 @@ counted, bounds computed and data identified anew; what it claimed of itself sta
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+
+from usage import typed
 
 from prunable.certify.certificate import certify_network, write_certificate
 from prunable.certify.code_file import decode_network
@@ -35,6 +36,6 @@ def upgrade(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
+    for name in typed(__doc__, 1):
         upgrade(Path(name))
         print(f"{name} is computed anew")
