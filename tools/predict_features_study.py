@@ -341,4 +341,4 @@ def main(out: Path, work: Path, packaged: Path = PACKAGED) -> None:
 
 if __name__ == "__main__":
     folder, *work = map(Path, typed(__doc__, 1, 2))
-    main(folder, *(work or [folder / "work"]))
+    main(folder, work[0] if work else folder / "work")

@@ -49,4 +49,4 @@ def main(out: Path, rows: Path, seeds: int = 12, scale: Scale = "laptop") -> Non
 
 if __name__ == "__main__":
     out, *rows = map(Path, typed(__doc__, 1, 2))
-    main(out, *(rows or [Path(tempfile.mkdtemp())]))
+    main(out, rows[0] if rows else Path(tempfile.mkdtemp()))

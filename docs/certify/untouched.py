@@ -36,7 +36,10 @@ class Block(nn.Module):
 
     def __init__(self, inputs, outputs):
         super().__init__()
-        self.first, self.second = normalised(inputs, outputs, stride=2), normalised(outputs, outputs)
+        self.first, self.second = (
+            normalised(inputs, outputs, stride=2),
+            normalised(outputs, outputs),
+        )
         self.shortcut = normalised(inputs, outputs, size=1, stride=2)
 
     def forward(self, x):

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from prunable.errors import DataIntegrityError, InputError, require
-from prunable.files import read_arrays
 from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.models import network_of, read_weights
 from prunable.nets.models.hub import NET, load_folder
@@ -53,21 +51,16 @@ def read_inputs(path: Path | str, where: str, *, labels: bool = True) -> Inputs:
         raise InputError.parameter("inputs", where, wanted, str(path))
     if not path.is_file():
         raise DataIntegrityError(f"{path} is missing; check the path.")
-    found: Any = None
-    known = None
-    if path.suffix == ".npz" and "x" in (arrays := read_arrays(path)):
-        strange = sorted(set(arrays) - {"x", "y"})
+    found, known = read_example(path), None
+    if path.suffix == ".npz" and isinstance(found, dict) and "x" in found:
+        strange = sorted(set(found) - {"x", "y"})
         held, mend = f"{', '.join(strange)} beside x", "Leave them out, or save x alone."
         require(not strange, "inputs", where, "x, and y where classes are known", held, mend)
-        known = arrays.get("y") if labels else None
-        numbers = arrays["x"].dtype.kind in "biuf"
-        require(numbers, "inputs", where, "numbers under the name x", str(arrays["x"].dtype))
-        found = torch.from_numpy(np.ascontiguousarray(arrays["x"]))
-        if found.dtype == torch.float64:
-            found = found.float()
-    else:
-        found = read_example(path)
+        known = found["y"].numpy() if labels and "y" in found else None
+        found = found["x"]
     if isinstance(found, torch.Tensor):
+        # as numpy stores what was not meant to be of double precision
+        found = found.float() if found.dtype == torch.float64 else found
         require(found.ndim > 1, "inputs", where, "(n, ...) examples", tuple(found.shape))
     return Inputs(found, known, batch_size_of(found))
 

@@ -10,6 +10,7 @@ from torch import nn
 
 import prunable
 from prunable.errors import DataIntegrityError, InputError
+from prunable.forecast.files import read_inputs
 from prunable.forecast.forecasting import forecast
 from prunable.forecast.logits import scores
 from prunable.forecast.ways import USUAL, way_named, ways_named
@@ -193,3 +194,19 @@ def test_names_of_ways():
     assert way_named("calibrated").options(0.5)["--allocation"] == "lamp"
     with pytest.raises(InputError, match="4:2"):
         way_named("4:2")
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz", ".pt"])
+def test_double_precision_is_read_alike_from_every_file(tmp_path, ending):
+    # NumPy's default is what nobody meant: it becomes what networks compute in
+    x, path = np.random.default_rng(0).normal(size=(40, 3)), tmp_path / f"x{ending}"
+    if ending == ".npz":
+        np.savez(path, x=x, y=np.arange(40) % 3)
+    elif ending == ".npy":
+        np.save(path, x)
+    else:
+        torch.save(torch.from_numpy(x), path)
+    found = read_inputs(path, "forecast")
+    assert found.examples.dtype == torch.float32
+    assert (found.labels is not None) is (ending == ".npz")
+    np.testing.assert_array_equal(found.examples.numpy(), x.astype(np.float32))

@@ -32,12 +32,20 @@ PART = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True, config=PART)
 class Column:
-    """A column; in the unit "%" values are shares, shown times 100, with so many decimals."""
+    """A column; so many decimals are shown of its values.
+
+    In the unit "%" these are shares, in "points" differences of shares: both are shown times 100.
+    """
 
     key: str
     label: str
     unit: str = ""
     digits: int = 3
+
+    @property
+    def scale(self) -> float:
+        """What values are shown times."""
+        return 100.0 if self.unit in ("%", "points") else 1.0
 
 
 @dataclass(frozen=True, config=PART)

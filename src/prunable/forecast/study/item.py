@@ -105,11 +105,11 @@ def _tables(size: int) -> Any:
             rows.append((Cell(label), *(Cell(f.mean, runs=f.runs) for f in frames)))
         columns = (
             Column("estimator", "estimator"),
-            Column("mae", "mean absolute error", "%", 2),
-            Column("small", "of losses under 20 points", "%", 2),
-            Column("bias", "bias", "%", 2),
+            Column("mae", "mean absolute error", "points", 2),
+            Column("small", "of losses under 20 points", "points", 2),
+            Column("bias", "bias", "points", 2),
             Column("covered", "in the 90 % interval", "%", 1),
-            Column("width", "its mean width", "%", 1),
+            Column("width", "its mean width", "points", 1),
         )
         return Table(f"From {count:,} inputs", columns, tuple(rows)) if rows else None
 
@@ -129,8 +129,12 @@ def _networks(found: Found) -> Table | None:
         rows.append((Cell(network), *cells))
     columns = [Column("network", "network")]
     for count in sizes:
-        for key, label in (("mae", "error"), ("bias", "bias"), ("covered", "covered")):
-            columns.append(Column(f"{key} {count}", f"{label}, {count:,}", "%", 2))
+        named = (
+            ("mae", "error", "points"),
+            ("bias", "bias", "points"),
+            ("covered", "covered", "%"),
+        )
+        columns += [Column(f"{k} {count}", f"{label}, {count:,}", u, 2) for k, label, u in named]
     title = "The default estimator, network by network"
     return Table(title, tuple(columns), tuple(rows)) if rows else None
 

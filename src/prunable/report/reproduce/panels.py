@@ -176,10 +176,9 @@ def _table_views(table: document.Table, ours: str, *, several: bool) -> list[Vie
         if not (shown[place] and numeric[place]):
             continue
         column = table.columns[place]
-        factor = 100.0 if column.unit == "%" else 1.0
-        sides = [_side(columns[place], factor, ours, published=False)]
+        sides = [_side(columns[place], column.scale, ours, published=False)]
         if pairs[place]:
-            sides.append(_side(columns[place], factor, "paper", published=True))
+            sides.append(_side(columns[place], column.scale, "paper", published=True))
         values = [abs(x) for side in sides for x in side.x if x is not None]
         signs = [x > 0 for side in sides for x in side.x if x is not None]
         label = heading(column)

@@ -41,9 +41,9 @@ def as_text(value: document.Value, column: document.Column, std: float | None = 
 
 
 def _number(value: float, column: document.Column) -> str:
-    if isinstance(value, int) and column.unit != "%" and abs(value) < PLAIN_BELOW:
+    if isinstance(value, int) and column.scale == 1 and abs(value) < PLAIN_BELOW:
         return f"{value:,}"
-    shown = 100.0 * value if column.unit == "%" else float(value)
+    shown = column.scale * value
     if not math.isfinite(shown):  # a share near the largest float
         return f"{value:.3g}"
     if shown and not 0.5 * 10.0**-column.digits <= abs(shown) < PLAIN_BELOW:
