@@ -77,6 +77,14 @@ def test_larger_scales_know_networks_by_their_content(tmp_path, monkeypatch):
     trained = TRAINED["vit-1"]
     with pytest.raises(DataIntegrityError, match="not the file"):
         trained.load("0" * 32)
+    code = tmp_path / "nets.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    for text in ("", "# other code"):
+        code.write_text(text)
+        ids.append(logits_specs("laptop")["vit-1"][0].run_id)
+    assert len({*ids}) == 4
+    with pytest.raises(DataIntegrityError, match="code of nets:vit has changed"):
+        trained.load(trained.digest(), "")
     with pytest.raises(DataIntegrityError, match="there is no"):
         Trained("zoo", "none.safetensors", "nets:vit", ZOO).load("")
 

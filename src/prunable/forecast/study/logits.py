@@ -36,6 +36,7 @@ class LogitsSpec(Spec):
 
     network: str  # a name of `TRAINED`; "" for the trained one
     digest: str = ""  # of its file
+    code: str = ""  # digest of the user's code that builds it
     train: TrainSpec | None = None
     dataset: DataSpec
     way: str  # a name of `way_named`; "dense" or "renewed" for the network itself
@@ -104,7 +105,7 @@ def _network(spec: LogitsSpec, run: Run) -> tuple[nn.Module, Tensor, NDArray[np.
     mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in trained.moments)
     x = ((x / (255.0 if float(x.max()) > 1 else 1.0) - mean) / deviation).to(run.device)
     # convolutions run up to twice as fast on channels that lie together
-    fast: Any = trained.load(spec.digest).to(run.device)
+    fast: Any = trained.load(spec.digest, spec.code).to(run.device)
     return (
         fast.to(memory_format=torch.channels_last),
         x.contiguous(memory_format=torch.channels_last),

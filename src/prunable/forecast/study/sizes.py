@@ -57,6 +57,7 @@ def logits_specs(scale: Scale) -> dict[str, tuple[LogitsSpec, ...]]:
         common: dict[str, Any] = {
             "network": network,
             "digest": TRAINED[network].digest() if network else "",
+            "code": TRAINED[network].code() if network else "",
             "train": None if network else trained_here(data),
             "dataset": data,
             "n_inputs": size.n_inputs,
