@@ -75,10 +75,12 @@ def test_the_public_interval_of_a_calibrated_network(population):
     assert abs(np.mean(inside) - 0.9) <= 5 * np.sqrt(0.09 / 400)
 
 
-def test_intervals_of_outcomes(population):
+@pytest.mark.parametrize("same", [False, True])
+def test_intervals_of_outcomes(population, same):
     """Outcomes on 300 other labelled inputs fall into their interval nine times in ten.
 
-    500 draws, 5 standard errors: false alarm below one in a million.
+    Of the dense network its accuracy on all inputs is known, or on these very 300. 500 draws, 5
+    standard errors: false alarm below one in a million.
     """
     dense, pruned, law = population
     accuracy = worth(law, dense)
@@ -87,18 +89,34 @@ def test_intervals_of_outcomes(population):
     for _ in range(500):
         drawn = rng.choice(N, INPUTS + 300, replace=False)
         seen, others = drawn[:INPUTS], drawn[INPUTS:]
+        labels = (law[others].cumsum(1) > rng.random((300, 1))).argmax(1)
+        if same:
+            accuracy = float(np.mean(decide(dense[others])[:, 0] == labels))
         point = forecast_curve(
             dense[seen],
             [pruned[1][seen]],
             [0.5],
             accuracy=accuracy,
             outcome_inputs=300,
+            same_inputs=same,
             calibrated=True,
         ).points[0]
-        chance = np.take_along_axis(law[others], decide(pruned[1][others]), 1)[:, 0]
-        outcome = np.mean(rng.random(300) < chance)
+        outcome = np.mean(decide(pruned[1][others])[:, 0] == labels)
         inside.append(point.low <= outcome <= point.high)
     assert abs(np.mean(inside) - 0.9) <= 5 * np.sqrt(0.09 / 500)
+
+
+def test_little_change_tells_much_of_outcomes_on_the_same_inputs(population):
+    """Where few decisions change, the interval of outcomes on others is wider."""
+    dense, pruned, law = population
+    known = {"accuracy": worth(law, dense), "calibrated": True}
+    one, other = (
+        forecast_curve(dense[:INPUTS], [pruned[0][:INPUTS]], [0.5], same_inputs=same, **known)
+        for same in (True, False)
+    )
+    assert 0.8 < one.points[0].retention < 1
+    narrow, wide = (c.points[0].high - c.points[0].low for c in (one, other))
+    assert 0 < narrow < wide
 
 
 def failed(forecast):

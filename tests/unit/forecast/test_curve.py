@@ -58,6 +58,8 @@ def broken(at, value):
         ({"labels": np.zeros(199)}, "of shape (200,)"),
         ({"level": 1.5}, "between 0.5 and 0.999"),
         ({"outcome_inputs": 0}, "at least 1"),
+        ({"outcome_inputs": None, "same_inputs": True}, "given with outcome inputs"),
+        ({"accuracy_inputs": 100, "same_inputs": True}, "given with outcome inputs"),
         ({"kind": "embedding"}, "left out for embeddings"),
         ({"kind": "language"}, "window_figures"),
         ({"reference": DENSE[:, :3]}, "outputs"),

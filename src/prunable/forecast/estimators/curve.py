@@ -87,6 +87,7 @@ def forecast_curve(
     estimator: str = DEFAULT,
     accuracy_inputs: int | None = None,
     outcome_inputs: int | None = OUTCOME_INPUTS,
+    same_inputs: bool = False,
     reference: ArrayLike | None = None,
     renewed: ArrayLike | None = None,
     smoothing: Smoothing = "none",
@@ -118,6 +119,8 @@ def forecast_curve(
     outcome_inputs : How many other labelled inputs the accuracy is to be measured on: `low` and
         `high` hold what they will show, chance of their draw and all; None for the mean over
         endless ones. The interval of the loss is of that mean, which is what plans compare.
+    same_inputs : Whether these are the inputs that the accuracy was measured on. What they show is
+        then off by the draw of the change alone, which is little where little changes.
     reference : The dense network's logits (m, c) on inputs as the accuracy was measured on, for a
         check of drift.
     renewed : Of classifiers, the dense network's outputs after BatchNorm's statistics were
@@ -155,7 +158,11 @@ def forecast_curve(
     checks = network.checks
     if reference is not None:
         checks = (*checks, _drift(network, reference))
-    found = [_found(network, outputs) for outputs in _paired(pruned, len(kappas))]
+    if same_inputs:
+        counted = kind in COUNTED and outcome_inputs is not None and accuracy_inputs is None
+        wanted = "given with outcome inputs, and for one decision an input"
+        require(counted, "same_inputs", WHERE, wanted, f"{kind}, {outcome_inputs}")
+    found = [_found(network, outputs, same_inputs) for outputs in _paired(pruned, len(kappas))]
     if calibrated:
         found = [dataclasses.replace(one, model=0.0) for one in found]
     values = _values(found, kappas, network, smoothing)
@@ -172,10 +179,13 @@ def forecast_curve(
     )
 
 
-def _found(network: Network, outputs: ArrayLike | Likely) -> Found:
+def _found(network: Network, outputs: ArrayLike | Likely, same_inputs: bool) -> Found:
     if isinstance(outputs, Likely):
-        return together([network.found(one) for one in outputs.outputs])
-    return network.found(outputs)
+        return together([_found(network, one, same_inputs) for one in outputs.outputs])
+    found = network.found(outputs)
+    if same_inputs and isinstance(network, RowNetwork):
+        found = dataclasses.replace(found, flips=network.flips(outputs))
+    return found
 
 
 def _paired(pruned: Iterable[ArrayLike | Likely], count: int) -> Iterable[ArrayLike | Likely]:
@@ -263,11 +273,15 @@ class _Draws:
         estimate = found.estimate
         accuracy = self.known_error or self._counted(self.known, self.accuracy_inputs)
         error = joined(estimate.error, found.model)
-        wide = joined(
-            error, estimate.by_accuracy * accuracy, self._counted(value, self.outcome_inputs)
-        )
         sign = -1.0 if self.kind == "language" else 1.0
         loss = sign * (self.known - value)
+        if found.flips is not None and self.outcome_inputs is not None:
+            shown = math.sqrt(max(found.flips - loss**2, 0.0) / self.outcome_inputs)
+            rest = (1 - estimate.by_accuracy) * self._counted(self.known, self.outcome_inputs)
+        else:
+            shown = self._counted(value, self.outcome_inputs)
+            rest = estimate.by_accuracy * accuracy
+        wide = joined(error, rest, shown)
         uncertain = z * joined(error, (1 - estimate.by_accuracy) * accuracy)
         top = math.inf if self.kind == "language" else 1.0
         return PointForecast(

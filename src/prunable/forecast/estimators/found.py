@@ -23,6 +23,7 @@ class Found:
     kept: Estimate
     laws: float | None = None
     tokens: float | None = None
+    flips: float | None = None  # share of decisions that are believed to turn right or wrong
 
 
 class Network(Protocol):

@@ -175,8 +175,10 @@ def together(found: Sequence[Found]) -> Found:
     estimates = [one.estimate for one in found if one.estimate is not None]
     if not estimates:
         return Found(None, 0.0, kept)
+    flips = [one.flips for one in found if one.flips is not None]
     model = joined(float(np.mean([one.model for one in found])), wrong)
-    return Found(_mean(estimates), model, kept)
+    turned = float(np.mean(flips)) if flips else None
+    return Found(_mean(estimates), model, kept, flips=turned)
 
 
 def propagation_error(changed: float) -> float:

@@ -102,18 +102,28 @@ class RowNetwork:
     def _seen(self, rows: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """Change that labels show and change believed, a unit; variance of the first, believed."""
         assert self.labels is not None
-        after, before, law = decide(rows, self.dense.top), self.dense.decisions, self.dense.belief
+        after, before = decide(rows, self.dense.top), self.dense.decisions
         right = self.labels[:, None]
         change = (after == right).any(1).astype(float) - (before == right).any(1)
         outcome = np.where(self.labels >= 0, change, np.nan)
-        new = (after[:, :, None] != before[:, None, :]).all(2)
-        old = (before[:, :, None] != after[:, None, :]).all(2)
-        gained = (np.take_along_axis(law.law, after, 1) * new).sum(1)
-        lost = (np.take_along_axis(law.law, before, 1) * old).sum(1)
+        gained, lost = self._turned(rows)
         believed = gained - lost
         if self.groups is None:
             return outcome, believed, float(np.mean(gained + lost - believed**2))
         return self._of_units(outcome), self._of_units(believed), 0.0
+
+    def flips(self, pruned: ArrayLike) -> float:
+        """The share of decisions that a copy is believed to turn, to right or to wrong."""
+        gained, lost = self._turned(_rows(np.asarray(pruned, dtype=np.float64), self.kind))
+        return float(np.mean(gained + lost))
+
+    def _turned(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The believed chance of each row that a new decision is right, and that one gone was."""
+        after, before, law = decide(rows, self.dense.top), self.dense.decisions, self.dense.belief
+        new = (after[:, :, None] != before[:, None, :]).all(2)
+        old = (before[:, :, None] != after[:, None, :]).all(2)
+        gained = (np.take_along_axis(law.law, after, 1) * new).sum(1)
+        return gained, (np.take_along_axis(law.law, before, 1) * old).sum(1)
 
     def _of_units(self, values: FloatArray) -> FloatArray:
         assert self.groups is not None

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from prunable.errors import InputError, check_at_least, require
-from prunable.nets.calibration.layers import batch_of_layer, is_matrix_layer, outputs_of, vectors_of
+from prunable.nets.calibration.layers import (
+    batch_of_layer,
+    is_matrix_layer,
+    outputs_of,
+    sums_of_vectors,
+    vectors_of,
+)
 from prunable.nets.networks import examples
 from prunable.nets.networks.inputs import batch_size_of
 from prunable.nets.networks.ties import ties_of
@@ -123,13 +129,9 @@ def moments_of(
     @torch.no_grad()
     def watch(module: nn.Module, x: Tensor) -> None:
         name = names[module]
-        for vectors in _vectors(module, x):
-            found = torch.zeros((), dtype=torch.float64)
-            for rows in vectors.split(ROWS, dim=1):
-                both = torch.stack([rows.square().sum(1), rows.sum(1)])
-                found = found.to(rows.device) + both.double()
+        for count, found in _moments(module, x):
             check_finite(found, name)
-            counts[name] += vectors.shape[1]
+            counts[name] += count
             sums[name] = sums[name] + found if name in sums else found
 
     with examples.watching(model, names, watch):
@@ -233,12 +235,28 @@ def identity_of(x: Tensor) -> tuple[object, ...]:
     return (x.data_ptr(), x.shape, x.stride(), version)
 
 
+def _moments(module: Any, x: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """How many vectors a layer multiplies, sums of their squares and of themselves, float64."""
+    if isinstance(module, _ConvNd) and not module.transposed:
+        for part in _wide(module, x).split(ROWS):
+            yield sums_of_vectors(module, part)
+        return
+    for vectors in _vectors(module, x):
+        for rows in vectors.split(ROWS, dim=1):
+            both = torch.stack([rows.square().sum(1), rows.sum(1)])
+            yield rows.shape[1], both.double()
+
+
 def _vectors(module: Any, x: Tensor) -> Iterator[Tensor]:
     """What a layer multiplies, (groups, n, width), some examples at a time."""
-    x = batch_of_layer(module, x)
-    x = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    x = _wide(module, x)
     for part in x.split(_at_once(module, x)):
         yield vectors_of(module, part)
+
+
+def _wide(module: Any, x: Tensor) -> Tensor:
+    x = batch_of_layer(module, x)
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def check_finite(found: Tensor, name: str) -> None:

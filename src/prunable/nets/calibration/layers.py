@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,25 @@ def vectors_of(module: Any, x: Tensor) -> Tensor:
     positions, taps = list(range(3, 3 + len(kernel))), list(range(3 + len(kernel), x.ndim))
     x = x.permute(1, 0, *positions, 2, *taps)
     return x.flatten(1, 1 + len(kernel)).flatten(2)
+
+
+def sums_of_vectors(module: Any, x: Tensor) -> tuple[int, Tensor]:
+    """How many such vectors a convolution has, and sums of their squares and of themselves.
+
+    (2, groups, width), float64. A tap meets a rectangle of the padded input, so no vector is made.
+    `x` is as for `vectors_of`; the convolution is none that is transposed.
+    """
+    x = _padded(module, x)
+    both = torch.stack([x.square().sum(0), x.sum(0)]).double()
+    spans = [
+        [slice(tap * d, size - (k - 1 - tap) * d, s) for tap in range(k)]
+        for size, k, s, d in zip(
+            x.shape[2:], module.kernel_size, module.stride, module.dilation, strict=True
+        )
+    ]
+    parts = [both[(..., *taps)].flatten(2) for taps in itertools.product(*spans)]
+    found = torch.stack([part.sum(2) for part in parts], 2)
+    return len(x) * parts[0].shape[2], found.reshape(2, module.groups, -1)
 
 
 def outputs_of(module: Any, x: Tensor, weight: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,6 +16,8 @@ from prunable.nets.networks import roles
 from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.roles import Kind, Part, Role
 from prunable.numerics.reconstruction.gram import Gram
+from prunable.numerics.weights.lamp import lamp_scores
+from prunable.numerics.weights.levels import Levels
 
 if TYPE_CHECKING:  # strategies import this module, and they know no torch
     import torch
@@ -100,6 +103,11 @@ class WeightView:
     def seen(self) -> bool:
         """Whether inputs were run that reach it."""
         return self.gram is not None or self.rms is not None
+
+    @cached_property
+    def lamp(self) -> NDArray[np.float64]:
+        """LAMP's scores of all weights, from the smallest magnitude, kept for other shares."""
+        return lamp_scores(Levels.counted(self.matrix))
 
     @property
     def weighted(self) -> NDArray[np.float64]:

@@ -118,12 +118,14 @@ def stirred_copy(model: nn.Module, example: Any) -> nn.Module:
 
     That is double on the CPU, unless the network is large or works in one precision only.
     """
-    stirred = plain_copy(model)
-    if sum(p.numel() for p in stirred.parameters()) <= LARGEST:
+    stirred = None
+    if sum(p.numel() for p in model.parameters()) <= LARGEST:
         exact = plain_copy(model).cpu().double()
         with contextlib.suppress(Exception), torch.no_grad(), uncached(exact):
             run(exact, varied_inputs(exact, example)[0])  # the model's own code
             stirred = exact
+    if stirred is None:
+        stirred = plain_copy(model)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in stirred.parameters():

@@ -71,10 +71,17 @@ def relative_error(w: ArrayLike, kept: ArrayLike, p: float = 2.0) -> float:
     magnitudes = Magnitudes.of(array, where="relative_error")
     if magnitudes.sums_are_safe(p):
         return magnitudes.error_without(mask.ravel())
-    ascending = np.sort(np.abs(magnitudes.values))
+    sizes = np.abs(magnitudes.values)
+    ascending = np.sort(sizes)
     sums = PowerSums.of(ascending, p, "relative_error")
-    pruned = np.sort(np.abs(Magnitudes.of(array[~mask]).values)) if not mask.all() else np.zeros(1)
-    return float(sums.errors(sums.of_prefixes(pruned)[-1:], sums.of_prefixes(ascending)[-1])[0])
+    whole = sums.of_prefixes(ascending)
+    pruned = sizes[~mask.ravel()]
+    count = pruned.size
+    if not count or pruned.max() <= ascending[count - 1]:  # the smallest go, as nearly always
+        part = whole[count : count + 1]
+    else:
+        part = sums.of_prefixes(np.sort(pruned))[-1:]
+    return float(sums.errors(part, whole[-1])[0])
 
 
 def best_k_term_error(w: ArrayLike, k: int, p: float = 2.0) -> float:

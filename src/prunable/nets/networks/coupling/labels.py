@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 FREE = 0  # zeros that are no channel's
+HALF = 32  # bits, more than a label has
 PINNED = 1  # what no pruning may touch, such as the network's inputs
 
 
@@ -63,8 +64,12 @@ class Joined:
     def join(self, one: Tensor, other: Tensor) -> None:
         """Put the labels at equal places together; zeros of no channel join nothing."""
         one, other = compact(one, other)
-        pairs = torch.stack([one.reshape(-1), other.reshape(-1)], 1)
-        self._add(pairs[(pairs != FREE).all(1)])
+        one, other = one.reshape(-1), other.reshape(-1)
+        both = (one != FREE) & (other != FREE)
+        # a pair as one number, for it is a number that is sorted fast
+        pairs = torch.unique((one << HALF | other)[both]).numpy()
+        if len(pairs):
+            self._pairs.append(np.stack([pairs >> HALF, pairs & (1 << HALF) - 1], 1))
 
     def join_along(self, labels: Tensor, dims: Iterable[int], operation: str, module: str) -> None:
         """Put the labels along some dimensions together, for each place in the others."""
@@ -95,39 +100,31 @@ class Joined:
         pinned = found[PINNED]
         return np.where(found == pinned, 0, np.where(found == 0, pinned, found))
 
-    def _add(self, pairs: Tensor) -> None:
-        if len(pairs):
-            self._pairs.append(np.unique(pairs.numpy(), axis=0))
-
 
 def compact(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors, of one shape, without the dimensions in which none of them varies."""
-    for dim in range(tensors[0].ndim):
-        if all(t.stride(dim) == 0 for t in tensors) and tensors[0].shape[dim] > 1:
-            tensors = tuple(t.narrow(dim, 0, 1) for t in tensors)
-    return tensors
+    strides = zip(*(t.stride() for t in tensors), strict=True)
+    same = [size > 1 and not any(s) for size, s in zip(tensors[0].shape, strides, strict=True)]
+    if not any(same):
+        return tensors
+    first = tuple(slice(1) if one else slice(None) for one in same)
+    return tuple(t[first] for t in tensors)
 
 
 def varying(labels: Tensor) -> tuple[int, ...]:
     """Dimensions along which labels are not constant."""
-    return tuple(
-        dim
-        for dim in range(labels.ndim)
-        if labels.shape[dim] > 1 and labels.stride(dim) != 0 and not _constant(labels, dim)
-    )
+    (small,) = compact(labels)
+    return tuple(d for d, n in enumerate(small.shape) if n > 1 and not _constant(small, d))
 
 
 def squashed(labels: Tensor) -> Tensor:
     """The same labels, expanded along the dimensions in which they are constant."""
-    shape = labels.shape
-    for dim in range(labels.ndim):
-        if shape[dim] > 1 and labels.stride(dim) != 0 and _constant(labels, dim):
-            labels = labels.narrow(dim, 0, 1)
-    return labels.expand(shape)
+    (small,) = compact(labels)
+    for dim, size in enumerate(small.shape):
+        if size > 1 and _constant(small, dim):
+            small = small.narrow(dim, 0, 1)
+    return small.expand(labels.shape)
 
 
 def _constant(labels: Tensor, dim: int) -> bool:
-    (small,) = compact(labels)
-    if small.shape[dim] == 1:
-        return True
-    return bool((small == small.narrow(dim, 0, 1)).all())
+    return bool((labels == labels.narrow(dim, 0, 1)).all())

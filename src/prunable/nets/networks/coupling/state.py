@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -111,30 +112,30 @@ class Call:
     kwargs: Mapping[str, Any]
     result: Any
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name without namespace and overload, and without the underscore of work in place."""
         packet = self.function.overloadpacket.__name__
         return packet if packet.startswith("_") else packet.removesuffix("_")
 
-    @property
+    @cached_property
     def tensors(self) -> list[Tensor]:
         """All tensors that went in, in order."""
         leaves, _ = tree_flatten((self.args, dict(self.kwargs)))
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
-    @property
+    @cached_property
     def first(self) -> Tensor:
         """The first tensor that went in."""
         return self.tensors[0]
 
-    @property
+    @cached_property
     def outputs(self) -> list[Tensor]:
         """All tensors that came out."""
         leaves, _ = tree_flatten(self.result)
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
-    @property
+    @cached_property
     def out(self) -> Tensor:
         """The first tensor that came out."""
         return self.outputs[0]

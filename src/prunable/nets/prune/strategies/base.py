@@ -16,6 +16,7 @@ from prunable.numerics.weights.selection import Rounding, kept_count, top_k_mask
 
 Scores = NDArray[np.floating[Any]]
 Masks = list[NDArray[np.bool_]]
+FEW = 2**20  # weights
 
 
 class Strategy(Protocol):
@@ -82,7 +83,14 @@ def plan_of(
     asked = budget.kappa if isinstance(budget, Keep) and budget.scope == "layer" else None
     for kept in masks:
         kept.flags.writeable = False
-    errors = each(lambda i: relative_error(norms[i], masks[i], p), range(len(masks)))
+
+    def error(layer: int) -> float:
+        return relative_error(norms[layer], masks[layer], p)
+
+    numbers = range(len(masks))
+    # threads take longer to start than few weights to look at
+    few = sum(x.size for x in norms) <= FEW
+    errors = list(map(error, numbers)) if few else each(error, numbers)
     layers = (
         layer_of(view, kept, eps, axis, p, asked)
         for view, kept, eps in zip(views, masks, errors, strict=True)

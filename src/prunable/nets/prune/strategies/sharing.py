@@ -15,7 +15,7 @@ from prunable.nets.prune.strategies.base import Masks, top_of_each
 from prunable.numerics.arrays import Lazy
 from prunable.numerics.stable import StableLaw
 from prunable.numerics.tails import log_moment
-from prunable.numerics.weights.lamp import lamp_counts, lamp_scores
+from prunable.numerics.weights.lamp import lamp_counts
 from prunable.numerics.weights.levels import Levels
 from prunable.numerics.weights.selection import top_k_counts, top_k_masks
 from prunable.numerics.weights.shares import counts_at_level, whole_counts
@@ -59,8 +59,9 @@ def shared_counts(
     # counting looks at scores several times: kept where that takes little room
     small = sum(view.matrix.size for view in views) <= KEPT
     if rule == "lamp":
-        levels = Lazy(len(views), lambda i: Levels.counted(views[i].matrix))
-        return top_k_counts(list(map(lamp_scores, levels)), k) if small else lamp_counts(levels, k)
+        if small:
+            return top_k_counts([view.lamp for view in views], k)
+        return lamp_counts(Lazy(len(views), lambda i: Levels.counted(views[i].matrix)), k)
     score = {"relative": _relative, "common-eps": _pruned_at_error}[rule]
     made = Lazy(len(views), lambda i: score(views[i].matrix.ravel()))
     return top_k_counts(list(made) if small else made, k)
