@@ -78,7 +78,8 @@ def sums_of_vectors(module: Any, x: Tensor) -> tuple[int, Tensor]:
             x.shape[2:], module.kernel_size, module.stride, module.dilation, strict=True
         )
     ]
-    parts = [both[(..., *taps)].flatten(2) for taps in itertools.product(*spans)]
+    places: Any = itertools.product([...], *spans)
+    parts = [both[place].flatten(2) for place in places]
     found = torch.stack([part.sum(2) for part in parts], 2)
     return len(x) * parts[0].shape[2], found.reshape(2, module.groups, -1)
 
