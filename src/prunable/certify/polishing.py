@@ -159,7 +159,8 @@ def _polish_last(
             if not len(places):
                 continue
             errors = more_errors(threshold, features, reach, change)[places]
-            costs = bits[np.abs(row[places]), np.abs(new[places])]
+            # biases may be larger than weights; they have a price of their own
+            costs = bits[*np.minimum(np.abs([row[places], new[places]]), largest)]
             costs[places == bias] = abs(int(new[bias])) - abs(int(row[bias]))
             sums = price * errors + costs
             if sums.min() < best:

@@ -129,6 +129,16 @@ def test_errors_of_a_hidden_move_are_those_of_the_moved_network(text, layer):
     assert len(flips) > 2
 
 
+def test_biases_of_the_last_layer_may_be_larger_than_its_weights():
+    given, (x, y) = network("e5,m2,c1-4,m2,d"), problem(300)
+    last = replace(given.layers[-1], biases=np.array([5, -4, 0]))
+    given = replace(given, layers=(*given.layers[:-1], last))
+    found = polish(given, x, y, 0.05, rounds=1, tries=10)
+    assert np.abs(found.layers[-1].biases).max() <= 5
+    begun = without_weights(given.architecture, x)
+    assert errors_of(found, begun, y) < errors_of(given, begun, y)
+
+
 def errors_of(network, x, y):
     return int((margins(network, x, y) <= 0).sum())
 
