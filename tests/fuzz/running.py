@@ -116,16 +116,17 @@ def _work(
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY,) * 2)
         with log.open("a") as stream:
             for number in range(at, end):
                 place[:] = number.to_bytes(8, "little")
-                content = mutant(name, number, seed)
+                content = mutant(name, number, seed)  # by whatever memory that takes
+                resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, resource.RLIM_INFINITY))
                 signal.setitimer(signal.ITIMER_PROF, SECONDS)
                 signal.alarm(PATIENCE)
                 kind, where = trial(FORMATS[name], content, folder)
                 signal.setitimer(signal.ITIMER_PROF, 0)
                 signal.alarm(0)
+                resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
                 stream.write(json.dumps([kind, number, where]) + "\n")
                 stream.flush()
     except BaseException:

@@ -141,7 +141,7 @@ def _check_storages(path: Path) -> None:
         limit = len(stream)
         if stream[257:262] == b"ustar":
             return  # of a format that torch refuses
-        for _ in range(4):  # magic number, version, system, and what was saved
+        for _ in range(5):  # magic number, version, system, what was saved, names of storages
             ints: list[int] = []  # since the last storage
             inner: list[int] = []  # since the last mark
             held, tuples, before = 0, 2, ""
