@@ -2,13 +2,14 @@
 
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,101 @@ def test_killed_while_writing_and_run_again(checkpoint, tmp_path):
     assert command(*words, "--out", out).returncode == 0
     assert out.read_bytes() == whole.read_bytes()
     assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def _train(place):
+    words = ("train --data digits --net fcn4 --epochs 12 --seed 1 --out", place / "run")
+    return words, lambda: (place / "run" / "model.safetensors").read_bytes()
+
+
+def _federated(place):
+    words = ("simulate federated --data digits --clients 3 --width 16 --batch 100 --lr 0.3",)
+    words += ("--workers 2 --rounds 2 --out", place / "run")
+    return words, lambda: json.loads((place / "run" / "federated.json").read_text())
+
+
+def _certify(place):
+    torch.manual_seed(2)
+    net = place.parent / "digits.safetensors"
+    sizes = {"0.weight": (40, 64), "0.bias": (40,), "2.weight": (10, 40), "2.bias": (10,)}
+    save_file({name: torch.randn(shape) * 0.1 for name, shape in sizes.items()}, net)
+    words = ("certify", net, "--data digits --epochs 2 --levels 1 --keep 0.2 --draws 200")
+    certificate = place / "cert.json"
+    return (*words, "--out", certificate), lambda: json.loads(certificate.read_text())["statement"]
+
+
+def _shards(place):
+    torch.manual_seed(3)
+    folder = place.parent / "shards"
+    folder.mkdir(exist_ok=True)
+    files = {f"{n}.weight": f"{n}.safetensors" for n in range(6)}
+    for name, file in files.items():
+        save_file({name: torch.randn(700, 700).bfloat16()}, folder / file, {"format": "pt"})
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": files}))
+    words = ("prune", index, "--keep 0.5 --scope global --out", place / "run")
+    return words, lambda: {path.name: path.read_bytes() for path in (place / "run").iterdir()}
+
+
+@pytest.mark.parametrize("long", [_train, _federated, _certify, _shards])
+def test_killed_at_random_and_run_again(tmp_path, long):
+    """The rerun gives what an undisturbed run does; no process and no half of a file is left."""
+    mark = f"hard-day-{os.getpid()}-{long.__name__}"
+    env = {**os.environ, "PYTHONPATH": str(Path(prunable.__file__).parents[1]), "MARK": mark}
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    (whole, again) = (place.mkdir() or place for place in (whole, again))
+    words, result = long(whole)
+    started = time.monotonic()
+    done = command(*" ".join(map(str, words)).split(), env=env)
+    seconds = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    wanted = result()
+    words, result = long(again)
+    full = [*COMMAND, *" ".join(map(str, words)).split()]
+    moments = random.Random(mark).choices(range(20, 95), k=2)
+    for moment in moments:
+        process = subprocess.Popen(
+            full,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=env,
+            start_new_session=True,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds * moment / 100)
+        process.kill()
+        process.wait()
+    done = command(*full[len(COMMAND) :], env=env)
+    assert done.returncode == 0, done.stderr
+    assert result() == wanted, moments
+    assert not list(again.rglob(".*.part"))
+    deadline = time.monotonic() + 30
+    while alive := _marked(mark):  # children notice that their parent is gone
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.2)
+
+
+def _marked(mark):
+    """Processes that run with a variable of the environment."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"MARK={mark}".encode() in place.read_bytes():
+                found.append(place.parent.name)
+    return found
+
+
+def test_one_core_and_two_gigabytes(checkpoint, tmp_path):
+    """Two of address space: what is mapped and not touched counts too."""
+
+    def bounded():
+        resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30,) * 2)
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+    prune = ("prune", checkpoint, "--keep", 0.5, "--out", tmp_path / "p.safetensors")
+    for words in (("measure", checkpoint, "--json"), prune):
+        done = command(*words, preexec_fn=bounded, env={"OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
 
 
 def test_two_processes_on_one_store(tmp_path):
