@@ -148,7 +148,7 @@ def test_what_cannot_be_held_ends_a_pipeline(run, folder):
         ("--inputs shape.npz --accuracy .9", "`--inputs` of shape (64, 3, 8, 8) does not fit"),
         ("--inputs shape.npz --accuracy .9", "Its first layer, 0, takes (n, 1, ...)"),
         ("--inputs nan.npz --accuracy .9", "NaN"),
-        ("--inputs words.npz --accuracy .9", "labels"),
+        ("--inputs words.npz --accuracy .9", "under the name y, no numbers"),
         ("--inputs classes.npz --accuracy .9", "classes from 0 to 3"),
         ("--inputs more.npz --accuracy .9", "beside x"),
         ("--inputs broken.npz --accuracy .9", "cannot be read"),

@@ -146,7 +146,10 @@ def test_scales_are_applied(tmp_path, kind, shape):
     (found,) = prunable.measure(tmp_path / "m.safetensors", spectrum="none").layers
     (other,) = prunable.measure({"up.weight": wanted}, spectrum="none").layers
     assert found.kappa == other.kappa
-    assert found.stable_fit == other.stable_fit
+    if tensor.codes is None:
+        assert found.stable_fit == other.stable_fit
+    else:  # another sample; five standard errors of 2^15 weights near alpha = 2 are about .02
+        assert abs(found.stable_fit.alpha - other.stable_fit.alpha) < 0.02
 
 
 def test_pruning_refuses_it(tmp_path):
