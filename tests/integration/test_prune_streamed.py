@@ -107,7 +107,8 @@ def test_blocks_hold_numbers_only_while_they_run(tmp_path):
     streamed, whole = open_streamed(folder, tmp_path / "converted"), load_folder(folder)
     x = {"input_ids": torch.arange(10)[None]}
     with torch.no_grad():
-        assert torch.equal(streamed.model(**x).logits, whole(**x).logits)
+        # where numbers lie in memory decides how sums are rounded
+        torch.testing.assert_close(streamed.model(**x).logits, whole(**x).logits)
     buffers = dict(whole.named_buffers())
     for name, buffer in streamed.model.named_buffers():
         assert torch.equal(buffer, buffers[name])
