@@ -12,6 +12,12 @@ from prunable.report.tables import Column, shortened, table
 NAMES = [f"model.encoder.layers.{i}.self_attention.{leaf}.weight" for i in (1, 11) for leaf in "qk"]
 
 
+@pytest.fixture(autouse=True)
+def _as_loud_as_usual():
+    """Commands that other tests called in this process may have been quiet."""
+    terminal.take_loudness([])
+
+
 def printed(found, width):
     stream = io.StringIO()
     found.print(Console(file=stream, width=width))
