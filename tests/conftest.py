@@ -9,10 +9,10 @@ import torch
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 
 # so that transformers, which imports torchvision where it is, can do so before it is asked for here
-vision("torchvision", "tests")
+torch_extra("torchvision", "tests")
 # Derandomized: the same examples everywhere, so that a red run is red for everybody.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("ci")

@@ -23,9 +23,9 @@ PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/RESUL
 # operators, transformers can be imported only after the former was.
 FIRST = """
 import os, tempfile
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 os.chdir(tempfile.mkdtemp(dir=os.environ["PRUNABLE_NOTEBOOKS"]))
-vision("torchvision", "notebooks")
+torch_extra("torchvision", "notebooks")
 """
 # What a browser would get from elsewhere to show a page; links are followed by people alone.
 ELSEWHERE = re.compile(

@@ -6,7 +6,7 @@ from torch import nn
 
 import prunable
 from prunable.budgets import Keep
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.networks.equality import tensors_in
 from prunable.nets.networks.examples import run
 from prunable.nets.shrink.export import load_exported, save_exported
@@ -14,23 +14,23 @@ from prunable.strategies import NodePruning
 
 
 def vit():
-    timm = vision("timm", "this test")
+    timm = torch_extra("timm", "this test")
     how = {"img_size": 32, "depth": 2, "embed_dim": 24, "num_heads": 4}
     return timm.create_model("vit_tiny_patch16_224", **how)
 
 
 def convnext():
-    models = vision("torchvision", "this test").models.convnext
+    models = torch_extra("torchvision", "this test").models.convnext
     blocks = [models.CNBlockConfig(8, 12, 1), models.CNBlockConfig(12, None, 1)]
     return models.ConvNeXt(blocks, num_classes=5)
 
 
 def resnet():
-    return vision("torchvision", "this test").models.resnet18(num_classes=5)
+    return torch_extra("torchvision", "this test").models.resnet18(num_classes=5)
 
 
 def gpt2():
-    vision("torchvision", "this test")  # transformers looks at it
+    torch_extra("torchvision", "this test")  # transformers looks at it
     transformers = pytest.importorskip("transformers")
     sizes = {"n_embd": 16, "n_layer": 1, "n_head": 4, "vocab_size": 40, "n_positions": 8}
     special = {"bos_token_id": 0, "eos_token_id": 0}

@@ -143,6 +143,17 @@ def test_a_training_needs_an_end(tmp_path):
         train(tmp_path, dataset="digits", epochs=1, until_accuracy=0.5)
 
 
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [("learning_rate", "mean lr?"), ("wdth", "mean width?"), ("zzz", "There are: dataset, net,")],
+)
+def test_a_mistyped_setting_is_named_before_what_is_missing(name, mend, tmp_path):
+    with pytest.raises(prunable.errors.SpecError, match=f"`{name}` is no setting") as told:
+        prunable.train(tmp_path / "run", epochs=1, **{name: 0.1})
+    assert mend in str(told.value)
+    assert not (tmp_path / "run").exists()
+
+
 def test_simulations_are_tabular(tmp_path):
     found = simulate("moments", tmp_path, alphas=(1.6,), seeds=2, scale="smoke")
     assert found.to_pandas()["alpha"].unique().tolist() == [1.6]

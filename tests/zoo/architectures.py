@@ -13,7 +13,7 @@ import torch
 from tests.zoo import own
 from torch import nn
 
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.networks.examples import Example
 
 Draw = Callable[[torch.Generator], Example]
@@ -66,14 +66,14 @@ def named(name: str, *shape: int) -> Draw:
 
 def from_torchvision(name: str, **settings: Any) -> nn.Module:
     """A network of torchvision, its weights at random."""
-    models = vision("torchvision.models", "the zoo")
+    models = torch_extra("torchvision.models", "the zoo")
     built: nn.Module = models.get_model(name, weights=None, **settings)
     return built
 
 
 def segmentation() -> nn.Module:
     """A fully convolutional network on a ResNet-50 without its own weights."""
-    models = vision("torchvision.models", "the zoo")
+    models = torch_extra("torchvision.models", "the zoo")
     built: nn.Module = models.get_model(
         "fcn_resnet50", weights=None, weights_backbone=None, num_classes=5
     )
@@ -82,7 +82,7 @@ def segmentation() -> nn.Module:
 
 def small_vision_transformer() -> nn.Module:
     """A vision transformer of torchvision for pictures of 32 pixels."""
-    models = vision("torchvision.models", "the zoo")
+    models = torch_extra("torchvision.models", "the zoo")
     built: nn.Module = models.VisionTransformer(
         image_size=32,
         patch_size=8,
@@ -97,13 +97,13 @@ def small_vision_transformer() -> nn.Module:
 
 def from_timm(name: str, **settings: Any) -> nn.Module:
     """A network of timm, its weights at random."""
-    built: nn.Module = vision("timm", "the zoo").create_model(name, **settings)
+    built: nn.Module = torch_extra("timm", "the zoo").create_model(name, **settings)
     return built
 
 
 def from_transformers(model: str, config: str, **settings: Any) -> nn.Module:
     """A network of transformers of a configuration."""
-    vision("torchvision", "the zoo")  # which transformers imports for pictures
+    torch_extra("torchvision", "the zoo")  # which transformers imports for pictures
     import transformers
 
     chosen = getattr(transformers, config)(**settings)

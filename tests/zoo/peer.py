@@ -15,12 +15,12 @@ from tests.zoo.building import built, example_of, outputs_of
 from tests.zoo.costs import macs
 from torch import nn
 
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 
 
 def cut(name: str) -> dict[str, Any]:
     """Half of the channels by group norm, as its documentation does it; what is left."""
-    vision("torchvision", "the zoo")  # which it imports
+    torch_extra("torchvision", "the zoo")  # which it imports
     import torch_pruning
 
     model, example = built(name), example_of(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,11 +24,14 @@ class Frozen(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            first = error.errors()[0]
+            # a name that is no setting may be why another is missing
+            first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
             cause = first.get("ctx", {}).get("error")
             if isinstance(cause, InputError):
                 raise SpecError(str(cause)) from error
             name = ".".join(map(str, first["loc"])) or cls.__name__
+            if first["type"] == "extra_forbidden":
+                raise SpecError(_unknown(name, cls)) from error
             raise SpecError(
                 f"`{name}` of `{cls.__name__}` is wrong: {first['msg']}; got {first['input']!r}."
             ) from error
@@ -48,6 +52,15 @@ class Frozen(BaseModel):
         """Registered data sets named anywhere in the settings."""
         names = (name for part in self.parts() for name in part.datasets())
         return tuple(dict.fromkeys(names))
+
+
+def _unknown(name: str, settings: type[Frozen]) -> str:
+    """What to say of a name that is no setting: the nearest ones, or all of them."""
+    known = [field for field in settings.model_fields if field != "schema_version"]
+    initials = "".join(part[:1] for part in name.split("_"))  # lr of learning_rate
+    near = [x for x in known if x == initials] or get_close_matches(name, known, 1)
+    mend = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+    return f"`{name}` is no setting of `{settings.__name__}`. {mend}"
 
 
 class Spec(Frozen):

@@ -14,7 +14,7 @@ from torch import nn
 from prunable.errors import InputError, check_at_least
 from prunable.files import atomic_write
 from prunable.nets.measure.measuring import measure
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.prune.callbacks import lightning_callbacks
 from prunable.numerics.measure.network import Measurement
 from prunable.numerics.measure.options import eps_key
@@ -145,7 +145,7 @@ def watch_trainer(path: Path | str, **options: Any) -> Any:
     >>> type(callback).__mro__[1].__name__
     'TrainerCallback'
     """
-    base: Any = vision("transformers", "watch_trainer", "hub").TrainerCallback
+    base: Any = torch_extra("transformers", "watch_trainer", "hub").TrainerCallback
     watch = TailWatch(path, **options)
 
     class WatchTails(base):

@@ -23,7 +23,7 @@ from prunable.nets.archive import open_archive
 from prunable.nets.archive.folder import check_inside
 from prunable.nets.archive.gguf_file import is_gguf
 from prunable.nets.models.hub_config import fitting_configs, further_layers, misfit_of
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.networks.equality import largest_difference, tensors_in, within_rounding
 from prunable.nets.networks.examples import checked_run, evaluating, on_device_of
 from prunable.numerics.randomness import child_seed
@@ -192,7 +192,7 @@ def _device_map(kind: Any, config: Any) -> dict[str, str]:
 def transformers_module(where: str) -> Any:
     """The package, whose import needs a torchvision that can be imported if there is one."""
     if find_spec("torchvision") is not None:
-        vision("torchvision", where)
+        torch_extra("torchvision", where)
     return extra("transformers", where, "hub")
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from prunable import plugins
 from prunable.errors import InputError, require
 from prunable.extras import own_object
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 
 PACKAGES = ("torchvision", "timm")
 # Options that would fetch weights, or read them from elsewhere.
@@ -69,7 +69,7 @@ def input_shape_of(reference: str) -> tuple[int, ...] | None:
     package, _, rest = reference.partition(":")
     name, _, query = rest.partition("?")
     if package == "timm":
-        found = vision("timm", "load").get_pretrained_cfg(name)
+        found = torch_extra("timm", "load").get_pretrained_cfg(name)
         options = _options(query, reference, "load")
         channels, size = options.get("in_chans"), options.get("img_size")
         if found is None or not found.input_size:
@@ -77,7 +77,7 @@ def input_shape_of(reference: str) -> tuple[int, ...] | None:
         own = tuple(found.input_size)
         return (channels or own[0], size or own[1], size or own[2])
     if package == "torchvision":
-        weights = list(vision("torchvision.models", "load").get_model_weights(name))
+        weights = list(torch_extra("torchvision.models", "load").get_model_weights(name))
         size = getattr(weights[0].transforms, "keywords", {}).get("crop_size") if weights else None
         return (3, size, size) if isinstance(size, int) else None
     return None
@@ -124,7 +124,7 @@ def _scalar(text: str) -> Any:
 
 
 def _torchvision(name: str, options: dict[str, Any], where: str) -> nn.Module:
-    models = vision("torchvision.models", where)
+    models = torch_extra("torchvision.models", where)
     _check_name(name, models.list_models(), f"torchvision:{name}", where)
     build = models.get_model_builder(name)
     if "weights_backbone" in inspect.signature(build).parameters:
@@ -134,7 +134,7 @@ def _torchvision(name: str, options: dict[str, Any], where: str) -> nn.Module:
 
 
 def _timm(name: str, options: dict[str, Any], where: str) -> nn.Module:
-    timm = vision("timm", where)
+    timm = torch_extra("timm", where)
     known = name if timm.is_model(name) else ""
     _check_name(name, [known] if known else timm.list_models(), f"timm:{name}", where)
     model: nn.Module = timm.create_model(name, pretrained=False, **options)

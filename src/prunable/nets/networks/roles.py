@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from prunable.nets.networks.experts import Stack
@@ -107,6 +107,15 @@ class Part:
     def n_out(self) -> int:
         """Channels that it gives."""
         return self.shape[1] * self.groups if self.transposed else self.shape[0]
+
+    def by_expert(self) -> Part:
+        """A stack of experts as one matrix, a row for each output of each; others as they are."""
+        if self.stack is None:
+            return self
+        experts, first, last = self.shape
+        inner = self.stack == "in_out"
+        shape, groups = (experts * first, last), experts if inner else 1
+        return replace(self, shape=shape, transposed=inner, groups=groups, stack=None)
 
     @property
     def path(self) -> list[str]:

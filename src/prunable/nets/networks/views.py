@@ -150,7 +150,7 @@ def views_of(
 
 def view_of(part: Part, array: NDArray[Any]) -> WeightView:
     """See a parameter as the matrix that it is."""
-    return WeightView(**vars(_oriented(part, array)))
+    return WeightView(**vars(_oriented(part, array.reshape(part.shape or array.shape))))
 
 
 def _oriented(part: Part, array: NDArray[Any]) -> Oriented:

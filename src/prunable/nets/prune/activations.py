@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from prunable.errors import InputError, check_at_least, require
+from prunable.nets.calibration.calibrating import layers_of
+from prunable.nets.calibration.layers import batch_of_layer, matrix_of
 from prunable.nets.networks.examples import Example, checked_run, on_device_of, watching
 from prunable.nets.networks.module_roles import is_conv1d
+from prunable.nets.networks.views import as_stored
 from prunable.nets.prune.recalibration import Moments
 from prunable.nets.prune.saliency import Saliencies
 
@@ -31,29 +33,21 @@ def activation_saliency(
     Raises InputError if inputs do not fit, bring NaN or infinity, or reach no such layer.
     """
     check_at_least(chunk, 1, "chunk", "activation_saliency")
-    layers = {module: name for name, module in model.named_modules() if _reads(module)}
-    moments: dict[nn.Module, Moments] = {}
+    names, moments = layers_of(model, None), dict[nn.Module, Moments]()
 
     def watch(module: nn.Module, x: Tensor) -> None:
-        x = x.double()
-        if isinstance(module, _ConvNd):
-            x = x if x.ndim == module.weight.ndim else x[None]  # one picture without a batch
-            x = x.transpose(0, 1)
-        else:
-            x = x.movedim(-1, 0)
-        moments.setdefault(module, Moments()).add(x.flatten(1))
+        flowing = batch_of_layer(module, x.double()).transpose(0, 1)
+        moments.setdefault(module, Moments()).add(flowing.flatten(1))
 
-    with watching(model, layers, watch):
+    with watching(model, names, watch):
         for batch in inputs.split(chunk) if isinstance(inputs, Tensor) else inputs:
             checked_run(model, on_device_of(model, batch))
     reached = {module: found for module, found in moments.items() if found.n > 1}
     where, wanted = "activation_saliency", "several that reach a linear or convolutional layer"
     require(reached, "inputs", where, wanted, "none that do")
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
     found: Saliencies = {}
     for module, flowing in reached.items():
-        own = f"{layers[module]}.weight".lstrip(".")
-        name = names.get(id(module.weight), own)
+        name = names[module]
         if not flowing.variance.isfinite().all():
             raise InputError(
                 f"`inputs` of `{where}` bring NaN or infinity to `{name}`. Check the inputs."
@@ -64,29 +58,14 @@ def activation_saliency(
     return found
 
 
-def _reads(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear | _ConvNd) or is_conv1d(module)
-
-
 def _shares(module: Any, variance: Tensor) -> Tensor:
     """Of each weight, as stored, of the variance of the output that it adds to."""
-    weight = module.weight.detach().double()
-    variance = variance.to(weight.device)
-    if is_conv1d(module):
-        terms = weight.square() * variance[:, None]
-        return _relative(terms, terms.sum(0))
-    if not isinstance(module, _ConvNd):
-        terms = weight.square() * variance
-        return _relative(terms, terms.sum(1, keepdim=True))
-    groups, taps = module.groups, list(range(3, weight.ndim + 1))
-    if module.transposed:  # (in, out / groups, ...)
-        terms = weight.square().unflatten(0, (groups, -1))
-        terms = terms * variance.view(groups, -1, 1, *(1 for _ in taps))
-        return _relative(terms, terms.sum([1, *taps], keepdim=True)).flatten(0, 1)
-    terms = weight.square().unflatten(0, (groups, -1))  # (groups, out / groups, in / groups, ...)
-    terms = terms * variance.view(groups, 1, -1, *(1 for _ in taps))
-    return _relative(terms, terms.sum([2, *taps], keepdim=True)).flatten(0, 1)
-
-
-def _relative(terms: Tensor, total: Tensor) -> Tensor:
-    return terms / torch.where(total > 0, total, 1.0)
+    transposed = is_conv1d(module) or getattr(module, "transposed", False)
+    groups, matrix = getattr(module, "groups", 1), matrix_of(module).double()
+    inputs = variance.to(matrix.device).view(groups, -1)  # of each group
+    rows, taps = len(matrix) // groups, matrix.shape[1] // inputs.shape[1]
+    terms = matrix.square() * inputs.repeat_interleave(taps, 1).repeat_interleave(rows, 0)
+    total = terms.sum(1, keepdim=True)
+    shares = terms / torch.where(total > 0, total, 1.0)
+    found: Tensor = as_stored(shares, tuple(module.weight.shape), transposed, groups)
+    return found

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prunable.errors import InputError
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.prune import retraining
 from prunable.nets.prune.mask_file import load_masks, save_masks
 
@@ -132,7 +132,7 @@ def for_trainer(pruned: retraining.Masks | None = None) -> Any:
     >>> type(callbacks[0]).__mro__[1].__name__
     'TrainerCallback'
     """
-    base: Any = vision("transformers", "for_trainer", "hub").TrainerCallback
+    base: Any = torch_extra("transformers", "for_trainer", "hub").TrainerCallback
     held = _Held(pruned, "for_trainer")
 
     class HoldMasks(base):
@@ -167,9 +167,9 @@ def lightning_callbacks(where: str) -> tuple[type, ...]:
     used: list[Any] = [sys.modules[name] for name in LIGHTNING if sys.modules.get(name)]
     if not used:
         try:
-            used = [vision(LIGHTNING[0], where, "lightning")]
+            used = [torch_extra(LIGHTNING[0], where, "lightning")]
         except InputError:
-            used = [vision(LIGHTNING[1], where, "lightning")]
+            used = [torch_extra(LIGHTNING[1], where, "lightning")]
     return tuple(dict.fromkeys(module.Callback for module in used))
 
 

@@ -20,7 +20,7 @@ from prunable.nets.calibration.stages import InOrder, Stage, Stages, stages_of
 from prunable.nets.networks.examples import uncached
 from prunable.nets.networks.identity import Identity
 from prunable.nets.networks.inputs import tensors_of
-from prunable.nets.networks.views import WeightView, to_numpy, views_of
+from prunable.nets.networks.views import WeightView, to_numpy
 from prunable.nets.prune.layer_outputs import LayerOutput, outputs_of_plan
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import (
@@ -122,9 +122,7 @@ class Ordered:
                 given.on_stage(number + 1, len(stages.labels), stage.label)
 
     def _views(self, names: Sequence[str]) -> list[WeightView]:
-        return list(
-            views_of([(name, self.weights.named[name]) for name in names], self.weights.parts)
-        )
+        return list(self.weights.views(names, self.strategy))
 
     def _counts(self, stages: Stages, store: "_Store | None") -> dict[str, int] | None:
         """How many candidates each layer keeps of a share of all; None if layers share nothing."""

@@ -110,6 +110,17 @@ def _problems_of_groups(
 
 def matrix_shape(layer: LayerPlan, shape: tuple[int, ...]) -> tuple[int, int] | None:
     """Shape of the matrix that a parameter is where it is stored as the plan says."""
+    return _matrix(layer, _seen(layer, shape))
+
+
+def _seen(layer: LayerPlan, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a plan takes a parameter to have: a stack of experts may be one matrix."""
+    one = (math.prod(shape[:-1]), *shape[-1:])
+    stack = len(shape) == 3 and layer.taps == 1 and _matrix(layer, one) == layer.shape
+    return one if stack else shape
+
+
+def _matrix(layer: LayerPlan, shape: tuple[int, ...]) -> tuple[int, int] | None:
     if len(shape) < 2 or 0 in shape or (layer.transposed and shape[0] % layer.groups):
         return None
     out = shape[1] * layer.groups if layer.transposed else shape[0]
@@ -173,8 +184,9 @@ def fill_of(layer: LayerPlan, weights: torch.Tensor) -> torch.Tensor:
 
 
 def _as_stored(matrix: torch.Tensor, shape: torch.Size, layer: LayerPlan) -> torch.Tensor:
-    found: torch.Tensor = as_stored(matrix, tuple(shape), layer.transposed, layer.groups)
-    return found
+    seen = _seen(layer, tuple(shape))
+    found: torch.Tensor = as_stored(matrix, seen, layer.transposed, layer.groups)
+    return found.reshape(shape)
 
 
 def _truncated(weights: torch.Tensor, layer: LayerPlan) -> torch.Tensor:

@@ -21,7 +21,7 @@ from prunable.nets.calibration.stages import InOrder
 from prunable.nets.networks.effective import bake_, parametrized_names
 from prunable.nets.networks.examples import uncached
 from prunable.nets.networks.parametrized import copied
-from prunable.nets.networks.views import WeightView, to_numpy, views_of
+from prunable.nets.networks.views import WeightView, to_numpy
 from prunable.nets.prune.calibrated_units import ReadUnits, fitted_units, views_of_units
 from prunable.nets.prune.coupled import plan_units
 from prunable.nets.prune.finishing import Finishing, biases_of
@@ -190,7 +190,7 @@ def prune(
         bias_correction=False if layerwise and bias_correction is None else bias_correction,
         recalibrate=recalibrate,
     )
-    views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
+    views = weights.views(chosen, strategy)
     known = None
     if calibration is not None:
         if not isinstance(model, torch.nn.Module):

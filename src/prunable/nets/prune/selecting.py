@@ -17,8 +17,11 @@ from prunable.nets.networks.numbers import no_array, no_weights, packed_layers
 from prunable.nets.networks.roles import Part, is_named_weight
 from prunable.nets.networks.ties import ties_of
 from prunable.nets.networks.usage import Use, uses_of
+from prunable.nets.networks.views import WeightView, views_of
 from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.plan import LayerPlan
+from prunable.nets.prune.strategies.base import Strategy
+from prunable.nets.prune.strategies.n_m import n_of_each_m
 from prunable.nets.prune.strategies.node import NODE_AXES
 from prunable.numerics.measure.network import Skipped
 
@@ -46,6 +49,13 @@ class Weights:
             if part.role == "output" and name in self.named and self.named[name].shape in tables
         }
         return replace(self, parts={**self.parts, **marked})
+
+    def views(self, names: Sequence[str], strategy: Strategy) -> tuple[WeightView, ...]:
+        """Some weights as a strategy sees them: for n of each m inputs a stack goes by experts."""
+        parts = {name: self.parts[name] for name in names}
+        if n_of_each_m(strategy) is not None:
+            parts = {name: part.by_expert() for name, part in parts.items()}
+        return views_of([(name, self.named[name]) for name in names], parts)
 
     def with_followers(self, layer: LayerPlan) -> LayerPlan:
         """The plan of a layer whose units go with their biases and rows of normalisations."""

@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from prunable.nets.calibration.calibrating import Calibration
-from prunable.nets.networks.views import views_of
 from prunable.nets.prune.coupled import plans_of_units
 from prunable.nets.prune.plan import Keep, PruningPlan
 from prunable.nets.prune.selecting import Weights, selected
@@ -39,7 +38,7 @@ def plans_for(
     if calibration is not None:
         weights = weights.without_scores_of_tokens()
     chosen, _ = selected(weights, strategy.axis, ("*",), ())
-    views = views_of([(name, weights.named[name]) for name in chosen], weights.parts)
+    views = weights.views(chosen, strategy)
     if calibration is not None:
         views = calibration.seen(views)
     found = [strategy.plan(views, budget, rng=rng(seed, "prune")) for budget in budgets]

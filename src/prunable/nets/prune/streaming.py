@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -164,14 +164,14 @@ class Streaming:
         strategy, m = self.strategy, 0
         if isinstance(strategy, NMPruning):
             m = strategy.m
-            seen = [(tensor, _by_expert(part)) for tensor, part in seen]
+            seen = [(tensor, part.by_expert()) for tensor, part in seen]
             # shapes alone say whether there is a layer of the pattern
             views = [_empty_view(tensor, part) for tensor, part in seen]
             if not any(fits_pattern(view, m) for view in views):
                 strategy.plan(views, self.budget, rng=rng(self.seed, "prune"))
 
         def prune(out: BinaryIO | None, tensor: StoredTensor, part: Part) -> Row:
-            view = view_of(part, tensor.load().reshape(part.shape))
+            view = view_of(part, tensor.load())
             if m and not fits_pattern(view, m):
                 whole = np.ones(view.matrix.size, dtype=np.bool_)
                 layer = LayerPlan(view.name, view.matrix.shape, "weight", whole, 0.0)
@@ -253,16 +253,6 @@ def _shapes(tensors: Iterable[StoredTensor]) -> dict[str, torch.Tensor]:
 def _empty_view(tensor: StoredTensor, part: Part) -> WeightView:
     # one number in memory, whatever the shape
     return view_of(part, np.broadcast_to(np.float32(0), part.shape or tensor.shape))
-
-
-def _by_expert(part: Part) -> Part:
-    """A stack of experts as one matrix, with a row for each output of each; others as they are."""
-    if part.stack is None:
-        return part
-    experts, first, last = part.shape
-    inner = part.stack == "in_out"
-    groups = experts if inner else 1
-    return replace(part, shape=(experts * first, last), transposed=inner, groups=groups, stack=None)
 
 
 def _nonzero(tensor: StoredTensor) -> int:

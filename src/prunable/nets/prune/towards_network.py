@@ -24,7 +24,7 @@ from prunable.nets.prune.plan import Budget, Keep, LayerPlan, PruningPlan, candi
 from prunable.nets.prune.strategies import BrainSurgery, CalibratedPruning, Refitted, Strategy
 from prunable.nets.prune.strategies.base import layer_of
 from prunable.nets.prune.strategies.calibrated import counts_of
-from prunable.nets.prune.strategies.n_m import fits_pattern
+from prunable.nets.prune.strategies.n_m import fits_pattern, n_of_each_m
 from prunable.numerics.reconstruction.gram import Gram
 
 
@@ -144,8 +144,7 @@ def _budgets(
 def _plan(
     strategy: Strategy, view: WeightView, budget: Budget, rng: np.random.Generator
 ) -> PruningPlan:
-    inner = strategy.strategy if isinstance(strategy, Refitted) else strategy
-    pattern = getattr(inner, "n_m", None)
+    pattern = n_of_each_m(strategy)
     if pattern is not None and not fits_pattern(view, pattern[1]):
         whole = layer_of(view, np.ones(view.matrix.size, dtype=np.bool_), 0.0)
         return PruningPlan("", budget, (whole,))

@@ -13,7 +13,7 @@ import prunable
 from prunable.callbacks import TailWatch, watch_lightning, watch_trainer
 from prunable.errors import InputError
 from prunable.nets.models.hub import transformers_module
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 
 
 class Recorder:
@@ -85,7 +85,7 @@ def same(found, wanted):
 
 @pytest.mark.filterwarnings("ignore")
 def test_lightning_calls_it_and_its_loggers_are_told(tmp_path):
-    vision("torchvision", "these tests")  # which Lightning looks at
+    torch_extra("torchvision", "these tests")  # which Lightning looks at
     lightning = pytest.importorskip("pytorch_lightning")
     from pytorch_lightning.loggers import CSVLogger
 

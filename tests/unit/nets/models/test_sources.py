@@ -6,7 +6,7 @@ import torch
 import prunable
 from prunable.errors import InputError
 from prunable.nets.models.sources import input_shape_of, network_by_reference
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 
 
 def test_architectures_by_name_are_drawn_with_a_fixed_seed():
@@ -28,7 +28,7 @@ def test_a_backbone_is_not_fetched(monkeypatch):
     def refuse(*_given, **_named):
         raise AssertionError("something is downloaded")
 
-    vision("torchvision.models", "tests")
+    torch_extra("torchvision.models", "tests")
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
     assert prunable.load("torchvision:lraspp_mobilenet_v3_large") is not None
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from prunable.errors import InputError, UnsupportedModelError
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.networks.equality import (
     exact_inputs,
     exact_outputs,
@@ -67,7 +67,7 @@ def test_what_cannot_be_compared_is_no_proof():
 
 
 def test_outputs_of_transformers():
-    vision("torchvision", "test")  # transformers looks at it
+    torch_extra("torchvision", "test")  # transformers looks at it
     transformers = pytest.importorskip("transformers")
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = transformers.BertConfig(**sizes, intermediate_size=8, vocab_size=20)

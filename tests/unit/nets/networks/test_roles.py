@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from prunable.nets.models.hub import transformers_module
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.networks.file_roles import parts_of
 from prunable.nets.networks.module_roles import parts_of_module
 from prunable.nets.networks.roles import no_matrix
@@ -48,7 +48,7 @@ VISION = {
 @pytest.mark.parametrize("name", VISION)
 @pytest.mark.parametrize("source", [parts_of_module, of_file])
 def test_networks_of_torchvision_have_their_classifier_as_output(name, source):
-    models = vision("torchvision.models", "this test")
+    models = torch_extra("torchvision.models", "this test")
     with torch.device("meta"):
         model = getattr(models, name)(weights=None)
     parts = source(model)
@@ -67,7 +67,7 @@ def shapes_of(**shapes):
 
 @pytest.mark.parametrize("source", [parts_of_module, of_file])
 def test_scales_tokens_and_tables_are_no_matrices(source):
-    models = vision("torchvision.models", "this test")
+    models = torch_extra("torchvision.models", "this test")
     with torch.device("meta"):
         convnext, swin, vit = (
             getattr(models, name)(weights=None) for name in ("convnext_tiny", "swin_t", "vit_b_16")
@@ -185,7 +185,7 @@ class PreActivation(nn.Module):
 
 @pytest.mark.parametrize("source", [parts_of_module, of_file])
 def test_units_go_with_the_batch_norm_that_follows_them(source):
-    models = vision("torchvision.models", "this test")
+    models = torch_extra("torchvision.models", "this test")
     with torch.device("meta"):
         model = models.resnet18(weights=None)
     parts = source(model)

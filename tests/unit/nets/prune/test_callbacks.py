@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader, TensorDataset
 import prunable
 from prunable.budgets import Keep
 from prunable.errors import InputError
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.prune import callbacks
 from prunable.nets.prune.callbacks import FILE, for_lightning, for_trainer
 from prunable.strategies import MagnitudePruning
 
-vision("torchvision", "these tests")  # the frameworks look at it
+torch_extra("torchvision", "these tests")  # the frameworks look at it
 lightning = pytest.importorskip("pytorch_lightning")
 transformers = pytest.importorskip("transformers")
 

@@ -360,6 +360,9 @@ def test_pattern_of_each_expert_of_a_stack(tmp_path, inner):
     save_file(stored, path)
     document = streamed(path, NMPruning(), Keep(0.5), out)
     found = load_file(out)
+    wanted, tensors = reference(path, NMPruning(), Keep(0.5))
+    assert_same(json.loads(json.dumps(document)), wanted)
+    assert all(torch.equal(found[name].float(), tensor) for name, tensor in tensors.items())
     shapes = {
         row["name"]: (tuple(row["shape"]), row["n_kept"]) for row in document["plan"]["layers"]
     }

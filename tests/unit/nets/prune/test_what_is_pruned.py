@@ -15,7 +15,7 @@ from prunable.experiments.prune.specs import PruningJob
 from prunable.nets.measure.measuring import measure
 from prunable.nets.models import read_weights
 from prunable.nets.models.hub import transformers_module
-from prunable.nets.models.vision import vision
+from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.prune.iterative import iterate
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import Keep, plan_from_json, plan_to_json
@@ -40,7 +40,7 @@ def pruned_file(path, out, **options):
 
 def resnet18():
     torch.manual_seed(0)
-    return vision("torchvision.models", "this test").resnet18(weights=None)
+    return torch_extra("torchvision.models", "this test").resnet18(weights=None)
 
 
 def test_a_sorted_file_of_resnet18_keeps_its_classes(tmp_path):
@@ -106,7 +106,7 @@ def test_embeddings_are_left_alone_unless_they_are_named(strategy, bare):
 @pytest.mark.parametrize("bare", [False, True])
 def test_half_of_a_convnext_is_half_of_its_weights_and_no_scale(bare):
     torch.manual_seed(0)
-    models = vision("torchvision.models", "this test")
+    models = torch_extra("torchvision.models", "this test")
     blocks = [models.convnext.CNBlockConfig(8, 16, 1), models.convnext.CNBlockConfig(16, None, 1)]
     model = models.ConvNeXt(blocks, num_classes=7)
     given = model.state_dict() if bare else model

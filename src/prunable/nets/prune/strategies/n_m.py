@@ -62,6 +62,16 @@ class NMPruning:
         return of_pattern(plan, views, self.m)
 
 
+def n_of_each_m(strategy: Any) -> tuple[int, int] | None:
+    """The n and m of a strategy, or of the one inside it, that keeps n of each m inputs."""
+    if hasattr(strategy, "strategy"):
+        return n_of_each_m(strategy.strategy)
+    if isinstance(strategy, NMPruning):
+        return strategy.n, strategy.m
+    found: tuple[int, int] | None = getattr(strategy, "n_m", None)
+    return found
+
+
 def of_pattern(plan: PruningPlan, views: Sequence[WeightView], m: int) -> PruningPlan:
     """The plan, in which nothing was asked of the layers that stay whole."""
     layers = (

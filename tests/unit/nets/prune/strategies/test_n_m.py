@@ -11,6 +11,8 @@ import prunable
 from prunable.budgets import Energy, Error, Keep
 from prunable.errors import InputError
 from prunable.nets.networks.views import WeightView
+from prunable.nets.prune.masks import masks_of
+from prunable.nets.prune.plan import plan_from_json, plan_to_json
 from prunable.numerics.randomness import rng
 from prunable.strategies import NMPruning
 
@@ -87,3 +89,23 @@ def test_masks_hold_while_training():
         optimizer.step()
     for layer in (model[0], model[2]):
         assert ((layer.weight.unflatten(1, (-1, 4)) != 0).sum(2) == 2).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 8), (3, 8, 8), (1, 12, 8)])
+@pytest.mark.parametrize("inner", [False, True], ids=["out_in", "in_out"])
+def test_a_stack_of_experts_goes_expert_by_expert_and_so_do_its_masks(shape, inner):
+    """In a stored plan, and in masks that are held; square ones do not tell how they are stored."""
+    up = torch.from_numpy(drawn(shape)).float()
+    experts, outputs, inputs = shape
+    names = ("experts.gate_up_proj", "experts.down_proj")
+    down = torch.zeros(experts, inputs, outputs // 2)  # which tells how both are stored
+    stored = [(x.mT if inner else x).contiguous() for x in (up, down)]
+    model = dict(zip(names, stored, strict=True))
+    plan = prunable.prune(model, NMPruning(), Keep(0.5), only=names[:1]).plan
+    found = model[names[0]].mT if inner else model[names[0]]
+    for one, whole in zip(found, up, strict=True):
+        alone = {"up.weight": whole.clone()}
+        prunable.prune(alone, NMPruning(), Keep(0.5))
+        assert torch.equal(one, alone["up.weight"])
+    again = plan_from_json(plan_to_json(plan))
+    assert torch.equal(masks_of(again, model.items())[names[0]], model[names[0]] != 0)

@@ -1,4 +1,4 @@
-"""torchvision, and packages that import it, where its compiled operators do not fit torch."""
+"""Optional packages that import torch: torchvision may have been built for another one."""
 
 from functools import cache
 from typing import Any
@@ -11,7 +11,7 @@ from prunable.extras import extra
 OPERATORS = ("nms", "qnms")
 
 
-def vision(package: str, where: str, group: str = "vision") -> Any:
+def torch_extra(package: str, where: str, group: str = "vision") -> Any:
     """The module of torchvision, timm or what imports them; see `prunable.extras.extra`.
 
     torchvision built for another torch (with CUDA beside one without) stops at its import because
