@@ -12,6 +12,7 @@ def main(source: str, target: str) -> None:
     document = json.loads(Path(source).read_text())
     rows = {row["name"].removeprefix("test_"): row for row in document["benchmarks"]}
     seconds = {name: row["stats"]["median"] for name, row in rows.items()}
+    shortest = {name: row["stats"]["min"] for name, row in rows.items()}
     peak = {name: row["extra_info"].get("peak_over_output") for name, row in rows.items()}
     step = seconds["training_step"]
     ours, single = seconds["prunable"], seconds["prunable_one_thread"]
@@ -19,7 +20,9 @@ def main(source: str, target: str) -> None:
     lines = [
         "# Speed, as ratios of one run",
         "",
-        "Written by `make bench`; medians. Ratios travel between machines, times do not.",
+        "Written by `make bench`; medians, of singular values the shortest of three. Ratios travel "
+        "between machines, times do not. What is required or allowed is a goal; one that is missed "
+        "stands here as it came.",
         f"Machine: {cpu['count']} cores, {cpu['brand_raw']}.",
         "",
         "## 1e7 symmetric stable draws, alpha = 1.8",
@@ -35,7 +38,7 @@ def main(source: str, target: str) -> None:
         f"- {seconds['scipy'] / ours:.1f} times faster than SciPy "
         f"({seconds['scipy'] / single:.1f} on one thread); required: at least 5.",
         f"- {ours / seconds['torch_normal']:.2f} times the time of `normal_` "
-        f"({single / seconds['torch_normal']:.2f} on one thread); allowed: 5.",
+        f"({single / seconds['torch_normal']:.2f} on one thread); allowed: 2.5.",
         f"- Extra peak memory {peak['prunable']:.2f} times the output; allowed: under 2 "
         "(the output itself is 1).",
         "",
@@ -50,7 +53,7 @@ def main(source: str, target: str) -> None:
         "",
     ]
     extra = {name: row["extra_info"] for name, row in rows.items()}
-    lines += measurement(seconds, extra)
+    lines += measurement(seconds, shortest, extra)
     lines += scale(extra)
     lines += exports(extra["export[node]"], extra["export[unstructured]"])
     lines += predictions(seconds, extra)
@@ -61,7 +64,9 @@ def main(source: str, target: str) -> None:
     print("\n".join(lines))
 
 
-def measurement(seconds: dict[str, float], extra: dict[str, dict[str, float]]) -> list[str]:
+def measurement(
+    seconds: dict[str, float], shortest: dict[str, float], extra: dict[str, dict[str, float]]
+) -> list[str]:
     """Sections on `prunable measure` and the functions below it."""
     lines = []
     peer = extra.get("network[weightwatcher-vgg11--]")
@@ -107,7 +112,7 @@ def measurement(seconds: dict[str, float], extra: dict[str, dict[str, float]]) -
     ]
     for name in seconds:
         if name.startswith("gram["):
-            ratio = seconds[name.replace("gram", "svdvals")] / seconds[name]
+            ratio = shortest[name.replace("gram", "svdvals")] / shortest[name]
             shape = extra[name]["shape"]
             lines.append(f"| {shape} | {ratio:.1f} | {extra[name]['relative_error']:.1e} |")
     lines += ["", "Required: at least 2.5 times faster, error below 1e-5.", ""]
@@ -126,7 +131,7 @@ def pruning(ours: dict[str, float], peer: dict[str, float]) -> list[str]:
         f"| `prunable.prune` | {ours['seconds']:.2f} | {ours['extra_mib']:.0f} |",
         "",
         f"- {peer['seconds'] / ours['seconds']:.1f} times faster, plan with masks, errors and "
-        "counts included; required: at least 25.",
+        "counts included; required: at least 100.",
         f"- Extra memory {ours['extra_mib'] * 2**20 / 4e8:.2f} of the weights; allowed: under 1.1.",
         "",
     ]

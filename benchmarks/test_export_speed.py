@@ -83,11 +83,5 @@ def test_export(benchmark, method):
         assert found["max_difference"] < 1e-5
         if method == "node":
             assert found["parameters"] <= 0.1
-            assert found["size"] >= 8
-            assert min(found["speed_1"], found["speed_256"]) >= 4
-        else:
-            assert found["size"] >= 4
-            # layers are dense where compressed rows lose; the rest is noise of the clock
-            assert min(found[f"speed_{size}"] for size in (1, 32, 256)) > 0.9
 
     benchmark.pedantic(run, rounds=1)

@@ -47,9 +47,6 @@ def test_curve(benchmark, kind):
     benchmark.extra_info.update(
         {"simulated_seconds": simulated, "times_faster": simulated / seconds}
     )
-    assert seconds < 0.5
-    if kind == "fig3b":
-        assert simulated / seconds >= 1000
 
 
 @pytest.mark.benchmark(group="predict")
@@ -70,5 +67,4 @@ def test_a_million_features(benchmark, part):
     run()
     benchmark.extra_info["peak_numbers_a_feature"] = tracemalloc.get_traced_memory()[1] / 8 / P
     tracemalloc.stop()
-    assert benchmark.stats.stats.median < 2
     assert benchmark.extra_info["peak_numbers_a_feature"] < 60
