@@ -163,27 +163,20 @@ def margins_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> FloatArray
 
 
 def choose_pruning(
-    model: nn.Module,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    *,
-    seed: int,
-    protect_diagonal: bool = True,
-    contractions: bool = True,
-    highest: float = 10.0,
+    model: nn.Module, x: torch.Tensor, y: torch.Tensor, *, seed: int
 ) -> tuple[Strength, tuple[FloatArray, ...]]:
     """Choose the strength of randomized magnitude pruning by the smallest training margin.
 
     Gives the strength, and the layers of a chain of dense layers pruned at it. The masks of a seed
-    grow with the strength. With `protect_diagonal` weights at (i, i) stay, as in the paper; not so
-    in the released code. The rest is as in `choose_strength`.
+    grow with the strength. Weights at (i, i) stay, as in the paper; not so in the released code.
+    The rest is as in `choose_strength`.
     """
     facts = facts_of_model(model, x, y)
     if not all(layer.dense for layer in facts.layers):
         raise UnsupportedModelError("The choice of `d` knows dense layers, not convolutions.")
     matrices = [_array(layer.weight) for layer in layers_of(chain_of(model)).values()]
-    draws = Draws.of(matrices, rng(seed, "masks"), protect_diagonal=protect_diagonal)
-    strength = choose_strength(facts, draws, contractions=contractions, highest=highest)
+    draws = Draws.of(matrices, rng(seed, "masks"))
+    strength = choose_strength(facts, draws)
     return strength, draws.pruned(strength.d)
 
 

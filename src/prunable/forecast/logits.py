@@ -47,13 +47,13 @@ class Pruned:
     model: nn.Module = field(repr=False)
 
 
-def batches_for(model: nn.Module, inputs: Any, at_once: int = AT_ONCE) -> tuple[Any, ...]:
+def batches_for(model: nn.Module, inputs: Any) -> tuple[Any, ...]:
     """Unlabelled inputs in batches on a model's device: of a tensor, or batches as they are."""
     if isinstance(inputs, np.ndarray):
         inputs = torch.from_numpy(np.ascontiguousarray(inputs))
     if isinstance(inputs, Tensor):
         require(inputs.ndim > 1, "inputs", "forecast", "(n, ...) examples", tuple(inputs.shape))
-    return batches_of(model, inputs, at_once)
+    return batches_of(model, inputs, AT_ONCE)
 
 
 def scores(model: nn.Module, batches: Sequence[Any], kind: str = "classification") -> Scores:

@@ -28,13 +28,12 @@ def spectral_perturbation(
     changes: Sequence[float],
     *,
     contractions: Sequence[float] | None = None,
-    lipschitz: float = 1.0,
 ) -> BoundResult:
     """Bound the change of the outputs: lemma B.2, with contractions lemma C.2.
 
-    e ||x^0|| (prod L_l kappa_l ||A^l||_2) sum ||U^l||_2 / ||A^l||_2. Without contractions it
+    e ||x^0|| (prod kappa_l ||A^l||_2) sum ||U^l||_2 / ||A^l||_2 for ReLU. Without contractions it
     cannot fail. The changes are ||U^l||_2, or bounds of it, the contractions kappa_l of lemma C.1,
-    in (0, 1], and L_l = `lipschitz` of the activations, 1 for ReLU.
+    in (0, 1].
     """
     where = "spectral_perturbation"
     check_finite(input_norm, "input_norm", where)
@@ -45,12 +44,11 @@ def spectral_perturbation(
     for a, u in zip(spectral, changes, strict=True):
         check_finite(a, "spectral", where)
         check_finite(u, "changes", where)
-    check_positive(lipschitz, "lipschitz", where)
     relative = [
         Term(f"||U_{i}||/||A_{i}||", f"layer {i}", _log_ratio(u, a))
         for i, (u, a) in enumerate(zip(changes, spectral, strict=True), 1)
     ]
-    narrow = math.fsum(math.log(k * lipschitz) for k in factors)
+    narrow = math.fsum(math.log(k) for k in factors)
     worst = max(range(len(relative)), key=lambda i: relative[i].log_value)
     small = at_most(
         "||U_l|| <= ||A_l||/L",

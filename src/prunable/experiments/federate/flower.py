@@ -52,9 +52,7 @@ def client_app(spec: FederatedSpec) -> Any:
     return app
 
 
-def server_app(
-    spec: FederatedSpec, rows: list[rounds.Row], on_round: rounds.OnRound | None = None
-) -> Any:
+def server_app(spec: FederatedSpec, rows: list[rounds.Row]) -> Any:
     """Build the Flower `ServerApp` of a run, which fills `rows` as `run_rounds` does."""
     flower = _flower("flwr.app")
     app = _flower("flwr.serverapp").ServerApp()
@@ -89,30 +87,26 @@ def server_app(
                 spec, federation, state, messages, infos, round_, len(model) * len(requests)
             )
             rows.append(row)
-            if on_round is not None:
-                on_round(row)
 
     return app
 
 
-def run_flower(
-    spec: FederatedSpec, *, cpus: float = 1, on_round: rounds.OnRound | None = None
-) -> list[rounds.Row]:
+def run_flower(spec: FederatedSpec) -> list[rounds.Row]:
     """Run rounds on Flower's simulation engine, with the rows of `run_rounds`, bit for bit.
 
     Nothing is stored; an interrupted run starts anew. Raises InputError if Flower or Ray is not
-    installed; RunsFailedError if a client fails, or the training of all diverges. `cpus` are
-    processor cores of one client; Ray runs as many clients at once as there are cores for.
+    installed; RunsFailedError if a client fails, or the training of all diverges. Ray runs as many
+    clients at once as there are processor cores.
     """
     rows: list[rounds.Row] = []
     simulation = _flower("flwr.simulation")
     _flower("ray")
     try:
         simulation.run_simulation(
-            server_app=server_app(spec, rows, on_round),
+            server_app=server_app(spec, rows),
             client_app=client_app(spec),
             num_supernodes=spec.clients,
-            backend_config={"client_resources": {"num_cpus": cpus, "num_gpus": 0.0}},
+            backend_config={"client_resources": {"num_cpus": 1.0, "num_gpus": 0.0}},
         )
     except RuntimeError as error:
         raise RunsFailedError(f"the Flower simulation failed ({error}).") from error

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from prunable.experiments.reproduce import checks
+from prunable.experiments.reproduce.checks import PUBLISHED_RUNS, percent
 from prunable.experiments.reproduce.document import Check
 from prunable.experiments.reproduce.frame import Frame
 from prunable.experiments.reproduce.published import Printed
@@ -91,40 +92,33 @@ class Comparison:
     law: Law | None = None
     effect: float | None = None
 
-    def chance(self, gap: float, n: int, published_runs: int) -> float | None:
+    def chance(self, gap: float, n: int) -> float | None:
         """Two-sided chance of a difference of means, if both come of one law; None unknown."""
         if self.law is not None:
-            return self.law.p_of_difference(gap, n, published_runs)
+            return self.law.p_of_difference(gap, n, PUBLISHED_RUNS)
         if self.printed.std is None:
             return None
-        error = self.printed.std * math.sqrt(1 / n + 1 / published_runs)
-        return float(2 * stats.t.sf(abs(gap) / error, published_runs - 1))
+        error = self.printed.std * math.sqrt(1 / n + 1 / PUBLISHED_RUNS)
+        return float(2 * stats.t.sf(abs(gap) / error, PUBLISHED_RUNS - 1))
 
-    def told(self, words: checks.Words, published_runs: int) -> str:
+    def told(self) -> str:
         """Both means, their distance in standard errors, and the interval it may have."""
         mean, target, scatter = self.ours.mean, self.printed.mean, self.printed.std
-        text = f"{self.name}: {checks.in_words(mean, words)} ± "
-        text += f"{checks.in_words(self.ours.std, words)} against "
-        text += f"{checks.in_words(target, words)} ± {checks.in_words(scatter, words)}"
+        shown = map(percent, (mean, self.ours.std, target, scatter))
+        text = "{}: {} ± {} against {} ± {}".format(self.name, *shown)
         n, own = len(self.ours), scatter if len(self.ours) == 1 else self.ours.std
         if own and scatter and mean is not None and target is not None:
-            error = math.hypot(own / math.sqrt(n), scatter / math.sqrt(published_runs))
+            error = math.hypot(own / math.sqrt(n), scatter / math.sqrt(PUBLISHED_RUNS))
             text += f", {(mean - target) / error:+.1f} s.e."
         if self.law is not None:
-            low, high = self.law.interval(n, published_runs)
+            low, high = self.law.interval(n, PUBLISHED_RUNS)
             return f"{text} (law: {100 * low:+.1f} to {100 * high:+.1f} points)"
-        half = float(stats.t.ppf((1 + checks.LEVEL) / 2, published_runs - 1))
-        half *= (scatter or 0.0) * math.sqrt(1 / n + 1 / published_runs)
+        half = float(stats.t.ppf((1 + checks.LEVEL) / 2, PUBLISHED_RUNS - 1))
+        half *= (scatter or 0.0) * math.sqrt(1 / n + 1 / PUBLISHED_RUNS)
         return f"{text} (published scatter: ±{100 * half:.1f} points)"
 
 
-def agrees(
-    statement: str,
-    rows: Iterable[Comparison],
-    *,
-    published_runs: int = checks.PUBLISHED_RUNS,
-    words: checks.Words = checks.percent,
-) -> Check:
+def agrees(statement: str, rows: Iterable[Comparison]) -> Check:
     """The claim that our means and the printed ones are means of runs of one law.
 
     Decided by all rows together, at 5 %: the chance of each row's difference of two such means
@@ -138,21 +132,21 @@ def agrees(
     for row in rows:
         mean, target = row.ours.mean, row.printed.mean
         if mean is not None and target is not None:
-            chance = row.chance(mean - target, len(row.ours), published_runs)
+            chance = row.chance(mean - target, len(row.ours))
             if chance is not None:
                 known.append((row, chance))
     if not known:
         why = "no row has a published deviation"
         return checks.with_print(checks.undecided(statement, why))
     p = combined([chance for _, chance in known])
-    texts = "; ".join(row.told(words, published_runs) for row, _ in known)
+    texts = "; ".join(row.told() for row, _ in known)
     evidence = f"{len(known)} rows together: p = {p:.2g} ({texts})"
     if p < 1 - checks.LEVEL:
         return Check(statement, False, evidence, outcome="contradicted", printed=True)
 
     def sees(seeds: int | None) -> bool:
         missed = [
-            row.chance(-row.effect, seeds or len(row.ours), published_runs)
+            row.chance(-row.effect, seeds or len(row.ours))
             for row, _ in known
             if row.effect is not None
         ]
@@ -162,16 +156,11 @@ def agrees(
     if sees(None):
         return Check(statement, True, evidence, printed=True)
     enough = next(filter(sees, SEEDS), None)
-    needs = f"about {enough} seeds" if enough else f"more than the {published_runs} published runs"
+    needs = f"about {enough} seeds" if enough else f"more than the {PUBLISHED_RUNS} published runs"
     return checks.with_print(checks.underpowered(statement, evidence, needs))
 
 
-def follows(
-    statement: str,
-    rows: Iterable[tuple[str, float | None, int, Law | None]],
-    *,
-    words: checks.Words = checks.percent,
-) -> Check:
+def follows(statement: str, rows: Iterable[tuple[str, float | None, int, Law | None]]) -> Check:
     """The claim that means of n runs come of predicted laws: (name, mean, n, law) each.
 
     Decided by all rows together, at 5 %, as in `agrees`; beside it stands what holds however the
@@ -183,7 +172,7 @@ def follows(
     chances = [law.p_of_mean(mean, n) for _, mean, n, law in known]
     p = combined(chances)
     texts = "; ".join(
-        f"{name}: {words(mean)}, predicted {words(float(np.mean(law.draws)))}, p = {chance:.2g}"
+        f"{name}: {percent(mean)}, predicted {percent(float(np.mean(law.draws)))}, p = {chance:.2g}"
         for (name, mean, _, law), chance in zip(known, chances, strict=True)
     )
     evidence = f"{len(known)} rows: {told(chances)} ({texts})"

@@ -162,11 +162,7 @@ def _effect(high: Printed, low: Printed) -> float | None:
 
 
 def ordered(
-    statement: str,
-    groups: Mapping[str, Frame],
-    *,
-    words: Words = percent,
-    printed: Sequence[Printed] = (),
+    statement: str, groups: Mapping[str, Frame], *, printed: Sequence[Printed] = ()
 ) -> Check:
     """The claim that means rise from group to group.
 
@@ -177,8 +173,7 @@ def ordered(
     if any(not len(frame) for frame in frames):
         return undecided(statement)
     evidence = ", ".join(
-        f"{label}: {in_words(frame.mean, words)} (median {in_words(frame.median, words)}, "
-        f"{len(frame)} runs)"
+        f"{label}: {percent(frame.mean)} (median {percent(frame.median)}, {len(frame)} runs)"
         for label, frame in groups.items()
     )
     pairs = [(high, low) for low, high in itertools.pairwise(frames)]
@@ -276,13 +271,11 @@ def every(
     rows: Iterable[tuple[str, T]],
     holds: Callable[[T], bool],
     said: Callable[[T], str],
-    *,
-    nothing: str = MISSING,
 ) -> Check:
     """The claim that something is true of every row; each is named with what decides it."""
     known = list(rows)
     if not known:
-        return undecided(statement, nothing)
+        return undecided(statement)
     evidence = "; ".join(f"{key}: {said(row)}" for key, row in known)
     return Check(statement, all(holds(row) for _, row in known), evidence)
 
@@ -339,8 +332,3 @@ def monotone(
         needs = f"at least {pairs_for(expected)} {unit}"
         return underpowered(statement, evidence, needs)
     return Check(statement, False, evidence)
-
-
-def in_words(value: float | None, words: Words) -> str:
-    """A number in words, or a dash for none."""
-    return "-" if value is None else words(value)

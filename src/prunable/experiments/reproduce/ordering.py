@@ -129,13 +129,7 @@ def power_of(expected: Expected, sizes: Sequence[int]) -> float:
     return float(np.mean(pairs >= least))
 
 
-def rises(
-    statement: str,
-    groups: Mapping[str, Frame],
-    *,
-    expected: Expected = (),
-    words: checks.Words = checks.percent,
-) -> Check:
+def rises(statement: str, groups: Mapping[str, Frame], *, expected: Expected = ()) -> Check:
     """The claim that numbers rise from group to group of independent runs.
 
     Holds if a random order is refuted at the one-sided 5 % level and the medians are in the
@@ -157,8 +151,8 @@ def rises(
     back = [chance_of_rise([values[j], values[i]]) for i, j in neighbours]
     power = power_of(laws, sizes)
     evidence = ", ".join(
-        f"{label}: {checks.in_words(frame.mean, words)} (median "
-        f"{checks.in_words(frame.median, words)}, {len(frame)} runs)"
+        f"{label}: {checks.percent(frame.mean)} (median {checks.percent(frame.median)}, "
+        f"{len(frame)} runs)"
         for label, frame in groups.items()
     )
     name = "Jonckheere-Terpstra" if len(frames) > 2 else "Mann-Whitney"

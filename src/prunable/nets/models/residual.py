@@ -1,32 +1,21 @@
 """Residual networks for small pictures."""
 
-from typing import Literal, get_args
-
 import torch
 from torch import nn
 from torch.nn import functional
 
-from prunable.errors import check_at_least, check_one_of
+from prunable.errors import check_at_least
 from prunable.nets.models.initialisation import convolution, linear
-
-Shortcut = Literal["identity", "convolution"]
 
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with batch normalisation, added to a shortcut.
 
-    Where the shape changes, the shortcut is strided and padded with zero channels ("identity"),
-    or a 1x1 convolution.
+    Where the shape changes, the shortcut is strided and padded with zero channels.
     """
 
     def __init__(
-        self,
-        n_inputs: int,
-        n_outputs: int,
-        stride: int,
-        shortcut: Shortcut,
-        *,
-        generator: torch.Generator,
+        self, n_inputs: int, n_outputs: int, stride: int, *, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.conv1 = convolution(n_inputs, n_outputs, generator=generator, stride=stride)
@@ -34,15 +23,8 @@ class ResidualBlock(nn.Module):
         self.conv2 = convolution(n_outputs, n_outputs, generator=generator)
         self.bn2 = nn.BatchNorm2d(n_outputs)
         self.shortcut: nn.Module = nn.Identity()
-        if stride == 1 and n_inputs == n_outputs:
-            return
-        if shortcut == "identity":
+        if stride > 1 or n_inputs != n_outputs:
             self.shortcut = _PaddedShortcut(n_outputs - n_inputs, stride)
-        else:
-            self.shortcut = nn.Sequential(
-                convolution(n_inputs, n_outputs, generator=generator, size=1, stride=stride),
-                nn.BatchNorm2d(n_outputs),
-            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (batch, n_inputs, height, width) to (batch, n_outputs, ...)."""
@@ -64,8 +46,8 @@ class _PaddedShortcut(nn.Module):
 class ResidualNetwork(nn.Module):
     """Three stages of residual blocks of k, 2k and 4k channels, and a linear layer; width is k.
 
-    ResNet-20 has 3 blocks a stage. With identity shortcuts it has 1044 k^2 + 153 k + 10 parameters
-    on CIFAR-10: the network of Figure 1 of Chang, Li, Oymak and Thrampoulidis (2020).
+    ResNet-20 has 3 blocks a stage, and 1044 k^2 + 153 k + 10 parameters on CIFAR-10: the network of
+    Figure 1 of Chang, Li, Oymak and Thrampoulidis (2020).
     """
 
     def __init__(
@@ -75,13 +57,11 @@ class ResidualNetwork(nn.Module):
         *,
         width: int,
         blocks: int = 3,
-        shortcut: Shortcut = "identity",
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         for name, size in (("width", width), ("blocks", blocks)):
             check_at_least(size, 1, name, "ResidualNetwork")
-        check_one_of(shortcut, get_args(Shortcut), "shortcut", "ResidualNetwork")
         self.conv = convolution(n_channels, width, generator=generator)
         self.bn = nn.BatchNorm2d(width)
         stages = []
@@ -90,9 +70,7 @@ class ResidualNetwork(nn.Module):
             n_filters = width * 2**stage
             for block in range(blocks):
                 stride = 2 if stage and not block else 1
-                stages.append(
-                    ResidualBlock(n_inputs, n_filters, stride, shortcut, generator=generator)
-                )
+                stages.append(ResidualBlock(n_inputs, n_filters, stride, generator=generator))
                 n_inputs = n_filters
         self.blocks = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -106,14 +84,7 @@ class ResidualNetwork(nn.Module):
 
 
 def resnet20(
-    n_channels: int,
-    n_outputs: int,
-    *,
-    generator: torch.Generator,
-    width: int = 16,
-    shortcut: Shortcut = "identity",
+    n_channels: int, n_outputs: int, *, generator: torch.Generator, width: int = 16
 ) -> ResidualNetwork:
     """Build ResNet-20 of a width; see `ResidualNetwork`."""
-    return ResidualNetwork(
-        n_channels, n_outputs, width=width, shortcut=shortcut, generator=generator
-    )
+    return ResidualNetwork(n_channels, n_outputs, width=width, generator=generator)

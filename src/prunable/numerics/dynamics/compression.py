@@ -19,30 +19,11 @@ from prunable.numerics.stable import (
     absolute_moment,
     continued_moment,
     positive_transform,
-    sample_symmetric,
     truncated_moment,
 )
-from prunable.numerics.weights.compressibility import best_k_term_error
 
 # Of the series at p = alpha, where it needs few.
 LEPAGE_TERMS = 256
-
-
-def simulated_errors(
-    alpha: float, d: int, kappa: float, p: float, draws: int, *, rng: np.random.Generator
-) -> FloatArray:
-    """Relative l_p errors of keeping ceil(kappa d) of d independent stable weights, one a draw.
-
-    Parameters
-    ----------
-    alpha : 0.1 <= alpha <= 2
-    kappa : 0 < kappa < 1
-    """
-    _check(alpha, kappa, p, "simulated_errors")
-    kept = math.ceil(kappa * d)
-    return np.array(
-        [best_k_term_error(sample_symmetric(d, alpha, rng), kept, p) for _ in range(draws)]
-    )
 
 
 def asymptotic_exponent(alpha: float, p: float) -> float:
@@ -69,7 +50,7 @@ def largest_step(n: int, alpha: float) -> float:
 def asymptotic_errors(
     alpha: float, d: int, kappa: float, p: float, draws: int, *, rng: np.random.Generator
 ) -> FloatArray:
-    """Draw from the limit law of the relative l_p error at dimension d; see `simulated_errors`.
+    """Draw from the limit law of the relative l_p error at dimension d, keeping ceil(kappa d).
 
     One a draw: for p > alpha the random error (d m / ((C d)^(p/alpha) S + d M))^(1/p), where m is
     the truncated moment, S = sum Gamma_i^(-p/alpha), and M the analytic continuation of E|X|^p,
@@ -114,23 +95,6 @@ def mean_limit_constant(alpha: float, kappa: float, p: float) -> float:
     return float(
         truncated_moment(alpha, p, kappa) ** r * tail ** (-1 / alpha) * math.exp(log_inverse)
     )
-
-
-def largest_weights_limit(
-    alpha: float, k: int, p: float, draws: int, *, rng: np.random.Generator, terms: int = 4096
-) -> FloatArray:
-    """Draw the limit, as d grows, of the relative l_p error of keeping a fixed number k, p > alpha.
-
-    One a draw: (sum_{i>k} Gamma_i^(-p/alpha) / sum_i Gamma_i^(-p/alpha))^(1/p). So many `terms` of
-    LePage's series are drawn; the mean of the others is added.
-    """
-    check_alpha(alpha, "largest_weights_limit")
-    require(p > alpha, "p", "largest_weights_limit", f"above alpha = {alpha:g}", p)
-    require(1 <= k < terms, "k", "largest_weights_limit", f"from 1 to {terms - 1}", k)
-    powers = np.cumsum(rng.exponential(size=(draws, terms)), axis=1) ** (-p / alpha)
-    last = terms ** (1 - p / alpha) / (p / alpha - 1)
-    pruned = powers[:, k:].sum(axis=1) + last
-    return np.asarray((pruned / (powers[:, :k].sum(axis=1) + pruned)) ** (1 / p))
 
 
 def expected_maximum_limit(alpha: float, n: int) -> float:

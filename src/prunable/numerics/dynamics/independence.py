@@ -1,4 +1,4 @@
-"""Dependence between two samples of vectors: energy distance, distance covariance, HSIC.
+"""Dependence between two samples of vectors: distance covariance, HSIC.
 
 Heavy tails need care: energy statistics exist for tail indices above 1, where means do;
 HSIC with a bounded kernel exists always.
@@ -28,22 +28,6 @@ class IndependenceTest:
     statistic: float
     null_std: float
     p_value: float
-
-
-def energy_distance(x: FloatArray, y: FloatArray) -> float:
-    """Unbiased energy distance 2 E||X - Y|| - E||X - X'|| - E||Y - Y'|| of two laws with means.
-
-    0 on average for equal laws, so it can be negative: Szekely and Rizzo (2013). Raises InputError
-    if the samples are too small, too large, not finite, or of different dimensions. x is (n, d) and
-    y (m, d), at least 2 rows each.
-    """
-    _check(x, "x", "energy_distance", 2)
-    _check(y, "y", "energy_distance", 2)
-    if x.shape[1] != y.shape[1]:
-        raise InputError.parameter("y", "energy_distance", f"of dimension {x.shape[1]}", y.shape[1])
-    n, m = len(x), len(y)
-    within = cdist(x, x).sum() / (n * (n - 1)) + cdist(y, y).sum() / (m * (m - 1))
-    return float(2 * cdist(x, y).mean() - within)
 
 
 def distance_covariance(

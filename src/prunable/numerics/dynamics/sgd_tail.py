@@ -118,13 +118,13 @@ def tail_index(model: LinearRegressionSgd) -> float:
     return float(brentq(law.log_moment, low, high, xtol=1e-12, rtol=1e-10))
 
 
-def critical_step(batch: int = 1, dim: int = 1, input_std: float = 1.0) -> float:
+def critical_step(batch: int = 1, dim: int = 1) -> float:
     """Largest step with a stationary law, where the tail index reaches 0."""
 
     def growth(log_eta: float) -> float:
-        return lyapunov_exponent(LinearRegressionSgd(math.exp(log_eta), batch, dim, input_std))
+        return lyapunov_exponent(LinearRegressionSgd(math.exp(log_eta), batch, dim))
 
-    base = LinearRegressionSgd(1.0, batch, dim, input_std).infinite_variance_step
+    base = LinearRegressionSgd(1.0, batch, dim).infinite_variance_step
     # at alpha = 2 there is a stationary law; the growth is positive once eta is far above
     return math.exp(float(brentq(growth, math.log(base), math.log(base) + 6, xtol=1e-10)))
 

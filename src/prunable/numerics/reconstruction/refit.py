@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -143,10 +143,7 @@ def refitted(matrix: Matrix, kept: Mask, gram: Gram, *, where: str = "refit") ->
 
 
 def best_strength(
-    matrix: Matrix,
-    gram: Gram,
-    found: Callable[[Correlations, float], FloatArray],
-    strengths: Sequence[float] = STRENGTHS,
+    matrix: Matrix, gram: Gram, found: Callable[[Correlations, float], FloatArray]
 ) -> float:
     """The strength whose weights, from the inputs not held out, do best on those held out.
 
@@ -155,6 +152,6 @@ def best_strength(
     if gram.held_out is None:
         return USUAL
     inputs = Correlations.of(gram.fitted)
-    tried = usable(strengths, inputs, Correlations.of(gram.products))
+    tried = usable(STRENGTHS, inputs, Correlations.of(gram.products))
     errors = [output_error(matrix, found(inputs, one), gram.held_out) for one in tried]
     return tried[int(np.argmin(errors))]

@@ -1,7 +1,6 @@
 """Train a small model, or train a large one and prune it?"""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -68,10 +67,8 @@ def recommend(
     s: int,
     *,
     widths: ArrayLike | None = None,
-    methods: tuple[Method, ...] = REAL,
     retrain: bool = False,
     rng: np.random.Generator | None = None,
-    advance: Callable[[], object] = lambda: None,
 ) -> Recommendation:
     """Choose the width to train on n samples before pruning to s features.
 
@@ -87,8 +84,8 @@ def recommend(
     n, s = check_samples(n, "recommend"), check_kept(s, problem.p, "recommend")
     given = even_points(s, problem.p, POINTS) if widths is None else np.asarray(widths, dtype=int)
     compared = sorted({s, *(int(k) for k in given if k >= s)})
-    wanted = Wanted(methods=methods, retrain_by=methods if retrain else ())
-    curve = sweep_curve(Variable.WIDTH, problem, n, s, compared, wanted, rng=rng, advance=advance)
+    wanted = Wanted(methods=REAL, retrain_by=REAL if retrain else ())
+    curve = sweep_curve(Variable.WIDTH, problem, n, s, compared, wanted, rng=rng)
     pruned = {name: values for name, values in curve.risk.items() if name != Model.DENSE}
     direct = float(curve.risk[Model.DENSE][0])
     informed_risk, informed_size = _informed(problem, n, s)

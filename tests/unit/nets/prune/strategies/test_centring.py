@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.nets.networks.interop import hand_over_
 from prunable.nets.networks.views import views_of
 from prunable.nets.prune.iterative import iterate
 from prunable.nets.prune.masks import apply_plan_
@@ -71,12 +70,9 @@ def test_half_precision_stays_half_precision():
     assert pruned(w, MagnitudePruning(), 0.5).dtype == np.float16
 
 
-def test_masks_of_others_and_tickets_know_no_medians():
+def test_tickets_know_no_medians():
     model = torch.nn.Sequential(torch.nn.Linear(4, 3))
     strategy = MedianCentred(MagnitudePruning())
-    plan = strategy.plan(views_of([("0.weight", model[0].weight)]), Keep(0.5), rng=rng(0))
-    with pytest.raises(InputError, match="set weights to 0, the plan to medians"):
-        hand_over_(model, plan)
     with pytest.raises(InputError, match="one that sets single weights to 0"):
         iterate(model, lambda *_: 0.0, strategy=strategy, rounds=1, kappa=0.5)
 
