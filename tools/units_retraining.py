@@ -12,7 +12,7 @@ from torch.nn import functional
 from units_networks import Network
 
 from prunable.files import read_json, write_json
-from prunable.nets.train.augmentation import augmented
+from prunable.nets.train.training import augmented
 
 BATCH = 128
 PEAK = {"sgd": 0.05, "adamw": 5e-4}  # of the one cycle, as the handed networks are retrained

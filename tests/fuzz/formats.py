@@ -43,9 +43,9 @@ from prunable.numerics.measure.documents import measurement_from
 from prunable.numerics.measure.network import Measurement
 from prunable.report.measure.html import render_measurement
 from prunable.report.measure.tables import print_result
-from prunable.report.reproduce.html import render_index
 from prunable.report.reproduce.pages import item_markdown
 from prunable.report.reproduce.panels import item_views
+from prunable.report.reproduce.writing import render_index
 from prunable.sketch.file import load_sketches, save_sketches
 
 Rng = np.random.Generator

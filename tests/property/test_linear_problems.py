@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prunable.predict.linear.curves import Wanted, predict_risks
+from prunable.predict.linear.diagonal import Mixture
 from prunable.predict.linear.law import predict_law
-from prunable.predict.linear.mixture import Mixture
 from prunable.predict.linear.names import Method
 from prunable.predict.linear.problem import LinearGaussianProblem
 from prunable.predict.linear.pruning import pruned_risk, survival

@@ -15,7 +15,7 @@ from prunable.forecast.estimators import Check, CurveForecast, forecast_curve
 from prunable.forecast.estimators.checks import FAR_FROM_CHANCE
 from prunable.forecast.estimators.rows import RowKind
 from prunable.forecast.logits import Copies, Examples, Read, Scores, batches_for
-from prunable.forecast.quick import propagated, ranked
+from prunable.forecast.propagated import propagated, ranked
 from prunable.forecast.results import Curve, Forecast, Point, points_of
 from prunable.forecast.stored import Left, StoredScores
 from prunable.forecast.texts import Text

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from scipy.stats import beta
 from torch import nn
 
-from prunable.certify import estimate
+from prunable.certify import pipeline
 from prunable.certify.examples import Examples, examples_of
 from prunable.certify.given import GivenNetwork
 from prunable.certify.learned import is_reference, learned_bound
@@ -175,14 +175,14 @@ def test_time_is_foretold_from_a_step_of_each_part(digits, monkeypatch, learned,
         run()
         return 1.0
 
-    monkeypatch.setattr(estimate, "_seconds", one_second)
+    monkeypatch.setattr(pipeline, "_seconds", one_second)
     train, test = digits
     answered = 2 * len(train.y) + (2 + 7) * len(test.y)
     for net, epochs in (("none", 0), ("d8,d", 4)):
         students = Students(net, epochs or None, learned, 3, share=SHARE)
         given = GivenNetwork(lambda x: x.flatten(1)[:, :10], None, 0)
         told = Told(given, train, test, 10, DELTA, {})
-        foretold = estimate.estimated_seconds(told, students, None, 7)
+        foretold = pipeline.estimated_seconds(told, students, None, 7)
         searched = passes(1) * len(train.y) if epochs else 0
         assert 32 * foretold == pytest.approx(answered + epochs * len(train.y) + searched + steps)
 
@@ -190,13 +190,13 @@ def test_time_is_foretold_from_a_step_of_each_part(digits, monkeypatch, learned,
 @pytest.mark.parametrize("learned", ["d16,d", RESIDUAL])
 def test_time_already_spent_is_not_foretold(digits, tmp_path, monkeypatch, learned):
     """What is kept of trainings leaves the answers, and the search behind training."""
-    monkeypatch.setattr(estimate, "_seconds", lambda run: (run(), 1.0)[1])
+    monkeypatch.setattr(pipeline, "_seconds", lambda run: (run(), 1.0)[1])
     train, test = digits
     students = Students("d8,d", 2, learned, 1, share=SHARE, states=tmp_path)
     told = Told(GivenNetwork(lambda x: x.flatten(1)[:, :10], None, 0), train, test, 10, DELTA, {})
-    before = estimate.estimated_seconds(told, students, None, 0)
+    before = pipeline.estimated_seconds(told, students, None, 0)
     distilled(told.taught, train, 10, students, DELTA, None)
     told.through_learned(students)
     left = ((2 + passes(1)) * len(train.y) + 2 * len(test.y)) / 32
-    assert estimate.estimated_seconds(told, students, None, 0) == pytest.approx(left)
+    assert pipeline.estimated_seconds(told, students, None, 0) == pytest.approx(left)
     assert before > left + 2 * len(train.y) / 32

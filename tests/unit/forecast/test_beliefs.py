@@ -7,9 +7,9 @@ from scipy.special import softmax
 
 from prunable.forecast.estimators import ESTIMATORS, Dense, bootstrap_error, forecast_curve
 from prunable.forecast.estimators.belief import decide, tempered
+from prunable.forecast.estimators.classification import near_ties
 from prunable.forecast.estimators.classwise import class_wise, vector
 from prunable.forecast.estimators.model_error import evidence_at, informed
-from prunable.forecast.estimators.ties import near_ties
 
 SMOOTH = (
     "changed decisions",

@@ -10,9 +10,9 @@ from scipy.special import softmax
 
 from prunable.errors import InputError
 from prunable.forecast.estimators import curve, forecast_curve, language, retraining
+from prunable.forecast.estimators.curve import monotone, smooth
 from prunable.forecast.estimators.estimate import Estimate
 from prunable.forecast.estimators.labelled import powered, with_labels
-from prunable.forecast.estimators.smoothing import monotone, smooth
 
 RNG = np.random.default_rng(0)
 DENSE = 3 * RNG.normal(size=(200, 5))

@@ -10,7 +10,7 @@ from torch import nn
 
 from prunable import forecast
 from prunable.forecast.estimators import DEFAULT, ESTIMATORS, Dense, forecast_curve
-from prunable.forecast.estimators.frequencies import unequal
+from prunable.forecast.estimators.classification import unequal
 from prunable.nets.prune.recalibration import recalibrate
 
 

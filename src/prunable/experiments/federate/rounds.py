@@ -21,9 +21,8 @@ from prunable.files import damage_named, os_errors_named, parsed
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.federated.aggregation import add_update, weighted_mean
 from prunable.nets.federated.client import train_locally
-from prunable.nets.federated.error_feedback import add_memory, residual, top_k
 from prunable.nets.federated.message import decode, encode
-from prunable.nets.federated.update_pruning import prune_update
+from prunable.nets.federated.update_pruning import add_memory, prune_update, residual, top_k
 from prunable.nets.models import NETS, Architecture, build
 from prunable.nets.train.training import evaluate
 from prunable.numerics.randomness import child_seed, rng

@@ -10,15 +10,14 @@ from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
-from scipy.special import softmax
+from numpy.typing import NDArray
+from scipy.special import expit, gammaln, ndtr, softmax
 from scipy.stats import gaussian_kde
 
 from prunable.forecast.estimators.belief import Belief, Decisions, decide, tempered
 from prunable.forecast.estimators.classwise import class_wise, vector
 from prunable.forecast.estimators.estimate import Estimate, of_mean
-from prunable.forecast.estimators.frequencies import by_frequencies
 from prunable.forecast.estimators.model_error import EVIDENCE, evidence_at, informed
-from prunable.forecast.estimators.ties import near_ties
 from prunable.numerics.arrays import FloatArray
 
 
@@ -294,3 +293,71 @@ ESTIMATORS: Mapping[str, Estimator] = {
         MeanConfidence(),
     )
 }
+
+
+# Widths are the least of these shares of what pruning moves gaps by, and of the gaps themselves, at
+# `INPUTS` inputs; for others they shrink as is best for a kernel of this order.
+OF_CHANGE, OF_GAPS, INPUTS, RATE = 0.5, 0.3, 256, 1 / 9
+
+
+def near_ties(dense: FloatArray, pruned: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+    """The two classes of largest pruned logits, shape (n, 2), and the weight of each.
+
+    Weights of an input sum to 1; where the gap is far wider than what pruning moved they are 1 and
+    0, and networks that are alike have no others. The kernel's order makes a few slightly negative.
+    """
+    order = np.argpartition(-pruned, 1, axis=1)[:, :2]
+    values = np.take_along_axis(pruned, order, 1)
+    swap = values[:, 1] > values[:, 0]
+    order[swap] = order[swap, ::-1]
+    # Ties go to the first class, as in every decision.
+    first = pruned.argmax(1)
+    tied = order[:, 0] != first
+    order[tied] = order[tied, ::-1]
+    order[:, 0] = first
+    gaps = np.abs(values[:, 0] - values[:, 1])
+    ahead, behind = np.take_along_axis(dense, order, 1).T
+    before = ahead - behind
+    scale = float(before @ before)
+    moved = gaps - before * (float(gaps @ before) / scale if scale else 0.0)
+    change = float(np.sqrt(np.mean(moved**2)))
+    width = min(OF_CHANGE * change, OF_GAPS * float(gaps.std())) * (INPUTS / len(gaps)) ** RATE
+    if width <= 1e-9 * float(np.abs(gaps).max(initial=1e-300)):
+        return order, np.tile([1.0, 0.0], (len(gaps), 1))
+    weight = 2 * ndtr(gaps / width) - ndtr(gaps / (width * np.sqrt(2)))
+    return order, np.column_stack([weight, 1 - weight])
+
+
+LEAST = 10  # inputs a class, below which what classes are worth cannot be told from noise
+
+
+def unequal(shares: FloatArray, n: int) -> float:
+    """The probability that classes of these shares (c,) among n inputs are not equally frequent.
+
+    Beforehand equal ones are as likely as all others together, these all alike.
+    """
+    c = len(shares)
+    others = gammaln(c) - gammaln(n + c) + gammaln(n * shares + 1).sum()
+    return float(expit(others + n * np.log(c)))
+
+
+def by_frequencies(estimate: Estimate, law: FloatArray) -> Estimate:
+    """An estimate as it would be had the classes come as often as is to be expected of them.
+
+    `law` (n, c) is what is believed of the inputs' classes. A copy that decides few classes is
+    worth their share of the inputs, which in a few hundred is chance: the part of the estimate that
+    is linear in the beliefs moves with them to the expected shares. Influences take the probability
+    that they are equal as fixed.
+    """
+    n, c = law.shape
+    if n < LEAST * c:
+        return estimate
+    shares = law.mean(0)
+    equal = 1 - unequal(shares, n)
+    apart = law - shares
+    slopes = np.linalg.lstsq(apart, estimate.influence, rcond=1e-6)[0]
+    return dataclasses.replace(
+        estimate,
+        value=estimate.value + equal * float((1 / c - shares) @ slopes),
+        influence=estimate.influence - equal * (apart @ slopes),
+    )

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from prunable.certify.coding.arithmetic import Encoder, Meter
-from prunable.certify.coding.levels import code_levels, decode_exactly, ideal_bits
-from prunable.certify.coding.mixing import Mixture
+from prunable.certify.coding.levels import Mixture, code_levels, decode_exactly, ideal_bits
 from prunable.errors import DataIntegrityError, InputError
 from prunable.numerics.randomness import rng
 

@@ -7,9 +7,8 @@ import torch
 from prunable.errors import InputError
 from prunable.nets.federated.aggregation import add_update, weighted_mean
 from prunable.nets.federated.client import LocalTraining, train_locally
-from prunable.nets.federated.error_feedback import add_memory, residual, top_k
 from prunable.nets.federated.message import decode, encode
-from prunable.nets.federated.update_pruning import prune_update
+from prunable.nets.federated.update_pruning import add_memory, prune_update, residual, top_k
 from prunable.nets.models import Architecture, build
 from prunable.nets.train.noise import HeavyTailedNoise
 

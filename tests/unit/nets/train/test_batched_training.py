@@ -13,11 +13,10 @@ from prunable.errors import DataIntegrityError, InputError, UnsupportedModelErro
 from prunable.experiments.train.specs import TrainSpec
 from prunable.experiments.train.stages import train_batch_stage, train_stage, trained_network
 from prunable.nets.models import NETS, Architecture, MeanFieldNetwork, build, mlp
-from prunable.nets.train import stacked_chain
-from prunable.nets.train.batched import Replica, train_together
+from prunable.nets.train import batched
+from prunable.nets.train.batched import Replica, StackedChain, chain_of, train_together
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.nets.train.settings import TrainingSettings
-from prunable.nets.train.stacked_chain import StackedChain, chain_of
 from prunable.nets.train.training import train
 from prunable.runs.data import DataSpec
 from prunable.runs.store import Run, Store
@@ -75,9 +74,9 @@ def equal(a, b):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Several tiles of units and several chunks of examples even in a small network."""
-    monkeypatch.setattr(stacked_chain, "EXAMPLES", 50)
-    monkeypatch.setattr(stacked_chain, "TILE_BYTES", 1)
-    monkeypatch.setattr(stacked_chain, "FEWEST_UNITS", 16)
+    monkeypatch.setattr(batched, "EXAMPLES", 50)
+    monkeypatch.setattr(batched, "TILE_BYTES", 1)
+    monkeypatch.setattr(batched, "FEWEST_UNITS", 16)
 
 
 @pytest.mark.usefixtures("small_pieces")

@@ -10,10 +10,9 @@ from torch import nn
 from prunable.errors import DataIntegrityError, InputError
 from prunable.nets.models import MeanFieldNetwork
 from prunable.nets.prune.retraining import hold_masks
-from prunable.nets.train.augmentation import augmented
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.nets.train.settings import TrainingSettings
-from prunable.nets.train.training import evaluate, train
+from prunable.nets.train.training import augmented, evaluate, train
 
 
 def problem():

@@ -5,7 +5,13 @@ import pytest
 
 from prunable.errors import InputError
 from prunable.numerics.reconstruction.aim import Aim, Moments
-from prunable.numerics.reconstruction.choice import CANDIDATES, STRENGTHS, candidate, choose
+from prunable.numerics.reconstruction.choice import (
+    CANDIDATES,
+    STRENGTHS,
+    candidate,
+    choose,
+    stepwise,
+)
 from prunable.numerics.reconstruction.gram import Gram, output_error
 from prunable.numerics.reconstruction.refit import (
     best_strength,
@@ -15,7 +21,6 @@ from prunable.numerics.reconstruction.refit import (
     some_rows,
 )
 from prunable.numerics.reconstruction.scaled import Correlations
-from prunable.numerics.reconstruction.stepwise import stepwise
 from prunable.numerics.reconstruction.surgery import surgery
 
 HELD = 4  # one of so many samples

@@ -10,8 +10,8 @@ import scipy.stats
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
+from prunable.predict.linear.diagonal import Mixture, Threshold
 from prunable.predict.linear.law import predict_law
-from prunable.predict.linear.mixture import Mixture, Threshold
 from prunable.predict.linear.names import Method
 from prunable.predict.linear.presets import preset
 from prunable.predict.linear.problem import LinearGaussianProblem

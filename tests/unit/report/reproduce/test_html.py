@@ -26,11 +26,10 @@ from tests.reproduction_documents import (
 from prunable.errors import DataIntegrityError
 from prunable.experiments.reproduce.document import Column, as_document, in_order, load_documents
 from prunable.report.reproduce.figures import item_figure, item_svg
-from prunable.report.reproduce.html import render_index
 from prunable.report.reproduce.pages import item_markdown, render_console, summary_markdown
 from prunable.report.reproduce.panels import item_views
 from prunable.report.reproduce.words import SMOKE, as_text, shown
-from prunable.report.reproduce.writing import write_index, write_item
+from prunable.report.reproduce.writing import render_index, write_index, write_item
 
 
 def panel(series, **changes):
