@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 
 
 def extra(package: str, where: str, group: str) -> Any:
@@ -50,8 +50,7 @@ def own_object(
     file, the line and the cause.
     """
     module, _, name = reference.partition(":")
-    if not module or not name:
-        raise InputError.parameter(param, where, "MODULE:NAME", reference)
+    require(module and name, param, where, "MODULE:NAME", reference)
     with working_directory_first(), redirect_stdout(sys.stderr):
         try:
             value: Any = importlib.import_module(module)

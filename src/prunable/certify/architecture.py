@@ -398,9 +398,8 @@ def errs(
     batch: int = 1000,
 ) -> torch.Tensor:
     """Say for each example whether it is an error, (n,), as `count_errors` counts them."""
-    if not len(y):
-        mend = "An empty training set certifies nothing."
-        raise InputError.parameter("x", "count_errors", "at least 1 example", "none", mend)
+    mend = "An empty training set certifies nothing."
+    require(len(y), "x", "count_errors", "at least 1 example", "none", mend)
     found = []
     with torch.no_grad():
         for start in range(0, len(y), batch):

@@ -231,10 +231,9 @@ def _as(maps: dict[int, LayerMap], modules: list[nn.Module], length: int) -> dic
         isinstance(layers[i], type(m.module)) and layers[i].weight.shape == m.module.weight.shape
         for i, m in maps.items()
     )
-    if not same:
-        wanted, found = "of the model's form", "other layers or shapes"
-        mend = "Pruned weights must be zeros in place: bounds compare matrices of one shape."
-        raise InputError.parameter("pruned", "facts_of_model", wanted, found, mend)
+    wanted, found = "of the model's form", "other layers or shapes"
+    mend = "Pruned weights must be zeros in place: bounds compare matrices of one shape."
+    require(same, "pruned", "facts_of_model", wanted, found, mend)
     return {i: LayerMap(m.name, layers[i], m.shape) for i, m in maps.items()}
 
 

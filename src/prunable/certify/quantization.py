@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from prunable.certify.architecture import CodedArchitecture, FloatNetwork, forward, without_weights
 from prunable.certify.code_file import CodedNetwork, coded_from_levels
-from prunable.errors import InputError, RunsFailedError
+from prunable.errors import InputError, RunsFailedError, require
 from prunable.nets.train.checkpoint import TrainingState
 from prunable.numerics.randomness import child_seed
 from prunable.numerics.weights.selection import top_k_masks
@@ -62,9 +62,8 @@ class QuantizationSettings(Frozen):
 
     @model_validator(mode="after")
     def _epochs_suffice(self) -> Self:
-        if self.float_epochs > self.epochs:
-            where, wanted = type(self).__name__, "between 0 and `epochs`"
-            raise InputError.parameter("float_epochs", where, wanted, self.float_epochs)
+        where, wanted = type(self).__name__, "between 0 and `epochs`"
+        require(self.float_epochs <= self.epochs, "float_epochs", where, wanted, self.float_epochs)
         return self
 
 
@@ -260,9 +259,8 @@ def fine_tune(
     training resumes from it and ends with the same numbers as without interruption. Gives rows with
     epoch, loss and kept; raises DivergedError if loss or weights do not stay finite.
     """
-    if not len(y):
-        mend = "An empty training set teaches nothing."
-        raise InputError.parameter("x", "fine_tune", "at least 1 example", "none", mend)
+    mend = "An empty training set teaches nothing."
+    require(len(y), "x", "fine_tune", "at least 1 example", "none", mend)
     x, y = x.to(net.temperature.device), y.to(net.temperature.device)
     x = without_weights(net.architecture, x)
     net.requires_grad_(True)

@@ -191,9 +191,8 @@ def _folder(root: Path, shape: tuple[int, ...] | None) -> tuple[tuple[Pair, ...]
     stretch = shape is not None
     if shape is None:
         shape = _shape_of(listed[0][0][0])
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        wanted = "1 or 3 channels, height and width for a folder of pictures"
-        raise InputError.parameter("input_shape", "prune", wanted, shape)
+    wanted = "1 or 3 channels, height and width for a folder of pictures"
+    require(len(shape) == 3 and shape[0] in (1, 3), "input_shape", "prune", wanted, shape)
     size = 4 * sum(map(len, listed)) * int(np.prod(shape))
     if size > MOST_BYTES:
         raise InputError(

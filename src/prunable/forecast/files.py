@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from prunable.errors import DataIntegrityError, InputError, require
+from prunable.errors import DataIntegrityError, require
 from prunable.nets.archive.safetensors_file import metadata_of
 from prunable.nets.models import network_of, read_weights
 from prunable.nets.models.hub import NET, load_folder
@@ -46,9 +46,8 @@ def read_inputs(path: Path | str, where: str, *, labels: bool = True) -> Inputs:
     DataIntegrityError if it is missing or damaged.
     """
     path = Path(path)
-    if path.suffix not in ENDINGS:
-        wanted = "a file ending in " + ", ".join(ENDINGS)
-        raise InputError.parameter("inputs", where, wanted, str(path))
+    wanted = "a file ending in " + ", ".join(ENDINGS)
+    require(path.suffix in ENDINGS, "inputs", where, wanted, str(path))
     if not path.is_file():
         raise DataIntegrityError(f"{path} is missing; check the path.")
     found, known = read_example(path), None

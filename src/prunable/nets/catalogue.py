@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from prunable.errors import InputError
+from prunable.errors import require
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "cosine"]
@@ -59,6 +59,5 @@ NETS: Mapping[str, Net] = {
 
 def known_net(name: str, where: str = "Architecture") -> Net:
     """The facts of an architecture; InputError unless one of this name is registered."""
-    if name not in NETS:
-        raise InputError.parameter("net", where, f"one of {', '.join(NETS)}", name)
+    require(name in NETS, "net", where, f"one of {', '.join(NETS)}", name)
     return NETS[name]

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 
 
 def check_alpha(alpha: object, where: str) -> float:
@@ -29,8 +29,7 @@ def check_scale(scale: object, where: str) -> float:
 
 def check_order(p: float, where: str) -> float:
     """Check the order of a norm or moment: positive and finite."""
-    if not 0 < p < math.inf:
-        raise InputError.parameter("p", where, "positive and finite", p)
+    require(0 < p < math.inf, "p", where, "positive and finite", p)
     return float(p)
 
 
@@ -40,8 +39,7 @@ def check_count(count: Any, total: int, param: str, where: str) -> int:
         checked = operator.index(count)
     except TypeError:
         checked = -1
-    if not 0 <= checked <= total:
-        raise InputError.parameter(param, where, f"an integer between 0 and {total}", count)
+    require(0 <= checked <= total, param, where, f"an integer between 0 and {total}", count)
     return checked
 
 
@@ -58,8 +56,7 @@ def check_reals(values: ArrayLike, param: str, where: str) -> NDArray[np.float64
 def real_array(values: ArrayLike, param: str, where: str) -> NDArray[Any]:
     """Turn values into an array, and refuse what is no real number."""
     array = np.asarray(values)
-    if array.dtype.kind not in "iuf":
-        raise InputError.parameter(param, where, "real numbers", f"the type {array.dtype}")
+    require(array.dtype.kind in "iuf", param, where, "real numbers", f"the type {array.dtype}")
     return array
 
 

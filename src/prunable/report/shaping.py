@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import InputError, check_at_least, require
 from prunable.report.tables import MISSING, Row, Table, printable
 
 Top = Annotated[int | None, typer.Option("--top", help="Show so many rows only.")]
@@ -81,9 +81,8 @@ class Shape:
         found = found or [
             at for at, title in enumerate(titles) if title.casefold().startswith(wanted)
         ]
-        if not found:
-            known = f"one of {', '.join(titles)}"
-            raise InputError.parameter("--sort", self.where, known, name)
+        known = f"one of {', '.join(titles)}"
+        require(found, "--sort", self.where, known, name)
         return found[0]
 
 

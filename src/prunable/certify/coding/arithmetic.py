@@ -13,7 +13,7 @@ import sys
 from math import log2
 from typing import Protocol
 
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, require
 
 PROBABILITY_BITS = 48
 ONE = 1 << PROBABILITY_BITS
@@ -124,8 +124,7 @@ class Meter:
 
 def code_uniform(coder: Coder, value: int, bits: int) -> int:
     """Pass an integer in [0, 2^bits) with equal probabilities, highest bit first."""
-    if not 0 <= value < 1 << bits:
-        raise InputError.parameter("value", "code_uniform", f"in [0, 2^{bits})", value)
+    require(0 <= value < 1 << bits, "value", "code_uniform", f"in [0, 2^{bits})", value)
     found = 0
     for position in reversed(range(bits)):
         found = found << 1 | coder.code(value >> position & 1, HALF)
@@ -137,8 +136,7 @@ def code_positive(coder: Coder, value: int, *, most: int = 1 << 24) -> int:
 
     `most`, the largest value allowed, is not part of the code; a decoder ignores `value`.
     """
-    if not 1 <= value <= most:
-        raise InputError.parameter("value", "code_positive", f"in [1, {most}]", value)
+    require(1 <= value <= most, "value", "code_positive", f"in [1, {most}]", value)
     length = 0
     while coder.code(int(length < value.bit_length() - 1), HALF):
         length += 1

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.certify.coding.arithmetic import ONE, Coder, Decoder, Meter
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, InputError, require
 
 _LEAST = 1 << 16  # of 2^48: no decision costs more than 32 bits
 
@@ -76,8 +76,7 @@ def code_levels(
         width.
     """
     if levels is not None:
-        if levels.shape != shape:
-            raise InputError.parameter("levels", "code_levels", f"of shape {shape}", levels.shape)
+        require(levels.shape == shape, "levels", "code_levels", f"of shape {shape}", levels.shape)
         largest = int(np.abs(levels).max(initial=0))
         if largest > max_level:
             wanted, shown = f"within +-{max_level}", f"a magnitude of {largest}"

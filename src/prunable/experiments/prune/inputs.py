@@ -80,9 +80,8 @@ def writes_folder(job: PruningJob) -> bool:
     """Whether a job on a folder of transformers writes a folder again; InputError if it cannot."""
     if job.out is None or job.out.suffix in FILES:
         return False
-    if job.out.suffix == ".gguf":
-        wanted = "a folder, or a file ending in .safetensors: GGUF is not written"
-        raise InputError.parameter("out", "prune", wanted, str(job.out))
+    wanted = "a folder, or a file ending in .safetensors: GGUF is not written"
+    require(job.out.suffix != ".gguf", "out", "prune", wanted, str(job.out))
     if job.storage != "dense":
         raise InputError(
             f"`--storage {job.storage}` of `prune` goes with a file ending in .safetensors, which "

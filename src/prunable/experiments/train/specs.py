@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.nets.catalogue import NETS, Optimizer, Schedule, known_net
 from prunable.runs.data import DataSpec
 from prunable.runs.spec import Spec
@@ -106,8 +106,7 @@ class TrainSpec(Spec):
 
 
 def _mean_field(spec: TrainSpec) -> TrainSpec:
-    if spec.net != "mean-field":
-        raise InputError.parameter("net", "TrainSpec", "mean-field for this stage", spec.net)
+    require(spec.net == "mean-field", "net", "TrainSpec", "mean-field for this stage", spec.net)
     return spec
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.errors import InputError, require
+from prunable.errors import require
 from prunable.forecast.estimators.checks import Check, check_labels, check_number, check_outputs
 from prunable.forecast.estimators.estimate import Estimate, of_mean
 from prunable.forecast.estimators.found import Found
@@ -176,8 +176,7 @@ def _window(values: ArrayLike, param: str, shape: tuple[int, ...] | None) -> NDA
     if array.dtype.kind != "f" or array.ndim != 2:
         check_outputs(array, param, WHERE, least=1, shape=shape)
     require(shape is None or array.shape == shape, param, WHERE, f"of shape {shape}", array.shape)
-    if not np.isfinite(array).all():
-        raise InputError.parameter(param, WHERE, "finite", "NaN or infinity in a window")
+    require(np.isfinite(array).all(), param, WHERE, "finite", "NaN or infinity in a window")
     return array
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.files import parse_json
 from prunable.nets.catalogue import NETS, known_net
 from prunable.nets.models.chains import mlp, vgg
@@ -174,8 +174,7 @@ def stored_architecture(metadata: Mapping[str, str]) -> Architecture:
 
 
 def _picture(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    if len(shape) != 3:
-        raise InputError.parameter(
-            "shape", "Architecture", "channels, height and width for this net", shape
-        )
+    require(
+        len(shape) == 3, "shape", "Architecture", "channels, height and width for this net", shape
+    )
     return (shape[0], shape[1], shape[2])

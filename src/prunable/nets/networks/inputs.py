@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunable.errors import DataIntegrityError, InputError
+from prunable.errors import DataIntegrityError, InputError, require
 from prunable.files import read_arrays
 from prunable.nets.archive.safetensors_file import load_tensors
 from prunable.nets.archive.torch_file import read_object
@@ -43,9 +43,8 @@ def read_example(path: Path | str) -> Any:
         ".pt": _read_torch,
         ".pth": _read_torch,
     }
-    if path.suffix not in readers:
-        wanted = "a file ending in " + ", ".join(readers)
-        raise InputError.parameter("example", "prune", wanted, str(path))
+    wanted = "a file ending in " + ", ".join(readers)
+    require(path.suffix in readers, "example", "prune", wanted, str(path))
     if not path.is_file():
         raise DataIntegrityError(f"{path} is missing; check the path.")
     return _checked(readers[path.suffix](path), path)

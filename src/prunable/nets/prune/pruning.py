@@ -166,9 +166,8 @@ def prune(
         calibration = InOrder(calibration, towards="network")
     units = isinstance(strategy, UnitPruning) or strategy.axis == "unit"
     if example is not None and units:
-        if force:
-            wanted = "left out with an example: of coupled units one of each group stays"
-            raise InputError.parameter("force", "prune", wanted, force)
+        wanted = "left out with an example: of coupled units one of each group stays"
+        require(not force, "force", "prune", wanted, force)
         options = {"only": only, "exclude": exclude, "inputs": inputs}
         steps = {"bias_correction": bias_correction, "recalibrate": recalibrate}
         how = (options, calibration, steps, seed, dry_run)

@@ -123,9 +123,8 @@ def load_exported(
     rebuilds its model from nothing. `sparse`: whether layers that were exported in compressed rows
     run in them here.
     """
-    if hasattr(model, "_orig_mod"):
-        wanted = "the network before torch.compile"
-        raise InputError.parameter("model", "load", wanted, type(model).__name__)
+    wanted = "the network before torch.compile"
+    require(not hasattr(model, "_orig_mod"), "model", "load", wanted, type(model).__name__)
     stored, header = load_tensors(path)
     with damage_named(path, "it is no whole exported model: write it again"):
         state = unpacked(stored, header)

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from prunable.errors import InputError, UnsupportedModelError
+from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.nets.prune.cutting import cut_groups
 from prunable.nets.prune.plan import PruningPlan
 from prunable.nets.prune.pruning import PruningResult
@@ -43,11 +43,8 @@ def shrink(
         wanted = "a plan, or what `prune` returned"
         raise InputError.parameter("plan", "shrink", wanted, type(plan).__name__)
     if plan.groups:
-        if round_to != 1:
-            wanted = "1 where units are coupled"
-            raise InputError.parameter(
-                "round_to", "shrink", wanted, round_to, "Give it to UnitPruning."
-            )
+        wanted = "1 where units are coupled"
+        require(round_to == 1, "round_to", "shrink", wanted, round_to, "Give it to UnitPruning.")
         small, difference, attributes = cut_groups(model, plan.groups, example)
         counts = count_parameters(model), count_parameters(small)
         result = ShrinkResult(small, difference, *counts, kept_of(small), attributes)

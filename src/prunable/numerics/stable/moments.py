@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.special import rgamma
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.numerics.checks import check_alpha, check_order
 from prunable.numerics.stable.law import StableLaw
 
@@ -46,8 +46,7 @@ def truncated_moment(alpha: float, p: float, kappa: float) -> float:
     Finite for every p; for 0.1 <= alpha <= 2.
     """
     alpha = check_alpha(alpha, "truncated_moment")
-    if not 0 < kappa < 1:
-        raise InputError.parameter("kappa", "truncated_moment", "between 0 and 1", kappa)
+    require(0 < kappa < 1, "kappa", "truncated_moment", "between 0 and 1", kappa)
     check_order(p, "truncated_moment")
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     # u = exp(v) is the probability of a larger magnitude; the integrand is smooth in v

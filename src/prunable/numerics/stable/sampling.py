@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.numerics.checks import check_alpha, check_scale
 
 FloatArray = NDArray[np.float64]
@@ -80,8 +80,7 @@ def positive_transform(t: FloatArray, w: FloatArray, a: float) -> FloatArray:
     -----
     Kanter (1975).
     """
-    if not 0 < a <= 1:
-        raise InputError.parameter("a", "positive_transform", "in (0, 1]", a)
+    require(0 < a <= 1, "a", "positive_transform", "in (0, 1]", a)
     if a == 1:
         return np.ones_like(t)
     exponent = _log_sine(1 - a, t) - _log_exponential(w, large_at_zero=False)

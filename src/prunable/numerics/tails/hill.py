@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.numerics.tails.base import Center, Sample, Status, TailEstimate, Values, scalar_sample
 
 HILL_SOURCE = "Hill (1975), at the plateau of the Hill plot"
@@ -119,8 +119,7 @@ def extreme_value_index(ascending: ArrayLike, k: int | None = None) -> TailShape
     n = array.size
     if k is None:
         k = min(max(int(n * MOMENT_SHARE), 2), LARGEST_MOMENT_K)
-    if not 2 <= k < n:
-        raise InputError.parameter("k", "extreme_value_index", f"in [2, {n})", k)
+    require(2 <= k < n, "k", "extreme_value_index", f"in [2, {n})", k)
     tail = array[n - k - 1 :].astype(np.float64)
     with np.errstate(over="ignore"):
         logs = np.log(tail[1:] / tail[0])

@@ -20,7 +20,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.numerics.weights.magnitudes import BINS, Ordered, bin_edges
 
 # The logarithms of two doubles are at most 1,500 apart: brackets end 1e-4 wide.
@@ -179,8 +179,7 @@ def _bracket(
     sketches: Sequence[LayerBins | None], rule: Rule, budget: float, shares: FloatArray
 ) -> Bracket:
     """Find the bins in which the threshold lies."""
-    if not 0 <= budget < math.inf:
-        raise InputError.parameter("budget", "allocate", "finite and >= 0", budget)
+    require(0 <= budget < math.inf, "budget", "allocate", "finite and >= 0", budget)
     whole = zip(sketches, shares, strict=True)
     costs = [
         np.zeros(1) if s is None else s.powers * part if rule == Rule.ONE_VECTOR else s.squares

@@ -15,7 +15,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.numerics.checks import check_count
 from prunable.numerics.weights.magnitudes import Magnitudes, PowerSums
 
@@ -46,8 +46,7 @@ def eps_from(criterion: Criterion, tolerance: float) -> float:
         raise InputError.parameter(
             "criterion", "eps_from", f"one of {[str(c) for c in Criterion]}", criterion
         )
-    if not 0 <= tolerance <= 1:
-        raise InputError.parameter("tolerance", "eps_from", "between 0 and 1", tolerance)
+    require(0 <= tolerance <= 1, "tolerance", "eps_from", "between 0 and 1", tolerance)
     return math.sqrt(tolerance) if criterion == Criterion.SQUARED else float(tolerance)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfc, gammaincinv
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.numerics.checks import check_alpha, check_order
 from prunable.numerics.stable.half_line import COARSE, half_line
 
@@ -53,8 +53,7 @@ def stable_kappa(
     to 0 as n grows (Gribonval, Cevher and Davies 2012; lemma 2 of Barsbey et al. 2021).
     """
     alpha = check_alpha(alpha, "stable_kappa")
-    if n < 2:
-        raise InputError.parameter("n", "stable_kappa", "at least 2", n)
+    require(n >= 2, "n", "stable_kappa", "at least 2", n)
     check_order(p, "stable_kappa")
     wanted = np.asarray(eps, dtype=np.float64)
     drawn = min(DRAWN, n // 2)

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.numerics.checks import check_count, real_array
 from prunable.numerics.parallel import each
 from prunable.numerics.weights.magnitudes import BINS, CHUNK, Magnitudes, Ordered, Values
@@ -228,10 +228,8 @@ def kept_count(kappa: float, total: int, rounding: Rounding = "ceil") -> int:
         point.
     """
     where = "kept_count"
-    if not 0 <= kappa <= 1:
-        raise InputError.parameter("kappa", where, "between 0 and 1", kappa)
-    if total < 0:
-        raise InputError.parameter("total", where, "at least 0", total)
+    require(0 <= kappa <= 1, "kappa", where, "between 0 and 1", kappa)
+    require(total >= 0, "total", where, "at least 0", total)
     if rounding not in get_args(Rounding):
         raise InputError.parameter("rounding", where, f"one of {get_args(Rounding)}", rounding)
     product = float(kappa) * total

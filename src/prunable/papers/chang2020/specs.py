@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.experiments.train.specs import TrainSpec
 from prunable.runs.spec import Spec
 
@@ -175,9 +175,8 @@ class PruneRetrainSpec(Spec):
     @model_validator(mode="after")
     def _base_is_no_wider(self) -> Self:
         where = "PruneRetrainSpec"
-        if self.base_width > self.train.width:
-            most = f"at most the width {self.train.width} of the dense network"
-            raise InputError.parameter("base_width", where, most, self.base_width)
+        most = f"at most the width {self.train.width} of the dense network"
+        require(self.base_width <= self.train.width, "base_width", where, most, self.base_width)
         if self.restart == "initial" and not self.retrain_steps:
             raise InputError.parameter("retrain_steps", where, "at least 1 to restart", 0)
         return self

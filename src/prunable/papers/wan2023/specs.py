@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.experiments.prune.specs import EvaluateSpec
 from prunable.numerics.stable import check_alpha
 from prunable.runs.data import DataSpec
@@ -55,8 +55,7 @@ class TwoLayerTrainSpec(Spec):
                 "alpha", where, "given with noise, and only then", self.alpha
             )
         if self.alpha is None:
-            if self.sigma:
-                raise InputError.parameter("sigma", where, "0 without noise", self.sigma)
+            require(not self.sigma, "sigma", where, "0 without noise", self.sigma)
         else:
             check_alpha(self.alpha, where)
         return self

@@ -10,7 +10,7 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import InputError, check_at_least, require
 from prunable.files import read_arrays
 from prunable.predict.features import random_features
 from prunable.predict.features.kernels import Activation, Link
@@ -242,13 +242,11 @@ def _network_features(
 
 def _indicators(y: NDArray[Any]) -> NDArray[np.float64]:
     where = "predict features"
-    if y.ndim != 1:
-        wanted = "of shape (N,) for --one-against-rest"
-        raise InputError.parameter("y", where, wanted, f"shape {y.shape}")
+    wanted = "of shape (N,) for --one-against-rest"
+    require(y.ndim == 1, "y", where, wanted, f"shape {y.shape}")
     classes = np.unique(y)
-    if not 2 <= len(classes) <= 1000:
-        wanted = "2 to 1,000 classes for --one-against-rest"
-        raise InputError.parameter("y", where, wanted, f"{len(classes)} different values")
+    wanted = "2 to 1,000 classes for --one-against-rest"
+    require(2 <= len(classes) <= 1000, "y", where, wanted, f"{len(classes)} different values")
     return (y[:, None] == classes).astype(np.float64)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from prunable.errors import InputError
+from prunable.errors import InputError, require
 from prunable.numerics.arrays import FloatArray
 from prunable.predict.linear.law import Law
 from prunable.predict.linear.names import Method
@@ -102,8 +102,7 @@ class Coefficients:
         Theorems 1 and 3 of the 2020 paper say that it tends to 0 for the coefficients of data
         sets that grow, n / p fixed. Raises `InputError` if the order is less than 1.
         """
-        if not order >= 1:
-            raise InputError.parameter("order", "Coefficients.distances", "at least 1", order)
+        require(order >= 1, "order", "Coefficients.distances", "at least 1", order)
         q = (np.arange(points) + 0.5) / points
         rows = np.atleast_2d(np.asarray(samples, dtype=np.float64))
         gaps = np.quantile(rows, q, axis=1, method="inverted_cdf").T - self.ppf(q)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.files import parse_json
 from prunable.numerics.measure.layer import MeasuredLayer
 from prunable.numerics.measure.network import Measurement
@@ -104,17 +104,13 @@ def failures(doc: Measurement, conditions: Sequence[Condition]) -> list[Case]:
 
 def _case(doc: Measurement, condition: Condition) -> Case:
     where = "measure"
-    if condition.name not in {*NUMBERS, *LAYERS}:
-        known = ", ".join([*NUMBERS, *LAYERS])
-        wanted = f"a condition on one of {known}"
-        raise InputError.parameter("--fail-if", where, wanted, condition.name)
+    known = ", ".join([*NUMBERS, *LAYERS])
+    wanted = f"a condition on one of {known}"
+    require(condition.name in {*NUMBERS, *LAYERS}, "--fail-if", where, wanted, condition.name)
     key = eps_key(doc.settings.middle_eps if condition.eps is None else condition.eps)
     measured = [eps_key(eps) for eps in doc.settings.eps]
-    if key not in measured:
-        wanted = f"at an error that is measured ({', '.join(measured)})"
-        raise InputError.parameter(
-            "--fail-if", where, wanted, key, f"Add --eps {key}, or take another."
-        )
+    wanted = f"at an error that is measured ({', '.join(measured)})"
+    require(key in measured, "--fail-if", where, wanted, key, f"Add --eps {key}, or take another.")
     if condition.name in NUMBERS:
         value = NUMBERS[condition.name](doc, key)
         failed = condition.holds(value)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import InputError, check_at_least, require
 from prunable.sketch.recovery.core import modular_core
 from prunable.sketch.recovery.ensembles import Ensemble
 from prunable.sketch.recovery.entries import Decoded, Ending, Entries, IntArray, Triples, Values
@@ -45,10 +45,9 @@ class TagLayout:
         """Choose the layout for a matrix: whole bytes, at least 20 bits of checksum."""
         row_bits, col_bits = (max(size - 1, 0).bit_length() for size in shape)
         size = -(-(row_bits + col_bits + CHECK_BITS) // 8)
-        if size > 8:
-            wanted = f"indexed by at most {64 - CHECK_BITS} bits"
-            mend = "Sketch the matrix in blocks."
-            raise InputError.parameter("shape", "TagLayout.of", wanted, shape, mend)
+        wanted = f"indexed by at most {64 - CHECK_BITS} bits"
+        mend = "Sketch the matrix in blocks."
+        require(size <= 8, "shape", "TagLayout.of", wanted, shape, mend)
         return cls(row_bits, col_bits, 8 * size - row_bits - col_bits)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from prunable.errors import InputError, require
+from prunable.errors import require
 
 IntArray = NDArray[np.int64]
 # float64 for the paper's sketch of real numbers; an unsigned type for exact sketches of bits
@@ -40,10 +40,9 @@ class Entries:
         require(matrix.ndim == 2, "matrix", "Entries.of", "two-dimensional", matrix.shape)
         if matrix.dtype.kind != "u":
             matrix = matrix.astype(np.float64)
-            if not np.isfinite(matrix).all():
-                mend = "Sketch the bit patterns (an unsigned view) instead; they may be anything."
-                found = "NaN or infinity"
-                raise InputError.parameter("matrix", "Entries.of", "finite", found, mend)
+            mend = "Sketch the bit patterns (an unsigned view) instead; they may be anything."
+            found = "NaN or infinity"
+            require(np.isfinite(matrix).all(), "matrix", "Entries.of", "finite", found, mend)
         rows, cols = np.nonzero(matrix)
         shape = (int(matrix.shape[0]), int(matrix.shape[1]))
         return cls(shape, rows.astype(np.int64), cols.astype(np.int64), matrix[rows, cols])

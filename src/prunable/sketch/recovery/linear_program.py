@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, sparse
 
-from prunable.errors import InputError
+from prunable.errors import require
 from prunable.sketch.recovery.ensembles import Ensemble
 from prunable.sketch.recovery.entries import Decoded, Ending, Entries
 from prunable.sketch.recovery.sketching import check_sketch
@@ -56,9 +56,8 @@ def decode_linear_program(
     where = "decode_linear_program"
     check_sketch(measured, left, right, where)
     shape, size = (left.n, right.n), left.n * right.n
-    if size > MOST_UNKNOWNS:
-        wanted, mend = f"of p1 p2 <= {MOST_UNKNOWNS} unknowns", "Use `peel` or `decode_l1`."
-        raise InputError.parameter("left, right", where, wanted, shape, mend)
+    wanted, mend = f"of p1 p2 <= {MOST_UNKNOWNS} unknowns", "Use `peel` or `decode_l1`."
+    require(size <= MOST_UNKNOWNS, "left, right", where, wanted, shape, mend)
     nothing = Entries.gather(shape, [])
     if not size or not measured.any():
         return Decoded(nothing, Ending.RECOVERED, 0.0, 0)
