@@ -29,8 +29,8 @@ from prunable.experiments.reproduce.document import Scale
 from prunable.files import read_arrays, write_text
 from prunable.forecast.estimators import forecast_curve
 from prunable.forecast.forecasting import forecast
+from prunable.forecast.study.item import SIZES, logits_specs
 from prunable.forecast.study.logits import LOGITS, LogitsSpec
-from prunable.forecast.study.sizes import SIZES, logits_specs
 from prunable.numerics.randomness import rng
 
 SCALE: Scale = "laptop"

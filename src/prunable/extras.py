@@ -1,13 +1,15 @@
-"""Optional packages and the user's own modules, imported where they are used."""
+"""Optional packages, the user's own modules and slow ones, imported where they are used."""
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from prunable.errors import InputError, require
@@ -22,6 +24,30 @@ def extra(package: str, where: str, group: str) -> Any:
         raise InputError(
             f"`{where}` needs {name}, which is not installed. Install 'prunable[{group}]'."
         ) from error
+
+
+def called_as(package: str, function: str) -> None:
+    """Let a package be called as its main function, MODULE:NAME, which is imported then.
+
+    torch takes seconds to import, and most of the package needs none.
+    """
+
+    class Wing(ModuleType):
+        """A package of the name of its main function."""
+
+        @property
+        def __wrapped__(self) -> Any:
+            module, _, name = function.partition(":")
+            return getattr(importlib.import_module(module), name)
+
+        @property
+        def __signature__(self) -> inspect.Signature:
+            return inspect.signature(self.__wrapped__)
+
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            return self.__wrapped__(*arguments, **options)
+
+    sys.modules[package].__class__ = Wing
 
 
 @contextmanager

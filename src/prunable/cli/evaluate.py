@@ -25,7 +25,7 @@ def evaluate(
     Example: prunable evaluate FOLDER --text test.txt --length 512 --windows 4
     """
     from prunable.experiments.evaluate.evaluating import evaluated
-    from prunable.report.prune.evaluated import evaluated_table
+    from prunable.report.prune.pruned import evaluated_table
 
     job = EvaluationJob.create(model=model, **given)
     with terminal.progress("windows") as advance:

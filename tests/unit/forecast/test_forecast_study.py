@@ -9,9 +9,8 @@ from prunable.experiments.prune.trained import TRAINED, ZOO, PublishedResidual, 
 from prunable.experiments.reproduce.run import reproduce
 from prunable.forecast.estimators import DEFAULT
 from prunable.forecast.study.errors import LABELS
-from prunable.forecast.study.item import STUDY
+from prunable.forecast.study.item import SIZES, STUDY, logits_specs
 from prunable.forecast.study.logits import logits_of
-from prunable.forecast.study.sizes import SIZES, logits_specs
 from prunable.nets.archive import save_tensors
 from prunable.runs.backends import SerialBackend
 from prunable.runs.store import Run, Store

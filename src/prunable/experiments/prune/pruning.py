@@ -13,7 +13,7 @@ from torch import nn
 
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, PrunableError
-from prunable.experiments.prune.blockwise import prune_blockwise
+from prunable.experiments.prune.blockwise import prune_blockwise, streamed
 from prunable.experiments.prune.calibrating import (
     division_of_job,
     ordered,
@@ -33,7 +33,6 @@ from prunable.experiments.prune.inputs import (
     writes_folder,
 )
 from prunable.experiments.prune.specs import PruningJob, Retraining
-from prunable.experiments.prune.streamed import streamed
 from prunable.experiments.train.networks import tensors_for
 from prunable.files import check_ending, check_places, staged
 from prunable.nets.archive import save_tensors

@@ -38,6 +38,19 @@ class IterateAverage:
             raise InputError("no iterate was averaged yet. Call `update` during training first.")
         return dict(self._mean)
 
+    @torch.no_grad()
+    def copy_to(self, model: torch.nn.Module) -> None:
+        """Overwrite a model's parameters by the mean, in their own dtype."""
+        means = self.tensors()
+        targets = dict(model.named_parameters())
+        if targets.keys() != means.keys():
+            differing = sorted(targets.keys() ^ means.keys())
+            raise InputError.parameter(
+                "model", "IterateAverage.copy_to", "one of the averaged architecture", differing
+            )
+        for name, parameter in targets.items():
+            parameter.copy_(means[name])
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Means by parameter name, and the count under the key `count`."""
         return {"count": torch.tensor(self.count), **self._mean}

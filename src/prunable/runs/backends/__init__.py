@@ -1,9 +1,8 @@
 """Where runs are computed: in this process, in several, or on a Ray cluster."""
 
-from prunable.runs.backends.base import Backend, Pool, Task
+from prunable.runs.backends.base import Backend, Pool, SerialBackend, Task
 from prunable.runs.backends.process import ProcessBackend
 from prunable.runs.backends.ray import RayBackend
-from prunable.runs.backends.serial import SerialBackend
 
 __all__ = ["Backend", "Pool", "ProcessBackend", "RayBackend", "SerialBackend", "Task", "backend_of"]
 

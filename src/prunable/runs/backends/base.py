@@ -1,7 +1,8 @@
 """What a backend offers the runner, and what each of its workers does."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from prunable.errors import PrunableError
+from prunable.runs.devices import devices_of
 from prunable.runs.execution import execute_batch
 from prunable.runs.spec import Spec
 from prunable.runs.store import Store
@@ -77,3 +79,30 @@ def failed(specs: Sequence[Spec], reason: str) -> list[Result]:
 
 
 DIED = "its worker process died (out of memory, or killed); run the command again"
+
+
+class _Serial:
+    slots = 1
+
+    def __init__(self) -> None:
+        self._tasks: deque[Task] = deque()
+
+    def submit(self, task: Task) -> None:
+        self._tasks.append(task)
+
+    def next_done(self) -> tuple[Task, list[Result]]:
+        task = self._tasks.popleft()
+        return task, compute(task)
+
+
+class SerialBackend:
+    """Compute in this process; the easiest to debug."""
+
+    def devices(self, name: str) -> tuple[str, ...]:
+        """Those of this machine."""
+        return devices_of(name)
+
+    @contextmanager
+    def open(self) -> Iterator[_Serial]:
+        """Give the one worker."""
+        yield _Serial()

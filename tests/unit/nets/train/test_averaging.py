@@ -23,6 +23,18 @@ def test_mean_of_iterates_in_float64():
     torch.testing.assert_close(mean, torch.stack(iterates).mean(0), rtol=1e-13, atol=1e-15)
 
 
+def test_copy_to_keeps_dtype_and_checks_names():
+    layer = nn.Linear(3, 2)
+    average = IterateAverage(layer.named_parameters())
+    average.update()
+    other = nn.Linear(3, 2)
+    average.copy_to(other)
+    assert other.weight.dtype == torch.float32
+    assert torch.equal(other.weight, layer.weight)
+    with pytest.raises(InputError, match="bias"):
+        average.copy_to(nn.Linear(3, 2, bias=False))
+
+
 def test_nothing_averaged_yet_is_said():
     with pytest.raises(InputError, match="no iterate"):
         IterateAverage(nn.Linear(3, 2).named_parameters()).tensors()
