@@ -375,7 +375,8 @@ def check_places(
         for what, other in known.items():
             folder = other.parent if other.name.endswith(INDICES) else other
             with os_errors_named("write", path):
-                same = path.resolve() == other.resolve() or _is_file(path, other)
+                both = path.exists() and other.exists()
+                same = path.resolve() == other.resolve() or (both and path.samefile(other))
                 among = not same and folder.is_dir() and path.is_file() and _is_among(path, folder)
             if same or among:
                 raise InputError(
@@ -383,10 +384,6 @@ def check_places(
                     f"which stays as it is. {mend}"
                 )
         known["a file that is written as well"] = path
-
-
-def _is_file(path: Path, other: Path) -> bool:
-    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _is_among(path: Path, folder: Path) -> bool:

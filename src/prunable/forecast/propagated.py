@@ -93,7 +93,8 @@ class Propagation:
         # what is left is nearly linear in the share, and all of it at 1
         columns = np.array([(1.0, 1.0), *left]).T[:, ::-1]
         parts = np.array([np.interp(keeps, [*chosen[::-1], 1.0], column) for column in columns])
-        return Foreseen(way, tuple(keeps), tuple(errors.tolist()), _pairs(parts), again)
+        pairs = tuple((float(a), float(b)) for a, b in parts.T)
+        return Foreseen(way, tuple(keeps), tuple(errors.tolist()), pairs, again)
 
     def likely(self, found: Foreseen) -> Iterator[Likely]:
         """Logits of all inputs that copies of a way might give, once all ways were looked at."""
@@ -222,10 +223,6 @@ class Propagation:
             with torch.no_grad():
                 for name, p in self._copy.named_parameters():
                     p.copy_(weights[name])
-
-
-def _pairs(parts: NDArray[np.float64]) -> tuple[Left, ...]:
-    return tuple((float(a), float(b)) for a, b in parts.T)
 
 
 def _handful(keep: float, dense: Scores, pruned: Scores) -> Handful:

@@ -9,7 +9,6 @@ from prunable.errors import RunsFailedError
 from prunable.experiments.reproduce.document import Convention, ItemDocument, Scale
 from prunable.experiments.reproduce.frame import Result
 from prunable.experiments.reproduce.items import Item, item_document
-from prunable.experiments.reproduce.plans import Plan
 from prunable.experiments.reproduce.registry import info_of
 from prunable.files import write_json
 from prunable.runs.backends import Backend
@@ -100,8 +99,8 @@ def reproduce(
 
     for name in [name for name, run_ids in waiting.items() if not run_ids]:
         finish(name)  # an item that needs no run
-    specs = _wanted(plans.values())
-    run_all(specs, store, backend=backend, device=device, batch=batch, on_done=take)
+    wanted = {spec.run_id: spec for plan in plans.values() for spec in plan.runs.values()}
+    run_all(list(wanted.values()), store, backend=backend, device=device, batch=batch, on_done=take)
     return [documents[item.name] for item in items]
 
 
@@ -116,10 +115,6 @@ def refuse_failures(documents: Iterable[ItemDocument]) -> None:
             f"{len(lost)} run(s) failed, the others are kept; the first, {lost[0].id}: "
             f"{lost[0].reason}"
         )
-
-
-def _wanted(plans: Iterable[Plan]) -> list[Spec]:
-    return list({spec.run_id: spec for plan in plans for spec in plan.runs.values()}.values())
 
 
 def _is_here(name: str) -> bool:

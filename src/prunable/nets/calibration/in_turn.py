@@ -63,7 +63,7 @@ def in_turn(
     run = _Run(model, names, change, recalibrate, biases)
     run.observe(whole)
     with run.hooked(), evaluating(model), suppress(_Done):
-        checked_run(model, _doubled(whole))
+        checked_run(model, batch_of(whole, 2 * batch_size_of(whole)))
     return tuple(dict.fromkeys(name for name in names.values() if name not in run.reached))
 
 
@@ -88,10 +88,6 @@ def joined(batches: Sequence[Example]) -> Any:
             whole.append(same[0])
     left = iter(whole)
     return mapped(batches[0], lambda _: next(left))
-
-
-def _doubled(example: Any) -> Any:
-    return batch_of(example, 2 * batch_size_of(example))
 
 
 class _Done(BaseException):

@@ -55,7 +55,8 @@ def parts_of(shapes: Mapping[str, Shape], known: Known = Known()) -> dict[str, P
     parts = [_part_of(name, named, norms, conv1d, known) for name in named]
     if not known.readers:
         parts = _with_transposed(parts, named, norms)
-    if not known.readers and not known.weights and any(map(_is_of_layer, named)):
+    of_layers = any(components(name)[-1] in ("weight", "kernel") for name in named)
+    if not known.readers and not known.weights and of_layers:
         # where layers hold weights by this name, what has another is held by no layer
         parts = [replace(part, doubt=_doubt(part)) for part in parts]
     parts = with_followers(parts, named, norms)
@@ -90,10 +91,6 @@ def _part_of(
             transposed = transposed or conv1d
     part = Part(name, shape, kind, transposed=transposed, groups=groups)
     return replace(part, n_in=_inputs(part), tied=known.ties.get(name))
-
-
-def _is_of_layer(name: str) -> bool:
-    return components(name)[-1] in ("weight", "kernel")
 
 
 def _doubt(part: Part) -> str | None:

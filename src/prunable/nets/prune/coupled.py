@@ -29,6 +29,7 @@ from prunable.nets.prune.plan import Budget, Keep, LayerPlan, PruningPlan, Targe
 from prunable.nets.prune.sensitivity import divergences, sensitivity_plans
 from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.nets.shrink.footprint import macs_of
+from prunable.nets.shrink.modules import count_parameters
 from prunable.numerics.randomness import rng as rng_of
 from prunable.numerics.weights.selection import top_k_masks
 
@@ -235,7 +236,7 @@ def _least_changed(
 def _relative(model: nn.Module, target: Target, example: Any) -> Callable[[nn.Module], float]:
     """What a network costs relative to the whole one."""
     if target.cost == "parameters":
-        return lambda small: _size(small) / _size(model)
+        return lambda small: count_parameters(small) / count_parameters(model)
     if target.cost == "macs":
         whole = macs_of(model, example)[""]
         return lambda small: macs_of(small, example)[""] / whole
@@ -248,10 +249,6 @@ def _relative(model: nn.Module, target: Target, example: Any) -> Callable[[nn.Mo
         return float(np.median(found["cut"]) / np.median(found["whole"]))
 
     return of_time
-
-
-def _size(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _layers(

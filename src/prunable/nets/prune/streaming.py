@@ -264,10 +264,6 @@ def _nonzero(tensor: StoredTensor) -> int:
     return found.size - found.zeros
 
 
-def _row(layer: LayerPlan, before: int, after: int) -> Row:
-    return {**layer.to_dict(), "before": before, "after": after}
-
-
 def _masked(
     out: BinaryIO | None,
     tensor: StoredTensor,
@@ -284,7 +280,7 @@ def _masked(
         # half precision is read as float32, and back is exact
         stored = torch.from_numpy(array).to(getattr(torch, tensor.dtype))
         out.write(stored.view(torch.uint8).numpy().data if stored.ndim else b"")
-    return _row(layer, before, int(np.count_nonzero(matrix)))
+    return {**layer.to_dict(), "before": before, "after": int(np.count_nonzero(matrix))}
 
 
 def _cut(

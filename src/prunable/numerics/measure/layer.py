@@ -192,7 +192,8 @@ def measure_layer(
         far = goodness.far_p_value(largest, gaussian.scale * math.sqrt(2), nonzero)
         if stable is not None and fit is not None:
             far_stable = goodness.stable_tail(largest, fit, nonzero)
-        tail = tails.extreme_value_index(largest, _tail_size(nonzero, largest.size))
+        size = max(2, min(int(nonzero * MOMENT_SHARE), LARGEST_MOMENT_K, largest.size - 1))
+        tail = tails.extreme_value_index(largest, size)
         estimates["hill"], hill_plot = hill_of_sorted(largest, zeros_share, total=nonzero)
         shared = dependence(entries.raw, rng, entries.decode)
         tail_plot = _tail_plot(magnitudes, gaussian, stable)
@@ -298,10 +299,6 @@ def _some(rows: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     found = np.empty((count, columns.size), dtype=rows.dtype)
     found[order] = rows[np.ix_(chosen[order], columns)]
     return found
-
-
-def _tail_size(nonzero: int, available: int) -> int:
-    return max(2, min(int(nonzero * MOMENT_SHARE), LARGEST_MOMENT_K, available - 1))
 
 
 def _granularities(entries: Entries, taps: int, p: float) -> dict[str, FloatArray]:

@@ -16,6 +16,7 @@ from prunable.nets.prune.plan import Keep, PruningPlan
 from prunable.nets.prune.pruning import prune
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.strategies import MagnitudePruning, RandomPruning, Strategy
+from prunable.nets.shrink.modules import count_parameters
 from prunable.nets.train.settings import TrainingSettings
 from prunable.nets.train.training import train
 from prunable.numerics.randomness import child_seed, rng
@@ -161,7 +162,7 @@ def prune_retrain(spec: specs.PruneRetrainSpec, run: Run) -> dict[str, Any]:
     """
     data = training.dataset_of(spec.train)
     model = training.trained_network(run.folder_of(spec.train), spec.train).to(run.device)
-    n_parameters, kept = _count(model), base_size(spec)
+    n_parameters, kept = count_parameters(model), base_size(spec)
     plan = _prune(model, kept, spec)
     metrics = training.split_metrics(model, data, "_pruned")
     status = {"status": "done", "reason": ""}
@@ -204,13 +205,15 @@ def _retraining_settings(spec: specs.PruneRetrainSpec) -> TrainingSettings:
 def base_size(spec: specs.PruneRetrainSpec) -> int:
     """Parameters of the base network, which pruning leaves."""
     dense = training.architecture_of(spec.train, training.dataset_of(spec.train))
-    return _count(build(replace(dense, width=spec.base_width), generator=torch.Generator()))
+    return count_parameters(
+        build(replace(dense, width=spec.base_width), generator=torch.Generator())
+    )
 
 
 def _prune(model: torch.nn.Module, kept: int, spec: specs.PruneRetrainSpec) -> PruningPlan:
     """Prune the weights so that `kept` parameters are left, the others among them."""
     sizes = [p.numel() for p in model.parameters() if p.ndim >= 2]
-    weights = kept - (_count(model) - sum(sizes))
+    weights = kept - (count_parameters(model) - sum(sizes))
     if weights < 1:
         raise InputError.parameter(
             "base_width",
@@ -223,7 +226,3 @@ def _prune(model: torch.nn.Module, kept: int, spec: specs.PruneRetrainSpec) -> P
     budget = Keep(weights / sum(sizes), scope="global")
     # one threshold may leave nothing of a layer, and then that is the result
     return prune(model, strategy, budget, seed=spec.train.seed, force=True).plan
-
-
-def _count(model: torch.nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())

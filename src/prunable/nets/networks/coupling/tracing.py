@@ -318,14 +318,10 @@ def _settled(state: State) -> NDArray[np.int64]:
         changed = False
         for _, labels in state.splits:
             found = torch.from_numpy(units[labels.numpy()])
-            dims = [d for d in range(found.ndim) if _varies(found, d)]
+            dims = [d for d in range(found.ndim) if (found != found.narrow(d, 0, 1)).any()]
             if len(dims) > 1:
                 tied = sorted(dims, key=lambda d: labels.shape[d])[:-1]
                 state.joined.join_along(labels, tied, "view", "")
                 changed = True
         if not changed:
             return units
-
-
-def _varies(found: Tensor, dim: int) -> bool:
-    return bool((found != found.narrow(dim, 0, 1)).any())
