@@ -1,4 +1,4 @@
-"""A folder of transformers pruned with one block in memory at a time, from end to end."""
+"""Jobs that hold no whole network: folders block by block, and files tensor by tensor."""
 
 import shutil
 import tempfile
