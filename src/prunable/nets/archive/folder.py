@@ -105,13 +105,16 @@ def _weight_map(index: Path) -> Mapping[str, str]:
     check_inside(index, index.parent)
     document = read_json(index, "fetch the index again from a source you trust")
     found = document.get("weight_map") if isinstance(document, dict) else None
-    texts = isinstance(found, dict) and [isinstance(x, str) and x != "" for x in found.values()]
-    if not texts or not all(texts):
+    if not isinstance(found, dict) or not found or not all(map(_is_text, found.values())):
         raise DataIntegrityError(
             f'{index} is no index of shards: it has no "weight_map" of tensor names to file '
             "names. Give the file of weights itself."
         )
     return found
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _join(path: Path, parts: list[Archive]) -> Archive:
