@@ -134,7 +134,10 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("prunable")
     home, _, inside = (_HOMES.get(name) or _FORMER.get(name) or "").partition(":")
     if not home:
-        raise AttributeError(f"module 'prunable' has no attribute {name!r}")
+        text = f"module 'prunable' has no attribute {name!r}"
+        raise AttributeError(
+            text, name=name, obj=import_module(__name__)
+        )  # Python names the nearest
     module = import_module(home)
     return getattr(module, inside) if inside else module
 

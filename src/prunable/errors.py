@@ -7,8 +7,11 @@ Every class carries the exit status that the command line returns for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
+from numbers import Real
 
 __all__ = [
+    "CallError",
     "DataIntegrityError",
     "InputError",
     "PrunableError",
@@ -75,6 +78,17 @@ class InputError(PrunableError, ValueError):
         return cls(f"{text} {action}".rstrip())
 
 
+class CallError(InputError, TypeError):
+    """A function is called without an argument that it needs, or with one that it has not.
+
+    >>> import prunable
+    >>> prunable.load()
+    Traceback (most recent call last):
+        ...
+    prunable.errors.CallError: `load` is called wrongly: missing a required argument: 'path'.
+    """
+
+
 class SpecError(InputError):
     """An experiment specification is malformed, or contradicts a stored run.
 
@@ -130,14 +144,48 @@ def require(
         raise InputError.parameter(param, where, constraint, value, action)
 
 
+def nearest(given: str, known: Iterable[str]) -> str:
+    """A question that offers the nearest name there is; empty if none is near.
+
+    >>> nearest("--kep", ["--eps", "--keep"])
+    ' Did you mean --keep?'
+    """
+    found = get_close_matches(given, list(known), 1, 0.6)
+    return f" Did you mean {found[0]}?" if found else ""
+
+
+def kind_of(value: object) -> str:
+    """A value for messages: itself if it is short, and its type.
+
+    >>> kind_of("half"), kind_of([1, 2]), kind_of(None), kind_of(int)
+    ("'half' (str)", 'list', 'None', 'class int')
+    """
+    if value is None or isinstance(value, type):
+        return "None" if value is None else f"class {value.__name__}"
+    kind = type(value).__name__
+    short = isinstance(value, str | int | float) and len(repr(value)) < 80
+    return f"{value!r} ({kind})" if short else kind
+
+
+def check_number(value: object, param: str, where: str) -> None:
+    """Raise the standard InputError unless a value is a real number, of Python or NumPy."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    require(real, param, where, "a number", kind_of(value))
+
+
 def check_one_of(value: object, choices: Iterable[object], param: str, where: str) -> None:
-    """Raise the standard InputError unless a value is one of the choices."""
+    """Raise the standard InputError, with the nearest choice, unless a value is one of them."""
     known = tuple(choices)
-    require(value in known, param, where, f"one of {known}", value)
+    names = [name for name in known if isinstance(name, str)]
+    near = nearest(value, names).strip() if isinstance(value, str) else ""
+    simple = isinstance(value, str | int | float | tuple | type(None))
+    shown = value if simple else kind_of(value)
+    require(simple and value in known, param, where, f"one of {known}", shown, near)
 
 
 def check_between(value: float, low: float, high: float, param: str, where: str) -> None:
     """Raise the standard InputError unless low <= value <= high; NaN is neither."""
+    check_number(value, param, where)
     meant = value / 100  # where shares are wanted and per cent given
     action = f"Did you mean {meant:g}?" if value > high == 1 or value > 1 > high >= meant else ""
     action = action if low <= meant <= high else ""
@@ -146,4 +194,5 @@ def check_between(value: float, low: float, high: float, param: str, where: str)
 
 def check_at_least(value: float, least: float, param: str, where: str) -> None:
     """Raise the standard InputError unless value >= least."""
+    check_number(value, param, where)
     require(value >= least, param, where, f"at least {least:g}", value)

@@ -232,6 +232,8 @@ def brief(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
     text = "".join(c if c.isprintable() else "?" for c in text)
+    if isinstance(error, UnicodeError):
+        text = "it is no text"
     if isinstance(error, KeyError):
         text = f"no entry {text}"
     return text if len(text) <= 200 else f"{text[:200]}..."

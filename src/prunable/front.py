@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
+from prunable.arguments import checked
 from prunable.errors import InputError, SpecError, check_at_least, check_one_of, require
 from prunable.experiments.federate.comparing import compare_methods
 from prunable.experiments.federate.specs import FederatedSpec, standard_methods
@@ -36,6 +37,7 @@ from prunable.runs.store import Store
 UNLIMITED = 1_000_000  # steps, where a stop rule ends a training
 
 
+@checked("load")
 def load(
     path: Path | str,
     model: nn.Module | None = None,
@@ -89,6 +91,7 @@ def load(
     return network_of(tensors, metadata, net, shape=shape).eval()
 
 
+@checked("save")
 def save(
     path: Path | str, model: nn.Module, *, metadata: Mapping[str, str] | None = None
 ) -> ExportResult:
@@ -103,6 +106,7 @@ def save(
     return save_exported(Path(path), model, metadata=metadata)
 
 
+@checked("write")
 def write(result: Result, path: Path | str) -> None:
     """Write a result to a file of the format that its ending says.
 
@@ -137,6 +141,7 @@ def write(result: Result, path: Path | str) -> None:
         raise InputError.parameter("path", "write", wanted, str(path))
 
 
+@checked("read")
 def read(path: Path | str) -> Measurement | Trajectory:
     """Read a measurement that `write` or `prunable measure --json` wrote; see `write`.
 
@@ -182,6 +187,7 @@ class Training(Result):
         return [{"metric": name, "value": value} for name, value in self.metrics.items()]
 
 
+@checked("train")
 def train(
     out: Path | str,
     *,
@@ -215,6 +221,8 @@ def train(
     ruled = any(settings.get(rule) is not None for rule in stop_rules)
     if (epochs is None) != ruled:
         raise SpecError("give either --epochs or --until-accuracy (or --until-loss).")
+    if epochs is not None:
+        check_at_least(epochs, 1, "epochs", "train")
     net = settings.get("net", TrainSpec.model_fields["net"].default)
     if settings.get("width") is None and net in NETS:
         settings["width"] = NETS[net].width
@@ -258,6 +266,7 @@ class Simulation(Result):
         return rates or [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
 
 
+@checked("simulate")
 def simulate(
     experiment: Experiment | Literal["federated"],
     out: Path | str,
@@ -329,6 +338,7 @@ class Reproduction(Result):
         ]
 
 
+@checked("reproduce")
 def reproduce(
     *names: str,
     out: Path | str = "reproduction",

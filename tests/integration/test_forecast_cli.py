@@ -156,7 +156,7 @@ def test_what_cannot_be_held_ends_a_pipeline(run, folder):
         ("--inputs net.txt --accuracy .9", "ending in"),
         ("--inputs x.npz --accuracy .9 --methods lottery", "methods"),
         ("--inputs x.npz --accuracy .9 --methods ,", "methods"),
-        ("--inputs x.npz --accuracy .9 --keep 2", "keeps"),
+        ("--inputs x.npz --accuracy .9 --keep 2", "`--keep` of `forecast`"),
         ("--inputs x.npz --accuracy .9 --report a.pdf", ".html"),
         ("--inputs x.npz --accuracy-inputs 100", "no effect without --accuracy"),
     ],

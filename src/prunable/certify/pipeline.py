@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from prunable.arguments import checked
 from prunable.certify.architecture import FloatNetwork, count_errors, without_weights
 from prunable.certify.bounds.base import BoundResult
 from prunable.certify.bounds.checks import check_delta
@@ -103,6 +104,7 @@ class CertifiedModel(Result):
         return f"CertifiedModel({self.model}: {found['name']}, {found['value']:.2%})"
 
 
+@checked("certify")
 def certify_model(
     path: Path | str,
     dataset: str,

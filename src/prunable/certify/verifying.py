@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import prunable.verify_certificate as verifier
+from prunable.arguments import checked
 from prunable.certify.certificate import answers_beside
 from prunable.certify.examples import PARTS, examples_of
 from prunable.data.own import is_own, load_own
@@ -87,6 +88,7 @@ class Verification(Result):
         return printable(f"{text} Claimed, not checked: {claimed or 'nothing'}.")
 
 
+@checked("verify")
 def verify(certificate: Path | str, data: Path | str | None = None) -> Verification:
     """Compute a certificate anew from its code file and the data that it names.
 

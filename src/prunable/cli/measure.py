@@ -89,7 +89,7 @@ def measure(
     Example: prunable measure model.safetensors --eps 0.1 --report model.html
     """
     from prunable.numerics.measure.network import Measurement, compare, trajectory
-    from prunable.report.measure.advice import failures
+    from prunable.report.measure.advice import check_conditions, failures
     from prunable.report.measure.html import page_in, write_measurement
     from prunable.report.measure.tables import print_result
 
@@ -103,6 +103,7 @@ def measure(
     gate = (bool(fail_if), "--fail-if")
     terminal.refuse_idle(context, {"junit_file": gate, "as_github": gate})
     conditions = [Condition.of(text, "measure") for text in fail_if or ()]
+    check_conditions(conditions, eps)
     shape = Shape("measure", top, sort, as_csv, as_markdown, as_json)
     if conditions and len(models) > 1:
         raise InputError("`--fail-if` of `measure` judges one model; give one.")

@@ -1,18 +1,18 @@
 """One message for whatever a user mistyped, in the words of the command line."""
 
 import re
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from prunable.errors import nearest
 from prunable.report import terminal
 
 # "`kappa` of `Keep` must ...": a parameter of the library and what takes it.
 ONE_OF = re.compile(r"must be one of \(?(.*?)\)?; got (\S+?)[.;,]( |$)")
 NAMED = re.compile(r"`([a-z_]+)` of `([A-Za-z_. -]+)`")
 # Parameters that the command line names otherwise, in every command.
-OPTIONS = {"kappa": "--keep", "share": "--energy", "size": "--calibrate-size"}
+OPTIONS = {"kappa": "--keep", "share": "--energy", "size": "--calibrate-size", "dense": "--inputs"}
 # Options of other commands, or of other programs, and what they are called here.
 SAME = (
     ("--inputs", "--data", "--calibrate", "--dataset"),
@@ -44,7 +44,9 @@ def usage_message(error: Any) -> str:
         where = context.command_path.partition(" ")[2] or "prunable"
         text = f"`{where}` has no option {name}."
         long = [flag for flag in flags if flag.startswith("--")]
-        text += _same(str(name), long) or nearest(str(name), long)
+        near = _same(str(name), long) or nearest(str(name), long)
+        of_commands = " Options of a command come after its name."
+        text += of_commands if where == "prunable" and len(terminal.typed()) > 1 else near
     elif found := CHOICES.search(text):
         text = re.sub("Value error, ", "", text).rstrip(".") + "."
         text += nearest(found[1], re.findall(r"'([^']*)'", found[2]))
@@ -56,16 +58,6 @@ def usage_message(error: Any) -> str:
         text += "."
     path = "prunable" if context is None else context.command_path
     return f"{text} See `{re.sub('^[^ ]+', 'prunable', path)} --help`."
-
-
-def nearest(given: str, known: Iterable[str]) -> str:
-    """A question that offers the nearest name there is; empty if none is near.
-
-    >>> nearest("--kep", ["--eps", "--keep"])
-    ' Did you mean --keep?'
-    """
-    found = get_close_matches(given, list(known), 1, 0.6)
-    return f" Did you mean {found[0]}?" if found else ""
 
 
 def _same(given: str, flags: Sequence[str]) -> str:
@@ -102,7 +94,11 @@ def in_words_of_options(
         flag = OPTIONS.get(name)
         if flag not in flags.values():
             ending = [flags[known] for known in flags if known.endswith(f"_{name}")]
-            flag = flags.get(name) or (ending[0] if len(ending) == 1 else None)
+            flag = (
+                flags.get(name)
+                or flags.get(name.removesuffix("s"))
+                or (ending[0] if len(ending) == 1 else None)
+            )
         return found[0] if flag is None else f"`{flag}` of `{' '.join(path)}`"
 
     def bare(found: re.Match[str]) -> str:
@@ -118,7 +114,7 @@ def in_words_of_options(
         if asked:
             text = text.replace("`example`", f"`{asked[0]}`", 1).rstrip(".") + "."
             text += EXAMPLES[asked[0]]
-    text = NAMED.sub(renamed, text)
+    text = NAMED.sub(renamed, text).replace("; got None.", "; got nothing.")
     text = BARE.sub(bare, text)
     if (found := ONE_OF.search(text)) and "Did you mean" not in text:
         text += nearest(found[2].strip("'"), re.split(r"'?, '?", found[1].strip("'")))

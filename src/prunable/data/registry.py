@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prunable import plugins
-from prunable.errors import InputError
+from prunable.errors import InputError, nearest
 
 Format = Literal["ucr", "idx", "cifar-batches", "hub-parquet", "digits"]
 SplitName = Literal["shuffled", "official"]
@@ -101,7 +101,6 @@ def registered(name: str) -> DataSet:
             f"it to `prune`, `certify` or `verify`; here one of {', '.join(REGISTRY)}."
         )
     if name not in REGISTRY:
-        raise InputError.parameter(
-            "name", "data", f"one of {', '.join(REGISTRY)}", name, "See `prunable data list`."
-        )
+        known = f"is no registered data set ({', '.join(REGISTRY)}). See `prunable data list`."
+        raise InputError(f"`data` {name} {known}{nearest(name, REGISTRY)}")
     return REGISTRY[name]

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
+from prunable.arguments import checked
 from prunable.errors import InputError, check_between, require
 from prunable.forecast.advice import Bounded, Target, Verdict, check_loss, decide, is_held
 from prunable.forecast.estimators.estimate import quantile
@@ -68,6 +69,7 @@ class Advice(Result):
         return f"Advice({self.verdict}: {self.said})"
 
 
+@checked("advise")
 def advise(
     model: nn.Module,
     inputs: Any,

@@ -105,11 +105,11 @@ def forecast(
     def show(console: Console) -> None:
         for part in forecast_tables(document):
             part.print(console)
-        for path in (report, figure):
-            if path is not None:
-                console.print(str(path), soft_wrap=True, markup=False)
 
     terminal.emit(document, as_json, show)
+    for what_is, path in (("report", report), ("figure", figure)):
+        if path is not None:
+            terminal.talk().print(f"the {what_is} is {path}", soft_wrap=True, markup=False)
 
 
 @options_of(Asked)
@@ -178,10 +178,10 @@ def advise(
         typer.echo(line, err=True)
 
     def show(console: Console) -> None:
-        for line in advice_lines(document):
-            console.print(line, soft_wrap=True, markup=False)
         if found.plan is not None:
             layers_table(document).print(console)
+        for line in advice_lines(document):  # last, where one looks
+            console.print(line, soft_wrap=True, markup=False)
 
     terminal.emit(document, as_json, show)
     if status := {"INFEASIBLE": 1, "UNSURE": 3}.get(found.verdict):

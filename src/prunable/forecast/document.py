@@ -124,7 +124,7 @@ def advice_lines(document: Document) -> list[str]:
     failed = [c for c in document["forecast"]["checks"] if not c["passed"]]
     lines += [f"doubtful: {check['name']}: {check['text']}" for check in failed]
     if document["command"] is not None:
-        lines += [f"plan: {document['plan']}", document["command"]]
+        lines += [f"The plan is {document['plan']}.", f"Next: {document['command']}"]
     return lines
 
 
@@ -135,7 +135,7 @@ def layers_table(document: Document) -> Table:
     gone = [n * (1 - x["kappa"]) for n, x in zip(sizes, layers, strict=True)]
     whole = sum(gone) or 1.0
     rows = [
-        (x["name"], str(n), as_percent(x["kappa"]), as_percent(g / whole), as_number(x["eps"]))
+        (x["name"], f"{n:,}", as_percent(x["kappa"]), as_percent(g / whole), as_number(x["eps"]))
         for x, n, g in zip(layers, sizes, gone, strict=True)
     ]
     name = Column("layer", words=True, code=True)

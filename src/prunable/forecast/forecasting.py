@@ -10,6 +10,7 @@ from typing import Any, get_args
 from numpy.typing import ArrayLike
 from torch import nn
 
+from prunable.arguments import checked
 from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.forecast.estimators import Check, CurveForecast, forecast_curve
 from prunable.forecast.estimators.checks import FAR_FROM_CHANCE
@@ -26,6 +27,7 @@ from prunable.nets.prune.finishing import has_statistics
 Holds = Callable[..., bool]  # whether a point, from so many `inputs`, passes its test
 
 
+@checked("forecast")
 def forecast(
     model: nn.Module,
     inputs: Any = None,

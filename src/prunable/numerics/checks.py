@@ -29,7 +29,7 @@ def check_scale(scale: object, where: str) -> float:
 
 def check_order(p: float, where: str) -> float:
     """Check the order of a norm or moment: positive and finite."""
-    require(0 < p < math.inf, "p", where, "positive and finite", p)
+    require(_is_real(p) and 0 < float(p) < math.inf, "p", where, "positive and finite", p)
     return float(p)
 
 

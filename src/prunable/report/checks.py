@@ -81,10 +81,12 @@ def github(suite: str, cases: Sequence[Case]) -> list[str]:
     """The cases as annotations of GitHub Actions, a line each."""
     return [
         f"::{'error' if case.failed else 'notice'} title={_escaped(suite, ':,')}::"
-        f"{_escaped(case.said)}"
+        f"{_escaped(f'{case.name}: {case.said}')}"
         for case in cases
     ]
 
 
 def _escaped(text: str, more: str = "") -> str:
-    return "".join(f"%{ord(c):02X}" if c in f"%\r\n{more}" else c for c in text)
+    # of other control characters a terminal would be the victim
+    shown = printable(text, keep="\r\n")
+    return "".join(f"%{ord(c):02X}" if c in f"%\r\n{more}" else c for c in shown)

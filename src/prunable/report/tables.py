@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from markupsafe import Markup, escape
 from rich import box
@@ -111,19 +112,25 @@ class Table:
             padding=(0, 1, 0, 0),
             pad_edge=False,
         )
-        for column in self.columns:
+        shown = self._fitted(
+            [
+                tuple(cell.replace(" ± ", "\n±") if narrow else cell for cell in row.cells)
+                for row in self.rows
+            ],
+            console.width,
+            narrow,
+        )
+        for column, heading in zip(
+            self.columns, self._headings(shown, console.width, narrow), strict=True
+        ):
             drawn.add_column(
-                Text(printable(column.heading(narrow), keep="\n")),
+                Text(printable(heading, keep="\n")),
                 justify="left" if column.words else "right",
                 no_wrap=not column.words or not stacked,
                 overflow="fold" if stacked else "ellipsis",
                 min_width=8 if column.words and stacked else None,
             )
-        shown = [
-            tuple(cell.replace(" ± ", "\n±") if narrow else cell for cell in row.cells)
-            for row in self.rows
-        ]
-        for row, cells in zip(self.rows, self._fitted(shown, console.width, narrow), strict=True):
+        for row, cells in zip(self.rows, shown, strict=True):
             # Text, not str: names may look like console markup
             drawn.add_row(
                 *(Text(printable(cell, keep="\n")) for cell in cells),
@@ -132,6 +139,16 @@ class Table:
         console.print(drawn)
         for note in self.notes:
             console.print(Text(printable(note), style="dim"))
+
+    def _headings(self, rows: Sequence[Sequence[str]], width: int, narrow: bool) -> list[str]:
+        """Titles on as few lines as there is room for; where there is none, the shorter ones."""
+        cells = [_width(row[at] for row in rows) + 2 for at in range(len(self.columns))]
+        for lines in range(1, 1 + max(len(column.title.split()) for column in self.columns)):
+            found = [_in_lines(column.title, lines) for column in self.columns]
+            taken = (max(cell, _width([head]) + 2) for cell, head in zip(cells, found, strict=True))
+            if sum(taken) <= width:
+                return found
+        return [column.heading(narrow) for column in self.columns]
 
     def _fitted(
         self, rows: Sequence[tuple[str, ...]], width: int, narrow: bool
@@ -232,6 +249,13 @@ def _least(names: Sequence[str], longest: int) -> int:
     return next((width for width in widths if _distinct(names, width)), longest)
 
 
+def _in_lines(title: str, most: int) -> str:
+    """A title on at most so many lines, as narrow as that allows."""
+    widths = range(max(map(len, title.split()), default=1), len(title) + 1)
+    ways = (wrap(title, width, break_long_words=False, break_on_hyphens=False) for width in widths)
+    return next(("\n".join(lines) for lines in ways if len(lines) <= most), title)
+
+
 def _width(cells: Iterable[str]) -> int:
     """Of the longest line of some cells."""
     return max((len(line) for cell in cells for line in cell.split("\n")), default=0)
@@ -252,7 +276,7 @@ def as_code(text: str) -> str:
 
 def as_percent(value: float | None, digits: int = 1) -> str:
     """A share in percent, without the sign: 44.7."""
-    return _written(value, lambda known: f"{100 * known:.{digits}f}")
+    return _written(value, lambda known: f"{100 * known:z.{digits}f}")
 
 
 def as_share(value: float | None) -> str:

@@ -84,7 +84,9 @@ def announce(seconds: float, what: str = "this", where: str = "on one core") -> 
         about = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
         if seconds >= 2 * 3600:
             about = f"{seconds / 3600:.1f} hours"
-        talk().print(f"{what} takes roughly {about} {where}")
+        last = what.split()[-1]
+        verb = "take" if last.isalpha() and last.endswith("s") and last != "this" else "takes"
+        talk().print(f"{what} {verb} roughly {about} {where}")
 
 
 def emit(

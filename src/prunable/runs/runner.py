@@ -87,6 +87,7 @@ def run_all(
             assert found is not None
             take(spec, found)
     if missing:
+        store.open()
         with backend.open() as pool:
             schedule = _Schedule(missing, store, devices, batch, take)
             schedule.run(pool)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from prunable.errors import InputError, SpecError
+from prunable.errors import InputError, SpecError, kind_of, nearest
 
 
 class Frozen(BaseModel):
@@ -29,12 +30,7 @@ class Frozen(BaseModel):
             cause = first.get("ctx", {}).get("error")
             if isinstance(cause, InputError):
                 raise SpecError(str(cause)) from error
-            name = ".".join(map(str, first["loc"])) or cls.__name__
-            if first["type"] == "extra_forbidden":
-                raise SpecError(_unknown(name, cls)) from error
-            raise SpecError(
-                f"`{name}` of `{cls.__name__}` is wrong: {first['msg']}; got {first['input']!r}."
-            ) from error
+            raise SpecError(_said(first, cls)) from error
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as JSON has them."""
@@ -52,6 +48,23 @@ class Frozen(BaseModel):
         """Registered data sets named anywhere in the settings."""
         names = (name for part in self.parts() for name in part.datasets())
         return tuple(dict.fromkeys(names))
+
+
+def _said(first: Mapping[str, Any], settings: type[Frozen]) -> str:
+    """What pydantic says of a field, in the words of all other errors."""
+    where = settings.__name__
+    name = str(first["loc"][0]) if first["loc"] else where
+    if first["type"] == "extra_forbidden":
+        return _unknown(name, settings)
+    if first["type"] == "missing":
+        return f"`{name}` of `{where}` must be given."
+    wanted = re.sub(r"^(Value error, |Input should be )|, (unable|got) .*$", "", first["msg"])
+    given = first["input"]
+    if first["type"].endswith(("_type", "_parsing", "_from_float")):
+        wanted, given = wanted.replace("a valid", "a"), kind_of(given)
+    choices = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
+    near = nearest(given, choices).strip() if isinstance(given, str) else ""
+    return str(InputError.parameter(name, where, wanted, given, near))
 
 
 def _unknown(name: str, settings: type[Frozen]) -> str:

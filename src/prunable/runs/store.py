@@ -25,6 +25,11 @@ class Store:
         """Folder of one run."""
         return self.root / "runs" / spec.run_id
 
+    def open(self) -> None:
+        """Make the folder if needed; InputError if it cannot be one, before all else."""
+        with os_errors_named("write in", self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+
     @contextmanager
     def run_locked(self, spec: Spec) -> Iterator[None]:
         """Hold one run, waiting for whoever holds it, and clear what a killed one left.
@@ -49,6 +54,7 @@ class Store:
     @contextmanager
     def _lock(self, name: str, timeout: float) -> Iterator[None]:
         """A lock that is released even by a killed holder; without an end the timeout is -1."""
+        made = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         with os_errors_named("write in", self.root):
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +70,10 @@ class Store:
             yield
         finally:
             lock.release()
+            if made and [*self.root.iterdir()] == [path]:  # nothing came of it
+                path.unlink()
+                for folder in made:
+                    folder.rmdir()
 
 
 def _unheard(step: int) -> None:

@@ -57,8 +57,8 @@ def test_build_servers_can_read_it():
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     assert suite[0][0].tag == "failure"
     assert github("net, a", cases) == [
-        "::error title=net%2C a::kept is 0.9%0A<&>",
-        "::notice title=net%2C a::alpha is 2",
+        "::error title=net%2C a::kept>0.8: kept is 0.9%0A<&>",
+        "::notice title=net%2C a::alpha<1: alpha is 2",
     ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from prunable.arguments import checked
 from prunable.experiments.evaluate.specs import EvaluationJob
 from prunable.nets.measure.perplexity import Perplexity, perplexity
 from prunable.nets.models.hub import load_folder
@@ -20,6 +21,7 @@ class Evaluation(Perplexity):
     tokenizer: str
 
 
+@checked("evaluate")
 def evaluate(
     model: Path | str,
     text: Path | str,

@@ -165,12 +165,12 @@ def _example(
     try:
         checked_run(model.eval(), batch_of(example, 2))
     except InputError as error:
-        if calibrating is not None:
+        if calibrating is not None and _cause(error):
             raise InputError(
                 f"`--calibrate {job.calibrate}` of `prune`, of shape {shapes_of(example)}, does "
                 f"not fit the model: {_cause(error)}. Give inputs that the network takes."
             ) from error
-        if job.example is not None or data is None:
+        if job.example is not None or data is None or not _cause(error):
             raise
         raise _misfit(job.data, data, error) from error
     if data is not None:
@@ -179,7 +179,7 @@ def _example(
 
 
 def _cause(error: InputError) -> str:
-    return str(error).partition("does not fit the model: ")[2]
+    return str(error).partition("does not fit the model: ")[2].removesuffix(".")
 
 
 def _misfit(source: str | None, data: Dataset, error: InputError) -> InputError:

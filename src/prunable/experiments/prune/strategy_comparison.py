@@ -10,6 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
+from prunable.arguments import checked
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, RunsFailedError, require
 from prunable.experiments.prune.inputs import data_for
@@ -123,6 +124,7 @@ class StrategyComparison(Result):
         return self.summary
 
 
+@checked("compare")
 def compare_strategies(
     networks: Sequence[Path | str],
     data: str,

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from prunable.arguments import check_fields
 from prunable.errors import RunsFailedError, check_one_of, require
 from prunable.experiments.simulate import specs
 from prunable.experiments.simulate.summaries import SUMMARIES
@@ -74,6 +75,7 @@ class DynamicsSettings:
     scale: Scale = "laptop"  # sizes for results, or for a quick look
 
     def __post_init__(self) -> None:
+        check_fields(self, "simulate")
         action = "An interval needs repetitions."
         require(self.seeds >= 2, "seeds", "simulate", "at least 2", self.seeds, action)
         require(self.alphas, "alpha", "simulate", "given at least once", "none")

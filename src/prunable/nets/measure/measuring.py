@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from prunable.arguments import checked
 from prunable.errors import DataIntegrityError, InputError, check_at_least
 from prunable.nets.archive import StoredTensor, open_archive
 from prunable.nets.archive.codes import codes_of
@@ -131,6 +132,7 @@ def _refuse(part: Part, tensor: StoredTensor) -> None:
     see(part, tensor.load())
 
 
+@checked("measure")
 def measure(
     model_or_path: Source,
     *,
@@ -165,6 +167,8 @@ def measure(
         Numbers of 16 bits and less are read from their file as needed, and do not count as a whole.
     on_layer : Told (tensors done, tensors in all, name of the next).
     """
+    if workers is not None:
+        check_at_least(workers, 1, "workers", "measure")
     options = Options(tuple(eps), p, seed, spectrum, authors)
     with _opened(model_or_path, unpickle) as source:
         passed, used = list(source.skipped), list[StoredTensor]()

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import nn
 
-from prunable.errors import InputError, check_at_least
+from prunable.arguments import checked
+from prunable.errors import InputError, check_at_least, require
 from prunable.files import atomic_write
 from prunable.nets.measure.measuring import measure
 from prunable.nets.models.torch_extras import torch_extra
@@ -51,6 +52,7 @@ class TailWatch:
     spectrum : Whether singular values are computed too, which takes longest.
     """
 
+    @checked("TailWatch")
     def __init__(
         self,
         path: Path | str,
@@ -62,6 +64,8 @@ class TailWatch:
     ) -> None:
         check_at_least(every, 1, "every", "TailWatch")
         self.path, self.every, self.eps = Path(path), every, eps
+        parquet = self.path.suffix == ".parquet"
+        require(parquet, "path", "TailWatch", "a file ending in .parquet", str(path))
         self.loggers = [_told(logger) for logger in loggers]
         self.spectrum = spectrum
         self.rows: list[dict[str, Any]] = []

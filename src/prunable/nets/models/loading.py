@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from prunable.errors import InputError, UnsupportedModelError
+from prunable.errors import InputError, UnsupportedModelError, nearest
 from prunable.extras import source_of
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.packed import refuse_packed
@@ -71,7 +71,7 @@ def network_of(
     if net is None:
         return rebuild(tensors, stored_architecture(metadata))
     if ":" in net:
-        return with_weights(network_by_reference(net, "prune"), tensors, net)
+        return with_weights(network_by_reference(net), tensors, net)
     matrices = [t for t in tensors.values() if t.ndim >= 2]
     if not matrices:
         raise InputError("The file holds no weight matrix, so no network can be built of it.")
@@ -83,8 +83,8 @@ def network_of(
         module = net.removesuffix(".py").replace("/", ".")
         inside = ":".join(module.rsplit(".", 1)) if "." in module else ""
         mine = [x for x in (f"{module}:FUNCTION", inside) if x and source_of(x) is not None]
-        action = f"Did you mean {mine[0]}?" if mine else ""
-        raise InputError.parameter("net", "prune", f"one of {known}", net, action)
+        action = f"Did you mean {mine[0]}?" if mine else nearest(net, [*NETS, "mlp"]).strip()
+        raise InputError.parameter("net", "load", f"one of {known}", net, action)
     if not NETS[net].pictures:
         shape = (first.shape[1],)
     elif shape is None:

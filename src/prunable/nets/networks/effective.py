@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from prunable.errors import InputError, UnsupportedModelError
 from prunable.nets.networks.examples import evaluating
 from prunable.nets.networks.parametrized import make_plain_
 
@@ -24,6 +26,7 @@ def named_weights(model: nn.Module) -> Tensors:
     A weight under weight normalisation has its plain name and its effective value; it is no
     parameter then, and `bake_` makes it one.
     """
+    _check_ready(model)
     effective = dict(_effective(model))
     sources = {source: name for name, (_, names) in effective.items() for source in names}
     found: Tensors = {}
@@ -33,6 +36,20 @@ def named_weights(model: nn.Module) -> Tensors:
         elif sources[name] not in found:
             found[sources[name]] = effective[sources[name]][0]
     return found
+
+
+def _check_ready(model: nn.Module) -> None:
+    """Refuse layers whose weights are not there yet, and modules that are no code of Python."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UnsupportedModelError(
+            f"{type(model).__name__} is compiled by torch.jit: its layers cannot be looked into. "
+            "Give the network it was made from, or its state_dict()."
+        )
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise InputError(
+                f"`{name}` has no shape yet, since its layer is lazy. Run the network once first."
+            )
 
 
 def parametrized_names(model: nn.Module) -> list[str]:

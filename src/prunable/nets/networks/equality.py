@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunable.errors import InputError, UnsupportedModelError
-from prunable.nets.networks.examples import MISFITS, mapped, run, shapes_of
+from prunable.errors import UnsupportedModelError
+from prunable.nets.networks.examples import MISFITS, mapped, misfit, run
 from prunable.nets.networks.parametrized import copied
 
 TOLERANCE = 1e-4
@@ -56,9 +56,7 @@ def _checked(
     try:
         outputs = run(model, example)
     except MISFITS as error:
-        raise InputError(
-            f"`example` of shape {shapes_of(example)} does not fit the model: {error}"
-        ) from error
+        raise misfit(model, example, error) from error
     if not outputs:
         raise UnsupportedModelError(
             f"`{type(model).__name__}` cannot be checked: what it returns holds no tensors that "

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from prunable.errors import InputError, require
+from prunable.errors import InputError, PrunableError, kind_of, require
 
 # A tensor, a tuple of positional arguments, or a mapping of keyword arguments.
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -89,20 +90,37 @@ def checked_run(model: nn.Module, example: Any, param: str = "example") -> Any:
     try:
         with torch.no_grad():
             return run(model, example)
+    except PrunableError:
+        raise
     except Exception as error:  # the model's own code
-        brief = " ".join(str(error).split())[:300] or type(error).__name__
-        shape = shapes_of(example)
-        said = f"`{param}` of shape {shape} does not fit the model: {brief}{_wanted(model)}"
-        raise InputError(said) from error
+        raise misfit(model, example, error, param) from error
+
+
+def misfit(model: nn.Module, example: Any, error: Exception, param: str = "example") -> InputError:
+    """What says that a model does not run on an example, and what is likely wrong with this."""
+    args, kwargs = as_call(example)
+    for part in (*args, *kwargs.values()):
+        if part is None or type(part).__module__ == "numpy" or isinstance(part, str | Path):
+            mend = " Give torch.from_numpy of it." if type(part).__module__ == "numpy" else ""
+            return InputError(f"`{param}` must be a tensor, or several; got {kind_of(part)}.{mend}")
+    brief = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    mend = _wanted(model)
+    if any(isinstance(part, Tensor) and not part.numel() for part in (*args, *kwargs.values())):
+        brief, mend = "it is empty", ""
+    elif len(args) > 1 and "positional argument" in brief:
+        mend = " Each part of a tuple or list is an argument of the model: leave out classes."
+    return InputError(
+        f"`{param}` of shape {shapes_of(example)} does not fit the model: {brief}.{mend}"
+    )
 
 
 def _wanted(model: nn.Module) -> str:
     """What the first layer that a model holds takes, where that is known."""
     for name, layer in model.named_modules():
         if isinstance(layer, _ConvNd):
-            return f". Its first layer, {name or 'itself'}, takes (n, {layer.in_channels}, ...)."
+            return f" Its first layer, {name or 'itself'}, takes (n, {layer.in_channels}, ...)."
         if isinstance(layer, nn.Linear):
-            return f". Its first layer, {name or 'itself'}, takes (n, ..., {layer.in_features})."
+            return f" Its first layer, {name or 'itself'}, takes (n, ..., {layer.in_features})."
     return ""
 
 
@@ -154,4 +172,5 @@ def check_several(inputs: Any, where: str) -> None:
     """Raise InputError unless these are a tensor of several inputs, or batches of them."""
     several = inputs.ndim if isinstance(inputs, Tensor) else isinstance(inputs, Iterable)
     wanted = "a tensor of several inputs, or batches of them"
-    require(several and not isinstance(inputs, Mapping), "inputs", where, wanted, type(inputs))
+    several = several and not isinstance(inputs, Mapping | str)
+    require(several, "inputs", where, wanted, kind_of(inputs))

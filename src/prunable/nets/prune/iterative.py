@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from prunable.arguments import checked
 from prunable.errors import DataIntegrityError, InputError, PrunableError, check_at_least, require
 from prunable.files import Document, Size
 from prunable.nets.networks.views import WeightView, to_numpy
@@ -164,13 +166,14 @@ class IterationOutcome(Result):
         return [{"round": i, "kappa": k, "loss": loss} for i, (k, loss) in enumerate(pairs, 1)]
 
 
-def kept_shares(kappa: float, rounds: int) -> tuple[float, ...]:
+def kept_shares(kappa: float, rounds: int, where: str = "iterate") -> tuple[float, ...]:
     """Shares kept after each round, kappa^(i / rounds); the last is `kappa`, in (0, 1], exactly."""
-    require(0 < kappa <= 1, "kappa", "kept_shares", "above 0 and at most 1", kappa)
-    check_at_least(rounds, 1, "rounds", "kept_shares")
+    require(0 < kappa <= 1, "kappa", where, "above 0 and at most 1", kappa)
+    check_at_least(rounds, 1, "rounds", where)
     return tuple(kappa ** (i / rounds) for i in range(1, rounds + 1))
 
 
+@checked("iterate")
 def iterate(
     model: torch.nn.Module,
     train_round: TrainRound,
@@ -363,7 +366,10 @@ def _seeded(
     try:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(chosen.seed)
-            return float(train_round(model, chosen))
+            loss = train_round(model, chosen)
+            number = isinstance(loss, Real | torch.Tensor)
+            require(number, "train_round", "iterate", "a function that returns its loss", loss)
+            return float(loss)
     finally:
         for handle in handles:
             handle.remove()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from prunable.arguments import checked
 from prunable.errors import require
 from prunable.files import Document, Shape
 from prunable.nets.prune import tickets
@@ -17,6 +18,7 @@ class _MasksDocument(Document):
     shapes: dict[str, Shape]
 
 
+@checked("save_masks")
 def save_masks(path: Path | str, masks: Mapping[str, torch.Tensor] | MaskHandle) -> None:
     """Write masks to one safetensors file atomically, a bit a weight; see `load_masks`.
 
@@ -40,6 +42,7 @@ def save_masks(path: Path | str, masks: Mapping[str, torch.Tensor] | MaskHandle)
     tickets.write_digested(path, MASKS, tensors, {"shapes": shapes})
 
 
+@checked("load_masks")
 def load_masks(path: Path | str) -> dict[str, torch.Tensor]:
     """Read a file of `save_masks`, for `hold_masks`.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
+from prunable.arguments import as_named, checked
 from prunable.errors import InputError
 from prunable.nets.networks.views import as_stored, out_in
 from prunable.nets.prune.grouped import GroupPlan, kept_indices
@@ -143,6 +144,7 @@ def mask_of(layer: LayerPlan, shape: torch.Size) -> torch.Tensor:
     return _as_stored(matrix, shape, layer)
 
 
+@checked("masks_of")
 def masks_of(
     plan: PruningPlan, named_parameters: Iterable[tuple[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
@@ -158,7 +160,7 @@ def masks_of(
     >>> list(masks), int(masks["weight"].sum())
     (['weight'], 4)
     """
-    named = dict(named_parameters)
+    named = as_named(named_parameters, "masks_of")
     masks: dict[str, torch.Tensor] = {}
     for layer in plan.layers:
         masks[layer.name] = mask_of(layer, named[layer.name].shape)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prunable.errors import DataIntegrityError, InputError
-from prunable.files import read_json, write_json
+from prunable.files import brief, read_json, write_json
 from prunable.nets.networks.effective import bake_, parametrized_names
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import PruningPlan, plan_from_json, plan_to_json
@@ -60,6 +60,8 @@ def read_plan(path: Path | str) -> PlanFile:
     mend = "give a plan that `prunable advise` wrote, or have it written again"
     document = read_json(path, mend)
     try:
+        if not isinstance(document, dict):
+            raise TypeError(f"it holds a {type(document).__name__}")
         version = document["schema_version"]
         plan = plan_from_json(json.dumps(document["plan"]))
         buffers = {
@@ -70,7 +72,7 @@ def read_plan(path: Path | str) -> PlanFile:
     except DataIntegrityError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise DataIntegrityError(f"{path} is no plan ({error!r}); {mend}.") from error
+        raise DataIntegrityError(f"{path} is no plan ({brief(error)}); {mend}.") from error
     if version != SCHEMA_VERSION:
         raise DataIntegrityError(f"{path} has the schema version {version!r}; {mend}.")
     return PlanFile(plan, buffers, notes)

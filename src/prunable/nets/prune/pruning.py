@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from prunable.arguments import checked
 from prunable.errors import InputError, require
 from prunable.nets.calibration.calibrating import (
     Calibration,
@@ -94,6 +95,7 @@ class PruningResult(Result):
         return [layer.to_dict() for layer in self.plan.layers]
 
 
+@checked("prune")
 def prune(
     model: torch.nn.Module | Mapping[str, torch.Tensor],
     strategy: Strategy | Budget,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from prunable.arguments import checked
 from prunable.errors import InputError, UnsupportedModelError, check_at_least, require
 from prunable.nets.networks import examples
 from prunable.results import Result
@@ -27,6 +28,7 @@ class Recalibration(Result):
     largest_shift: float
 
 
+@checked("recalibrate")
 def recalibrate(
     model: nn.Module, inputs: Tensor | Iterable[examples.Example], *, batch_size: int = 256
 ) -> Recalibration:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, overload
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from prunable.arguments import as_named, checked
 from prunable.errors import InputError, require
 from prunable.nets.prune.masks import masks_of
 from prunable.nets.prune.plan import PruningPlan
@@ -72,18 +73,20 @@ def hold_masks(*args: Any, **kwargs: Any) -> MaskHandle:
     return (_held_in_model if by_model else _held)(*args, **kwargs)
 
 
+@checked("hold_masks")
 def _held_in_model(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, masks: Masks
 ) -> MaskHandle:
     return _held(optimizer, named_inside(model).items(), masks)
 
 
+@checked("hold_masks")
 def _held(
     optimizer: torch.optim.Optimizer,
     named_parameters: Iterable[tuple[str, torch.Tensor]],
     masks: Masks,
 ) -> MaskHandle:
-    named = dict(named_parameters)
+    named = as_named(named_parameters, "hold_masks")
     masks = masks_from(masks, named)
     check_masks(named, masks, "hold_masks")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}

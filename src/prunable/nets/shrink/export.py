@@ -73,6 +73,8 @@ def save_exported(
     be set where the model is rebuilt; a model that `shrink` made carries its own.
     """
     path = Path(path)
+    named = path.suffix in ("", ".safetensors")
+    require(named, "path", "save", "a file ending in .safetensors", str(path))
     carried: Attributes | None = getattr(model, ATTRIBUTES, None)
     if carried is not None or attributes is not None:
         attributes = _checked(model, _by_module(carried) | _by_module(attributes))

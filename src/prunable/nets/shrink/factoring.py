@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunable.arguments import checked
+from prunable.errors import require
 from prunable.nets.networks.equality import check_same, exact_outputs, expected_outputs
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.prune.masks import apply_plan_
@@ -37,6 +39,7 @@ class FactoredResult(SmallerModel):
         return [vars(layer) for layer in self.layers]
 
 
+@checked("factor")
 def factor(model: nn.Module, plan: PruningPlan, example: Any) -> FactoredResult:
     """Replace layers of few singular values by two smaller ones, in a copy of the model.
 
@@ -64,11 +67,13 @@ def factor(model: nn.Module, plan: PruningPlan, example: Any) -> FactoredResult:
       (1): Linear(in_features=16, out_features=64, bias=True)
     )
     """
+    spectral = [layer for layer in plan.layers if layer.axis == "singular_value"]
+    wanted = "one that prunes singular values, as `SingularValuePruning` does"
+    require(spectral, "plan", "factor", wanted, f"one by {plan.method}")
     masked = copied(model)
     apply_plan_(masked.named_parameters(), plan)
     expected = expected_outputs(masked, example)
     weights = dict(model.named_parameters())
-    spectral = [layer for layer in plan.layers if layer.axis == "singular_value"]
     reasons: dict[str, str] = {}
     factors: dict[str, nn.Sequential] = {}
     for layer in spectral:

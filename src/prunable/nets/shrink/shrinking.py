@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from prunable.arguments import checked
 from prunable.errors import InputError, UnsupportedModelError, require
 from prunable.nets.prune.cutting import cut_groups
 from prunable.nets.prune.plan import PruningPlan
@@ -12,6 +13,7 @@ from prunable.nets.shrink import surgery
 from prunable.nets.shrink.modules import ShrinkResult, count_parameters, kept_of
 
 
+@checked("shrink")
 def shrink(
     model: nn.Module, plan: PruningPlan | PruningResult, example: Any, *, round_to: int = 1
 ) -> ShrinkResult:

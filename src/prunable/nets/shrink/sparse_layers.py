@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prunable.arguments import checked
 from prunable.errors import InputError, require
 from prunable.nets.networks.equality import largest_difference, tensors_in
 from prunable.nets.networks.examples import MISFITS, Example, run, shapes_of
@@ -188,6 +189,7 @@ class SparsifyReport(Result):
         return [vars(layer) for layer in self.layers]
 
 
+@checked("sparsify")
 def sparsify(
     model: nn.Module, example_batches: Sequence[Example], *, repeats: int = 15
 ) -> tuple[nn.Module, SparsifyReport]:

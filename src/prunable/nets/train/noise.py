@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from prunable.arguments import as_named, checked
 from prunable.errors import InputError, require
 from prunable.nets.train.sampling import Kind, add_stable_, sample_stable
 from prunable.numerics.randomness import child_seed
@@ -92,6 +93,7 @@ def validate(
     return _reports(dict(model.named_parameters()), optimizer, only=None)
 
 
+@checked("attach_noise")
 def attach_noise(
     optimizer: torch.optim.Optimizer,
     named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
@@ -128,7 +130,7 @@ def attach_noise(
         where the model is trained.
     """
     child_seed(seed)  # refuses a bad seed here rather than at the first step
-    named = dict(named_parameters)
+    named = as_named(named_parameters, "attach_noise")
     if _STATE_KEY in optimizer.state_dict():
         raise InputError(
             "`optimizer` of `attach_noise` has noise attached already; "

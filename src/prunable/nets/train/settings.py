@@ -46,11 +46,12 @@ class TrainingSettings:
         self._check("lr", "finite and positive", 0 < self.lr < math.inf)
         for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
             self._check(name, "at least 1", getattr(self, name) >= 1)
-        self._check("average_last", "between 0 and `steps`", 0 <= self.average_last <= self.steps)
+        within = f"between 0 and the {self.steps} steps"
+        self._check("average_last", within, 0 <= self.average_last <= self.steps)
         accuracy, loss = self.until_accuracy, self.until_loss
         self._check("until_accuracy", "in (0, 1]", accuracy is None or 0 < accuracy <= 1)
         self._check("until_loss", "finite and positive", loss is None or 0 < loss < math.inf)
-        below = f"between 0 and below `steps` ({self.steps})"
+        below = f"between 0 and below the {self.steps} steps"
         self._check("extra_steps", below, 0 <= self.extra_steps < self.steps)
         for name, choices in (("optimizer", get_args(Optimizer)), ("schedule", get_args(Schedule))):
             self._check(name, f"one of {choices}", getattr(self, name) in choices)

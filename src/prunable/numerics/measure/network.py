@@ -299,11 +299,21 @@ def sum_up(
     )
 
 
+def _check_alike(a: Measurement, b: Measurement) -> None:
+    """Refuse two networks that share no layer: side by side they would show nothing."""
+    if not {layer.name for layer in a.layers} & {layer.name for layer in b.layers}:
+        raise InputError(
+            f"{b.model} has no layer of the same name as {a.model} ({b.layers[0].name}, ..., not "
+            f"{a.layers[0].name}, ...). Give checkpoints of one network."
+        )
+
+
 def compare(a: Measurement, b: Measurement) -> Comparison:
     """Compare two measurements made with equal options; layers are matched by name."""
     if a.settings != b.settings:
         raise InputError("two measurements compare only if they were made with equal options.")
     names, others = [layer.name for layer in a.layers], {layer.name: layer for layer in b.layers}
+    _check_alike(a, b)
     return Comparison(
         against=b.model,
         estimator=RULER,
@@ -321,6 +331,8 @@ def trajectory(measurements: Sequence[Measurement], steps: Sequence[float]) -> T
         raise InputError.parameter(
             "steps", "trajectory", f"{len(measurements)} numbers", f"{len(steps)}"
         )
+    for other in measurements[1:]:
+        _check_alike(measurements[0], other)
     return Trajectory(
         RULER,
         tuple(

@@ -201,12 +201,13 @@ def features(
 
 def _arrays(file: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
     arrays = read_arrays(file)
-    if not {"X", "y"} <= arrays.keys():
+    features = "X" if "X" in arrays else "x"  # as data of own networks have it
+    if not {features, "y"} <= arrays.keys():
         raise InputError(
             f"{file} holds {', '.join(arrays) or 'nothing'}; `predict features` needs arrays named "
             "X and y: save them by numpy.savez."
         )
-    return arrays["X"], arrays["y"]
+    return arrays[features], arrays["y"]
 
 
 def _network_features(

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from prunable.arguments import checked
 from prunable.errors import InputError, UnsupportedModelError, check_at_least, check_one_of, require
 from prunable.nets.networks.examples import evaluating
 from prunable.numerics.arrays import FloatArray
@@ -27,6 +28,7 @@ def penultimate_layer(model: nn.Module) -> str:
     return names[-1]
 
 
+@checked("extract_features")
 def extract_features(
     model: nn.Module,
     inputs: torch.Tensor,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from prunable.arguments import checked
 from prunable.errors import InputError, check_at_least, require
 from prunable.numerics.arrays import FloatArray
 from prunable.numerics.randomness import rng
@@ -135,6 +136,7 @@ class FeaturesPrediction(Result):
         return rows
 
 
+@checked("predict_features")
 def predict_features(
     x: ArrayLike,
     y: ArrayLike,

@@ -126,6 +126,9 @@ def problem_of(
         raise InputError.parameter("p", where, "given", None, "Or give a spectrum or a signal.")
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise InputError.parameter("p", where, "a positive integer", size)
+    for name, array in (("spectrum", spectrum), ("signal", signal)):
+        shape = () if array is None else np.shape(array)
+        require(len(shape) < 2, name, where, "one-dimensional", f"the shape {shape}")
     for name, found in sizes.items():
         require(found == size, name, where, f"of length p = {size}", found)
     beta = np.full(size, 1 / math.sqrt(size)) if signal is None else signal

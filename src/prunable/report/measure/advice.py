@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from prunable.errors import require
+from prunable.errors import check_between, nearest, require
 from prunable.files import parse_json
 from prunable.numerics.measure.layer import MeasuredLayer
 from prunable.numerics.measure.network import Measurement
@@ -99,18 +99,27 @@ def failures(doc: Measurement, conditions: Sequence[Condition]) -> list[Case]:
 
     Raises InputError if a condition names no number there is, or an error that was not measured.
     """
+    check_conditions(conditions, doc.settings.eps)
     return [_case(doc, condition) for condition in conditions]
 
 
+def check_conditions(conditions: Sequence[Condition], eps: Sequence[float]) -> None:
+    """InputError if one names no number there is, an error not measured, or a share above 1."""
+    where, option = "measure", "--fail-if"
+    measured = [eps_key(error) for error in eps]
+    for condition in conditions:
+        known, name = [*NUMBERS, *LAYERS], condition.name
+        wanted, near = f"a condition on one of {', '.join(known)}", nearest(name, known).strip()
+        require(name in known, option, where, wanted, name, near)
+        key = measured[0] if condition.eps is None else eps_key(condition.eps)
+        wanted = f"at an error that is measured ({', '.join(measured)})"
+        require(key in measured, option, where, wanted, key, f"Add --eps {key}, or take another.")
+        if not name.endswith("alpha"):
+            check_between(condition.bound, 0, 1, option, where)
+
+
 def _case(doc: Measurement, condition: Condition) -> Case:
-    where = "measure"
-    known = ", ".join([*NUMBERS, *LAYERS])
-    wanted = f"a condition on one of {known}"
-    require(condition.name in {*NUMBERS, *LAYERS}, "--fail-if", where, wanted, condition.name)
     key = eps_key(doc.settings.middle_eps if condition.eps is None else condition.eps)
-    measured = [eps_key(eps) for eps in doc.settings.eps]
-    wanted = f"at an error that is measured ({', '.join(measured)})"
-    require(key in measured, "--fail-if", where, wanted, key, f"Add --eps {key}, or take another.")
     if condition.name in NUMBERS:
         value = NUMBERS[condition.name](doc, key)
         failed = condition.holds(value)

@@ -150,7 +150,7 @@ def overall_lines(doc: Measurement) -> list[str]:
     overall, found = doc.overall, doc.overall.ordering
     verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in overall.verdicts.items())
     lines = [
-        f"{overall.n:,} weights in {overall.n_layers:,} layers"
+        f"{overall.n:,} weights in {overall.n_layers:,} layer{'s' * (overall.n_layers != 1)}"
         + (f": {verdicts}." if verdicts else ".")
     ]
     if not math.isnan(overall.alpha_mean):

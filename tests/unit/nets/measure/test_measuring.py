@@ -283,7 +283,7 @@ def test_masked_weights_are_measured_as_pruned_and_the_last_is_the_output():
 def test_other_sources_raise():
     with pytest.raises(InputError, match="`model_or_path`"):
         measure(3)
-    with pytest.raises(InputError, match="Tensor in a state dict"):
+    with pytest.raises(InputError, match="a mapping of names to Tensors"):
         measure({"w": [1.0]})
     with pytest.raises(DataIntegrityError, match="no weight matrix"):
         measure({"b": torch.ones(3)})

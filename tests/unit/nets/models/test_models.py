@@ -122,7 +122,7 @@ def test_what_cannot_be_found_is_named(tmp_path, generator):
     square = {"a.weight": torch.ones(3, 3)}
     with pytest.raises(InputError, match="does not say which architecture"):
         network_of(square, {})
-    with pytest.raises(InputError, match="`net` of `prune` must be one of"):
+    with pytest.raises(InputError, match="`net` of `load` must be one of"):
         network_of(square, {}, "transformer")
     with pytest.raises(InputError, match="needs the shape of its pictures"):
         network_of({"a.weight": torch.ones(3, 3, 3, 3)}, {}, "resnet20")

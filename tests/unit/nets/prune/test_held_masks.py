@@ -124,9 +124,9 @@ def test_masks_of_tied_weights_hold_under_either_name():
 def test_forms_that_mean_nothing():
     model = network()
     optimizer = optimizers(model)
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'masks'"):
+    with pytest.raises(TypeError, match="missing a required argument: 'masks'"):
         prunable.hold_masks(model, optimizer)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'plan'"):
+    with pytest.raises(TypeError, match="`hold_masks` has no argument `plan`"):
         prunable.hold_masks(model, optimizer, plan={})
     with pytest.raises(InputError, match="`masks` of `hold_masks` must be a result of `prune`"):
         prunable.hold_masks(model, optimizer, 3)
@@ -159,7 +159,7 @@ def test_masks_in_a_file(tmp_path):
     prunable.hold_masks(model, optimizer, found)
     with pytest.raises(InputError, match=r"`w` of `save_masks` must be of torch\.bool"):
         prunable.save_masks(tmp_path / "c", {"w": torch.ones(2)})
-    with pytest.raises(InputError, match=r"`w` of `save_masks` must be of torch\.bool; got int"):
+    with pytest.raises(InputError, match=r"got 3 \(int\) at .w"):
         prunable.save_masks(tmp_path / "c", {"w": 3})
     assert not (tmp_path / "c").exists()
 

@@ -123,9 +123,9 @@ def test_a_loader_without_its_labels():
         ([torch.randn(4, 3), torch.randn(4, 5)], "does not fit"),
         ([torch.randn(1, 3)], "a variance needs two"),
         (torch.tensor(1.0), "must be a tensor of several inputs"),
-        (3, "must be a tensor of several inputs"),
-        ({"x": torch.randn(4, 3)}, "or batches of them"),
-        ("x", "does not fit"),
+        (3, "must be a Tensor or a list"),
+        ({"x": torch.randn(4, 3)}, "got dict"),
+        ("x", "got 'x'"),
         ([torch.full((4, 3), torch.nan)], "NaN or infinity"),
     ],
 )

@@ -1,7 +1,7 @@
 """What every pruning strategy is, and the way from scores and a budget to a plan."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ Masks = list[NDArray[np.bool_]]
 FEW = 2**20  # weights
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """A way to choose what is pruned; it sees weights and never a model.
 
