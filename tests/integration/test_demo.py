@@ -70,34 +70,35 @@ def test_outputs_are_all_there(uninterrupted):
     assert (out / "table.md").read_text().count("|") > 20
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-def test_killed_demo_finishes_with_the_same_results(uninterrupted, tmp_path, sent):
-    process = subprocess.Popen(
-        command("demo", "--out", str(tmp_path), *SMALL),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 300
-    while len(list(tmp_path.glob("runs/evaluate-*/result.json"))) < 3:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
-    workers = descendants(process.pid)
-    assert workers
-    if sent == signal.SIGINT:  # as the terminal does: to the whole group
-        os.killpg(process.pid, sent)
-    else:
-        process.send_signal(sent)
-    _, talk = process.communicate()
-    assert process.returncode == (130 if sent == signal.SIGINT else -sent)
-    assert ("the same command goes on" in talk) == (sent == signal.SIGINT)
-    assert "Traceback" not in talk
-    assert not (tmp_path / "results.json").exists()
-    while any(alive(pid) for pid in workers):
-        assert time.monotonic() < deadline, "workers outlive their killed parent"
-        time.sleep(0.02)
+def test_killed_demo_finishes_with_the_same_results(uninterrupted, tmp_path):
+    """Interrupted as by a terminal, gone on with, killed, and gone on with again."""
+    deadline = time.monotonic() + 600
+    for sent, results in ((signal.SIGINT, 3), (signal.SIGKILL, 6)):
+        process = subprocess.Popen(
+            command("demo", "--out", str(tmp_path), *SMALL),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        while len(list(tmp_path.glob("runs/evaluate-*/result.json"))) < results:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        workers = descendants(process.pid)
+        assert workers
+        if sent == signal.SIGINT:  # as the terminal does: to the whole group
+            os.killpg(process.pid, sent)
+        else:
+            process.send_signal(sent)
+        _, talk = process.communicate()
+        assert process.returncode == (130 if sent == signal.SIGINT else -sent)
+        assert ("the same command goes on" in talk) == (sent == signal.SIGINT)
+        assert "Traceback" not in talk
+        assert not (tmp_path / "results.json").exists()
+        while any(alive(pid) for pid in workers):
+            assert time.monotonic() < deadline, "workers outlive their killed parent"
+            time.sleep(0.02)
     again = in_a_process("demo", "--out", str(tmp_path), *SMALL)
     assert again.returncode == 0, again.stderr
     out, _ = uninterrupted

@@ -213,7 +213,7 @@ def test_a_ticket_is_found_resumed_and_pruned_further(run, document_of, tmp_path
         ("--keep 0.1 --rewind step", "`--rewind-step`"),
         ("--keep 0.1 --rewind none", "`--schedule` of `iterate`"),
         ("--keep 0.1 --control dense", "give `last_steps`"),
-        ("--keep 0.1 --last-epochs 1 --control other", "'other'"),
+        ("--keep 0.1 --last-epochs 1 --control other", "got other."),
         ("--keep 0.1 --data no-such-set", "no-such-set"),
     ],
 )

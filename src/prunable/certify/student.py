@@ -23,7 +23,7 @@ from prunable.certify.code_file import CodedNetwork
 from prunable.certify.examples import Examples
 from prunable.certify.polishing import polish
 from prunable.certify.quantization import OnEpoch, QuantizationSettings, QuantizedNet, fine_tune
-from prunable.certify.study import PICTURES, SMOKE
+from prunable.certify.study import FEWER_EPOCHS, PICTURES, SMOKE
 from prunable.errors import require
 
 Plan = tuple[CodedArchitecture, QuantizationSettings]
@@ -75,7 +75,8 @@ def _usual(channels: int, height: int, width: int) -> dict[str, Any]:
     """Chain and settings for pictures of a size: those of the study's data that are most like."""
     if min(height, width) < SMALL:
         return dict(SMOKE)
-    given = dict(PICTURES["fashion-mnist" if channels == 1 else "cifar10"])
+    name = "fashion-mnist" if channels == 1 else "cifar10"
+    given = PICTURES[name] | {"epochs": FEWER_EPOCHS[name]}
     if channels == 1:
         given |= {"net": NAMES["edges"]}
     return given if channels <= MOST_EDGED else given | {"net": TRAINED_FRONT}

@@ -312,7 +312,10 @@ def test_comparison(measured):
         "kappa_weight",
     }
     assert replace(measured, comparison=found).to_dict()["comparison"] == found.to_dict()
-    assert compare(measured, measure({"x": torch.ones(3, 3)})).only_in_against == ("x",)
+    more = measure(Net().state_dict() | {"x": torch.ones(3, 3)})
+    assert compare(measured, more).only_in_against == ("x",)
+    with pytest.raises(InputError, match="no layer of the same name"):
+        compare(measured, measure({"x": torch.ones(3, 3)}))
     with pytest.raises(InputError, match="equal options"):
         compare(measured, measure(Net(), p=1))
 
