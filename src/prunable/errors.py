@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Real
+from typing import TypeGuard
 
 __all__ = [
     "CallError",
@@ -167,10 +168,14 @@ def kind_of(value: object) -> str:
     return f"{value!r} ({kind})" if short else kind
 
 
+def is_real(value: object) -> TypeGuard[Real]:
+    """Whether a value is a real number of Python or NumPy, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def check_number(value: object, param: str, where: str) -> None:
     """Raise the standard InputError unless a value is a real number, of Python or NumPy."""
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    require(real, param, where, "a number", kind_of(value))
+    require(is_real(value), param, where, "a number", kind_of(value))
 
 
 def check_one_of(value: object, choices: Iterable[object], param: str, where: str) -> None:

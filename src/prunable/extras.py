@@ -7,12 +7,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from prunable.errors import InputError, require
+from prunable.errors import InputError, nearest, require
 
 
 def extra(package: str, where: str, group: str) -> Any:
@@ -121,9 +120,8 @@ def _cause(error: BaseException, module: str) -> str:
     own = [frame for frame in frames if frame.filename == file or _is_near(frame.filename)]
     if not frames:
         if isinstance(error, AttributeError) and (inside := sys.modules.get(module)):
-            near = get_close_matches(str(error.name), dir(inside), 1)
-            mend = f"Did you mean {near[0]}?" if near else mend
-            return f"{file or module} has no {error.name}. {mend}"
+            near = nearest(str(error.name), dir(inside)).strip()
+            return f"{file or module} has no {error.name}. {near or mend}"
         return f"{file or module}: {what}. {mend}"
     at = (own or frames)[-1]
     return f"{at.filename}, line {at.lineno}: {what}."

@@ -36,7 +36,8 @@ def certify(
         str, typer.Option(help="Small chain that learns its answers: auto, none, or c5-8,m4,d.")
     ] = "auto",
     student_epochs: Annotated[
-        int | None, typer.Option(help="Epochs of that student; by default those of the study.")
+        int | None,
+        typer.Option(help="Epochs of that student; by default 24, or 16 of pictures in colour."),
     ] = None,
     learned: Annotated[
         str,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, get_args
 
-from prunable.errors import InputError, require
+from prunable.errors import InputError, nearest, require
 from prunable.nets.prune.choices import CALIBRATED, Method, Scope, ShareRule, pattern_of
 from prunable.nets.prune.plan import Keep
 from prunable.nets.prune.strategies import Strategy, UnitPruning
@@ -120,9 +119,8 @@ def way_named(text: str, where: str = "forecast", kind: str = "") -> Way:
         f"{', '.join(rules)}; or a pattern such as 2:4"
     )
     names = [f"{base}/{rule}" for base in _BASES for rule in rules]
-    near = get_close_matches(f"magnitude/{text}" if text in rules else text, [*_BASES, *names], 1)
-    action = f"Did you mean {near[0]}?" if near else ""
-    raise InputError.parameter("methods", where, wanted, text, action)
+    near = nearest(f"magnitude/{text}" if text in rules else text, [*_BASES, *names]).strip()
+    raise InputError.parameter("methods", where, wanted, text, near)
 
 
 def _checked(way: Way, text: str, where: str) -> Way:

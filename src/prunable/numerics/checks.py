@@ -2,18 +2,17 @@
 
 import math
 import operator
-from numbers import Real
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunable.errors import InputError, require
+from prunable.errors import InputError, is_real, require
 
 
 def check_alpha(alpha: object, where: str) -> float:
     """Check a tail index: a real number (a bool is none) in (0, 2]."""
-    if _is_real(alpha) and 0 < float(alpha) <= 2:
+    if is_real(alpha) and 0 < float(alpha) <= 2:
         return float(alpha)
     raise InputError.parameter(
         "alpha", where, "a real number in (0, 2]", alpha, "alpha = 2 is the Gaussian law."
@@ -22,14 +21,14 @@ def check_alpha(alpha: object, where: str) -> float:
 
 def check_scale(scale: object, where: str) -> float:
     """Check a scale c of the characteristic function exp(-|c t|^alpha)."""
-    if _is_real(scale) and 0 < float(scale) < math.inf:
+    if is_real(scale) and 0 < float(scale) < math.inf:
         return float(scale)
     raise InputError.parameter("scale", where, "a positive finite number", scale)
 
 
 def check_order(p: float, where: str) -> float:
     """Check the order of a norm or moment: positive and finite."""
-    require(_is_real(p) and 0 < float(p) < math.inf, "p", where, "positive and finite", p)
+    require(is_real(p) and 0 < float(p) < math.inf, "p", where, "positive and finite", p)
     return float(p)
 
 
@@ -58,7 +57,3 @@ def real_array(values: ArrayLike, param: str, where: str) -> NDArray[Any]:
     array = np.asarray(values)
     require(array.dtype.kind in "iuf", param, where, "real numbers", f"the type {array.dtype}")
     return array
-
-
-def _is_real(value: object) -> TypeGuard[Real]:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -71,9 +70,9 @@ def _unknown(name: str, settings: type[Frozen]) -> str:
     """What to say of a name that is no setting: the nearest ones, or all of them."""
     known = [field for field in settings.model_fields if field != "schema_version"]
     initials = "".join(part[:1] for part in name.split("_"))  # lr of learning_rate
-    near = [x for x in known if x == initials] or get_close_matches(name, known, 1)
-    mend = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
-    return f"`{name}` is no setting of `{settings.__name__}`. {mend}"
+    near = f" Did you mean {initials}?" if initials in known else nearest(name, known)
+    mend = near or f" There are: {', '.join(known)}."
+    return f"`{name}` is no setting of `{settings.__name__}`.{mend}"
 
 
 class Spec(Frozen):

@@ -1,7 +1,7 @@
 """Results on disk: one folder a run, done if and only if its result repeats its id."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,10 +70,11 @@ class Store:
             yield
         finally:
             lock.release()
-            if made and [*self.root.iterdir()] == [path]:  # nothing came of it
-                path.unlink()
-                for folder in made:
-                    folder.rmdir()
+            with suppress(OSError):  # where another process has begun to use it
+                if made and [*self.root.iterdir()] == [path]:  # nothing came of it
+                    path.unlink()
+                    for folder in made:
+                        folder.rmdir()
 
 
 def _unheard(step: int) -> None:
