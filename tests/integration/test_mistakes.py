@@ -120,6 +120,10 @@ MISTAKES = [
     ("train --data digits --epochs 1 --alpha 1.5 --out x", "Choose type1, type2 or type3"),
     ("predict lgp --n 30 --p 50 --points 9", "`--points` of `predict lgp` has no effect without"),
     ("predict lgp --n 30 --p 50 --figure x.svg", "add --sweep width"),
+    ("measure NET --address auto", "has no effect without --backend ray"),
+    ("prune NET --keep 0.5 --address auto --out x.safetensors", "without --backend ray"),
+    ("prune NET --keep 0.5 --backend ray --out x.safetensors", "needs what is pruned shard by"),
+    ("prune NET --compare --backend ray --data digits --out x", "has no effect with --compare"),
     ("reproduce all --gpus 1", "has no effect without --backend ray"),
     ("simulate federated --out x --concentration 1", "without --partition dirichlet"),
     # found late, half said, or said in words of the code

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from prunable.errors import InputError
 from prunable.numerics.randomness import rng
-from prunable.numerics.weights.allocation import LayerBins, Rule, allocate
+from prunable.numerics.weights.allocation import LayerBins, Rule, allocate, inside
 from prunable.numerics.weights.magnitudes import SORTED_SIZE, Magnitudes
 
 LAYER = st.tuples(
@@ -22,7 +22,7 @@ LAYERS = st.lists(LAYER, min_size=1, max_size=5)
 
 def allocated(magnitudes, budgets, rule=Rule.BEST, p=2.0):
     bins = [LayerBins.of(layer, p) for layer in magnitudes]
-    return allocate(bins, [(rule, budget) for budget in budgets], magnitudes)
+    return allocate(bins, [(rule, budget) for budget in budgets], inside(magnitudes))
 
 
 def costs(layers):

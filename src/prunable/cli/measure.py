@@ -60,6 +60,8 @@ def measure(
     memory: Annotated[
         str, typer.Option(help="What layers measured side by side may take, as 512MiB or 2GiB.")
     ] = "1GiB",
+    backend: terminal.Where = "local",
+    address: terminal.Address = None,
     unpickle: terminal.Unpickle = False,
     seed: terminal.Seed = 0,
     top: Top = None,
@@ -92,6 +94,7 @@ def measure(
     from prunable.report.measure.advice import check_conditions, failures
     from prunable.report.measure.html import page_in, write_measurement
     from prunable.report.measure.tables import print_result
+    from prunable.runs.backends import spreading
 
     shared = report is not None and (report.is_dir() or not report.suffix)
     if report is not None and shared:
@@ -101,7 +104,8 @@ def measure(
     read = {f"the checkpoint {model}": model for model in models} | {"compared with": against}
     check_places("measure", {"--report": report, "--junit": junit_file}, read)
     gate = (bool(fail_if), "--fail-if")
-    terminal.refuse_idle(context, {"junit_file": gate, "as_github": gate})
+    cluster = (backend == "ray", "--backend ray")
+    terminal.refuse_idle(context, {"junit_file": gate, "as_github": gate, "address": cluster})
     conditions = [Condition.of(text, "measure") for text in fail_if or ()]
     check_conditions(conditions, eps)
     shape = Shape("measure", top, sort, as_csv, as_markdown, as_json)
@@ -118,12 +122,15 @@ def measure(
         "memory": bytes_of(memory, "memory", "measure"),
         "unpickle": unpickle,
     }
-    measured = [_measure(path, options) for path in models]
-    result: Measurement | Trajectory = (
-        measured[0] if len(models) == 1 else trajectory(measured, _steps(models))
-    )
-    if against is not None:
-        result = replace(measured[0], comparison=compare(measured[0], _measure(against, options)))
+    with spreading(backend, address) as spread:
+        options["spread"] = spread
+        measured = [_measure(path, options) for path in models]
+        result: Measurement | Trajectory = (
+            measured[0] if len(models) == 1 else trajectory(measured, _steps(models))
+        )
+        if against is not None:
+            other = compare(measured[0], _measure(against, options))
+            result = replace(measured[0], comparison=other)
     if report is not None:
         write_measurement(result, report, made_by=terminal.command_typed(), shared=shared)
     document = result.to_dict(curves=False) if isinstance(result, Measurement) else result.to_dict()

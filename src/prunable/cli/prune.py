@@ -14,7 +14,7 @@ from prunable.nets.prune.choices import methods
 from prunable.report import terminal
 from prunable.report.options import Given, options_of
 from prunable.report.shaping import AsCsv, AsMarkdown, Shape, Sort, Top
-from prunable.runs.backends import backend_of
+from prunable.runs.backends import RayBackend, backend_of
 
 AGAIN = [f"retraining.{name}" for name in Retraining.model_fields]
 PANELS = {
@@ -73,6 +73,8 @@ def prune(
             "--compare", help="Prune by every strategy at six shares; accuracy against kappa."
         ),
     ] = False,
+    backend: terminal.Where = "local",
+    address: terminal.Address = None,
     top: Top = None,
     sort: Sort = None,
     as_csv: AsCsv = False,
@@ -91,6 +93,13 @@ def prune(
 
     shape = Shape("prune", top, sort, as_csv, as_markdown, as_json)
     job = PruningJob.create(checkpoint=models[0], **given)
+    if address is not None and backend != "ray":
+        raise InputError(
+            "`--address` of `prune` has no effect without --backend ray. Give that, or leave it "
+            "out."
+        )
+    if compare and backend != "local":
+        raise InputError(f"`--backend {backend}` of `prune` has no effect with --compare.")
     if compare:
         _compare(models, job, as_json)
         return
@@ -99,7 +108,10 @@ def prune(
     # what the user's own code prints is no result
     with terminal.progress("pruning") as advance, redirect_stdout(sys.stderr):
         document = prune_checkpoint(
-            job, lambda step, total: advance(step, total, "retraining"), advance
+            job,
+            lambda step, total: advance(step, total, "retraining"),
+            advance,
+            None if backend == "local" else RayBackend(address).spreading,
         )
     terminal.emit(document, as_json, lambda console: _show(document, console, shape))
 

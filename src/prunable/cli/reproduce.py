@@ -46,9 +46,7 @@ def reproduce(
     batch: Annotated[
         int | None, typer.Option(min=1, help="Most networks of equal shape computed as one.")
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster; a local one is started without.")
-    ] = None,
+    address: terminal.Address = None,
     gpus: Annotated[float, typer.Option(min=0, help="Share of a GPU per task, with ray.")] = 0.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List runs, rough cost and missing data only.")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -25,6 +25,13 @@ Unpickle = Annotated[
 Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
 Device = Annotated[
     str, typer.Option(help="Where to compute: auto, cpu, cuda, or one of several, as cuda:1.")
+]
+Where = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--backend", help="This machine, or a Ray cluster, whose nodes see the files."),
+]
+Address = Annotated[
+    str | None, typer.Option(help="Of a Ray cluster; a local one is started without.")
 ]
 Figure = Annotated[Path | None, typer.Option(help="Draw it here, as SVG.")]
 

@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from prunable.nets.prune.in_order import remove_stages
 from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.named import strategy_named
 from prunable.nets.prune.streaming import STREAMED, Streaming, is_one_file
+from prunable.numerics.parallel import Spread, here
+
+Spreading = Callable[[], AbstractContextManager[Spread]]
 
 
 def prune_blockwise(job: PruningJob, on_stage: Any) -> dict[str, Any]:
@@ -79,8 +83,22 @@ def _remove(converted: Path, made: list[Path]) -> None:
             folder.rmdir()
 
 
-def streamed(job: PruningJob) -> dict[str, Any] | None:
-    """Prune files of weights as they lie, if the job allows; nothing is written otherwise."""
+def refuse_spreading(spreading: Spreading | None) -> None:
+    """Raise InputError if workers were named for what is not pruned by them."""
+    if spreading is not None:
+        raise InputError(
+            "`--backend ray` of `prune` needs what is pruned shard by shard: a folder of "
+            "safetensors, or its index (of transformers the index), --method magnitude or n:m "
+            "without options that need the network, and --out FOLDER or --dry-run. Leave it out, "
+            "or the others."
+        )
+
+
+def streamed(job: PruningJob, spreading: Spreading | None = None) -> dict[str, Any] | None:
+    """Prune files of weights as they lie, if the job allows; nothing is written otherwise.
+
+    Raises InputError if there are workers, and one file is to be written.
+    """
     if job.plan is not None or job.method not in ("magnitude", "n:m") or job.storage != "dense":
         return None
     if job.center != "zero" or job.refit or job.allocation not in STREAMED:
@@ -98,8 +116,11 @@ def streamed(job: PruningJob) -> dict[str, Any] | None:
         folder = not is_one_file(job.checkpoint)
         if not (folder and job.out is not None and job.out.suffix == ""):
             check_ending(job.out, "out", "prune", "", ".safetensors")
+            if job.out is not None:
+                refuse_spreading(spreading)
         how = (job.budget, job.only, job.exclude, job.seed, job.force)
-        streaming = Streaming(archive, strategy, *how)
         beside = kept_beside(job.checkpoint) if folder else ()
         out = None if job.dry_run else job.out
-        return streaming.prune(out, {"format": "pt"} | metadata, beside)
+        with nullcontext(here) if spreading is None else spreading() as spread:
+            streaming = Streaming(archive, strategy, *how, spread)
+            return streaming.prune(out, {"format": "pt"} | metadata, beside)

@@ -13,7 +13,12 @@ from torch import nn
 
 from prunable.data.loaders import Dataset
 from prunable.errors import InputError, PrunableError
-from prunable.experiments.prune.blockwise import prune_blockwise, streamed
+from prunable.experiments.prune.blockwise import (
+    Spreading,
+    prune_blockwise,
+    refuse_spreading,
+    streamed,
+)
 from prunable.experiments.prune.calibrating import (
     division_of_job,
     ordered,
@@ -179,12 +184,17 @@ def retrain_(
 
 
 def prune_checkpoint(
-    job: PruningJob, on_step: OnStep | None = None, on_stage: OnStage | None = None
+    job: PruningJob,
+    on_step: OnStep | None = None,
+    on_stage: OnStage | None = None,
+    spreading: Spreading | None = None,
 ) -> dict[str, Any]:
     """Prune a checkpoint, retrain and shrink its network if asked, write and measure it.
 
     Raises InputError if the weights fit no network, or the job is contradictory; nothing is written
     then; UnsupportedModelError if the network cannot be shrunk, or has no BatchNorm to recalibrate.
+
+    `spreading` joins the workers that folders of files are sent to; it must have an effect.
 
     Gives model, the keys of `PruningResult.to_dict`, out, storage, bytes_before and bytes of the
     files, and, None where it was not asked for or there is no network: calibrated, retrained,
@@ -205,9 +215,10 @@ def prune_checkpoint(
     before = _bytes(job.checkpoint) if job.checkpoint.exists() else 0
     shape_asked(job)
     hub = is_hub_job(job)
-    document = None if hub or _needs_network(job) else streamed(job)
+    document = None if hub or _needs_network(job) else streamed(job, spreading)
     if document is not None:
         return _told(job, document, before)
+    refuse_spreading(spreading)
     if hub and job.out is not None and writes_folder(job):
         check_folder(job.out)
     else:

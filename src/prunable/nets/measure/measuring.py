@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -35,19 +37,24 @@ from prunable.numerics.measure.layer import EXACT_SIDE, LayerSketch, MeasuredLay
 from prunable.numerics.measure.network import Measurement, Skipped, sum_up
 from prunable.numerics.measure.options import Options, SpectrumMode
 from prunable.numerics.measure.spectrum import WIDENED as WIDENED_SIZE
+from prunable.numerics.parallel import Spread, grouped, in_order
 from prunable.numerics.randomness import rng
-from prunable.numerics.weights.allocation import Rule, allocate
-from prunable.numerics.weights.magnitudes import Magnitudes, Ordered
+from prunable.numerics.weights.allocation import Inside, Mask, Rule, allocate
+from prunable.numerics.weights.magnitudes import Magnitudes
 
 Source = torch.nn.Module | Mapping[str, torch.Tensor] | str | Path
 Load = Callable[[], NDArray[Any]]
 Progress = Callable[[int, int, str], None]
 Measured = tuple[MeasuredLayer, LayerSketch]
+T = TypeVar("T")
+R = TypeVar("R")
 
 # What the samples and tables of one layer take, in bytes, and a number of a matrix: widened for
 # its spectrum, or as it is.
 FIXED, WIDENED, STORED = 2**26, 4, 8
 MEMORY = 2**30  # bytes that layers side by side may take
+# Weights whose measuring costs as much as what all layers cost; of a task that is sent elsewhere.
+OF_A_LAYER, OF_A_TASK = 2**23, 2**25
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +111,16 @@ class _Opened:
             merged.sort(key=lambda t: _place(parts[t.name]))
         return cls(label, merged, parts, tuple(Skipped(*e) for e in (*skipped, *left.items())))
 
+    @cached_property
+    def by_name(self) -> Mapping[str, StoredTensor]:
+        """The tensors, whose names are unique."""
+        return {tensor.name: tensor for tensor in self.tensors}
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """How many numbers each tensor has."""
+        return {tensor.name: math.prod(tensor.shape) for tensor in self.tensors}
+
     def see(self, tensor: StoredTensor) -> tuple[_Seen, ...] | str:
         """The matrices that a tensor stands for, or why it is none."""
         part = self.parts[tensor.name]
@@ -144,6 +161,7 @@ def measure(
     unpickle: bool = False,
     workers: int | None = None,
     memory: int = MEMORY,
+    spread: Spread | None = None,
     on_layer: Progress | None = None,
 ) -> Measurement:
     """Measure how prunable a network is, and in which layer; needs no data.
@@ -165,27 +183,29 @@ def measure(
     workers : Threads; all cores if None. The numbers do not depend on it.
     memory : Bytes that layers measured side by side may take; a larger one is measured alone.
         Numbers of 16 bits and less are read from their file as needed, and do not count as a whole.
+    spread : Where tasks of a few layers are sent, in place of threads: what
+        `RayBackend().spreading()` gives. Each opens the checkpoint itself, by its absolute path.
     on_layer : Told (tensors done, tensors in all, name of the next).
     """
     if workers is not None:
         check_at_least(workers, 1, "workers", "measure")
     options = Options(tuple(eps), p, seed, spectrum, authors)
+    if spread is not None and not isinstance(model_or_path, (str, Path)):
+        wanted = "left out, unless the network is in a file"
+        raise InputError.parameter("spread", "measure", wanted, type(model_or_path).__name__)
     with _opened(model_or_path, unpickle) as source:
-        passed, used = list(source.skipped), list[StoredTensor]()
-        check_at_least(memory, 1, "memory", "measure")
-
-        def views() -> Iterator[_Seen]:
-            for done, tensor in enumerate(source.tensors):
-                if on_layer:
-                    on_layer(done, len(source.tensors), tensor.name)
-                found = source.see(tensor)
-                if isinstance(found, str):
-                    passed.append(Skipped(tensor.name, found))
-                    continue
-                used.append(tensor)
-                yield from found
-
-        measured = _layers(views(), options, workers or os.cpu_count() or 1, memory)
+        room = _Room.of(workers or os.cpu_count() or 1, memory)
+        names = [tensor.name for tensor in source.tensors]
+        far = None
+        if spread is None:
+            all_found = [_look(source, names, options, room, on_layer)]
+        else:
+            assert isinstance(model_or_path, (str, Path))
+            far = _Far(Path(model_or_path).absolute(), unpickle, source.sizes, spread)
+            all_found = _look_far(far, names, options, room, on_layer)
+        measured = [one for found in all_found for one in found.measured]
+        passed = (*source.skipped, *(one for found in all_found for one in found.passed))
+        used = [one for found in all_found for one in found.used]
         if not measured:
             reasons = "; ".join(f"{s.name}: {s.reason}" for s in passed[:3]) or "it is empty"
             raise DataIntegrityError(
@@ -201,12 +221,65 @@ def measure(
             for rule in (Rule.BEST, Rule.GLOBAL_THRESHOLD)
             for e in options.eps
         ] + [(Rule.ONE_VECTOR, e**options.p) for e in options.eps]
-        kept = allocate(bins, questions, _again(source, used, sketches))
+        kept = allocate(bins, questions, partial(_again, source, used, sketches, far))
     overall = sum_up(layers, sketches, kept, options)
-    return Measurement(source.label, options, layers, overall, tuple(passed))
+    return Measurement(source.label, options, layers, overall, passed)
 
 
-def _layers(views: Iterator[_Seen], options: Options, workers: int, memory: int) -> list[Measured]:
+@dataclass(frozen=True)
+class _Room:
+    """What layers side by side may take, and those that take more than a share get alone.
+
+    Numbers depend on share and threads in their last digits, so that both go where tasks are sent.
+    """
+
+    workers: int
+    memory: int
+    share: int
+    threads: int  # of BLAS
+
+    @classmethod
+    def of(cls, workers: int, memory: int) -> _Room:
+        check_at_least(memory, 1, "memory", "measure")
+        blas = ThreadpoolController().select(user_api="blas")
+        threads = max((pool["num_threads"] for pool in blas.info()), default=1)
+        return cls(workers, memory, memory // workers, threads)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Matrices of some tensors; tensors that have none; names of the others, with how many."""
+
+    measured: list[Measured]
+    passed: list[Skipped]
+    used: list[tuple[str, int]]
+
+
+def _look(
+    source: _Opened,
+    names: Sequence[str],
+    options: Options,
+    room: _Room,
+    on_layer: Progress | None = None,
+) -> _Found:
+    found = _Found([], [], [])
+
+    def views() -> Iterator[_Seen]:
+        for done, name in enumerate(names):
+            if on_layer:
+                on_layer(done, len(names), name)
+            seen = source.see(source.by_name[name])
+            if isinstance(seen, str):
+                found.passed.append(Skipped(name, seen))
+                continue
+            found.used.append((name, len(seen)))
+            yield from seen
+
+    found.measured.extend(_layers(views(), options, room))
+    return found
+
+
+def _layers(views: Iterator[_Seen], options: Options, room: _Room) -> list[Measured]:
     """Measure matrices side by side as memory allows, those that take more than a share alone.
 
     These get all threads of BLAS: more than one cost more than they bring in small matrices, and
@@ -215,21 +288,20 @@ def _layers(views: Iterator[_Seen], options: Options, workers: int, memory: int)
     measured: list[Measured] = []
     pending: deque[tuple[Future[Measured], int]] = deque()
     blas = ThreadpoolController().select(user_api="blas")
-    all_threads = max((pool["num_threads"] for pool in blas.info()), default=1)
 
     def settle_down_to(count: int, free: int = 0) -> None:
-        while len(pending) > count or (pending and sum(x for _, x in pending) + free > memory):
+        while len(pending) > count or (pending and sum(x for _, x in pending) + free > room.memory):
             measured.append(pending.popleft()[0].result())
 
-    with blas.limit(limits=1), ThreadPoolExecutor(workers) as pool:
+    with blas.limit(limits=1), ThreadPoolExecutor(room.workers) as pool:
         try:
             for view in views:
-                if view.cost <= memory // workers:
-                    settle_down_to(workers - 1, view.cost)
+                if view.cost <= room.share:
+                    settle_down_to(room.workers - 1, view.cost)
                     pending.append((pool.submit(_layer, view, options), view.cost))
                 else:
                     settle_down_to(0)
-                    with blas.limit(limits=all_threads):
+                    with blas.limit(limits=room.threads):
                         measured.append(_layer(view, options))
             settle_down_to(0)
         finally:
@@ -248,21 +320,86 @@ def _layer(view: _Seen, options: Options) -> Measured:
     return replace(layer, **about, kind=named.kind, dtype=view.dtype), sketch
 
 
+@dataclass(frozen=True)
+class _Far:
+    """A checkpoint that is opened wherever tasks are sent."""
+
+    path: Path
+    unpickle: bool
+    sizes: Mapping[str, int]
+    spread: Spread
+
+    def each(
+        self, function: Callable[[_Opened, T], R], tasks: Sequence[T], names: Sequence[str]
+    ) -> Iterator[R]:
+        """What a function makes of the open checkpoint and each task, which is on one tensor."""
+        costs = [self.sizes[name] + OF_A_LAYER for name in names]
+        groups = grouped(range(len(tasks)), costs.__getitem__, OF_A_TASK)
+        work = partial(_opening, function, self.path, self.unpickle)
+        sent = [[tasks[place] for place in group] for group in groups]
+        return chain.from_iterable(in_order(self.spread(work, sent)))
+
+
+def _opening(
+    function: Callable[[_Opened, T], R], path: Path, unpickle: bool, tasks: Sequence[T]
+) -> list[R]:
+    with _opened(path, unpickle) as source:
+        return [function(source, task) for task in tasks]
+
+
+def _look_far(
+    far: _Far, names: Sequence[str], options: Options, room: _Room, on_layer: Progress | None
+) -> list[_Found]:
+    look = partial(_look_at, options=options, room=replace(room, workers=1))
+    all_found = []
+    for done, found in enumerate(far.each(look, names, names)):
+        if on_layer:
+            on_layer(done, len(names), names[done])
+        all_found.append(found)
+    return all_found
+
+
+def _look_at(source: _Opened, name: str, options: Options, room: _Room) -> _Found:
+    return _look(source, [name], options, room)
+
+
 def _again(
-    source: _Opened, used: list[StoredTensor], sketches: Sequence[LayerSketch]
-) -> Iterator[Ordered]:
-    """The measured matrices once more, one at a time, from their counts where there are such."""
-    known = iter(sketches)
-    for tensor in used:
-        found = source.see(tensor)  # maps what is counted, and reads no more of it
-        assert not isinstance(found, str)
-        for view in found:
-            levels = next(known).levels
-            if levels is None:
-                assert not isinstance(view.entries, Coded)
-                yield Magnitudes.of(view.entries)
-            else:
-                yield levels
+    source: _Opened,
+    used: Sequence[tuple[str, int]],
+    sketches: Sequence[LayerSketch],
+    far: _Far | None,
+    asked: Sequence[Mask | None],
+) -> list[Inside]:
+    """What bins of the measured matrices hold, from their counts where there are such."""
+    answers: list[Inside] = [
+        None if mask is None or sketch.levels is None else sketch.levels.inside(mask)
+        for sketch, mask in zip(sketches, asked, strict=True)
+    ]
+    tasks, places, place = list[tuple[str, Sequence[Mask | None]]](), list[int](), 0
+    for name, count in used:
+        masks = asked[place : place + count]
+        if sketches[place].levels is None and any(mask is not None for mask in masks):
+            tasks.append((name, masks))
+            places.append(place)
+        place += count
+    found = (
+        (_inside(source, task) for task in tasks)
+        if far is None
+        else far.each(_inside, tasks, [name for name, _ in tasks])
+    )
+    for place, matrices in zip(places, found, strict=True):
+        answers[place : place + len(matrices)] = matrices
+    return answers
+
+
+def _inside(source: _Opened, task: tuple[str, Sequence[Mask | None]]) -> list[Inside]:
+    name, masks = task
+    views = source.see(source.by_name[name])
+    assert not isinstance(views, str)
+    return [
+        None if mask is None else Magnitudes.of(cast(NDArray[Any], view.entries)).inside(mask)
+        for view, mask in zip(views, masks, strict=True)
+    ]
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,9 @@ INDEX = "model.safetensors.index.json"
 STATE = "pruning.json"  # in a folder that is not finished: whose it is, and the rows of its shards
 
 Row = dict[str, Any]
+# Writes shards into files of a folder that end in .part, and gives each one's place, its file's
+# name and its rows as it is done.
+Write = Callable[[Path, Sequence[Shard]], Generator[tuple[int, tuple[str, dict[str, Row]]]]]
 _Count = Annotated[int, Field(ge=0, strict=True)]
 
 
@@ -53,14 +56,14 @@ def write_folder(
     out: Path | str,
     shards: Sequence[Shard],
     asked: Mapping[str, Any],
-    write: Callable[[Path, Shard], dict[str, Row]],
+    write: Write,
     check: Callable[[Mapping[str, Row]], None],
     beside: Sequence[Path],
 ) -> dict[str, Row]:
     """Write shard by shard beside the place of the folder, which appears when all are there.
 
-    `write` writes one and gives its rows; `check` refuses all rows; `asked` is what they depend on
-    beside the files. Shards that a killed run of the same job finished are kept.
+    `check` refuses all rows; `asked` is what they depend on beside the files. Shards that a killed
+    run of the same job finished are kept.
 
     Raises InputError if there is something, another process writes it, or the disk has no room.
     """
@@ -78,19 +81,17 @@ def write_folder(
             done |= _done(place, mark)
             left = [shard for shard in shards if shard.path.name not in done]
             check_room(place, sum(shard.size for shard in left))
-            for shard in left:
-                target = place / shard.path.name
-                unfinished = place / f"{shard.path.name}.part"
-                try:
-                    rows = write(unfinished, shard)
-                    unfinished.replace(target)
-                finally:
-                    unfinished.unlink(missing_ok=True)
-                known = {name: _Row.model_validate(row) for name, row in rows.items()}
-                done[target.name] = _Finished(size=target.stat().st_size, rows=known)
-                _keep(place, mark, done)
+            with closing(write(place, left)) as written:
+                for at, (part, rows) in written:
+                    target = place / left[at].path.name
+                    (place / part).replace(target)
+                    known = {name: _Row.model_validate(row) for name, row in rows.items()}
+                    done[target.name] = _Finished(size=target.stat().st_size, rows=known)
+                    _keep(place, mark, done)
             found = {
-                name: row.model_dump() for one in done.values() for name, row in one.rows.items()
+                name: row.model_dump()
+                for shard in shards
+                for name, row in done[shard.path.name].rows.items()
             }
             try:
                 check(found)
@@ -104,8 +105,10 @@ def write_folder(
                 shutil.copyfile(file, place / file.name)
             (place / STATE).unlink()
             (place / LOCK).unlink(missing_ok=True)
+            _delete_unfinished(place)
             place.replace(out)
         except BaseException:
+            _delete_unfinished(place)
             if not done:
                 shutil.rmtree(place, ignore_errors=True)
                 for parent in made:
@@ -113,6 +116,12 @@ def write_folder(
                         parent.rmdir()
             raise
     return found
+
+
+def _delete_unfinished(place: Path) -> None:
+    """What attempts left that were killed, or thought dead."""
+    for path in place.glob("*.part"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -7,17 +7,19 @@ and one that writes; what is decided layer by layer takes one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar
+from uuid import uuid4
 
 import numpy as np
 import torch
 
 from prunable.files import staged
-from prunable.nets.archive import Archive, StoredTensor
+from prunable.nets.archive import Archive, StoredTensor, open_archive
 from prunable.nets.archive.folder import NOT_LISTED
 from prunable.nets.archive.rewriting import Change, Shard, write_again
 from prunable.nets.networks.interop import masked_names
@@ -29,25 +31,23 @@ from prunable.nets.prune.selecting import Weights, selected
 from prunable.nets.prune.shards import Row, check_room, write_folder
 from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.n_m import fits_pattern
-from prunable.numerics.arrays import Lazy
 from prunable.numerics.measure.entries import Coded
+from prunable.numerics.parallel import Spread, grouped, here, in_order
 from prunable.numerics.randomness import rng
 from prunable.numerics.weights.compressibility import relative_error
 from prunable.numerics.weights.lamp import lamp_counts
 from prunable.numerics.weights.levels import Levels
 from prunable.numerics.weights.magnitudes import Magnitudes, Ordered
-from prunable.numerics.weights.selection import (
-    Pass,
-    above_threshold,
-    kept_count,
-    mark_ties,
-    threshold_of,
-)
+from prunable.numerics.weights.selection import above_threshold, kept_count, mark_ties, threshold_of
 
 STREAMED = ("threshold", "lamp")  # how a share may be divided among layers
 Strategy = MagnitudePruning | NMPruning
-# Writes a pruned tensor, or only looks where there is no file, and says what was kept.
-Prune = Callable[[BinaryIO | None], Row]
+TOGETHER = 2**26  # weights that one task looks at, if its file has so many
+# Writes a pruned tensor, or only looks where no file is given too, and says what was kept.
+Prune = Callable[..., Row]
+T = TypeVar("T")
+R = TypeVar("R")
+Job = tuple[StoredTensor, Callable[[StoredTensor], R]]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Streaming:
     exclude: Sequence[str] = ()
     seed: int = 0
     force: bool = False
+    spread: Spread = here  # where tasks are sent, which open the files themselves
 
     @staticmethod
     def serves(archive: Archive, strategy: object, metadata: Mapping[str, str]) -> bool:
@@ -98,7 +99,8 @@ class Streaming:
         check = self._check_rows
         target = None if out is None else Path(out)
         if target is None:
-            rows = {name: prune(None) for name, prune in work.items()}
+            looked = self._each([(by_name[name], prune) for name, prune in work.items()])
+            rows = dict(zip(work, looked, strict=True))
             check(rows)
         elif target.suffix == ".safetensors" or is_one_file(self.archive.path):
             rows = _written_file(target, shards, metadata, work, check)
@@ -109,12 +111,17 @@ class Streaming:
             }
             asked |= {"only": list(self.only), "exclude": list(self.exclude)}
 
-            def write(place: Path, shard: Shard) -> dict[str, Row]:
-                return _written(place, [shard], shard.metadata or {"format": "pt"}, work)
+            def write(
+                place: Path, left: Sequence[Shard]
+            ) -> Generator[tuple[int, tuple[str, dict[str, Row]]]]:
+                own = [{name: work[name] for name in x.entries if name in work} for x in left]
+                yield from self.spread(
+                    partial(_write_shard, place.absolute()), [*zip(left, own, strict=True)]
+                )
 
             rows = write_folder(target, shards, asked, write, check, beside)
         ordered = [rows[name] for name in chosen]
-        rest = sum(_nonzero(tensor) for tensor in tensors if tensor.name not in work)
+        rest = sum(self._each([(x, _nonzero) for x in tensors if x.name not in work]))
         before = rest + sum(row.pop("before") for row in ordered)
         after = rest + sum(row.pop("after") for row in ordered)
         total, kept = (sum(row[key] for row in ordered) for key in ("n_total", "n_kept"))
@@ -145,10 +152,24 @@ class Streaming:
             return files.get(name, file) == file and (name in files or name not in left_out)
 
         return [
-            Shard.of(file).only(partial(listed, file=file))
+            Shard.of(file.absolute()).only(partial(listed, file=file))
             for file in dict.fromkeys(files.values())
             if file
         ]
+
+    def _each(self, jobs: Sequence[Job[R]]) -> Iterator[R]:
+        """What functions make of tensors, in order; a task looks at some of one file."""
+        by_file: dict[Path, list[int]] = {}
+        for place, (tensor, _) in enumerate(jobs):
+            assert tensor.file is not None
+            by_file.setdefault(tensor.file.absolute(), []).append(place)
+        tasks, places = [], list[list[int]]()
+        for file, inside in by_file.items():
+            for group in grouped(inside, lambda i: math.prod(jobs[i][0].shape), TOGETHER):
+                places.append(group)
+                tasks.append((file, [(jobs[i][0].name, jobs[i][1]) for i in group]))
+        done = self.spread(_looked, tasks)
+        return in_order(pair for at, found in done for pair in zip(places[at], found, strict=True))
 
     @property
     def _is_global(self) -> bool:
@@ -161,7 +182,7 @@ class Streaming:
             )
 
     def _by_layer(self, seen: Sequence[tuple[StoredTensor, Part]]) -> dict[str, Prune]:
-        strategy, m = self.strategy, 0
+        strategy = self.strategy
         if isinstance(strategy, NMPruning):
             m = strategy.m
             seen = [(tensor, part.by_expert()) for tensor, part in seen]
@@ -170,17 +191,8 @@ class Streaming:
             if not any(fits_pattern(view, m) for view in views):
                 strategy.plan(views, self.budget, rng=rng(self.seed, "prune"))
 
-        def prune(out: BinaryIO | None, tensor: StoredTensor, part: Part) -> Row:
-            view = view_of(part, tensor.load())
-            if m and not fits_pattern(view, m):
-                whole = np.ones(view.matrix.size, dtype=np.bool_)
-                layer = LayerPlan(view.name, view.matrix.shape, "weight", whole, 0.0)
-            else:
-                plan = strategy.plan((view,), self.budget, rng=rng(self.seed, "prune"))
-                layer = plan.layers[0]
-            return _masked(out, tensor, view, layer, part.shape)
-
-        return {t.name: partial(prune, tensor=t, part=part) for t, part in seen}
+        how = (strategy, self.budget, self.seed)
+        return {t.name: partial(_planned, part=part, how=how) for t, part in seen}
 
     def _by_threshold(self, seen: Sequence[tuple[StoredTensor, Part]]) -> dict[str, Prune]:
         """One threshold on all magnitudes, or one a layer by LAMP, found in passes before."""
@@ -189,44 +201,51 @@ class Streaming:
         assert isinstance(budget, Keep)
         wide = any(tensor.dtype == "float64" for tensor, _ in seen)
         common = np.dtype(np.float64 if wide else np.float32)
-        known: dict[str, Levels] = {}
-
-        def ordered(tensor: StoredTensor, part: Part) -> Ordered:
-            if tensor.name in known:
-                return known[tensor.name]
-            if tensor.codes is None:
-                return Magnitudes.of(np.asarray(view_of(part, tensor.load()).matrix, dtype=common))
-            codes = tensor.codes()
-            if not codes.finite:
-                view_of(part, tensor.load())  # says where
-            table = codes.table.astype(common)
-            known[tensor.name] = Levels.of(table, codes.counts)
-            codes.release()
-            return known[tensor.name]
-
         size = sum(math.prod(tensor.shape) for tensor, _ in seen)
         count = kept_count(budget.kappa, size, strategy.rounding)
+        coded = [tensor.codes is not None for tensor, _ in seen]
+        counting = [
+            (tensor, partial(_counted, part=part, dtype=common))
+            for (tensor, part), is_coded in zip(seen, coded, strict=True)
+            if is_coded
+        ]
+        counts = self._each(counting)
+        known = [next(counts) if is_coded else None for is_coded in coded]
 
-        parts = Lazy(len(seen), lambda place: ordered(*seen[place]))
-        shared, counts = strategy.allocation == "threshold", list[int]()
-        if not shared:
-            counts = lamp_counts(Lazy(len(seen), lambda place: _levels(parts[place])), count)
-        threshold, ties = threshold_of(_over(parts), common, count if shared else 0)
-        work: dict[str, Prune] = {}
-        for place, (tensor, part) in enumerate(seen):
-            if not shared:
-                threshold, ties = threshold_of(_over([parts[place]]), common, counts[place])
+        def over(looks: Sequence[Callable[[Ordered], R]]) -> Iterator[R]:
+            """Look at the magnitudes of each tensor, in order; not at files that are counted."""
+            jobs = [
+                (tensor, partial(_measured, part=part, dtype=common, look=look))
+                for (tensor, part), levels, look in zip(seen, known, looks, strict=True)
+                if levels is None
+            ]
+            found = self._each(jobs)
+            for levels, look in zip(known, looks, strict=True):
+                yield next(found) if levels is None else look(levels)
+
+        def over_all(look: Callable[[Ordered], R]) -> Iterator[R]:
+            return over([look] * len(seen))
+
+        if strategy.allocation == "threshold":
+            threshold, ties = threshold_of(over_all, common, count)
+            thresholds = [(threshold, 0)] * len(seen)
             # of equal magnitudes those of earlier tensors stay
-            here = ties if not ties else min(ties, parts[place].around(threshold)[1])
-            ties -= here
-            how = (threshold, here, strategy.p)
-            levels = known.get(tensor.name)
-            if levels is None:
-                work[tensor.name] = partial(_cut, tensor=tensor, part=part, how=how, dtype=common)
-            else:
-                work[tensor.name] = partial(
-                    _recoded, tensor=tensor, part=part, how=how, levels=levels
-                )
+            for place, (_, equal) in enumerate(over_all(partial(_around, threshold=threshold))):
+                thresholds[place] = (threshold, min(ties, equal))
+                ties -= min(ties, equal)
+                if not ties:
+                    break
+        else:
+            shares = lamp_counts(over_all, count)
+            thresholds = list(over([partial(_settled, dtype=common, k=k) for k in shares]))
+        work: dict[str, Prune] = {}
+        for (tensor, part), levels, (threshold, ties) in zip(seen, known, thresholds, strict=True):
+            how = (threshold, ties, strategy.p)
+            work[tensor.name] = (
+                partial(_cut, part=part, how=how, dtype=common)
+                if levels is None
+                else partial(_recoded, part=part, how=how, levels=levels)
+            )
         return work
 
 
@@ -235,12 +254,38 @@ def is_one_file(path: Path | str) -> bool:
     return Path(path).is_file() and Path(path).suffix != ".json"
 
 
-def _over(parts: Sequence[Ordered]) -> Pass:
-    return lambda look: map(look, parts)
+def _looked(task: tuple[Path, Sequence[tuple[str, Callable[[StoredTensor], R]]]]) -> list[R]:
+    """What functions make of tensors of a file, by name."""
+    file, jobs = task
+    with open_archive(file) as archive:
+        tensors = {tensor.name: tensor for tensor in archive.tensors}
+        return [job(tensors[name]) for name, job in jobs]
 
 
-def _levels(part: Ordered) -> Levels:
-    return Levels.counted(part.values) if isinstance(part, Magnitudes) else cast(Levels, part)
+def _counted(tensor: StoredTensor, part: Part, dtype: np.dtype[Any]) -> Levels:
+    """The magnitudes of bit patterns."""
+    assert tensor.codes is not None
+    codes = tensor.codes()
+    if not codes.finite:
+        view_of(part, tensor.load())  # says where
+    levels = Levels.of(codes.table.astype(dtype), codes.counts)
+    codes.release()
+    return levels
+
+
+def _measured(
+    tensor: StoredTensor, part: Part, dtype: np.dtype[Any], look: Callable[[Ordered], R]
+) -> R:
+    return look(Magnitudes.of(np.asarray(view_of(part, tensor.load()).matrix, dtype=dtype)))
+
+
+def _around(magnitudes: Ordered, threshold: float) -> tuple[int, int]:
+    return magnitudes.around(threshold)
+
+
+def _settled(magnitudes: Ordered, dtype: np.dtype[Any], k: int) -> tuple[float, int]:
+    """The threshold of a tensor by itself, and how many at it stay."""
+    return threshold_of(lambda look: [look(magnitudes)], dtype, k)
 
 
 def _shapes(tensors: Iterable[StoredTensor]) -> dict[str, torch.Tensor]:
@@ -283,9 +328,28 @@ def _masked(
     return {**layer.to_dict(), "before": before, "after": int(np.count_nonzero(matrix))}
 
 
-def _cut(
-    out: BinaryIO | None,
+def _planned(
     tensor: StoredTensor,
+    out: BinaryIO | None = None,
+    *,
+    part: Part,
+    how: tuple[Strategy, Budget, int],
+) -> Row:
+    """Write a tensor as a strategy prunes it by itself."""
+    strategy, budget, seed = how
+    view = view_of(part, tensor.load())
+    if isinstance(strategy, NMPruning) and not fits_pattern(view, strategy.m):
+        whole = np.ones(view.matrix.size, dtype=np.bool_)
+        layer = LayerPlan(view.name, view.matrix.shape, "weight", whole, 0.0)
+    else:
+        layer = strategy.plan((view,), budget, rng=rng(seed, "prune")).layers[0]
+    return _masked(out, tensor, view, layer, part.shape)
+
+
+def _cut(
+    tensor: StoredTensor,
+    out: BinaryIO | None = None,
+    *,
     part: Part,
     how: tuple[float, int, float],
     dtype: np.dtype[Any],
@@ -302,8 +366,9 @@ def _cut(
 
 
 def _recoded(
-    out: BinaryIO | None,
     tensor: StoredTensor,
+    out: BinaryIO | None = None,
+    *,
     part: Part,
     how: tuple[float, int, float],
     levels: Levels,
@@ -383,15 +448,37 @@ def _written_file(
     return rows
 
 
+def _write_shard(
+    place: Path, task: tuple[Shard, Mapping[str, Prune]]
+) -> tuple[str, dict[str, Row]]:
+    """Write a shard into a folder, under a name of its own: an attempt thought dead may go on."""
+    shard, work = task
+    part = place / f"{shard.path.name}.{uuid4().hex}.part"
+    try:
+        return part.name, _written(part, [shard], shard.metadata or {"format": "pt"}, work)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
 def _written(
     place: Path, shards: Sequence[Shard], metadata: Mapping[str, str], work: Mapping[str, Prune]
 ) -> dict[str, Row]:
     rows: dict[str, Row] = {}
+    with ExitStack() as stack:
+        opened = [stack.enter_context(open_archive(shard.path)) for shard in shards]
+        tensors = {
+            tensor.name: tensor
+            for shard, archive in zip(shards, opened, strict=True)
+            for tensor in archive.tensors
+            if tensor.name in shard.entries
+        }
 
-    def change(file: BinaryIO, name: str) -> None:
-        rows[name] = work[name](file)
+        def change(file: BinaryIO, name: str) -> None:
+            rows[name] = work[name](tensors[name], file)
 
-    names = [name for shard in shards for name in shard.entries if name in work]
-    changed: dict[str, Change] = {name: partial(change, name=name) for name in names}
-    write_again(place, shards, metadata, changed)
+        names = [name for shard in shards for name in shard.entries if name in work]
+        changed: dict[str, Change] = {name: partial(change, name=name) for name in names}
+        write_again(place, shards, metadata, changed)
     return rows

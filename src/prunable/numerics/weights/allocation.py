@@ -28,6 +28,10 @@ HALVINGS = 24
 
 FloatArray = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+# What `Ordered.inside` gives for the bins asked of a layer; None where none are.
+Inside = tuple[FloatArray, Counts] | None
+Look = Callable[[Sequence[Mask | None]], Iterable[Inside]]
 
 
 class Rule(StrEnum):
@@ -125,16 +129,14 @@ class KeptWeights:
 
 
 def allocate(
-    sketches: Sequence[LayerBins | None],
-    questions: Sequence[tuple[Rule, float]],
-    layers: Iterable[Ordered],
+    sketches: Sequence[LayerBins | None], questions: Sequence[tuple[Rule, float]], look: Look
 ) -> list[KeptWeights]:
     """Keep the fewest weights under each bound of sum_l ||w_l - w_hat_l||^2 / ||w_l||^2.
 
     A question is a rule and a bound; `Rule.BEST` is optimal, GLOBAL_THRESHOLD the common
     practice; the bound of ONE_VECTOR is on ||w - w_hat||_p^p / ||w||_p^p of all layers together.
-    `layers` are those of the sketches, in their order, and one is held at a time; those that are
-    all zero keep nothing.
+    `look` looks once more at the layers of the sketches, in their order, as `inside` does; those
+    that are all zero keep nothing.
     """
     shares = _shares(sketches)
     brackets = [_bracket(sketches, rule, budget, shares) for rule, budget in questions]
@@ -142,15 +144,11 @@ def allocate(
     costs: list[list[FloatArray]] = [[] for _ in brackets]
     owners: list[list[Counts]] = [[] for _ in brackets]
     times: list[list[Counts]] = [[] for _ in brackets]
-    for place, (sketch, layer) in enumerate(zip(sketches, layers, strict=True)):
-        if sketch is None:
+    asked = [_asked(sketch, place, brackets) for place, sketch in enumerate(sketches)]
+    for place, (sketch, seen) in enumerate(zip(sketches, look(asked), strict=True)):
+        if sketch is None or seen is None:
             continue
-        asked = np.zeros(BINS, dtype=np.bool_)
-        for b in brackets:
-            asked[sketch.bins[b.sure[place] : b.open_end[place]]] = True
-        if not asked.any():
-            continue
-        gathered, counts = layer.inside(asked)
+        gathered, counts = seen
         for i, b in enumerate(brackets):
             first, last = int(b.sure[place]), int(b.open_end[place])
             if first == last:
@@ -166,6 +164,22 @@ def allocate(
             owners[i].append(np.full(inside.size, place))
     found = zip(brackets, keys, costs, owners, times, strict=True)
     return [_settle_one(sketches, *one) for one in found]
+
+
+def inside(layers: Iterable[Ordered]) -> Look:
+    """Look into layers of which one is held at a time."""
+    return lambda asked: (
+        None if mask is None else layer.inside(mask)
+        for layer, mask in zip(layers, asked, strict=True)
+    )
+
+
+def _asked(sketch: LayerBins | None, place: int, brackets: Sequence[Bracket]) -> Mask | None:
+    asked = np.zeros(BINS, dtype=np.bool_)
+    if sketch is not None:
+        for b in brackets:
+            asked[sketch.bins[b.sure[place] : b.open_end[place]]] = True
+    return asked if asked.any() else None
 
 
 def _shares(sketches: Sequence[LayerBins | None]) -> FloatArray:

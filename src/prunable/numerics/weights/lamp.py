@@ -5,41 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunable.numerics.weights.allocation import LayerBins
 from prunable.numerics.weights.levels import Levels
+from prunable.numerics.weights.magnitudes import Magnitudes, Ordered
+from prunable.numerics.weights.selection import Pass
 
 FloatArray = NDArray[np.float64]
 DIGITS = (52, 41, 30, 19, 8, 0)  # places of bits of a score that are found together
 SMALLEST, HALVINGS = -700.0, 60  # logarithm of a score; steps that find one to 1e-15
 
 
-def lamp_counts(layers: Sequence[Levels], k: int) -> list[int]:
+def lamp_counts(over: Pass, k: int) -> list[int]:
     """How many weights each layer keeps if the k of the largest scores of LAMP stay.
 
     The score of a weight is w^2 over the sum of squares of the layer's weights that are not smaller
     (Lee et al. 2021, equation 2), of equal weights the first counting as the largest; of equal
-    scores those of earlier layers stay. `layers` may be a sequence that makes each when it is asked
-    for, seven times.
+    scores those of earlier layers stay. `over` applies a function to each layer's magnitudes, in
+    order; called seven times.
 
     Examples
     --------
-    >>> lamp_counts([Levels.counted(np.array([3.0, 4.0])), Levels.counted(np.ones(3))], 3)
+    >>> layers = [Levels.counted(np.array([3.0, 4.0])), Levels.counted(np.ones(3))]
+    >>> lamp_counts(lambda look: map(look, layers), 3)
     [1, 2]
     """
-    if k == 0:
-        return [0] * len(layers)
     bits = 0  # of the smallest score that stays; those of positive floats grow with them
     for place, above in zip(DIGITS, (63, *DIGITS), strict=False):
         edges = bits + (np.arange(1 << above - place) << place)
-        total = sum(_Scores.of(layer).at_least(edges.view(np.float64)) for layer in layers)
+        total = sum(over(partial(_at_least, scores=edges.view(np.float64))))
         bits = int(edges[np.searchsorted(-np.asarray(total), -k, side="right") - 1])
     threshold = np.array(bits).view(np.float64)
     ends = np.array([threshold, np.nextafter(threshold, np.inf)])
-    kept = np.array([_Scores.of(layer).at_least(ends) for layer in layers])
+    kept = np.array(list(over(partial(_at_least, scores=ends))))
     equal, found = kept[:, 0] - kept[:, 1], kept[:, 1]
     before = np.cumsum(equal) - equal
     return (found + np.clip(k - found.sum() - before, 0, equal)).tolist()  # type: ignore[no-any-return]
@@ -57,6 +59,12 @@ def lamp_scores(layer: Levels) -> FloatArray:
     place = np.arange(1, squares.size + 1) - np.repeat(before, layer.counts)
     sums = np.repeat(np.append(scores.sums, 0.0)[1:], layer.counts) + place * squares
     return np.asarray(squares / np.where(sums > 0, sums, 1.0))
+
+
+def _at_least(layer: Ordered, scores: FloatArray) -> NDArray[np.int64]:
+    levels = Levels.counted(layer.values) if isinstance(layer, Magnitudes) else layer
+    assert isinstance(levels, Levels)
+    return _Scores.of(levels).at_least(scores)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
-from prunable.errors import InputError, check_at_least
+from prunable.errors import InputError, RunsFailedError, check_at_least
+from prunable.numerics.parallel import Spread
 from prunable.runs.backends.base import DIED, Result, Task, compute, failed
+
+T = TypeVar("T")
+R = TypeVar("R")
+AHEAD = 2  # tasks handed over for each that is computed, so that no worker waits
+CANCELLED = 5.0  # seconds for workers to stop what they do, and then again to be dead
 
 
 @dataclass(frozen=True)
 class RayBackend:
     """Compute on Ray; the store must lie where every node sees it under the same path.
 
-    An address is that of a running cluster, such as "auto" or "ray://head:10001"; without one a
-    local cluster is started.
+    An address is that of a running cluster, such as "auto" or "ray://head:10001"; without one it is
+    the cluster that this process has joined, or a local one is started.
     """
 
     address: str | None = None
@@ -47,7 +55,37 @@ class RayBackend:
     @contextlib.contextmanager
     def open(self) -> Iterator[_RayPool]:
         """Join the cluster; leaving cancels what is under way and lets go of the cluster."""
+        with self._joined() as (ray, slots):
+            pool = _RayPool(ray, slots, self.gpus, self.retries)
+            try:
+                yield pool
+            finally:
+                pool.stop()
+
+    @contextlib.contextmanager
+    def spreading(self) -> Iterator[Spread]:
+        """Join the cluster for functions of tasks, as `prunable.measure` takes them by `spread`.
+
+        Every node must have prunable, and see files under the same paths. A task whose worker dies
+        is computed again; RunsFailedError if that happens too often.
+        """
+        with self._joined() as (ray, slots):
+            yield _RaySpread(ray, slots, self.retries)
+
+    @contextlib.contextmanager
+    def _joined(self) -> Iterator[tuple[Any, int]]:
+        """The module and the number of tasks at once."""
         ray = _ray()
+        joined = self.address is None and ray.is_initialized()
+        with contextlib.ExitStack() as stack:
+            if not joined:
+                self._join(ray)
+                stack.callback(ray.shutdown)
+            # Ray prints its warnings to stdout, which belongs to the command's result.
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+            yield ray, self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def _join(self, ray: Any) -> None:
         local = self.address is None
         if self.address is not None:
             _refuse_silence(self.address)
@@ -64,13 +102,63 @@ class RayBackend:
                 f"cannot reach the Ray cluster {self.address or 'on this machine'}: {error}. "
                 "Start it (`ray start --head`), or mend `--address`."
             ) from error
+
+
+@dataclass(frozen=True)
+class _RaySpread:
+    """Sends tasks to workers; see `Spread`."""
+
+    ray: Any
+    slots: int
+    retries: int
+
+    def __call__(
+        self, function: Callable[[T], R], tasks: Sequence[T], /
+    ) -> Generator[tuple[int, R]]:
+        remote = self.ray.remote(_answer).options(num_cpus=1, max_retries=self.retries)
+        left, under_way = iter(enumerate(tasks)), dict[Any, int]()
         try:
-            slots = self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-            # Ray prints its warnings to stdout, which belongs to the command's result.
-            with contextlib.redirect_stdout(sys.stderr):
-                yield _RayPool(ray, slots, self.gpus, self.retries)
+            while True:
+                for place, task in islice(left, AHEAD * self.slots - len(under_way)):
+                    under_way[remote.remote(function, task)] = place
+                if not under_way:
+                    return
+                (reference, *_), _ = self.ray.wait(list(under_way), num_returns=1)
+                place = under_way.pop(reference)
+                yield place, self._result(reference)
         finally:
-            ray.shutdown()
+            # whoever cleans up after a failure shall find that nobody writes any more
+            left_over = list(under_way)
+            for force in (False, True):
+                for reference in left_over:
+                    self.ray.cancel(reference, force=force)
+                if left_over:
+                    count = len(left_over)
+                    _, left_over = self.ray.wait(left_over, num_returns=count, timeout=CANCELLED)
+
+    def _result(self, reference: Any) -> Any:
+        try:
+            done, found = pickle.loads(self.ray.get(reference))
+        except self.ray.exceptions.WorkerCrashedError as error:
+            raise RunsFailedError(f"a part of the work was given up: {DIED}.") from error
+        except self.ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise RunsFailedError(f"Ray gave up a part of the work: {reason}") from error
+        if not done:
+            raise found
+        return found
+
+
+def _answer(function: Callable[[T], R], task: T) -> bytes:
+    """Whether a function gave a result, and that or what it raised; as bytes.
+
+    Ray itself would hand out arrays that nobody may write to, in memory that it takes back.
+    """
+    try:
+        answer: tuple[bool, object] = (True, function(task))
+    except Exception as error:
+        answer = (False, error)
+    return pickle.dumps(answer)
 
 
 class _RayPool:
@@ -95,6 +183,11 @@ class _RayPool:
         except self._ray.exceptions.RayError:
             return task, failed(task.specs, DIED)
         return task, rows
+
+    def stop(self) -> None:
+        """Cancel what is under way: the cluster may live longer."""
+        for reference in self._tasks:
+            self._ray.cancel(reference, force=True)
 
 
 def _refuse_silence(address: str) -> None:

@@ -61,7 +61,8 @@ def shared_counts(
     if rule == "lamp":
         if small:
             return top_k_counts([view.lamp for view in views], k)
-        return lamp_counts(Lazy(len(views), lambda i: Levels.counted(views[i].matrix)), k)
+        layers = Lazy(len(views), lambda i: Levels.counted(views[i].matrix))
+        return lamp_counts(lambda look: map(look, layers), k)
     score = {"relative": _relative, "common-eps": _pruned_at_error}[rule]
     made = Lazy(len(views), lambda i: score(views[i].matrix.ravel()))
     return top_k_counts(list(made) if small else made, k)

@@ -13,7 +13,7 @@ from prunable.nets.prune.strategies import MagnitudePruning, ShareRule
 from prunable.nets.prune.strategies.sharing import erk_counts
 from prunable.numerics.randomness import rng
 from prunable.numerics.stable import StableLaw
-from prunable.numerics.weights.allocation import LayerBins, Rule, allocate
+from prunable.numerics.weights.allocation import LayerBins, Rule, allocate, inside
 from prunable.numerics.weights.magnitudes import Magnitudes
 
 SHAPES = {"a": (30, 20), "b": (10, 90), "c": (4, 10)}
@@ -63,7 +63,7 @@ def test_relative_is_the_optimal_allocation():
     spent = sum(layer.eps**2 for layer in plan.layers)
     magnitudes = [Magnitudes.of(v.matrix) for v in given]
     bins = [LayerBins.of(layer) for layer in magnitudes]
-    best = allocate(bins, [(Rule.BEST, spent)], magnitudes)[0]
+    best = allocate(bins, [(Rule.BEST, spent)], inside(magnitudes))[0]
     assert list(best.kept) == [m.sum() for m in kept]
     for other in get_args(ShareRule):
         assert sum(layer.eps**2 for layer in masks(0.3, other)[1].layers) >= spent - 1e-12
