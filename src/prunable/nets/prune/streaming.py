@@ -24,24 +24,31 @@ from prunable.nets.archive.folder import NOT_LISTED
 from prunable.nets.archive.rewriting import Change, Shard, write_again
 from prunable.nets.networks.interop import masked_names
 from prunable.nets.networks.roles import Part, natural_key
-from prunable.nets.networks.views import WeightView, as_stored, view_of
-from prunable.nets.prune.plan import Budget, Keep, LayerPlan
+from prunable.nets.prune.plan import Budget, Keep
 from prunable.nets.prune.pruning import check_not_emptied
 from prunable.nets.prune.selecting import Weights, selected
 from prunable.nets.prune.shards import Row, check_room, write_folder
 from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.n_m import fits_pattern
-from prunable.numerics.measure.entries import Coded
+from prunable.nets.prune.tensorwise import (
+    Strategy,
+    around,
+    counted,
+    cut,
+    empty_view,
+    measured,
+    nonzero,
+    planned,
+    recoded,
+    settled,
+)
 from prunable.numerics.parallel import Spread, grouped, here, in_order
 from prunable.numerics.randomness import rng
-from prunable.numerics.weights.compressibility import relative_error
 from prunable.numerics.weights.lamp import lamp_counts
-from prunable.numerics.weights.levels import Levels
-from prunable.numerics.weights.magnitudes import Magnitudes, Ordered
-from prunable.numerics.weights.selection import above_threshold, kept_count, mark_ties, threshold_of
+from prunable.numerics.weights.magnitudes import Ordered
+from prunable.numerics.weights.selection import kept_count, threshold_of
 
 STREAMED = ("threshold", "lamp")  # how a share may be divided among layers
-Strategy = MagnitudePruning | NMPruning
 TOGETHER = 2**26  # weights that one task looks at, if its file has so many
 # Writes a pruned tensor, or only looks where no file is given too, and says what was kept.
 Prune = Callable[..., Row]
@@ -121,7 +128,7 @@ class Streaming:
 
             rows = write_folder(target, shards, asked, write, check, beside)
         ordered = [rows[name] for name in chosen]
-        rest = sum(self._each([(x, _nonzero) for x in tensors if x.name not in work]))
+        rest = sum(self._each([(x, nonzero) for x in tensors if x.name not in work]))
         before = rest + sum(row.pop("before") for row in ordered)
         after = rest + sum(row.pop("after") for row in ordered)
         total, kept = (sum(row[key] for row in ordered) for key in ("n_total", "n_kept"))
@@ -187,12 +194,12 @@ class Streaming:
             m = strategy.m
             seen = [(tensor, part.by_expert()) for tensor, part in seen]
             # shapes alone say whether there is a layer of the pattern
-            views = [_empty_view(tensor, part) for tensor, part in seen]
+            views = [empty_view(tensor, part) for tensor, part in seen]
             if not any(fits_pattern(view, m) for view in views):
                 strategy.plan(views, self.budget, rng=rng(self.seed, "prune"))
 
         how = (strategy, self.budget, self.seed)
-        return {t.name: partial(_planned, part=part, how=how) for t, part in seen}
+        return {t.name: partial(planned, part=part, how=how) for t, part in seen}
 
     def _by_threshold(self, seen: Sequence[tuple[StoredTensor, Part]]) -> dict[str, Prune]:
         """One threshold on all magnitudes, or one a layer by LAMP, found in passes before."""
@@ -205,7 +212,7 @@ class Streaming:
         count = kept_count(budget.kappa, size, strategy.rounding)
         coded = [tensor.codes is not None for tensor, _ in seen]
         counting = [
-            (tensor, partial(_counted, part=part, dtype=common))
+            (tensor, partial(counted, part=part, dtype=common))
             for (tensor, part), is_coded in zip(seen, coded, strict=True)
             if is_coded
         ]
@@ -215,7 +222,7 @@ class Streaming:
         def over(looks: Sequence[Callable[[Ordered], R]]) -> Iterator[R]:
             """Look at the magnitudes of each tensor, in order; not at files that are counted."""
             jobs = [
-                (tensor, partial(_measured, part=part, dtype=common, look=look))
+                (tensor, partial(measured, part=part, dtype=common, look=look))
                 for (tensor, part), levels, look in zip(seen, known, looks, strict=True)
                 if levels is None
             ]
@@ -230,21 +237,21 @@ class Streaming:
             threshold, ties = threshold_of(over_all, common, count)
             thresholds = [(threshold, 0)] * len(seen)
             # of equal magnitudes those of earlier tensors stay
-            for place, (_, equal) in enumerate(over_all(partial(_around, threshold=threshold))):
+            for place, (_, equal) in enumerate(over_all(partial(around, threshold=threshold))):
                 thresholds[place] = (threshold, min(ties, equal))
                 ties -= min(ties, equal)
                 if not ties:
                     break
         else:
             shares = lamp_counts(over_all, count)
-            thresholds = list(over([partial(_settled, dtype=common, k=k) for k in shares]))
+            thresholds = list(over([partial(settled, dtype=common, k=k) for k in shares]))
         work: dict[str, Prune] = {}
         for (tensor, part), levels, (threshold, ties) in zip(seen, known, thresholds, strict=True):
             how = (threshold, ties, strategy.p)
             work[tensor.name] = (
-                partial(_cut, part=part, how=how, dtype=common)
+                partial(cut, part=part, how=how, dtype=common)
                 if levels is None
-                else partial(_recoded, part=part, how=how, levels=levels)
+                else partial(recoded, part=part, how=how, levels=levels)
             )
         return work
 
@@ -262,173 +269,11 @@ def _looked(task: tuple[Path, Sequence[tuple[str, Callable[[StoredTensor], R]]]]
         return [job(tensors[name]) for name, job in jobs]
 
 
-def _counted(tensor: StoredTensor, part: Part, dtype: np.dtype[Any]) -> Levels:
-    """The magnitudes of bit patterns."""
-    assert tensor.codes is not None
-    codes = tensor.codes()
-    if not codes.finite:
-        view_of(part, tensor.load())  # says where
-    levels = Levels.of(codes.table.astype(dtype), codes.counts)
-    codes.release()
-    return levels
-
-
-def _measured(
-    tensor: StoredTensor, part: Part, dtype: np.dtype[Any], look: Callable[[Ordered], R]
-) -> R:
-    return look(Magnitudes.of(np.asarray(view_of(part, tensor.load()).matrix, dtype=dtype)))
-
-
-def _around(magnitudes: Ordered, threshold: float) -> tuple[int, int]:
-    return magnitudes.around(threshold)
-
-
-def _settled(magnitudes: Ordered, dtype: np.dtype[Any], k: int) -> tuple[float, int]:
-    """The threshold of a tensor by itself, and how many at it stay."""
-    return threshold_of(lambda look: [look(magnitudes)], dtype, k)
-
-
 def _shapes(tensors: Iterable[StoredTensor]) -> dict[str, torch.Tensor]:
     """Tensors without numbers, by which is told what can be pruned."""
     return {
         t.name: torch.empty(t.shape, dtype=getattr(torch, t.dtype), device="meta") for t in tensors
     }
-
-
-def _empty_view(tensor: StoredTensor, part: Part) -> WeightView:
-    # one number in memory, whatever the shape
-    return view_of(part, np.broadcast_to(np.float32(0), part.shape or tensor.shape))
-
-
-def _nonzero(tensor: StoredTensor) -> int:
-    if tensor.codes is None:
-        return int(np.count_nonzero(tensor.load()))
-    codes = tensor.codes()
-    found = Levels.of(codes.table, codes.counts)
-    codes.release()
-    return found.size - found.zeros
-
-
-def _masked(
-    out: BinaryIO | None,
-    tensor: StoredTensor,
-    view: WeightView,
-    layer: LayerPlan,
-    shape: tuple[int, ...] = (),
-) -> Row:
-    """Write a tensor, all of it in memory, with what a plan prunes at 0."""
-    before = int(np.count_nonzero(view.matrix))
-    matrix = np.where(layer.matrix_mask, view.matrix, view.matrix.dtype.type(0))
-    if out is not None:
-        stored_as = shape or tensor.shape  # one shape of its numbers serves like another
-        array = np.ascontiguousarray(as_stored(matrix, stored_as, view.transposed, view.groups))
-        # half precision is read as float32, and back is exact
-        stored = torch.from_numpy(array).to(getattr(torch, tensor.dtype))
-        out.write(stored.view(torch.uint8).numpy().data if stored.ndim else b"")
-    return {**layer.to_dict(), "before": before, "after": int(np.count_nonzero(matrix))}
-
-
-def _planned(
-    tensor: StoredTensor,
-    out: BinaryIO | None = None,
-    *,
-    part: Part,
-    how: tuple[Strategy, Budget, int],
-) -> Row:
-    """Write a tensor as a strategy prunes it by itself."""
-    strategy, budget, seed = how
-    view = view_of(part, tensor.load())
-    if isinstance(strategy, NMPruning) and not fits_pattern(view, strategy.m):
-        whole = np.ones(view.matrix.size, dtype=np.bool_)
-        layer = LayerPlan(view.name, view.matrix.shape, "weight", whole, 0.0)
-    else:
-        layer = strategy.plan((view,), budget, rng=rng(seed, "prune")).layers[0]
-    return _masked(out, tensor, view, layer, part.shape)
-
-
-def _cut(
-    tensor: StoredTensor,
-    out: BinaryIO | None = None,
-    *,
-    part: Part,
-    how: tuple[float, int, float],
-    dtype: np.dtype[Any],
-) -> Row:
-    """Write a tensor of floats without what is below a threshold."""
-    threshold, ties, p = how
-    view = view_of(part, tensor.load())
-    magnitudes = Magnitudes.of(np.asarray(view.matrix, dtype=dtype))
-    kept = above_threshold(magnitudes, threshold)
-    mark_ties(magnitudes, threshold, ties, kept)
-    eps = relative_error(view.matrix.ravel(), kept, p)
-    layer = LayerPlan(view.name, view.matrix.shape, "weight", kept, eps, p)
-    return _masked(out, tensor, view, layer)
-
-
-def _recoded(
-    tensor: StoredTensor,
-    out: BinaryIO | None = None,
-    *,
-    part: Part,
-    how: tuple[float, int, float],
-    levels: Levels,
-) -> Row:
-    """Write bit patterns without those below a threshold, piece by piece."""
-    threshold, ties, p = how
-    larger, equal = levels.around(threshold)
-    n_kept = larger + ties
-    if out is not None:
-        assert tensor.codes is not None
-        codes = tensor.codes()
-        if 0 < ties < equal and part.transposed:
-            # of equal weights the first of the matrix stay, which is stored in another order
-            view = view_of(part, tensor.load())
-            magnitudes = Magnitudes.of(view.matrix)
-            kept = above_threshold(magnitudes, threshold)
-            mark_ties(magnitudes, threshold, ties, kept)
-            layer = LayerPlan(view.name, view.matrix.shape, "weight", kept, 0.0, p)
-            _masked(out, tensor, view, layer)
-        else:
-            _write_codes(out, codes, threshold, ties)
-    before = levels.size - levels.zeros
-    zeros_kept = 0 if threshold > 0 else max(n_kept - before, 0)
-    shape = _matrix_shape(tensor, part)
-    return {
-        "name": part.name,
-        "shape": list(shape),
-        "axis": "weight",
-        "n_total": levels.size,
-        "n_kept": n_kept,
-        "kappa_asked": None,
-        "kappa": n_kept / levels.size,
-        "eps": levels.error_below(threshold, equal - ties, p),
-        "p": p,
-        "before": before,
-        "after": n_kept - zeros_kept,
-    }
-
-
-def _matrix_shape(tensor: StoredTensor, part: Part) -> tuple[int, int]:
-    found = _empty_view(tensor, part).matrix.shape
-    return found[0], found[1]
-
-
-def _write_codes(out: BinaryIO, codes: Coded, threshold: float, ties: int) -> None:
-    sizes = np.abs(codes.table)
-    own = np.arange(codes.table.size).astype(codes.raw.dtype)
-    without = np.where(sizes > threshold, own, own.dtype.type(0))
-    equal = sizes == threshold
-    whole = np.where(equal, own, without)
-    left = ties
-    for chunk in codes.chunks():
-        # the first equal ones stay, until there have been enough
-        written = np.take(whole if left else without, chunk, mode="clip")
-        if left:
-            places = np.flatnonzero(equal[chunk])
-            written[places[left:]] = 0
-            left -= min(left, places.size)
-        out.write(written.data)
-    codes.release()
 
 
 # writing
