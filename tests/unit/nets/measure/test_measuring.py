@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn.utils import prune
 
 import prunable
 from prunable.errors import DataIntegrityError, InputError
@@ -270,7 +271,7 @@ def test_masked_weights_are_measured_as_pruned_and_the_last_is_the_output():
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.Linear(20, 10))
     for layer in net:
-        torch.nn.utils.prune.random_unstructured(layer, "weight", 0.5)
+        prune.random_unstructured(layer, "weight", 0.5)
     for source in (net, net.state_dict()):
         layers = measure(source).layers
         assert [(layer.name, layer.role) for layer in layers] == [
