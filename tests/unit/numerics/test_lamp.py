@@ -40,16 +40,17 @@ def test_it_is_what_sorting_gives(budget, dtype):
     ]
     layers = [layer.astype(dtype) for layer in layers]
     bins = [LayerBins.of(Magnitudes.of(layer)) for layer in layers]
-    kept = lamp_kept(bins, budget)
+    kept = lamp_kept(bins, [budget])[0]
     sizes = np.array([layer.size for layer in layers])
     np.testing.assert_allclose(kept / sizes, by_sorting(layers, budget) / sizes, atol=4e-3)
 
 
 def test_edges():
     layer = LayerBins.of(Magnitudes.of(np.ones(100)))
-    assert lamp_kept([None, layer], 10.0).tolist() == [0.0, 0.0]
-    assert lamp_kept([None, layer], 0.0)[1] == pytest.approx(100, abs=1)
-    assert lamp_kept([None], 0.1).tolist() == [0.0]
+    everything, nothing = lamp_kept([None, layer], [10.0, 0.0])
+    assert everything.tolist() == [0.0, 0.0]
+    assert nothing[1] == pytest.approx(100, abs=1)
+    assert lamp_kept([None], [0.1]).tolist() == [[0.0]]
 
 
 def exactly(layers, k):

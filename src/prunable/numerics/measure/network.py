@@ -264,6 +264,7 @@ def sum_up(
     rival = [found for found in kept if found.rule == Rule.GLOBAL_THRESHOLD]
     together = [found.kept.sum() / n for found in kept if found.rule == Rule.ONE_VECTOR]
     rules = ("best", "common_eps", "global_threshold")
+    lamp = lamp_kept([sketch.bins for sketch in sketches], [found.budget for found in best])
     allocation = {}
     for i, (eps, a, b) in enumerate(zip(options.eps, best, rival, strict=True)):
         common = [sketch.kappa_2[i] for sketch in sketches]
@@ -278,7 +279,7 @@ def sum_up(
                 layer.name: dict(zip(rules, found, strict=True))
                 for layer, found in zip(layers, shares, strict=True)
             },
-            lamp=float(lamp_kept([sketch.bins for sketch in sketches], a.budget).sum() / n),
+            lamp=float(lamp[i].sum() / n),
         )
     return Overall(
         n=n,

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,7 @@ from numpy.typing import NDArray
 from prunable.errors import require
 from prunable.numerics.weights.magnitudes import BINS, Ordered, bin_edges
 
-# The logarithms of two doubles are at most 1,500 apart: brackets end 1e-4 wide.
-HALVINGS = 24
+ROUNDING = 1e-9  # of sums over all layers, relative
 
 FloatArray = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -92,16 +92,8 @@ class LayerBins:
         return cls(magnitudes.size, norm, bins, counts, squares, low, above, p, p_norm, powers)
 
     def unit(self, rule: Rule) -> float:
-        """What a common threshold is multiplied by to meet this layer's magnitudes."""
+        """What this layer's magnitudes are divided by where all layers are compared."""
         return self.norm if rule == Rule.BEST else 1.0
-
-    def below(self, threshold: float) -> int:
-        """Occupied bins that lie wholly below a magnitude."""
-        return int(np.searchsorted(self.high, threshold, side="right"))
-
-    def up_to(self, threshold: float) -> int:
-        """Occupied bins that start at or below a magnitude."""
-        return int(np.searchsorted(self.low, threshold, side="right"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +131,8 @@ def allocate(
     that are all zero keep nothing.
     """
     shares = _shares(sketches)
-    brackets = [_bracket(sketches, rule, budget, shares) for rule, budget in questions]
+    orders = {rule: _Order.of(sketches, rule, shares) for rule, _ in questions}
+    brackets = [orders[rule].bracket(budget) for rule, budget in questions]
     keys: list[list[FloatArray]] = [[] for _ in brackets]
     costs: list[list[FloatArray]] = [[] for _ in brackets]
     owners: list[list[Counts]] = [[] for _ in brackets]
@@ -189,20 +182,62 @@ def _shares(sketches: Sequence[LayerBins | None]) -> FloatArray:
     return np.asarray(powers / (powers.sum() or 1.0))
 
 
-def _bracket(
-    sketches: Sequence[LayerBins | None], rule: Rule, budget: float, shares: FloatArray
-) -> Bracket:
-    """Find the bins in which the threshold lies."""
-    require(0 <= budget < math.inf, "budget", "allocate", "finite and >= 0", budget)
-    whole = zip(sketches, shares, strict=True)
-    costs = [
-        np.zeros(1) if s is None else s.powers * part if rule == Rule.ONE_VECTOR else s.squares
-        for s, part in whole
-    ]
-    low, high = _threshold(sketches, rule, budget, costs)
-    sure = [s.below(low * s.unit(rule)) if s else 0 for s in sketches]
-    ends = [s.up_to(high * s.unit(rule)) if s else 0 for s in sketches]
-    return Bracket(rule, budget, costs, np.array(sure), np.array(ends))
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """Bins of all layers by one rule: whose they are, where they start and end, what each costs."""
+
+    rule: Rule
+    costs: Sequence[FloatArray]
+    owners: Counts
+    starts: FloatArray
+    ends: FloatArray
+    gains: FloatArray
+
+    @classmethod
+    def of(cls, sketches: Sequence[LayerBins | None], rule: Rule, shares: FloatArray) -> _Order:
+        """Put the bins of all layers side by side; those that are all zero have none."""
+        costs = [
+            np.zeros(1) if s is None else s.powers * part if rule == Rule.ONE_VECTOR else s.squares
+            for s, part in zip(sketches, shares, strict=True)
+        ]
+        sizes = [0 if s is None else s.bins.size for s in sketches]
+        owners = np.repeat(np.arange(len(sketches)), sizes)
+        ends = np.zeros((2, owners.size))
+        used = [s for s in sketches if s]
+        if used:
+            units = np.repeat([s.unit(rule) for s in used], [s.bins.size for s in used])
+            ends[0] = np.concatenate([s.low for s in used]) / units
+            ends[1] = np.concatenate([s.high for s in used]) / units
+        gains = np.concatenate([np.diff(cost) for cost in costs]) if costs else np.empty(0)
+        return cls(rule, costs, owners, ends[0], ends[1], gains)
+
+    @cached_property
+    def _by_start(self) -> tuple[FloatArray, FloatArray]:
+        return self._spent(self.starts)
+
+    @cached_property
+    def _by_end(self) -> tuple[FloatArray, FloatArray]:
+        return self._spent(self.ends)
+
+    def _spent(self, keys: FloatArray) -> tuple[FloatArray, FloatArray]:
+        order = np.argsort(keys)
+        return np.append(keys[order], np.inf), np.cumsum(self.gains[order])
+
+    def bracket(self, budget: float) -> Bracket:
+        """Find the bins in which the threshold lies.
+
+        Up to `low` even whole bins that begin before it are affordable; above `high` not even the
+        bins that end there.
+        """
+        require(0 <= budget < math.inf, "budget", "allocate", "finite and >= 0", budget)
+        starts, certain = self._by_start
+        low = starts[np.searchsorted(certain, budget * (1 - ROUNDING), side="right")]
+        ends, possible = self._by_end
+        high = ends[np.searchsorted(possible, budget * (1 + ROUNDING), side="right")]
+        size = len(self.costs)
+        sure = np.bincount(self.owners[(self.starts < low) & (self.ends <= low)], minlength=size)
+        open_end = np.bincount(self.owners[self.starts <= high], minlength=size)
+        return Bracket(self.rule, budget, self.costs, sure, open_end)
 
 
 def _settle_one(
@@ -233,46 +268,3 @@ def _settle_one(
             spent += part * float(cost[more])
     sizes = np.array([s.n if s else 0 for s in sketches])
     return KeptWeights(b.rule, b.budget, spent, sizes - pruned)
-
-
-def _threshold(
-    sketches: Sequence[LayerBins | None], rule: Rule, budget: float, costs: Sequence[FloatArray]
-) -> tuple[float, float]:
-    """A common threshold that the budget surely allows, and one that it surely exceeds."""
-    used = [s for s in sketches if s]
-    priced = [(s, cost) for s, cost in zip(sketches, costs, strict=True) if s]
-    if not used:
-        return 0.0, 0.0
-
-    def certain(log_t: float) -> float:
-        """Cost of all weights that lie below the threshold, at least."""
-        return sum(float(cost[s.up_to(math.exp(log_t) * s.unit(rule))]) for s, cost in priced)
-
-    def possible(log_t: float) -> float:
-        return sum(float(cost[s.below(math.exp(log_t) * s.unit(rule))]) for s, cost in priced)
-
-    lowest = min(float(s.low[s.low > 0].min(initial=s.norm)) / s.unit(rule) for s in used)
-    highest = max(float(s.low[-1]) / s.unit(rule) for s in used)
-    ends = _log(lowest) - 1, _log(highest) + 2
-    # up to `low` even whole bins that begin there are affordable; above `high` not even
-    # the bins that end there
-    low = _last(lambda t: certain(t) <= budget, *ends)
-    high = _last(lambda t: possible(t) <= budget, *ends)
-    return math.exp(low), math.exp(high) * (1 + 1e-9)
-
-
-def _log(value: float) -> float:
-    """Logarithm, inside the doubles by a margin."""
-    return min(max(math.log(value) if value > 0 else -740.0, -740.0), 700.0)
-
-
-def _last(allowed: Callable[[float], bool], low: float, high: float) -> float:
-    """Largest argument, to 1e-4, at which a monotone condition still holds."""
-    if not allowed(low):
-        return low
-    if allowed(high):
-        return high
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if allowed(middle) else (low, middle)
-    return low

@@ -96,25 +96,51 @@ class _Scores:
         return np.asarray(above[first] + low)
 
 
-def lamp_kept(sketches: Sequence[LayerBins | None], budget: float) -> FloatArray:
-    """Weights that each layer keeps if all go by LAMP's score, as many as the budget allows.
+def lamp_kept(sketches: Sequence[LayerBins | None], budgets: Sequence[float]) -> FloatArray:
+    """Weights that each layer keeps if all go by LAMP's score, as many as each budget allows.
 
-    Scores are those of `lamp_counts`; the budget is on the sum of squared relative errors. From the
+    Scores are those of `lamp_counts`; budgets are on the sum of squared relative errors. From the
     bins' ends, interpolated between: accurate to about a thousandth of a layer. All-zero
-    layers (None) keep nothing.
+    layers (None) keep nothing. Shape (budgets, layers).
     """
     curves = [_curve(sketch) for sketch in sketches if sketch is not None]
+    sizes = np.array([0.0 if sketch is None else sketch.n for sketch in sketches])
+    if not curves:
+        return np.zeros((len(budgets), len(sketches)))
+    owners = np.repeat(np.flatnonzero(sizes), [scores.size - 1 for scores, _, _ in curves])
+    starts = np.concatenate([scores[:-1] for scores, _, _ in curves])
+    widths, counts, gains = (
+        np.concatenate([np.diff(one) for one in x]) for x in zip(*curves, strict=True)
+    )
+    kept = []
+    for budget in budgets:
+        part = _passed(_score(starts, widths, gains, budget), starts, widths)
+        kept.append(sizes - np.bincount(owners, counts * part, minlength=sizes.size))
+    return np.array(kept)
 
-    def cost(log_score: float) -> float:
-        return sum(float(np.interp(log_score, scores, costs)) for scores, _, costs in curves)
 
+def _passed(score: float, starts: FloatArray, widths: FloatArray) -> FloatArray:
+    """What part of each piece lies below a score."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return np.clip(np.nan_to_num((score - starts) / widths), 0.0, 1.0)
+
+
+def _score(starts: FloatArray, widths: FloatArray, gains: FloatArray, budget: float) -> float:
+    """The largest score under which pieces of all layers cost no more than a budget."""
     low, high = SMALLEST, 1e-9  # at score 1, that of each layer's largest weight, all is gone
-    for _ in range(HALVINGS if curves and cost(high) > budget else 0):
+    if gains.sum() <= budget:
+        return high
+    spent = 0.0
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if cost(middle) <= budget else (low, middle)
-    at = low if curves and cost(high) > budget else high
-    left = iter([float(counts[-1] - np.interp(at, s, counts)) for s, counts, _ in curves])
-    return np.array([0.0 if sketch is None else next(left) for sketch in sketches])
+        part = _passed(middle, starts, widths)
+        if spent + gains @ part <= budget:
+            low, left = middle, part < 1
+            spent += gains[~left].sum()
+        else:
+            high, left = middle, part > 0
+        starts, widths, gains = starts[left], widths[left], gains[left]
+    return low
 
 
 def _curve(sketch: LayerBins) -> tuple[FloatArray, FloatArray, FloatArray]:
