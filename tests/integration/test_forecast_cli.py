@@ -13,7 +13,11 @@ import pytest
 import torch
 from torch import nn
 
+import prunable
 from prunable import load
+from prunable.budgets import Keep
+from prunable.nets.prune.plan_file import PlanFile, write_plan
+from prunable.strategies import MagnitudePruning
 
 MODULE = """
 from torch import nn
@@ -125,6 +129,21 @@ def test_advice_is_carried_out_and_checked(run, document_of, folder):
     )
     assert again.exit_code == 2
     assert "--keep" in again.stderr
+
+
+def test_a_checked_plan_that_leaves_no_decisions_says_so(run):
+    plan = prunable.prune(
+        load("net.pt", net="forecastnet:build"), MagnitudePruning(), Keep(0.01), dry_run=True
+    ).plan
+    chosen = dict.fromkeys(("accuracy", "loss", "low", "high"), 0.5)
+    notes = {"chosen": chosen, "at_most_loss": 0.1, "accuracy": 0.9}
+    write_plan("lost.json", PlanFile(plan, {}, notes))
+    asked = "check lost.json net.pt --net forecastnet:build --inputs xy.npz --json"
+    done = run(asked)
+    assert done.exit_code == 1, done.output
+    assert json.loads(done.stdout)["lost"] == np.bincount(np.load("xy.npz")["y"]).max() / 300
+    assert "lost its decisions" in done.stderr
+    assert "prune net.pt --plan lost.json" in done.stderr
 
 
 def test_what_cannot_be_held_ends_a_pipeline(run, folder):

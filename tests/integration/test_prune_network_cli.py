@@ -254,3 +254,35 @@ def test_what_is_read_is_not_written_over(run, models, tmp_path):
         assert done.exit_code == 2
         assert "Name another file" in done.output
     assert models[0].read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        "--keep 0.01",
+        "--eps 0.97",
+        "--method unit --target macs=0.03",
+        "--method unit --keep 0.03 --calibrate gaussian --calibrate-size 2",
+        "--keep 0.01 --retrain 1 --lr 1e-6",
+    ],
+)
+def test_a_network_that_lost_its_decisions_says_so_with_options_that_go_along(
+    run, document_of, models, digits, tmp_path, budget
+):
+    asked = ["prune", models[0], budget, "--data digits --batch-size 1"]
+    done = run(*asked, "--csv --out", tmp_path / "lost.safetensors")
+    (line,) = (line for line in done.stderr.splitlines() if "lost its decisions" in line)
+    mends, _, larger = line.partition("What may help: ")[2].rstrip(".").rpartition(", or ")
+    assert larger.split()[-1] in budget
+    for mend in filter(None, mends.split(", ")):
+        assert mend.split()[0] not in budget
+        document_of(*asked, mend, "--dry-run")
+    commonest = digits[1].bincount().max().item() / len(digits[1])
+    assert f"({100 * commonest:.1f} %)" in line
+
+
+def test_what_keeps_its_decisions_says_nothing(run, models, tmp_path):
+    asked = "--keep 0.9 --data digits --batch-size 1 --out"
+    done = run("prune", models[0], asked, tmp_path / "kept.safetensors")
+    assert done.exit_code == 0
+    assert "lost its decisions" not in done.stderr

@@ -61,7 +61,7 @@ def iterate(
     --last-epochs 10 --control random --out ticket
     """
     from prunable.experiments.train.stages import train_into
-    from prunable.report.prune.pruned import rounds_table
+    from prunable.report.prune.pruned import lost_line, rounds_table
     from prunable.runs.store import Store
 
     per_epoch = -(-DataSpec.create(**given["dataset"]).n_train // given["batch_size"])
@@ -85,3 +85,5 @@ def iterate(
         console.print(f"{out}: ticket.safetensors, model.safetensors", soft_wrap=True)
 
     terminal.emit(result, as_json, show)
+    if lost := result.get("lost"):
+        terminal.say(lost_line(lost, ["more --epochs or --rounds"], "a larger --keep"))

@@ -90,6 +90,7 @@ def prune(
     Example: prunable prune model.safetensors --keep 0.1 --scope global --out pruned.safetensors
     """
     from prunable.experiments.prune.pruning import prune_checkpoint
+    from prunable.report.prune.pruned import lost_line
 
     shape = Shape("prune", top, sort, as_csv, as_markdown, as_json)
     job = PruningJob.create(checkpoint=models[0], **given)
@@ -114,6 +115,8 @@ def prune(
             None if backend == "local" else RayBackend(address).spreading,
         )
     terminal.emit(document, as_json, lambda console: _show(document, console, shape))
+    if document["lost"]:
+        terminal.say(lost_line(**document["lost"]))
 
 
 def _show(document: dict[str, Any], console: Console, shape: Shape) -> None:
@@ -173,7 +176,8 @@ def _compare(models: list[Path], job: PruningJob, as_json: bool) -> None:
     write_bytes(out / "compare.svg", as_svg(comparison.comparison_figure(entries, title)))
 
     def show(console: Console) -> None:
-        comparison.comparison_table(entries, title).print(console)
+        guesses = found.rows[0].get("guesses")
+        comparison.comparison_table(entries, title, guesses).print(console)
         written = f"{out}: compare.json, compare.md, compare.svg"
         console.print(written, soft_wrap=True, markup=False)
 

@@ -21,6 +21,7 @@ from prunable.forecast.logits import Copies, Examples, batches_for, scores
 from prunable.forecast.ways import FITTED, way_named
 from prunable.nets.networks.parametrized import copied
 from prunable.nets.prune.plan_file import PlanFile, changed_buffers, prune_by_plan
+from prunable.nets.train.training import lost_decisions
 from prunable.results import Result, as_plain
 
 SCHEMA_VERSION = 1
@@ -196,6 +197,8 @@ class Outcome(Result):
     forecast_loss: float
     covered: bool
     inputs: int
+    # accuracy of naming one class always, where the pruned network is no better
+    lost: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The document of `prunable check --json`."""
@@ -243,4 +246,5 @@ def outcome_of(
         expected[1],
         expected[2] <= moved <= expected[3],
         n,
+        lost_decisions(float(was.mean()), accuracy, torch.from_numpy(known)),
     )

@@ -109,7 +109,7 @@ def forecast(
     terminal.emit(document, as_json, show)
     for what_is, path in (("report", report), ("figure", figure)):
         if path is not None:
-            terminal.talk().print(f"the {what_is} is {path}", soft_wrap=True, markup=False)
+            terminal.say(f"the {what_is} is {path}")
 
 
 @options_of(Asked)
@@ -211,6 +211,7 @@ def check(
     from prunable.forecast.advising import outcome_of
     from prunable.forecast.document import outcome_table
     from prunable.nets.prune.plan_file import read_plan
+    from prunable.report.prune.pruned import lost_line
 
     if model.suffix == ".json" != plan.suffix:
         raise InputError(
@@ -228,6 +229,9 @@ def check(
     found = outcome_of(given.network, file, given.inputs, labels, confidence=confidence)
     document = {"model": str(model), "plan": str(plan), **found.to_dict()}
     terminal.emit(document, as_json, lambda console: outcome_table(document).print(console))
+    if found.lost:
+        again = f"`prunable prune {model} --plan {plan}` with --retrain 5"
+        terminal.say(lost_line(found.lost, [again], "a plan of `advise` for a smaller loss"))
     if status := {"FAILS": 1, "UNSURE": 3}.get(found.verdict):
         raise typer.Exit(status)
 

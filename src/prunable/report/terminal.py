@@ -85,6 +85,11 @@ def talk() -> Console:
     return Plain(stderr=True, highlight=False, quiet=_LOUDNESS.get() == "quiet")
 
 
+def say(line: str) -> None:
+    """A line beside the result, on standard error, as it is."""
+    talk().print(line, soft_wrap=True, markup=False)
+
+
 def announce(seconds: float, what: str = "this", where: str = "on one core") -> None:
     """Say before anything over half a minute how long it will take, roughly; not with --json."""
     if seconds > LONG and "--json" not in _TYPED.get():

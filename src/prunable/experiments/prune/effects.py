@@ -1,11 +1,16 @@
 """Options of `prunable prune` that do nothing unless something else is asked for."""
 
 from collections.abc import Callable, Mapping
+from shlex import quote
 from typing import Any
+
+from torch import nn
 
 from prunable.errors import InputError
 from prunable.experiments.prune.specs import PruningJob, Retraining
 from prunable.nets.prune.choices import DIVIDING
+from prunable.nets.prune.finishing import has_statistics
+from prunable.nets.prune.plan import PruningPlan
 
 # What an option needs to have an effect, in the words of the command line, and whether it is there.
 Need = tuple[str, Callable[[PruningJob], bool]]
@@ -115,6 +120,30 @@ def check_effects(job: PruningJob, *, comparing: bool = False) -> None:
                 f"`{_flag(path)}` of `prune` has no effect without {needs}. Give that, or leave it "
                 "out."
             )
+
+
+def lost_of(
+    job: PruningJob, model: nn.Module, plan: PruningPlan, constant: float | None
+) -> dict[str, Any] | None:
+    """What a job can be given besides, whose network is as good as naming one class always.
+
+    None if there is no such accuracy. Gives constant; mends, options that are valid beside the
+    job's others; and larger, what would keep more, None where a plan says it.
+    """
+    if constant is None:
+        return None
+    zeros = all(x.axis != "singular_value" and x.fill is None for x in plan.layers)
+    options = {
+        "--recalibrate 256": has_statistics(model) and not job.recalibrate,
+        f"--calibrate {quote(str(job.data))}": job.plan is None and job.calibrate is None,
+        "--retrain 5": zeros and not job.retraining.epochs,
+    }
+    larger = next((x for x in ("keep", "energy", "target") if getattr(job, x) is not None), None)
+    larger = "a smaller --eps" if larger is None else f"a larger --{larger}"
+    if job.pattern is not None:
+        larger = "an --n-m that keeps more"
+    mends = [option for option, helps in options.items() if helps]
+    return {"constant": constant, "mends": mends, "larger": None if job.plan else larger}
 
 
 def _options(job: PruningJob) -> list[tuple[str, Any, Any]]:

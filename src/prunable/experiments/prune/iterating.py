@@ -18,7 +18,7 @@ from prunable.nets.prune.iterative import Round, iterate
 from prunable.nets.prune.retraining import hold_masks
 from prunable.nets.prune.strategies.named import strategy_named
 from prunable.nets.train.settings import TrainingSettings
-from prunable.nets.train.training import OnStep, Prepare, evaluate, train
+from prunable.nets.train.training import OnStep, Prepare, evaluate, lost_decisions, train
 from prunable.numerics.randomness import child_seed, rng
 from prunable.runs.execution import CHECKPOINT
 from prunable.runs.store import Run
@@ -162,6 +162,7 @@ def iterate_stage(spec: IterateSpec, run: Run) -> Result:
         "metrics": {"kappa": ticket.kappa, "n_kept": ticket.n_kept, "n_total": ticket.n_total},
         "rounds": rounds,
         "test_accuracy": final,
+        "lost": lost_decisions(accuracies[0], final.get("ticket", accuracies[-1]), trainer.y_test),
     }
 
 

@@ -25,7 +25,7 @@ from prunable.experiments.prune.calibrating import (
     recalibrated,
     stages_of_job,
 )
-from prunable.experiments.prune.effects import check_effects
+from prunable.experiments.prune.effects import check_effects, lost_of
 from prunable.experiments.prune.inputs import (
     batch_sizes_for,
     calibrated_with,
@@ -64,7 +64,7 @@ from prunable.nets.shrink.shrinking import shrink
 from prunable.nets.shrink.sparse_layers import sparsify
 from prunable.nets.train.noise import HeavyTailedNoise
 from prunable.nets.train.settings import TrainingOutcome, TrainingSettings
-from prunable.nets.train.training import evaluate, train
+from prunable.nets.train.training import evaluate, lost_decisions, train
 
 SENSITIVITY_INPUTS = 256  # unlabelled ones, by which units are shared
 OnStep = Callable[[int, int], None]
@@ -79,6 +79,7 @@ ABSENT = (
     "shrunk",
     "sparse",
     "footprint",
+    "lost",
     "onnx",
     "folder",
 )
@@ -199,7 +200,7 @@ def prune_checkpoint(
     Gives model, the keys of `PruningResult.to_dict`, out, storage, bytes_before and bytes of the
     files, and, None where it was not asked for or there is no network: calibrated, retrained,
     recalibrated, shrunk, sparse (which layers run in compressed rows), footprint (of the dense, the
-    pruned and the exported network), onnx, folder (what `save_folder` wrote).
+    pruned and the exported network), lost (`lost_of`), onnx, folder (what `save_folder` wrote).
     """
     job = over_checkpoint(job) if job.in_place else job
     if job.out is None and not job.dry_run:
@@ -341,6 +342,11 @@ def _prune_network(
         document["footprint"] = compare(
             networks, example, batch_sizes, plan=result.plan, accuracy=accuracy, files=files
         ).to_dict()
+    if data is not None:
+        shown = document["footprint"]["models"]
+        accuracies = shown["dense"]["accuracy"], shown["pruned"]["accuracy"]
+        y = torch.tensor(data.y_test)
+        document["lost"] = lost_of(job, model, result.plan, lost_decisions(*accuracies, y))
     if stages is not None:
         remove_stages(stages)
     return document

@@ -27,6 +27,7 @@ from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Keep, PruningPlan
 from prunable.nets.prune.saliency import fisher_saliency, gradient_saliency
 from prunable.nets.prune.strategies.allocations import NAMED
+from prunable.nets.train.training import guesses
 from prunable.numerics.randomness import child_seed, rng
 from prunable.results import Result
 from prunable.runs.backends import Backend, backend_of
@@ -240,7 +241,7 @@ def _row(
     """One network pruned once, judged on the test set.
 
     `kappa` is the share of numbers kept of those in the pruned layers, of singular values those
-    of both factors.
+    of both factors, and `guesses` the accuracy up to which one class always named is as good.
     """
     return {
         "network": spec.checkpoint,
@@ -249,6 +250,7 @@ def _row(
         "kappa": kappa,
         "accuracy": accuracy_of(model, data),
         "accuracy_retrained": None,
+        "guesses": guesses(torch.tensor(data.y_test))[1],
     }
 
 

@@ -56,8 +56,11 @@ def comparison_figure(entries: Sequence[Entry], title: str) -> Figure:
     return fig
 
 
-def comparison_table(entries: Sequence[Entry], title: str) -> Table:
-    """A strategy a row, an asked share a column, mean test accuracies in percent."""
+def comparison_table(entries: Sequence[Entry], title: str, guesses: float | None = None) -> Table:
+    """A strategy a row, an asked share a column, mean test accuracies in percent.
+
+    guesses : Accuracy up to which naming one class always is as good, which a note then says.
+    """
     shares = sorted({e["kappa_asked"] for e in entries if e["strategy"] != CONTROL})
     found = {(e["strategy"], e["kappa_asked"]): e for e in entries}
     rows = [
@@ -66,7 +69,11 @@ def comparison_table(entries: Sequence[Entry], title: str) -> Table:
     ]
     rows.append([CONTROL, *[_cell(found[CONTROL, 1.0])] * len(shares)])
     titles = ["strategy", *(f"kappa {share:g}" for share in shares)]
-    return table(titles, rows, title=f"{title}: test accuracy, %")
+    notes = []
+    if guesses is not None:
+        shown = as_percent(guesses, 2)
+        notes = [f"Up to {shown} % naming one class always is as good: the decisions are lost."]
+    return table(titles, rows, title=f"{title}: test accuracy, %", notes=notes)
 
 
 def comparison_markdown(entries: Sequence[Entry], title: str, command: str) -> str:

@@ -1,7 +1,7 @@
 """Tables of what was pruned, what it gained, and what rounds of pruning found."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from prunable.report.tables import Column, Table, as_number, as_percent, spread, table
@@ -128,6 +128,21 @@ def _many(count: int, what: str) -> str:
     if count == 1:
         return f"1 {what}"
     return f"{count:,} {what}es" if what.endswith("s") else f"{count:,} {what}s"
+
+
+def lost_line(constant: float, mends: Sequence[str], larger: str | None) -> str:
+    """That a pruned network is as good as naming one class always, and what may help.
+
+    >>> lost_line(0.1, ["--retrain 5"], "a larger --keep").partition(". ")[2]
+    'What may help: --retrain 5, or a larger --keep.'
+    """
+    first = ", ".join(mends)
+    helps = ", or ".join(x for x in (first, larger) if x)
+    mend = f" What may help: {helps}." if helps else ""
+    return (
+        "The pruned network lost its decisions: naming one class always is right as often "
+        f"({as_number(100 * constant, 3)} %).{mend}"
+    )
 
 
 def files_written(document: Document) -> Iterator[str]:

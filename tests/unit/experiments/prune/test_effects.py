@@ -1,10 +1,14 @@
 """Options of `prunable prune` that do nothing are refused, each with what it needs."""
 
 import pytest
+from torch import nn
 
+import prunable
+from prunable.budgets import Keep
 from prunable.errors import InputError
-from prunable.experiments.prune.effects import check_effects
+from prunable.experiments.prune.effects import check_effects, lost_of
 from prunable.experiments.prune.specs import PruningJob
+from prunable.strategies import MagnitudePruning
 
 IDLE = [
     ({"keep": 0.5, "allocation": "lamp"}, "--allocation", "--scope global"),
@@ -61,3 +65,17 @@ def test_comparisons_look_at_few_options():
     for idle in ({"keep": 0.3}, {"method": "random"}, {"onnx": "a.onnx"}, {"shrink": True}):
         with pytest.raises(InputError, match="no effect with --compare"):
             check_effects(job(**compared, **idle), comparing=True)
+
+
+def test_what_may_help_is_what_is_not_there_yet():
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    plan = prunable.prune(model, MagnitudePruning(), Keep(0.5), dry_run=True).plan
+    assert lost_of(job(keep=0.5, data="digits"), model, plan, None) is None
+    found = lost_of(job(keep=0.5, data="my data.npz"), model, plan, 0.1)
+    assert found["mends"] == ["--recalibrate 256", "--calibrate 'my data.npz'", "--retrain 5"]
+    given = {"recalibrate": 9, "calibrate": "gaussian", "retraining": {"epochs": 1}}
+    found = lost_of(job(n_m="2:4", data="digits", **given), model, plan, 0.1)
+    assert found == {"constant": 0.1, "mends": [], "larger": "an --n-m that keeps more"}
+    found = lost_of(job(plan="a.json", data="digits"), model[:1], plan, 0.1)
+    assert found["mends"] == ["--retrain 5"]
+    assert found["larger"] is None

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from prunable.data.loaders import load
 from prunable.errors import InputError, PrunableError
 from prunable.experiments.prune import iterating
 from prunable.experiments.prune.specs import IterateSpec
@@ -58,6 +59,14 @@ def test_rounds_and_files_say_the_same(found):
         assert not tensors[name][~mask].any()
     trainer = iterating._Trainer(asked, iterating.Run(None, folder))
     assert trainer.accuracy(network_of(tensors, metadata)) == result["test_accuracy"]["ticket"]
+    assert result["lost"] is None
+
+
+def test_a_ticket_too_small_to_decide_says_so(tmp_path):
+    lost = train_into(tmp_path, spec(steps=80, keep=0.001, rounds=1, last_steps=1, force=True))
+    assert lost["rounds"][0]["test_accuracy"] > 0.5
+    classes = load("digits").y_test
+    assert lost["lost"] == pytest.approx(max((classes == c).mean() for c in range(10)))
 
 
 def test_a_ticket_beats_masks_at_random(found):

@@ -79,6 +79,10 @@ def test_every_strategy_meets_every_network_and_share(rows):
             assert row["kappa"] >= row["kappa_asked"] - 1e-12
         without = row["strategy"] in ("dense", "singular value")
         assert (row["accuracy_retrained"] is None) == without
+    (guesses,) = {row["guesses"] for row in rows}
+    said = comparison_table(summarise(rows), "of digits", guesses).notes[0]
+    assert f"Up to {100 * guesses:.2f} %" in said
+    assert 0.1 < guesses < 0.17
 
 
 def test_nothing_pruned_is_the_dense_control(rows, networks, digits):
