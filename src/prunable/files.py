@@ -359,13 +359,27 @@ def _check_header(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
         raise ValueError(f"{entry.filename} announces the shape {shape}, more than it holds")
 
 
+def check_writable(path: Path | str) -> None:
+    """Raise InputError if no file can be written at a path; nothing is left of the trial.
+
+    So a command finds out before its work. Folders that are missing are not made.
+    """
+    path = Path(path)
+    with os_errors_named("write", path):
+        if path.is_dir() and path.suffix:
+            raise IsADirectoryError(None, "Is a directory")
+        nearest = next(folder for folder in path.absolute().parents if folder.exists())
+        with _scratch(nearest / path.absolute().name):
+            pass
+
+
 def check_places(
     where: str,
     written: Mapping[str, Path | None],
     read: Mapping[str, Path | str | None],
     mend: str = "Name another file.",
 ) -> None:
-    """Raise InputError if a file to write is one to read, by any link, or two are one.
+    """Raise InputError if a file to write is one to read, by any link, or two, or cannot be.
 
     `written` are places by option, `read` places by what they are; `where` is the command. Of a
     folder, or beside an index, all files of weights and of settings count as read.
@@ -386,6 +400,7 @@ def check_places(
                     f"which stays as it is. {mend}"
                 )
         known["a file that is written as well"] = path
+        check_writable(path)
 
 
 def _is_among(path: Path, folder: Path) -> bool:

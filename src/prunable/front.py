@@ -213,7 +213,8 @@ def train(
         rule.
     device : auto, cpu, cuda or one of several such as cuda:1.
     on_step : Told the number of steps done, and of how many if that is known.
-    on_spec : Told the specification before anything is trained.
+    on_spec : Told the specification once training begins, when nothing is refused any more; not
+        of a training without an end.
     **settings : Fields of `TrainSpec`: dataset, net, width, lr, batch_size, noise, alpha, sigma,
         seed, ...; the width is the architecture's own by default.
     """
@@ -232,10 +233,17 @@ def train(
         total = epochs * -(-spec.dataset.n_train // spec.batch_size)
         spec = TrainSpec.create(steps=total, **settings)
     folder = Path(out)
-    if on_spec is not None and total is not None:
-        on_spec(spec)
+    begun = False
+
+    def told(step: int) -> None:
+        nonlocal begun
+        if on_spec is not None and total is not None and not begun:
+            on_spec(spec)
+        begun = True
+        if on_step is not None:
+            on_step(step, total)
+
     with Store(folder).locked():
-        told = None if on_step is None else lambda step: on_step(step, total)
         result = train_into(folder, spec, told, device=device)
     return Training(folder, result["status"], result["reason"], result["metrics"], result)
 

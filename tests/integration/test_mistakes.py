@@ -158,6 +158,29 @@ MISTAKES = [
     ),
     ("simulate chaos --out TEXT --scale smoke", "cannot write in notes.txt"),
     ("reproduce chang2020-fig1 --out TEXT --scale smoke", "cannot write in notes.txt"),
+    # what cannot be written is refused before the work, and refusals come before estimates
+    *(
+        (f"{typed} notes.txt/new.{ending}", f"cannot write notes.txt/new.{ending}: Not a directory")
+        for typed, ending in (
+            ("measure NET --fail-if kept>0.5 --junit", "xml"),
+            ("measure NET --report", "html"),
+            ("prune NET --keep 0.5 --out x.safetensors --onnx", "onnx"),
+            ("advise NET --inputs X --accuracy 0.9 --at-most-loss 0.1 --junit", "xml"),
+            ("forecast NET --inputs X --figure", "svg"),
+            ("certify NET --data digits --figure", "svg"),
+            ("predict lgp --n 30 --p 50 --s 5 --figure", "svg"),
+            ("predict rf --d 5 --n 30 --p 9 --s 5 --figure", "svg"),
+            ("predict features X --n 9 --s 3 --figure", "svg"),
+            ("sketch encode NET --out", "bin"),
+        )
+    ),
+    ("certify NET --data digits --states TEXT", "cannot write notes.txt/state"),
+    ("forecast NET --inputs X --report dated.html", "cannot write dated.html: Is a directory"),
+    ("predict rf --d 5 --n 30 --p 9 --s 5 --figure x.png", "a file ending in .svg"),
+    ("train --data digits --net vgg --epochs 9 --out x", "a picture of sides of 16 or more"),
+    ("iterate --data digits --net vgg --keep 0.5 --out x", "a picture of sides of 16 or more"),
+    ("reproduce wan2023-table1 --device cuda:77", "Choose auto or cpu"),
+    ("demo --device cuda:77", "Choose auto or cpu"),
 ]
 # Words of the code that no user has typed.
 INTERNAL = re.compile(r"Traceback|Spec`|Settings`|`kappa`|Value error|NoneType|Error:|object at 0x")
@@ -192,6 +215,7 @@ def files(tmp_path_factory):
     save_file({"other.weight": weights.clone()}, folder / "other.safetensors")
     np.savez(folder / "wide.npz", x=rng.standard_normal((40, 50)).astype("float32"))
     (folder / "folder").mkdir()
+    (folder / "dated.html").mkdir()
     named = {
         "NET": "net.safetensors",
         "BIASES": "biases.safetensors",

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from prunable.errors import DataIntegrityError
-from prunable.files import check_ending, check_places
+from prunable.files import check_ending, check_places, check_writable
 from prunable.report import terminal
 from prunable.report.tables import Column, printable, table
 
@@ -101,6 +101,8 @@ def certify(
     check_ending(out, "--out", "certify", ".json")
     check_ending(figure, "--figure", "certify", ".svg")
     check_places("certify", {"--out": out, "--figure": figure}, {"the checkpoint": model})
+    if states is not None:
+        check_writable(states / "state")
     console = terminal.talk()
     with terminal.progress("student", console) as advance:
         certified = certify_model(

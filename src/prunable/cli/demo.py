@@ -36,14 +36,16 @@ def demo(
     from prunable.report.reproduce.pages import render_console
     from prunable.report.reproduce.writing import write_demonstration
     from prunable.runs.backends import ProcessBackend
+    from prunable.runs.devices import devices_of
     from prunable.runs.store import Store
 
     settings = items.DemoSettings(data, width, steps, seeds, sigma=sigma)
     item, store, started = items.demonstration(settings), Store(out), time.monotonic()
     where = ProcessBackend(workers)
+    devices_of(device)
     planned = run.dry_run([item], "laptop", "paper", store)  # refuses bad settings
-    announce(planned.seconds, "the demonstration")
     with store.locked(), counted("runs", len(planned.missing) + planned.done) as one_more:
+        announce(planned.seconds, "the demonstration")
         (document,) = run.reproduce(
             [item], scale="laptop", store=store, backend=where, device=device, on_done=one_more
         )

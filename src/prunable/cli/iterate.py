@@ -1,5 +1,6 @@
 """`prunable iterate`: train and prune in rounds, rewinding between them."""
 
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -75,10 +76,14 @@ def iterate(
         controls=tuple(dict.fromkeys(control or ())),
         **given,
     )
-    terminal.announce(spec.estimated_seconds(), "the iteration")
     with Store(out).locked(), terminal.progress("training") as advance:
-        total = spec.total_steps
-        result = train_into(out, spec, lambda step: advance(step, total, ""), device=device)
+        begin = cache(partial(terminal.announce, spec.estimated_seconds(), "the iteration"))
+
+        def told(step: int) -> None:
+            begin()  # once, when nothing is refused any more
+            advance(step, spec.total_steps, "")
+
+        result = train_into(out, spec, told, device=device)
 
     def show(console: Console) -> None:
         rounds_table(result).print(console)

@@ -65,6 +65,7 @@ def reproduce(
     from prunable.experiments.reproduce import run
     from prunable.experiments.reproduce.registry import items_named
     from prunable.report.reproduce.pages import render_console
+    from prunable.runs.devices import devices_of
     from prunable.runs.store import Store
 
     terminal.refuse_idle(
@@ -84,14 +85,17 @@ def reproduce(
     if dry_run:
         _show(planned, console, as_json)
         return
-    terminal.announce(planned.seconds, f"{len(planned.missing)} runs")
+    where = _backend(backend, workers, address, gpus)
+    devices_of(device)
+    with Store(out).locked():  # refuses a place where nothing can be written
+        terminal.announce(planned.seconds, f"{len(planned.missing)} runs")
     with terminal.counted("runs", len(planned.missing) + planned.done) as one_more:
         found = front.reproduce(
             *item,
             out=out,
             scale=scale,
             convention=convention,
-            backend=_backend(backend, workers, address, gpus),
+            backend=where,
             device=device,
             batch=batch,
             on_done=one_more,

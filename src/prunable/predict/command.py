@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from prunable import predict
 from prunable.errors import InputError
-from prunable.files import check_ending, damage_named
+from prunable.files import check_ending, check_places, damage_named
 from prunable.numerics.randomness import rng
 from prunable.predict.features import command as features
 from prunable.predict.linear.curves import Wanted, default_points, sweep_curve
@@ -98,6 +98,8 @@ def lgp(
         },
     )
     check_ending(figure, "--figure", "predict lgp", ".svg")
+    read = {"the spectrum": spectrum, "the signal": signal, "the covariance": covariance}
+    check_places("predict lgp", {"--figure": figure}, read)
     title = "risk after pruning"
     retrain_by, same_data_by = ((method,) if asked else () for asked in (retrain, same_data))
     if preset is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from prunable.errors import InputError, check_at_least, require
-from prunable.files import read_arrays
+from prunable.files import check_ending, check_places, read_arrays
 from prunable.predict.features import random_features
 from prunable.predict.features.kernels import Activation, Link
 from prunable.predict.tables import print_estimate, print_points, print_validity
@@ -47,6 +47,8 @@ def rf(
     Example: prunable predict rf --d 20 --n 100 --p 50 --p 300 --s 30 --simulate 5
     """
     check_at_least(simulate, 0, "simulate", "predict rf")
+    check_ending(figure, "--figure", "predict rf", ".svg")
+    check_places("predict rf", {"--figure": figure}, {})
     features = random_features.RandomFeatures(d, activation, link, noise, weight_scale)
     points: list[dict[str, Any]] = []
     facts = {"condition": 0.0, "n_floored": 0, "residual": 0.0}
@@ -146,6 +148,8 @@ def features(
     """
     from prunable.predict.features.prediction import predict_features
 
+    check_ending(figure, "--figure", "predict features", ".svg")
+    check_places("predict features", {"--figure": figure}, {"FILE": file, "the model": model})
     if (file is None) == (model is None):
         raise InputError("`predict features` needs either FILE.npz or --model FILE --data NAME.")
     if model is None and (layer or data or net):
