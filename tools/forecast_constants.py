@@ -2,12 +2,15 @@
 
 Usage:
     python tools/forecast_constants.py logits NETWORK.npz... OUT.json
+    python tools/forecast_constants.py renewed RUNS OUT.json
     python tools/forecast_constants.py retraining RETRAINED.json OUT.json
 
 `logits`: each file holds one network's logits on the same labelled test inputs: `y` (n,), `dense`
 (n, c), and for each way to prune an array (k, n, c) at the shares `kappas` (k,). Written are the
 evidence of a changed decision and the error by the model of each estimator, a unit of its leverage;
 printed is each network's error when the evidence is fitted on the others.
+`renewed`: RUNS is the folder `runs` of a finished `prunable reproduce study-forecast`, of scale
+laptop; written is what a decision is worth that BatchNorm's new statistics alone change as well.
 `retraining`: runs of retraining by network; written is the law of `after_retraining`.
 """
 
@@ -24,16 +27,20 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from usage import typed
 
-from prunable.files import write_text
+from prunable.files import read_arrays, write_text
 from prunable.forecast.estimators import ESTIMATORS, Dense, Estimator
 from prunable.forecast.estimators.belief import decide
 from prunable.forecast.estimators.classification import DEFAULT, ChangedDecisions, worth_of
+from prunable.forecast.estimators.model_error import EVIDENCE
 from prunable.forecast.estimators.retraining import (
     Retrained,
     after_retraining,
     fit_law,
     law_document,
 )
+from prunable.forecast.study.item import logits_specs
+from prunable.forecast.study.logits import DENSE, LOGITS, RENEWED
+from prunable.forecast.ways import way_named
 from prunable.numerics.arrays import FloatArray
 
 EPOCHS = 3  # of retraining, of the networks of the zoo
@@ -76,12 +83,32 @@ def read_cases(path: Path) -> Iterator[Case]:
                     yield case
 
 
-def log_loss(case: Case, evidence: float) -> float:
+def read_renewed(runs: Path) -> Iterator[Case]:
+    """The cases of the study whose copies have new statistics, of inputs that no copy has seen."""
+    for network, specs in logits_specs("laptop").items():
+        stored = {spec.way: read_arrays(runs / spec.run_id / LOGITS) for spec in specs}
+        some = slice(specs[0].n_inputs, None)
+        labels = stored[DENSE]["labels"][some].astype(np.intp)
+        logits, again = (
+            stored[way]["logits"][0][some].astype(np.float64) for way in (DENSE, RENEWED)
+        )
+        dense = Dense(logits, float(np.mean(logits.argmax(1) == labels)), renewed=again)
+        if (again == logits).all():
+            continue
+        for way in stored.keys() - {DENSE, RENEWED}:
+            for pruned in stored[way]["logits"] if way_named(way).needs_inputs else ():
+                case = Case(network, dense, pruned[some].astype(np.float64), labels)
+                if case.changed.sum() >= LEAST_CHANGED:
+                    yield case
+
+
+def log_loss(case: Case, evidence: float, renewed: float = 0.0) -> float:
     """The labels' mean log-loss where decisions change, under the belief with evidence."""
     rows = np.flatnonzero(case.changed)
     scores = case.dense.belief.scores[rows].copy()
-    worth = worth_of(case.dense, case.pruned, evidence)
-    scores[np.arange(len(rows)), decide(case.pruned)[rows, 0]] += worth
+    after = decide(case.pruned)
+    worth = worth_of(case.dense, case.pruned, after, evidence, renewed)
+    scores[np.arange(len(rows)), after[rows, 0]] += worth[rows, 0]
     law = np.asarray(log_softmax(scores, axis=1))
     return -float(law[np.arange(len(rows)), case.labels[rows]].mean())
 
@@ -93,6 +120,24 @@ def fit_evidence(cases: Sequence[Case]) -> float:
         return sum(log_loss(case, evidence) * case.changed.sum() for case in cases)
 
     return float(minimize_scalar(total, bounds=(-LARGEST, LARGEST), method="bounded").x)
+
+
+def fit_renewed(cases: Sequence[Case]) -> float:
+    """What decisions of new statistics are worth, by the least log-loss; see `fit_evidence`."""
+
+    def total(renewed: float) -> float:
+        return sum(log_loss(case, EVIDENCE, renewed) * case.changed.sum() for case in cases)
+
+    return float(minimize_scalar(total, bounds=(-LARGEST, LARGEST), method="bounded").x)
+
+
+def renewed_constant(cases: Sequence[Case]) -> Mapping[str, object]:
+    """Fitted on all networks; printed is what each network's others give."""
+    names = sorted({case.network for case in cases})
+    for name in names:
+        others = fit_renewed([case for case in cases if case.network != name])
+        print(f"{name}: of the others {others:.3f}")
+    return {"renewed": round(fit_renewed(cases), 3), "networks": names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +256,8 @@ def main(arguments: Sequence[str]) -> None:
         runs = read_runs(Path(sources[0]))
         report_retraining(runs)
         text = law_document(fit_law(runs, EPOCHS))
+    elif what == "renewed":
+        text = json.dumps(renewed_constant(list(read_renewed(Path(sources[0])))), indent=1) + "\n"
     else:
         cases = [case for source in sources for case in read_cases(Path(source))]
         text = json.dumps(confidence_constants(cases), indent=1) + "\n"

@@ -7,7 +7,7 @@ from scipy.special import softmax
 
 from prunable.forecast.estimators import ESTIMATORS, Dense, bootstrap_error, forecast_curve
 from prunable.forecast.estimators.belief import decide, tempered
-from prunable.forecast.estimators.classification import near_ties
+from prunable.forecast.estimators.classification import near_ties, worth_of
 from prunable.forecast.estimators.classwise import class_wise, vector
 from prunable.forecast.estimators.model_error import evidence_at, informed
 
@@ -135,6 +135,21 @@ def test_evidence_multiplies_odds(outputs):
     assert np.abs(weights[:, 0] - 1).max() < 0.05
     assert found == pytest.approx(by_hand, abs=3e-3)
     assert np.array_equal(classes[:, 0], after)
+
+
+def test_new_statistics_alone_speak_for_the_old_decisions(outputs):
+    """New decisions are worth less than nothing if the renewed network takes them too."""
+    dense, pruned = outputs
+    rng = np.random.default_rng(5)
+    network = Dense(dense, 0.8, renewed=dense + rng.normal(size=dense.shape))
+    after = decide(pruned)
+    found = worth_of(network, pruned, after, 0.2, -0.4)[:, 0]
+    old, again = dense.argmax(1), network.renewed.argmax(1)
+    told = informed(old, after[:, 0], dense.shape[1])
+    of_old = told * evidence_at(network.belief.temperature, -0.4)
+    by_hand = np.where(after[:, 0] == again, of_old, 0.2 * told)
+    assert found == pytest.approx(np.where(after[:, 0] == old, 0, by_hand))
+    assert len(np.unique(found)) == 3
 
 
 def test_evidence_fades_where_networks_are_far_too_sure():

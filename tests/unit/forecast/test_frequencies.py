@@ -78,11 +78,11 @@ def test_unequal_classes_are_taken_as_they_are():
 
 
 def test_of_two_networks_as_good_neither_is_believed():
-    """Both see the truth through noise of their own; the second is a copy of the first's worth."""
+    """Both see the truth through noise of their own, and are far too sure, as of new inputs."""
     rng = np.random.default_rng(1)
     truth = 3 * rng.normal(size=(4000, 10))
     labels = (rng.random((4000, 1)) > softmax(truth, axis=1).cumsum(1)).sum(1).clip(max=9)
-    dense, other = (truth + 2.5 * rng.normal(size=truth.shape) for _ in range(2))
+    dense, other = (3 * (truth + 2.5 * rng.normal(size=truth.shape)) for _ in range(2))
     right = [np.mean(logits.argmax(1) == labels) for logits in (dense, other)]
     settings = {"accuracy": right[0], "outcome_inputs": None}
     (alone,) = forecast_curve(dense, [other], [0.9], **settings).points

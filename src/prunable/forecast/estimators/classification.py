@@ -17,7 +17,7 @@ from scipy.stats import gaussian_kde
 from prunable.forecast.estimators.belief import Belief, Decisions, decide, tempered
 from prunable.forecast.estimators.classwise import class_wise, vector
 from prunable.forecast.estimators.estimate import Estimate, of_mean
-from prunable.forecast.estimators.model_error import EVIDENCE, evidence_at, informed
+from prunable.forecast.estimators.model_error import EVIDENCE, RENEWED, evidence_at, informed
 from prunable.numerics.arrays import FloatArray
 
 
@@ -76,16 +76,31 @@ def kept_of(dense: Dense, pruned: FloatArray) -> FloatArray:
     return np.asarray(kept.any(2).mean(1), dtype=np.float64)
 
 
-def worth_of(dense: Dense, pruned: FloatArray, evidence: float = EVIDENCE) -> float:
-    """What changed decisions of a pruned network are worth, in log odds.
+def worth_of(
+    dense: Dense,
+    pruned: FloatArray,
+    after: Decisions,
+    evidence: float = EVIDENCE,
+    renewed: float = RENEWED,
+) -> FloatArray:
+    """What new decisions `after` (n, top) of a pruned network are worth, in log odds, (n, top).
 
-    Nothing beyond the belief of two networks, which knows where one decides otherwise.
+    Nothing where they are the dense network's. Those of new statistics alone speak for the old
+    ones, by `renewed`, which the belief of both networks takes for no better; unless inputs are
+    unlike those of training.
     """
-    if dense.renewed is not None:
-        return 0.0
-    before, after = dense.logits.argmax(1), pruned.argmax(1)
-    told = informed(before, after, pruned.shape[1])
-    return told * evidence_at(dense.belief.temperature, evidence)
+    told = informed(dense.logits.argmax(1), pruned.argmax(1), pruned.shape[1])
+    new = _others(after, dense.decisions)
+    if dense.renewed is None:
+        return np.asarray(told * evidence_at(dense.belief.temperature, evidence) * new)
+    by_weights = _others(after, decide(dense.renewed, dense.top))
+    old = evidence_at(dense.belief.temperature, renewed)
+    return np.asarray(told * new * np.where(by_weights, evidence, old))
+
+
+def _others(after: Decisions, before: Decisions) -> NDArray[np.bool_]:
+    """Which decided classes (n, top) are not among those decided before."""
+    return np.asarray((after[:, :, None] != before[:, None, :]).all(2))
 
 
 def _forecast(dense: Dense, pruned: FloatArray, belief: Belief) -> Estimate:
@@ -135,6 +150,7 @@ class ChangedDecisions:
 
     name: str = "changed decisions"
     evidence: float = EVIDENCE
+    renewed: float = RENEWED
 
     def contributions(self, dense: Dense, pruned: FloatArray) -> Estimate:
         n = len(pruned)
@@ -143,12 +159,12 @@ class ChangedDecisions:
             ways = [(classes[:, [j]], weights[:, j]) for j in (0, 1)]
         else:
             ways = [(decide(pruned, dense.top), np.ones(n))]
-        worth = worth_of(dense, pruned, self.evidence)
         values, influence, by_accuracy, leverage = np.zeros(n), np.zeros(n), 0.0, 0.0
         for after, part in ways:
-            new = (after[:, :, None] != dense.decisions[:, None, :]).all(2)
+            new = _others(after, dense.decisions)
             shifts = np.zeros_like(pruned)
-            np.put_along_axis(shifts, after, worth * new, 1)
+            worth = worth_of(dense, pruned, after, self.evidence, self.renewed)
+            np.put_along_axis(shifts, after, worth, 1)
             belief = dense.belief.moved(shifts)
             gain = belief.gain(after, dense.decisions, part)
             influence += gain.influence

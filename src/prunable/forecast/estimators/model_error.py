@@ -17,6 +17,7 @@ _STORED: dict[str, Any] = json.loads(
     files("prunable.forecast.estimators").joinpath("model_error.json").read_text()
 )
 EVIDENCE = float(_STORED["evidence"])  # log odds that a changed decision is worth
+RENEWED = float(_STORED["renewed"])  # that one is worth which new statistics alone change as well
 # Standard errors by the model: a unit of leverage, and a changed decision.
 SCALES: dict[str, tuple[float, float]] = _STORED["scales"]
 
