@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from prunable.errors import InputError, check_at_least, require
-from prunable.report.tables import MISSING, Row, Table, printable
+from prunable.report.tables import MISSING, Column, Table, printable
 
 Top = Annotated[int | None, typer.Option("--top", help="Show so many rows only.")]
 Sort = Annotated[
@@ -19,6 +19,8 @@ Sort = Annotated[
 ]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the rows as Markdown.")]
+
+FORMULAS = ("=", "+", "-", "@")
 
 
 @dataclass(frozen=True)
@@ -102,29 +104,39 @@ def sorting_key(cell: str) -> tuple[int, float, str]:
 
 
 def as_csv(table: Table) -> str:
-    """Rows as CSV: errors in columns of their own, numbers without separators."""
+    """Rows as CSV: errors in columns of their own, numbers without separators.
+
+    Spreadsheets run what starts as a formula does; names that do so start with an apostrophe.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    spread = [
-        any(" ± " in row.cells[place] for row in table.rows) for place in range(len(table.columns))
-    ]
     titles: list[str] = []
-    for column, wide in zip(table.columns, spread, strict=True):
-        titles += [column.title, f"{column.title} error"] if wide else [column.title]
+    columns: list[list[str]] = []
+    for place, column in enumerate(table.columns):
+        cells = [row.cells[place] for row in table.rows]
+        titles.append(column.title)
+        if column.words or column.code:
+            columns.append([_name(cell, column) for cell in cells])
+            continue
+        columns.append([_number(cell.partition(" ± ")[0]) for cell in cells])
+        if any(" ± " in cell for cell in cells):
+            titles.append(f"{column.title} error")
+            columns.append([_number(cell.partition(" ± ")[2]) for cell in cells])
     writer.writerow(titles)
-    for row in table.rows:
-        writer.writerow(_cells(row, spread))
+    writer.writerows(zip(*columns, strict=True))
     return text.getvalue()
 
 
-def _cells(row: Row, spread: list[bool]) -> list[str]:
-    cells: list[str] = []
-    for cell, wide in zip(row.cells, spread, strict=True):
-        value, _, error = cell.partition(" ± ")
-        both = ("" if part == MISSING else printable(part) for part in (value, error))
-        plain = [part.replace(",", "") if _is_number(part) else part for part in both]
-        cells += plain if wide else plain[:1]
-    return cells
+def _name(cell: str, column: Column) -> str:
+    if cell == MISSING and not column.code:
+        return ""
+    return f"'{printable(cell)}" if cell.startswith(FORMULAS) else printable(cell)
+
+
+def _number(cell: str) -> str:
+    if cell == MISSING:
+        return ""
+    return cell.replace(",", "") if _is_number(cell) else printable(cell)
 
 
 def _is_number(text: str) -> bool:

@@ -261,16 +261,23 @@ def _width(cells: Iterable[str]) -> int:
     return max((len(line) for cell in cells for line in cell.split("\n")), default=0)
 
 
+# What Markdown reads as more than text; underscores in words and single ampersands are not.
+MARKS = re.compile(r"[\\|<*`\[\]$]|(?<!\w)_|_(?!\w)|~(?=\S)|&(?=#?\w+;)")
+
+
 def plain(text: str) -> str:
     """Text that Markdown shows as it is, in a table cell too."""
-    return re.sub(r"([\\|<*`\[\]$])", r"\\\1", printable(" ".join(text.split())))
+    return MARKS.sub(r"\\\g<0>", printable(" ".join(text.split())))
 
 
 def as_code(text: str) -> str:
     """Markdown code that shows any text as it is, in a table cell too."""
     text = printable(text)
+    if not text:
+        return ""
     ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    space = " " if text.startswith("`") or text.endswith("`") else ""
+    # of code that starts and ends with a space Markdown takes one off at each end
+    space = " " if {text[0], text[-1]} & set("` ") and text.strip() else ""
     return f"{ticks}{space}{text}{space}{ticks}".replace("|", "\\|")
 
 

@@ -4,9 +4,12 @@ import csv
 import io
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from rich.console import Console
 
-from prunable.errors import InputError
+from prunable.errors import InputError, printable
 from prunable.report.shaping import Shape, as_csv
 from prunable.report.tables import Column, table
 
@@ -80,3 +83,38 @@ def test_one_line_a_row_with_name_and_verdict(width):
         assert f".{TABLE.rows.index(row)}" in line.split()[0]  # what tells it from the others
     assert any("No room for" in line for line in lines) == (width <= 60)
     assert all(cell in "".join(lines) for row in TABLE.rows for cell in row.cells) == (width == 200)
+
+
+HOSTILE = (
+    "a|b", "a\\\\|b", "\\\\", "`", "``a` `", " a ", "  ", "", "\n\n# title", "a\r\nb", "a,b", '"',
+    "'a", '"a","b"', "=cmd|' /C calc'!A0", "+1+1", "-x", "@SUM(A1)", "\t=1", "\x00\x1b[31m",
+    "\u202egnp.exe", "\u200f", "<script>alert(1)</script>", "![x](http://x.y)", "[a](b)", "*a*",
+    "_a_", "a_b", "~~a~~", "&lt;", "&#35;", "$x$", "1,200", "1e3", "1.8 ± 0.1", "–", "nan",
+    "|---|", "x" * 5000, "\ud800", "\u2028", "http://x.y",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [True, False])
+@given(names=st.lists(st.text(st.characters(codec=None), max_size=9) | st.sampled_from(HOSTILE)))
+@example(names=list(HOSTILE))
+def test_any_names_stay_in_their_cells(code, names):
+    columns = [Column("layer", words=True, code=code), "kappa"]
+    shown = table(columns, [(name, "1,200.5 ± 3") for name in names])
+    rows = list(csv.reader(io.StringIO(as_csv(shown)), strict=True))
+    if names:
+        assert rows[0] == ["layer", "kappa", "kappa error"]
+        assert [row[1:] for row in rows[1:]] == [["1200.5", "3"]] * len(names)
+    for row, name in zip(rows[1:], names, strict=True):
+        wanted = "'" * name.startswith(("=", "+", "-", "@")) + printable(name)
+        assert row[0] == ("" if name == "–" and not code else wanted)
+
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(shown.markdown())
+    assert [t.type for t in tokens if t.level == 0] == ["table_open", "table_close"]
+    cells = [t.children for t in tokens if t.type == "inline"]
+    assert len(cells) == 2 * (1 + len(names))
+    for children, name in zip(cells[2::2], names, strict=True):
+        assert {child.type for child in children} <= {"code_inline" if code else "text", "text"}
+        wanted = printable(name) if code else printable(" ".join(name.split()))
+        assert "".join(child.content for child in children).strip() == wanted.strip()
+        if code and name.strip():
+            assert children[0].content == wanted
