@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import struct
 import sys
 from itertools import pairwise
@@ -321,9 +322,11 @@ class Network:
         found = [0.0] * self.classes
         for picture in seen:
             found = [a + b for a, b in zip(found, self._of_one(picture), strict=True)]
+        finite(found)
         return found
 
     def _of_one(self, x: Picture) -> list[float]:
+        finite([value for channel in x for line in channel for value in line])
         for place, layer in enumerate(self.layers):
             last = place == len(self.layers) - 1
             if layer.upright:
@@ -346,8 +349,7 @@ class Network:
                 ]
             )
         flat = [value for channel in found for line in channel for value in line]
-        if not all(map(math.isfinite, flat)):
-            raise Malformed("numbers that are not finite")
+        finite(flat)
         scale = 1.0
         if self.normalised and not last:
             scale = math.sqrt(math.fsum(value * value for value in flat) / len(flat) + 1e-8)
@@ -358,6 +360,12 @@ class Network:
             ]
             for channel, bias in zip(found, layer.biases, strict=True)
         ]
+
+
+def finite(values: list[float]) -> None:
+    """Refuse infinities and what is no number."""
+    if not all(map(math.isfinite, values)):
+        raise Malformed("numbers that are not finite")
 
 
 def windows(x: Picture, layer: Layer) -> list[list[list[float]]]:
@@ -442,22 +450,16 @@ def upper(k: int, n: int, log_delta: float) -> float:
 
 def read_array(path: Path, letter: str, shape: tuple[int, ...]) -> tuple[bytes, list[float]]:
     """Content and numbers of a .npy file, which must have a type and shape."""
-    if not path.is_file():
-        raise Missing(str(path))
-    raw = path.read_bytes()
-    if raw[:6] != b"\x93NUMPY" or raw[6] not in (1, 2):
-        raise Malformed(f"{path} is no .npy file")
-    start, width = (10, "<H") if raw[6] == 1 else (12, "<I")
-    end = start + struct.unpack_from(width, raw, 8)[0]
-    header = raw[start:end].decode("latin1").replace(" ", "")
-    dims = ",".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-    wanted = (f"'descr':'<{letter}'", "'fortran_order':False", f"'shape':({dims})")
-    size = struct.calcsize("<f" if letter == "f4" else "<q")
-    if not all(part in header for part in wanted) or len(raw) - end != size * math.prod(shape):
+    raw = content_of(path, 1 << 34)
+    start = 10 + int.from_bytes(raw[8:10], "little")
+    sides = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+    header = f"{{'descr': '<{letter}', 'fortran_order': False, 'shape': ({sides}), }}"
+    if raw[:8] != b"\x93NUMPY\x01\x00" or raw[10:start].rstrip() != header.encode():
         raise Refuted("other data")
-    content = raw[end:]
-    numbers = struct.unpack(f"<{math.prod(shape)}{'f' if letter == 'f4' else 'q'}", content)
-    return content, list(numbers)
+    content, form = raw[start:], "f" if letter == "f4" else "q"
+    if len(content) != struct.calcsize("<" + form) * math.prod(shape):
+        raise Malformed(f"{path.name} has not the numbers that its header announces")
+    return content, list(struct.unpack(f"<{math.prod(shape)}{form}", content))
 
 
 class Data:
@@ -501,7 +503,7 @@ def examined(network: Network, data: Data, part: str, said: Any, log_delta: floa
         logits = network.logits([rows[start : start + h] for start in range(0, c * h, h)])
         mine = logits[int(label)]
         others = max(value for k, value in enumerate(logits) if k != label)
-        errors += mine - others <= 1e-9 * max(map(abs, logits))
+        errors += not mine - others > 1e-9 * max(map(abs, logits))
     return {"n": n, "errors": errors, "bound": upper(errors, n, log_delta), **identity}
 
 
@@ -526,9 +528,16 @@ def content_of(path: Path, most: int) -> bytes:
     """A file's bytes, not too many."""
     if not path.is_file():
         raise Missing(str(path))
-    if path.stat().st_size > most:
-        raise Malformed(f"{path} is too large")
-    return path.read_bytes()
+    with os.fdopen(
+        os.open(path, getattr(os, "O_NONBLOCK", getattr(os, "O_BINARY", 0))), "rb"
+    ) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise Malformed(f"{path} is too large")
+        content = file.read(size + 1)
+    if len(content) != size:
+        raise Malformed(f"{path} is not as long as it says")
+    return content
 
 
 def verify(path: Path, folder: Path) -> dict[str, Any]:
@@ -545,6 +554,8 @@ def verify(path: Path, folder: Path) -> dict[str, Any]:
     delta, name = said["delta"], said["file"]
     if not 0 < delta < (0.5 if newer else 1) or float(f"{delta:.6g}") != delta:
         raise Malformed("delta")
+    if Path(name).name != name:
+        raise Malformed("the code file lies in another folder")
     content = content_of(path.with_name(name), 1 << 22)
     sha256 = hashlib.sha256(content).hexdigest()
     if said["sha256"] != sha256:
@@ -588,7 +599,7 @@ def outcome(path: Path, folder: Path) -> tuple[int, dict[str, Any] | None]:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         print(__doc__, file=sys.stdout if sys.argv[1:] == ["--help"] else sys.stderr)
-        sys.exit(sys.argv[1:] != ["--help"])
+        sys.exit(0 if sys.argv[1:] == ["--help"] else Malformed.status)
     status, statement = outcome(Path(sys.argv[1]), Path(sys.argv[2]))
     said = ("verified", "refuted", "malformed", "missing")[status]
     print(json.dumps({"outcome": said, "statement": statement}))

@@ -5,11 +5,10 @@ Exit status 0 verified, 1 refuted, 2 malformed, 3 missing. Rules: docs/certifica
 """
 
 import hashlib
-import io
 import json
 import math
+import os
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +42,21 @@ def demand(holds: Any, reason: str, kind: type[Exception] = ValueError) -> Any:
         raise kind(reason)
 
 
-def read(path: Path, most: int) -> bytes:
-    demand(path.is_file(), f"{path.name} is not there, or no plain file", FileNotFoundError)
-    demand(path.stat().st_size <= most, f"{path.name} has more than {most:,} bytes")
-    return path.read_bytes()
+def finite(z: Any) -> Any:
+    return demand(np.isfinite(z).all(), "the network gives numbers that are NaN or infinite") or z
 
 
-def read_document(path: Path | str) -> Any:
-    """JSON of a certificate: small, its depth bounded by its brackets, no key twice."""
+def read(path: Path, most: int) -> bytes:  # a plain file; what turns into a pipe is not waited for
+    wrong = f"{path.name!r:.80} has more than {most:,} bytes, or not as many as it says"
+    demand(path.is_file(), f"{path.name!r:.80} is not there, or no plain file", FileNotFoundError)
+    flags = getattr(os, "O_NONBLOCK", getattr(os, "O_BINARY", 0))
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        demand(size <= most and len(content := file.read(size + 1)) == size, wrong)
+    return content
+
+
+def read_document(path: Path | str) -> Any:  # JSON whose brackets bound its depth, no key twice
     raw = read(Path(path), 1 << 16)
     once = lambda k: demand(len(dict(k)) == len(k), "a key stands twice") or dict(k)  # noqa: E731
     demand(raw.count(b"[") + raw.count(b"{") <= 200, "more than 200 brackets")
@@ -63,8 +69,7 @@ def read_document(path: Path | str) -> Any:
 
 
 class Network:
-    def __init__(self, content: bytes) -> None:
-        """What a code file decodes to; its code lies `rest` above the low end of a `width`."""
+    def __init__(self, content: bytes) -> None:  # it lies `rest` above the low end of a `width`
         self.rest, self.width = int.from_bytes(content[:8].ljust(8, b"\0"), "big"), 1 << 64
         self.coming = (byte >> place & 1 for byte in content[8:] for place in range(7, -1, -1))
         self.seen, self.taken, self.steps = 1, 64, min((1 << 19) + (len(content) << 8), 1 << 24)
@@ -115,8 +120,7 @@ class Network:
         found = (1 << length) + self.uniform(length)
         return int(demand(found <= 1 << 24, "the code file holds an integer above 2^24") or found)
 
-    def mixed(self, kind: int, at: tuple[int, ...]) -> int:
-        """One decision of a kind by a Bayesian mixture of KT estimators, each in its context."""
+    def mixed(self, kind: int, at: tuple[int, ...]) -> int:  # by KT estimators, each in a context
         weights = self.layer.setdefault(kind, [1 / len(at)] * len(at))
         cells = [self.layer.setdefault((kind, *k), [0.5, 1.0]) for k in enumerate(at)]
         guesses, p_one, mass = [ones / total for ones, total in cells], 0.0, 0.0
@@ -130,41 +134,37 @@ class Network:
         weights[:] = [weight / mass for weight in weights]
         return found
 
-    def tensor(self, shape: tuple[int, ...], unit: float | None) -> Any:
-        """Numbers of one layer: zero or not, sign, magnitude in unary; times their unit."""
+    def tensor(self, shape: tuple[int, ...], unit: float | None) -> Any:  # zero?, sign, size
         (outs, ins, height, width), largest = shape, self.gamma()
         place, taps = self.uniform(10) if unit is None else 0, height * width
         demand(outs * ins * taps <= self.steps and outs + ins + taps <= 1 << 18, "a huge layer")
-        q, self.layer, signs = np.zeros((outs, ins, taps)), dict[Any, Any](), dict[Any, Any]()
+        q, self.layer, signs = np.zeros((outs, ins, taps)), dict[Any, Any](), [0] * taps
         for o, i, t in np.ndindex(outs, ins, taps):
-            left, above = t % width and signs.get((o, i, t - 1), 0), signs.get((o, i, t - width), 0)
+            left, above = t % width and signs[t - 1], signs[t - width] if t >= width else 0
             at = (0, o, i, t, 3 * left + above)[: 5 if taps > 1 else 3]
-            if self.mixed(0, at):
-                signs[o, i, t], size = 1 - 2 * self.mixed(1, at), 1
-                while size < largest and self.mixed(1 + min(size, 8), at):
-                    size += 1
-                q[o, i, t] = signs[o, i, t] * size
+            size = self.mixed(0, at)
+            signs[t] = size and 1 - 2 * self.mixed(1, at)
+            while 0 < size < largest and self.mixed(1 + min(size, 8), at):
+                size += 1
+            q[o, i, t] = signs[t] * size
         return q.reshape(shape) * (unit or math.ldexp(1 + place % 16 / 16, place // 16 - 40))
 
-    def errors(self, x: Any, y: Any) -> int:
-        """Examples whose class does not win clearly: a tie counts."""
+    def errors(self, x: Any, y: Any) -> int:  # where the class does not win clearly: ties count
         errors, batch = 0, max(1, min(500, (1 << 22) // self.work))
         for start in range(0, len(y), batch):
-            z = x[start : start + batch].astype(np.float64)
+            z = finite(x[start : start + batch].astype(np.float64))
             moved = [np.roll(z, (2 * i - 1, 2 * j - 1), (2, 3)) for i, j in np.ndindex(2, 2)]
             z = np.concatenate({1: [z], 2: [z, z[..., ::-1]], 4: moved}[self.seen])
             for weights, shape, stride, pads, biases, left, extra in self.chain:
                 if extra == 2:  # rows move, so that rows and columns do not vary together
                     (i, j), mass = map(np.arange, z.shape[2:]), np.square(z).sum(1)
-                    m = mass.sum((1, 2)) + 1e-8
+                    m = finite(mass.sum((1, 2)) + 1e-8)
                     v, u = i - (mass.sum(2) @ i / m)[:, None], j - (mass.sum(1) @ j / m)[:, None]
                     tall = np.einsum("nij,ni,ni->n", mass, v, v) + m / 100
                     moves = (np.einsum("nij,ni,nj->n", mass, v, u) / tall)[:, None] * v
                     hats = np.maximum(1 - abs(j[:, None] - j - moves[..., None, None]), 0)
                     z = (z.swapaxes(1, 2) @ hats).swapaxes(1, 2)
-                z = np.lib.stride_tricks.sliding_window_view(
-                    np.pad(z, pads), shape[2:], axis=(2, 3)
-                )
+                z = np.lib.stride_tricks.sliding_window_view(np.pad(z, pads), shape[2:], (2, 3))
                 z = z[:, :, ::stride, ::stride]
                 if weights is None:
                     z = z.max(axis=(4, 5))
@@ -172,18 +172,15 @@ class Network:
                 z = np.tensordot(z, weights, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
                 if self.normalised and left:
                     z = z / np.sqrt(np.square(z).mean(axis=(1, 2, 3), keepdims=True) + 1e-8)
-                z = z + biases
-                demand(np.isfinite(z).all(), "the network gives numbers that are NaN or infinite")
-                z = np.maximum(z, 0 if left else -np.inf)
-            z = z.reshape(self.seen, -1, self.classes).sum(0)
+                z = np.maximum(finite(z + biases), 0 if left else -np.inf)
+            z = finite(z.reshape(self.seen, -1, self.classes).sum(0))
             mine, scale = z[at := (np.arange(len(z)), y[start : start + batch])], abs(z).max(axis=1)
             z[at] = -np.inf
-            errors += int((mine - z.max(axis=1) <= 1e-9 * scale).sum())
+            errors += len(z) - int((mine - z.max(axis=1) > 1e-9 * scale).sum())
         return errors
 
 
-def binomial_upper(k: int, n: int, log_delta: float) -> float:
-    """sup {p : P[Bin(n, p) <= k] >= delta}, by bisection on the summed logarithm."""
+def binomial_upper(k: int, n: int, log_delta: float) -> float:  # sup {p: P[Bin <= k] >= delta}
     low, high, i = k / n, 1.0, np.arange(k, 0, -1)
     choose = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
     while low < (p := (low + high) / 2) < high:
@@ -193,15 +190,12 @@ def binomial_upper(k: int, n: int, log_delta: float) -> float:
     return high
 
 
-def compare(said: Any, found: Any, name: str) -> None:
-    """The same fields, types and values; floats to 1e-12."""
+def compare(said: Any, found: Any, name: str) -> Any:  # the same values and types, floats to 1e-12
     if isinstance(found, dict) and isinstance(said, dict) and said.keys() == found.keys():
-        for key, value in found.items():
-            compare(said[key], value, f"{name}.{key}")
-    else:
-        floats = isinstance(found, float) and type(said) is float
-        same = abs(said - found) <= 1e-12 if floats else said == found and type(said) is type(found)
-        demand(same, f"{name}: {said!r:.80} is said, {found!r} is found", AssertionError)
+        return [compare(said[key], found[key], f"{name}.{key}") for key in found]
+    kind = type(said) if type(said) is type(found) else None
+    same = abs(said - found) <= 1e-12 if kind is float else kind and said == found
+    return demand(same, f"{name}: {said!r:.80} is said, {found!r} is found", AssertionError)
 
 
 @np.errstate(all="ignore")
@@ -210,28 +204,34 @@ def verify(path: Path | str, folder: Path | str) -> dict[str, Any]:
     said, newer = (document := read_document(path))["statement"], document["format"] == FORMATS[1]
     name, delta, used = said["file"], said["delta"], 2 - (said["test"] is None) + newer
     demand(0 < delta < 1 - newer / 2 and delta == float(f"{delta:.6g}"), "delta is out of bounds")
+    demand(name == Path(name).name, "the code file lies in another folder")
     content = read(Path(path).with_name(name), 1 << 22)
     bits, sha256 = 8 * len(content), hashlib.sha256(content).hexdigest()
-    compare(said["sha256"], sha256, f"sha256 of {name}")
+    compare(said["sha256"], sha256, f"sha256 of {name!r:.80}")
     network, costs = Network(content), {"train": bits * math.log(2), "test": 0.0, "network": 0.0}
     found: dict[str, Any] = {"meaning": "".join(MEANING[:used]), "file": name, "sha256": sha256}
-    found |= {"bits": bits, "delta": delta, "test": None}
-    load: Any = cache(lambda f: np.load(io.BytesIO(read(Path(folder, f"{f}.npy"), 1 << 34))))
-    for part in list(costs)[:used]:  # arrays are read once: what is counted is what was hashed
-        x, y = load("x_train" if part == "train" else "x_test"), load(f"y_{part}")
-        n, digest = len(y), hashlib.sha256()
-        for array, kind, shape in (x, "x <f4", (n, *network.sides[:3])), (y, "y <i8", (n,)):
-            demand((array.shape, array.dtype.str) == (shape, kind[2:]), OTHERS, AssertionError)
-            digest.update(f"{kind} {' '.join(map(str, shape))}\n".encode())
-            digest.update(array.data)
-        sha256 = digest.hexdigest()
+    found, files = found | {"bits": bits, "delta": delta, "test": None}, dict[str, bytes]()
+    for part in list(costs)[:used]:  # files are read once: what is counted is what was hashed
+        n, digest, arrays = said[part]["n"], hashlib.sha256(), []
+        demand(type(n) is int and n > 0, OTHERS, AssertionError)
+        axes = ("x_train" if part == "train" else "x_test", "<f4"), (f"y_{part}", "<i8")
+        for (file, kind), shape in zip(axes, ((n, *network.sides[:3]), (n,)), strict=True):
+            raw = files[file] = files.get(file) or read(Path(folder, f"{file}.npy"), 1 << 34)
+            start = 10 + int.from_bytes(raw[8:10], "little")  # as numpy.save writes it, only so
+            head = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+            same = (raw[:8], raw[10:start].rstrip()) == (b"\x93NUMPY\1\0", head)
+            demand(same, OTHERS, AssertionError)
+            arrays += [np.frombuffer(raw, kind, -1, start).reshape(shape)]
+            digest.update(f"{file[0]} {kind} {' '.join(map(str, shape))}\n".encode())
+            digest.update(arrays[-1].data)
+        (x, y), sha256 = arrays, digest.hexdigest()
         data = PUBLIC.get("" if part == "network" else sha256, f"own {part}")
-        named = [said[part][key] for key in ("n", "sha256", "data")] == [n, sha256, data]
-        demand(n and named and data.endswith(part), OTHERS, AssertionError)
+        named = (said[part]["sha256"], said[part]["data"]) == (sha256, data) and data.endswith(part)
+        demand(named, OTHERS, AssertionError)
         demand(y.min() >= 0 and y.max() < network.classes, "a label is no class of the network")
         bound = binomial_upper(k := network.errors(x, y), n, math.log(delta) - costs[part])
         found[part] = {"n": n, "errors": k, "bound": bound, "sha256": sha256, "data": data}
-    found["vacuous"] = found["train"]["bound"] >= 1 - 1 / len(np.unique(load("y_train")))
+        found.setdefault("vacuous", bound >= 1 - 1 / len(np.unique(y)))  # of the first part
     compare(said, found, "statement")
     answer = {"verified": True, "bound": found["train"]["bound"], "vacuous": found["vacuous"]}
     return {**answer, "statement": found, "claimed": document["notes"]}
@@ -242,8 +242,8 @@ if __name__ == "__main__":
         status, answer = 0, verify(*sys.argv[1:])
     except Exception as error:  # whatever else a hostile file may cause is no verification
         status = 1 if isinstance(error, AssertionError) else 3 if isinstance(error, OSError) else 2
-        reason = str(error) if type(error) in (AssertionError, ValueError) else repr(error)
-        answer = {"verified": False, "reason": reason}
+        known = type(error) in (AssertionError, ValueError, FileNotFoundError)
+        answer = {"verified": False, "reason": str(error) if known else f"{error!r:.200}"}
     answer["outcome"] = ("verified", "refuted", "malformed", "missing")[status]
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.exit(status)

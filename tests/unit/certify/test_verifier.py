@@ -8,7 +8,9 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -356,25 +358,136 @@ def test_a_pipe_is_no_file(tmp_path, name):
     assert outcome(path, tmp_path) == (3, None)
 
 
-@pytest.mark.parametrize("change", ["order", "type", "fields", "archive", "none"])
-def test_headers_of_arrays_are_those_of_the_format(tmp_path, change):
-    """The content as it should be, under a header that says something else."""
-    path, file = made(tmp_path), tmp_path / "x_train.npy"
-    x = np.load(file)
-    raw = file.read_bytes()
-    if change == "order":
-        file.write_bytes(raw.replace(b"'fortran_order': False", b"'fortran_order': True "))
-    elif change == "type":
-        file.write_bytes(raw.replace(b"'<f4'", b"'>f4'"))
-    elif change == "fields":
-        np.save(file, x.view([("x", "<f4")]))
-    elif change == "archive":
-        np.savez(file.with_suffix(".npz"), x=x)
-        file.with_suffix(".npz").replace(file)
-    else:
-        np.save(file, x[:0])
-        np.save(tmp_path / "y_train.npy", np.zeros(0, np.int64))
-    assert outcome(path, tmp_path)[0] in (1, 2)
+def npy(shape, kind="<f4", fortran=False, behind="", version=b"\1\0", content=None, end="\n"):
+    """A .npy file whose header says something, with a content of zeros."""
+    text = f"{{'descr': '{kind}', 'fortran_order': {fortran}, 'shape': {shape}, {behind}}}{end}"
+    content = bytes(math.prod(shape) * int(kind[-1])) if content is None else content
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text.encode() + content
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (npy((12,), "<i8"), 0),
+        (npy((12,), "<i8", end=" " * 40 + "\n"), 0),
+        (npy((12,), "<i8", fortran=True), 1),  # the same numbers, but not as numpy.save writes them
+        (npy((12,), "=i8"), 1),
+        (npy((12,), ">i8"), 1),
+        (npy((12,), "<u8"), 1),
+        (npy((12,), "<f8"), 1),
+        (npy((12,), "<i8", version=b"\3\0"), 1),
+        (npy((12,), "<i8", version=b"\1\1"), 1),
+        (npy((12,), "<i8", behind="'x': 1"), 1),
+        (npy((12,), "<i8", behind="'descr': '<f8'"), 1),
+        (npy((12,), "<i8", behind="'shape': (1,)"), 1),
+        (npy((12,), "<i8").replace(b"(12,)", b"[12,]"), 1),
+        (npy((12,), "<i8").replace(b"(12,)", b"(0xc,)"), 1),
+        (npy((12,), "<i8").replace(b"(12,)", b"(12L,)"), 1),
+        (npy((12,), "<i8", content=bytes(97)), 2),
+        (npy((12,), "<i8", content=bytes(88)), 2),
+        (npy((1 << 40,), "<i8", content=bytes(96)), 1),
+        (npy((12,), "<i8")[:20], 1),
+        (npy((12,), "<i8")[:6], 1),
+        (b"", 1),
+        (b"PK\3\4" + bytes(60), 1),
+    ],
+)
+def test_arrays_are_as_numpy_saves_them(tmp_path, tool, content, wanted):
+    """A header has one text for one array, and nothing lies behind; both verifiers say so."""
+    path = made(tmp_path)
+    np.save(tmp_path / "y_train.npy", np.zeros(12, np.int64))
+    document = json.loads(path.read_text())
+    found = Examples(examples(0).x, np.zeros(12, np.int64))
+    write_certificate(path, certify_network(network("c3-2,m2,d", 0), found, None, 0.05, {}))
+    assert document["statement"]["train"]["n"] == 12
+    (tmp_path / "y_train.npy").write_bytes(content)
+    plain = tool("plain_verifier").outcome(path, tmp_path)
+    assert (outcome(path, tmp_path)[0], plain[0]) == (wanted, wanted)
+
+
+def beyond(steps=43, classes=CLASSES):
+    """A network without a choice, whose logits are finite, and whose sums over two pictures not."""
+    text = ",".join(["f", *["d1"] * steps, "d"])
+    architecture = CodedArchitecture.parse(text, SIDES, classes, normalised=False)
+    layers = [
+        CodedLayer(np.full(shape, place > 0, int), np.full(shape[0], not place, int), 1023, 1023)
+        for place, shape in enumerate(architecture.shapes)
+    ]
+    layers[-2] = replace(layers[-2], step=16 * 57 + 4)
+    layers[-1] = replace(layers[-1], step=0, bias_step=0)
+    return CodedNetwork(architecture, tuple(layers))
+
+
+def test_logits_beyond_all_numbers_win_nothing(tmp_path, tool):
+    """inf - inf is no number, and no number is below a margin: so none of these was an error."""
+    path, plain, coded = made(tmp_path), tool("plain_verifier"), beyond()
+    for steps in (42, 43):  # as far as numbers go, and beyond
+        content = encode_network(beyond(steps))
+        first, second = verifier.Network(content), plain.Network(content)
+        x = examples(0).x
+        if steps == 42:
+            assert first.errors(x, examples(0).y) == 12
+            assert 1e300 < second.logits(x[0].tolist())[0] < math.inf
+        else:
+            with pytest.raises(ValueError, match="NaN or infinite"), np.errstate(over="ignore"):
+                first.errors(x, examples(0).y)
+            with pytest.raises(plain.Malformed, match="not finite"):
+                second.logits(x[0].tolist())
+    with pytest.raises(InputError, match="finite"):
+        certify_network(coded, examples(0), None, 0.05)
+    document = json.loads(path.read_text())
+    path.with_suffix(".code").write_bytes(content)
+    bits, sha256 = 8 * len(content), hashlib.sha256(content).hexdigest()
+    document["statement"] |= {"bits": bits, "sha256": sha256, "vacuous": False}
+    for part, n, cost in (("train", 12, bits), ("test", 9, 0)):
+        bound = verifier.binomial_upper(0, n, math.log(0.05) - cost * math.log(2))
+        document["statement"][part] |= {"errors": 0, "bound": bound}
+    path.write_text(json.dumps(document))
+    assert outcome(path, tmp_path) == plain.outcome(path, tmp_path) == (2, None)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("text", ["m2,d", "m2,u,d", "d", "f,c3s2-3,d"])
+def test_inputs_are_numbers(tmp_path, tool, text, value):
+    """Whatever a maximum makes of what is no number, in one language or the other."""
+    path, x = made(tmp_path, text), examples(0).x
+    x[3, 1, 1, 2] = value
+    np.save(tmp_path / "x_train.npy", x)
+    digest = hashlib.sha256(f"x <f4 12 {' '.join(map(str, SIDES))}\n".encode() + x.tobytes())
+    digest.update(b"y <i8 12\n" + examples(0).y.tobytes())
+    document = json.loads(path.read_text())
+    document["statement"]["train"]["sha256"] = digest.hexdigest()
+    path.write_text(json.dumps(document))
+    assert outcome(path, tmp_path) == tool("plain_verifier").outcome(path, tmp_path) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        *((name, 2) for name in ("./cert.code", "sub/../cert.code", "../cert.code", "/etc/passwd")),
+        *((name, 2) for name in ("cert.code/", "", ".", 5, None, True, ["cert.code"])),
+        *((name, 3) for name in ("..", "cert.code\0", "a" * 300, "\ud800", "~", "-I", "*.code")),
+    ],
+)
+def test_a_code_file_has_a_name_and_no_folder(tmp_path, tool, name, wanted):
+    path = made(tmp_path)
+    document = json.loads(path.read_text())
+    document["statement"]["file"] = name
+    path.write_text(json.dumps(document))
+    plain = tool("plain_verifier").outcome(path, tmp_path)
+    assert outcome(path, tmp_path) == plain == (wanted, None)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs files without a length")
+@pytest.mark.parametrize("name", ["cert.json", "cert.code", "x_train.npy"])
+@pytest.mark.parametrize("target", ["/proc/self/maps", "/proc/self/pagemap", "/dev/zero"])
+def test_files_are_read_as_far_as_they_are_long(tmp_path, tool, name, target):
+    """A link to what has no length, or no end."""
+    path = made(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(target)
+    status, _ = outcome(path, tmp_path)
+    assert status == tool("plain_verifier").outcome(path, tmp_path)[0] in (2, 3)
 
 
 def test_a_forged_set_is_not_the_public_one(tmp_path):
