@@ -150,6 +150,8 @@ def certify(
     if figure is not None:
         write_bounds_figure(document, figure)
     terminal.emit(document, as_json, lambda console: _show(document, console))
+    if figure is not None:
+        terminal.say(f"the figure is {figure}")
 
 
 def verify(

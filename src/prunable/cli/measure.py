@@ -137,9 +137,10 @@ def measure(
     cases = failures(result, conditions) if isinstance(result, Measurement) else []
     terminal.emit(document, as_json, partial(print_result, result, shape=shape))
     if report is not None:
-        terminal.talk().print(f"the report is {report}")
+        terminal.say(f"the report is {report}")
     if junit_file is not None:
         write_text(junit_file, junit(f"prunable measure {models[0]}", cases))
+        terminal.say(f"the JUnit file is {junit_file}")
     for line in github(str(models[0]), cases) if as_github else ():
         typer.echo(line, err=True)
     for case in cases:

@@ -17,7 +17,8 @@ from prunable.errors import printable
 MISSING = "–"
 # Below this width of the terminal, headings are broken and errors stand below their numbers.
 NARROW = 110
-LEAST_NAME = 24  # characters of a name that are shown in any case
+# Characters of a name that are shown in any case; fewer only where every column then has room.
+LEAST_NAME, SHORT_NAME = 24, 10
 HEADS = (0.4, 0.15, 0.5, 0.6, 0.7, 0.8, 0.9)  # shares of a name's beginning, until all names differ
 
 
@@ -83,11 +84,14 @@ class Table:
             tuple(cell.partition(" ± ")[0] if narrow else cell for cell in row.cells)
             for row in self.rows
         ]
-        taken = []
-        for place, column in enumerate(self.columns):
-            cells = [printable(row[place]) for row in rows]
-            needs = _width((column.heading(narrow), *cells))
-            taken.append(2 + (_least(cells, needs) if column.code else needs))
+        for least in (LEAST_NAME, SHORT_NAME, LEAST_NAME):
+            taken = []
+            for place, column in enumerate(self.columns):
+                cells = [printable(row[place]) for row in rows]
+                needs = _width((column.heading(narrow), *cells))
+                taken.append(2 + (_least(cells, needs, least) if column.code else needs))
+            if sum(taken) <= width:
+                break
         kept = set(range(len(self.columns)))
         for place in sorted(kept, key=lambda at: (-self.columns[at].spare, -at)):
             if sum(taken[at] for at in kept) <= width or not self.columns[place].spare:
@@ -161,7 +165,7 @@ class Table:
         for column, cells in list(zip(self.columns, zip(*rows, strict=True), strict=True))[1:]:
             room -= 2 + _width((column.heading(narrow), *cells))
         names = [printable(row[0]) for row in rows]
-        short = _distinct(names, max(LEAST_NAME, room)) or names
+        short = _distinct(names, max(SHORT_NAME, room)) or names
         return [(name, *row[1:]) for name, row in zip(short, rows, strict=True)]
 
     def markdown(self) -> str:
@@ -243,9 +247,9 @@ def _distinct(names: Sequence[str], width: int) -> list[str] | None:
     return None
 
 
-def _least(names: Sequence[str], longest: int) -> int:
-    """Characters that names need in any case, at least, to be told apart."""
-    widths = range(min(LEAST_NAME, longest), longest)
+def _least(names: Sequence[str], longest: int, least: int) -> int:
+    """Characters that names need, at least so many, to be told apart."""
+    widths = range(min(least, longest), longest)
     return next((width for width in widths if _distinct(names, width)), longest)
 
 

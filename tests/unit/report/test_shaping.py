@@ -85,6 +85,19 @@ def test_one_line_a_row_with_name_and_verdict(width):
     assert all(cell in "".join(lines) for row in TABLE.rows for cell in row.cells) == (width == 200)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [("layer.weight", "laye…eight"), ("model.layers.0.weight", "mode…eight")]
+)
+def test_names_are_cut_before_a_column_goes(name, shown):
+    columns = [Column("layer", words=True, code=True), Column("verdict", words=True)]
+    columns += [Column("kappa", spare=2), Column("nodes", spare=1)]
+    text = io.StringIO()
+    table(columns, [(name, "gaussian-like", "83.8", "100")]).print(Console(file=text, width=41))
+    assert shown in text.getvalue()
+    assert "No room" not in text.getvalue()
+    assert max(map(len, text.getvalue().splitlines())) <= 41
+
+
 HOSTILE = (
     "a|b", "a\\\\|b", "\\\\", "`", "``a` `", " a ", "  ", "", "\n\n# title", "a\r\nb", "a,b", '"',
     "'a", '"a","b"', "=cmd|' /C calc'!A0", "+1+1", "-x", "@SUM(A1)", "\t=1", "\x00\x1b[31m",
