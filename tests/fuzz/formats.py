@@ -290,7 +290,9 @@ def _read_certificate(path: Path) -> None:
 
 
 def _read_architecture(path: Path) -> None:
-    stored_architecture({"architecture": path.read_bytes().decode("utf-8", "replace")})
+    with path.open("rb") as stream:
+        text = stream.read(100_000_000)  # the longest header of safetensors, which holds it
+    stored_architecture({"architecture": text.decode("utf-8", "replace")})
 
 
 def _packed(path: Path) -> None:

@@ -73,6 +73,34 @@ def test_damaged_documents_are_refused(tmp_path):
         prunable.read(tmp_path / "x.json")
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("layers", 0, "n"), {}),
+        (("layers", 0, "name"), 3),
+        (("layers", 0, "alpha"), "a"),
+        (("layers", 0, "zeros_share"), True),
+        (("layers", 0, "verdict"), "heavenly"),
+        (("layers", 0, "shape"), "64"),
+        (("layers", 0, "kappa", "weight"), {}),
+        (("layers", 0, "curves", "eps"), ["a"]),
+        (("overall", "kappa"), {}),
+        (("overall", "allocation"), []),
+        (("settings", "eps"), None),
+    ],
+)
+def test_values_of_another_kind_are_refused(measured, tmp_path, place, value):
+    document = measured.to_dict()
+    *path, last = place
+    inside = document
+    for key in path:
+        inside = inside[key]
+    inside[last] = value
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    with pytest.raises(DataIntegrityError, match="no whole measurement"):
+        prunable.read(tmp_path / "x.json")
+
+
 def test_other_endings_are_refused(measured, tmp_path):
     with pytest.raises(InputError, match=r"ending in \.json, \.csv or \.html; got .*m\.docx"):
         prunable.write(measured, tmp_path / "m.docx")

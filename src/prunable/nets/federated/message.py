@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from prunable.errors import DataIntegrityError, InputError, check_one_of, require
-from prunable.files import check_declared, parse_json
+from prunable.files import MOST_TEXT, check_declared, parse_json
 
 Form = Literal["dense", "bitmask", "gaps", "nodes"]
 Precision = Literal["float32", "float16"]
@@ -111,11 +111,14 @@ def decode(message: bytes, *, like: Mapping[str, torch.Tensor] | None = None) ->
         raise _damaged(f"it begins with {magic!r} instead of {MAGIC!r}")
     if version != VERSION:
         raise _damaged(f"its version is {version}, and {VERSION} is understood here")
-    body, checksum = message[: -_CHECKSUM.size], message[-_CHECKSUM.size :]
+    whole = memoryview(message)  # parts of it take no memory of their own
+    body, checksum = whole[: -_CHECKSUM.size], whole[-_CHECKSUM.size :]
     if _CHECKSUM.unpack(checksum)[0] != zlib.crc32(body):
         raise _damaged("its checksum does not match: it is truncated or altered")
     start = _PREFIX.size + header_size
-    entries = _header(body[_PREFIX.size : start])
+    if header_size > MOST_TEXT:
+        raise _damaged(f"its header has {header_size:,} bytes, more than {MOST_TEXT:,}")
+    entries = _header(bytes(body[_PREFIX.size : start]))
     if like is not None:
         _compare({name: tuple(shape) for name, shape, *_ in entries}, like)
     else:
@@ -128,7 +131,7 @@ def decode(message: bytes, *, like: Mapping[str, torch.Tensor] | None = None) ->
     dtype = np.dtype(f"<f{width}")
     tensors, forms = {}, {}
     for name, shape, form, count, position_bytes in entries:
-        positions = body[start : start + position_bytes]
+        positions = bytes(body[start : start + position_bytes])
         sent = count * (_row_size(shape) if form == "nodes" else 1)
         start += position_bytes
         values = body[start : start + sent * width]
