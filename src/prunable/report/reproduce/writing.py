@@ -132,7 +132,7 @@ def write_item(document: Document, folder: Path | str) -> None:
     """
     doc, folder = as_document(document), Path(folder)
     page, picture = folder / f"{doc.stem}.md", folder / f"{doc.stem}.svg"
-    drawn = item_svg(doc)
+    drawn = item_svg(doc, picture.read_bytes() if picture.exists() else b"")
     if drawn is None:
         picture.unlink(missing_ok=True)  # of an earlier document: it would belie this one
     else:

@@ -25,6 +25,7 @@ from tests.reproduction_documents import (
 
 from prunable.errors import DataIntegrityError
 from prunable.experiments.reproduce.document import Column, as_document, in_order, load_documents
+from prunable.report.reproduce import figures
 from prunable.report.reproduce.figures import item_figure, item_svg
 from prunable.report.reproduce.pages import item_markdown, render_console, summary_markdown
 from prunable.report.reproduce.panels import item_views
@@ -270,6 +271,22 @@ def test_equal_documents_give_equal_files_that_are_whole(make, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     ET.parse(tmp_path / "a" / f"{stem}.svg")  # raises unless it is XML
     assert f"]({stem}.svg)" in (tmp_path / "a" / f"{stem}.md").read_text()
+
+
+def test_a_figure_is_drawn_again_only_if_it_would_differ(tmp_path, monkeypatch):
+    doc = as_document(table_item())
+    picture = tmp_path / f"{doc.stem}.svg"
+    write_item(doc, tmp_path)
+    drawn = picture.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(figures, "item_figure", None)  # drawing would fail
+        write_item(doc, tmp_path)
+    assert picture.read_bytes() == drawn
+    write_item(doc.model_copy(update={"panels": (), "tables": doc.tables[:1] * 2}), tmp_path)
+    assert picture.read_bytes() != drawn
+    picture.write_bytes(drawn[: len(drawn) // 2])
+    write_item(doc, tmp_path)
+    assert picture.read_bytes() == drawn
 
 
 def test_equal_documents_give_an_equal_page(tmp_path):
