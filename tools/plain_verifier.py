@@ -534,7 +534,7 @@ def content_of(path: Path, most: int) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise Malformed(f"{path} is too large")
-        content = file.read(size + 1)
+        content = file.read(size + 1) or b""  # of a device that would wait
     if len(content) != size:
         raise Malformed(f"{path} is not as long as it says")
     return content

@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 from usage import typed
 
+from prunable.certify.statements import above
 from prunable.certify.study import CERTIFICATE, CERTIFICATES, CertifySpec, measure
 from prunable.experiments.reproduce.document import Scale
 from prunable.files import read_json, write_json, write_text
@@ -24,9 +25,8 @@ from prunable.report.tables import Column, Table, as_percent, table
 from prunable.runs.execution import EXECUTION
 from prunable.runs.store import Store, read_result
 
-SHARES = {
-    "train_error": "train error",
-    "test_error": "test error",
+SHARES = {"train_error": "train error", "test_error": "test error"}
+BOUNDS = {
     "bound": "certified",
     "bound_with_permutations": "with permutations",
     "held_out_bound": "by test set",
@@ -84,7 +84,17 @@ def summary(rows: list[dict[str, Any]]) -> Table:
     words = [Column(name, words=True) for name in ("data", "labels")]
     net = Column("net (weights)", words=True)
     return table(
-        [*words, "seed", net, "kept", "bits", *SHARES.values(), "vacuous", "minutes"],
+        [
+            *words,
+            "seed",
+            net,
+            "kept",
+            "bits",
+            *SHARES.values(),
+            *BOUNDS.values(),
+            "vacuous",
+            "minutes",
+        ],
         [
             (
                 r["dataset"],
@@ -94,6 +104,7 @@ def summary(rows: list[dict[str, Any]]) -> Table:
                 f"{r['kept']:,}",
                 f"{r['bits']:,}",
                 *(f"{as_percent(r[key], 2)} %" for key in SHARES),
+                *(above(r[key]).replace("%", " %") for key in BOUNDS),  # never in their favour
                 "yes" if r["vacuous"] else "no",
                 f"{r['minutes']:.1f}",
             )

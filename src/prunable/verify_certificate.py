@@ -52,7 +52,7 @@ def read(path: Path, most: int) -> bytes:  # a plain file; what turns into a pip
     flags = getattr(os, "O_NONBLOCK", getattr(os, "O_BINARY", 0))
     with os.fdopen(os.open(path, flags), "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        demand(size <= most and len(content := file.read(size + 1)) == size, wrong)
+        demand(size <= most and len(content := file.read(size + 1) or b"") == size, wrong)
     return content
 
 

@@ -1,6 +1,7 @@
 """README and documentation say what the code does: their commands and programs are run."""
 
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -95,7 +96,7 @@ def test_the_score_is_that_of_the_reproduced_items():
 def test_certified_errors_are_those_of_the_certificates():
     kept = sorted((ROOT / "docs" / "certify").glob("mnist-seed*.json"))
     bounds = [json.loads(path.read_text())["statement"]["train"]["bound"] for path in kept]
-    low, high = f"{100 * min(bounds):.1f}", f"{100 * max(bounds):.1f}"
+    low, high = (f"{math.ceil(1000 * bound) / 10:.1f}" for bound in (min(bounds), max(bounds)))
     assert f"<!-- certified -->{low} to {high} %<!-- end -->" in README
 
 

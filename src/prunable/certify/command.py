@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from prunable.certify.statements import above, upwards
 from prunable.errors import DataIntegrityError
 from prunable.files import check_ending, check_places, check_writable
 from prunable.report import terminal
@@ -149,7 +150,8 @@ def certify(
             document["student_certificate"] = str(beside)
     if figure is not None:
         write_bounds_figure(document, figure)
-    terminal.emit(document, as_json, lambda console: _show(document, console))
+    coded = "The student " if certified.student is certified.certificate else ""
+    terminal.emit(document, as_json, lambda console: _show(document, delta, coded, console))
     if figure is not None:
         terminal.say(f"the figure is {figure}")
 
@@ -193,7 +195,7 @@ def verify(
         raise typer.Exit(status)
 
 
-def _show(document: dict[str, Any], console: Console) -> None:
+def _show(document: dict[str, Any], delta: float, coded: str, console: Console) -> None:
     best = document["best"]
     for place, statement in enumerate(document["statements"], start=1):
         console.print(f"{place}. {statement['text']}", soft_wrap=True)
@@ -203,12 +205,12 @@ def _show(document: dict[str, Any], console: Console) -> None:
     table(
         [*(Column(name, words=True) for name in ("bound", "of")), "value", "says", "assumptions"],
         map(_row, document["bounds"]),
-        title=f"{document['model']}: n = {document['n']:,}, delta = {document['delta']:g}",
+        title=f"{document['model']}: n = {document['n']:,}, delta = {delta:g}",
     ).print(console)
     console.print(
-        f"{document['network']}: {document['kept']:,} of {document['weights']:,} weights kept, "
-        f"{document['bits']:,} bits. Best: {best['name']} ({best['about']}), "
-        f"{best['value']:.2%}. {document['advice']}"
+        f"{coded}{document['network']}: {document['kept']:,} of {document['weights']:,} weights "
+        f"kept, {document['bits']:,} bits. Best: {best['name']} ({best['about']}), "
+        f"{above(best['value'])}. {document['advice']}"
     )
     for bound in document["bounds"]:
         if bound["why"]:
@@ -233,7 +235,7 @@ def _show_path(path: dict[str, Any], console: Console) -> None:
             continue
         rows = [
             [f"{row['kappa']:.3g}"]
-            + [f"{row[name]:,}" if name in _WHOLE else f"{row[name]:.2%}" for name in names]
+            + [f"{row[name]:,}" if name in _WHOLE else above(row[name]) for name in names]
             for row in path["rows"]
         ]
         table(["kappa", *names], rows, title=f"Pruning path: {title}").print(console)
@@ -243,10 +245,7 @@ def _show_path(path: dict[str, Any], console: Console) -> None:
 
 def _row(bound: dict[str, Any]) -> tuple[str, ...]:
     value, log = bound["value"], bound["log_value"]
-    if value is None:
-        shown = "inf" if log is None else f"e^{log:.0f}"
-    else:
-        shown = f"{value:.4g}" if value else "0"
+    shown = ("inf" if log is None else f"e^{log:.0f}") if value is None else upwards(value)
     violated = sum(a["status"] == "violated" for a in bound["assumptions"])
     says = "certifies" if bound["certifies"] else "vacuous"
     if bound["quantity"] != "risk":

@@ -34,7 +34,7 @@ from prunable.certify.network_bounds import bounds_of_model
 from prunable.certify.path import PathCertificate, certify_path
 from prunable.certify.polishing import passes
 from prunable.certify.quantization import OnEpoch, QuantizationSettings, QuantizedNet, fine_tune
-from prunable.certify.statements import Statement, together
+from prunable.certify.statements import Statement, above, together
 from prunable.certify.student import Plan, Students, chain_state, student_plan
 from prunable.certify.telling import DENSE, Told
 from prunable.data.loaders import load
@@ -101,7 +101,7 @@ class CertifiedModel(Result):
 
     def __repr__(self) -> str:
         found = self.to_dict()["best"]
-        return f"CertifiedModel({self.model}: {found['name']}, {found['value']:.2%})"
+        return f"CertifiedModel({self.model}: {found['name']}, {above(found['value'])})"
 
 
 @checked("certify")

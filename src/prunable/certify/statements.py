@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from typing import Any, Literal
 
 from prunable.certify.bounds.base import BoundResult
@@ -75,3 +76,8 @@ def together(statements: tuple[Statement, ...]) -> str:
 def above(bound: float) -> str:
     """In percent, rounded up."""
     return f"{math.ceil(bound * 1e4 - 1e-9) / 1e4:.2%}"
+
+
+def upwards(bound: float) -> str:
+    """In four digits, rounded up."""
+    return f"{float(Context(4, ROUND_CEILING).create_decimal(bound - 1e-13 * abs(bound))):.4g}"

@@ -1,7 +1,7 @@
 """Certificates computed anew, by the verifier, in an isolated process of its own."""
 
 import json
-import math
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +14,7 @@ import prunable.verify_certificate as verifier
 from prunable.arguments import checked
 from prunable.certify.certificate import answers_beside
 from prunable.certify.examples import PARTS, examples_of
+from prunable.certify.statements import above
 from prunable.data.own import is_own, load_own
 from prunable.data.store import locate
 from prunable.errors import DataIntegrityError, PrunableError, require
@@ -24,6 +25,7 @@ from prunable.runs.data import DataSpec
 
 MOST_ANSWERS = 1 << 28  # bytes
 _MOST_LETTERS = 40  # of a name in the notes
+_MOST_SAID = 400  # letters of why a certificate's data are not there, which its maker may choose
 
 
 class RefutedError(DataIntegrityError):
@@ -69,22 +71,24 @@ class Verification(Result):
             f"{path}: verified. With probability at least 1 - {found['delta']:g} over the draw of "
             f"{train['n']:,} examples ({_called(train)}), the network of {file} "
             f"({found['bits']:,} bits) errs on a new example with probability at most "
-            f"{_above(self.bound)}{', no more than guessing' if self.vacuous else ''}."
+            f"{above(self.bound)}{', no more than guessing' if self.vacuous else ''}."
         )
         if test is not None:
             text += (
                 f" If the {test['n']:,} examples ({_called(test)}) served no choice, which is "
-                f"claimed, at most {_above(test['bound'])}."
+                f"claimed, at most {above(test['bound'])}."
             )
         if (network := found.get("network")) is not None:
             total, delta = self.bound + network["bound"], 2 * found["delta"]
             text += (
                 f" If its inputs served no choice, and the answers to them that lie beside it are "
                 f"a network's, both claimed, that network errs with probability at most "
-                f"{_above(min(total, 1.0))}, with probability at least 1 - {delta:g}: "
+                f"{above(min(total, 1.0))}, with probability at least 1 - {delta:g}: "
                 f"{network['errors']:,} answers differ."
             )
-        claimed = ", ".join(_quoted(str(name)[:_MOST_LETTERS]) for name in self.answer["claimed"])
+        notes = self.answer["claimed"]
+        names = notes if isinstance(notes, dict) else ["notes"] if notes else []
+        claimed = ", ".join(_quoted(name[:_MOST_LETTERS]) for name in names)
         return printable(f"{text} Claimed, not checked: {claimed or 'nothing'}.")
 
 
@@ -113,15 +117,18 @@ def verify(certificate: Path | str, data: Path | str | None = None) -> Verificat
             document = verifier.read_document(path)
         except OSError as error:
             raise MissingDataError(f"{path} is not confirmed: {error}.") from error
-        except ValueError as error:
+        except Exception as error:  # whatever else a hostile file may cause
             raise DataIntegrityError(
                 f"{path} is no certificate that can be read: {error}."
             ) from error
         _put_data(document["notes"], data, path, Path(scratch))
         if document["format"] == verifier.FORMATS[1]:
             _put_answers(path, Path(scratch))
-        command = [sys.executable, "-I", verifier.__file__, str(path.resolve()), scratch]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch)
+        command = [sys.executable, "-I", verifier.__file__, str(path.absolute()), scratch]
+        # -I obeys two variables that say where Python lies
+        launched = ("PYTHON", "__PYVENV_LAUNCHER__")
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(launched)}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=scratch, env=clean)
     try:
         answer = json.loads(done.stdout)
     except ValueError as error:
@@ -154,16 +161,26 @@ def _put_data(notes: Any, own: Path | str | None, certificate: Path, folder: Pat
             wanted = "an .npz file, or a folder of pictures in a folder a class"
             require(named and ":" not in str(own), "data", "verify", wanted, str(own))
             data = load_own(str(own), where="verify")
-        for part, examples in zip(PARTS, examples_of(data, notes["random_labels"]), strict=False):
+            notes = notes if isinstance(notes, dict) else {}
+        for part, examples in zip(PARTS, examples_of(data, _drawn(notes)), strict=False):
             examples.save(folder, part)
     except PrunableError as error:
+        said = f"{error!s:.{_MOST_SAID}}"
         if name is not None and locate(name) is not None:
-            raise RefutedError(f"{certificate} is {verifier.OTHERS}: {error}") from error
-        raise MissingDataError(f"the data of {certificate} are not there: {error}") from error
+            raise RefutedError(f"{certificate} is {verifier.OTHERS}: {said}") from error
+        raise MissingDataError(f"the data of {certificate} are not there: {said}") from error
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise MissingDataError(
-            f"{certificate} does not name its data ({error!r}); give them by --data."
+            f"{certificate} does not name its data ({error!r:.{_MOST_SAID}}); give them by --data."
         ) from error
+
+
+def _drawn(notes: dict[str, Any]) -> int | None:
+    """Seed of the labels, if they were drawn anew."""
+    seed = notes.get("random_labels")
+    if seed is not None and (type(seed) is not int or seed < 0):
+        raise TypeError(f"random_labels is {seed!r}")
+    return seed
 
 
 def _put_answers(certificate: Path, folder: Path) -> None:
@@ -190,8 +207,3 @@ def _called(part: dict[str, Any]) -> str:
 def _quoted(name: str) -> str:
     """A name of the certificate's maker's, which could read like a sentence of ours."""
     return name if re.fullmatch(r"[\w./+-]+", name) else repr(name)
-
-
-def _above(bound: float) -> str:
-    """In percent, rounded up."""
-    return f"{math.ceil(bound * 1e4 - 1e-9) / 1e4:.2%}"
