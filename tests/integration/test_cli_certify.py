@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,10 @@ def test_a_path_is_a_table_a_figure_and_claimed(run, trained, tmp_path):
     done = run("certify", trained, options, "--out", out, "--figure", out.with_suffix(".svg"))
     assert done.exit_code == 0, done.stderr
     shown = " ".join(done.stdout.split())
+    sentences = re.findall(r"`(?:held_out|anywhere|envelope|compression)`.*?(\S+)% unpruned", shown)
+    assert len(sentences) == 4
+    for bound in sentences:  # the tables round up as the sentences do
+        assert f"{bound}%" in shown[shown.index("Pruning path") :].partition("With probability")[0]
     for column in ("kappa", "held_out", "anywhere", "envelope", "compression"):
         assert column in shown
     assert "at all 5 shares at once" in shown

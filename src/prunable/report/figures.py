@@ -36,7 +36,7 @@ DARK = {
     "#e4e4e4": "#333b44",
     "#cccccc": "#333b44",
     "#555555": "#a3adb8",
-    "#0072b2": "#3d9be0",
+    "#0072b2": "#6f7bf7",
 }
 _DARKENED = "".join(
     f'[style*="{what}: {light}"] {{{what}: {dark} !important}}'

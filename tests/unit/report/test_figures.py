@@ -7,13 +7,14 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from prunable.certify.figure import bounds_figure
 from prunable.forecast.document import forecast_figure
 from prunable.predict.figures import curve_figure
-from prunable.report.figures import DARK, STYLE, as_svg, space_ticks
+from prunable.report.figures import DARK, PALETTE, STYLE, as_svg, space_ticks
 from prunable.report.prune.comparison import MOST_LINES, comparison_figure
 
 PHONE = 358  # pixels of a figure on a screen of 390
@@ -156,3 +157,19 @@ def test_drawings_know_both_schemes_and_are_xml():
     style = root[0].text
     assert style.startswith("@media screen and (prefers-color-scheme: dark)")
     assert all(light in style and dark in style for light, dark in DARK.items())
+
+
+def lab(colour: str) -> np.ndarray:
+    """CIE L*a*b* of an sRGB colour (IEC 61966-2-1, D65)."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(to_xyz @ linear / [0.9505, 1.0, 1.089])  # none is dark enough for the line
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_lines_are_told_apart_in_both_schemes(scheme):
+    shown = [DARK.get(c, c) if scheme == "dark" else c for c in PALETTE[1:]]
+    for one, other in combinations(shown, 2):
+        assert np.linalg.norm(lab(one) - lab(other)) > 25
