@@ -100,8 +100,9 @@ class TrainSpec(Spec):
         """Rough time on one core; with a stop rule, of half of the steps."""
         share = 1.0 if self.until_accuracy is None and self.until_loss is None else 0.5
         net = NETS[self.net]
-        seconds = 6 * net.products(self.dataset.registered.shape, self.width) / FLOPS
-        seconds = max(seconds, net.picture_seconds) * self.batch_size
+        shape = self.dataset.registered.shape
+        seconds = 6 * net.products(shape, self.width) / FLOPS
+        seconds = max(seconds, net.least_seconds(shape)) * self.batch_size
         return share * self.steps * (STEP_SECONDS + seconds)
 
 
