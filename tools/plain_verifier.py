@@ -246,6 +246,8 @@ class Network:
         self.layers: list[Layer] = []
         self.mirrored = self.shifted = False
         steps, work, kind = message.positive(), 0, -1
+        if steps > 1024:
+            raise Malformed("too many steps")
         most_work = min((1 << 24) + (len(content) << 15), WORK)
         for step in range(steps):
             last, kind = step == steps - 1, message.fixed(2)

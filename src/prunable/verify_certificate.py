@@ -80,7 +80,7 @@ class Network:
             kind = self.uniform(2)
             extra = self.gamma() if kind == 3 else 0  # edges, upright; at first mirrored, shifted
             known = [0, self.normalised and c <= 16, 2, 3, 4][: 3 if self.chain else 5]
-            demand(extra in known, "the code file names a kind of step that does not exist")
+            demand(extra in known and left < 1024, "an unknown kind of step, or too many of them")
             side = self.gamma() if kind < 2 else (0, 5, 1, 1, 1)[extra]
             stride = self.gamma() if kind == 0 else side if kind == 1 else 1
             pad, self.seen = side // 2 if kind in (0, 3) else 0, max(self.seen, 1 << extra >> 2)

@@ -60,6 +60,7 @@ _MOST_CONTEXTS = 1 << 18  # outputs, inputs and taps of a layer together
 # Bits that the order of hidden units can change, at most: the probability of a decision is rounded
 # to 2^-48, and among 2^22 decisions none is below 2^-23 where it is not certain already.
 PERMUTATION_SLACK = 1
+_MOST_STEPS = 1 << 10  # of an architecture
 _MOST_PERMUTED, _MOST_PERMUTED_DECISIONS = 1 << 20, 1 << 22
 
 
@@ -179,6 +180,7 @@ def encode_network(network: CodedNetwork) -> bytes:
     code = encoder.finish()
     size, work = len(code), network.architecture.work
     narrow = max(map(_contexts, wanted)) <= _MOST_CONTEXTS and size <= MOST_BYTES
+    narrow = narrow and len(network.architecture.ops) <= _MOST_STEPS
     fits = narrow and encoder.decisions <= most_decisions(size) and work <= most_work(size)
     said = f"of {size:,} bytes, {encoder.decisions:,} decisions, {work:,} multiplications an input"
     mend = "Choose a smaller architecture; docs/certificate-format.md has the limits."
@@ -209,6 +211,8 @@ def _code(coder: Coder, network: CodedNetwork | None, work: int = sys.maxsize) -
     channels, height, width, classes = (code_positive(coder, side) for side in sides)
     normalised = bool(coder.code(int(given is not None and given.normalised), HALF))
     count = code_positive(coder, len(given.ops) if given else 1)
+    if isinstance(coder, Decoder) and count > _MOST_STEPS:
+        raise DataIntegrityError("the code file announces too many steps.")
     ops: list[Op] = []
     layers: list[CodedLayer] = []
     shape = (channels, height, width)

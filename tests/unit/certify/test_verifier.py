@@ -812,10 +812,40 @@ def test_four_extended_steps_are_known_and_others_are_malformed(tool):
     for content in refused:
         with pytest.raises(DataIntegrityError):
             decode_network(content)
-        with pytest.raises(ValueError, match="kind of step that does not exist"):
+        with pytest.raises(ValueError, match="unknown kind of step"):
             verifier.Network(content)
         with pytest.raises(plain.Malformed, match=r"unknown kind|not the first"):
             plain.Network(content)
+
+
+@pytest.mark.parametrize(("steps", "known"), [(1023, True), (1024, False)])
+def test_steps_are_counted(steps, known, tool):
+    """A pooling of one pixel takes three bits, and changes nothing."""
+    encoder, plain = Encoder(), tool("plain_verifier")
+    for value in (1, 1, 1, 2):
+        code_positive(encoder, value)
+    encoder.code(1, HALF)
+    code_positive(encoder, steps + 1)
+    for _ in range(steps):
+        code_uniform(encoder, 1, 2)
+        code_positive(encoder, 1)
+    code_uniform(encoder, 2, 2)
+    for value in (2, 1):
+        code_positive(encoder, value)
+    code_levels(encoder, None, (2, 1, 1, 1), 1)
+    encoder.code(0, HALF)
+    content = encoder.finish()
+    agree_about(content, plain)
+    if known:
+        assert decode_network(content).architecture.text == ",".join(["m1"] * steps + ["d"])
+        return
+    for decode in (decode_network, verifier.Network, plain.Network):
+        with pytest.raises((DataIntegrityError, ValueError, plain.Malformed), match="too many"):
+            decode(content)
+    architecture = CodedArchitecture.parse(",".join(["m1"] * steps + ["d"]), (1, 1, 1), 2)
+    layer = CodedLayer(np.ones((2, 1, 1, 1), np.int64), np.zeros(2, np.int64))
+    with pytest.raises(InputError, match="within the limits of the format"):
+        encode_network(CodedNetwork(architecture, (layer,)))
 
 
 @pytest.mark.parametrize(("numbers", "side"), [((2,), 257), ((3, 2), 163), ((4,), 163)])
