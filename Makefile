@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One worker a core, one thread a worker: more threads only wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: demo test test-fast fuzz check bench readme docs dist clean help
+.PHONY: demo test test-fast fuzz check chromium bench readme docs dist clean help
 
 help:
 	@echo "make demo   train, measure, prune and compare on ECG5000; writes $(OUT)/report.html"
@@ -42,8 +42,12 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 # The browser tests need Chromium; where it can be installed without asking, it is.
-test: check
+chromium:
 	@sh tools/ensure_chromium.sh
+
+# Types take one core for minutes, Chromium the network.
+test: $(INSTALLED)
+	@$(MAKE) --no-print-directory --jobs=2 check chromium
 	$(PYTEST)
 
 test-fast: $(INSTALLED)
