@@ -18,6 +18,7 @@ from tests.fuzz.formats import FORMATS, Format
 from prunable.errors import PrunableError
 
 SECONDS = 5  # of processor time, for one mutant
+PAGE = resource.getpagesize()
 MEMORY = 2**30  # bytes, beside what the reader's libraries take
 PATIENCE = 60  # seconds on the clock, where a mutant waits rather than computes
 LONGEST = 4000  # characters of a message
@@ -115,11 +116,11 @@ def _work(
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         with log.open("a") as stream:
             for number in range(at, end):
                 place[:] = number.to_bytes(8, "little")
                 content = mutant(name, number, seed)  # by whatever memory that takes
+                held = int(Path("/proc/self/statm").read_text().split()[0]) * PAGE
                 resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, resource.RLIM_INFINITY))
                 signal.setitimer(signal.ITIMER_PROF, SECONDS)
                 signal.alarm(PATIENCE)

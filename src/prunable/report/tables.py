@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import wrap
 
 from markupsafe import Markup, escape
@@ -19,6 +19,7 @@ MISSING = "–"
 NARROW = 110
 # Characters of a name that are shown in any case; fewer only where every column then has room.
 LEAST_NAME, SHORT_NAME = 24, 10
+LEAST_WORDS = 8  # characters of a column of words, which may wrap
 HEADS = (0.4, 0.15, 0.5, 0.6, 0.7, 0.8, 0.9)  # shares of a name's beginning, until all names differ
 
 
@@ -76,7 +77,45 @@ class Table:
         if any(column.spare for column in self.columns):
             self._in_lines(console.width, narrow)._print(console, narrow, stacked=False)
         else:
-            self._print(console, narrow, stacked=True)
+            for part in self._parts(console.width, narrow):
+                part._print(console, narrow, stacked=True)
+
+    def _parts(self, width: int, narrow: bool) -> "list[Table]":
+        """The table, or as many as its columns need that have no room beside each other.
+
+        The first column, which says what the rows are, begins each of them.
+        """
+        rows = [
+            tuple(cell.replace(" ± ", "\n±") if narrow else cell for cell in row.cells)
+            for row in self.rows
+        ]
+        needs = [
+            2 + _width((column.heading(narrow), *(printable(row[at], keep="\n") for row in rows)))
+            for at, column in enumerate(self.columns)
+        ]
+        least = [
+            LEAST_WORDS + 2 if column.words or column.code else need
+            for need, column in zip(needs, self.columns, strict=True)
+        ]
+        parts, taken = [[0]], least[0]
+        for at, need in list(enumerate(least))[1:]:
+            if taken + need > width - 2 and len(parts[-1]) > 1:  # beside the edges
+                parts.append([0])
+                taken = least[0]
+            parts[-1].append(at)
+            taken += need
+        return [
+            replace(
+                self,
+                columns=tuple(self.columns[at] for at in places),
+                rows=tuple(
+                    Row(tuple(row.cells[at] for at in places), row.dim) for row in self.rows
+                ),
+                title=self.title if number == 0 else "",
+                notes=self.notes if number == len(parts) - 1 else (),
+            )
+            for number, places in enumerate(parts)
+        ]
 
     def _in_lines(self, width: int, narrow: bool) -> "Table":
         """The columns that fit beside each other, a line a row."""
@@ -132,7 +171,7 @@ class Table:
                 justify="left" if column.words else "right",
                 no_wrap=not column.words or not stacked,
                 overflow="fold" if stacked else "ellipsis",
-                min_width=8 if column.words and stacked else None,
+                min_width=LEAST_WORDS if column.words and stacked else None,
             )
         for row, cells in zip(self.rows, shown, strict=True):
             # Text, not str: names may look like console markup
@@ -146,11 +185,14 @@ class Table:
 
     def _headings(self, rows: Sequence[Sequence[str]], width: int, narrow: bool) -> list[str]:
         """Titles on as few lines as there is room for; where there is none, the shorter ones."""
-        cells = [_width(row[at] for row in rows) + 2 for at in range(len(self.columns))]
+        cells = [
+            2 + max(_width(row[at] for row in rows), LEAST_WORDS if column.words else 0)
+            for at, column in enumerate(self.columns)
+        ]
         for lines in range(1, 1 + max(len(column.title.split()) for column in self.columns)):
             found = [_in_lines(column.title, lines) for column in self.columns]
             taken = (max(cell, _width([head]) + 2) for cell, head in zip(cells, found, strict=True))
-            if sum(taken) <= width:
+            if sum(taken) <= width - 2:  # beside the edges
                 return found
         return [column.heading(narrow) for column in self.columns]
 

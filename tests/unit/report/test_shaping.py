@@ -131,3 +131,15 @@ def test_any_names_stay_in_their_cells(code, names):
         assert "".join(child.content for child in children).strip() == wanted.strip()
         if code and name.strip():
             assert children[0].content == wanted
+
+
+@pytest.mark.parametrize("width", range(24, 180))
+def test_no_number_is_cut_where_columns_have_no_room(width):
+    """Columns that do not fit beside each other stand in tables below, beside the rows' names."""
+    columns = [Column("data", words=True), *(Column(f"number {i}") for i in range(12))]
+    rows = [[f"set {row}", *(f"{10_000 * row + at:,}" for at in range(12))] for row in range(1, 4)]
+    lines = printed(table(columns, rows), width)
+    assert max(map(len, lines)) <= width
+    for row in rows:
+        beside = [line.split() for line in lines if row[0] in line]
+        assert [cell for line in beside for cell in line[2:]] == row[1:]

@@ -40,7 +40,7 @@ class Column:
     key: str
     label: str
     unit: str = ""
-    digits: int = 3
+    digits: Annotated[int, Field(ge=0, le=15)] = 3
 
     @property
     def scale(self) -> float:

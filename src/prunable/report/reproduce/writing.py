@@ -1,6 +1,7 @@
 """Reproduced items as files, each written whole or not at all."""
 
 import base64
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -119,7 +120,8 @@ def _rounded(values: Sequence[float | None] | None) -> list[float | None] | None
     """Numbers to six digits, more than a screen can show."""
     if values is None:
         return None
-    return [None if value is None else float(f"{value:.6g}") for value in values]
+    rounded = (None if value is None else float(f"{value:.6g}") for value in values)
+    return [value if value is None or math.isfinite(value) else None for value in rounded]
 
 
 def write_item(document: Document, folder: Path | str) -> None:
