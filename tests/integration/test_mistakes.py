@@ -124,6 +124,13 @@ MISTAKES = [
     ("prune NET --keep 0.5 --address auto --out x.safetensors", "without --backend ray"),
     ("prune NET --keep 0.5 --backend ray --out x.safetensors", "needs what is pruned shard by"),
     ("prune NET --compare --backend ray --data digits --out x", "has no effect with --compare"),
+    ("prune NET --keep 0.5 --norms NET --out x.safetensors", "without --method wanda alone"),
+    ("prune NET --method wanda --keep 0.5 --norms NET --out x.safetensors", "no sizes of inputs"),
+    (
+        "prune NET --method wanda --keep 0.5 --scope global --norms NET --out x.safetensors",
+        "`--norms` of `prune` needs weights that are pruned as they lie in files",
+    ),
+    ("prune NET --method wanda --keep 0.5 --out x.safetensors", "give --calibrate, or --norms"),
     ("reproduce all --gpus 1", "has no effect without --backend ray"),
     ("simulate federated --out x --concentration 1", "without --partition dirichlet"),
     # found late, half said, or said in words of the code

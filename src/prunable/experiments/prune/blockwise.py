@@ -15,13 +15,14 @@ from prunable.files import check_ending, os_errors_named
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.packed import refuse_packed
 from prunable.nets.archive.safetensors_file import metadata_of
+from prunable.nets.calibration.norms import read_norms
 from prunable.nets.models import ARCHITECTURE
 from prunable.nets.models.hub import kept_beside
 from prunable.nets.models.streaming import open_streamed, save_streamed
 from prunable.nets.networks.inputs import batch_of
 from prunable.nets.prune.blockwise import prune_streamed
 from prunable.nets.prune.in_order import remove_stages
-from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
+from prunable.nets.prune.strategies import InputWeightedPruning, MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.named import strategy_named
 from prunable.nets.prune.streaming import STREAMED, Streaming, is_one_file
 from prunable.numerics.parallel import Spread, here
@@ -83,6 +84,16 @@ def _remove(converted: Path, made: list[Path]) -> None:
             folder.rmdir()
 
 
+def refuse_norms(job: PruningJob) -> None:
+    """Raise InputError if sizes of inputs were given for what is not pruned as it lies."""
+    if job.norms is not None:
+        raise InputError(
+            "`--norms` of `prune` needs weights that are pruned as they lie in files: safetensors "
+            "or an index of them, layer by layer (--scope layer), without options that need the "
+            "network. Leave it out, or the others."
+        )
+
+
 def refuse_spreading(spreading: Spreading | None) -> None:
     """Raise InputError if workers were named for what is not pruned by them."""
     if spreading is not None:
@@ -99,17 +110,22 @@ def streamed(job: PruningJob, spreading: Spreading | None = None) -> dict[str, A
 
     Raises InputError if there are workers, and one file is to be written.
     """
-    if job.plan is not None or job.method not in ("magnitude", "n:m") or job.storage != "dense":
+    methods = ("magnitude", "n:m") if job.norms is None else ("wanda",)
+    if job.plan is not None or job.method not in methods or job.storage != "dense":
         return None
     if job.center != "zero" or job.refit or job.allocation not in STREAMED:
         return None
+    if job.norms is not None and job.scope == "global":
+        return None
+    assert job.method is not None
     strategy = strategy_named(job.method, job.allocation, job.center, job.pattern, job.refit)
+    norms = {} if job.norms is None else read_norms(job.norms)
     with open_archive(job.checkpoint, unpickle=job.unpickle) as archive:
         refuse_packed(archive)
         metadata = {}
         if archive.format == "safetensors" and is_one_file(job.checkpoint):
             metadata = metadata_of(job.checkpoint)
-        if not isinstance(strategy, MagnitudePruning | NMPruning):
+        if not isinstance(strategy, MagnitudePruning | NMPruning | InputWeightedPruning):
             return None
         if ARCHITECTURE in metadata or not Streaming.serves(archive, strategy, metadata):
             return None
@@ -122,5 +138,5 @@ def streamed(job: PruningJob, spreading: Spreading | None = None) -> dict[str, A
         beside = kept_beside(job.checkpoint) if folder else ()
         out = None if job.dry_run else job.out
         with nullcontext(here) if spreading is None else spreading() as spread:
-            streaming = Streaming(archive, strategy, *how, spread)
+            streaming = Streaming(archive, strategy, *how, spread, norms)
             return streaming.prune(out, {"format": "pt"} | metadata, beside)

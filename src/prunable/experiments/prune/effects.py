@@ -31,6 +31,10 @@ NEEDS: Mapping[str, Need] = {
         "--calibrate with a text (.txt) or tokens",
         lambda job: job.calibrates_tokens,
     ),
+    "norms": (
+        "--method wanda alone, --calibrate left out",
+        lambda job: job.method == "wanda" and job.calibrate is None,
+    ),
     "in_order": ("--calibrate", lambda job: job.calibrate is not None),
     "stream": (
         "--calibrate, and --in-order or --method calibrated",
@@ -65,6 +69,7 @@ PLANNED = (
     "allocation",
     "slope",
     "calibrate",
+    "norms",
     "in_order",
     "stream",
     "refit",

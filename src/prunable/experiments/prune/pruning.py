@@ -16,6 +16,7 @@ from prunable.errors import InputError, PrunableError
 from prunable.experiments.prune.blockwise import (
     Spreading,
     prune_blockwise,
+    refuse_norms,
     refuse_spreading,
     streamed,
 )
@@ -220,6 +221,7 @@ def prune_checkpoint(
     if document is not None:
         return _told(job, document, before)
     refuse_spreading(spreading)
+    refuse_norms(job)
     if hub and job.out is not None and writes_folder(job):
         check_folder(job.out)
     else:
@@ -270,6 +272,7 @@ def _check_places(job: PruningJob) -> None:
         "the example": job.example,
         "the data": job.data,
         "the calibration inputs": job.calibrate,
+        "the sizes of inputs": job.norms,
         "what to start again from": job.retraining.rewind,
         "the plan": job.plan,
     }
@@ -395,7 +398,8 @@ def _pruned(
         )
     if calibration is None and (job.refit or job.method in CALIBRATED):
         asked = "--refit" if job.refit else f"--method {job.method}"
-        raise InputError(f"`{asked}` of `prune` needs inputs to run on: give --calibrate.")
+        sizes = ", or --norms" if job.method == "wanda" and not job.refit else ""
+        raise InputError(f"`{asked}` of `prune` needs inputs to run on: give --calibrate{sizes}.")
     how["calibration"] = calibration
     how["bias_correction"] = job.bias_correction or None
     plain = not job.refit and not isinstance(calibration, InOrder)

@@ -126,6 +126,11 @@ class PruningJob(Frozen):
     )
     calibrate_size: int = Field(128, ge=1, description="How many of those; windows of a text.")
     calibrate_length: int = Field(512, ge=2, description="Tokens of a window.")
+    norms: Path | None = Field(
+        None,
+        description="Root mean squares of inputs by the names of weights, in place of "
+        "--calibrate, safetensors: --method wanda prunes files as they lie.",
+    )
     in_order: bool = Field(
         False,
         description="Prune block by block, or layer by layer, on what the pruned ones before send; "

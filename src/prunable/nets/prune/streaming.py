@@ -6,10 +6,11 @@ and one that writes; what is decided layer by layer takes one.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -18,17 +19,19 @@ from uuid import uuid4
 import numpy as np
 import torch
 
+from prunable.errors import InputError
 from prunable.files import staged
 from prunable.nets.archive import Archive, StoredTensor, open_archive
 from prunable.nets.archive.folder import NOT_LISTED
 from prunable.nets.archive.rewriting import Change, Shard, write_again
+from prunable.nets.calibration.norms import Norms
 from prunable.nets.networks.interop import masked_names
 from prunable.nets.networks.roles import Part, natural_key
 from prunable.nets.prune.plan import Budget, Keep
 from prunable.nets.prune.pruning import check_not_emptied
 from prunable.nets.prune.selecting import Weights, selected
 from prunable.nets.prune.shards import Row, check_room, write_folder
-from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
+from prunable.nets.prune.strategies import InputWeightedPruning, MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.n_m import fits_pattern
 from prunable.nets.prune.tensorwise import (
     Strategy,
@@ -38,6 +41,7 @@ from prunable.nets.prune.tensorwise import (
     empty_view,
     measured,
     nonzero,
+    pattern_of,
     planned,
     recoded,
     settled,
@@ -69,6 +73,7 @@ class Streaming:
     seed: int = 0
     force: bool = False
     spread: Spread = here  # where tasks are sent, which open the files themselves
+    norms: Norms = field(default_factory=dict, repr=False)  # of strategies that weigh inputs
 
     @staticmethod
     def serves(archive: Archive, strategy: object, metadata: Mapping[str, str]) -> bool:
@@ -76,7 +81,7 @@ class Streaming:
 
         Not where some are put together from others, or the text of a file ties names to them.
         """
-        plain = isinstance(strategy, NMPruning) or (
+        plain = isinstance(strategy, NMPruning | InputWeightedPruning) or (
             isinstance(strategy, MagnitudePruning) and strategy.allocation in STREAMED
         )
         if not plain or archive.format != "safetensors":
@@ -101,6 +106,7 @@ class Streaming:
         chosen, skipped = selected(weights, "weight", self.only, self.exclude)
         by_name = {tensor.name: tensor for tensor in tensors}
         seen = [(by_name[name], weights.parts[name]) for name in chosen]
+        self._check_norms(seen)
         work = self._by_threshold(seen) if self._is_global else self._by_layer(seen)
         shards = self._shards(tensors)
         check = self._check_rows
@@ -117,6 +123,7 @@ class Streaming:
                 "strategy": asdict(self.strategy),
             }
             asked |= {"only": list(self.only), "exclude": list(self.exclude)}
+            asked["norms"] = self._digest()
 
             def write(
                 place: Path, left: Sequence[Shard]
@@ -132,10 +139,9 @@ class Streaming:
         before = rest + sum(row.pop("before") for row in ordered)
         after = rest + sum(row.pop("after") for row in ordered)
         total, kept = (sum(row[key] for row in ordered) for key in ("n_total", "n_kept"))
-        by = self.strategy
         return {
             "plan": {
-                "method": f"{by.n}:{by.m}" if isinstance(by, NMPruning) else "magnitude",
+                "method": self._method,
                 "budget": {"kind": type(self.budget).__name__.lower(), **asdict(self.budget)},
                 "kappa": kept / total,
                 "n_parameters": total,
@@ -147,7 +153,8 @@ class Streaming:
             "n_nonzero_before": before,
             "n_nonzero": after,
             "skipped": [asdict(one) for one in skipped],
-            **{"baked": [], "outputs": [], "unreached": [], "recalibrated": None, "corrected": []},
+            "unreached": self._unreached(chosen),
+            **{"baked": [], "outputs": [], "recalibrated": None, "corrected": []},
         }
 
     def _shards(self, tensors: Sequence[StoredTensor]) -> list[Shard]:
@@ -182,6 +189,24 @@ class Streaming:
     def _is_global(self) -> bool:
         return isinstance(self.budget, Keep) and self.budget.scope == "global"
 
+    @property
+    def _method(self) -> str:
+        pattern = pattern_of(self.strategy)
+        numbers = "" if pattern is None else f"{pattern[0]}:{pattern[1]}"
+        if isinstance(self.strategy, InputWeightedPruning):
+            return f"input-weighted {numbers}".rstrip()
+        return numbers or "magnitude"
+
+    def _digest(self) -> str:
+        found = hashlib.sha256()
+        for name, rms in sorted(self.norms.items()):
+            found.update(f"{name} {rms.shape} ".encode() + rms.tobytes())
+        return found.hexdigest()
+
+    def _unreached(self, chosen: Sequence[str]) -> list[str]:
+        weighs = isinstance(self.strategy, InputWeightedPruning)
+        return [name for name in chosen if weighs and name not in self.norms]
+
     def _check_rows(self, rows: Mapping[str, Row]) -> None:
         if not self.force:
             check_not_emptied(
@@ -190,8 +215,8 @@ class Streaming:
 
     def _by_layer(self, seen: Sequence[tuple[StoredTensor, Part]]) -> dict[str, Prune]:
         strategy = self.strategy
-        if isinstance(strategy, NMPruning):
-            m = strategy.m
+        if (pattern := pattern_of(strategy)) is not None:
+            m = pattern[1]
             seen = [(tensor, part.by_expert()) for tensor, part in seen]
             # shapes alone say whether there is a layer of the pattern
             views = [empty_view(tensor, part) for tensor, part in seen]
@@ -199,7 +224,30 @@ class Streaming:
                 strategy.plan(views, self.budget, rng=rng(self.seed, "prune"))
 
         how = (strategy, self.budget, self.seed)
-        return {t.name: partial(planned, part=part, how=how) for t, part in seen}
+        return {
+            t.name: partial(planned, part=part, how=how, rms=self.norms.get(t.name))
+            for t, part in seen
+        }
+
+    def _check_norms(self, seen: Sequence[tuple[StoredTensor, Part]]) -> None:
+        """Raise InputError unless sizes of inputs are of these weights, if they are needed."""
+        if not isinstance(self.strategy, InputWeightedPruning):
+            return
+        known = [(t, p) for t, p in seen if t.name in self.norms]
+        if not known:
+            raise InputError(
+                "`--norms` of `prune` says nothing of the weights to prune: its names "
+                f"({', '.join(list(self.norms)[:2]) or 'none'}) are not theirs "
+                f"({', '.join(t.name for t, _ in seen[:2])}). Write it for this network."
+            )
+        for tensor, part in known:
+            rows, width = empty_view(tensor, part).matrix.shape
+            groups, given = self.norms[tensor.name].shape
+            if given != width or rows % groups:
+                raise InputError(
+                    f"`--norms` of `prune` has {groups} x {given} numbers for {tensor.name}, whose "
+                    f"matrix is {rows} x {width}. Write it for this network."
+                )
 
     def _by_threshold(self, seen: Sequence[tuple[StoredTensor, Part]]) -> dict[str, Prune]:
         """One threshold on all magnitudes, or one a layer by LAMP, found in passes before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -13,8 +14,9 @@ from prunable.nets.networks.roles import Part
 from prunable.nets.networks.views import WeightView, as_stored, view_of
 from prunable.nets.prune.plan import Budget, LayerPlan
 from prunable.nets.prune.shards import Row
-from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
+from prunable.nets.prune.strategies import InputWeightedPruning, MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.n_m import fits_pattern
+from prunable.numerics.arrays import FloatArray
 from prunable.numerics.measure.entries import Coded
 from prunable.numerics.randomness import rng
 from prunable.numerics.weights.compressibility import relative_error
@@ -22,8 +24,15 @@ from prunable.numerics.weights.levels import Levels
 from prunable.numerics.weights.magnitudes import Magnitudes, Ordered
 from prunable.numerics.weights.selection import above_threshold, mark_ties, threshold_of
 
-Strategy = MagnitudePruning | NMPruning
+Strategy = MagnitudePruning | NMPruning | InputWeightedPruning
 R = TypeVar("R")
+
+
+def pattern_of(strategy: Strategy) -> tuple[int, int] | None:
+    """The numbers n and m of a strategy that keeps n of each m inputs."""
+    if isinstance(strategy, NMPruning):
+        return strategy.n, strategy.m
+    return strategy.n_m if isinstance(strategy, InputWeightedPruning) else None
 
 
 def counted(tensor: StoredTensor, part: Part, dtype: np.dtype[Any]) -> Levels:
@@ -94,11 +103,18 @@ def planned(
     *,
     part: Part,
     how: tuple[Strategy, Budget, int],
+    rms: FloatArray | None = None,
 ) -> Row:
-    """Write a tensor as a strategy prunes it by itself."""
+    """Write a tensor as a strategy prunes it by itself.
+
+    `rms` are the root mean squares of its inputs, (groups, width), where they are known; else a
+    strategy that weighs inputs goes by magnitudes.
+    """
     strategy, budget, seed = how
     view = view_of(part, tensor.load())
-    if isinstance(strategy, NMPruning) and not fits_pattern(view, strategy.m):
+    if isinstance(strategy, InputWeightedPruning):
+        view = replace(view, rms=np.ones((1, view.matrix.shape[1])) if rms is None else rms)
+    if (pattern := pattern_of(strategy)) is not None and not fits_pattern(view, pattern[1]):
         whole = np.ones(view.matrix.size, dtype=np.bool_)
         layer = LayerPlan(view.name, view.matrix.shape, "weight", whole, 0.0)
     else:

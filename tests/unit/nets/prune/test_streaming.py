@@ -8,19 +8,21 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
-from prunable.errors import InputError
+from prunable.errors import DataIntegrityError, InputError
 from prunable.experiments.prune.pruning import prune_checkpoint
 from prunable.experiments.prune.specs import PruningJob
 from prunable.files import LOCK
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.rewriting import Shard
+from prunable.nets.calibration.calibrating import calibrate
+from prunable.nets.calibration.norms import read_norms, write_norms
 from prunable.nets.models import read_weights
 from prunable.nets.prune import shards as folders
 from prunable.nets.prune import streaming
 from prunable.nets.prune.plan import Energy, Error, Keep
 from prunable.nets.prune.pruning import prune
 from prunable.nets.prune.shards import INDEX, STATE
-from prunable.nets.prune.strategies import MagnitudePruning, NMPruning
+from prunable.nets.prune.strategies import InputWeightedPruning, MagnitudePruning, NMPruning
 from prunable.nets.prune.streaming import Streaming
 
 BUDGETS = [
@@ -98,6 +100,62 @@ def test_patterns_are_pruned_as_in_memory(tmp_path):
     assert all(torch.equal(t, tensors[n]) for n, t in load_file(out).items())
     with pytest.raises(InputError, match="multiple of 5"):
         streamed(path, NMPruning(2, 5), Keep(0.4), None)
+
+
+class Branched(torch.nn.Module):
+    """Convolutions in groups, and a layer that no input reaches."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Conv2d(8, 16, 3, groups=2)
+        self.second = torch.nn.Linear(144, 40)
+        self.unused = torch.nn.Linear(16, 20)
+        self.last = torch.nn.Linear(40, 12)
+
+    def forward(self, x):
+        return self.last(self.second(self.first(x).relu().flatten(1)).relu())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize(
+    ("n_m", "budget"), [(None, Keep(0.3)), (None, Error(0.4)), ((2, 4), Keep(0.5))], ids=str
+)
+def test_weights_times_inputs_go_as_in_memory(tmp_path, dtype, n_m, budget):
+    """By what the inputs of a network are, kept in a file; also where none reached a layer."""
+    torch.manual_seed(0)
+    model = Branched().to(dtype).float()
+    known = calibrate(model, torch.randn(60, 8, 5, 5) * torch.rand(8, 1, 1) * 4, products=False)
+    path, out, norms = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "norms"))
+    save_file({name: t.to(dtype) for name, t in model.state_dict().items()}, path)
+    write_norms(known, norms)
+    strategy = InputWeightedPruning(n_m=n_m)
+    wanted = prune(model, strategy, budget, calibration=known).to_dict()
+    found = streamed(path, strategy, budget, out, norms=read_norms(norms))
+    assert found["unreached"] == wanted["unreached"] == ["unused.weight"]
+    assert found["plan"]["method"] == wanted["plan"]["method"]
+    assert found["plan"]["kappa"] == wanted["plan"]["kappa"]
+    pruned = load_file(out)
+    for name, tensor in model.state_dict().items():
+        assert pruned[name].dtype == dtype
+        assert torch.equal(pruned[name].float(), tensor), name
+
+
+def test_sizes_of_other_inputs_are_refused(tmp_path):
+    path, norms = tmp_path / "model.safetensors", tmp_path / "norms.safetensors"
+    save_file(weights(torch.float32), path)
+    strategy = InputWeightedPruning()
+    for sizes, message in (
+        ({"other": torch.ones(52)}, r"says nothing of the weights .* \(other\)"),
+        ({"layers.2.weight": torch.ones(24)}, "24 numbers for layers.2.weight, whose matrix is"),
+        ({"layers.2.weight": torch.ones(7, 52)}, "has 7 x 52 numbers for layers.2.weight"),
+    ):
+        save_file(sizes, norms)
+        with pytest.raises(InputError, match=message):
+            streamed(path, strategy, Keep(0.5), None, norms=read_norms(norms))
+    for wrong in (torch.ones(2, 2, 2), -torch.ones(3), torch.tensor([1.0, torch.nan])):
+        save_file({"layers.2.weight": wrong}, norms)
+        with pytest.raises(DataIntegrityError, match="holds no sizes of inputs: layers"):
+            read_norms(norms)
 
 
 def test_types_are_pruned_together(tmp_path):
