@@ -84,14 +84,18 @@ def _remove(converted: Path, made: list[Path]) -> None:
             folder.rmdir()
 
 
-def refuse_norms(job: PruningJob) -> None:
-    """Raise InputError if sizes of inputs were given for what is not pruned as it lies."""
+def refuse_of_files(job: PruningJob, spreading: Spreading | None) -> None:
+    """Raise InputError if something is asked for that only files have that are pruned as they lie.
+
+    Sizes of inputs, or workers.
+    """
     if job.norms is not None:
         raise InputError(
             "`--norms` of `prune` needs weights that are pruned as they lie in files: safetensors "
             "or an index of them, layer by layer (--scope layer), without options that need the "
             "network. Leave it out, or the others."
         )
+    refuse_spreading(spreading)
 
 
 def refuse_spreading(spreading: Spreading | None) -> None:

@@ -16,8 +16,7 @@ from prunable.errors import InputError, PrunableError
 from prunable.experiments.prune.blockwise import (
     Spreading,
     prune_blockwise,
-    refuse_norms,
-    refuse_spreading,
+    refuse_of_files,
     streamed,
 )
 from prunable.experiments.prune.calibrating import (
@@ -220,8 +219,7 @@ def prune_checkpoint(
     document = None if hub or _needs_network(job) else streamed(job, spreading)
     if document is not None:
         return _told(job, document, before)
-    refuse_spreading(spreading)
-    refuse_norms(job)
+    refuse_of_files(job, spreading)
     if hub and job.out is not None and writes_folder(job):
         check_folder(job.out)
     else:
