@@ -13,13 +13,12 @@ from pathlib import Path
 
 from usage import typed
 
+from prunable.data.registry import registered
 from prunable.experiments.federate.comparing import compare_methods
 from prunable.experiments.federate.specs import FederatedSpec, standard_methods
-from prunable.files import read_json, write_json, write_text
+from prunable.files import write_json, write_text
 from prunable.report.simulate.federated import federated_markdown, save_federated_figure
 from prunable.report.terminal import counted
-from prunable.runs.execution import EXECUTION
-from prunable.runs.store import Store
 
 PARTITIONS = ("iid", "dirichlet")
 
@@ -38,17 +37,13 @@ def main(out: Path, work: Path, dataset: str = "mnist", rounds: int = 20) -> Non
     todo = [spec for part in runs.values() for spec in part]
     with counted("runs", len(todo)) as done:
         documents = [compare_methods(part, work, on_done=done) for part in runs.values()]
-    store = Store(work)
-    seconds = sum(read_json(store.folder(spec) / EXECUTION)["seconds"] for spec in todo)
-    write_json(
-        out / f"{dataset}.json",
-        {"partitions": dict(zip(PARTITIONS, documents, strict=True)), "cpu_seconds": seconds},
-    )
+    found = {"partitions": dict(zip(PARTITIONS, documents, strict=True))}
+    write_json(out / f"{dataset}.json", found)
     text = "".join(federated_markdown(document) + "\n" for document in documents)
     write_text(
         out / f"{dataset}.md",
-        f"# Federated clients on {dataset}\n\nWritten by `tools/federated_study.py`; "
-        f"{len(todo)} runs, {seconds / 60:.1f} minutes on one core in all.\n\n{text}",
+        f"# Federated clients on {registered(dataset).label}\n\n"
+        f"Written by `tools/federated_study.py`; {len(todo)} runs.\n\n{text}",
     )
     save_federated_figure(documents, out / f"{dataset}.svg")
 

@@ -22,6 +22,8 @@ def test_pages_of_federated_clients(tmp_path):
     federated_study.main(tmp_path, tmp_path / "work", dataset="digits", rounds=1)
     found = json.loads((tmp_path / "digits.json").read_text())
     assert list(found["partitions"]) == ["iid", "dirichlet"]
-    assert found["cpu_seconds"] > 0
-    assert (tmp_path / "digits.md").read_text().count("top-k with error feedback") == 4
+    page = (tmp_path / "digits.md").read_text()
+    assert page.count("top-k with error feedback") == 4
+    # the time of runs is that of the machine's load: the page tells none
+    assert "minutes" not in page
     assert (tmp_path / "digits.svg").exists()
