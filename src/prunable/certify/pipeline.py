@@ -1,6 +1,7 @@
 """Every bound of a user's network: its own code, its noise, its margins, its held-out errors."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import process_time
@@ -20,7 +21,7 @@ from prunable.certify.certificate import Certificate, advice, certify_network
 from prunable.certify.checkpoint import as_modules, integer_network
 from prunable.certify.code_file import CodedNetwork
 from prunable.certify.examples import Examples, examples_of
-from prunable.certify.gaussian_posterior import gaussian_certificate
+from prunable.certify.gaussian_posterior import SHARES, GaussianPosterior, gaussian_certificate
 from prunable.certify.given import as_taken, read_given
 from prunable.certify.learned import (
     OnSteps,
@@ -155,7 +156,7 @@ def certify_model(
     notes = {"dataset": dataset, "random_labels": None, "model": path.name}
     told = Told(given, train, test, classes, delta, notes, on_epoch, on_step)
     if on_estimate is not None:
-        on_estimate(estimated_seconds(told, students, settings, shares))
+        on_estimate(estimated_seconds(told, students, settings, shares, draws))
     student, held = told.through_student(students), told.held_out()
     if given.chain is None:
         mend = "Name one, or leave the option out."
@@ -276,9 +277,16 @@ _BATCH, _RUNS = 32, 4
 
 
 def estimated_seconds(
-    told: Told, students: Students, settings: QuantizationSettings | None, shares: int
+    told: Told,
+    students: Students,
+    settings: QuantizationSettings | None,
+    shares: int,
+    draws: int = 0,
 ) -> float:
-    """Rough time on one core of answers and of what is left of trainings, not of the bounds."""
+    """Rough time on one core of answers, what is left of trainings, and networks drawn.
+
+    Coding weights and evaluating bounds, some seconds, are left out.
+    """
     n, m = len(told.train.y), 0 if told.test is None else len(told.test.y)
     x = torch.from_numpy(told.train.x[:_BATCH].copy())
     with torch.no_grad():
@@ -307,6 +315,11 @@ def estimated_seconds(
         net = QuantizedNet(chain.architecture, settings.levels, chain.weights, chain.biases)
         passes = settings.epochs * (1 if settings.keep >= 1 else 2)
         total += n * passes * _of_net(net, x)
+    if told.given.chain is not None and draws:
+        posterior = GaussianPosterior.around(told.given.chain, SHARES[-1])
+        with suppress(InputError):  # which leaves that bound out
+            once = _seconds(lambda: posterior.risks(told.train, batches=1, seed=0))
+            total += once * (draws + len(SHARES) * max(1, draws // 10))
     return total
 
 

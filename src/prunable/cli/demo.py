@@ -44,7 +44,8 @@ def demo(
     where = ProcessBackend(workers)
     devices_of(device)
     planned = run.dry_run([item], "laptop", "paper", store)  # refuses bad settings
-    with store.locked(), counted("runs", len(planned.missing) + planned.done) as one_more:
+    n_runs = len(planned.missing) + planned.done
+    with store.locked(), counted("runs", n_runs, planned.costs()) as one_more:
         announce(planned.seconds, "the demonstration")
         (document,) = run.reproduce(
             [item], scale="laptop", store=store, backend=where, device=device, on_done=one_more

@@ -89,7 +89,8 @@ def reproduce(
     devices_of(device)
     with Store(out).locked():  # refuses a place where nothing can be written
         terminal.announce(planned.seconds, f"{len(planned.missing)} runs")
-    with terminal.counted("runs", len(planned.missing) + planned.done) as one_more:
+    n_runs = len(planned.missing) + planned.done
+    with terminal.counted("runs", n_runs, planned.costs()) as one_more:
         found = front.reproduce(
             *item,
             out=out,

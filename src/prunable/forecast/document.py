@@ -120,12 +120,16 @@ def checks_table(document: Document) -> Table:
 
 def advice_lines(document: Document) -> list[str]:
     """The verdict, why, and what to do."""
-    lines = [f"{document['verdict']}  {document['said']}"]
-    failed = [c for c in document["forecast"]["checks"] if not c["passed"]]
-    lines += [f"doubtful: {check['name']}: {check['text']}" for check in failed]
+    lines = [f"{document['verdict']}  {document['said']}", *_doubts(document)]
     if document["command"] is not None:
         lines += [f"The plan is {document['plan']}.", f"Next: {document['command']}"]
     return lines
+
+
+def _doubts(advice: Document) -> list[str]:
+    """Checks of its forecast that failed."""
+    failed = [check for check in advice["forecast"]["checks"] if not check["passed"]]
+    return [f"doubtful: {check['name']}: {check['text']}" for check in failed]
 
 
 def layers_table(document: Document) -> Table:
@@ -264,7 +268,7 @@ def write_page(
         "forecast.html.j2",
         made_by=made_by,
         title=title_of(document),
-        said=[] if advice is None else [advice["verdict"], advice["said"]],
+        said=[] if advice is None else [advice["verdict"], advice["said"], *_doubts(advice)],
         next="" if advice is None else advice["command"] or "",
         figures=[Markup(text[text.index("<svg") :]) for text in drawn],
         tables=[(part.title, replace(part, title="")) for part in tables],

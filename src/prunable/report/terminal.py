@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import typer
 from rich.console import Console
@@ -39,9 +39,16 @@ SCHEMA_VERSION = 1  # of documents that have no version of their own
 LONG = 30.0  # seconds from which on a command says beforehand how long it takes
 FIRST_LOOK = 2.0  # seconds after which the rest is judged by what is done
 FEW = 16  # steps, up to which the first tells how long all will take
+ENOUGH = 0.1  # share of unlike steps, by their expected costs, that judges the rest
 EVERY = 10.0  # seconds between lines of progress in a file or a pipe
 
-Advance = Callable[[int, int | None, str], None]
+
+class Advance(Protocol):
+    """Takes done, total, what is at hand, and of unlike steps the share of costs that is done."""
+
+    def __call__(
+        self, done: int, total: int | None, name: str = "", share: float | None = None, /
+    ) -> None: ...
 
 
 class Plain(Console):
@@ -173,16 +180,20 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
     ) as shown:
         task = shown.add_task(what, total=None)
         started = said = monotonic()
-        judged, first = False, (0, started)
+        judged, first = False, (0.0, started)
 
-        def advance(done: int, total: int | None, name: str = "") -> None:
+        def advance(
+            done: int, total: int | None, name: str = "", share: float | None = None, /
+        ) -> None:
             nonlocal said, judged, first
             now, label = monotonic(), printable(f"{what} {name}".rstrip())
+            least = 0.0 if share is None else ENOUGH
+            share = (done / total if total else 0.0) if share is None else share
             if done and not first[0] and (total or 0) > FEW * done:
-                first = (done, now)  # of many steps the first prepares the others: it tells little
-            elif not judged and total and done > first[0] and now - first[1] >= FIRST_LOOK:
+                first = (share, now)  # of many steps the first prepares the others: it tells little
+            elif not judged and share > first[0] + least and now - first[1] >= FIRST_LOOK:
                 judged = True
-                rest = (now - first[1]) * (total - first[0]) / (done - first[0])
+                rest = (now - first[1]) * (1 - first[0]) / (share - first[0])
                 announce(first[1] - started + rest, what, "here")
             quiet = _LOUDNESS.get() == "quiet"
             if shown.disable and now - said >= EVERY and not quiet:
@@ -195,15 +206,21 @@ def progress(what: str, console: Console | None = None) -> Iterator[Advance]:
 
 
 @contextmanager
-def counted(what: str, total: int) -> Iterator[Callable[..., None]]:
-    """A bar that moves by one whenever the function given is called, with anything."""
-    with progress(what) as advance:
-        done = 0
+def counted(
+    what: str, total: int, costs: Mapping[str, float] | None = None
+) -> Iterator[Callable[..., None]]:
+    """A bar that moves by one whenever the function given is called, with anything.
 
-        def one_more(*_: object) -> None:
-            nonlocal done
+    `costs` are those of unlike steps by the `run_id` of what it is called with; others cost none.
+    """
+    with progress(what) as advance:
+        done, spent, all_costs = 0, 0.0, sum((costs or {}).values())
+
+        def one_more(step: object = None, *_: object) -> None:
+            nonlocal done, spent
             done += 1
-            advance(done, total, "")
+            spent += (costs or {}).get(getattr(step, "run_id", ""), 0.0)
+            advance(done, total, "", spent / all_costs if all_costs else None)
 
         advance(0, total, "")
         yield one_more

@@ -1,6 +1,7 @@
 """What commands show: names that fit, counts in words, spreads, progress in a pipe."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -113,6 +114,21 @@ def test_what_proves_to_take_long_is_announced_by_its_first_seconds(
             done()
     words = [line for line in capsys.readouterr().err.splitlines() if "roughly" in line]
     assert len(words) == announced
+
+
+def test_unlike_runs_are_judged_by_their_costs(capsys, monkeypatch):
+    costs = {f"long {i}": 10.0 for i in range(4)} | {f"short {i}": 0.5 for i in range(40)}
+    seconds = list(costs.values())  # 60 in all, and not 44 runs of 10
+    now = 0.0
+    monkeypatch.setattr(terminal, "monotonic", lambda: now)
+    with terminal.counted("runs", len(costs), costs) as done:
+        for run_id, taken in zip(costs, seconds, strict=True):
+            now += taken
+            done(SimpleNamespace(run_id=run_id), {})
+    said = [
+        line for line in capsys.readouterr().err.splitlines() if "takes" in line or "take " in line
+    ]
+    assert said == ["runs take roughly 60 seconds here"]
 
 
 def test_one_step_is_one_step():

@@ -35,6 +35,10 @@ class DryRun:
     seconds: float
     missing_data: tuple[str, ...]
 
+    def costs(self) -> dict[str, float]:
+        """Rough time of each missing run on one core."""
+        return {spec.run_id: spec.estimated_seconds() for spec in self.missing}
+
 
 def dry_run(items: Sequence[Item], scale: Scale, convention: Convention, store: Store) -> DryRun:
     """List what reproducing items would compute; computes and writes nothing."""
