@@ -85,10 +85,7 @@ class Table:
 
         The first column, which says what the rows are, begins each of them.
         """
-        rows = [
-            tuple(cell.replace(" ± ", "\n±") if narrow else cell for cell in row.cells)
-            for row in self.rows
-        ]
+        rows = self._cells(narrow)
         needs = [
             2 + _width((column.heading(narrow), *(printable(row[at], keep="\n") for row in rows)))
             for at, column in enumerate(self.columns)
@@ -115,6 +112,13 @@ class Table:
                 notes=self.notes if number == len(parts) - 1 else (),
             )
             for number, places in enumerate(parts)
+        ]
+
+    def _cells(self, narrow: bool) -> list[tuple[str, ...]]:
+        """Rows with errors below their numbers where lines are short."""
+        return [
+            tuple(cell.replace(" ± ", "\n±") if narrow else cell for cell in row.cells)
+            for row in self.rows
         ]
 
     def _in_lines(self, width: int, narrow: bool) -> "Table":
@@ -155,14 +159,7 @@ class Table:
             padding=(0, 1, 0, 0),
             pad_edge=False,
         )
-        shown = self._fitted(
-            [
-                tuple(cell.replace(" ± ", "\n±") if narrow else cell for cell in row.cells)
-                for row in self.rows
-            ],
-            console.width,
-            narrow,
-        )
+        shown = self._fitted(self._cells(narrow), console.width, narrow)
         for column, heading in zip(
             self.columns, self._headings(shown, console.width, narrow), strict=True
         ):

@@ -103,9 +103,9 @@ def refuse_spreading(spreading: Spreading | None) -> None:
     if spreading is not None:
         raise InputError(
             "`--backend ray` of `prune` needs what is pruned shard by shard: a folder of "
-            "safetensors, or its index (of transformers the index), --method magnitude or n:m "
-            "without options that need the network, and --out FOLDER or --dry-run. Leave it out, "
-            "or the others."
+            "safetensors, or its index (of transformers the index), --method magnitude, n:m, or "
+            "wanda with --norms, without options that need the network, and --out FOLDER or "
+            "--dry-run. Leave it out, or the others."
         )
 
 

@@ -24,7 +24,7 @@ from prunable.numerics.measure.network import Measurement, Skipped, sum_up
 from prunable.numerics.measure.options import Options, SpectrumMode
 from prunable.numerics.parallel import Spread, grouped, in_order
 from prunable.numerics.randomness import rng
-from prunable.numerics.weights.allocation import Inside, Mask, Rule, allocate
+from prunable.numerics.weights.allocation import Counts, Inside, Rule, allocate
 from prunable.numerics.weights.magnitudes import Magnitudes
 
 Progress = Callable[[int, int, str], None]
@@ -256,18 +256,18 @@ def _again(
     used: Sequence[tuple[str, int]],
     sketches: Sequence[LayerSketch],
     far: _Far | None,
-    asked: Sequence[Mask | None],
+    asked: Sequence[Counts | None],
 ) -> list[Inside]:
     """What bins of the measured matrices hold, from their counts where there are such."""
     answers: list[Inside] = [
-        None if mask is None or sketch.levels is None else sketch.levels.inside(mask)
-        for sketch, mask in zip(sketches, asked, strict=True)
+        None if bins is None or sketch.levels is None else sketch.levels.inside(bins)
+        for sketch, bins in zip(sketches, asked, strict=True)
     ]
-    tasks, places, place = list[tuple[str, Sequence[Mask | None]]](), list[int](), 0
+    tasks, places, place = list[tuple[str, Sequence[Counts | None]]](), list[int](), 0
     for name, count in used:
-        masks = asked[place : place + count]
-        if sketches[place].levels is None and any(mask is not None for mask in masks):
-            tasks.append((name, masks))
+        wanted = asked[place : place + count]
+        if sketches[place].levels is None and any(bins is not None for bins in wanted):
+            tasks.append((name, wanted))
             places.append(place)
         place += count
     found = (
@@ -280,11 +280,11 @@ def _again(
     return answers
 
 
-def _inside(source: Opened, task: tuple[str, Sequence[Mask | None]]) -> list[Inside]:
-    name, masks = task
+def _inside(source: Opened, task: tuple[str, Sequence[Counts | None]]) -> list[Inside]:
+    name, wanted = task
     views = source.see(source.by_name[name])
     assert not isinstance(views, str)
     return [
-        None if mask is None else Magnitudes.of(cast(NDArray[Any], view.entries)).inside(mask)
-        for view, mask in zip(views, masks, strict=True)
+        None if bins is None else Magnitudes.of(cast(NDArray[Any], view.entries)).inside(bins)
+        for view, bins in zip(views, wanted, strict=True)
     ]

@@ -46,14 +46,12 @@ def measurement_from(document: Any, where: str = "the document") -> Measurement 
 
 def _check_eps(found: Measurement) -> None:
     """Raise KeyError unless there are shares for each eps that was asked for."""
-    for key in map(eps_key, found.settings.eps):
-        shares = (*found.overall.kappa.values(), *(layer.kappa["weight"] for layer in found.layers))
-        for place in (found.overall.allocation, *shares):
-            if key not in place:
-                raise KeyError(f"no share at eps {key}")
-    for rule in ("common_eps", "global_threshold"):
-        if rule not in found.overall.kappa:
-            raise KeyError(f"no {rule}")
+    rules = (found.overall.kappa[rule] for rule in ("common_eps", "global_threshold"))
+    layers = (layer.kappa["weight"] for layer in found.layers)
+    keys = {eps_key(eps) for eps in found.settings.eps}
+    for shares in (found.overall.allocation, *rules, *layers):
+        if missing := keys - shares.keys():
+            raise KeyError(f"no share at eps {min(missing)}")
 
 
 def _restored(kind: Any, value: Any) -> Any:

@@ -22,16 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunable.errors import require
-from prunable.numerics.weights.magnitudes import BINS, Ordered, bin_edges
+from prunable.numerics.weights.magnitudes import Ordered, bin_edges
 
 ROUNDING = 1e-9  # of sums over all layers, relative
 
 FloatArray = NDArray[np.float64]
 Counts = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 # What `Ordered.inside` gives for the bins asked of a layer; None where none are.
 Inside = tuple[FloatArray, Counts] | None
-Look = Callable[[Sequence[Mask | None]], Iterable[Inside]]
+Look = Callable[[Sequence[Counts | None]], Iterable[Inside]]
 
 
 class Rule(StrEnum):
@@ -162,17 +161,18 @@ def allocate(
 def inside(layers: Iterable[Ordered]) -> Look:
     """Look into layers of which one is held at a time."""
     return lambda asked: (
-        None if mask is None else layer.inside(mask)
-        for layer, mask in zip(layers, asked, strict=True)
+        None if bins is None else layer.inside(bins)
+        for layer, bins in zip(layers, asked, strict=True)
     )
 
 
-def _asked(sketch: LayerBins | None, place: int, brackets: Sequence[Bracket]) -> Mask | None:
-    asked = np.zeros(BINS, dtype=np.bool_)
-    if sketch is not None:
-        for b in brackets:
-            asked[sketch.bins[b.sure[place] : b.open_end[place]]] = True
-    return asked if asked.any() else None
+def _asked(sketch: LayerBins | None, place: int, brackets: Sequence[Bracket]) -> Counts | None:
+    """The numbers of the bins to look into: few, as all layers' are there at once."""
+    if sketch is None or not brackets:
+        return None
+    asked = [sketch.bins[b.sure[place] : b.open_end[place]] for b in brackets]
+    found = np.unique(np.concatenate(asked))
+    return found if found.size else None
 
 
 def _shares(sketches: Sequence[LayerBins | None]) -> FloatArray:

@@ -23,6 +23,7 @@ from prunable.numerics.weights.magnitudes import (
     Values,
     bins_of,
     error_bounds,
+    marked,
 )
 
 # Ratios of magnitudes above this have powers up to `LARGEST_SAFE_P` that are doubles.
@@ -83,9 +84,9 @@ class Levels(Ordered):
         taken = np.clip(k - before, 0, self.counts[::-1])[::-1]
         return np.repeat(self.values, taken)
 
-    def inside(self, asked: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.int64]]:
+    def inside(self, bins: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.int64]]:
         """See `Ordered`."""
-        values, counts = self.members(asked)
+        values, counts = self.members(marked(bins))
         return values.astype(np.float64), counts
 
     def bin_counts(self) -> NDArray[np.int64]:

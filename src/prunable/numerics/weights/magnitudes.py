@@ -69,8 +69,8 @@ class Ordered(ABC):
         """Smallest numbers of entries to keep for relative l_p errors >= 0 of any shape."""
 
     @abstractmethod
-    def inside(self, asked: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.int64]]:
-        """Magnitudes of the bins asked, (BINS,) bool, in increasing order, and how often each."""
+    def inside(self, bins: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Magnitudes of bins of these numbers, in increasing order, and how often each."""
 
     @abstractmethod
     def bin_counts(self) -> NDArray[np.int64]:
@@ -244,9 +244,9 @@ class Magnitudes(Ordered):
         larger, equal = sizes > threshold, sizes == threshold
         return int(np.count_nonzero(larger)), int(np.count_nonzero(equal))
 
-    def inside(self, asked: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.int64]]:
+    def inside(self, bins: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.int64]]:
         """See `Ordered`."""
-        gathered = np.sort(self.gather(asked)).astype(np.float64)
+        gathered = np.sort(self.gather(marked(bins))).astype(np.float64)
         return gathered, np.ones(gathered.size, dtype=np.int64)
 
     def kept_counts(self, eps: ArrayLike, p: float = 2.0) -> NDArray[np.int64]:
@@ -346,6 +346,13 @@ def bins_of(values: Values) -> NDArray[np.intp]:
     integers, sign = _integers(values.dtype)
     bits = values.view(integers) & integers(2**sign - 1)
     return np.asarray((bits >> integers(sign - BIN_BITS)).astype(np.intp))
+
+
+def marked(bins: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which bins are among some numbers, (BINS,)."""
+    found = np.zeros(BINS, dtype=np.bool_)
+    found[bins] = True
+    return found
 
 
 def bin_edges(dtype: np.dtype[Any]) -> Values:
