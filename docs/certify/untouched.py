@@ -83,14 +83,20 @@ def trained_lenet5(seed=0, epochs=3):
     x, y = train.tensors
     steps = epochs * len(torch.arange(len(y)).split(64))
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps)
-    for _ in range(epochs):
+    for epoch in range(1, epochs + 1):
         for chosen in torch.randperm(len(y)).split(64):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(net(x[chosen]), y[chosen]).backward()
+            loss = nn.functional.cross_entropy(net(x[chosen]), y[chosen])
+            loss.backward()
             optimizer.step()
             cycle.step()
+        print(
+            f"epoch {epoch} of {epochs}: loss of the last batch {float(loss.detach()):.4f}",
+            flush=True,
+        )
     return net
 
 
 if __name__ == "__main__":
     save_file(trained_lenet5().state_dict(), "lenet5.safetensors")
+    print("lenet5.safetensors is written")

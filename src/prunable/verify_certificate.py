@@ -49,10 +49,9 @@ def finite(z: Any) -> Any:
 def read(path: Path, most: int) -> bytes:  # a plain file; what turns into a pipe is not waited for
     wrong = f"{path.name!r:.80} has more than {most:,} bytes, or not as many as it says"
     demand(path.is_file(), f"{path.name!r:.80} is not there, or no plain file", FileNotFoundError)
-    flags = getattr(os, "O_NONBLOCK", getattr(os, "O_BINARY", 0))
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        demand(size <= most and len(content := file.read(size + 1) or b"") == size, wrong)
+    with os.fdopen(os.open(path, getattr(os, "O_NONBLOCK", getattr(os, "O_BINARY", 0))), "rb") as f:
+        size = os.fstat(f.fileno()).st_size
+        demand(size <= most and len(content := f.read(size + 1) or b"") == size, wrong)
     return content
 
 
@@ -238,6 +237,8 @@ def verify(path: Path | str, folder: Path | str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(sys.stderr.write(__doc__ or "") and 2)
     try:
         status, answer = 0, verify(*sys.argv[1:])
     except Exception as error:  # whatever else a hostile file may cause is no verification
@@ -245,5 +246,4 @@ if __name__ == "__main__":
         known = type(error) in (AssertionError, ValueError, FileNotFoundError)
         answer = {"verified": False, "reason": str(error) if known else f"{error!r:.200}"}
     answer["outcome"] = ("verified", "refuted", "malformed", "missing")[status]
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.exit(status)
+    sys.exit(sys.stdout.write(json.dumps(answer) + "\n") and status)

@@ -60,6 +60,9 @@ def certified(run, trained, tmp_path_factory):
     options = "--data digits --epochs 3 --levels 1 --keep 0.2 --draws 200 --lr 0.01 --json"
     done = run("certify", trained, options, "--out", out, "--figure", out.with_suffix(".svg"))
     assert done.exit_code == 0, done.stderr
+    said = [line.partition(", epoch")[0] for line in done.stderr.splitlines() if "epoch 1:" in line]
+    rounds = [f"pruning {k} of 8" for k in range(1, 9)]
+    assert said == ["student", *rounds, "rounding", "learned prior"]  # no two trainings look alike
     return json.loads(done.stdout), out
 
 
@@ -79,6 +82,12 @@ def test_every_bound_is_itemised(certified):
     for bound in document["bounds"]:
         assert bound["terms"]
         assert {a["status"] for a in bound["assumptions"]} <= {"holds", "violated", "unchecked"}
+        assert bound["about"], bound["name"]
+    told = ("name", "variant", "about", "quantity")
+    assert len({tuple(b[key] for key in told) for b in document["bounds"]}) == len(
+        document["bounds"]
+    )
+    assert "network as given" not in json.dumps(document)
     best = min(
         b["value"]
         for b in document["bounds"]
@@ -294,6 +303,7 @@ def test_own_data_carry_their_own_digest(run, trained, tmp_path):
     np.savez(own, **arrays)
     done = run("certify", trained, "--epochs 1 --draws 0", "--data", own, "--out", out)
     assert done.exit_code == 0, done.stderr
+    assert f" --data {own}`" in done.stdout
     assert run("verify", out).exit_code == 3  # nothing is opened because a certificate names it
     done = run("verify", out, "--data", own)
     assert done.exit_code == 0, done.stderr
@@ -303,6 +313,26 @@ def test_own_data_carry_their_own_digest(run, trained, tmp_path):
     done = run("verify", out, "--data", own)
     assert done.exit_code == 1
     assert OTHERS in done.stderr
+
+
+def test_data_that_are_not_the_networks_are_named(run, trained, tmp_path, monkeypatch):
+    """Classes from 1 on, and pictures for a network of the user's that takes others."""
+    data, path = load("digits"), tmp_path / "mine.npz"
+    np.savez(path, x=data.x_train[:50], y=data.y_train[:50] + 1)
+    done = run("certify", trained, "--data", path, "--draws 0")
+    assert done.exit_code == 2
+    assert "classes (11 here)" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "The first class is 0." in done.stderr
+    code = (
+        "from torch import nn\ndef net(): return nn.Sequential(nn.Conv2d(3, 10, 1), nn.Flatten())"
+    )
+    (tmp_path / "of_pictures.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    save_file(torch.nn.Sequential(torch.nn.Conv2d(3, 10, 1)).state_dict(), "net.safetensors")
+    done = run("certify net.safetensors --net of_pictures:net --draws 0 --data", path)
+    assert done.exit_code == 2
+    assert "`--data` of shape (2, 64) does not fit the model" in done.stderr
 
 
 def test_code_file_holds_the_certified_weights(pipeline):
@@ -416,6 +446,18 @@ def test_verifier_is_short_and_stands_alone():
         elif isinstance(node, ast.ImportFrom):
             modules.add(node.module.split(".")[0])
     assert modules - set(sys.stdlib_module_names) == {"numpy"}
+
+
+@pytest.mark.parametrize("words", [(), ("cert.json",), ("cert.json", "data", "more"), ("--help",)])
+def test_the_verifier_alone_says_how_it_is_called(words):
+    done = subprocess.run(
+        [sys.executable, "-I", verifier.__file__, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: python -I verify_certificate.py CERT.json DATA" in done.stderr
 
 
 @pytest.mark.parametrize("delta", [0, 1, -0.1, "nan"])

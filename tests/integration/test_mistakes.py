@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -266,3 +267,22 @@ def test_a_mistake_is_answered_by_one_message(run, files, monkeypatch, typed, me
     assert len(said) < 500
     assert done.stdout == ""
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "said"),
+    [
+        ("onnx", "prune NET --keep 0.5 --out o.safetensors --onnx o.onnx", "prunable[onnx]"),
+        ("plotly.offline", "measure NET --report m.html", "prunable[html]"),
+    ],
+)
+def test_what_is_not_installed_is_said_before_any_work(
+    run, tmp_path, monkeypatch, package, command, said
+):
+    """The checkpoint is not there, which work would find."""
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.chdir(tmp_path)
+    done = run(*command.replace("NET", "absent.safetensors").split())
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert not list(tmp_path.iterdir())

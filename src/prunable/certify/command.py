@@ -1,5 +1,6 @@
 """`prunable certify` and `prunable verify`: what is guaranteed about a network."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,6 +81,7 @@ def certify(
     from prunable.certify.pipeline import certify_model
     from prunable.certify.quantization import QuantizationSettings
     from prunable.certify.student import Students
+    from prunable.data.own import is_own
 
     learns = learned != "none" and held_out != "none"
     trains = (learns, "a network to learn (--learned) and held-out inputs (--held-out)")
@@ -136,7 +138,9 @@ def certify(
             shares=path,
             draws=draws,
             unpickle=unpickle,
-            on_epoch=lambda epoch, loss: console.print(f"epoch {epoch}: loss {loss:.4f}"),
+            on_epoch=lambda phase, epoch, loss: console.print(
+                f"{phase}, epoch {epoch}: loss {loss:.4f}"
+            ),
             on_step=lambda done, total: advance(done, total, learned),
             on_estimate=lambda seconds: terminal.announce(seconds, "certifying"),
         )
@@ -150,8 +154,9 @@ def certify(
             document["student_certificate"] = str(beside)
     if figure is not None:
         write_bounds_figure(document, figure)
+    own = shlex.quote(data) if is_own(data) and Path(data).exists() else ""
     coded = "The student " if certified.student is certified.certificate else ""
-    terminal.emit(document, as_json, lambda console: _show(document, delta, coded, console))
+    terminal.emit(document, as_json, lambda console: _show(document, delta, coded, own, console))
     if figure is not None:
         terminal.say(f"the figure is {figure}")
 
@@ -195,7 +200,7 @@ def verify(
         raise typer.Exit(status)
 
 
-def _show(document: dict[str, Any], delta: float, coded: str, console: Console) -> None:
+def _show(document: dict[str, Any], delta: float, coded: str, own: str, console: Console) -> None:
     best = document["best"]
     for place, statement in enumerate(document["statements"], start=1):
         console.print(f"{place}. {statement['text']}", soft_wrap=True)
@@ -214,13 +219,14 @@ def _show(document: dict[str, Any], delta: float, coded: str, console: Console) 
     )
     for bound in document["bounds"]:
         if bound["why"]:
-            console.print(f"{bound['name']} ({bound['about']}): {bound['why']}", soft_wrap=True)
+            console.print(f"{_name(bound)} ({bound['about']}): {bound['why']}", soft_wrap=True)
     for skipped in document["skipped"]:
         console.print(f"skipped {skipped['name']}: {skipped['reason']}")
     if certificate := document.get("certificate"):
         student = document["student_certificate"]
         both = f"{certificate} {student}" if student else certificate
-        console.print(f"Check {certificate} with `prunable verify {both}`", soft_wrap=True)
+        data = f" --data {own}" if own else ""
+        console.print(f"Check {certificate} with `prunable verify {both}{data}`", soft_wrap=True)
 
 
 _WHOLE = ("kept", "errors", "coded_kept", "coded_errors")  # numbers, beside shares and bounds
@@ -243,6 +249,12 @@ def _show_path(path: dict[str, Any], console: Console) -> None:
         console.print(text, soft_wrap=True)
 
 
+def _name(bound: dict[str, Any]) -> str:
+    """Of a bound, with the reading that it is of where there are several."""
+    read = bound["variant"]
+    return bound["name"] if read == "paper" else f"{bound['name']}, {read.replace('-', ' ')}"
+
+
 def _row(bound: dict[str, Any]) -> tuple[str, ...]:
     value, log = bound["value"], bound["log_value"]
     shown = ("inf" if log is None else f"e^{log:.0f}") if value is None else upwards(value)
@@ -250,4 +262,4 @@ def _row(bound: dict[str, Any]) -> tuple[str, ...]:
     says = "certifies" if bound["certifies"] else "vacuous"
     if bound["quantity"] != "risk":
         says = bound["quantity"]
-    return bound["name"], bound["about"], shown, says, f"{violated} violated" if violated else "ok"
+    return _name(bound), bound["about"], shown, says, f"{violated} violated" if violated else "ok"

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from prunable.arguments import checked
 from prunable.certify.architecture import FloatNetwork, count_errors, without_weights
-from prunable.certify.bounds.base import BoundResult
+from prunable.certify.bounds.base import DENSE, BoundResult
 from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.held_out import held_out_bound
 from prunable.certify.bounds.inversion import why_vacuous
@@ -22,7 +22,7 @@ from prunable.certify.checkpoint import as_modules, integer_network
 from prunable.certify.code_file import CodedNetwork
 from prunable.certify.examples import Examples, examples_of
 from prunable.certify.gaussian_posterior import SHARES, GaussianPosterior, gaussian_certificate
-from prunable.certify.given import as_taken, read_given
+from prunable.certify.given import GivenNetwork, as_taken, read_given
 from prunable.certify.learned import (
     OnSteps,
     chain_plan,
@@ -34,14 +34,15 @@ from prunable.certify.learned import (
 from prunable.certify.network_bounds import bounds_of_model
 from prunable.certify.path import PathCertificate, certify_path
 from prunable.certify.polishing import passes
-from prunable.certify.quantization import OnEpoch, QuantizationSettings, QuantizedNet, fine_tune
+from prunable.certify.quantization import OnPhase, QuantizationSettings, QuantizedNet, fine_tune
 from prunable.certify.statements import Statement, above, together
 from prunable.certify.student import Plan, Students, chain_state, student_plan
-from prunable.certify.telling import DENSE, Told
+from prunable.certify.telling import Told
 from prunable.data.loaders import load
 from prunable.data.own import is_own, load_own
 from prunable.errors import InputError, UnsupportedModelError, require
-from prunable.nets.networks.examples import scores_of
+from prunable.experiments.prune.inputs import FROM_ZERO
+from prunable.nets.networks.examples import checked_run, scores_of
 from prunable.nets.train.checkpoint import progress_of
 from prunable.results import Result
 
@@ -118,7 +119,7 @@ def certify_model(
     shares: int = 0,
     draws: int = 3000,
     unpickle: bool = False,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: OnPhase | None = None,
     on_step: OnSteps | None = None,
     on_estimate: Callable[[float], None] | None = None,
 ) -> CertifiedModel:
@@ -135,7 +136,8 @@ def certify_model(
     the notes of the certificate. Each bound fails with probability delta on its own; no `draws`
     leave the Gaussian posterior out.
 
-    `on_estimate` is told beforehand how many seconds it takes, roughly.
+    `on_estimate` is told beforehand how many seconds it takes, roughly; `on_epoch` which training
+    has how many epochs behind it, and the mean loss of the last.
 
     Raises InputError if weights, inputs or logits are not finite, or a network that no code file
     can name has no student; UnsupportedModelError if nothing says what the network is;
@@ -153,6 +155,7 @@ def certify_model(
     train, test, classes = _examples(dataset, held_out)
     channels, height, width = train.x.shape[1:]
     given = read_given(path, (channels, height, width), net, unpickle=unpickle)
+    _check_classes(given, train, classes, dataset)
     notes = {"dataset": dataset, "random_labels": None, "model": path.name}
     told = Told(given, train, test, classes, delta, notes, on_epoch, on_step)
     if on_estimate is not None:
@@ -204,6 +207,18 @@ def _examples(dataset: str, held_out: str) -> tuple[Examples, Examples | None, i
     return train, test, len(data.class_names)
 
 
+def _check_classes(given: GivenNetwork, train: Examples, classes: int, dataset: str) -> None:
+    """Raise InputError if a network does not take the data, or gives no scores of their classes."""
+    x = torch.from_numpy(train.x[:2].copy())
+    if given.model is not None:
+        checked_run(given.model, as_taken(x), "data")
+    with torch.no_grad():
+        shown = tuple(given.logits(x.double()).shape)
+    wanted = f"data whose classes ({classes} here) the network gives scores of, (n, classes)"
+    fits = len(shown) == 2 and shown[1] >= classes
+    require(fits, "data", "certify", wanted, f"{dataset}, on which it gives {shown}", FROM_ZERO)
+
+
 def _of_chain(
     told: Told, dense: FloatNetwork, settings: QuantizationSettings | None, draws: int
 ) -> tuple[Certificate, list[BoundResult], list[tuple[str, str]]]:
@@ -212,7 +227,7 @@ def _of_chain(
     network, pruned = integer_network(dense), dense
     if network is None:
         chosen = settings or QuantizationSettings(epochs=5, float_epochs=0, keep=1.0, lr=1e-3)
-        network, pruned = _quantized(dense, train, chosen, told.on_epoch)
+        network, pruned = _quantized(dense, told, chosen)
     certificate = certify_network(network, train, test, delta, told.notes)
     bounds, skipped = list(certificate.bounds), []
     if test is not None:
@@ -233,7 +248,7 @@ def _of_chain(
 
 
 def _quantized(
-    dense: FloatNetwork, train: Examples, settings: QuantizationSettings, on_epoch: OnEpoch | None
+    dense: FloatNetwork, told: Told, settings: QuantizationSettings
 ) -> tuple[CodedNetwork, FloatNetwork]:
     """Prune in rounds, then round to integers; the coded and the latent pruned network."""
     net = QuantizedNet(dense.architecture, settings.levels, dense.weights, dense.biases)
@@ -245,16 +260,17 @@ def _quantized(
         )
         for round_ in range(settings.prune_rounds):
             net.prune(settings.keep ** ((round_ + 1) / settings.prune_rounds))
-            fine_tune(net, *train.tensors, pruning, on_epoch=on_epoch)
+            phase = told.epochs_of(f"pruning {round_ + 1} of {settings.prune_rounds}")
+            fine_tune(net, *told.train.tensors, pruning, on_epoch=phase)
         net.fit_steps()
-    fine_tune(net, *train.tensors, rounding, on_epoch=on_epoch)
+    fine_tune(net, *told.train.tensors, rounding, on_epoch=told.epochs_of("rounding"))
     return net.coded(), net.pruned()
 
 
 def _of_dense(
     dense: FloatNetwork, test: Examples, delta: float, compressed: BoundResult, coded: CodedNetwork
 ) -> list[BoundResult]:
-    """Bounds of the network as given: by the held-out set, and through its compression."""
+    """Bounds of the dense network: by the held-out set, and through its compression."""
     x, y = test.tensors
     errors, apart = count_errors(dense.logits, x, y), 0
     with torch.no_grad():

@@ -33,7 +33,8 @@ HIDDEN_BIAS_STEP = 0.25
 _HISTOGRAM_EVERY = 50
 _WARM_UP = 300
 _TURNED = 0.7  # share of all steps after which the loss has its q
-OnEpoch = Callable[[int, float], None]  # told the epochs done and their mean loss
+OnEpoch = Callable[[int, float], None]  # told the epochs done, and the mean loss of the last
+OnPhase = Callable[[str, int, float], None]  # which training it is, before these
 Log = list[dict[str, float]]
 
 

@@ -1,23 +1,22 @@
 """The statements about one network: what each of them is found from."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from prunable.certify.architecture import count_errors
 from prunable.certify.bounds.assumptions import Assumption
-from prunable.certify.bounds.base import BoundResult
+from prunable.certify.bounds.base import DENSE, BoundResult
 from prunable.certify.bounds.held_out import held_out_bound
 from prunable.certify.bounds.occam import INDEPENDENT, occam_bound
 from prunable.certify.certificate import Answers, Certificate, certify_network
 from prunable.certify.examples import Examples
 from prunable.certify.given import GivenNetwork
 from prunable.certify.learned import OnSteps, learned_bound
-from prunable.certify.quantization import OnEpoch
+from prunable.certify.quantization import OnEpoch, OnPhase
 from prunable.certify.statements import Kind, Prior, Statement, above
 from prunable.certify.student import Students, distilled
 
-DENSE = "network as given"
 _FIXED = Assumption(
     "the architecture and the types of its weights were fixed before the data", "unchecked", "told"
 )
@@ -33,7 +32,7 @@ class Told:
     classes: int
     delta: float
     notes: dict[str, Any]
-    on_epoch: OnEpoch | None = None
+    on_epoch: OnPhase | None = None
     on_step: OnSteps | None = None
 
     @cached_property
@@ -45,6 +44,10 @@ class Told:
     def taught(self) -> Answers:
         """Of the network, to the training inputs."""
         return self.given.answers(self.train)
+
+    def epochs_of(self, phase: str) -> OnEpoch | None:
+        """What is told of the epochs of a training, which is named."""
+        return None if self.on_epoch is None else partial(self.on_epoch, phase)
 
     def held_out(self) -> Statement | None:
         """By examples that the network never met: the tightest, and nothing about pruning."""
@@ -72,7 +75,8 @@ class Told:
         if students.net == "none":
             return None
         delta = self.delta / 2
-        student = distilled(self.taught, self.train, self.classes, students, delta, self.on_epoch)
+        on_epoch = self.epochs_of("student")
+        student = distilled(self.taught, self.train, self.classes, students, delta, on_epoch)
         notes = {**self.notes, "student_of": self.notes["model"]}
         return certify_network(student, self.train, self.test, delta, notes, self.answers)
 
@@ -104,7 +108,7 @@ class Told:
             self.classes,
             students,
             self.delta,
-            self.on_epoch,
+            self.epochs_of("learned prior"),
             self.on_step,
         )
         who = f"A student of the first {len(self.train.y) - n:,} training examples"

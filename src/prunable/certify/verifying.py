@@ -116,10 +116,11 @@ def verify(certificate: Path | str, data: Path | str | None = None) -> Verificat
         try:
             document = verifier.read_document(path)
         except OSError as error:
-            raise MissingDataError(f"{path} is not confirmed: {error}.") from error
+            mend = " Give the .json file that `certify` wrote into it." if path.is_dir() else ""
+            raise MissingDataError(f"{path} is not confirmed: {error}.{mend}") from error
         except Exception as error:  # whatever else a hostile file may cause
             raise DataIntegrityError(
-                f"{path} is no certificate that can be read: {error}."
+                f"{path} is no certificate that can be read: {error}. `certify --out` writes them."
             ) from error
         _put_data(document["notes"], data, path, Path(scratch))
         if document["format"] == verifier.FORMATS[1]:

@@ -20,6 +20,7 @@ from prunable.errors import require
 
 # "risk" bounds a probability of error; the others bound or measure something else.
 Quantity = Literal["risk", "capacity", "perturbation", "count", "share", "moment"]
+DENSE, PRUNED = "dense network", "pruned network"  # which a bound is about
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ _FURTHEST = 4096.0  # nats; where a bound is not below 1 at n e^4096, it never i
 _STEPS = 60
 _SIZES = ("n", "2n", "n-1", "m")  # of samples
 _LEAST = math.log(1e-3)  # of a term that is worth a word
+_NEARLY = math.log(0.9995)  # of one that is shown as 1
 
 # logarithm of a term at m examples, from its own at n: by (its own, log n, log m)
 _Law = Callable[[float, float, float], float]
@@ -90,7 +91,7 @@ def why_vacuous(bound: BoundResult) -> str:
         fixed = (t for t in bound.terms if t.log_value > _LEAST and not _vanishes(t, log_n))
         held = [t for t in fixed if t.symbol not in _SIZES] or bound.terms
         stay = " and ".join(_at(t) for t in sorted(held, key=lambda t: -t.log_value))
-        few = "" if any(t.log_value >= 0 for t in held) else ", though each alone is below it"
+        few = "" if any(t.log_value > _NEARLY for t in held) else ", though each alone is below it"
         return f"It is not below 1 at any number of examples as long as {stay}{few}.{bound.remark}"
     largest = max(_causes(bound.terms, bound.rule), key=lambda term: term.log_value)
     return (

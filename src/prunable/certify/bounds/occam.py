@@ -12,7 +12,7 @@ import math
 
 from prunable.certify.bounds import binomial
 from prunable.certify.bounds.assumptions import Assumption
-from prunable.certify.bounds.base import PRODUCT, SUM, BoundResult, Term
+from prunable.certify.bounds.base import DENSE, PRODUCT, SUM, BoundResult, Term
 from prunable.certify.bounds.checks import check_delta
 from prunable.errors import check_one_of, require
 
@@ -171,7 +171,7 @@ def dense_through_compression(
         source=f"union bound; {compressed.source}",
         n=compressed.n,
         delta=delta + (compressed.delta or 0.0),
-        about="dense network",
+        about=DENSE,
     )
 
 

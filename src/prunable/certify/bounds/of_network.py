@@ -9,7 +9,7 @@ from prunable import plugins
 from prunable.certify.bounds.arora2018 import NoiseStability, Stability
 from prunable.certify.bounds.assumptions import Assumption
 from prunable.certify.bounds.bartlett2017 import CoveringNumbers
-from prunable.certify.bounds.base import BoundResult
+from prunable.certify.bounds.base import DENSE, PRUNED, BoundResult
 from prunable.certify.bounds.checks import check_delta
 from prunable.certify.bounds.compressed_network import dense_network_bound, pruned_network_bound
 from prunable.certify.bounds.compression import Compression, NormBound, Observed
@@ -29,7 +29,6 @@ from prunable.certify.bounds.stable_weights import (
     stable_network_bound,
 )
 
-DENSE, PRUNED = "dense network", "pruned network"
 FROBENIUS, SPECTRAL, COVERING = FrobeniusNorms(), SpectralNorms(), CoveringNumbers()
 COVER, PATHS = SpectralCover(), (PathNorm(1), PathNorm(2))
 # in the order in which their bounds, and their capacities, are shown
@@ -103,11 +102,11 @@ def capacities(
     found = [
         method.capacity(facts, variant=variant) for method in methods for variant in method.variants
     ]
-    found.append(parameter_count(facts, "dense"))
+    found = [_annotated(result, DENSE) for result in (*found, parameter_count(facts, "dense"))]
     if facts.pruned:
-        found.append(parameter_count(facts, "kept"))
+        found.append(_annotated(parameter_count(facts, "kept"), PRUNED))
     if d is not None:
-        found.append(parameter_count(facts, "sketch", d))
+        found.append(_annotated(parameter_count(facts, "sketch", d), DENSE))
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from prunable.errors import InputError
 from prunable.experiments.prune.specs import PruningJob, Retraining
+from prunable.extras import extra
 from prunable.nets.prune.choices import DIVIDING
 from prunable.nets.prune.finishing import has_statistics
 from prunable.nets.prune.plan import PruningPlan
@@ -98,7 +99,7 @@ COMPARED = ("checkpoint", "out", "net", "data", "seed", "unpickle", "retraining.
 
 
 def check_effects(job: PruningJob, *, comparing: bool = False) -> None:
-    """Raise InputError for an option that has no effect beside the others.
+    """Raise InputError for an option that has no effect, or needs what is not installed.
 
     An option at its default counts as left out. `comparing` is for `prune --compare`.
     """
@@ -125,6 +126,8 @@ def check_effects(job: PruningJob, *, comparing: bool = False) -> None:
                 f"`{_flag(path)}` of `prune` has no effect without {needs}. Give that, or leave it "
                 "out."
             )
+    for package in ("onnx", "onnxruntime") if job.onnx is not None else ():
+        extra(package, "prune --onnx", "onnx")
 
 
 def lost_of(

@@ -320,6 +320,9 @@ def _shape(job: PruningJob, model: nn.Module, metadata: Mapping[str, str]) -> tu
     )
 
 
+FROM_ZERO = "The first class is 0."
+
+
 def _check_classes(model: nn.Module, data: Dataset) -> None:
     """Refuse data whose classes are not those that the network tells apart."""
     x = tensors_for(data, model)[2][:2]
@@ -328,4 +331,4 @@ def _check_classes(model: nn.Module, data: Dataset) -> None:
     fits = isinstance(scores, torch.Tensor) and scores.ndim == 2 and scores.shape[1] >= classes
     shown = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
     wanted = f"data whose classes ({classes} here) the network gives scores of, (n, classes)"
-    require(fits, "data", "prune", wanted, f"{data.name}, on which it gives {shown}")
+    require(fits, "data", "prune", wanted, f"{data.name}, on which it gives {shown}", FROM_ZERO)
