@@ -102,32 +102,34 @@ def test_gaussian_tail_goes_on_beyond_the_float32_normal(kind):
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 1.5, 2.0])
-def test_one_cell_of_the_grid_at_the_centre_is_filled_uniformly(alpha, monkeypatch):
-    """All 20,000 uniforms in the last cell; Kolmogorov-Smirnov, 6 times: false alarm 6e-6.
+def test_one_cell_of_the_grid_at_an_end_is_filled_uniformly(alpha, monkeypatch):
+    """All 20,000 uniforms in one cell; Kolmogorov-Smirnov, 10 times: false alarm 1e-5.
 
     With 1 - t uniform in a cell of width h and w at the middle, the draw is proportional to 1 - t;
-    with |w| = 1 - v and t at the middle, to E^(1 - 1/alpha), and E = -log(1 - v) for alpha > 1.
+    with |w| = 1 - v and t at the middle, to E^(1 - 1/alpha), and E = -log(1 - v) for alpha > 1;
+    with t uniform in a cell at the pole, to t^(-1/alpha) for alpha < 2.
     """
-    n, cell, dtype = 20_000, 2.0**-24, torch.float32
-    middle, last = torch.full((n,), 0.5, dtype=dtype), torch.full((n,), 1 - cell, dtype=dtype)
-    one = torch.full((n,), -1.0, dtype=dtype)
+    n, last, middle, cell = 20_000, 2**31 - 1, 2**30, 2.0**-31
     transform = partial(sampling.symmetric_from_uniforms_, alpha=alpha)
 
     def drawn(t, w):
-        found = t.clone(), w.clone(), torch.arange(n)
-        monkeypatch.setattr(sampling, "_uniforms", lambda *_: found)
-        given = torch.Generator().manual_seed(3)
-        x = sampling._transformed(n, dtype, torch.device("cpu"), given, transform)
-        return x.double().abs().numpy()
+        whole = torch.tensor([[t], [w]], dtype=torch.int32).expand(2, n)
+        source = sampling._Source(3, torch.device("cpu"))
+        monkeypatch.setattr(source, "whole", lambda *_: whole)
+        return sampling._transformed(n, torch.float32, source, transform).double().abs().numpy()
 
-    x = drawn(last, middle)
-    top = symmetric_transform(np.array([1 - cell]), np.array([0.5]), alpha)[0]
-    assert scipy.stats.kstest(x / top, "uniform").pvalue > 1e-6
+    def at(t, w):
+        return symmetric_transform(np.array([t]), np.array([w]), alpha)[0]
+
+    for t in (last, -last - 1):  # a cell reaches up: towards 1, and from -1 towards 0
+        assert scipy.stats.kstest(drawn(t, middle) / at(1 - cell, 0.5), "uniform").pvalue > 1e-6
+    if alpha < 2:
+        pole = (drawn(0, middle) / at(cell, 0.5)) ** -alpha
+        assert scipy.stats.kstest(pole, "uniform").pvalue > 1e-6
     if alpha > 1:
-        x = drawn(middle, one)
-        base = symmetric_transform(np.array([0.5]), np.array([math.exp(-1)]), alpha)[0]  # E = 1
-        v = -np.expm1(-((x / base) ** (alpha / (alpha - 1))))
-        assert scipy.stats.kstest(v / (2 * cell), "uniform").pvalue > 1e-6
+        x = drawn(middle, -last - 1)
+        v = -np.expm1(-((x / at(0.5, math.exp(-1))) ** (alpha / (alpha - 1))))
+        assert scipy.stats.kstest(v / cell, "uniform").pvalue > 1e-6
 
 
 @pytest.mark.parametrize("kind", ["iid", "isotropic"])

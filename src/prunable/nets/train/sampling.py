@@ -3,8 +3,8 @@
 The formula is that of `prunable.numerics.stable.sampling`. What differs is how the
 uniforms are made: a float32 uniform has a grid of 2**-24, too coarse near the pole of the
 formula, where the large draws come from, and near its centre, where the small ones do; and it
-can hit both. So the distance to the pole is drawn, every uniform below 2**-10 is refined by a
-second one, and what lies within 2**-13 of the centre is refined and computed in float64.
+can hit both. So the distance to the pole is a random whole number of as many bits as the dtype
+has, and what lies within 2**-13 of the pole or the centre is refined and computed in float64.
 
 Draws depend on the seed and the shape alone, never on the number of threads: each chunk
 has a generator of its own, and runs on one thread.
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 
 from prunable.errors import InputError, check_one_of, require
@@ -30,8 +31,8 @@ CHUNK = 2**16
 DEVICE_CHUNK = 2**24
 # torch runs elementwise functions of at most this many elements on one thread.
 SERIAL = 2**11
-REFINE_BELOW, CENTRE = 2.0**-10, 2.0**-13
-LARGEST = 1 - 2.0**-53  # a uniform in float64 below 1
+ENDS = 2.0**-13  # uniforms this near to 0 or 1 are refined
+SMALLEST, LARGEST = 2.0**-116, 1 - 2.0**-53  # of uniforms in float64
 
 
 def sample_stable(
@@ -107,12 +108,13 @@ def symmetric_from_uniforms_(t: torch.Tensor, w: torch.Tensor, alpha: float) -> 
     else:
         sine = (1 - t).mul_(alpha * half_pi).sin_()
         cosine = (t * ((1 - alpha) * half_pi)).add_(alpha * half_pi).sin_()
-    exponent = cosine.div_(exponential).log_().mul_((1 - alpha) / alpha)
-    exponent.sub_(t.mul_(half_pi).sin_().log_(), alpha=1 / alpha)
-    if alpha > 1:
-        return exponent.exp_().mul_(sine).copysign_(w)
-    exponent.clamp_(max=math.log(torch.finfo(t.dtype).max) - 1e-3)
-    return exponent.exp_().mul_(sine).clamp_(min=torch.finfo(t.dtype).tiny).copysign_(w)
+    # cos^(-1/alpha) is cos^-1 times a power that the last factor has too
+    pole = t.mul_(half_pi).sin_()
+    power = cosine.div_(exponential).div_(pole).log_().mul_((1 - alpha) / alpha).exp_()
+    draws = power.mul_(sine.div_(pole))
+    if alpha < 1:
+        draws.clamp_(torch.finfo(t.dtype).tiny, torch.finfo(t.dtype).max)
+    return draws.copysign_(w)
 
 
 def positive_from_uniforms_(t: torch.Tensor, w: torch.Tensor, a: float) -> torch.Tensor:
@@ -149,9 +151,13 @@ def _add_iid(tensor: torch.Tensor, alpha: float, scale: float, seed: int) -> Non
         return
     flat = tensor.view(-1)
 
-    def work(start: int, stop: int, generator: torch.Generator) -> None:
-        draws = _symmetric(stop - start, alpha, flat, generator)
-        flat[start:stop].add_(draws, alpha=scale)
+    # alpha = 2 too: float32 `normal_` ends at 5.8 standard deviations, this beyond 8
+    transform = partial(symmetric_from_uniforms_, alpha=alpha)
+
+    def work(start: int, stop: int, seed: int) -> None:
+        source = _Source(seed, tensor.device)
+        draws = _transformed(stop - start, _working_dtype(tensor), source, transform)
+        flat[start:stop].add_(draws.to(tensor.dtype), alpha=scale)
 
     _for_each_chunk(flat.numel(), _chunk(tensor), seed, tensor.device, work)
 
@@ -167,16 +173,17 @@ def _add_isotropic(tensor: torch.Tensor, alpha: float, scale: float, seed: int) 
     rows, dtype = tensor.shape[0], _working_dtype(tensor)
     radius = torch.empty(rows, dtype=dtype, device=tensor.device)
 
-    def draw_radius(start: int, stop: int, generator: torch.Generator) -> None:
-        transform = partial(positive_from_uniforms_, a=alpha / 2)
-        mixing = _transformed(stop - start, dtype, tensor.device, generator, transform)
+    transform = partial(positive_from_uniforms_, a=alpha / 2)
+
+    def draw_radius(start: int, stop: int, seed: int) -> None:
+        mixing = _transformed(stop - start, dtype, _Source(seed, tensor.device), transform)
         radius[start:stop] = mixing.mul_(2).sqrt_().mul_(scale)
 
     _for_each_chunk(rows, _chunk(tensor), child_seed(seed, "radius"), tensor.device, draw_radius)
     shape = (-1, *[1] * (tensor.ndim - 1))
 
-    def add_rows(start: int, stop: int, generator: torch.Generator) -> None:
-        target = tensor[start:stop]
+    def add_rows(start: int, stop: int, seed: int) -> None:
+        target, generator = tensor[start:stop], _torch_generator(seed, tensor.device)
         gaussian = _gaussian(target.shape, dtype, tensor.device, generator)
         target.add_(gaussian.mul_(radius[start:stop].view(shape)).to(tensor.dtype))
 
@@ -199,46 +206,75 @@ def _working_dtype(tensor: torch.Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
-def _symmetric(
-    count: int, alpha: float, like: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
-    # alpha = 2 too: float32 `normal_` ends at 5.8 standard deviations, this at 8
-    transform = partial(symmetric_from_uniforms_, alpha=alpha)
-    draws = _transformed(count, _working_dtype(like), like.device, generator, transform)
-    return draws.to(like.dtype)
+class _Source:
+    """Random numbers of one chunk; on the CPU of NumPy, which makes them several times faster."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.device, self._numpy, self._torch = device, None, None
+        if device.type == "cpu":
+            self._numpy = np.random.Generator(np.random.SFC64(seed))
+        else:
+            self._torch = _torch_generator(seed, device)
+
+    def whole(self, count: int, bits: torch.dtype) -> torch.Tensor:
+        """Two rows of integers of a type, every value equally likely."""
+        ends = torch.iinfo(bits)
+        if self._numpy is not None:
+            raw = self._numpy.integers(-(2**63), 2**63, count * ends.bits // 32, dtype=np.int64)
+            return torch.from_numpy(raw).view(bits).view(2, count)
+        out = torch.empty((2, count), dtype=bits, device=self.device)
+        return out.random_(ends.min, None, generator=self._torch)
+
+    def where(self, mask: torch.Tensor) -> torch.Tensor:
+        """Indices at which a mask is true."""
+        if self._numpy is not None:
+            return torch.from_numpy(np.flatnonzero(mask.numpy()))
+        return mask.nonzero().view(-1)
+
+    def fractions(self, count: int) -> torch.Tensor:
+        """Two rows of uniforms in [0, 1), in float64."""
+        if self._numpy is not None:
+            return torch.from_numpy(self._numpy.random((2, count)))
+        size, kind = (2, count), torch.float64
+        return torch.rand(size, dtype=kind, device=self.device, generator=self._torch)
+
+
+def _torch_generator(seed: int, device: torch.device) -> torch.Generator:
+    generator = torch.Generator(device=device)
+    generator.manual_seed(seed)
+    return generator
 
 
 def _transformed(
     count: int,
     dtype: torch.dtype,
-    device: torch.device,
-    generator: torch.Generator,
+    source: _Source,
     transform: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
-    """Draws from uniforms; those near the centre, t = 1 or |w| = 1, from finer ones in float64.
+    """Draws from uniforms t in (0, 1) and w in (-1, 1); those near the ends in float64.
 
-    None is 0. Elsewhere 1 - t and 1 - |w| are at least 2**-13, so that every factor of the formula
-    is far above the smallest number: the sine at least sin(alpha pi/2 2**-13), E^(1 - 1/alpha) at
-    least 2**-7 for alpha >= 1. Near the centre both are at least 2**-53: for alpha >= 1 the sine is
-    above 1e-16 and E^(1 - 1/alpha) above 1e-8. For alpha < 1 a small draw comes of a large E or of
-    the power 1/alpha, and ends at the smallest number.
+    A whole number i stands for all of [i, i + 1), in units of 2**-31 (2**-63 in float64): where
+    t or |w| is near 0 or 1 it is drawn which number of these it is.
+
+    No draw is 0. Elsewhere 1 - t and 1 - |w| are at least 2**-13, so that every factor of the
+    formula is far above the smallest number: the sine at least sin(alpha pi/2 2**-13),
+    E^(1 - 1/alpha) at least 2**-7 for alpha >= 1. Near the centre both are at least 2**-53: for
+    alpha >= 1 the sine is above 1e-16 and E^(1 - 1/alpha) above 1e-8. For alpha < 1 a small draw
+    comes of a large E or of the power 1/alpha, and ends at the smallest number.
     """
-    t, w, central = _uniforms(count, dtype, device, generator)
-    edge = 1 - CENTRE
-    fine_t, fine_w = t[central].double(), w[central].double()
-    cell = _grid(dtype)
-    inside = torch.rand(
-        (2, central.numel()), dtype=torch.float64, device=device, generator=generator
-    )
-    # a uniform stands for the cell above it; the subtraction is exact, the difference then fine
-    refined = 1 - ((1 - fine_t) - inside[0] * cell)
-    fine_t = torch.where(fine_t > edge, refined, fine_t).clamp_(max=LARGEST)
-    refined = fine_w + inside[1] * (2 * cell)
-    fine_w = torch.where(fine_w.abs() > edge, refined, fine_w).clamp_(-LARGEST, LARGEST)
-    fine = transform(fine_t, fine_w)
+    bits = torch.int64 if dtype == torch.float64 else torch.int32
+    unit = 2.0 ** (1 - torch.iinfo(bits).bits)
+    whole = source.whole(count, bits)
+    t, w = whole.to(dtype).mul_(unit)
+    t.abs_()
+    from_middle = torch.maximum((t - 0.5).abs_(), w.abs().sub_(0.5).abs_())
+    ends = source.where(from_middle > 0.5 - ENDS)
+    fine = (whole[:, ends].double() + source.fractions(ends.numel())).mul_(unit)
+    fine = fine.abs().clamp_(SMALLEST, LARGEST).copysign_(fine)
+    refined = transform(fine[0].abs(), fine[1])
     draws = transform(t, w)
     smallest, largest = torch.finfo(dtype).tiny, torch.finfo(dtype).max
-    draws[central] = fine.abs().clamp_(smallest, largest).copysign_(fine).to(dtype)
+    draws[ends] = refined.abs().clamp_(smallest, largest).copysign_(refined).to(dtype)
     return draws
 
 
@@ -265,47 +301,18 @@ def _gaussian(
     return draws
 
 
-def _uniforms(
-    count: int, dtype: torch.dtype, device: torch.device, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw t in (0, 1) and w in [-1, 1) without 0, finely resolved near 0.
-
-    Returns also the indices of those with t or |w| near 1, which the same search finds.
-    """
-    t = torch.empty(count, dtype=dtype, device=device).uniform_(generator=generator)
-    w = torch.empty(count, dtype=dtype, device=device).uniform_(-1, 1, generator=generator)
-    grid = _grid(dtype)
-    ends = torch.maximum((t - 0.5).abs_(), w.abs().sub_(0.5).abs_()) > 0.5 - REFINE_BELOW
-    found = ends.nonzero().view(-1)
-    their_t, their_w = t[found], w[found].abs_()
-    small = found[torch.minimum(their_t, their_w) < REFINE_BELOW]
-    central = found[torch.maximum(their_t, their_w) > 1 - CENTRE]
-    for uniform, cell in ((t, grid), (w, 2 * grid)):
-        inside = torch.empty(small.numel(), dtype=dtype, device=device)
-        refined = uniform[small] + inside.uniform_(generator=generator).mul_(cell)
-        # Exactly 0 is left with probability grid**2; the smallest cell stands for it.
-        uniform[small] = torch.where(refined == 0, cell * grid, refined)
-    return t, w, central
-
-
 def _grid(dtype: torch.dtype) -> float:
     """Distance of neighbouring uniforms of torch in [0, 1)."""
     return 2.0**-53 if dtype == torch.float64 else 2.0**-24
 
 
 def _for_each_chunk(
-    count: int,
-    size: int,
-    seed: int,
-    device: torch.device,
-    work: Callable[[int, int, torch.Generator], None],
+    count: int, size: int, seed: int, device: torch.device, work: Callable[[int, int, int], None]
 ) -> None:
-    """Call `work(start, stop, generator)` for consecutive chunks, in parallel on the CPU."""
+    """Call `work(start, stop, seed)` for consecutive chunks, in parallel on the CPU."""
 
     def one(start: int) -> None:
-        generator = torch.Generator(device=device)
-        generator.manual_seed(child_seed(seed, start // size))
-        work(start, min(start + size, count), generator)
+        work(start, min(start + size, count), child_seed(seed, start // size))
 
     starts = range(0, count, size)
     threads = min(torch.get_num_threads(), len(starts))

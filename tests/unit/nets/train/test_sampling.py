@@ -18,6 +18,7 @@ from prunable.nets.train.sampling import (
 )
 from prunable.numerics.stable.sampling import positive_transform, symmetric_transform
 
+CPU = torch.device("cpu")
 ALPHAS = (0.3, 0.5, 0.9, 0.999, 1.0, 1.001, 1.1, 1.5, 1.8, 1.99, 2.0)
 
 
@@ -150,46 +151,60 @@ def test_bad_arguments_are_named(change, culprit, generator):
         sample_stable((3,), **arguments)
 
 
+def source_of(whole, fractions, device=CPU):
+    """A source whose whole numbers are given, and whose fractions are one number."""
+
+    class Given(sampling._Source):
+        def whole(self, count, bits):
+            assert (whole.shape, whole.dtype) == ((2, count), bits)
+            return whole
+
+        def fractions(self, count):
+            return torch.full((2, count), fractions, dtype=torch.float64)
+
+    return Given(0, device)
+
+
 @pytest.mark.parametrize("alpha", [0.02, 0.1, *ALPHAS])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_no_draw_is_zero_whatever_the_uniforms(alpha, dtype, generator, monkeypatch):
-    """The ends of both uniforms, in every combination, with the refinement that may follow."""
-    grid = 2.0**-24 if dtype == torch.float32 else 2.0**-53
-    ends = [
-        grid * 2.0**-24,
-        grid,
-        2.0**-11,
-        0.5,
-        1 - 2.0**-13,
-        1 - 2.0**-12,
-        1 - 2 * grid,
-        1 - grid,
-    ]
-    t = torch.tensor(ends, dtype=dtype)
-    w = torch.tensor([-1.0, *(-x for x in ends[:-1]), *ends[:-1]], dtype=dtype)
-    pairs = [g.flatten().clone() for g in torch.meshgrid(t, w, indexing="ij")]
-    central = (torch.maximum(pairs[0], pairs[1].abs()) > 1 - sampling.CENTRE).nonzero().view(-1)
-
-    def given(*_):
-        return *(g.clone() for g in pairs), central
-
-    monkeypatch.setattr(sampling, "_uniforms", given)
-    for inside in (torch.zeros_like, torch.ones_like, None):
-        if inside:
-            monkeypatch.setattr(
-                torch, "rand", lambda size, fill=inside, **_: fill(torch.empty(size)).double()
-            )
-        else:
-            monkeypatch.undo()
-            monkeypatch.setattr(sampling, "_uniforms", given)
+def test_no_draw_is_zero_whatever_the_uniforms(alpha, dtype):
+    """The ends of both uniforms, in every combination, with the fractions that may follow."""
+    bits = torch.int32 if dtype == torch.float32 else torch.int64
+    size = torch.iinfo(bits).bits - 1
+    near = [0, 1, 2 ** (size - 13), 2 ** (size - 13) - 1, 2 ** (size - 1)]
+    near += [2**size - 2 ** (size - 13), 2**size - 2 ** (size - 13) + 1, 2**size - 1]
+    ends = torch.tensor([*near, *(-x for x in near if x), -(2**size)], dtype=bits)
+    whole = torch.stack([g.flatten() for g in torch.meshgrid(ends, ends, indexing="ij")])
+    for fraction in (0.0, 0.5, 1 - 2.0**-53):
         for transform in (
             partial(symmetric_from_uniforms_, alpha=alpha),
             partial(positive_from_uniforms_, a=alpha / 2),
         ):
-            draws = sampling._transformed(pairs[0].numel(), dtype, "cpu", generator(), transform)
+            source = source_of(whole, fraction)
+            draws = sampling._transformed(whole.shape[1], dtype, source, transform)
             assert draws.dtype == dtype
             assert torch.isfinite(draws).all()
             assert (draws != 0).all()
+
+
+@pytest.mark.parametrize("bits", [torch.int32, torch.int64])
+def test_random_numbers_of_torch_and_numpy_have_all_values(bits, monkeypatch):
+    """Means and counts of the upper bit and the lower bits, both sources: 8 comparisons, 5e-6."""
+    n = 200_000
+    numpy_source, torch_source = sampling._Source(5, CPU), sampling._Source(5, CPU)
+    monkeypatch.setattr(torch_source, "_numpy", None)
+    monkeypatch.setattr(torch_source, "_torch", torch.Generator().manual_seed(5))
+    for source in (numpy_source, torch_source):
+        whole = source.whole(n, bits)
+        assert (whole.shape, whole.dtype) == ((2, n), bits)
+        for one in (whole < 0, whole % 2 == 0, whole.abs() > torch.iinfo(bits).max // 2):
+            assert abs(one.double().mean() - 0.5) < 5 * 0.5 / math.sqrt(2 * n)
+        fractions = source.fractions(n)
+        assert fractions.min() >= 0
+        assert fractions.max() < 1
+        assert abs(fractions.mean() - 0.5) < 5 * math.sqrt(1 / 12 / (2 * n))
+        mask = whole[0] > 0
+        assert torch.equal(source.where(mask), mask.nonzero().view(-1))
 
 
 @pytest.mark.parametrize("alpha", [0.1, *ALPHAS])
