@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from prunable.arguments import checked
@@ -45,6 +44,7 @@ from prunable.nets.prune.towards_network import check_reconstructs, corrected_bi
 from prunable.numerics.measure.network import Skipped
 from prunable.numerics.parallel import each
 from prunable.numerics.randomness import rng
+from prunable.numerics.weights.magnitudes import count_nonzero
 from prunable.results import Result
 
 
@@ -418,8 +418,7 @@ def check_not_emptied(gone: Sequence[str], what: str) -> None:
 
 
 def _nonzero(named: Mapping[str, torch.Tensor]) -> int:
-    # NumPy counts several times faster
-    return sum(each(lambda p: int(np.count_nonzero(to_numpy(p))), named.values()))
+    return sum(each(lambda p: count_nonzero(to_numpy(p)), named.values()))
 
 
 def _counts(
