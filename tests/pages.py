@@ -1,6 +1,9 @@
 """HTML pages as a browser would see them."""
 
+import base64
+import gzip
 import json
+import re
 from html.parser import HTMLParser
 
 
@@ -30,5 +33,11 @@ class Page(HTMLParser):
 
 
 def page_data(text):
-    """The document inside a page: its first script that is JSON."""
-    return json.loads(next(script for script in Page(text).scripts if script.startswith("{")))
+    """The document inside a page, which lies there packed."""
+    return json.loads(unpacked(text, "data"))
+
+
+def unpacked(text, name):
+    """What a page holds packed under a name."""
+    found = re.search(f'<script type="text/plain" id="{name}">([^<]*)</script>', text)
+    return gzip.decompress(base64.b64decode(found[1])).decode()

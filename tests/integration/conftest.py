@@ -55,13 +55,24 @@ def browser(tmp_path_factory):
         pytest.skip("chromium and chromedriver are not installed")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.support.ui import WebDriverWait
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
+
+    class Chrome(webdriver.Chrome):
+        def get(self, url):
+            """Open a page, and wait until it has unpacked what it shows."""
+            super().get(url)
+            ready = (
+                "!document.getElementById('data') || 'ready' in document.documentElement.dataset"
+            )
+            WebDriverWait(self, 30, 0.02).until(lambda _: self.execute_script(f"return {ready}"))
+
+    opened = Chrome(options=options, service=Service(driver))
     yield opened
     opened.quit()
 

@@ -71,7 +71,7 @@ def visit(browser, folder, set_width):
     return opened
 
 
-def test_pages_share_one_library_and_are_small(folder):
+def test_pages_share_one_library_and_are_small_with_it_in_them_too(folder, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == [
         "forecast.html",
         "index.html",
@@ -82,6 +82,9 @@ def test_pages_share_one_library_and_are_small(folder):
     for page in folder.glob("*.html"):
         assert page.stat().st_size < 1_500_000
         assert "unsafe-inline'; style" not in page.read_text()
+    alone = tmp_path / "alone.html"
+    write_measurement(measurement_of(measurement_document(MANY)), alone)
+    assert 500_000 < alone.stat().st_size < 1_500_000
 
 
 # Labels of one axis that cover each other; those that are turned need less room than their boxes.
@@ -165,6 +168,24 @@ def test_layers_stand_in_25_whole_lines(visit, script):
     assert hidden == 0
     assert lines >= 25
     assert high < 40  # one line each
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_names_and_verdicts_are_seen_at_any_width(visit, script, width):
+    visit("measure", width)
+    hidden, cut, gone = script(
+        "const region = document.querySelector('.tall'), box = region.getBoundingClientRect();"
+        "const rights = [...document.querySelectorAll('#layer-table tr > :nth-child(2)')]"
+        ".map(cell => cell.getBoundingClientRect().right);"
+        "const hidden = region.scrollWidth - region.clientWidth;"
+        "region.scrollLeft = hidden;"
+        "const lefts = [...document.querySelectorAll('#layer-table tr > :first-child')]"
+        ".map(cell => cell.getBoundingClientRect().left);"
+        "return [hidden, Math.max(...rights) > box.right, Math.min(...lefts) < box.left]"
+    )
+    assert not cut
+    assert not gone
+    assert hidden == 0 or width < 800
 
 
 @pytest.mark.parametrize("name", ["long", "index", "forecast"])

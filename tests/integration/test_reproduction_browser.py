@@ -34,7 +34,7 @@ def show(browser, tmp_path):
 @pytest.fixture
 def show_words(show, monkeypatch):
     """The same without the library of charts, which takes seconds to load."""
-    monkeypatch.setattr("prunable.report.pages.plotly_script", lambda: "/* none */")
+    monkeypatch.setattr("prunable.report.pages.plotly_source", lambda: "/* none */")
     return show
 
 
@@ -424,14 +424,12 @@ def test_charts_follow_the_width_of_the_window(show, script, set_width):
         )
 
 
-def test_page_without_plotly_shows_the_picture(show, script, monkeypatch, browser):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    show([table_item()], "#wan2023-table1")
-    sizes = script("return [...document.images].map(i => [i.complete, i.naturalWidth])")
-    assert [complete and width > 300 for complete, width in sizes] == [True]
-    assert browser.get_log("browser") == []
+def test_page_of_one_item_opens_on_it(show_words, script, seen):
+    show_words([figure_item()])
+    assert seen("article h2") == [
+        script("return document.querySelector('h2[id^=title]').textContent")
+    ]
+    assert seen("#all, nav") == []
 
 
 def test_page_without_items_is_shown(show_words, browser, seen):

@@ -53,7 +53,7 @@ def hidden():
 
 def test_the_main_commands_run_without_any_extra(tmp_path):
     names = hidden()
-    assert {"onnx", "transformers", "plotly", "pandas", "ray", "torchvision"} <= set(names)
+    assert {"onnx", "transformers", "pandas", "ray", "torchvision"} <= set(names)
     done = subprocess.run(
         [
             sys.executable,

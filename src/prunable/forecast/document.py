@@ -267,7 +267,7 @@ def write_page(
     page = render(
         "forecast.html.j2",
         made_by=made_by,
-        title=title_of(document),
+        title=f"What pruning costs {document['model']}",
         said=[] if advice is None else [advice["verdict"], advice["said"], *_doubts(advice)],
         next="" if advice is None else advice["command"] or "",
         figures=[Markup(text[text.index("<svg") :]) for text in drawn],

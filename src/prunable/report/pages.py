@@ -1,10 +1,11 @@
 """What the HTML pages share: templates, the chart library, data for scripts."""
 
-import importlib
+import gzip
 import json
 import re
 from base64 import b64encode
 from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,7 @@ _POLICY = "POLICY"
 
 
 def render(
-    template: str,
-    *,
-    made_by: str = "",
-    plotlyjs: Markup | None = None,
-    plotly_file: str = "",
-    **shown: Any,
+    template: str, *, data: Any = None, made_by: str = "", plotly_file: str = "", **shown: Any
 ) -> str:
     """Fill a template of this package.
 
@@ -33,9 +29,9 @@ def render(
     Parameters
     ----------
     template : File name in `templates/`.
+    data : What its charts and live tables show, without NaN; none for a page without them.
     made_by : The command that made the page, to be copied.
-    plotlyjs : Source of the chart library, for a page that holds all it needs.
-    plotly_file : Its file beside the page instead.
+    plotly_file : The chart library beside the page; the page holds it packed otherwise.
     **shown : What it names; a name without a value is an error. All but `Markup` is escaped.
 
     Returns
@@ -50,19 +46,23 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    library = "" if plotly_file or data is None else plotly_source()
     page = environment.get_template(template).render(
         shown,
+        data=None if data is None else json.dumps(data, separators=(",", ":"), allow_nan=False),
         made_by=made_by,
-        plotlyjs=plotlyjs,
         plotly_file=plotly_file,
+        library=library,
+        packed=_packed,
         palette=PALETTE,
         policy=_POLICY,
     )
-    scripts = [_digest(text) for text in re.findall("<script>(.*?)</script>", page, re.DOTALL)]
+    scripts = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    allowed = [_digest(text) for text in [*scripts, library] if text]
     # browsers differ in what a page opened from a file calls its own
     beside = ["'self'", "file:"] if plotly_file else []
     policy = (
-        f"default-src 'none'; script-src {' '.join([*scripts, *beside])}; "
+        f"default-src 'none'; script-src {' '.join([*allowed, *beside])}; "
         "style-src 'unsafe-inline'; img-src data: blob:"
     )
     return page.replace(_POLICY, policy, 1)
@@ -72,30 +72,19 @@ def _digest(script: str) -> str:
     return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
 
 
-def plotly_script() -> Markup | None:
-    """The chart library's own source; None where it is not installed."""
-    try:
-        # by name: plotly is optional, and carries no types
-        return Markup(importlib.import_module("plotly.offline").get_plotlyjs())
-    except ImportError:
-        return None
+def plotly_source() -> str:
+    """The chart library: plotly.js with lines, marks and bars alone, as its makers publish it."""
+    return files("prunable.report").joinpath("plotly/plotly-basic.min.js").read_text("utf-8")
 
 
-def charts_of(page: Path | str, *, shared: bool) -> dict[str, Any]:
-    """What `render` needs for charts: the library itself, or, shared, its file beside the page.
-
-    That file is written once a folder, and again when the library is another.
-    """
-    source = plotly_script()
-    if source is None or not shared:
-        return {"plotlyjs": source}
-    file = Path(page).with_name(PLOTLY_FILE)
+def share_library(page: Path | str) -> str:
+    """Write the chart library beside a page, unless it lies there, and give its file's name."""
+    source, file = plotly_source(), Path(page).with_name(PLOTLY_FILE)
     if not file.is_file() or file.read_text(encoding="utf-8") != source:
         write_text(file, source)
-    return {"plotlyjs": source, "plotly_file": file.name}
+    return file.name
 
 
-def script_data(data: Any) -> Markup:
-    """JSON that cannot end, or comment out, the script element it stands in."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))
+def _packed(text: str) -> Markup:
+    """Text as the page's script unpacks it: it can neither end nor open an element."""
+    return Markup(b64encode(gzip.compress(text.encode(), mtime=0)).decode())

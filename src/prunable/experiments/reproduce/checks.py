@@ -173,7 +173,8 @@ def ordered(
     if any(not len(frame) for frame in frames):
         return undecided(statement)
     evidence = ", ".join(
-        f"{label}: {percent(frame.mean)} (median {percent(frame.median)}, {len(frame)} runs)"
+        f"{label}: {percent(frame.mean)} (median {percent(frame.median)}, "
+        f"{len(frame)} run{'s' * (len(frame) != 1)})"
         for label, frame in groups.items()
     )
     pairs = [(high, low) for low, high in itertools.pairwise(frames)]

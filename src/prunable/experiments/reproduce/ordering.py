@@ -152,7 +152,7 @@ def rises(statement: str, groups: Mapping[str, Frame], *, expected: Expected = (
     power = power_of(laws, sizes)
     evidence = ", ".join(
         f"{label}: {checks.percent(frame.mean)} (median {checks.percent(frame.median)}, "
-        f"{len(frame)} runs)"
+        f"{len(frame)} run{'s' * (len(frame) != 1)})"
         for label, frame in groups.items()
     )
     name = "Jonckheere-Terpstra" if len(frames) > 2 else "Mann-Whitney"

@@ -140,7 +140,8 @@ class Rows:
         if before.mean is None or after.mean is None:
             return checks.undecided(statement)
         loss, error, n = checks.difference(before, after)
-        text = f"{before.mean:.4f} before, {after.mean:.4f} after, {len(before)} runs"
+        runs = f"{len(before)} run{'s' * (len(before) != 1)}"
+        text = f"{before.mean:.4f} before, {after.mean:.4f} after, {runs}"
         return checks.at_most(statement, loss, NEAR_ACCURACY, text, error=error, n=n)
 
     def agree(self, found: Found, where: str = "") -> Check:

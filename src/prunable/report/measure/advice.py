@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from prunable.errors import check_between, nearest, require
 from prunable.files import parse_json
 from prunable.numerics.measure.layer import MeasuredLayer
-from prunable.numerics.measure.network import Measurement
+from prunable.numerics.measure.network import Measurement, Trajectory
 from prunable.numerics.measure.options import eps_key
 from prunable.numerics.measure.verdict import Kind
 from prunable.report.checks import Case, Condition
@@ -55,8 +55,8 @@ def advice(doc: Measurement) -> list[str]:
     if refused:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in refused.most_common())
         lines.append(
-            f"No tail index for {refused.total():,} of {len(doc.layers):,} layers ({kinds}): they "
-            "follow no stable law. The kept shares need none, and hold for them too."
+            f"Not judged stable: {refused.total():,} of {len(doc.layers):,} layers ({kinds}). The "
+            "kept shares need no stable law, and hold for them too."
         )
     if same is not None and 0 < same.best < 1 and (command := next_command(doc, same.best)):
         lines.append(f"Next: {command}")
@@ -65,6 +65,34 @@ def advice(doc: Measurement) -> list[str]:
             out = shlex.split(command)[-1]
             left = f"prunable evaluate {shlex.quote(out)} --text FILE says what is left of it"
         lines.append(f"An error of weights is no accuracy: {left}.")
+    return lines
+
+
+def course_advice(doc: Trajectory) -> list[str]:
+    """Sentences: shares kept at both ends, the layers that changed most, the next command."""
+    if not doc.trajectory:
+        return []
+    begin, end = doc.trajectory[0], doc.trajectory[-1]
+    keys = [key for key in doc.eps if key in begin.kappa and key in end.kappa]
+    if not keys:
+        return []
+    key = keys[len(keys) // 2]
+    lines = [
+        f"At a relative error of {key} the network keeps {as_share(begin.kappa[key])} % of its "
+        f"weights at step {begin.step:g} and {as_share(end.kappa[key])} % at step {end.step:g}."
+    ]
+    kept = {
+        name: (begin.layers[name].kappa_weight.get(key), layer.kappa_weight.get(key))
+        for name, layer in end.layers.items()
+        if name in begin.layers
+    }
+    known = [(a, b, name) for name, (a, b) in kept.items() if a is not None and b is not None]
+    most = sorted(known, key=lambda found: -abs(found[1] - found[0]))[:SHOWN]
+    if most:
+        named = ", ".join(f"{name} ({as_share(a)} to {as_share(b)} %)" for a, b, name in most)
+        lines.append(f"Layers that changed most: {named}.")
+    if Path(end.model).exists():
+        lines.append(f"Next: prunable measure {shlex.quote(end.model)}")
     return lines
 
 

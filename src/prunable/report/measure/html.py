@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from prunable.errors import InputError
 from prunable.files import write_text
 from prunable.numerics.measure.layer import MeasuredLayer
 from prunable.numerics.measure.network import Comparison, Measurement, Trajectory
 from prunable.numerics.measure.options import eps_key
 from prunable.report import pages
-from prunable.report.measure import advice, tables
-from prunable.report.tables import Table, as_share
+from prunable.report.measure import tables
+from prunable.report.measure.advice import advice, course_advice
+from prunable.report.tables import Table, as_number, as_share
 from prunable.results import as_plain
 
 METHODS = {
@@ -44,7 +44,7 @@ CHECKPOINTS = "One row a checkpoint; kept weights in %, at each eps"
 
 
 def render_measurement(doc: Measurement, **page: Any) -> str:
-    """Render the page of one network; it loads nothing from elsewhere, and needs plotly.
+    """Render the page of one network; it loads nothing from elsewhere.
 
     Whatever comes from the document is escaped. `page` has what `write_measurement` adds.
     """
@@ -60,7 +60,6 @@ def render_measurement(doc: Measurement, **page: Any) -> str:
         "comparison": doc.comparison and _comparison(doc.comparison, doc),
     }
     kept = doc.overall.allocation.get(eps_key(settings.middle_eps))
-    room = kept is not None and 0 < kept.best < 1
     return _render(
         doc,
         data,
@@ -68,13 +67,18 @@ def render_measurement(doc: Measurement, **page: Any) -> str:
         title=f"How prunable is {PurePath(doc.model).name or doc.model}",
         overall=tables.overall_table(doc),
         caption=OVERALL,
-        lines=tables.overall_lines(doc),
+        lines=[*tables.overall_lines(doc), *advice(doc)],
         middle=eps_key(settings.middle_eps),
         kept=kept,
-        next=advice.next_command(doc, kept.best) if kept and room else "",
         reasons=Counter(skipped.reason for skipped in doc.skipped).most_common(),
         points=points,
-        settings=as_plain(settings),
+        settings={
+            "relative errors, eps": ", ".join(map(eps_key, settings.eps)),
+            "order of the norm, p": as_number(settings.p),
+            "seed": settings.seed,
+            "singular values": settings.spectrum,
+            "the 2021 paper's tail index": "yes" if settings.authors else "no",
+        },
     )
 
 
@@ -96,6 +100,7 @@ def render_trajectory(doc: Trajectory, **page: Any) -> str:
         title="How prunability changes along the training",
         overall=tables.trajectory_table(doc),
         caption=CHECKPOINTS,
+        lines=course_advice(doc),
         middle=eps[len(eps) // 2] if eps else "",
     )
 
@@ -108,7 +113,7 @@ def write_measurement(
     made_by : The command that made it, shown to be copied.
     shared : The chart library lies beside the page, once for all pages of the folder, else in it.
     """
-    page = {"made_by": made_by, **pages.charts_of(path, shared=shared)}
+    page = {"made_by": made_by, "plotly_file": pages.share_library(path) if shared else ""}
     render = render_trajectory if isinstance(doc, Trajectory) else render_measurement
     write_text(path, render(doc, **page))  # type: ignore[arg-type]
 
@@ -122,22 +127,16 @@ def page_in(folder: Path | str, models: Sequence[Path | str]) -> Path:
 def _render(
     doc: Measurement | Trajectory, data: Any, page: dict[str, Any], *, overall: Table, **shown: Any
 ) -> str:
-    charts = page if "plotlyjs" in page else page | {"plotlyjs": pages.plotly_script()}
-    if charts["plotlyjs"] is None:
-        raise InputError(
-            "the HTML page needs plotly, which is not installed. "
-            "Install it: pip install 'prunable[html]'."
-        )
     return pages.render(
         "measure.html.j2",
         doc=doc,
         trajectory=isinstance(doc, Trajectory),
-        data=pages.script_data(_rounded(as_plain(data))),
+        data=_rounded(as_plain(data)),
         overall=replace(overall, title="", notes=()),
         share=as_share,
         index=tables.as_alpha,
         **shown,
-        **charts,
+        **page,
     )
 
 

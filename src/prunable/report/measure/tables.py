@@ -12,7 +12,7 @@ from rich.text import Text
 from prunable.numerics.measure.layer import MeasuredLayer
 from prunable.numerics.measure.network import Comparison, Measurement, Trajectory
 from prunable.numerics.measure.options import eps_key
-from prunable.report.measure.advice import advice
+from prunable.report.measure.advice import advice, course_advice
 from prunable.report.shaping import Shape
 from prunable.report.tables import (
     NARROW,
@@ -156,7 +156,9 @@ def overall_lines(doc: Measurement) -> list[str]:
     if not math.isnan(overall.alpha_mean):
         mean, median = as_alpha(overall.alpha_mean), as_alpha(overall.alpha_median)
         over = f"{overall.n_alpha:,} of {overall.n_layers:,} layers"
-        lines.append(f"alpha: mean {mean}, median {median} of the {over} that have one.")
+        lines.append(
+            f"alpha: mean {mean}, median {median} of the {over} that are stable or Gaussian-like."
+        )
     if found is not None:
         lines.append(
             f"Layers ordered by alpha and by kappa (p = {as_number(found.p)}, "
@@ -176,7 +178,7 @@ def skipped_line(doc: Measurement) -> str:
 
 def comparison_table(comparison: Comparison, eps: float) -> Table:
     """The two networks side by side, one row a shared layer."""
-    numbers = ("alpha", "alpha against", "difference", "z")
+    numbers, shares = ("alpha", "alpha against", "difference", "z"), ("weights", "against")
     rows = []
     for layer in comparison.layers:
         kept = layer.kappa_weight.get(eps_key(eps), (None, None))
@@ -192,7 +194,7 @@ def comparison_table(comparison: Comparison, eps: float) -> Table:
         )
     only = {"this network": comparison.only_in_model, "the other": comparison.only_in_against}
     return table(
-        [LAYER, *map(_number, numbers), VERDICT, _number("weights"), _number("against")],
+        [LAYER, *map(_number, numbers, (2, 2, 4, 1)), VERDICT, *map(_number, shares, (3, 3))],
         rows,
         title=f"Against {comparison.against}, eps {eps_key(eps)}",
         notes=[f"Only in {where}: {', '.join(names)}." for where, names in only.items() if names],
@@ -224,7 +226,8 @@ def print_result(
 ) -> None:
     """Print the layers, the network as a whole, what was skipped, the comparison, and advice."""
     if isinstance(doc, Trajectory):
-        shape.show(trajectory_table(doc), console, lambda: None)
+        lines = course_advice(doc)
+        shape.show(trajectory_table(doc), console, lambda: _print_lines(lines, console))
         return
     short = console.width < NARROW and not (shape.csv or shape.markdown or shape.sort)
     each = shape.csv or shape.sort is not None
@@ -233,12 +236,16 @@ def print_result(
 
 def print_rest(doc: Measurement, console: Console) -> None:
     """Print what is said below the layers: the whole network, the comparison, and advice."""
-    for line in overall_lines(doc):
-        console.print(Text(printable(line)))
+    _print_lines(overall_lines(doc), console)
     overall_table(doc).print(console)
     if doc.comparison is not None:
         comparison_table(doc.comparison, doc.settings.middle_eps).print(console)
-    for line in advice(doc):
+    _print_lines(advice(doc), console)
+
+
+def _print_lines(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        # a command in one piece, to be copied
         console.print(Text(printable(line)), soft_wrap=line.startswith("Next: "))
 
 

@@ -34,9 +34,8 @@ def render_console(document: Document, console: Console) -> None:
     say((f"{doc.heading}: {doc.title}", "bold"), (f"  {doc.item}", "dim"))
     if doc.smoke:
         say((f" {words.SMOKE} ", "bold black on yellow"))
-    status = doc.verdict.status
     say(
-        (f"{words.VERDICT_MARKS[status]} {status}", f"bold {VERDICT_STYLES[status]}"),
+        (words.verdict_shown(doc), f"bold {VERDICT_STYLES[doc.verdict.status]}"),
         f" ({doc.scale_words}): {doc.verdict.why}",
     )
     say((f"{words.claim_word(doc)}: ", "dim"), doc.claim)
@@ -61,7 +60,7 @@ def item_markdown(document: Document, figure: str | None = None) -> str:
     if doc.smoke:
         lines += [f"> **{words.SMOKE}.** {words.SMOKE_WHY}", ""]
     lines += [
-        f"**{verdict.status}** ({plain(doc.scale_words)}): {plain(verdict.why)}.",
+        f"**{words.verdict_word(doc)}** ({plain(doc.scale_words)}): {plain(verdict.why)}.",
         "",
         f"{words.claim_word(doc)}: {plain(doc.claim)}",
         "",
@@ -108,7 +107,7 @@ def summary_markdown(documents: Iterable[Document], folder: str | None = None) -
         [
             (
                 f"{doc.heading}: {doc.title}",
-                f"{words.VERDICT_MARKS[doc.verdict.status]} {doc.verdict.status}",
+                words.verdict_shown(doc),
                 doc.scale_words,
                 words.evidence(doc),
             )

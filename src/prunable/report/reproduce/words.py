@@ -21,6 +21,13 @@ VERDICT_MARKS = {
     "incomplete": "…",
     "not judged": "–",
 }
+# Of a study, which reproduces nothing: how its checks ended.
+STUDY_VERDICTS = {
+    "reproduced": "checks hold",
+    "partly": "some checks fail",
+    "not reproduced": "checks fail",
+    "incomplete": "some checks undecided",
+}
 PLAIN_BELOW = 1e7  # larger numbers are written with an exponent
 _SETTING = document.Column(key="", label="")
 
@@ -123,6 +130,17 @@ def cost(found: document.Cost) -> str:
     hours = f"{found.hours:.2g}" if found.hours < 10 else f"{found.hours:,.0f}"
     machines = " and ".join(found.machines)
     return f"{machines}; {hours} hours of one worker, {found.runs} runs and those they build on"
+
+
+def verdict_word(doc: document.ItemDocument) -> str:
+    """The verdict in a word or two."""
+    status = doc.verdict.status
+    return status if doc.paper else STUDY_VERDICTS.get(status, status)
+
+
+def verdict_shown(doc: document.ItemDocument) -> str:
+    """The same behind its mark."""
+    return f"{VERDICT_MARKS[doc.verdict.status]} {verdict_word(doc)}"
 
 
 def claim_word(doc: document.ItemDocument) -> str:

@@ -1,8 +1,7 @@
 """Reproduced items as files, each written whole or not at all."""
 
-import base64
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,6 @@ from prunable.experiments.reproduce import document
 from prunable.experiments.reproduce.document import ItemDocument, as_document
 from prunable.files import write_bytes, write_json, write_text
 from prunable.report import pages
-from prunable.report.pages import charts_of
 from prunable.report.reproduce import words
 from prunable.report.reproduce.figures import SHADES, item_png, item_svg, left_out_words
 from prunable.report.reproduce.pages import Document, item_markdown
@@ -29,29 +27,28 @@ STEPS = 64  # of the colour bar
 def render_index(documents: Iterable[Document], title: str = TITLE, **page: Any) -> str:
     """Render the page of all items; it loads nothing from elsewhere.
 
-    Whatever comes from the documents is escaped. The figures are interactive if plotly is
-    installed, pictures otherwise. `page` has what `write_index` adds.
+    Whatever comes from the documents is escaped. `page` has what `write_index` adds.
 
     Raises DataIntegrityError if a document is malformed.
     """
     docs = document.in_order(map(document.as_document, documents))
-    charts = page if "plotlyjs" in page else page | {"plotlyjs": pages.plotly_script()}
     views = [item_views(doc) for doc in docs]
+    known = {run.id: run for doc in docs for run in doc.runs}
+    # runs stand by their place in one list: thousands of numbers name them
+    place: dict[str, int] = defaultdict(lambda: len(place))
+    items = [
+        {
+            "smoke": doc.smoke,
+            "runs": [[run.key, place[run.id]] for run in doc.runs],
+            "views": [_view(view, place) for view in drawn],
+        }
+        for doc, drawn in zip(docs, views, strict=True)
+    ]
+    tables = [[_table(table, doc, place) for table in doc.tables] for doc in docs]
     data = {
-        "runs": {
-            run.id: {"kind": run.kind, "status": run.status, "reason": run.reason, "spec": run.spec}
-            for doc in docs
-            for run in doc.runs
-        },
-        "items": [
-            {
-                "smoke": doc.smoke,
-                "runs": [[run.key, run.id] for run in doc.runs],
-                "views": [_view(view) for view in drawn],
-            }
-            for doc, drawn in zip(docs, views, strict=True)
-        ],
-        "shades": [to_hex(SHADES(place / (STEPS - 1))) for place in range(STEPS)],
+        "runs": [{"id": run} | _told(known.get(run)) for run in place],
+        "items": items,
+        "shades": [to_hex(SHADES(step / (STEPS - 1))) for step in range(STEPS)],
     }
     often = Counter(doc.item for doc in docs)
     return pages.render(
@@ -63,28 +60,30 @@ def render_index(documents: Iterable[Document], title: str = TITLE, **page: Any)
                 # the short address wherever it is enough; the page's script knows both
                 "id": doc.item if often[doc.item] == 1 else doc.stem,
                 "views": drawn,
-                "tables": [_table(table, doc) for table in doc.tables],
-                "picture": _picture(doc) if charts["plotlyjs"] is None else None,
+                "tables": shown_tables,
             }
-            for doc, drawn in zip(docs, views, strict=True)
+            for doc, drawn, shown_tables in zip(docs, views, tables, strict=True)
         ],
         papers={doc.paper or STUDIES: doc.paper_info for doc in docs},
         studies=STUDIES,
-        statuses=document.STATUSES,
-        counts=Counter(doc.verdict.status for doc in docs),
+        verdicts=Counter((doc.verdict.status, words.verdict_word(doc)) for doc in docs),
         n_smoke=sum(doc.smoke for doc in docs),
         words=words,
-        data=pages.script_data(data),
-        **charts,
+        data=data,
+        **page,
     )
 
 
-def _picture(doc: document.ItemDocument) -> str | None:
-    picture = item_svg(doc)
-    return None if picture is None else base64.b64encode(picture).decode()
+def _told(run: document.RunInfo | None) -> dict[str, Any]:
+    """What a page says of a run; nothing of one that is an input of another."""
+    if run is None:
+        return {}
+    return {"kind": run.kind, "status": run.status, "reason": run.reason, "spec": run.spec}
 
 
-def _table(table: document.Table, doc: document.ItemDocument) -> dict[str, Any]:
+def _table(
+    table: document.Table, doc: document.ItemDocument, place: Mapping[str, int]
+) -> dict[str, Any]:
     pairs = words.paired(table)
     return {
         "title": words.table_title(table, doc),
@@ -95,8 +94,7 @@ def _table(table: document.Table, doc: document.ItemDocument) -> dict[str, Any]:
                     "ours": words.as_text(cell.value, column, cell.std),
                     "paper": words.published_text(cell, column),
                     "paired": pair,
-                    "runs": " ".join(cell.runs),
-                    "name": words.heading(column),
+                    "runs": " ".join(str(place[run]) for run in cell.runs),
                 }
                 for cell, column, pair in zip(row, table.columns, pairs, strict=True)
             ]
@@ -105,14 +103,15 @@ def _table(table: document.Table, doc: document.ItemDocument) -> dict[str, Any]:
     }
 
 
-def _view(view: View) -> dict[str, Any]:
+def _view(view: View, place: Mapping[str, int]) -> dict[str, Any]:
     """What the page's script draws of a panel."""
     found = asdict(view) | {"note": left_out_words(view) if view.left_out else ""}
     for series in found["series"]:
         for name in ("x", "y", "low", "high"):
             series[name] = _rounded(series[name])
-        if len(set(series["runs"])) == 1:  # once for all points, unless each has its own
-            series["runs"] = series["runs"][:1]
+        # once for all points, unless each has its own
+        runs = series["runs"][:1] if len(set(series["runs"])) == 1 else series["runs"]
+        series["runs"] = [[place[run] for run in names] for names in runs]
     return found
 
 
@@ -155,8 +154,8 @@ def write_index(
     made_by : The command that made it, shown to be copied.
     shared : The chart library lies beside the page, once for all pages of the folder, else in it.
     """
-    page = {"made_by": made_by, **charts_of(path, shared=shared)}
-    write_text(path, render_index(documents, title, **page))
+    file = pages.share_library(path) if shared else ""
+    write_text(path, render_index(documents, title, made_by=made_by, plotly_file=file))
 
 
 def write_demonstration(
@@ -178,4 +177,5 @@ def write_demonstration(
         write_bytes(folder / "figures" / f"{name}.svg", alone or b"")
     write_bytes(folder / "figures" / "overview.png", item_png(document) or b"")
     write_text(folder / "table.md", shown(document.tables[0]).markdown())
-    write_index([document], folder / "report.html", document.title, made_by=made_by)
+    title = "What the demonstration of prunable found"
+    write_index([document], folder / "report.html", title, made_by=made_by)

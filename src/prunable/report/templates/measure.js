@@ -171,17 +171,18 @@ function describeLayer() {
 
 const columns = () => [
   { title: "layer", value: layer => layer.name, words: true },
-  { title: "kind", value: layer => layer.kind, words: true },
-  { title: "shape", value: layer => layer.n, show: layer => layer.shape.join(" × "), words: true },
-  { title: "n", value: layer => layer.n, show: layer => count(layer.n) },
-  { title: "zeros %", value: layer => layer.zeros_share, show: layer => share(layer.zeros_share) },
   { title: "verdict", value: layer => layer.verdict, show: layer => badge(layer.verdict), words: true },
-  { title: "alpha", value: layer => layer.alpha, show: layer => withError(layer.alpha, layer.alpha_stderr) },
+  { title: "alpha", value: layer => layer.alpha, show: layer => element("span", {}, fixed(layer.alpha), element("span", { className: "spare" },
+      withError(layer.alpha, layer.alpha_stderr).slice(fixed(layer.alpha).length))) },
   ...present.map(name => ({ title: `${data.granularities[name]} %`,
     value: layer => kept(layer, name), show: layer => share(kept(layer, name)) })),
-  { title: "depends", value: layer => layer.dependence?.regime, words: true,
+  { title: "n", value: layer => layer.n, show: layer => count(layer.n), spare: true },
+  { title: "kind", value: layer => layer.kind, words: true, spare: true },
+  { title: "shape", value: layer => layer.n, show: layer => layer.shape.join(" × "), words: true, spare: true },
+  { title: "zeros %", value: layer => layer.zeros_share, show: layer => share(layer.zeros_share), spare: true },
+  { title: "depends", value: layer => layer.dependence?.regime, words: true, spare: true,
     show: layer => layer.dependence?.regime.replace("dependent in ", "").replace("independent", "no").replace(" and ", ", ") },
-  { title: "spectral_alpha", value: layer => layer.spectrum?.spectral_alpha,
+  { title: "spectral_alpha", value: layer => layer.spectrum?.spectral_alpha, spare: true,
     show: layer => withError(layer.spectrum?.spectral_alpha, layer.spectrum?.stderr) },
 ];
 const table = liveTable("layer-table", columns, layers, { choose: select, matches: layer =>

@@ -1,13 +1,13 @@
 // --- runs behind a number ------------------------------------------------------------------
-function runEntry(id, key) {
-  const run = data.runs[id];
+function runEntry(place, key) {
+  const run = data.runs[place], known = run.kind;
   const made = element("details", { className: "run" }, element("summary", {},
-    key ? `${key} · ` : "", element("code", {}, id),
-    ...(run ? [` · ${run.kind} · `, element("span", { className: run.status === "done" ? "" : "bad" }, run.status)]
+    key ? `${key} · ` : "", element("code", {}, run.id),
+    ...(known ? [` · ${run.kind} · `, element("span", { className: run.status === "done" ? "" : "bad" }, run.status)]
             : [" · input of another run"])));
   made.ontoggle = () => {
     made.ontoggle = null;
-    if (!run) {
+    if (!known) {
       made.append(element("p", {}, "Its specification is part of the runs that build on it."));
       return;
     }
@@ -21,7 +21,7 @@ function runEntry(id, key) {
   return made;
 }
 
-const keysOf = place => new Map((data.items[place]?.runs || []).map(([key, id]) => [id, key]));
+const keysOf = place => new Map((data.items[place]?.runs || []).map(([key, run]) => [run, key]));
 
 function openRuns(name, ids, place) {
   const keys = keysOf(place);
@@ -31,16 +31,22 @@ function openRuns(name, ids, place) {
   if (entries.length) entries[0].open = true;
   $("dialog").showModal();
 }
+// A column beside the paper's takes two places.
+function headingOf(cell) {
+  let right = 0;
+  return all("tr:first-child th", cell.closest("table").tHead).find(head => cell.cellIndex < (right += head.colSpan)).textContent;
+}
+for (const button of all(".number")) button.ariaHasPopup = "dialog";
 const placeOf = node => +node.closest("article").dataset.place;
 document.addEventListener("click", event => {
   const button = event.target.closest(".number");
-  if (button) openRuns(button.dataset.name, button.dataset.runs.split(" "), placeOf(button));
+  if (button) openRuns(`${button.dataset.name ?? headingOf(button.parentElement)}: ${button.textContent}`, button.dataset.runs.split(" ").map(Number), placeOf(button));
   if (event.target === $("dialog")) $("dialog").close();  // its backdrop
 });
 for (const list of all("details.runs")) {
   list.ontoggle = () => {
     list.ontoggle = null;
-    list.append(...data.items[placeOf(list)].runs.map(([key, id]) => runEntry(id, key)));
+    list.append(...data.items[placeOf(list)].runs.map(([key, run]) => runEntry(run, key)));
   };
 }
 
@@ -56,10 +62,10 @@ function valueTable(view) {
   const rows = view.series.flatMap(series => series.x.map((x, i) => {
     const error = series.high?.[i] == null || series.y[i] == null ? "" : ` ± ${number(series.high[i] - series.y[i])}`;
     const text = number(series.y[i]) + error, runs = series.runs[i] || series.runs[0] || [];
-    const shown = !runs.length ? text : element("button", { type: "button", className: "number" }, text);
+    const shown = !runs.length ? text : element("button", { className: "number", ariaHasPopup: "dialog" }, text);
     if (runs.length) {
       shown.dataset.runs = runs.join(" ");
-      shown.dataset.name = `${series.label}: ${text}`;
+      shown.dataset.name = series.label;
     }
     const name = series.names?.[i] ? ` (${series.names[i]})` : "";
     return element("tr", {}, element("th", { scope: "row" }, series.label),
@@ -120,9 +126,9 @@ function draw(host, view, smoke) {
   const rows = view.rows && { tickvals: view.rows.map((_, i) => i),
     ticktext: view.rows.map(row => wrapped(row.slice(0, 80), narrow ? 20 : 36)), range: [view.rows.length - .4, -.6] };
   const xaxis = axis(view.x_label, view.x_log), yaxis = axis(view.y_label, view.y_log);
-  if (named) Object.assign(xaxis, { tickvals: named.x, ticktext: named.names.map(name => short(name, 24)) });
+  if (named) Object.assign(xaxis, { tickvals: named.x, ticktext: named.names.map(name => short(name, 24)), tickangle: -45 });
   plot(host, [...view.series.flatMap(s => traces(view, s)), ...(view.bar ? [colourBar(view.bar)] : [])], {
-    height: view.rows ? Math.max(260, 150 + 34 * view.rows.length) : 380, barmode: "group",
+    ...(view.rows ? { height: Math.max(260, 150 + 34 * view.rows.length) } : {}), barmode: "group",
     xaxis, yaxis: { ...yaxis, ...rows },
     annotations: smoke ? [{ text: "smoke run", xref: "paper", yref: "paper", x: .5, y: .5, showarrow: false,
       textangle: -20, opacity: .2, font: { size: 44, color: colour("--ink") } }] : [],
@@ -145,6 +151,7 @@ function drawItem(article) {
 
 // --- one item at a time, by the address's hash ---------------------------------------------
 const articles = all("article"), index = $("all"), title = document.title;
+const only = articles.length === 1 ? articles[0] : null;
 let current = null, scrolled = 0, started = false;
 function route() {
   let wanted = location.hash.slice(1);
@@ -152,7 +159,7 @@ function route() {
   if ($("dialog").open) $("dialog").close();
   if (!current) scrolled = started ? leaving : 0;
   current = articles.find(a => a.id === wanted) || articles.find(a => a.dataset.stem === wanted) ||
-    articles.find(a => a.dataset.item === wanted) || null;
+    articles.find(a => a.dataset.item === wanted) || only;
   index.hidden = !!current;
   for (const article of articles) article.hidden = article !== current;
   const heading = (current || index).querySelector("h2");

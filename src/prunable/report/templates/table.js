@@ -11,19 +11,21 @@ const options = (select, labels, values = labels) =>
   select.append(...labels.map((label, i) => new Option(label, values[i])));
 // A name that gives way in its middle: its end tells layers apart.
 const nameCell = s => element("span", { className: "name", title: s },
-  element("span", {}, s.slice(0, -14)), element("span", {}, s.slice(-14)));
+  ...[s.slice(0, -14), s.slice(-14)].filter(part => part).map(part => element("span", {}, part)));
 
 // --- tables ------------------------------------------------------------------------------
 const PAGE = 200;
 
 // A table of rows {index, name, ...}: sorted by its headings, filtered, some rows at a time.
-// A column has a title, a value to sort by, and optionally the text or node to show.
+// A column has a title, a value to sort by, optionally the text or node to show, and is spared
+// where the screen is narrow if what it says stands elsewhere too.
+const classOf = column => `${column.words ? "words" : ""} ${column.spare ? "spare" : ""}`;
 function liveTable(id, columns, rows, { choose, matches = () => true } = {}) {
   let by = null, down = false, limit = PAGE, shown = [], current = null;
   const body = element("tbody"), heads = columns().map((column, i) => {
     const button = element("button", { type: "button" });
     button.onclick = () => { down = by === i && !down; by = i; redraw(); };
-    return element("th", { scope: "col", className: column.words ? "words" : "" }, button);
+    return element("th", { scope: "col", className: classOf(column) }, button);
   });
   $(id).append(element("thead", {}, element("tr", {}, ...heads)), body);
   const upTo = more => () => { limit = more(); redraw(); };
@@ -32,7 +34,7 @@ function liveTable(id, columns, rows, { choose, matches = () => true } = {}) {
   addEventListener("afterprint", upTo(() => PAGE));
 
   function line(row) {
-    const [, ...cells] = columns().map(column => element("td", { className: column.words ? "words" : "" },
+    const [, ...cells] = columns().map(column => element("td", { className: classOf(column) },
       (column.show || column.value)(row) ?? MISSING));
     const name = choose ? element("button", { type: "button" }, nameCell(row.name)) : nameCell(row.name);
     const made = element("tr", {}, element("th", { scope: "row" }, name), ...cells);

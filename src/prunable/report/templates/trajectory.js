@@ -27,11 +27,11 @@ function drawAll() {
 const kept = layer => layer.kappa[e] || [];
 const table = liveTable("layer-table", () => [
   { title: "layer", value: layer => layer.name, words: true },
+  { title: "last verdict", value: layer => last(layer.verdict), words: true },
   { title: "alpha, first", value: layer => first(layer.alpha), show: layer => fixed(first(layer.alpha)) },
   { title: "alpha, last", value: layer => last(layer.alpha), show: layer => fixed(last(layer.alpha)) },
   { title: "kept %, first", value: layer => first(kept(layer)), show: layer => share(first(kept(layer))) },
   { title: "kept %, last", value: layer => last(kept(layer)), show: layer => share(last(kept(layer))) },
-  { title: "last verdict", value: layer => last(layer.verdict), words: true },
 ], layers, { choose: select,
   matches: layer => `${layer.name} ${last(layer.verdict)}`.toLowerCase().includes(needle()) });
 
