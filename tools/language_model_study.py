@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from stored_study import begun
 
 from prunable.files import write_bytes, write_json, write_text
-from prunable.report.figures import PALETTE, SIZE, STYLE, as_svg
+from prunable.report.figures import PALETTE, SIZE, STYLE, as_svg, space_ticks
 
 LENGTH, WINDOWS = 512, 4  # of what is judged; the protocol of the tables
 HELD = 10  # the last one of so many parts of the text for calibration is for comparing ways
@@ -131,6 +131,7 @@ def figure_of(document: dict[str, Any]) -> Figure:
         axes.set_yticks(places, list(ways))
         axes.invert_yaxis()
         axes.set_xscale("log")
+        space_ticks(axes.xaxis)
         axes.grid(axis="y", visible=False)
         axes.legend()
     return figure

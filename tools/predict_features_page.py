@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from prunable.predict.figures import COLORS, draw_line, risk_figure, save
 from prunable.predict.tables import LABELS
-from prunable.report.figures import PALETTE, SIZE, STYLE
+from prunable.report.figures import PALETTE, SIZE, STYLE, space_ticks
 from prunable.report.tables import Column, table
 
 Document = dict[str, Any]
@@ -138,6 +138,8 @@ def curve_figure(curve: Document) -> Figure:
             ax.set(title=LABELS[model], xscale="log", yscale="log", xlabel="random features p")
         axes[0].set_ylabel("risk, noise included")
         axes[0].set_ylim(0.2, 8)
+        for axis in (axes[0].yaxis, *(ax.xaxis for ax in axes)):
+            space_ticks(axis)
         axes[1].legend(fontsize=8)
     return drawn
 
@@ -163,6 +165,7 @@ def error_figure(cells: Sequence[Document]) -> Figure:
                 )
             ax.axhline(0, color="#8a8a8a", linewidth=1)
             ax.set(title=f"n = {n}, p = {3 * n}", xscale="log", xlabel="inputs d")
+            space_ticks(ax.xaxis)
         axes[0].set_ylabel("predicted over simulated, %")
         axes[-1].legend(fontsize=8)
     return drawn

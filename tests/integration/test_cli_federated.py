@@ -26,7 +26,7 @@ def test_a_run_writes_its_results_and_goes_on(document_of, partition, tmp_path):
 def test_without_json_a_table_is_printed(run, tmp_path):
     found = run(SMALL, "--workers 1 --rounds 1 --precision float16 --out", tmp_path)
     assert found.exit_code == 0, found.output
-    assert "digits, 3 clients" in found.output
+    assert "Digits (scikit-learn), 3 clients" in found.output
     assert "top-k with error" in found.output
 
 

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from prunable.data.registry import REGISTRY
 from prunable.files import write_bytes
 from prunable.report.figures import PALETTE, PAPER, SIZE, STYLE, as_svg, legend_below, space_ticks
 from prunable.report.tables import Column, Table, as_percent, table
@@ -106,12 +107,14 @@ def save_federated_figure(documents: Sequence[dict[str, Any]], path: Path | str)
 def title_of(document: dict[str, Any]) -> str:
     """Data, clients and partition in a few words."""
     settings = document["settings"]
+    name = settings["dataset"]["name"]
+    data = REGISTRY[name].label if name in REGISTRY else name
     shares = (
-        "iid"
+        "classes alike (iid)"
         if settings["partition"] == "iid"
-        else f"Dirichlet({settings['concentration']:g}) classes"
+        else f"classes unlike (Dirichlet, {settings['concentration']:g})"
     )
-    return f"{settings['dataset']['name']}, {settings['clients']} clients, {shares}"
+    return f"{data}, {settings['clients']} clients, {shares}"
 
 
 def federated_table(document: dict[str, Any]) -> Table:
@@ -132,9 +135,9 @@ def federated_table(document: dict[str, Any]) -> Table:
         (
             "clients send",
             "accuracy, %",
-            "points below",
+            "points below dense",
             "bytes a round",
-            "fewer bytes",
+            "fewer bytes, times",
             Column("holds", words=True),
         ),
         rows,
@@ -167,7 +170,7 @@ def federated_markdown(document: dict[str, Any]) -> str:
     width = max(len(str(count)) for row in document["clients"] for count in row) + 1
     counts = ["".join(f"{count:>{width}}" for count in row) for row in document["clients"]]
     return (
-        f"### {shown.title}\n\n{shown.markdown()}\n"
+        f"### {shown.title}\n\n{shown.markdown()}\n{' '.join(shown.notes)}.\n\n"
         "Relative l2 error of keeping a tenth, mean over rounds, of the first client:\n\n"
         f"{compressibility_table(document).markdown()}\n"
         "Examples of each class (columns) at each client (rows):\n\n"
