@@ -269,20 +269,12 @@ def test_a_mistake_is_answered_by_one_message(run, files, monkeypatch, typed, me
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize(
-    ("package", "command", "said"),
-    [
-        ("onnx", "prune NET --keep 0.5 --out o.safetensors --onnx o.onnx", "prunable[onnx]"),
-        ("plotly.offline", "measure NET --report m.html", "prunable[html]"),
-    ],
-)
-def test_what_is_not_installed_is_said_before_any_work(
-    run, tmp_path, monkeypatch, package, command, said
-):
+def test_what_is_not_installed_is_said_before_any_work(run, tmp_path, monkeypatch):
     """The checkpoint is not there, which work would find."""
-    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.chdir(tmp_path)
-    done = run(*command.replace("NET", "absent.safetensors").split())
+    typed = "prune absent.safetensors --keep 0.5 --out o.safetensors --onnx o.onnx"
+    done = run(*typed.split())
     assert done.exit_code == 2
-    assert said in done.stderr
+    assert "prunable[onnx]" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunable.errors import InputError
-from prunable.extras import extra
 from prunable.files import check_ending, check_places, write_text
 from prunable.numerics.measure.options import SpectrumMode
 from prunable.report import terminal
@@ -101,8 +100,6 @@ def measure(
     if report is not None and shared:
         report = page_in(report, models)
     check_ending(report, "--report", "measure", ".html", ".htm")
-    if report is not None:
-        extra("plotly.offline", "measure --report", "html")
     check_ending(junit_file, "--junit", "measure", ".xml")
     read = {f"the checkpoint {model}": model for model in models} | {"compared with": against}
     check_places("measure", {"--report": report, "--junit": junit_file}, read)
