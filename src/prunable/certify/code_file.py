@@ -26,6 +26,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ class CodedNetwork:
         """Weights that are not zero."""
         return sum(int(np.count_nonzero(layer.weights)) for layer in self.layers)
 
-    @property
+    @cached_property
     def saving(self) -> float:
         """Bits that the order of hidden units is worth; see `permutation_saving`.
 

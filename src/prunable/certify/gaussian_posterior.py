@@ -46,18 +46,19 @@ class GaussianPosterior:
     divergence: float  # KL(Q || P) in nats, masks and widths included
 
     @classmethod
-    def around(cls, network: FloatNetwork, share: float) -> GaussianPosterior:
-        """Choose prior widths for a network, whose zeros are pruned, and count the divergence."""
+    def around(cls, network: FloatNetwork, share: float, masks: float) -> GaussianPosterior:
+        """Choose prior widths for a network, whose zeros are pruned, and count the divergence.
+
+        `masks` are the bits that say which weights are zero, as `mask_bits` counts them.
+        """
         require(0 < share < 1, "share", "gaussian_certificate", "in (0, 1)", share)
-        priors, nats = [], 0.0
+        priors, nats = [], (masks + STEP_BITS * len(network.weights)) * math.log(2)
         for weight, bias in zip(network.weights, network.biases, strict=True):
-            mask = (weight != 0).to(torch.int64).numpy()
             means = torch.cat([weight[weight != 0], bias]).double().numpy()
             rms = float(np.sqrt(np.square(means).mean())) or 1.0
             # at the best width p^2 = mean^2 + s^2 with s = share p
             prior = step_value(step_place(rms / math.sqrt(1 - share**2)))
             nats += gaussian_divergence(means, share * prior, prior)
-            nats += (ideal_bits(mask, 1) + STEP_BITS) * math.log(2)
             priors.append(prior)
         return cls(network, tuple(priors), share, nats)
 
@@ -96,6 +97,12 @@ class GaussianPosterior:
         return drawn
 
 
+def mask_bits(network: FloatNetwork) -> float:
+    """Bits that say which weights of a network are zero, by the adaptive code."""
+    masks = ((weight != 0).to(torch.int64).numpy() for weight in network.weights)
+    return math.fsum(ideal_bits(mask, 1) for mask in masks)
+
+
 def gaussian_certificate(
     network: FloatNetwork, train: Examples, delta: float, *, seed: int = 0, draws: int = 3000
 ) -> tuple[BoundResult, ...]:
@@ -107,15 +114,15 @@ def gaussian_certificate(
     `draws`: networks drawn for the bound; a tenth as many choose the posterior's width before.
     """
     check_delta(delta, "gaussian_certificate")
-    n, spare = len(train.y), _MONTE_CARLO_SHARE * delta
+    n, spare, masks = len(train.y), _MONTE_CARLO_SHARE * delta, mask_bits(network)
 
     def trial(share: float) -> float:
-        posterior = GaussianPosterior.around(network, share)
+        posterior = GaussianPosterior.around(network, share, masks)
         batches = max(1, draws // 10)
         risks = posterior.risks(train, batches=batches, seed=child_seed(seed, "choice"))
         return maurer_bound(math.fsum(risks) / len(risks), posterior.divergence, n, delta).value
 
-    posterior = GaussianPosterior.around(network, min(SHARES, key=trial))
+    posterior = GaussianPosterior.around(network, min(SHARES, key=trial), masks)
     risks = posterior.risks(train, batches=draws, seed=child_seed(seed, "bound"))
     gibbs = monte_carlo_gibbs(risks, spare)
     drawn = Assumption(

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -20,6 +21,7 @@ from prunable.certify.bounds.occam import dense_through_compression, occam_bound
 from prunable.certify.certificate import Certificate, advice, certify_network
 from prunable.certify.checkpoint import as_modules, integer_network
 from prunable.certify.code_file import CodedNetwork
+from prunable.certify.coding.levels import ideal_bits
 from prunable.certify.examples import Examples, examples_of
 from prunable.certify.gaussian_posterior import SHARES, GaussianPosterior, gaussian_certificate
 from prunable.certify.given import GivenNetwork, as_taken, read_given
@@ -289,7 +291,7 @@ def _of_dense(
     ]
 
 
-_BATCH, _RUNS = 32, 4
+_BATCH, _RUNS, _CODED = 32, 4, 1000
 
 
 def estimated_seconds(
@@ -299,9 +301,9 @@ def estimated_seconds(
     shares: int,
     draws: int = 0,
 ) -> float:
-    """Rough time on one core of answers, what is left of trainings, and networks drawn.
+    """Rough time on one core: of answers, what is left of trainings, codes, and networks drawn.
 
-    Coding weights and evaluating bounds, some seconds, are left out.
+    Each is made for a few examples or weights and counted up. Norms and margins are left out.
     """
     n, m = len(told.train.y), 0 if told.test is None else len(told.test.y)
     x = torch.from_numpy(told.train.x[:_BATCH].copy())
@@ -330,9 +332,9 @@ def estimated_seconds(
         chain = told.given.chain
         net = QuantizedNet(chain.architecture, settings.levels, chain.weights, chain.biases)
         passes = settings.epochs * (1 if settings.keep >= 1 else 2)
-        total += n * passes * _of_net(net, x)
+        total += n * passes * _of_net(net, x) + _of_coding(net, settings.keep, draws > 0)
     if told.given.chain is not None and draws:
-        posterior = GaussianPosterior.around(told.given.chain, SHARES[-1])
+        posterior = GaussianPosterior.around(told.given.chain, SHARES[-1], masks=0.0)
         with suppress(InputError):  # which leaves that bound out
             once = _seconds(lambda: posterior.risks(told.train, batches=1, seed=0))
             total += once * (draws + len(SHARES) * max(1, draws // 10))
@@ -354,6 +356,20 @@ def _of_polishing(plan: Plan, x: torch.Tensor) -> float:
     with torch.no_grad():
         once = _seconds(lambda: net.logits(begun, rounded=True, begun=True)) / len(x)
     return once * passes(len(net.weights) - 1)
+
+
+def _of_coding(net: QuantizedNet, keep: float, masked: bool) -> float:
+    """Seconds of writing a network twice, for its length and what orders of units save, and masks.
+
+    By some rows of its largest layer, of which a share is kept.
+    """
+    layer = max((layer.weights for layer in net.coded().layers), key=lambda w: w.size)
+    rows = layer[: -(-_CODED // layer[0].size)]
+    rows = rows * (np.random.default_rng(0).random(rows.shape) < keep)
+    once = _seconds(lambda: ideal_bits(rows, net.levels))
+    if masked:
+        once += _seconds(lambda: ideal_bits((rows != 0).astype(np.int64), 1)) / 2
+    return 2 * once * net.architecture.n_weights / rows.size
 
 
 def _done(state: Path | None) -> dict[str, Any]:

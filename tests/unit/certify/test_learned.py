@@ -8,10 +8,12 @@ from scipy.stats import beta
 from torch import nn
 
 from prunable.certify import pipeline
+from prunable.certify.architecture import CodedArchitecture, FloatNetwork
 from prunable.certify.examples import Examples, examples_of
 from prunable.certify.given import GivenNetwork
 from prunable.certify.learned import is_reference, learned_bound
 from prunable.certify.polishing import passes
+from prunable.certify.quantization import QuantizationSettings, QuantizedNet
 from prunable.certify.student import Students, distilled
 from prunable.certify.telling import Told
 from prunable.data.loaders import load
@@ -200,3 +202,18 @@ def test_time_already_spent_is_not_foretold(digits, tmp_path, monkeypatch, learn
     left = ((2 + passes(1)) * len(train.y) + 2 * len(test.y)) / 32
     assert pipeline.estimated_seconds(told, students, None, 0) == pytest.approx(left)
     assert before > left + 2 * len(train.y) / 32
+
+
+def test_codes_are_foretold_by_some_of_their_weights(digits, monkeypatch):
+    """Of 64 x 40 + 40 x 10 weights 16 rows of 64 are written in a second, and masks in another."""
+    monkeypatch.setattr(pipeline, "_seconds", lambda run: (run(), 1.0)[1])
+    train, test = digits
+    fresh = QuantizedNet.fresh(CodedArchitecture.parse("d40,d", (1, 8, 8), 10), 3, 0)
+    chain = FloatNetwork(fresh.architecture, list(fresh.weights), list(fresh.biases))
+    told = Told(GivenNetwork(chain.logits, chain, 0), train, test, 10, DELTA, {})
+    settings = QuantizationSettings(epochs=2, float_epochs=0, keep=1.0)
+    students = Students("none", learned="none")
+    shown = (2 * len(train.y) + 2 * len(test.y) + 2 * len(train.y)) / 32
+    for draws, masks, drawn in ((0, 0.0, 0), (20, 0.5, 20 + 5 * 2)):
+        foretold = pipeline.estimated_seconds(told, students, settings, 0, draws)
+        assert foretold == pytest.approx(shown + 2 * (1 + masks) * 2960 / 1024 + drawn)

@@ -10,9 +10,13 @@ from prunable.nets.catalogue import NETS, Optimizer, Schedule, known_net
 from prunable.runs.data import DataSpec
 from prunable.runs.spec import Spec
 
-# Of one core of a laptop on small matrices, and what a step costs besides.
+# Of one core of a laptop on small matrices; what a step costs besides, and for each weight of dense
+# layers, which it rewrites; then what the noise of a step costs, and that of each weight.
 FLOPS = 6e10
-STEP_SECONDS = 3e-4
+STEP_SECONDS, WEIGHT_SECONDS = 5e-4, 2e-9
+NOISE_SECONDS = {"none": 0.0, "type1": 6e-4, "type2": 6e-4, "type3": 6e-4}
+DRAW_SECONDS = {"none": 0.0, "type1": 3e-9, "type2": 4.2e-8, "type3": 1.5e-8}
+START_SECONDS = 0.1  # of reading the data, among others
 
 Noise = Literal["none", "type1", "type2", "type3"]
 
@@ -103,7 +107,11 @@ class TrainSpec(Spec):
         shape = self.dataset.registered.shape
         seconds = 6 * net.products(shape, self.width) / FLOPS
         seconds = max(seconds, net.least_seconds(shape)) * self.batch_size
-        return share * self.steps * (STEP_SECONDS + seconds)
+        if not net.pictures:  # a product is a weight
+            weight = WEIGHT_SECONDS + DRAW_SECONDS[self.noise]
+            seconds += net.products(shape, self.width) * weight
+        step = STEP_SECONDS + NOISE_SECONDS[self.noise] + seconds
+        return START_SECONDS + share * self.steps * step
 
 
 def _mean_field(spec: TrainSpec) -> TrainSpec:

@@ -13,7 +13,7 @@ from prunable.runs.spec import Spec
 
 _STAGES = "prunable.papers.wan2023.stages"
 # Seconds on one core for each multiplication and for each stable variable drawn.
-_PER_PRODUCT, _PER_DRAW = 4e-11, 2e-8
+_PER_PRODUCT, _PER_DRAW, _PER_NOISE = 4e-11, 4e-8, 8e-4
 
 
 class TwoLayerTrainSpec(Spec):
@@ -74,7 +74,8 @@ class TwoLayerTrainSpec(Spec):
         look = examples * weights * _PER_PRODUCT / self.evaluate_every
         # Where a stop rule is met, it is met about half way.
         steps = self.steps * (1.0 if self.until_accuracy is None else 0.5)
-        return 0.2 + steps * (step + draws[self.noise] * _PER_DRAW + look)
+        noise = 0.0 if self.noise == "none" else _PER_NOISE + draws[self.noise] * _PER_DRAW
+        return 0.2 + steps * (step + noise + look)
 
 
 class TwoLayerPruneSpec(Spec):

@@ -86,3 +86,17 @@ def test_other_forms_of_the_data():
     np.testing.assert_array_equal(found.y_train, np.arange(30) % 3 > 0)
     assert found.class_names == ("a", "not a")
     assert not found.x_train.flags.writeable
+
+
+def test_time_counts_what_noise_draws():
+    """Numbers one by one cost most; those of one unit, or a Gaussian's times one, less."""
+    given = {"dataset": "ecg5000", "net": "mean-field", "width": 2000, "batch_size": 50}
+    given |= {"lr": 1.0, "steps": 100}
+    without = TrainSpec.create(**given).estimated_seconds()
+    kinds = ("type1", "type3", "type2")
+    noisy = [
+        TrainSpec.create(**given, noise=kind, alpha=1.8, sigma=0.1).estimated_seconds()
+        for kind in kinds
+    ]
+    assert without < noisy[0] < noisy[1] < noisy[2]
+    assert noisy[2] > 3 * without
