@@ -101,9 +101,10 @@ def test_each_of_the_five_is_used_where_its_kind_is(example):
         "data list --json",
         "train --data rings --net two-layer --epochs 1 --out run",
         "prune net.pt --net tiny:ring --method row-magnitude --keep .25 --out other.safetensors",
+        "verify c.json --data rings",
     )
     ends = [(exit_code, error[-400:], raised) for exit_code, _, error, raised in done]
-    assert [exit_code for exit_code, *_ in ends] == [0, 0, 0, 0, 0, 0, 2, 2], ends
+    assert [exit_code for exit_code, *_ in ends] == [0, 0, 0, 0, 0, 0, 2, 2, 0], ends
     measured, pruned, _, certified, _, listed = (
         json.loads(out) if out.lstrip().startswith(("{", "[")) else out for _, out, *_ in done[:6]
     )

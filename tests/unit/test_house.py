@@ -1,7 +1,11 @@
 """The house as ARCHITECTURE.md draws it: no circles, no giants, no rooms that are not there."""
 
+import ast
 import re
+import sys
+import tomllib
 from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import grimp
@@ -47,3 +51,26 @@ def test_pages_name_what_is_there(page):
             if not any(place.exists() for place in (*places, function)):
                 missing.append(name)
     assert missing == []
+
+
+def test_what_is_imported_is_asked_for():
+    """Another package's dependency may go with its next version, as click went with typer's."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(x for name in extras for x in extras[name])]
+    plain = {re.split(r"[^\w.-]", x)[0].lower().replace("_", "-") for x in asked}
+    modules = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            modules |= {name.partition(".")[0] for name in names}
+    owners = packages_distributions()
+    foreign = {name for name in modules - set(sys.stdlib_module_names) if name in owners}
+    assert len(foreign) > 10
+    known = {name: {x.lower().replace("_", "-") for x in owners[name]} for name in foreign}
+    assert {name for name in foreign if not known[name] & (plain | {"prunable"})} == set()

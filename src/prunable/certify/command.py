@@ -154,7 +154,7 @@ def certify(
             document["student_certificate"] = str(beside)
     if figure is not None:
         write_bounds_figure(document, figure)
-    own = shlex.quote(data) if is_own(data) and Path(data).exists() else ""
+    own = shlex.quote(data) if is_own(data) and ":" not in data else ""
     coded = "The student " if certified.student is certified.certificate else ""
     terminal.emit(document, as_json, lambda console: _show(document, delta, coded, own, console))
     if figure is not None:
@@ -164,7 +164,7 @@ def certify(
 def verify(
     certificates: Annotated[list[Path], typer.Argument(metavar="CERT.json", help="Certificates.")],
     data: Annotated[
-        Path | None, typer.Option(help="Your own data: an .npz file, or a folder of pictures.")
+        Path | None, typer.Option(help="Your own data: .npz, a folder of pictures, or of a plugin.")
     ] = None,
     as_json: terminal.AsJson = False,
 ) -> None:

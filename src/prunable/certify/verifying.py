@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import prunable.verify_certificate as verifier
+from prunable import plugins
 from prunable.arguments import checked
 from prunable.certify.certificate import answers_beside
 from prunable.certify.examples import PARTS, examples_of
@@ -159,6 +160,7 @@ def _put_data(notes: Any, own: Path | str | None, certificate: Path, folder: Pat
             data = spec.load(flatten=False)
         else:
             named = Path(own).is_dir() or (Path(own).is_file() and is_own(str(own)))
+            named |= str(own) in plugins.plugins(plugins.DATA)
             wanted = "an .npz file, or a folder of pictures in a folder a class"
             require(named and ":" not in str(own), "data", "verify", wanted, str(own))
             data = load_own(str(own), where="verify")

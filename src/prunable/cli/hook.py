@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from click import Context
+from typer import Context
 from typer.main import get_command
 
 from prunable.cli.app import app
