@@ -5,6 +5,7 @@ import io
 import math
 
 import pytest
+from markupsafe import escape
 from rich.console import Console
 from tests.measurement_document import (
     EPS,
@@ -18,6 +19,7 @@ from tests.measurement_document import (
 from tests.pages import Page, page_data, unpacked
 
 from prunable.report.measure import html
+from prunable.report.measure.advice import advice
 from prunable.report.measure.html import render_measurement, render_trajectory, write_measurement
 from prunable.report.measure.tables import layer_table, print_result
 from prunable.report.tables import as_count
@@ -115,6 +117,30 @@ def test_trajectory_table_shows_every_checkpoint():
         assert [float(cell) for cell in line[5:]] == pytest.approx(
             [100 * point["kappa"][eps] for eps in EPS], rel=5e-3
         )
+
+
+def test_several_checkpoints_end_with_what_changed_and_what_to_type(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    document = trajectory_document()
+    begin, end = document["trajectory"][0], document["trajectory"][-1]
+    for after in ("", f"Next: prunable measure '{end['model']}'"):
+        shown = console_text(trajectory_of(document), 200)
+        assert "keeps 80.0 % of its weights at step 0 and 60.0 % at step 400" in shown
+        changes = {
+            name: abs(layer["kappa_weight"]["0.1"] - begin["layers"][name]["kappa_weight"]["0.1"])
+            for name, layer in end["layers"].items()
+            if name in begin["layers"]
+        }
+        assert f"Layers that changed most: {max(changes, key=changes.get)} (" in shown
+        assert after in shown
+        assert ("Next:" in shown) == bool(after)
+        (tmp_path / end["model"]).touch()  # only what is there can be measured
+
+
+def test_page_says_what_the_terminal_does(document):
+    text = render_measurement(measurement_of(document))
+    for line in advice(measurement_of(document)):
+        assert str(escape(line)) in text or line.startswith("Next: ")
 
 
 def test_markdown_keeps_hostile_names_in_one_cell(document):

@@ -486,6 +486,15 @@ def test_address_is_short_unless_an_item_has_two_documents():
     assert len(both) == len(set(both))
 
 
+def test_a_study_reproduces_nothing_and_is_not_said_to():
+    study = table_item() | {"paper": None, "paper_info": None}
+    study["verdict"] = {"status": "incomplete", "why": "2 of 3 checks hold, 1 underpowered"}
+    for text in (render_index([study]), item_markdown(study), summary_markdown([study])):
+        assert "some checks undecided" in text
+        assert "… incomplete" not in text
+        assert "**incomplete" not in text
+
+
 def test_page_without_items_is_shown():
     assert "0 of 0 items" in render_index([])
 
