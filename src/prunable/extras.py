@@ -82,7 +82,9 @@ def own_object(
             for part in name.split("."):
                 value = getattr(value, part)
             return value if ready(value) or not callable(value) else value()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # such as SystemExit
             raise InputError(
                 f"`{param}` {reference} of `{where}` cannot be built: {_cause(error, module)}"
             ) from error
@@ -94,7 +96,7 @@ def source_of(reference: str) -> Path | None:
     with working_directory_first():
         try:
             spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
+        except Exception:  # of a package around it, which runs
             return None
     return None if spec is None or not spec.has_location else Path(str(spec.origin))
 

@@ -58,9 +58,9 @@ class Plugin:
     def _guarded(self, act: Callable[[], Any]) -> Any:
         try:
             return act()
-        except InputError:
+        except (InputError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # such as SystemExit
             cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise InputError(f"{self._said} fails ({cause}). {_MEND}") from error
 

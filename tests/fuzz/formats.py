@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from safetensors.torch import load, save_file
+from tests.fuzz import walks
 from tests.fuzz.mutating import damaged_bytes, damaged_json, damaged_safetensors, joined, split
 from tests.property import test_archive_fuzz as archives
 from tests.reproduction_documents import table_item
@@ -24,8 +25,10 @@ from torch import nn
 
 import prunable.verify_certificate as verifier
 from prunable.certify.code_file import decode_network, encode_network
+from prunable.data import own
 from prunable.experiments.reproduce.document import load_documents
 from prunable.files import read_arrays, read_json
+from prunable.forecast import stored
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.packed import unpacked
 from prunable.nets.federated.message import decode, encode
@@ -33,6 +36,7 @@ from prunable.nets.measure.measuring import measure
 from prunable.nets.models.hub import is_hub_source
 from prunable.nets.models.registry import stored_architecture
 from prunable.nets.networks.inputs import read_example
+from prunable.nets.prune import in_order
 from prunable.nets.prune.mask_file import load_masks, save_masks
 from prunable.nets.prune.plan import Keep, LayerPlan, PruningPlan, plan_from_json, plan_to_json
 from prunable.nets.prune.sparse_file import load_sparse, save_sparse
@@ -311,6 +315,12 @@ def _read_packed(path: Path) -> None:
             assert tensor.load().shape == tensor.shape
 
 
+def _read_quantised(path: Path) -> None:
+    packed = path.parent / "packed.safetensors"
+    packed.write_bytes(_written(_packed)())
+    measure(packed, workers=1, spectrum="none")
+
+
 def _archive(kind: str) -> Format:
     damage = _in_zip if kind == "torch" else damaged_bytes
     if kind == "safetensors":
@@ -356,4 +366,27 @@ FORMATS = {
         lambda path: is_hub_source(path.parent),
         "config.json",
     ),
+    "quantisation": Format(walks.quantisation, _as_json, _read_quantised, "config.json"),
+    "checkpoint": Format(
+        walks.checkpoint, _in_safetensors(), walks.read_checkpoint, "m.safetensors"
+    ),
+    "norms": Format(walks.norms, _in_safetensors(), walks.read_norms_and_prune, "m.safetensors"),
+    "trained": Format(
+        walks.trained, _in_safetensors("architecture"), walks.read_trained, "m.safetensors"
+    ),
+    "advice": Format(_written(walks.write_advice), _as_json, walks.read_advice),
+    "shards": Format(walks.state, _as_json, walks.read_state),
+    "stage": Format(
+        _written(walks.write_stage),
+        _in_safetensors("outputs", "unreached"),
+        walks.read_stage,
+        "0000.safetensors",
+    ),
+    "stages": Format(
+        walks.job, _as_json, lambda path: in_order._Store(path.parent, "job"), "job.json"
+    ),
+    "scores": Format(walks.kept_scores, _in_zip, stored._read, "m.npz"),
+    "examples": Format(walks.examples, _in_zip, lambda path: own.load_own(str(path)), "m.npz"),
+    "picture": Format(walks.picture, damaged_bytes, walks.read_picture, "m.png"),
+    "tails": Format(walks.tails, damaged_bytes, walks.read_tails, "m.parquet"),
 }

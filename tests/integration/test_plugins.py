@@ -14,7 +14,7 @@ import pytest
 
 from prunable import plugins
 from prunable.errors import InputError
-from prunable.experiments.reproduce.registry import papers
+from prunable.experiments.reproduce.registry import papers, studies
 from prunable.nets.prune.choices import methods
 from prunable.nets.prune.strategies.named import strategy_named
 from prunable.numerics import tails
@@ -40,11 +40,11 @@ def installed(folder, name, version, groups):
 def seen(tmp_path, monkeypatch):
     """A folder whose packages are found, until the test ends."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    for known in (plugins.plugins, papers):
+    for known in (plugins.plugins, papers, studies):
         known.cache_clear()
     yield tmp_path
     monkeypatch.undo()
-    for known in (plugins.plugins, papers):
+    for known in (plugins.plugins, papers, studies):
         known.cache_clear()
 
 
@@ -158,6 +158,27 @@ def estimate(x, *, center=None):
 
 def explode(*args, **kwargs):
     raise ZeroDivisionError("by nothing")
+
+class Own(BaseException):
+    pass
+
+def end(*args, **kwargs):
+    raise Own("of its own kind")
+
+def lie(x, *, center=None):
+    from prunable.numerics.tails import Status, TailEstimate
+    return TailEstimate("many", 0.1, 3, "lie", Status.OK, "", 0.0)
+
+class Sideways:
+    axis = "sideways"
+    plan = explode
+
+class Hidden:
+    plan = explode
+
+    @property
+    def axis(self):
+        raise ZeroDivisionError("by nothing")
 """
 
 
@@ -173,8 +194,12 @@ def test_a_broken_plugin_is_one_message_that_names_it(seen):
                 "gone": "brokenplugin:X",
                 "absent": "wrongplugin:nothing",
                 "odd": "wrongplugin:explode",
+                "own": "wrongplugin:end",
+                "sideways": "wrongplugin:Sideways",
+                "hidden": "wrongplugin:Hidden",
             },
             "prunable.papers": {"lost2024": "brokenplugin:PAPER"},
+            "prunable.studies": {"no-study": "wrongplugin:explode"},
         },
     )
     assert {"gone", "absent", "odd"} <= set(methods())
@@ -187,14 +212,29 @@ def test_a_broken_plugin_is_one_message_that_names_it(seen):
         strategy_named("absent")
     with pytest.raises(InputError, match=r"`odd`.*ZeroDivisionError: by nothing"):
         strategy_named("odd")
+    with pytest.raises(InputError, match=r"`own`.*Own: of its own kind"):
+        strategy_named("own")
+    with pytest.raises(InputError, match=r"`sideways`.* must give a strategy, which .*axis \(w"):
+        strategy_named("sideways")
+    with pytest.raises(InputError, match=r"`hidden`.*ZeroDivisionError"):
+        strategy_named("hidden")
     with pytest.raises(InputError, match=r"`lost2024`.*broken-package"):
         papers()
+    with pytest.raises(InputError, match=r"`no-study`.* must give an Item"):
+        studies()
 
 
 def test_what_a_plugin_gives_is_looked_at(seen):
     (seen / "wrongplugin2.py").write_text(WRONG)
-    groups = {"prunable.tails": {"wrong": "wrongplugin2:estimate"}}
+    groups = {
+        "prunable.tails": {"wrong": "wrongplugin2:estimate", "lie": "wrongplugin2:lie"},
+        "prunable.papers": {"lost2025": "wrongplugin2:estimate"},
+    }
     installed(seen, "wrong-package", "1.0", groups)
+    with pytest.raises(InputError, match=r"`lie`.* fails \(ValidationError: .*alpha"):
+        tails.estimators()["lie"](np.ones(100))
+    with pytest.raises(InputError, match=r"`lost2025`.* must give a Paper; got function"):
+        papers()
     with pytest.raises(InputError, match=r"`wrong`.* must give a TailEstimate; got float"):
         tails.estimators()["wrong"](np.ones(100))
 

@@ -6,8 +6,11 @@ import json
 import math
 import tracemalloc
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -17,14 +20,18 @@ from typer.testing import CliRunner
 import prunable
 from prunable.budgets import Keep
 from prunable.cli.app import app
+from prunable.data.own import load_own
 from prunable.errors import DataIntegrityError, InputError
 from prunable.experiments.reproduce.document import load_documents
 from prunable.files import DEEPEST, MOST_AXES, check_declared, parse_json, read_arrays, read_json
 from prunable.nets.archive import load_tensors, open_archive, save_tensors
+from prunable.nets.measure.watching import TailWatch
 from prunable.nets.models.hub import load_folder
+from prunable.nets.models.registry import Architecture, build
 from prunable.nets.prune.sparse_file import load_sparse, save_sparse
 from prunable.nets.prune.tickets import load_ticket, write_digested
 from prunable.nets.train.checkpoint import TrainingState
+from prunable.report.options import bytes_of
 from prunable.sketch.file import load_sketches, save_sketches
 from prunable.strategies import MagnitudePruning
 
@@ -359,3 +366,67 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path):
     (snapshot / "model.safetensors").symlink_to(blobs / "b1")
     with open_archive(snapshot) as archive:
         assert math.prod(archive.tensors[0].shape) == 9
+
+
+# documents and files that commands go on with
+
+
+def test_architectures_larger_than_their_weights(tmp_path):
+    known = Architecture("two-layer", (6,), 3, 4)
+    weights = build(known, generator=torch.Generator().manual_seed(0)).state_dict()
+    for change in ({"n_outputs": 2**40}, {"width": 2**62}, {"shape": (2**48,)}, {"width": 1.5}):
+        claimed = {"architecture": json.dumps({**asdict(known), **change})}
+        save_file(weights, tmp_path / "n.safetensors", claimed)
+        with little_memory(), pytest.raises(InputError, match="Name the architecture"):
+            prunable.load(tmp_path / "n.safetensors")
+    save_file(weights, tmp_path / "n.safetensors", known.metadata())
+    found = prunable.load(tmp_path / "n.safetensors").state_dict()
+    assert all(torch.equal(x, weights[name]) for name, x in found.items())
+
+
+@pytest.mark.parametrize("content", [b"PAR1", None])
+def test_rows_of_a_watch_that_are_something_else(tmp_path, content):
+    path = tmp_path / "tails.parquet"
+    if content is None:
+        pq.write_table(pa.table({"layer": ["a"]}), path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DataIntegrityError, match=r"tails\.parquet cannot be read .* remove it"):
+        TailWatch(path)
+
+
+def test_classes_by_the_billion(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.ones((6, 2), np.float32), y=np.array([2**40] * 6))
+    with little_memory(), pytest.raises(InputError, match="classes numbered below"):
+        load_own(str(tmp_path / "d.npz"))
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "TB", "0.5", "0GiB", "99999999TiB"])
+def test_sizes_of_memory_beyond_measure(text):
+    with pytest.raises(InputError, match="must be a size such as 512MiB or 2GiB"):
+        bytes_of(text, "memory", "measure")
+
+
+@pytest.mark.parametrize("huge", ["--n=1" + "0" * 400, "--p=99999999999999999999", "--sigma=1e308"])
+def test_predictions_of_numbers_beyond_measure(huge):
+    given = ["--n", "50", "--p", "100", "--s", "10", "--sigma", "0.1", huge]
+    done = CliRunner().invoke(app, ["predict", "lgp", *given])
+    assert (done.exit_code, done.exception.__class__) == (2, SystemExit)
+    assert "of `predict" in done.stderr
+
+
+def test_standard_output_is_for_results(tmp_path, monkeypatch):
+    """Whatever the code of a network prints, each time it runs."""
+    code = (
+        "from torch import nn\nclass Loud(nn.Linear):\n    def forward(self, x):\n"
+        "        print('loud')\n        return super().forward(x)\n"
+        "def build():\n    return Loud(4, 3)\n"
+    )
+    (tmp_path / "loudnet.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    torch.save(nn.Linear(4, 3).state_dict(), "n.pt")
+    np.savez("x.npz", x=np.eye(40, 4, dtype=np.float32), y=np.arange(40) % 3)
+    given = ["n.pt", "--net", "loudnet:build", "--inputs", "x.npz", "--accuracy", "0.5", "--json"]
+    done = CliRunner().invoke(app, ["forecast", *given, "--keep", "0.5", "--methods", "magnitude"])
+    assert json.loads(done.stdout)["schema_version"] == 1
+    assert "loud" in done.stderr

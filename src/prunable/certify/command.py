@@ -187,7 +187,8 @@ def verify(
             files.append(verifying.failure(path, error))
             status, said = min(status or error.exit_code, error.exit_code), f"error: {error}"
         if not as_json:
-            typer.echo(printable(said), err=said.startswith("error"))
+            failed = said.startswith("error")
+            typer.echo(printable(said), None if failed else terminal.results(), err=failed)
     verified = [file for file in files if file["verified"]]
     document = {
         "verified": len(verified) == len(files),

@@ -25,7 +25,7 @@ LIST_OF = re.compile(r"<list\[(.*)\]>", re.IGNORECASE)
 def readable(command: Any) -> Any:
     """The command, its help in whole paragraphs; options that may be repeated say so.
 
-    Everything below a group likewise, if it is there already.
+    Everything below a group likewise, if it is there already. Standard output is for results.
     """
     if command.help:
         command.help = LONE_BREAK.sub(" ", cleandoc(command.help))
@@ -35,6 +35,8 @@ def readable(command: Any) -> Any:
             option.help = f"{text.rstrip('.')}; repeat for several."
     for inside in getattr(command, "commands", {}).values():
         readable(inside)
+    if command.callback is not None:
+        command.callback = terminal.results_apart()(command.callback)
     return command
 
 

@@ -87,4 +87,5 @@ def path_(name: Name, as_json: AsJson = False) -> None:
         raise InputError("digits is read out of the installed scikit-learn; it has no folder.")
     if located is None:
         raise missing(dataset)
-    terminal.emit({"path": str(located.folder)}, as_json, lambda _: typer.echo(located.folder))
+    folder = str(located.folder)
+    terminal.emit({"path": folder}, as_json, lambda _: typer.echo(folder, terminal.results()))

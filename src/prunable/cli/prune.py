@@ -1,7 +1,5 @@
 """`prunable prune`: prune a checkpoint, and shrink, retrain and measure the network it holds."""
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,8 +104,7 @@ def prune(
         return
     if len(models) > 1:
         raise InputError("`prune` takes one checkpoint; several go with --compare.")
-    # what the user's own code prints is no result
-    with terminal.progress("pruning") as advance, redirect_stdout(sys.stderr):
+    with terminal.progress("pruning") as advance:
         document = prune_checkpoint(
             job,
             lambda step, total: advance(step, total, "retraining"),

@@ -76,7 +76,7 @@ def reproduce(
             "gpus": (backend == "ray", "--backend ray"),
         },
     )
-    console = terminal.Plain(highlight=False)
+    console = terminal.Plain(highlight=False, file=terminal.results())
     if item == ["list"]:
         _list(console, as_json)
         return
@@ -102,7 +102,7 @@ def reproduce(
             on_done=one_more,
         )
     if as_json:
-        typer.echo(json.dumps(found.to_dict()["items"]))
+        typer.echo(json.dumps(found.to_dict()["items"]), terminal.results())
     else:
         for document in found.documents:
             render_console(document, console)

@@ -1,5 +1,6 @@
 """The user's own data: of a function, an .npz file, a folder of pictures, or a plugin."""
 
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +15,14 @@ from prunable.data.loaders import Dataset
 from prunable.data.registry import REGISTRY
 from prunable.errors import DataIntegrityError, InputError, require
 from prunable.extras import own_object
-from prunable.files import os_errors_named, read_arrays
+from prunable.files import brief, check_declared, os_errors_named, read_arrays
 from prunable.numerics.randomness import rng
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
 PARTS = ("x_train", "y_train", "x_test", "y_test")
 HELD_OUT = 0.2  # share of examples kept for the test where the data are in one part
 MOST_BYTES = 2**34  # of the pictures of a folder, unpacked
+MOST_CLASSES = 2**20
 
 Array = NDArray[Any]
 Pair = tuple[Array, Array]
@@ -174,6 +176,7 @@ def _check(part: Pair, shape: tuple[int, ...], source: str, where: str) -> None:
     hold(x.dtype.kind == "f" or (x.dtype.kind in "iu" and x.itemsize > 1), wanted, x.dtype)
     hold(x.dtype.kind != "f" or np.isfinite(x).all(), "finite", "NaN or infinity")
     hold(y.dtype.kind in "iu" and y.min() >= 0, "classes numbered from 0", f"{y.dtype} {y[:3]}")
+    hold(y.max() < MOST_CLASSES, f"classes numbered below {MOST_CLASSES:,}", y.max())
 
 
 # folders of pictures
@@ -253,11 +256,12 @@ def _opened(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(path)
+            # from memory: of a file, as much is asked for as its chunks claim to hold
+            picture = Image.open(io.BytesIO(held := path.read_bytes()))
+            check_declared([(*picture.size, len(picture.getbands()))], len(held))
             picture.load()
             return picture
     except Exception as error:  # a damaged picture makes the readers raise nearly all kinds
-        cause = " ".join(str(error).split())[:200]
         raise DataIntegrityError(
-            f"{path} is no readable picture ({cause}); take it out of the folder."
+            f"{path} is no readable picture ({brief(error)}); take it out of the folder."
         ) from error

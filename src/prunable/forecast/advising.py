@@ -213,9 +213,10 @@ def outcome_of(
     Raises InputError if the plan holds no advice, or labels are missing.
     """
     try:
-        chosen, most = plan.notes["chosen"], float(plan.notes["at_most_loss"])
+        chosen = plan.notes["chosen"]
+        most, said = (float(plan.notes[key]) for key in ("at_most_loss", "accuracy"))
         expected = [float(chosen[key]) for key in ("accuracy", "loss", "low", "high")]
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise InputError("`plan` of `check` holds no advice; have it written by advise.") from error
     batches = batches_for(model, inputs)
     dense = torch.from_numpy(scores(model, batches)).argmax(1).numpy()
@@ -233,7 +234,7 @@ def outcome_of(
     half = quantile(2 * confidence - 1, n) * float(apart.std(ddof=1)) / n**0.5
     verdict = "HOLDS" if loss + half <= most else "FAILS" if loss - half > most else "UNSURE"
     accuracy = float(right.mean())
-    moved = accuracy + float(plan.notes["accuracy"]) - float(was.mean())
+    moved = accuracy + said - float(was.mean())
     return Outcome(
         verdict,
         most,

@@ -137,6 +137,6 @@ def bytes_of(text: str, name: str, where: str) -> int:
     1610612736
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B?)\s*", text)
-    size = int(float(found[1]) * UNITS[found[2]]) if found and found[2] in UNITS else 0
-    require(size > 0, name, where, "a size such as 512MiB or 2GiB", text)
-    return size
+    size = float(found[1]) * UNITS[found[2]] if found and found[2] in UNITS else 0.0
+    require(1 <= size < 2**63, name, where, "a size such as 512MiB or 2GiB", text)
+    return int(size)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from prunable.errors import InputError, check_at_least, require
 from prunable.report.tables import MISSING, Column, Table, printable
+from prunable.report.terminal import results
 
 Top = Annotated[int | None, typer.Option("--top", help="Show so many rows only.")]
 Sort = Annotated[
@@ -69,9 +70,9 @@ class Shape:
         """Print the table in the format wanted, with what else there is to say only as text."""
         shaped = self.of(table)
         if self.csv:
-            typer.echo(as_csv(shaped), nl=False)
+            typer.echo(as_csv(shaped), results(), nl=False)
         elif self.markdown:
-            typer.echo(shaped.markdown(), nl=False)
+            typer.echo(shaped.markdown(), results(), nl=False)
         else:
             shaped.print(console)
             rest()

@@ -4,11 +4,11 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, TextIO
 
 import typer
 from rich.console import Console
@@ -60,6 +60,7 @@ class Plain(Console):
 
 
 _LOUDNESS: ContextVar[str] = ContextVar("loudness", default="")
+_RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
 _TYPED: ContextVar[tuple[str, ...]] = ContextVar("typed", default=())
 LOUDNESS = {"-q": "quiet", "--quiet": "quiet", "-v": "verbose", "--verbose": "verbose"}
 
@@ -92,6 +93,22 @@ def talk() -> Console:
     return Plain(stderr=True, highlight=False, quiet=_LOUDNESS.get() == "quiet")
 
 
+@contextmanager
+def results_apart() -> Iterator[None]:
+    """Keep standard output for results: what networks, plugins and libraries print is talk."""
+    token = _RESULTS.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _RESULTS.reset(token)
+
+
+def results() -> TextIO:
+    """Where the results of the command go."""
+    return _RESULTS.get() or sys.stdout
+
+
 def say(line: str) -> None:
     """A line beside the result, on standard error, as it is."""
     talk().print(line, soft_wrap=True, markup=False)
@@ -120,11 +137,11 @@ def emit(
     if as_json:
         version = {"schema_version": SCHEMA_VERSION}
         if isinstance(document, Mapping):
-            typer.echo(json.dumps({**version, **document}))
+            typer.echo(json.dumps({**version, **document}), results())
         else:
-            typer.echo(json.dumps([{**version, **entry} for entry in document]))
+            typer.echo(json.dumps([{**version, **entry} for entry in document]), results())
     elif show is not None:
-        show(Plain(highlight=False))
+        show(Plain(highlight=False, file=results()))
 
 
 def refuse_idle(context: typer.Context, needs: Mapping[str, tuple[bool, str]]) -> None:

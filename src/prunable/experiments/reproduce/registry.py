@@ -37,7 +37,11 @@ def papers() -> dict[str, Paper]:
     >>> [paper.year for paper in papers().values()]
     [2021, 2020, 2023, 2023]
     """
-    return {name: plugin.load() for name, plugin in plugins.plugins(PAPERS).items()}
+    found = {name: (plugin, plugin.load()) for name, plugin in plugins.plugins(PAPERS).items()}
+    for plugin, paper in found.values():
+        if not isinstance(paper, Paper):
+            raise plugin.wrong("a Paper", paper)
+    return {name: paper for name, (_, paper) in found.items()}
 
 
 @cache
@@ -50,8 +54,10 @@ def studies() -> dict[str, Item]:
     found: dict[str, Item] = {}
     for plugin in plugins.plugins(STUDIES).values():
         loaded = plugin.load()
-        for item in (loaded,) if isinstance(loaded, Item) else loaded:
-            found[item.name] = item
+        items = loaded if isinstance(loaded, tuple) else (loaded,)
+        if not all(isinstance(item, Item) for item in items):
+            raise plugin.wrong("an Item, or a tuple of them", loaded)
+        found |= {item.name: item for item in items}
     return dict(sorted(found.items()))
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from prunable.arguments import checked
 from prunable.errors import InputError, check_at_least, require
-from prunable.files import atomic_write
+from prunable.files import atomic_write, damage_named
 from prunable.nets.measure.measuring import measure
 from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.prune.callbacks import lightning_callbacks
@@ -21,6 +21,10 @@ from prunable.numerics.measure.network import Measurement
 from prunable.numerics.measure.options import eps_key
 
 NUMBERS = ("alpha", "kappa", "spectral_alpha")  # of each layer, told to loggers
+_SCHEMA = pa.schema(
+    [("step", pa.int64()), ("layer", pa.string()), ("verdict", pa.string())]
+    + [(name, pa.float64()) for name in ("alpha", "alpha_stderr", "kappa", "spectral_alpha")]
+)
 
 
 class TailWatch:
@@ -33,7 +37,7 @@ class TailWatch:
     logger of Lightning.
 
     Raises InputError if `every` is below 1, `eps` is no relative error, or a logger is none of
-    those.
+    those; DataIntegrityError if an earlier file is damaged, or something else.
 
     >>> import tempfile, torch
     >>> net = torch.nn.Linear(40, 30)
@@ -70,7 +74,11 @@ class TailWatch:
         self.spectrum = spectrum
         self.rows: list[dict[str, Any]] = []
         if self.path.exists():
-            self.rows = pq.read_table(self.path).to_pylist()
+            with damage_named(self.path, "name another file, or remove it"):
+                table = pq.read_table(self.path, schema=_SCHEMA)
+                if table["step"].null_count:
+                    raise ValueError("rows have no step")
+                self.rows = table.to_pylist()
 
     def step(self, model: nn.Module, step: int) -> None:
         """Measure the network if this step's turn has come; later steps on file are dropped."""
@@ -80,7 +88,7 @@ class TailWatch:
             model, eps=(self.eps,), spectrum="auto" if self.spectrum else "none", workers=1
         )
         self.rows = [row for row in self.rows if row["step"] < step] + self._rows(found, step)
-        table = pa.Table.from_pylist(self.rows)
+        table = pa.Table.from_pylist(self.rows, schema=_SCHEMA)
         atomic_write(self.path, lambda path: pq.write_table(table, path))
         numbers = {
             f"{row['layer']}/{name}": row[name]

@@ -10,7 +10,9 @@ def linear(
     n_inputs: int, n_outputs: int, *, generator: torch.Generator, bias: bool = True
 ) -> nn.Linear:
     """Build a linear layer, uniform on +-1/sqrt(n_inputs) as torch initialises it."""
-    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, bias=bias)
+    layer = nn.utils.skip_init(
+        nn.Linear, n_inputs, n_outputs, bias=bias, device=torch.get_default_device()
+    )
     bound = 1 / math.sqrt(n_inputs)
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     if bias:
@@ -26,7 +28,14 @@ def convolution(
     `size` of the kernel is odd: the picture keeps its size, up to the stride.
     """
     layer = nn.utils.skip_init(
-        nn.Conv2d, n_inputs, n_outputs, size, stride=stride, padding=size // 2, bias=False
+        nn.Conv2d,
+        n_inputs,
+        n_outputs,
+        size,
+        stride=stride,
+        padding=size // 2,
+        bias=False,
+        device=torch.get_default_device(),
     )
     std = math.sqrt(2 / (size * size * n_outputs))
     nn.init.normal_(layer.weight, 0, std, generator=generator)

@@ -1,6 +1,7 @@
 """The network architectures of the papers."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,8 +35,9 @@ class MeanFieldNetwork(nn.Module):
             check_at_least(size, 1, name, "MeanFieldNetwork")
         self.width = width
         # skip_init: torch's own initialisation would draw from the global generator
-        self.hidden = nn.utils.skip_init(nn.Linear, n_inputs, width, bias=False)
-        self.output = nn.utils.skip_init(nn.Linear, width, n_outputs, bias=False)
+        about: Any = {"bias": False, "device": torch.get_default_device()}
+        self.hidden = nn.utils.skip_init(nn.Linear, n_inputs, width, **about)
+        self.output = nn.utils.skip_init(nn.Linear, width, n_outputs, **about)
         for layer, bound in (
             (self.hidden, 1 / math.sqrt(n_inputs)),
             (self.output, math.sqrt(width)),

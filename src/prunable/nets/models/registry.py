@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from prunable.errors import InputError, require
-from prunable.files import parse_json
+from prunable.files import brief, parse_json
 from prunable.nets.catalogue import NETS, known_net
 from prunable.nets.models.chains import mlp, vgg
 from prunable.nets.models.mean_field import MeanFieldNetwork
@@ -102,8 +102,14 @@ def rebuild(
     """
     if not isinstance(architecture, Architecture):
         architecture = stored_architecture(architecture)
-    model = build(architecture, generator=torch.Generator())
     what = f"{architecture.name} on examples of shape {architecture.shape}"
+    try:
+        with torch.device("meta"):  # its own weights take no memory, whatever sizes a file claims
+            model = build(architecture, generator=torch.Generator("cpu"))
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise InputError(
+            f"There is no {what} ({brief(error)}). Name the architecture the weights belong to."
+        ) from error
     return with_weights(model, tensors, what)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,14 +56,15 @@ def write_folder(
     out: Path | str,
     shards: Sequence[Shard],
     asked: Mapping[str, Any],
+    changed: Collection[str],
     write: Write,
     check: Callable[[Mapping[str, Row]], None],
     beside: Sequence[Path],
 ) -> dict[str, Row]:
     """Write shard by shard beside the place of the folder, which appears when all are there.
 
-    `check` refuses all rows; `asked` is what they depend on beside the files. Shards that a killed
-    run of the same job finished are kept.
+    Rows are of the tensors `changed`; `check` refuses all rows; `asked` is what they depend on
+    beside the files. Shards that a killed run of the same job finished are kept.
 
     Raises InputError if there is something, another process writes it, or the disk has no room.
     """
@@ -73,12 +74,13 @@ def write_folder(
         raise InputError.parameter("out", "prune", wanted, str(out), "Choose another one.")
     sources = [[str(x.path.resolve()), x.size, x.path.stat().st_mtime_ns] for x in shards]
     mark = json.loads(json.dumps({"asked": dict(asked), "sources": sources}))
+    names = {x.path.name: {name for name in x.entries if name in changed} for x in shards}
     place = out.parent / f".{out.name}.unfinished"
     made = [parent for parent in out.parents if not parent.exists()]
     done: dict[str, _Finished] = {}
     with os_errors_named("write", out), _alone(place, out):
         try:
-            done |= _done(place, mark)
+            done |= _done(place, mark, names)
             left = [shard for shard in shards if shard.path.name not in done]
             check_room(place, sum(shard.size for shard in left))
             with closing(write(place, left)) as written:
@@ -140,8 +142,13 @@ def _alone(place: Path, out: Path) -> Iterator[None]:
         yield
 
 
-def _done(place: Path, mark: Mapping[str, Any]) -> dict[str, _Finished]:
-    """What another run of the same job has finished; all else in the folder is deleted."""
+def _done(
+    place: Path, mark: Mapping[str, Any], names: Mapping[str, set[str]]
+) -> dict[str, _Finished]:
+    """What another run of the same job has finished; all else in the folder is deleted.
+
+    `names` are those of the rows that each shard has.
+    """
     state = _State(mark={}, done={})
     with suppress(DataIntegrityError):  # not there, or damaged: whose shards these are is unknown
         state = read_json(place / STATE, schema=_State)
@@ -149,7 +156,9 @@ def _done(place: Path, mark: Mapping[str, Any]) -> dict[str, _Finished]:
     whole = {
         name: one
         for name, one in done.items()
-        if (place / name).is_file() and (place / name).stat().st_size == one.size
+        if one.rows.keys() == names.get(name)
+        and (place / name).is_file()
+        and (place / name).stat().st_size == one.size
     }
     for path in place.iterdir():
         if path.name not in (*whole, STATE, LOCK):

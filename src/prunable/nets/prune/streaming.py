@@ -133,7 +133,7 @@ class Streaming:
                     partial(_write_shard, place.absolute()), [*zip(left, own, strict=True)]
                 )
 
-            rows = write_folder(target, shards, asked, write, check, beside)
+            rows = write_folder(target, shards, asked, work, write, check, beside)
         ordered = [rows[name] for name in chosen]
         rest = sum(self._each([(x, nonzero) for x in tensors if x.name not in work]))
         before = rest + sum(row.pop("before") for row in ordered)

@@ -1,8 +1,9 @@
 """Estimators of the tail index alpha: one a file, one result type; no torch."""
 
-from dataclasses import replace
+from dataclasses import asdict
 
 from numpy.typing import ArrayLike
+from pydantic import TypeAdapter
 
 from prunable import plugins
 from prunable.numerics.tails.authors import authors_procedure
@@ -46,7 +47,9 @@ def _guarded(plugin: plugins.Plugin) -> Estimator:
         found = plugin.call(estimator, given, center=center)
         if not isinstance(found, TailEstimate):
             raise plugin.wrong("a TailEstimate", found)
-        return replace(found, method=plugin.name)
+        numbers = {**asdict(found), "method": plugin.name}  # may be of any kind, and are checked
+        checked: TailEstimate = plugin.call(TypeAdapter(TailEstimate).validate_python, numbers)
+        return checked
 
     return guarded
 

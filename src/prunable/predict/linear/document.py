@@ -124,8 +124,9 @@ def problem_of(
     size = p if p is not None else next(iter(sizes.values()), None)
     if size is None:
         raise InputError.parameter("p", where, "given", None, "Or give a spectrum or a signal.")
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise InputError.parameter("p", where, "a positive integer", size)
+    whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
+    fine = whole and 1 <= size < 2**31
+    require(fine, "p", where, "a positive integer below 2^31", str(size)[:40])
     for name, array in (("spectrum", spectrum), ("signal", signal)):
         shape = () if array is None else np.shape(array)
         require(len(shape) < 2, name, where, "one-dimensional", f"the shape {shape}")

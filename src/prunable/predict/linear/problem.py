@@ -277,14 +277,16 @@ def check_kept(s: int, p: int, where: str) -> int:
 
 def check_samples(n: int, where: str) -> int:
     """Return the number of samples if it is a positive integer."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise InputError.parameter("n", where, "a positive integer", n, "Give a sample size.")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n < 2**53:
+        wanted = "a positive integer below 2^53"
+        raise InputError.parameter("n", where, wanted, str(n)[:40], "Give a sample size.")
     return int(n)
 
 
 def check_sigma(sigma: float, where: str) -> float:
     """Return the standard deviation of the noise if it is finite and not negative."""
-    require(0 <= sigma < math.inf, "sigma", where, "finite and non-negative", sigma)
+    fine = sigma >= 0 and sigma * sigma < math.inf
+    require(fine, "sigma", where, "finite and non-negative, its square too", sigma)
     return float(sigma)
 
 

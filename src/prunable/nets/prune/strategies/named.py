@@ -93,6 +93,8 @@ def _added(method: str) -> Strategy:
     found = plugin.load()
     if isinstance(found, type) or not hasattr(found, "plan"):
         found = plugin.call(found)
-    if not hasattr(found, "plan"):
-        raise plugin.wrong("a strategy, which has `axis` and `plan`", found)
+    known = plugin.call(lambda: getattr(found, "axis", None) in get_args(Axis))
+    if not (known and hasattr(found, "plan")):
+        wanted = f"a strategy, which plans and has an axis ({', '.join(get_args(Axis))})"
+        raise plugin.wrong(wanted, found)
     return _Guarded(plugin, found)
