@@ -102,9 +102,10 @@ def test_each_of_the_five_is_used_where_its_kind_is(example):
         "train --data rings --net two-layer --epochs 1 --out run",
         "prune net.pt --net tiny:ring --method row-magnitude --keep .25 --out other.safetensors",
         "verify c.json --data rings",
+        "prune net.pt --net tiny:chain3?widht=32 --method unit --keep .25 --out other.safetensors",
     )
     ends = [(exit_code, error[-400:], raised) for exit_code, _, error, raised in done]
-    assert [exit_code for exit_code, *_ in ends] == [0, 0, 0, 0, 0, 0, 2, 2, 0], ends
+    assert [exit_code for exit_code, *_ in ends] == [0, 0, 0, 0, 0, 0, 2, 2, 0, 2], ends
     measured, pruned, _, certified, _, listed = (
         json.loads(out) if out.lstrip().startswith(("{", "[")) else out for _, out, *_ in done[:6]
     )
@@ -121,6 +122,7 @@ def test_each_of_the_five_is_used_where_its_kind_is(example):
     assert rings["plugin"] == "prunable_example.data:rings"
     assert "`prune`, `certify` or `verify`" in " ".join(done[6][2].split())
     assert "chainN with N of 2 or more" in " ".join(done[7][2].split())
+    assert "Did you mean width?" in " ".join(done[9][2].split())
 
 
 @pytest.mark.usefixtures("seen")

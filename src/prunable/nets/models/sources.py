@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from prunable import plugins
-from prunable.errors import InputError, require
+from prunable.errors import InputError, nearest, require
 from prunable.extras import own_object
 from prunable.nets.models.torch_extras import torch_extra
 
@@ -48,7 +48,7 @@ def network_by_reference(reference: str, where: str = "load") -> nn.Module:
     name, _, query = rest.partition("?")
     options = _options(query, reference, where)
     if package not in PACKAGES:
-        return _of_plugin(_added()[package], name, options)
+        return _of_plugin(_added()[package], name, options, where)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", FutureWarning)  # how torchvision draws weights, some day
         torch.manual_seed(0)
@@ -92,7 +92,14 @@ def _added() -> dict[str, plugins.Plugin]:
     return plugins.added(plugins.NETWORKS, PACKAGES)
 
 
-def _of_plugin(plugin: plugins.Plugin, name: str, options: dict[str, Any]) -> nn.Module:
+def _of_plugin(plugin: plugins.Plugin, name: str, options: dict[str, Any], where: str) -> nn.Module:
+    takes = inspect.signature(plugin.load()).parameters.values()
+    if not any(x.kind is x.VAR_KEYWORD for x in takes):
+        known = [x.name for x in takes if x.kind in (x.KEYWORD_ONLY, x.POSITIONAL_OR_KEYWORD)]
+        for option in options:
+            wanted = f"with options of its source, {', '.join(known)}"
+            near = nearest(option, known).strip()
+            require(option in known, "net", where, wanted, f"{name}?{option}", near)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = plugin.made(name, **options)
