@@ -261,13 +261,13 @@ def write_page(
     # two, for a page and for a phone; their parts need names of their own
     drawn = [
         as_svg(forecast_figure(document, chosen, width=width), salt).decode()
-        for width, salt in ((4.0, "narrow"), (8.0, "wide"))
+        for width, salt in ((4.0, "narrow"), (8.0, "broad"))
     ]
     tables = [*more, *forecast_tables(document)]
     page = render(
         "forecast.html.j2",
         made_by=made_by,
-        title=f"What pruning costs {document['model']}",
+        title=f"What pruning costs {Path(document['model']).name}",
         said=[] if advice is None else [advice["verdict"], advice["said"], *_doubts(advice)],
         next="" if advice is None else advice["command"] or "",
         figures=[Markup(text[text.index("<svg") :]) for text in drawn],
