@@ -88,7 +88,8 @@ def stored_tensor(
     expected = tuple(int(size) for size in shape)
 
     def load() -> NDArray[Any]:
-        with failures_named(path, name):
+        # numbers that are not finite are told of by who reads them
+        with failures_named(path, name), np.errstate(invalid="ignore", over="ignore"):
             array = read()
             if array.shape != expected:
                 raise ValueError(f"its shape is {array.shape}, the header says {expected}")
@@ -96,7 +97,7 @@ def stored_tensor(
 
     def patterns() -> Coded:
         assert codes is not None
-        with failures_named(path, name):
+        with failures_named(path, name), np.errstate(invalid="ignore", over="ignore"):
             return codes()
 
     mapped = None if codes is None else patterns

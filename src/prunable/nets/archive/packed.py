@@ -124,7 +124,7 @@ def _words(name: str, parts: Mapping[str, StoredTensor], settings: Settings) -> 
     if not awq and inputs * bits != weight[0] * WORD:
         raise ValueError(f"{weight[0]} words hold no whole number of inputs of {bits} bits")
     kinds = [x.dtype for x in parts.values()]
-    if "float" not in kinds[2] or not all("int" in kind for kind in (kinds[1], *kinds[3:])):
+    if "float" not in kinds[2] or kinds[1] != "int32" or not all("int" in k for k in kinds[3:]):
         raise ValueError(f"parts of the types {', '.join(kinds)} are no layer")
     places = parts.get("g_idx")
     size = settings.get("group_size")

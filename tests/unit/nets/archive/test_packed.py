@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import prunable
 from prunable.cli.app import app
-from prunable.errors import DataIntegrityError, PrunableError, UnsupportedModelError
+from prunable.errors import DataIntegrityError, InputError, PrunableError, UnsupportedModelError
 from prunable.nets.archive import open_archive
 from prunable.nets.archive.packed import unpacked
 
@@ -226,3 +226,17 @@ def test_damage_is_one_message(tmp_path):
         with suppress(PrunableError), open_archive(tmp_path / "m") as archive:
             for tensor in unpacked(archive).tensors:
                 assert tensor.load().shape == tensor.shape
+
+
+@pytest.mark.parametrize(
+    "scale", [torch.full((2, 16), float("inf")), torch.full((2, 16), 1e300, dtype=torch.float64)]
+)
+def test_scales_that_are_not_finite_are_told_of_in_one_message(tmp_path, scale):
+    words = torch.arange(64, dtype=torch.int32).reshape(4, 16)
+    parts = {"qweight": words, "qzeros": words[:2, :2].clone(), "scales": scale.double()}
+    scaled = {"w": torch.ones(4, 4).to(torch.float8_e4m3fn), "w_scale": scale[:1, 0].double()}
+    for number, kept in enumerate(({f"u.{part}": x for part, x in parts.items()}, scaled)):
+        path = tmp_path / f"{number}.safetensors"
+        save_file(kept, path)
+        with pytest.raises(InputError, match="must be finite"):
+            prunable.measure(path)  # warnings are errors here
