@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 
 import pytest
@@ -153,12 +153,12 @@ def test_a_run_that_was_stopped_goes_on(folder, spread, tmp_path):
     wanted, handed = pruned(folder, here, "threshold"), []
 
     def stopped(function, tasks):
-        found = spread(function, tasks)
-        yield next(found)
-        if isinstance(function, partial):
-            (there.with_name(".there.unfinished") / "lost.part").touch()  # of an attempt
-            raise KeyboardInterrupt
-        yield from found
+        with closing(spread(function, tasks)) as found:
+            yield next(found)
+            if isinstance(function, partial):
+                (there.with_name(".there.unfinished") / "lost.part").touch()  # of an attempt
+                raise KeyboardInterrupt
+            yield from found
 
     with pytest.raises(KeyboardInterrupt):
         pruned(folder, there, "threshold", spread=stopped)
