@@ -9,8 +9,9 @@ MUTANTS ?= 100000
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# One worker a core, one thread a worker: more threads only wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# One thread a worker: more only wait for each other. A worker more than cores, as some tests wait.
+WORKERS = $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 .PHONY: demo test test-fast fuzz check chromium bench readme docs dist clean help
 
