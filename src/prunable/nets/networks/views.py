@@ -15,6 +15,7 @@ from prunable.errors import InputError, require
 from prunable.nets.networks import roles
 from prunable.nets.networks.file_roles import Known, parts_of
 from prunable.nets.networks.roles import Kind, Part, Role
+from prunable.numerics.parallel import each
 from prunable.numerics.reconstruction.gram import Gram
 from prunable.numerics.weights.lamp import lamp_scores
 from prunable.numerics.weights.levels import Levels
@@ -133,10 +134,8 @@ def views_of(
     if parts is None:
         shapes = {name: tuple(p.shape) for name, p in named.items()}
         parts = parts_of(shapes, Known(ordered=True, weights=True))
-    found = []
-    for name, parameter in named.items():
-        if parameter.ndim < 2:
-            continue
+    matrices = {name: parameter for name, parameter in named.items() if parameter.ndim >= 2}
+    for name, parameter in matrices.items():
         if not parameter.is_floating_point() or parameter.numel() == 0:
             raise InputError.parameter(
                 name,
@@ -144,8 +143,7 @@ def views_of(
                 "a non-empty floating-point tensor",
                 f"{parameter.dtype} of shape {tuple(parameter.shape)}",
             )
-        found.append(view_of(parts[name], to_numpy(parameter)))
-    return tuple(found)
+    return tuple(each(lambda name: view_of(parts[name], to_numpy(matrices[name])), matrices))
 
 
 def view_of(part: Part, array: NDArray[Any]) -> WeightView:

@@ -14,7 +14,7 @@ from prunable.nets.prune.plan import LayerPlan, PruningPlan
 from prunable.numerics.parallel import each
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-CHUNK = 2**16  # weights that the cache holds beside their masks
+CHUNK = 2**18  # weights beside their masks that a cache holds
 
 
 def apply_plan_(named_parameters: Iterable[tuple[str, torch.Tensor]], plan: PruningPlan) -> None:

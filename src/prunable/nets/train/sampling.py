@@ -26,7 +26,7 @@ from prunable.numerics.stable import check_alpha
 Kind = Literal["iid", "shared", "isotropic"]
 
 # Small enough for the scratch buffers of a thread to stay in its cache.
-CHUNK = 2**16
+CHUNK = 2**17
 # Large enough to hide the launches of an accelerator's kernels.
 DEVICE_CHUNK = 2**24
 # torch runs elementwise functions of at most this many elements on one thread.

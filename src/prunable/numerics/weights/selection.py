@@ -57,7 +57,7 @@ def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
     where = "top_k_masks"
     arrays = [np.asarray(array) for array in scores]
     common = np.result_type(np.float32, *(array.dtype for array in arrays))
-    parts = [Magnitudes.of(np.asarray(a, dtype=common), where=where) for a in arrays]
+    parts = each(lambda a: Magnitudes.of(np.asarray(a, dtype=common), where=where), arrays)
     total = sum(part.size for part in parts)
     k = check_count(k, total, "k", where)
     if total <= GATHERED:
