@@ -65,8 +65,11 @@ def os_errors_named(action: str, path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        meant = Path(path)
+        while meant.parent.match(".*.part"):  # what is staged is meant for the place beside
+            meant = meant.parent.parent / meant.name
         raise InputError(
-            f"cannot {action} {path}: {reason}. Choose another place, or free this one."
+            f"cannot {action} {meant}: {reason}. Choose another place, or free this one."
         ) from error
 
 

@@ -22,6 +22,8 @@ MISTAKES = [
     ("reproduce wan2024", "such as wan2023"),
     ("--vresion", "Did you mean --version?"),
     # options
+    ("measure NET --csv rows.csv", "`--csv` of `measure` prints; give `> rows.csv` to keep it"),
+    ("measure NET --markdown a.md", "`--markdown` of `measure` prints; give `> a.md` to keep it"),
     ("measure NET --jsn", "`measure` has no option --jsn. Did you mean --json?"),
     ("measure NET --epsilon 0.1", "has no option --epsilon. Did you mean --eps?"),
     ("prune NET --kep 0.5", "Did you mean --keep?"),

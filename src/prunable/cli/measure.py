@@ -109,6 +109,7 @@ def measure(
     conditions = [Condition.of(text, "measure") for text in fail_if or ()]
     check_conditions(conditions, eps)
     shape = Shape("measure", top, sort, as_csv, as_markdown, as_json)
+    shape.check_printed(models)
     if conditions and len(models) > 1:
         raise InputError("`--fail-if` of `measure` judges one model; give one.")
     if against is not None and len(models) > 1:

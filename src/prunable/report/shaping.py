@@ -3,8 +3,9 @@
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,6 +52,15 @@ class Shape:
                 f"`--top` and `--sort` of `{self.where}` have no effect with --json. "
                 "Leave them out."
             )
+
+    def check_printed(self, given: Iterable[Path]) -> None:
+        """Raise InputError if what is asked for is printed, and a file for it seems to be given."""
+        for name, ending in (("csv", ".csv"), ("markdown", ".md"), ("json", ".json")):
+            for path in given if getattr(self, name) else ():
+                if path.suffix == ending and not path.exists():
+                    raise InputError(
+                        f"`--{name}` of `{self.where}` prints; give `> {path}` to keep it."
+                    )
 
     def of(self, table: Table) -> Table:
         """The rows that are wanted, in the order wanted.
