@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 WORKERS = $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-fast fuzz check chromium bench readme docs dist clean help
+.PHONY: demo test test-fast fuzz check chromium bench bench-gpu readme docs dist clean help
 
 help:
 	@echo "make demo   train, measure, prune and compare on ECG5000; writes $(OUT)/report.html"
@@ -22,6 +22,7 @@ help:
 	@echo "make fuzz   reads $(MUTANTS) damaged files of every format; fails on a traceback or a hang"
 	@echo "make check  formatting, lint, types and the direction of imports"
 	@echo "make bench  speed beside the peers; writes benchmarks/RESULTS.md"
+	@echo "make bench-gpu  the same of an accelerator; writes benchmarks/GPU.md"
 	@echo "make readme regenerate the table and picture of docs/demo.md from the demo"
 	@echo "make docs   the documentation as a site, site/index.html"
 	@echo "make dist   sdist and wheel, checked"
@@ -61,6 +62,9 @@ bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m pytest benchmarks --benchmark-json=benchmarks/.latest.json
 	$(BIN)/python benchmarks/summarise.py benchmarks/.latest.json benchmarks/RESULTS.md
+
+bench-gpu: $(INSTALLED)
+	$(BIN)/python benchmarks/gpu.py --out benchmarks/GPU.md
 
 readme: demo
 	$(BIN)/python tools/readme.py $(OUT) docs/demo.md

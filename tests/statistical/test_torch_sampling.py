@@ -114,7 +114,7 @@ def test_one_cell_of_the_grid_at_an_end_is_filled_uniformly(alpha, monkeypatch):
 
     def drawn(t, w):
         whole = torch.tensor([[t], [w]], dtype=torch.int32).expand(2, n)
-        source = sampling._Source(3, torch.device("cpu"))
+        source = sampling._Source(3)
         monkeypatch.setattr(source, "whole", lambda *_: whole)
         return sampling._transformed(n, torch.float32, source, transform).double().abs().numpy()
 

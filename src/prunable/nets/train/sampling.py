@@ -7,7 +7,8 @@ can hit both. So the distance to the pole is a random whole number of as many bi
 has, and what lies within 2**-13 of the pole or the centre is refined and computed in float64.
 
 Draws depend on the seed and the shape alone, never on the number of threads: each chunk
-has a generator of its own, and runs on one thread.
+has a generator of its own, and runs on one thread. Accelerators have draws of their own, of
+`prunable.nets.train.counted`.
 """
 
 import math
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 
 from prunable.errors import InputError, check_one_of, require
+from prunable.nets.train.counted import add_symmetric_, positive
 from prunable.numerics.randomness import child_seed
 from prunable.numerics.stable import check_alpha
 
@@ -27,8 +29,6 @@ Kind = Literal["iid", "shared", "isotropic"]
 
 # Small enough for the scratch buffers of a thread to stay in its cache.
 CHUNK = 2**17
-# Large enough to hide the launches of an accelerator's kernels.
-DEVICE_CHUNK = 2**24
 # torch runs elementwise functions of at most this many elements on one thread.
 SERIAL = 2**11
 ENDS = 2.0**-13  # uniforms this near to 0 or 1 are refined
@@ -81,7 +81,12 @@ def add_stable_(
     if kind == "isotropic" and alpha == 2:
         kind = "iid"  # the same law, with the better tail
     with torch.no_grad():
-        _ADDERS[kind](tensor, alpha, scale, seed)
+        if tensor.is_contiguous():
+            _ADDERS[kind](tensor, alpha, scale, seed)
+        else:
+            draws = torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+            _ADDERS[kind](draws, alpha, scale, seed)
+            tensor.add_(draws)
     return tensor
 
 
@@ -144,22 +149,19 @@ def positive_from_uniforms_(t: torch.Tensor, w: torch.Tensor, a: float) -> torch
 
 
 def _add_iid(tensor: torch.Tensor, alpha: float, scale: float, seed: int) -> None:
-    if not tensor.is_contiguous():
-        draws = torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
-        _add_iid(draws, alpha, scale, seed)
-        tensor.add_(draws)
-        return
     flat = tensor.view(-1)
-
+    if _is_accelerator(tensor.device):
+        factor = torch.full((1, 1), scale, dtype=_working_dtype(tensor), device=tensor.device)
+        add_symmetric_(flat.view(-1, 1), alpha, factor, seed)
+        return
     # alpha = 2 too: float32 `normal_` ends at 5.8 standard deviations, this beyond 8
     transform = partial(symmetric_from_uniforms_, alpha=alpha)
 
     def work(start: int, stop: int, seed: int) -> None:
-        source = _Source(seed, tensor.device)
-        draws = _transformed(stop - start, _working_dtype(tensor), source, transform)
+        draws = _transformed(stop - start, _working_dtype(tensor), _Source(seed), transform)
         flat[start:stop].add_(draws.to(tensor.dtype), alpha=scale)
 
-    _for_each_chunk(flat.numel(), _chunk(tensor), seed, tensor.device, work)
+    _for_each_chunk(flat.numel(), CHUNK, seed, work)
 
 
 def _add_shared(tensor: torch.Tensor, alpha: float, scale: float, seed: int) -> None:
@@ -171,24 +173,27 @@ def _add_shared(tensor: torch.Tensor, alpha: float, scale: float, seed: int) -> 
 def _add_isotropic(tensor: torch.Tensor, alpha: float, scale: float, seed: int) -> None:
     # X = sqrt(2 A) G with A positive (alpha/2)-stable: E exp(i<u,X>) = E exp(-A ||u||^2).
     rows, dtype = tensor.shape[0], _working_dtype(tensor)
+    of_radius, of_gauss = child_seed(seed, "radius"), child_seed(seed, "gauss")
     radius = torch.empty(rows, dtype=dtype, device=tensor.device)
-
+    matrix = tensor.view(rows, -1)
+    if _is_accelerator(tensor.device):
+        factor = positive(rows, alpha / 2, of_radius, radius).sqrt_().mul_(scale)
+        add_symmetric_(matrix, 2.0, factor.view(-1, 1), of_gauss)  # sqrt(2) G
+        return
     transform = partial(positive_from_uniforms_, a=alpha / 2)
 
     def draw_radius(start: int, stop: int, seed: int) -> None:
-        mixing = _transformed(stop - start, dtype, _Source(seed, tensor.device), transform)
+        mixing = _transformed(stop - start, dtype, _Source(seed), transform)
         radius[start:stop] = mixing.mul_(2).sqrt_().mul_(scale)
 
-    _for_each_chunk(rows, _chunk(tensor), child_seed(seed, "radius"), tensor.device, draw_radius)
-    shape = (-1, *[1] * (tensor.ndim - 1))
+    _for_each_chunk(rows, CHUNK, of_radius, draw_radius)
 
     def add_rows(start: int, stop: int, seed: int) -> None:
-        target, generator = tensor[start:stop], _torch_generator(seed, tensor.device)
-        gaussian = _gaussian(target.shape, dtype, tensor.device, generator)
-        target.add_(gaussian.mul_(radius[start:stop].view(shape)).to(tensor.dtype))
+        gaussian = _gaussian((stop - start, matrix.shape[1]), dtype, seed)
+        matrix[start:stop].add_(gaussian.mul_(radius[start:stop].view(-1, 1)).to(tensor.dtype))
 
-    rows_per_chunk = max(1, _chunk(tensor) // max(1, tensor[0].numel()))
-    _for_each_chunk(rows, rows_per_chunk, child_seed(seed, "gauss"), tensor.device, add_rows)
+    rows_per_chunk = max(1, CHUNK // max(1, matrix.shape[1]))
+    _for_each_chunk(rows, rows_per_chunk, of_gauss, add_rows)
 
 
 _ADDERS: dict[Kind, Callable[[torch.Tensor, float, float, int], None]] = {
@@ -198,8 +203,8 @@ _ADDERS: dict[Kind, Callable[[torch.Tensor, float, float, int], None]] = {
 }
 
 
-def _chunk(tensor: torch.Tensor) -> int:
-    return CHUNK if tensor.device.type == "cpu" else DEVICE_CHUNK
+def _is_accelerator(device: torch.device) -> bool:
+    return device.type != "cpu"
 
 
 def _working_dtype(tensor: torch.Tensor) -> torch.dtype:
@@ -207,42 +212,20 @@ def _working_dtype(tensor: torch.Tensor) -> torch.dtype:
 
 
 class _Source:
-    """Random numbers of one chunk; on the CPU of NumPy, which makes them several times faster."""
+    """Random numbers of one chunk, of NumPy, which makes them several times faster than torch."""
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.device, self._numpy, self._torch = device, None, None
-        if device.type == "cpu":
-            self._numpy = np.random.Generator(np.random.SFC64(seed))
-        else:
-            self._torch = _torch_generator(seed, device)
+    def __init__(self, seed: int) -> None:
+        self._numbers = np.random.Generator(np.random.SFC64(seed))
 
     def whole(self, count: int, bits: torch.dtype) -> torch.Tensor:
         """Two rows of integers of a type, every value equally likely."""
-        ends = torch.iinfo(bits)
-        if self._numpy is not None:
-            raw = self._numpy.integers(-(2**63), 2**63, count * ends.bits // 32, dtype=np.int64)
-            return torch.from_numpy(raw).view(bits).view(2, count)
-        out = torch.empty((2, count), dtype=bits, device=self.device)
-        return out.random_(ends.min, None, generator=self._torch)
-
-    def where(self, mask: torch.Tensor) -> torch.Tensor:
-        """Indices at which a mask is true."""
-        if self._numpy is not None:
-            return torch.from_numpy(np.flatnonzero(mask.numpy()))
-        return mask.nonzero().view(-1)
+        words = count * torch.iinfo(bits).bits // 32
+        raw = self._numbers.integers(-(2**63), 2**63, words, dtype=np.int64)
+        return torch.from_numpy(raw).view(bits).view(2, count)
 
     def fractions(self, count: int) -> torch.Tensor:
         """Two rows of uniforms in [0, 1), in float64."""
-        if self._numpy is not None:
-            return torch.from_numpy(self._numpy.random((2, count)))
-        size, kind = (2, count), torch.float64
-        return torch.rand(size, dtype=kind, device=self.device, generator=self._torch)
-
-
-def _torch_generator(seed: int, device: torch.device) -> torch.Generator:
-    generator = torch.Generator(device=device)
-    generator.manual_seed(seed)
-    return generator
+        return torch.from_numpy(self._numbers.random((2, count)))
 
 
 def _transformed(
@@ -268,7 +251,7 @@ def _transformed(
     t, w = whole.to(dtype).mul_(unit)
     t.abs_()
     from_middle = torch.maximum((t - 0.5).abs_(), w.abs().sub_(0.5).abs_())
-    ends = source.where(from_middle > 0.5 - ENDS)
+    ends = torch.from_numpy(np.flatnonzero(from_middle.numpy() > 0.5 - ENDS))  # torch is slower
     fine = (whole[:, ends].double() + source.fractions(ends.numel())).mul_(unit)
     fine = fine.abs().clamp_(SMALLEST, LARGEST).copysign_(fine)
     refined = transform(fine[0].abs(), fine[1])
@@ -278,21 +261,20 @@ def _transformed(
     return draws
 
 
-def _gaussian(
-    shape: Sequence[int], dtype: torch.dtype, device: torch.device, generator: torch.Generator
-) -> torch.Tensor:
+def _gaussian(shape: Sequence[int], dtype: torch.dtype, seed: int) -> torch.Tensor:
     """Standard normal draws; an exact 0 is replaced by what it stands for.
 
     torch makes them from two uniforms, R = sqrt(-2 log(1 - u)) times the sine and cosine of
     2 pi v. Both are 0 if u is in the first cell of the uniforms' grid, the sine alone if v is. So
     two in three zeros stand for u uniform there, one for v.
     """
-    draws = torch.empty(tuple(shape), dtype=dtype, device=device).normal_(generator=generator)
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.empty(tuple(shape), dtype=dtype).normal_(generator=generator)
     if int(torch.count_nonzero(draws)) < draws.numel():
         flat, cell = draws.view(-1), _grid(dtype)
         zeros = (flat == 0).nonzero().view(-1)
         size = (4, zeros.numel())
-        rand = torch.rand(size, dtype=torch.float64, device=device, generator=generator)
+        rand = torch.rand(size, dtype=torch.float64, generator=generator)
         which, inside, radius, angle = rand.clamp_(min=2.0**-53)
         by_u = inside.mul(2 * cell).sqrt_() * angle.sub(0.5).mul_(math.pi).cos_()
         by_v = radius.log_().mul_(-2).sqrt_() * inside.mul(2 * math.pi * cell)
@@ -307,16 +289,16 @@ def _grid(dtype: torch.dtype) -> float:
 
 
 def _for_each_chunk(
-    count: int, size: int, seed: int, device: torch.device, work: Callable[[int, int, int], None]
+    count: int, size: int, seed: int, work: Callable[[int, int, int], None]
 ) -> None:
-    """Call `work(start, stop, seed)` for consecutive chunks, in parallel on the CPU."""
+    """Call `work(start, stop, seed)` for consecutive chunks, in parallel."""
 
     def one(start: int) -> None:
         work(start, min(start + size, count), child_seed(seed, start // size))
 
     starts = range(0, count, size)
     threads = min(torch.get_num_threads(), len(starts))
-    if device.type != "cpu" or count <= SERIAL or torch.get_num_threads() == 1:
+    if count <= SERIAL or torch.get_num_threads() == 1:
         for start in starts:
             one(start)
         return
