@@ -27,7 +27,8 @@ from prunable.files import DEEPEST, MOST_AXES, check_declared, parse_json, read_
 from prunable.nets.archive import load_tensors, open_archive, save_tensors
 from prunable.nets.measure.watching import TailWatch
 from prunable.nets.models.hub import load_folder
-from prunable.nets.models.registry import Architecture, build
+from prunable.nets.models.registry import Architecture, build, rebuild
+from prunable.nets.prune.plan import plan_from_json, plan_to_json
 from prunable.nets.prune.sparse_file import load_sparse, save_sparse
 from prunable.nets.prune.tickets import load_ticket, write_digested
 from prunable.nets.train.checkpoint import TrainingState
@@ -82,6 +83,35 @@ def test_numbers_and_keys_of_documents(tmp_path, text, says):
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(DataIntegrityError, match=says):
         read_json(tmp_path / "m.json")
+
+
+def test_half_characters_are_refused():
+    with pytest.raises(ValueError, match="surrogates"):
+        parse_json('{"a": ["\\ud800"]}')
+    assert parse_json('{"a": "\\ud83d\\ude00"}') == {"a": "\U0001f600"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"taps": taps} for taps in (1.0, 0, -1, 8, "1", None)),
+        *({"groups": groups} for groups in (1.5, 0, None)),
+        *({"fill": fill} for fill in (0.5, [[0.5]], [[[0.0] * 3]], [[[[0.0]]]])),
+    ],
+)
+def test_plans_of_other_layouts(change):
+    pruned = prunable.prune(nn.Linear(4, 3), MagnitudePruning(), Keep(0.5), dry_run=True)
+    document = json.loads(plan_to_json(pruned.plan))
+    document["layers"][0] |= change
+    with pytest.raises(prunable.errors.PrunableError):
+        plan_from_json(json.dumps(document))
+
+
+def test_shapes_of_messages_are_short():
+    architecture = Architecture("two-layer", (6,) * 500, 3)
+    with pytest.raises(InputError) as caught:
+        rebuild({"a": torch.zeros(2, 2)}, architecture)
+    assert len(str(caught.value)) < 300
 
 
 def test_measurements_whose_curves_do_not_fit(tmp_path):

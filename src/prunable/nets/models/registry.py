@@ -2,6 +2,7 @@
 
 import json
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -102,7 +103,7 @@ def rebuild(
     """
     if not isinstance(architecture, Architecture):
         architecture = stored_architecture(architecture)
-    what = f"{architecture.name} on examples of shape {architecture.shape}"
+    what = f"{architecture.name} on examples of shape {reprlib.repr(architecture.shape)}"
     try:
         with torch.device("meta"):  # its own weights take no memory, whatever sizes a file claims
             model = build(architecture, generator=torch.Generator("cpu"))

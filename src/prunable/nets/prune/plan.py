@@ -156,6 +156,7 @@ class LayerPlan:
 
     def __post_init__(self) -> None:
         check_one_of(self.axis, get_args(Axis), "axis", "LayerPlan")
+        self._check_layout()
         # what nobody can write need not be copied
         kept = np.array(self.kept, copy=np.asarray(self.kept).flags.writeable or None)
         expected = (candidates(self.shape, self.taps, self.axis),)
@@ -178,6 +179,20 @@ class LayerPlan:
         if self.bias is not None:
             shape, wanted = (self.shape[0],), f"an array of shape ({self.shape[0]},)"
             require(self.bias[1].shape == shape, "bias", where, wanted, self.bias[1].shape)
+
+    def _check_layout(self) -> None:
+        """Raise InputError unless kernels and fills are of a size that the shape has."""
+        where, (out, width) = f"LayerPlan {self.name}", self.shape
+        whole = isinstance(self.taps, int | np.integer) and self.taps > 0
+        fits = whole and width % self.taps == 0
+        require(fits, "taps", where, f"a divisor of {width}", self.taps)
+        fits = isinstance(self.groups, int | np.integer) and self.groups > 0
+        require(fits, "groups", where, "a positive integer", self.groups)
+        if self.fill is not None:
+            sizes = (out, width // self.taps, self.taps)
+            found = self.fill.shape
+            fits = len(found) == 3 and all(n in (1, m) for n, m in zip(found, sizes, strict=True))
+            require(fits, "fill", where, f"an array that expands to {sizes}", found)
 
     @property
     def parameters(self) -> tuple[str, ...]:
