@@ -265,7 +265,7 @@ def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
         if depth > DEEPEST:
             raise ValueError(f"nested more than {DEEPEST} levels deep")
         level = [x for part in level for x in (part.values() if isinstance(part, dict) else part)]
-    if ("\\u" if isinstance(text, str) else b"\\u") in text:
+    if "\\u" in text if isinstance(text, str) else b"\\u" in text:
         json.dumps(found, ensure_ascii=False).encode()  # ValueError of half a character
     return found
 
