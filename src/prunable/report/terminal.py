@@ -96,7 +96,7 @@ def talk() -> Console:
 @contextmanager
 def results_apart() -> Iterator[None]:
     """Keep standard output for results: what networks, plugins and libraries print is talk."""
-    token = _RESULTS.set(sys.stdout)
+    token = _RESULTS.set(results())  # which a command within another has already
     try:
         with redirect_stdout(sys.stderr):
             yield

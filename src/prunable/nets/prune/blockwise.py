@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from prunable.errors import InputError, UnsupportedModelError, require
@@ -26,6 +25,7 @@ from prunable.nets.prune.selecting import Weights, selected
 from prunable.nets.prune.strategies import Strategy
 from prunable.nets.prune.strategies.calibrated import divides
 from prunable.numerics.measure.network import Skipped
+from prunable.numerics.weights.magnitudes import count_nonzero
 from prunable.results import Result
 
 
@@ -206,4 +206,4 @@ def _by_block(streamed: Streamed, weights: Weights) -> Any:
 
 
 def _nonzero(weights: Weights, names: Collection[str]) -> int:
-    return sum(int(np.count_nonzero(to_numpy(weights.named[name]))) for name in names)
+    return sum(count_nonzero(to_numpy(weights.named[name])) for name in names)

@@ -50,7 +50,7 @@ def _prune_(weights: torch.Tensor, layer: LayerPlan) -> None:
         return
     # by their bits: a product with 0 would leave -0.0, and `where` takes twice as long
     bits = weights.view(INTEGERS[weights.element_size()])
-    rows = max(1, CHUNK * len(bits) // bits.numel())
+    rows = max(1, CHUNK * len(bits) // max(1, bits.numel()))
     for some, keep in zip(bits.split(rows), kept.split(rows), strict=True):
         some.bitwise_and_(keep.to(bits.dtype).neg_())
 

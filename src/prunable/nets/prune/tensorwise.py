@@ -21,7 +21,7 @@ from prunable.numerics.measure.entries import Coded
 from prunable.numerics.randomness import rng
 from prunable.numerics.weights.compressibility import relative_error
 from prunable.numerics.weights.levels import Levels
-from prunable.numerics.weights.magnitudes import Magnitudes, Ordered
+from prunable.numerics.weights.magnitudes import Magnitudes, Ordered, count_nonzero
 from prunable.numerics.weights.selection import above_threshold, mark_ties, threshold_of
 
 Strategy = MagnitudePruning | NMPruning | InputWeightedPruning
@@ -71,7 +71,7 @@ def empty_view(tensor: StoredTensor, part: Part) -> WeightView:
 def nonzero(tensor: StoredTensor) -> int:
     """How many numbers of a tensor are not 0."""
     if tensor.codes is None:
-        return int(np.count_nonzero(tensor.load()))
+        return count_nonzero(tensor.load())
     codes = tensor.codes()
     found = Levels.of(codes.table, codes.counts)
     codes.release()
@@ -86,7 +86,7 @@ def _masked(
     shape: tuple[int, ...] = (),
 ) -> Row:
     """Write a tensor, all of it in memory, with what a plan prunes at 0."""
-    before = int(np.count_nonzero(view.matrix))
+    before = count_nonzero(view.matrix)
     matrix = np.where(layer.matrix_mask, view.matrix, view.matrix.dtype.type(0))
     if out is not None:
         stored_as = shape or tensor.shape  # one shape of its numbers serves like another
@@ -94,7 +94,7 @@ def _masked(
         # half precision is read as float32, and back is exact
         stored = torch.from_numpy(array).to(getattr(torch, tensor.dtype))
         out.write(stored.view(torch.uint8).numpy().data if stored.ndim else b"")
-    return {**layer.to_dict(), "before": before, "after": int(np.count_nonzero(matrix))}
+    return {**layer.to_dict(), "before": before, "after": count_nonzero(matrix)}
 
 
 def planned(

@@ -39,9 +39,9 @@ def add_symmetric_(
     if compiled is None:
         compiled = out.numel() >= COMPILED
     key = torch.tensor([_signed(seed + STEP)], device=out.device)
-    b = min(alpha, 2 - alpha)
-    terms = [alpha, 2 - alpha, abs(1 - alpha), b, (1 - alpha) / alpha / HALF_PI]
-    numbers = torch.tensor(terms, dtype=factor.dtype, device=out.device) * HALF_PI
+    angles = (alpha, 2 - alpha, abs(1 - alpha), min(alpha, 2 - alpha))
+    terms = [*(HALF_PI * angle for angle in angles), (1 - alpha) / alpha]
+    numbers = torch.tensor(terms, dtype=factor.dtype, device=out.device)
     if compiled:
         add = _compiled(out.device.type)
         if add is not None:
