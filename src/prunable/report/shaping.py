@@ -53,10 +53,10 @@ class Shape:
                 "Leave them out."
             )
 
-    def check_printed(self, given: Iterable[Path]) -> None:
+    def check_printed(self, given: Iterable[str | Path]) -> None:
         """Raise InputError if what is asked for is printed, and a file for it seems to be given."""
         for name, ending in (("csv", ".csv"), ("markdown", ".md"), ("json", ".json")):
-            for path in given if getattr(self, name) else ():
+            for path in map(Path, given if getattr(self, name) else ()):
                 if path.suffix == ending and not path.exists():
                     raise InputError(
                         f"`--{name}` of `{self.where}` prints; give `> {path}` to keep it."

@@ -11,7 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
+from types import FrameType
 
 import torch
 
@@ -81,7 +82,7 @@ class _Processes:
             self._executor = ProcessPoolExecutor(
                 self.slots, mp_context=context, initializer=_start_worker
             )
-        with _interrupts_ignored():
+        with _interrupts_held():
             self._futures[self._executor.submit(compute, task)] = task
 
     def _restart(self) -> None:
@@ -109,16 +110,31 @@ class _Processes:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start workers deaf to Ctrl-C, which reaches the whole group: the parent alone decides."""
+def _interrupts_held() -> Iterator[None]:
+    """Start workers deaf to Ctrl-C, which reaches the whole group: the parent alone decides.
+
+    What reaches the parent meanwhile interrupts it afterwards.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by what is spawned now
+    came = False
+
+    def remember(number: int, frame: FrameType | None) -> None:  # another thread may be told
+        nonlocal came
+        del number, frame
+        came = True
+
+    resource_tracker.ensure_running()  # its start would let interrupts through
+    before = signal.signal(signal.SIGINT, remember)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # inherited by workers
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker() -> None:
