@@ -33,12 +33,12 @@ MOST_UNPACKED = 2**32  # bytes that a compressed file may unpack to, or its own 
 MOST_TEXT = 2**28  # bytes of a JSON document
 DEEPEST = 64  # levels of a JSON document
 LARGEST = 2**64  # whole numbers of a JSON document lie within +-
-MOST_AXES = 64  # of an array
+MOST_AXES, MOST_SIZE = 64, 2**48  # of an array, and of each of its axes
 # Entries of a tensor that bytes may stand for: of a bitmask exactly 8; where runs of zeros take no
 # room, so many for each byte of the file, beside those that any file may have.
 IN_A_BYTE, FREE_ENTRIES = 2**10, 2**24
 
-Size = Annotated[int, Field(ge=0, lt=2**48, strict=True)]
+Size = Annotated[int, Field(ge=0, lt=MOST_SIZE, strict=True)]
 Shape = Annotated[tuple[Size, ...], Field(max_length=MOST_AXES)]
 T = TypeVar("T")
 

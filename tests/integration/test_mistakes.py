@@ -130,7 +130,7 @@ MISTAKES = [
     ("prune NET --keep 0.5 --norms NET --out x.safetensors", "without --method wanda alone"),
     ("prune NET --method wanda --keep 0.5 --norms NET --out x.safetensors", "no sizes of inputs"),
     (
-        "prune NET --method wanda --keep 0.5 --scope global --norms NET --out x.safetensors",
+        "prune NET --method wanda --keep .5 --scope global --allocation erk --norms NET --out x",
         "`--norms` of `prune` needs weights that are pruned as they lie in files",
     ),
     ("prune NET --method wanda --keep 0.5 --out x.safetensors", "give --calibrate, or --norms"),

@@ -92,7 +92,7 @@ def refuse_of_files(job: PruningJob, spreading: Spreading | None) -> None:
     if job.norms is not None:
         raise InputError(
             "`--norms` of `prune` needs weights that are pruned as they lie in files: safetensors "
-            "or an index of them, layer by layer (--scope layer), without options that need the "
+            "or an index of them, divided by threshold or lamp, without options that need the "
             "network. Leave it out, or the others."
         )
     refuse_spreading(spreading)
@@ -118,8 +118,6 @@ def streamed(job: PruningJob, spreading: Spreading | None = None) -> dict[str, A
     if job.plan is not None or job.method not in methods or job.storage != "dense":
         return None
     if job.center != "zero" or job.refit or job.allocation not in STREAMED:
-        return None
-    if job.norms is not None and job.scope == "global":
         return None
     assert job.method is not None
     strategy = strategy_named(job.method, job.allocation, job.center, job.pattern, job.refit)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunable.files import damage_named
+from prunable.files import MOST_AXES, MOST_SIZE, brief, damage_named
 from prunable.numerics.measure.entries import Coded
 
 # Stored types that float32 holds exactly, and types that NumPy knows by itself.
@@ -84,8 +84,13 @@ def stored_tensor(
     transposed: bool = False,
     codes: Callable[[], Coded] | None = None,
 ) -> StoredTensor:
-    """Build a `StoredTensor` whose failures name file and tensor; `read` may raise anything."""
+    """Build a `StoredTensor` whose failures name file and tensor; `read` may raise anything.
+
+    Raises ValueError if no array has such a shape.
+    """
     expected = tuple(int(size) for size in shape)
+    if len(expected) > MOST_AXES or not all(0 <= size < MOST_SIZE for size in expected):
+        raise ValueError(f"tensor {name!r} has the shape {brief(ValueError(expected))}")
 
     def load() -> NDArray[Any]:
         # numbers that are not finite are told of by who reads them

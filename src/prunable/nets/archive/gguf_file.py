@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MOST_DIMENSIONS = 8
 DEEPEST = 4  # levels of arrays in arrays among the settings
+MOST_INSIDE = 2**22  # texts and arrays in one array; vocabularies have less than a tenth
 # Names of numbers that are stored as they are; all other types are dequantised to float32.
 PLAIN = {
     "F32": "float32",
@@ -55,7 +57,7 @@ def open_gguf(path: Path) -> base.Archive:
     with base.failures_named(path), path.open("rb") as stream:
         reader = _Reader(stream, path.stat().st_size)
         entries, start = _header(reader, path)
-        tensors, skipped = [], []
+        tensors, skipped, places = [], [], []
         for entry in entries:
             if entry.kind not in sizes:
                 skipped.append((entry.name, f"numbers of the unknown type {entry.kind}"))
@@ -64,9 +66,13 @@ def open_gguf(path: Path) -> base.Archive:
             at, size = start + entry.offset, _bytes_of(entry, *sizes[entry.kind])
             if at + size > reader.size:
                 raise ValueError(f"{entry.name} reaches beyond the end of the file")
+            places += [(at, at + size, entry.name)] if size else []
             read = partial(_read, path, at, size, entry.shape, kind, gguf.dequantize)
             dtype = PLAIN.get(kind.name, "float32")
             tensors.append(base.stored_tensor(path, entry.name, entry.shape, dtype, read))
+        for (_, end, name), (begin, _, other) in pairwise(sorted(places)):
+            if begin < end:
+                raise ValueError(f"{name} and {other} overlap")
     return base.Archive(path, "gguf", tuple(tensors), True, tuple(skipped))
 
 
@@ -75,11 +81,7 @@ class _Reader:
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self._stream, self.size = stream, size
-
-    @property
-    def left(self) -> int:
-        """Bytes that follow."""
-        return self.size - self._stream.tell()
+        self.place = 0  # of the next byte
 
     def number(self, form: str) -> Any:
         """One number of a form of `struct`."""
@@ -88,7 +90,7 @@ class _Reader:
     def count(self, each: int) -> int:
         """A number of things of at least so many bytes each, which must fit into the file."""
         found: int = self.number("Q")
-        if found * each > self.left:
+        if found * each > self.size - self.place:
             raise ValueError(f"{found} entries are more than the file holds")
         return found
 
@@ -112,19 +114,26 @@ class _Reader:
             raise ValueError(f"arrays nested more than {DEEPEST} levels deep")
         if inner in _SCALARS:
             each = struct.calcsize(f"<{_SCALARS[inner]}")
-            self._stream.seek(self.count(each) * each, 1)
+            self._pass(self.count(each) * each)
             return
-        for _ in range(self.count(8 if inner == _STRING else 12)):
-            self.value(inner, depth + 1)
+        count = self.count(8 if inner == _STRING else 12)
+        if count > MOST_INSIDE:
+            raise ValueError(f"an array of {count:,} texts or arrays")
+        for _ in range(count):
+            if inner == _STRING:
+                self._pass(self.count(1))
+            else:
+                self.value(inner, depth + 1)
+
+    def _pass(self, count: int) -> None:
+        self.place += count
+        self._stream.seek(self.place)
 
     def _bytes(self, count: int) -> bytes:
-        if count > self.left:
+        self.place += count
+        if self.place > self.size:
             raise ValueError("the file ends within its header")
         return self._stream.read(count)
-
-    def place(self) -> int:
-        """Where the next byte lies."""
-        return self._stream.tell()
 
 
 def _header(reader: _Reader, path: Path) -> tuple[list[_Entry], int]:
@@ -141,15 +150,20 @@ def _header(reader: _Reader, path: Path) -> tuple[list[_Entry], int]:
     settings: dict[str, Any] = {}
     for _ in range(reader.count(13)):
         name = reader.text()
+        if name in settings:
+            raise ValueError(f"the setting {name} stands twice")
         settings[name] = reader.value(reader.number("I"))
     entries = [_entry(reader) for _ in range(n_tensors)]
     names = {entry.name for entry in entries}
     if len(names) < len(entries):
         raise ValueError("two tensors have one name")
     alignment = settings.get("general.alignment", 32)
-    if not isinstance(alignment, int) or not 1 <= alignment <= 2**20:
-        raise ValueError(f"an alignment of {alignment}")
-    return entries, -(-reader.place() // alignment) * alignment
+    if not isinstance(alignment, int) or alignment not in (2**power for power in range(21)):
+        raise ValueError(f"an alignment of {alignment}, which is no power of 2")
+    for entry in entries:
+        if entry.offset % alignment:
+            raise ValueError(f"{entry.name} does not begin at a multiple of {alignment}")
+    return entries, -(-reader.place // alignment) * alignment
 
 
 def _entry(reader: _Reader) -> _Entry:

@@ -77,8 +77,6 @@ def open_onnx(path: Path) -> base.Archive:
                 kind = "text" if dtype == "object" else f"numbers of type {dtype}"
                 skipped.append((name, kind))
                 continue
-            if any(size < 0 for size in tensor.dims):
-                raise ValueError(f"tensor {name!r} has a negative size")
             consumer, transposed = _consumer(inner, len(tensor.dims), uses)
             read = partial(_read, tensor, dtype)
             if tensor.data_location == onnx.TensorProto.EXTERNAL:

@@ -146,7 +146,7 @@ def load_folder(
             mismatched = "ignore_mismatched_sizes" in str(error)
             if mismatched and (misfit := misfit_of(kind, config, stored, path)) is not None:
                 raise misfit from error
-            cause = " ".join(str(error).split())[:300]
+            cause = " ".join(str(error).split())[:300].rstrip(".")
             mend = "Give the safetensors it was made from." if file else "Give its file of weights."
             raise UnsupportedModelError(
                 f"{path} cannot be loaded by transformers: {cause or type(error).__name__}. {mend}"

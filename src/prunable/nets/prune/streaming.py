@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -34,6 +34,7 @@ from prunable.nets.prune.shards import Row, check_room, write_folder
 from prunable.nets.prune.strategies import InputWeightedPruning, MagnitudePruning, NMPruning
 from prunable.nets.prune.strategies.n_m import fits_pattern
 from prunable.nets.prune.tensorwise import (
+    Exactly,
     Strategy,
     around,
     counted,
@@ -81,8 +82,9 @@ class Streaming:
 
         Not where some are put together from others, or the text of a file ties names to them.
         """
-        plain = isinstance(strategy, NMPruning | InputWeightedPruning) or (
-            isinstance(strategy, MagnitudePruning) and strategy.allocation in STREAMED
+        plain = isinstance(strategy, NMPruning) or (
+            isinstance(strategy, MagnitudePruning | InputWeightedPruning)
+            and strategy.allocation in STREAMED
         )
         if not plain or archive.format != "safetensors":
             return False
@@ -187,7 +189,8 @@ class Streaming:
 
     @property
     def _is_global(self) -> bool:
-        return isinstance(self.budget, Keep) and self.budget.scope == "global"
+        whole = isinstance(self.budget, Keep) and self.budget.scope == "global"
+        return whole and pattern_of(self.strategy) is None
 
     @property
     def _method(self) -> str:
@@ -223,11 +226,11 @@ class Streaming:
             if not any(fits_pattern(view, m) for view in views):
                 strategy.plan(views, self.budget, rng=rng(self.seed, "prune"))
 
+        return {tensor.name: self._planned(strategy, tensor, part) for tensor, part in seen}
+
+    def _planned(self, strategy: Strategy, tensor: StoredTensor, part: Part) -> Prune:
         how = (strategy, self.budget, self.seed)
-        return {
-            t.name: partial(planned, part=part, how=how, rms=self.norms.get(t.name))
-            for t, part in seen
-        }
+        return partial(planned, part=part, how=how, rms=self.norms.get(tensor.name))
 
     def _check_norms(self, seen: Sequence[tuple[StoredTensor, Part]]) -> None:
         """Raise InputError unless sizes of inputs are of these weights, if they are needed."""
@@ -250,15 +253,20 @@ class Streaming:
                 )
 
     def _by_threshold(self, seen: Sequence[tuple[StoredTensor, Part]]) -> dict[str, Prune]:
-        """One threshold on all magnitudes, or one a layer by LAMP, found in passes before."""
+        """One threshold on all magnitudes, or one a layer by LAMP, found in passes before.
+
+        Weights times sizes of inputs have one threshold on these; LAMP looks at weights alone.
+        """
         strategy, budget = self.strategy, self.budget
-        assert isinstance(strategy, MagnitudePruning)
+        assert isinstance(strategy, MagnitudePruning | InputWeightedPruning)
         assert isinstance(budget, Keep)
-        wide = any(tensor.dtype == "float64" for tensor, _ in seen)
+        weighs = isinstance(strategy, InputWeightedPruning)
+        times = self.norms if weighs and strategy.allocation == "threshold" else {}
+        wide = weighs or any(tensor.dtype == "float64" for tensor, _ in seen)
         common = np.dtype(np.float64 if wide else np.float32)
         size = sum(math.prod(tensor.shape) for tensor, _ in seen)
-        count = kept_count(budget.kappa, size, strategy.rounding)
-        coded = [tensor.codes is not None for tensor, _ in seen]
+        count = kept_count(budget.kappa, size, getattr(strategy, "rounding", "ceil"))
+        coded = [tensor.codes is not None and tensor.name not in times for tensor, _ in seen]
         counting = [
             (tensor, partial(counted, part=part, dtype=common))
             for (tensor, part), is_coded in zip(seen, coded, strict=True)
@@ -270,8 +278,8 @@ class Streaming:
         def over(looks: Sequence[Callable[[Ordered], R]]) -> Iterator[R]:
             """Look at the magnitudes of each tensor, in order; not at files that are counted."""
             jobs = [
-                (tensor, partial(measured, part=part, dtype=common, look=look))
-                for (tensor, part), levels, look in zip(seen, known, looks, strict=True)
+                (t, partial(measured, part=p, dtype=common, look=look, rms=times.get(t.name)))
+                for (t, p), levels, look in zip(seen, known, looks, strict=True)
                 if levels is None
             ]
             found = self._each(jobs)
@@ -283,16 +291,23 @@ class Streaming:
 
         if strategy.allocation == "threshold":
             threshold, ties = threshold_of(over_all, common, count)
-            thresholds = [(threshold, 0)] * len(seen)
+            thresholds, shares = [(threshold, 0)] * len(seen), list[int]()
             # of equal magnitudes those of earlier tensors stay
-            for place, (_, equal) in enumerate(over_all(partial(around, threshold=threshold))):
-                thresholds[place] = (threshold, min(ties, equal))
+            for larger, equal in over_all(partial(around, threshold=threshold)):
+                thresholds[len(shares)] = (threshold, min(ties, equal))
+                shares.append(larger + min(ties, equal))
                 ties -= min(ties, equal)
-                if not ties:
+                if not (ties or weighs):
                     break
         else:
             shares = lamp_counts(over_all, count)
-            thresholds = list(over([partial(settled, dtype=common, k=k) for k in shares]))
+            if not weighs:
+                thresholds = list(over([partial(settled, dtype=common, k=k) for k in shares]))
+        if isinstance(strategy, InputWeightedPruning):
+            return {
+                tensor.name: self._planned(replace(strategy, allocation=Exactly(k)), tensor, part)
+                for (tensor, part), k in zip(seen, shares, strict=True)
+            }
         work: dict[str, Prune] = {}
         for (tensor, part), levels, (threshold, ties) in zip(seen, known, thresholds, strict=True):
             how = (threshold, ties, strategy.p)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -41,16 +41,35 @@ def counted(tensor: StoredTensor, part: Part, dtype: np.dtype[Any]) -> Levels:
     codes = tensor.codes()
     if not codes.finite:
         view_of(part, tensor.load())  # says where
-    levels = Levels.of(codes.table.astype(dtype), codes.counts)
+    with np.errstate(invalid="ignore"):  # of codes that do not occur
+        levels = Levels.of(codes.table.astype(dtype), codes.counts)
     codes.release()
     return levels
 
 
 def measured(
-    tensor: StoredTensor, part: Part, dtype: np.dtype[Any], look: Callable[[Ordered], R]
+    tensor: StoredTensor,
+    part: Part,
+    dtype: np.dtype[Any],
+    look: Callable[[Ordered], R],
+    rms: FloatArray | None = None,
 ) -> R:
-    """What a function makes of the magnitudes of a tensor."""
-    return look(Magnitudes.of(np.asarray(view_of(part, tensor.load()).matrix, dtype=dtype)))
+    """What a function makes of the magnitudes of a tensor, times `rms` where they are given."""
+    view = view_of(part, tensor.load())
+    matrix = view.matrix if rms is None else replace(view, rms=rms).weighted
+    return look(Magnitudes.of(np.asarray(matrix, dtype=dtype)))
+
+
+@dataclass(frozen=True)
+class Exactly:
+    """Keep so many weights of one layer."""
+
+    n: int
+
+    def counts(self, views: Sequence[WeightView], scores: Sequence[Any], k: int) -> list[int]:
+        """The number, which was found before."""
+        del views, scores, k
+        return [self.n]
 
 
 def around(magnitudes: Ordered, threshold: float) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 """GGUF: every tensor as the package's own reader has it, and nothing beyond the file."""
 
+import struct
+
 import gguf
 import numpy as np
 import pytest
@@ -70,3 +72,58 @@ def test_what_is_cut_off_or_claims_too_much_is_damaged(path, tmp_path):
     cut.write_bytes(b"GGUF" + (9).to_bytes(4, "little") + whole[8:])
     with pytest.raises(UnsupportedModelError, match="version 9"), open_archive(cut):
         pass
+
+
+def text(content):
+    return struct.pack("<Q", len(content)) + content
+
+
+def by_hand(*tensors, settings=(), shape=(64, 4)):
+    """A file of float32 tensors, given as (name, offset), by the specification; 2048 bytes."""
+    found = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(settings)) + b"".join(settings)
+    for name, offset in tensors:
+        sizes = struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+        found += text(name) + sizes + struct.pack("<IQ", 0, offset)
+    return found + bytes(-len(found) % 32) + np.arange(512, dtype="<f4").tobytes()
+
+
+def alignment(value, kind=4, form="I"):
+    return text(b"general.alignment") + struct.pack(f"<I{form}", kind, value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (by_hand((b"a", 0), (b"b", 0)), "a and b overlap"),
+        (by_hand((b"b", 992), (b"a", 0)), "a and b overlap"),
+        (by_hand((b"a", 0), (b"b", 1056)), "b reaches beyond"),
+        (by_hand((b"a", 2**64 - 64)), "a reaches beyond"),
+        (by_hand((b"a", 0), (b"b", 1028)), "b does not begin at a multiple of 32"),
+        (by_hand((b"a", 0), (b"a", 1024)), "two tensors have one name"),
+        (by_hand((b"a", 0), settings=[alignment(0)]), "an alignment of 0"),
+        (by_hand((b"a", 0), settings=[alignment(48)]), "an alignment of 48"),
+        (by_hand((b"a", 0), settings=[alignment(32.0, 6, "f")]), r"an alignment of 32\.0"),
+        (by_hand((b"a", 0), settings=[alignment(32), alignment(8)]), "alignment stands twice"),
+        (by_hand((b"a", 0), shape=(0, 2**63)), "has the shape"),
+        (
+            by_hand((b"a", 0), settings=[text(b"x") + struct.pack("<IIQ", 9, 8, 2**23)])
+            + bytes(2**26),
+            "an array of 8,388,608 texts",
+        ),
+    ],
+)
+def test_what_the_format_does_not_allow_is_damaged(tmp_path, content, says):
+    (tmp_path / "m.gguf").write_bytes(content)
+    with pytest.raises(DataIntegrityError, match=says), open_archive(tmp_path / "m.gguf"):
+        pass
+
+
+def test_tensors_lie_in_any_order_with_gaps(tmp_path):
+    nested = text(b"x") + struct.pack("<IIQ", 9, 9, 1) + struct.pack("<IQI", 4, 1, 7)
+    settings = [alignment(64), nested]
+    content = by_hand((b"b", 1024), (b"a", 0), settings=settings, shape=(32, 2))
+    whole = content[:-2048] + bytes(-(len(content) - 2048) % 64) + content[-2048:]
+    (tmp_path / "m.gguf").write_bytes(whole)
+    with open_archive(tmp_path / "m.gguf") as archive:
+        found = {tensor.name: tensor.load().ravel().tolist() for tensor in archive.tensors}
+    assert found == {"b": [*range(256, 320)], "a": [*range(64)]}

@@ -118,9 +118,18 @@ class Branched(torch.nn.Module):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize(
-    ("n_m", "budget"), [(None, Keep(0.3)), (None, Error(0.4)), ((2, 4), Keep(0.5))], ids=str
+    ("how", "budget"),
+    [
+        ({}, Keep(0.3)),
+        ({}, Error(0.4)),
+        ({"n_m": (2, 4)}, Keep(0.5)),
+        *(({}, Keep(kappa, "global")) for kappa in (0.0, 0.3, 0.9, 1.0)),
+        ({"compare": "row"}, Keep(0.3, "global")),
+        ({"allocation": "lamp"}, Keep(0.3, "global")),
+    ],
+    ids=str,
 )
-def test_weights_times_inputs_go_as_in_memory(tmp_path, dtype, n_m, budget):
+def test_weights_times_inputs_go_as_in_memory(tmp_path, dtype, how, budget):
     """By what the inputs of a network are, kept in a file; also where none reached a layer."""
     torch.manual_seed(0)
     model = Branched().to(dtype).float()
@@ -128,12 +137,13 @@ def test_weights_times_inputs_go_as_in_memory(tmp_path, dtype, n_m, budget):
     path, out, norms = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "norms"))
     save_file({name: t.to(dtype) for name, t in model.state_dict().items()}, path)
     write_norms(known, norms)
-    strategy = InputWeightedPruning(n_m=n_m)
-    wanted = prune(model, strategy, budget, calibration=known).to_dict()
-    found = streamed(path, strategy, budget, out, norms=read_norms(norms))
+    strategy = InputWeightedPruning(**how)
+    wanted = prune(model, strategy, budget, calibration=known, force=True).to_dict()
+    found = streamed(path, strategy, budget, out, norms=read_norms(norms), force=True)
     assert found["unreached"] == wanted["unreached"] == ["unused.weight"]
-    assert found["plan"]["method"] == wanted["plan"]["method"]
-    assert found["plan"]["kappa"] == wanted["plan"]["kappa"]
+    for document in (found, wanted):  # the network has its layers in another order
+        document["plan"]["layers"].sort(key=lambda layer: layer["name"])
+    assert found["plan"] == wanted["plan"]
     pruned = load_file(out)
     for name, tensor in model.state_dict().items():
         assert pruned[name].dtype == dtype
@@ -158,10 +168,11 @@ def test_sizes_of_other_inputs_are_refused(tmp_path):
             read_norms(norms)
 
 
-def test_types_are_pruned_together(tmp_path):
-    """One threshold for layers of four types, with equal numbers across them."""
+@pytest.mark.parametrize("wide", [torch.float32, torch.float64])
+def test_types_are_pruned_together(tmp_path, wide):
+    """One threshold for layers of several types, with equal numbers across them."""
     path, out = tmp_path / "model.safetensors", tmp_path / "pruned.safetensors"
-    kinds = (torch.bfloat16, torch.float16, torch.float32)
+    kinds = (torch.bfloat16, torch.float16, wide)
     torch.manual_seed(1)
     tensors = {
         f"{i}.weight": (torch.randn(30, 20) * 3).round().to(kind) / 4
