@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,7 @@ from prunable.numerics.parallel import each
 from prunable.numerics.reconstruction.gram import Gram
 from prunable.numerics.weights.lamp import lamp_scores
 from prunable.numerics.weights.levels import Levels
+from prunable.numerics.weights.magnitudes import Magnitudes
 
 if TYPE_CHECKING:  # strategies import this module, and they know no torch
     import torch
@@ -62,6 +63,7 @@ class WeightView:
     # (groups, inputs * taps): root mean squares of the same, where there is no room for products
     rms: NDArray[np.float64] | None = None
     means: NDArray[np.float64] | None = None  # (groups, inputs * taps), beside `rms`
+    top: float = field(init=False, repr=False)  # largest magnitude
 
     def __post_init__(self) -> None:
         matrix = self.matrix.view()
@@ -77,20 +79,19 @@ class WeightView:
                 "taps", f"WeightView {self.name}", f"a divisor of {matrix.shape[1]}", self.taps
             )
         # extremes hand on a NaN, and need no temporary array
-        if not math.isfinite(float(matrix.max()) - float(matrix.min())):
+        top = max(float(matrix.max()), -float(matrix.min()))
+        if not math.isfinite(top):
             finite = np.isfinite(matrix)
             bad = matrix.size - np.count_nonzero(finite)
-            if bad:
-                flat = int(np.argmin(finite))
-                shape = self.shape or matrix.shape
-                index = tuple(map(int, np.unravel_index(flat, shape)))
-                raise InputError.parameter(
-                    self.name,
-                    "WeightView",
-                    "finite",
-                    f"{bad} NaN or infinite weights of {matrix.size}, the first at {index}",
-                    "The training has probably diverged.",
-                )
+            index = tuple(map(int, np.unravel_index(np.argmin(finite), self.shape or matrix.shape)))
+            raise InputError.parameter(
+                self.name,
+                "WeightView",
+                "finite",
+                f"{bad} NaN or infinite weights of {matrix.size}, the first at {index}",
+                "The training has probably diverged.",
+            )
+        object.__setattr__(self, "top", top)
         if self.gram is not None:
             wanted = "inputs of a matrix"
             fits = self.gram.fits(matrix.shape)
@@ -104,6 +105,12 @@ class WeightView:
     def seen(self) -> bool:
         """Whether inputs were run that reach it."""
         return self.gram is not None or self.rms is not None
+
+    @property
+    def magnitudes(self) -> Magnitudes:
+        """All weights, checked before."""
+        exact = self.matrix.dtype in (np.float32, np.float64)
+        return Magnitudes(self.matrix.ravel(), self.top) if exact else Magnitudes.of(self.matrix)
 
     @cached_property
     def lamp(self) -> NDArray[np.float64]:

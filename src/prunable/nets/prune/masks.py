@@ -52,7 +52,7 @@ def _prune_(weights: torch.Tensor, layer: LayerPlan) -> None:
     bits = weights.view(INTEGERS[weights.element_size()])
     rows = max(1, CHUNK * len(bits) // max(1, bits.numel()))
     for some, keep in zip(bits.split(rows), kept.split(rows), strict=True):
-        some.bitwise_and_(keep.to(bits.dtype).neg_())
+        some.mul_(keep)
 
 
 def _problems(parameters: Mapping[str, torch.Tensor], plan: PruningPlan) -> Iterator[str]:

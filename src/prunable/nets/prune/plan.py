@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
@@ -218,7 +219,7 @@ class LayerPlan:
         """Number of candidates: weights, units, input nodes, kernels or singular values."""
         return self.kept.size
 
-    @property
+    @cached_property
     def n_kept(self) -> int:
         """Number of kept ones."""
         return int(np.count_nonzero(self.kept))

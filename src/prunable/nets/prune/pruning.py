@@ -256,14 +256,15 @@ class _Job:
             weights = Weights.of(model)
         if self.baked:
             weights = weights.baked(model, self.baked)
-        before = _nonzero(weights.named)
+        before = sum(_nonzero(weights.named).values())
         what = (weights, self.chosen, self._check)
         done = Ordered(model, self.strategy, self.budget, self.seed, *what).prune_(given)
         statistics = None
         if self.finishing.recalibrate:
             statistics = recalibrate_(model, batches_of(model, given.inputs, given.chunk))
         found = (done.outputs, done.unreached, statistics)
-        return self._result(done.plan, before, _nonzero(weights.named), *found)
+        after = sum(_nonzero(weights.named).values())
+        return self._result(done.plan, before, after, *found)
 
     def towards_network(self, given: InOrder) -> PruningResult:
         """Prune layer by layer, each fitted to what the dense network gives, on what it gets."""
@@ -417,8 +418,8 @@ def check_not_emptied(gone: Sequence[str], what: str) -> None:
         )
 
 
-def _nonzero(named: Mapping[str, torch.Tensor]) -> int:
-    return sum(each(lambda p: count_nonzero(to_numpy(p)), named.values()))
+def _nonzero(named: Mapping[str, torch.Tensor]) -> dict[str, int]:
+    return dict(zip(named, each(lambda p: count_nonzero(to_numpy(p)), named.values()), strict=True))
 
 
 def _counts(
@@ -428,12 +429,21 @@ def _counts(
     own: Callable[[], Mapping[str, torch.Tensor]],
 ) -> tuple[int, int]:
     """How many numbers are not zero, before and after a plan, which changes what `own` gives."""
-    before = _nonzero(named)
+    counts = _nonzero(named)
+    before = sum(counts.values())
     if dry_run:
         return before, before - _lost(named, plan)
     named = own()
     apply_plan_(named.items(), plan)
-    return before, _nonzero(named)
+    # of layers without a zero all that is kept is counted
+    kept = {
+        layer.name: layer.n_kept
+        for layer in ([] if plan.groups else plan.layers)
+        if layer.axis == "weight" and layer.values is layer.fill is None
+        if counts[layer.name] == layer.n_total
+    }
+    others = _nonzero({name: p for name, p in named.items() if name not in kept})
+    return before, sum(kept.values()) + sum(others.values())
 
 
 def _lost(named: Mapping[str, torch.Tensor], plan: PruningPlan) -> int:
@@ -442,6 +452,6 @@ def _lost(named: Mapping[str, torch.Tensor], plan: PruningPlan) -> int:
     members = (m for group in plan.groups for m in group.group.members)
     names |= {member.parameter for member in members if not member.buffer}
     copies = {name: named[name].detach().clone() for name in names}
-    before = _nonzero(copies)
+    before = sum(_nonzero(copies).values())
     apply_plan_(copies.items(), plan)
-    return before - _nonzero(copies)
+    return before - sum(_nonzero(copies).values())

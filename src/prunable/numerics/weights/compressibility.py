@@ -50,7 +50,7 @@ def eps_from(criterion: Criterion, tolerance: float) -> float:
     return math.sqrt(tolerance) if criterion == Criterion.SQUARED else float(tolerance)
 
 
-def relative_error(w: ArrayLike, kept: ArrayLike, p: float = 2.0) -> float:
+def relative_error(w: ArrayLike | Magnitudes, kept: ArrayLike, p: float = 2.0) -> float:
     """Relative l_p error ||w_hat - w||_p / ||w||_p of zeroing what is not kept.
 
     `w` are weights, or l_p norms of nodes, of any shape and unit; `kept` is a bool array of
@@ -59,7 +59,8 @@ def relative_error(w: ArrayLike, kept: ArrayLike, p: float = 2.0) -> float:
     >>> relative_error([3.0, 4.0], [False, True])
     0.6
     """
-    array, mask = np.asarray(w), np.asarray(kept)
+    array = w.values if isinstance(w, Magnitudes) else np.asarray(w)
+    mask = np.asarray(kept)
     if mask.dtype != np.bool_ or mask.shape != array.shape:
         raise InputError.parameter(
             "kept",
@@ -67,7 +68,7 @@ def relative_error(w: ArrayLike, kept: ArrayLike, p: float = 2.0) -> float:
             f"a bool array of shape {array.shape}",
             f"{mask.dtype} of shape {mask.shape}",
         )
-    magnitudes = Magnitudes.of(array, where="relative_error")
+    magnitudes = Magnitudes.of(w, where="relative_error")
     if magnitudes.sums_are_safe(p):
         return magnitudes.error_without(mask.ravel())
     sizes = np.abs(magnitudes.values)
@@ -117,7 +118,7 @@ def kappa_curve(w: ArrayLike, eps: ArrayLike, p: float = 2.0) -> FloatArray:
     return np.asarray(kept_counts(w, eps, p) / np.size(w), dtype=np.float64)
 
 
-def kept_counts(w: ArrayLike, eps: ArrayLike, p: float = 2.0) -> NDArray[np.int64]:
+def kept_counts(w: ArrayLike | Magnitudes, eps: ArrayLike, p: float = 2.0) -> NDArray[np.int64]:
     """Smallest numbers of kept entries whose relative l_p error is at most each `eps`.
 
     >>> kept_counts([3.0, 4.0], [0.5, 0.6, 1.0])

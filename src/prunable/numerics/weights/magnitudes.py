@@ -28,6 +28,7 @@ Values = NDArray[np.floating[Any]]
 SORTED_SIZE = 2**16
 # Entries binned at a time: what the second-level cache holds.
 CHUNK = 2**17
+BLOCK = 2**12
 # Leading bits of a magnitude, after the sign: 8 of exponent and 7 of mantissa in float32.
 BIN_BITS = 15
 BINS = 2**BIN_BITS
@@ -167,8 +168,10 @@ class Magnitudes(Ordered):
     top: float
 
     @classmethod
-    def of(cls, w: ArrayLike, *, where: str = "Magnitudes.of") -> Magnitudes:
+    def of(cls, w: ArrayLike | Magnitudes, *, where: str = "Magnitudes.of") -> Magnitudes:
         """Check an array of real, finite weights or norms, of any shape and unit, not empty."""
+        if isinstance(w, Magnitudes):
+            return w
         array = np.asarray(w)
         if array.dtype.kind not in "iuf" or array.size == 0:
             found = f"{array.dtype} of shape {array.shape}"
@@ -268,15 +271,14 @@ class Magnitudes(Ordered):
     def error_without(self, kept: NDArray[np.bool_]) -> float:
         """Relative l_2 error of zeroing what is not kept, where `sums_are_safe`; to 1e-12."""
         pruned = total = 0.0
-        buffer = np.empty(min(CHUNK, self.size))
+        numbers, marks = np.empty(CHUNK), np.empty(CHUNK, dtype=np.bool_)
         for start in range(0, self.size, CHUNK):
             part = self.values[start : start + CHUNK]
-            powers = buffer[: part.size]
-            powers[:] = part
-            np.multiply(powers, powers, out=powers)
-            total += float(powers.sum())
-            np.multiply(powers, ~kept[start : start + CHUNK], out=powers)
-            pruned += float(powers.sum())
+            entries, lost = numbers[: part.size], marks[: part.size]
+            entries[:] = part
+            total += _sum_of_squares(entries)
+            np.logical_not(kept[start : start + CHUNK], out=lost)
+            pruned += _sum_of_squares(np.multiply(entries, lost, out=entries))
         return math.sqrt(pruned / total)
 
     def errors(self, p: float) -> FloatArray:
@@ -346,8 +348,18 @@ def count_nonzero(array: NDArray[Any]) -> int:
     if not array.flags.c_contiguous:
         return int(np.count_nonzero(array))
     flat = array.reshape(-1)
+    marks = np.empty(CHUNK, dtype=np.bool_)
     parts = (flat[start : start + CHUNK] for start in range(0, flat.size, CHUNK))
-    return sum(int(np.count_nonzero(part != 0)) for part in parts)
+    return sum(
+        int(np.count_nonzero(np.not_equal(part, 0, out=marks[: part.size]))) for part in parts
+    )
+
+
+def _sum_of_squares(values: FloatArray) -> float:
+    """By blocks, each too small for BLAS to start threads on."""
+    whole = values.size // BLOCK * BLOCK
+    blocks, rest = values[:whole].reshape(-1, BLOCK), values[whole:]
+    return float(np.vecdot(blocks, blocks).sum() + np.vecdot(rest, rest))
 
 
 def bins_of(values: Values) -> NDArray[np.intp]:

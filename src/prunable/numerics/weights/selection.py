@@ -14,11 +14,13 @@ from prunable.numerics.parallel import each
 from prunable.numerics.weights.magnitudes import BINS, CHUNK, Magnitudes, Ordered, Values
 
 Rounding = Literal["ceil", "floor"]
+Mask = NDArray[np.bool_]
+Near = tuple[Mask, NDArray[np.intp], Values]  # marks of a chunk, places in it, magnitudes there
 Pass = Callable[[Callable[[Ordered], Any]], Iterable[Any]]
 
 GATHERED = 2**20  # magnitudes that are put in order
 SAMPLED = 2**16  # of more, looked at first
-MARGIN = 3.0  # at least six standard deviations of a sample's quantile, in roots of its size
+SPREAD = 6.0  # standard deviations of a sample's quantile that its threshold may be away
 # kappa often comes out of 1 - ratio, so it is known to a few units in the last place of 1.
 _KAPPA_NOISE = 4 * float(np.finfo(np.float64).eps)
 
@@ -45,31 +47,38 @@ def top_k_mask(scores: ArrayLike, k: int) -> NDArray[np.bool_]:
     return mask.reshape(array.shape)
 
 
-def top_k_masks(scores: Sequence[ArrayLike], k: int) -> list[NDArray[np.bool_]]:
+def top_k_masks(scores: Sequence[ArrayLike | Magnitudes], k: int) -> list[NDArray[np.bool_]]:
     """Mark the k largest magnitudes of several arrays together, without joining them.
 
     The absolute values of finite real numbers compete. In all exactly k are True; of equal
     magnitudes the one of the earlier array, then of the lower index (in C order), comes first.
 
-    Of many a sample tells where about the threshold is: one pass counts what is above and gathers
-    what is near, and one makes the masks. Where it misleads, bits are counted: `threshold_of`.
+    Of many a sample tells where about the threshold is: one pass marks what is above and gathers
+    what is near. Where it misleads, bits are counted: `threshold_of`.
     """
     where = "top_k_masks"
-    arrays = [np.asarray(array) for array in scores]
-    common = np.result_type(np.float32, *(array.dtype for array in arrays))
-    parts = each(lambda a: Magnitudes.of(np.asarray(a, dtype=common), where=where), arrays)
-    total = sum(part.size for part in parts)
-    k = check_count(k, total, "k", where)
-    if total <= GATHERED:
+    parts = each(partial(Magnitudes.of, where=where), scores)
+    common = np.result_type(*(part.dtype for part in parts))
+    parts = [Magnitudes(part.values.astype(common, copy=False), part.top) for part in parts]
+    k = check_count(k, sum(part.size for part in parts), "k", where)
+    return [
+        mask if isinstance(x, Magnitudes) else mask.reshape(np.shape(x))
+        for mask, x in zip(_masks_of(parts, k), scores, strict=True)
+    ]
+
+
+def _masks_of(parts: Sequence[Magnitudes], k: int) -> list[Mask]:
+    if sum(part.size for part in parts) <= GATHERED:
         threshold, ties = _threshold_in_order([np.abs(part.values) for part in parts], k)
         masks = [above_threshold(part, threshold) for part in parts]
+    elif near := _masks_near_sample(parts, k):
+        return near
     else:
-        near = _threshold_near_sample(parts, k)
-        threshold, ties = near or threshold_of(lambda look: each(look, parts), common, k)
+        threshold, ties = threshold_of(lambda look: each(look, parts), parts[0].dtype, k)
         masks = each(partial(above_threshold, threshold=threshold), parts)
     for part, mask in zip(parts, masks, strict=True):
         ties = mark_ties(part, threshold, ties, mask)
-    return [mask.reshape(array.shape) for mask, array in zip(masks, arrays, strict=True)]
+    return masks
 
 
 def top_k_counts(scores: Sequence[ArrayLike], k: int) -> list[int]:
@@ -124,38 +133,53 @@ def threshold_of(over: Pass, dtype: np.dtype[Any], k: int) -> tuple[float, int]:
     return float(np.array(prefix, f"i{dtype.itemsize}").view(dtype)), wanted
 
 
-def _threshold_near_sample(parts: Sequence[Magnitudes], k: int) -> tuple[float, int] | None:
-    """The same, from what lies between two magnitudes of a sample; None if these mislead."""
+def _masks_near_sample(parts: Sequence[Magnitudes], k: int) -> list[Mask] | None:
+    """The masks, from what lies between two magnitudes of a sample; None if these mislead."""
     total = sum(part.size for part in parts)
     step = max(1, total // SAMPLED)
     sample = np.sort(np.concatenate([np.abs(part.values[::step]) for part in parts]))
-    place, margin = (1 - k / total) * sample.size, MARGIN * math.sqrt(sample.size)
+    pruned = 1 - k / total
+    place, margin = pruned * sample.size, SPREAD * math.sqrt(pruned * (1 - pruned) * sample.size)
     if not margin < place < sample.size - margin:
         return None
     low, high = sample[int(place - margin)], sample[int(place + margin)]
     if np.count_nonzero((sample > low) & (sample <= high)) > 3 * margin:  # many are equal
         return None
     found = each(partial(_between, low=low, high=high), parts)
-    wanted = k - sum(larger for larger, _ in found)
-    near = np.concatenate([inside for _, inside in found])
-    if not 0 < wanted <= near.size:
+    wanted = k - sum(larger for _, larger, _ in found)
+    chunks = [chunk for *_, some in found for chunk in some]
+    sizes = np.concatenate([near for _, _, near in chunks])
+    if not 0 < wanted <= sizes.size:
         return None
-    near.partition(near.size - wanted)
-    threshold = near[near.size - wanted]
-    ties = wanted - int(np.count_nonzero(near > threshold))
-    if ties == np.count_nonzero(near == threshold):  # nothing to choose
-        return float(np.nextafter(threshold, -np.inf, dtype=threshold.dtype)), 0
-    return float(threshold), ties
+    sizes.partition(sizes.size - wanted)
+    threshold = sizes[sizes.size - wanted]
+    ties = wanted - int(np.count_nonzero(sizes > threshold))
+    each(lambda one: _mark(one[2], lambda near: near > threshold), found)
+    if ties:
+        _mark(chunks, lambda near: near == threshold, ties)
+    return [mask for mask, *_ in found]
 
 
-def _between(part: Magnitudes, low: Any, high: Any) -> tuple[int, Values]:
-    """How many magnitudes are above `high`, and those of the others that are above `low`."""
-    larger, near = 0, []
-    for sizes in part.sizes():
-        above = sizes > high
+def _mark(chunks: Iterable[Near], chosen: Callable[[Values], Mask], n: int | None = None) -> None:
+    """Mark what is chosen by its magnitude, the first n of it."""
+    for mask, places, near in chunks:
+        some = places[chosen(near)][:n]
+        mask[some] = True
+        n = None if n is None else n - some.size
+
+
+def _between(part: Magnitudes, low: Any, high: Any) -> tuple[Mask, int, list[Near]]:
+    """Marks of what is above `high`, their number, and where others are above `low`."""
+    mask = np.empty(part.size, dtype=np.bool_)
+    buffer = np.empty(CHUNK, dtype=np.bool_)
+    larger, chunks = 0, []
+    for number, sizes in enumerate(part.sizes()):
+        above = np.greater(sizes, high, out=mask[number * CHUNK :][: sizes.size])
         larger += int(np.count_nonzero(above))
-        near.append(sizes[(sizes > low) ^ above])
-    return larger, np.concatenate(near)
+        more = np.greater(sizes, low, out=buffer[: sizes.size])
+        places = np.flatnonzero(np.not_equal(more, above, out=more))
+        chunks.append((above, places, sizes[places]))
+    return mask, larger, chunks
 
 
 def _threshold_in_order(parts: Sequence[NDArray[Any]], k: int) -> tuple[float, int]:

@@ -52,6 +52,15 @@ def test_global_magnitude_is_one_threshold():
     json.dumps(result.to_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize("kappa", [0.2, 0.98])
+def test_zeros_that_are_kept_are_not_counted(kappa):
+    model = network()
+    with torch.no_grad():
+        model[0].weight[:, ::3] = 0
+    result = prunable.prune(model, MagnitudePruning(), Keep(kappa, scope="global"))
+    assert result.n_nonzero == sum(int((p != 0).sum()) for p in model.parameters())
+
+
 def test_same_masks_as_torch():
     """Against torch.nn.utils.prune, layer by layer."""
     from torch.nn.utils import prune as peer

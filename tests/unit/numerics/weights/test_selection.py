@@ -163,7 +163,15 @@ def test_top_k_of_many_is_exact_whatever_a_sample_says(kind):
 def test_a_sample_tells_the_threshold_of_normal_weights_and_not_of_misleading_ones():
     for kind, told in (("normal", True), ("misleading", False), ("few levels", False)):
         parts = [Magnitudes.of(a) for a in _many(kind)]
-        assert (selection._threshold_near_sample(parts, 500_000) is not None) == told
+        assert (selection._masks_near_sample(parts, 500_000) is not None) == told
+
+
+def test_magnitudes_stand_for_their_arrays():
+    single, double = np.float32([[0.5, -2.0], [3.0, 0.0]]), np.array([1.0, -0.25])
+    expected = top_k_masks([single.ravel(), double], 3)
+    found = top_k_masks([Magnitudes.of(single), double], 3)
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
+    assert np.concatenate(found).tolist() == [False, True, True, False, True, False]
 
 
 def test_top_k_of_several_refuses_mistakes():

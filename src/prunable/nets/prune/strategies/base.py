@@ -12,9 +12,10 @@ from prunable.nets.prune.choices import Axis
 from prunable.nets.prune.plan import Budget, Energy, Error, Keep, LayerPlan, PruningPlan
 from prunable.numerics.parallel import each
 from prunable.numerics.weights.compressibility import kept_counts, relative_error
+from prunable.numerics.weights.magnitudes import Magnitudes
 from prunable.numerics.weights.selection import Rounding, kept_count, top_k_masks
 
-Scores = NDArray[np.floating[Any]]
+Scores = NDArray[np.floating[Any]] | Magnitudes
 Masks = list[NDArray[np.bool_]]
 FEW = 2**20  # weights
 

@@ -52,7 +52,7 @@ class MagnitudePruning:
         del rng
         where = "MagnitudePruning"
         check_views(views, where)
-        weights = [view.matrix.ravel() for view in views]
+        weights = [view.magnitudes for view in views]
         if isinstance(budget, Keep) and budget.scope == "global":
             count = kept_count(budget.kappa, sum(w.size for w in weights), self.rounding)
             masks = shared_masks(views, count, self.allocation)

@@ -28,7 +28,7 @@ Division = ShareRule | Allocation  # by name, or with numbers of its own
 
 def shared_masks(views: Sequence[WeightView], k: int, rule: Division) -> Masks:
     """Keep k weights in all, the largest of each layer; flat masks, k times True in all."""
-    weights = [view.matrix.ravel() for view in views]
+    weights = [view.magnitudes for view in views]
     if rule == "threshold":
         return top_k_masks(weights, k)
     counts = shared_counts(views, [view.matrix for view in views], k, rule)
