@@ -14,7 +14,7 @@ from prunable.nets.calibration.stages import InOrder, Stages, stages_of
 from prunable.nets.models.streaming import Streamed
 from prunable.nets.networks.examples import on_device_of
 from prunable.nets.networks.usage import Use, uses_of
-from prunable.nets.networks.views import to_numpy
+from prunable.nets.prune.counting import nonzero
 from prunable.nets.prune.in_order import Done, Ordered, read_stage, touched
 from prunable.nets.prune.layer_outputs import LayerOutput
 from prunable.nets.prune.losses import division_of
@@ -25,7 +25,6 @@ from prunable.nets.prune.selecting import Weights, selected
 from prunable.nets.prune.strategies import Strategy
 from prunable.nets.prune.strategies.calibrated import divides
 from prunable.numerics.measure.network import Skipped
-from prunable.numerics.weights.magnitudes import count_nonzero
 from prunable.results import Result
 
 
@@ -206,4 +205,4 @@ def _by_block(streamed: Streamed, weights: Weights) -> Any:
 
 
 def _nonzero(weights: Weights, names: Collection[str]) -> int:
-    return sum(count_nonzero(to_numpy(weights.named[name])) for name in names)
+    return nonzero({name: weights.named[name] for name in names})

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from prunable.errors import DataIntegrityError, InputError
 from prunable.files import brief, read_json, write_json
 from prunable.nets.networks.effective import bake_, parametrized_names
+from prunable.nets.prune.counting import nonzero
 from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import PruningPlan, plan_from_json, plan_to_json
 from prunable.nets.prune.pruning import PruningResult
@@ -102,7 +103,7 @@ def prune_by_plan(
                 f"The plan does not fit the model: it has no buffer `{name}` of shape "
                 f"{tuple(values.shape)}. Apply it to the network it was made for."
             )
-    before = _nonzero(weights)
+    before = nonzero(weights)
     if dry_run:
         weights = {name: x.detach().clone() for name, x in weights.items()}
     apply_plan_(weights.items(), file.plan)
@@ -111,8 +112,4 @@ def prune_by_plan(
             for name, values in file.buffers.items():
                 every[name].copy_(values.to(every[name]))
     size = sum(x.numel() for x in weights.values())
-    return PruningResult(file.plan, size, before, _nonzero(weights), (), baked)
-
-
-def _nonzero(weights: Mapping[str, Tensor]) -> int:
-    return sum(int(torch.count_nonzero(x)) for x in weights.values())
+    return PruningResult(file.plan, size, before, nonzero(weights), (), baked)

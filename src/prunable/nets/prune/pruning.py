@@ -21,14 +21,14 @@ from prunable.nets.calibration.stages import InOrder
 from prunable.nets.networks.effective import bake_, parametrized_names
 from prunable.nets.networks.examples import uncached
 from prunable.nets.networks.parametrized import copied
-from prunable.nets.networks.views import WeightView, to_numpy
+from prunable.nets.networks.views import WeightView
 from prunable.nets.prune.calibrated_units import ReadUnits, fitted_units, views_of_units
+from prunable.nets.prune.counting import counts_around, nonzero
 from prunable.nets.prune.coupled import plan_units
 from prunable.nets.prune.finishing import Finishing, biases_of
 from prunable.nets.prune.in_order import Ordered
 from prunable.nets.prune.layer_outputs import LayerOutput, outputs_of_plan
 from prunable.nets.prune.losses import division_of, settled
-from prunable.nets.prune.masks import apply_plan_
 from prunable.nets.prune.plan import Budget, PruningPlan
 from prunable.nets.prune.recalibration import Recalibration, recalibrate_, statistics_of
 from prunable.nets.prune.selecting import RUNNABLE, Weights, selected
@@ -42,9 +42,7 @@ from prunable.nets.prune.strategies.node import NodePruning
 from prunable.nets.prune.strategies.units import UnitPruning
 from prunable.nets.prune.towards_network import check_reconstructs, corrected_bias, prune_in_turn_
 from prunable.numerics.measure.network import Skipped
-from prunable.numerics.parallel import each
 from prunable.numerics.randomness import rng
-from prunable.numerics.weights.magnitudes import count_nonzero
 from prunable.results import Result
 
 
@@ -256,14 +254,14 @@ class _Job:
             weights = Weights.of(model)
         if self.baked:
             weights = weights.baked(model, self.baked)
-        before = sum(_nonzero(weights.named).values())
+        before = nonzero(weights.named)
         what = (weights, self.chosen, self._check)
         done = Ordered(model, self.strategy, self.budget, self.seed, *what).prune_(given)
         statistics = None
         if self.finishing.recalibrate:
             statistics = recalibrate_(model, batches_of(model, given.inputs, given.chunk))
         found = (done.outputs, done.unreached, statistics)
-        after = sum(_nonzero(weights.named).values())
+        after = nonzero(weights.named)
         return self._result(done.plan, before, after, *found)
 
     def towards_network(self, given: InOrder) -> PruningResult:
@@ -306,7 +304,7 @@ class _Job:
         unreached: tuple[str, ...] = (),
     ) -> PruningResult:
         """Change the model by a plan, and then its statistics, unless it is only tried."""
-        counts = _counts(self.weights.named, plan, self.dry_run, self._own)
+        counts = counts_around(self.weights.named, plan, self.dry_run, self._own)
         taken = self.finishing.recalibrate and not self.dry_run
         statistics = again() if taken and again is not None else None
         return self._result(plan, *counts, outputs, unreached, statistics)
@@ -400,7 +398,7 @@ def _prune_units(
         bake_(model, baked)
         return dict(model.named_parameters())
 
-    before, after = _counts(named, plan, dry_run, own)
+    before, after = counts_around(named, plan, dry_run, own)
     skipped = tuple(Skipped(one.name, one.reason) for one in left)
     size = sum(p.numel() for p in named.values())
     again = finishing.recalibrate and not dry_run
@@ -416,42 +414,3 @@ def check_not_emptied(gone: Sequence[str], what: str) -> None:
             f"{what} leaves nothing of {', '.join(gone)}. Keep more, exclude "
             f"{'it' if len(gone) == 1 else 'them'}, or force it."
         )
-
-
-def _nonzero(named: Mapping[str, torch.Tensor]) -> dict[str, int]:
-    return dict(zip(named, each(lambda p: count_nonzero(to_numpy(p)), named.values()), strict=True))
-
-
-def _counts(
-    named: Mapping[str, torch.Tensor],
-    plan: PruningPlan,
-    dry_run: bool,
-    own: Callable[[], Mapping[str, torch.Tensor]],
-) -> tuple[int, int]:
-    """How many numbers are not zero, before and after a plan, which changes what `own` gives."""
-    counts = _nonzero(named)
-    before = sum(counts.values())
-    if dry_run:
-        return before, before - _lost(named, plan)
-    named = own()
-    apply_plan_(named.items(), plan)
-    # of layers without a zero all that is kept is counted
-    kept = {
-        layer.name: layer.n_kept
-        for layer in ([] if plan.groups else plan.layers)
-        if layer.axis == "weight" and layer.values is layer.fill is None
-        if counts[layer.name] == layer.n_total
-    }
-    others = _nonzero({name: p for name, p in named.items() if name not in kept})
-    return before, sum(kept.values()) + sum(others.values())
-
-
-def _lost(named: Mapping[str, torch.Tensor], plan: PruningPlan) -> int:
-    """Numbers that are not zero now and would be."""
-    names = {name for layer in plan.layers for name in layer.parameters}
-    members = (m for group in plan.groups for m in group.group.members)
-    names |= {member.parameter for member in members if not member.buffer}
-    copies = {name: named[name].detach().clone() for name in names}
-    before = sum(_nonzero(copies).values())
-    apply_plan_(copies.items(), plan)
-    return before - sum(_nonzero(copies).values())
