@@ -6,6 +6,7 @@ Every class carries the exit status that the command line returns for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Real
@@ -135,6 +136,26 @@ class RunsFailedError(PrunableError):
     """
 
     exit_code = 5
+
+
+# What torch, mapped files and the linker say where they have no kind of error for it.
+_SHORT = re.compile(
+    r"not enough memory|can(?:no|')t allocate memory|out of memory|start new thread"
+)
+
+
+def shortage(error: BaseException | None) -> BaseException | None:
+    """The first cause of an error if memory was asked for in vain, else None.
+
+    >>> str(shortage(MemoryError("4 GB"))), shortage(ValueError("4 GB"))
+    ('4 GB', None)
+    """
+    while error is not None:
+        said = "" if isinstance(error, PrunableError) else str(error)
+        if isinstance(error, MemoryError) or _SHORT.search(said.replace("Cannot", "cannot")):
+            return error
+        error = error.__cause__
+    return None
 
 
 def require(

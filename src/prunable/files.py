@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from prunable.errors import DataIntegrityError, InputError, PrunableError
+from prunable.errors import DataIntegrityError, InputError, PrunableError, shortage
 
 LOCK = ".writing.lock"
 INDICES = ".index.json"  # how names of lists of shards end
@@ -217,12 +217,12 @@ def damage_named(
         raise DataIntegrityError(f"{where} is missing; check the path.") from error
     except PermissionError as error:
         raise InputError(f"cannot read {where}: permission denied. Make it readable.") from error
-    except MemoryError as error:
-        raise DataIntegrityError(
-            f"{where} asks for more memory than there is; if the file is not that large, "
-            "it is damaged: fetch or write it again."
-        ) from error
     except Exception as error:
+        if shortage(error):
+            raise DataIntegrityError(
+                f"{where} asks for more memory than there is: give it more, or, if the file is not "
+                "that large, it is damaged: fetch or write it again."
+            ) from error
         raise DataIntegrityError(f"{where} cannot be read ({brief(error)}); {mend}.") from error
 
 

@@ -1,18 +1,23 @@
 """The list of commands is true, and help waits for none of them."""
 
 import inspect
+import mmap
 import re
 import subprocess
 import sys
 from importlib import import_module
 from itertools import pairwise
 
+import numpy as np
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
 from prunable.cli.app import COMMANDS, app
 from prunable.cli.mistakes import in_words_of_options, usage_message
+from prunable.errors import DataIntegrityError, UnsupportedModelError
+from prunable.files import damage_named
 
 HELP = """
 import sys
@@ -83,3 +88,44 @@ def test_help_says_what_may_be_repeated():
     command = typer.main.get_command(app).commands["forecast"]
     texts = {option.opts[0]: option.help for option in command.params if option.opts}
     assert texts["--keep"].endswith("repeat for several.")
+
+
+WANTING = {
+    "python": lambda: bytearray(2**50),
+    "numpy": lambda: np.empty(2**50),
+    "torch": lambda: torch.empty(2**50),
+    "the system": lambda: mmap.mmap(-1, 2**50),
+}
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("name", WANTING)
+def test_memory_that_is_wanting_is_one_message(monkeypatch, tmp_path, name, wrapped):
+    """Also where others thought that a model was at fault."""
+
+    def measure(*_args, **_options):
+        try:
+            WANTING[name]()
+        except Exception as error:
+            if wrapped:
+                raise UnsupportedModelError("it is the model") from error
+            raise
+
+    monkeypatch.setattr("prunable.nets.measure.measuring.measure", measure)
+    done = CliRunner().invoke(app, ["measure", str(tmp_path / "x")])
+    assert done.exit_code == 2
+    said = " ".join(done.stderr.split())
+    assert said.startswith("error: `measure` ran out of memory (")
+    assert said.endswith("raise its limit (ulimit -v), or give a smaller --memory.")
+    assert not done.stdout
+    asks = pytest.raises(DataIntegrityError, match=r"x\.bin asks for more memory")
+    with asks, damage_named("x.bin"):
+        WANTING[name]()
+
+
+def test_other_faults_are_no_want_of_memory(monkeypatch, tmp_path):
+    def measure(*_args, **_options):
+        raise ValueError("a fault")
+
+    monkeypatch.setattr("prunable.nets.measure.measuring.measure", measure)
+    assert isinstance(CliRunner().invoke(app, ["measure", str(tmp_path)]).exception, ValueError)

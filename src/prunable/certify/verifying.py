@@ -137,6 +137,8 @@ def verify(certificate: Path | str, data: Path | str | None = None) -> Verificat
         last = done.stderr.strip().splitlines()[-1:] or ["nothing"]
         raise DataIntegrityError(f"the verifier failed on {path}: {last[0]}") from error
     if not answer["verified"]:
+        if "MemoryError(" in answer["reason"]:
+            raise MemoryError(answer["reason"])
         kind = _KINDS[answer["outcome"]]
         raise kind(f"{path} is not confirmed: {answer['reason']}.")
     return Verification(path, answer["bound"], answer["vacuous"], answer)

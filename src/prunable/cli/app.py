@@ -12,8 +12,8 @@ from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 import prunable
-from prunable.cli.mistakes import in_words_of_options, usage_message
-from prunable.errors import PrunableError
+from prunable.cli.mistakes import in_words_of_options, shortage_message, usage_message
+from prunable.errors import DataIntegrityError, InputError, PrunableError, shortage
 from prunable.report import terminal
 from prunable.report.tables import printable
 
@@ -212,12 +212,20 @@ class _Guarded(TyperGroup):
             return super().invoke(ctx)
         except UsageError as error:
             raise _refused(error) from error
-        except PrunableError as error:
+        except Exception as error:
             path, command = self._asked(ctx)
-            _say(in_words_of_options(str(error), command, path, ctx.meta[__name__]))
+            # what reads a file names it, and says so itself
+            if type(error) is not DataIntegrityError and (cause := shortage(error)):
+                text, code = shortage_message(cause, command, path), InputError.exit_code
+            elif isinstance(error, PrunableError):
+                text = in_words_of_options(str(error), command, path, ctx.meta[__name__])
+                code = error.exit_code
+            else:
+                raise
+            _say(text)
             if terminal.is_verbose():
                 raise
-            raise typer.Exit(error.exit_code) from error
+            raise typer.Exit(code) from error
         except KeyboardInterrupt as error:
             typer.echo("interrupted; the same command goes on where it stopped.", err=True)
             raise typer.Exit(INTERRUPTED) from error

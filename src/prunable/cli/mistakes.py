@@ -32,7 +32,21 @@ EXAMPLES = {
     "--calibrate": "",
     "--data": "",
 }
+# Options of which less takes less memory.
+SPARING = {"--memory", "--workers", "--batch", "--batch-size", "--calibrate-length", "--length"}
 CHOICES = re.compile(r"(?:Value error, )?'([^']*)' is not one of (.*?)\.?$", re.DOTALL)
+
+
+def shortage_message(cause: BaseException, command: Any, path: Sequence[str]) -> str:
+    """That memory ran out, and which options of the command ask for less."""
+    from prunable.files import brief
+
+    flags = [flag for p in getattr(command, "params", ()) for flag in p.opts if flag in SPARING]
+    less = f", or give a smaller {' or '.join(flags)}" if flags else ""
+    return (
+        f"`{' '.join(path)}` ran out of memory ({brief(cause)}). Run it where there is more, raise "
+        f"its limit (ulimit -v){less}."
+    )
 
 
 def usage_message(error: Any) -> str:
