@@ -116,7 +116,7 @@ def test_memory_that_is_wanting_is_one_message(monkeypatch, tmp_path, name, wrap
     assert done.exit_code == 2
     said = " ".join(done.stderr.split())
     assert said.startswith("error: `measure` ran out of memory (")
-    assert said.endswith("raise its limit (ulimit -v), or give a smaller --memory.")
+    assert said.endswith("or raise its limit (ulimit -v), or give a smaller --memory.")
     assert not done.stdout
     asks = pytest.raises(DataIntegrityError, match=r"x\.bin asks for more memory")
     with asks, damage_named("x.bin"):

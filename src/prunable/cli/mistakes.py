@@ -33,7 +33,7 @@ EXAMPLES = {
     "--data": "",
 }
 # Options of which less takes less memory.
-SPARING = {"--memory", "--workers", "--batch", "--batch-size", "--calibrate-length", "--length"}
+SPARING = {"--memory", "--workers"}
 CHOICES = re.compile(r"(?:Value error, )?'([^']*)' is not one of (.*?)\.?$", re.DOTALL)
 
 
@@ -44,8 +44,8 @@ def shortage_message(cause: BaseException, command: Any, path: Sequence[str]) ->
     flags = [flag for p in getattr(command, "params", ()) for flag in p.opts if flag in SPARING]
     less = f", or give a smaller {' or '.join(flags)}" if flags else ""
     return (
-        f"`{' '.join(path)}` ran out of memory ({brief(cause)}). Run it where there is more, raise "
-        f"its limit (ulimit -v){less}."
+        f"`{' '.join(path)}` ran out of memory ({brief(cause)}). Run it where there is more, or "
+        f"raise its limit (ulimit -v){less}."
     )
 
 
