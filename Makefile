@@ -27,11 +27,12 @@ help:
 	@echo "make docs   the documentation as a site, site/index.html"
 	@echo "make dist   sdist and wheel, checked"
 
+# What is imported is compiled then; to compile all of it takes a minute and a half.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "prunable needs Python >= 3.11; say which: make PYTHON=python3.11 ..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -59,7 +60,7 @@ fuzz: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(MUTANTS) --jobs $$(getconf _NPROCESSORS_ONLN)
 
 bench: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m pytest benchmarks --benchmark-json=benchmarks/.latest.json
 	$(BIN)/python benchmarks/summarise.py benchmarks/.latest.json benchmarks/RESULTS.md
 
@@ -70,7 +71,7 @@ readme: demo
 	$(BIN)/python tools/readme.py $(OUT) docs/demo.md
 
 $(FOR_DOCS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,docs]'
 	@touch $@
 
 docs: $(FOR_DOCS)
