@@ -18,7 +18,7 @@ from prunable.certify.examples import PARTS, examples_of
 from prunable.certify.statements import above
 from prunable.data.own import is_own, load_own
 from prunable.data.store import locate
-from prunable.errors import DataIntegrityError, PrunableError, require
+from prunable.errors import DataIntegrityError, PrunableError, require, shortage
 from prunable.files import write_bytes
 from prunable.report.tables import printable
 from prunable.results import Result
@@ -170,6 +170,8 @@ def _put_data(notes: Any, own: Path | str | None, certificate: Path, folder: Pat
         for part, examples in zip(PARTS, examples_of(data, _drawn(notes)), strict=False):
             examples.save(folder, part)
     except PrunableError as error:
+        if cause := shortage(error):  # which refutes nothing
+            raise MemoryError(str(cause)) from error
         said = f"{error!s:.{_MOST_SAID}}"
         if name is not None and locate(name) is not None:
             raise RefutedError(f"{certificate} is {verifier.OTHERS}: {said}") from error

@@ -1,6 +1,7 @@
 """Three statements about a network as it is, against scipy and against what may enter them."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.stats import beta, binom
 from torch import nn
 
 from prunable.certify import student as student_room
+from prunable.certify import verifying
 from prunable.certify.architecture import count_errors
 from prunable.certify.bounds.occam import occam_bound
 from prunable.certify.certificate import answers_beside, write_certificate
@@ -141,6 +143,24 @@ def test_certificates_of_students_verify_and_their_answers_are_bound(certified, 
         verify(path)
     answers_beside(path).unlink()
     with pytest.raises(MissingDataError, match="lie beside it"):
+        verify(path)
+
+
+def test_want_of_memory_refutes_nothing(certified, tmp_path, monkeypatch):
+    path = tmp_path / "cert.json"
+    write_certificate(path, certified.student)
+    said = json.dumps({"verified": False, "outcome": "malformed", "reason": "MemoryError()"})
+    done = subprocess.CompletedProcess([], 2, said, "")
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "run", lambda *_, **__: done)
+        with pytest.raises(MemoryError):
+            verify(path)
+
+    def full(*_, **__):
+        raise InputError("no examples") from MemoryError("there is none")
+
+    monkeypatch.setattr(verifying.DataSpec, "load", full)
+    with pytest.raises(MemoryError, match="there is none"):
         verify(path)
 
 
