@@ -22,6 +22,7 @@ from prunable.nets.archive.folder import check_inside
 from prunable.numerics.measure.entries import Coded
 
 PARTS = ("qweight", "qzeros", "scales")
+PACKED = ("qweight", "weight_packed")  # of the second no layout is read
 SCALES = ("_scale_inv", "_scale")  # both are multiplied by
 WORD = 32  # bits
 AWQ_BITS = 4
@@ -55,7 +56,7 @@ def unpacked(archive: Archive) -> Archive:
     for name, parts in found.items():
         first = next(iter(parts.values()))
         with failures_named(first.file or archive.path, first.name):
-            make = _words if "qweight" in parts else _scaled
+            make = _scaled if name in stored else _words
             made[first.name] = make(name, parts, settings)
     tensors = [made.get(name, x) for name, x in stored.items() if name in made or name not in gone]
     return replace(archive, tensors=tuple(tensors))
@@ -79,11 +80,10 @@ def _packed(stored: Mapping[str, StoredTensor]) -> Iterator[tuple[str, dict[str,
     """Each weight by the name that it has unpacked, and its parts by the ends of their names."""
     for name, tensor in stored.items():
         head, dot, leaf = name.rpartition(".")
-        if leaf == "qweight" and tensor.dtype == "int32" and f"{head}{dot}weight" not in stored:
-            parts = {part: stored.get(f"{head}{dot}{part}") for part in (*PARTS, "g_idx")}
-            if all(parts[part] is not None for part in PARTS):
-                yield f"{head}{dot}weight", {part: x for part, x in parts.items() if x}
-        elif tensor.dtype.startswith("float8") or tensor.dtype == "int8":
+        if leaf in PACKED and "int" in tensor.dtype and f"{head}{dot}weight" not in stored:
+            parts = {part: stored.get(f"{head}{dot}{part}") for part in (leaf, *PARTS, "g_idx")}
+            yield f"{head}{dot}weight", {part: x for part, x in parts.items() if x}
+        elif tensor.dtype.startswith("float8") or "int" in tensor.dtype:
             scale = next((stored[name + end] for end in SCALES if name + end in stored), None)
             if scale is not None and "float" in scale.dtype:
                 yield name, {leaf: tensor, scale.name.removeprefix(head + dot): scale}
@@ -102,8 +102,18 @@ def _settings(path: Path) -> Settings:
     return {}
 
 
+def _unknown(said: str) -> str:
+    return (
+        f"{said} is in no layout of GPTQ, AWQ (gemm) or 8 bits that is read here; give all its "
+        "files, or the network that it was quantised from."
+    )
+
+
 def _words(name: str, parts: Mapping[str, StoredTensor], settings: Settings) -> StoredTensor:
     """The weight of GPTQ or AWQ; see `_load_words`."""
+    first = next(iter(parts.values()))
+    if absent := [part for part in PARTS if part not in parts]:
+        raise UnsupportedModelError(_unknown(f"{first.name} without {' and '.join(absent)}"))
     weight, zeros, scales = (parts[part].shape for part in PARTS)
     if not len(weight) == len(zeros) == len(scales) == 2 or 0 in (*weight, *zeros, *scales):
         raise ValueError(f"parts of the shapes {weight}, {zeros} and {scales} are no layer")
@@ -113,8 +123,7 @@ def _words(name: str, parts: Mapping[str, StoredTensor], settings: Settings) -> 
     method, version = ("awq" if awq else "gptq"), settings.get("checkpoint_format", "gptq")
     if not (awq or weight[1] == outputs) or version not in ("gptq", "gptq_v2", "gemm"):
         raise UnsupportedModelError(
-            f"{parts['qweight'].name} of shape {weight}, scaled by {scales}, is in no layout of "
-            "GPTQ or AWQ (gemm) that is read here; give the network that it was quantised from."
+            _unknown(f"{first.name} of shape {weight}, scaled by {scales},")
         )
     if settings.get("quant_method") in {"awq", "gptq"} - {method}:
         raise ValueError(f"its shapes are those of {method}, the config says otherwise")
@@ -124,7 +133,11 @@ def _words(name: str, parts: Mapping[str, StoredTensor], settings: Settings) -> 
     if not awq and inputs * bits != weight[0] * WORD:
         raise ValueError(f"{weight[0]} words hold no whole number of inputs of {bits} bits")
     kinds = [x.dtype for x in parts.values()]
-    if "float" not in kinds[2] or kinds[1] != "int32" or not all("int" in k for k in kinds[3:]):
+    if (
+        "float" not in kinds[2]
+        or kinds[:2] != ["int32"] * 2
+        or not all("int" in k for k in kinds[3:])
+    ):
         raise ValueError(f"parts of the types {', '.join(kinds)} are no layer")
     places = parts.get("g_idx")
     size = settings.get("group_size")
@@ -136,7 +149,6 @@ def _words(name: str, parts: Mapping[str, StoredTensor], settings: Settings) -> 
         raise ValueError(f"g_idx of shape {places.shape} does not fit {inputs} inputs")
     offset = int(not awq and version == "gptq")
     read = partial(_load_words, parts, inputs, bits, size, offset, awq)
-    first = parts["qweight"]
     return stored_tensor(first.file or Path(), name, (outputs, inputs), "float32", read)
 
 
@@ -193,6 +205,8 @@ def _in_order(numbers: Digits) -> Digits:
 def _scaled(name: str, parts: Mapping[str, StoredTensor], settings: Settings) -> StoredTensor:
     """A tensor of 8 bits times its scale: one number, one an output, or one a block."""
     tensor, scale = parts.values()
+    if tensor.dtype != "int8" and not tensor.dtype.startswith("float8"):
+        raise UnsupportedModelError(_unknown(f"{name} of {tensor.dtype}, with {scale.name},"))
     shape = scale.shape
     if len(shape) == 1 and shape[0] in (1, *tensor.shape[:1]):
         shape += (1,) * (len(tensor.shape) - 1)

@@ -14,7 +14,7 @@ import prunable
 from prunable.cli.app import app
 from prunable.errors import DataIntegrityError, InputError, PrunableError, UnsupportedModelError
 from prunable.nets.archive import open_archive
-from prunable.nets.archive.packed import unpacked
+from prunable.nets.archive.packed import refuse_packed, unpacked
 
 OUT, IN, GROUP = 64, 96, 32
 LOWEST_FIRST = {"gptq": range(8), "awq": (0, 2, 4, 6, 1, 3, 5, 7)}
@@ -192,11 +192,21 @@ def test_sizes_that_contradict_each_other_are_one_message(tmp_path):
         prunable.measure(saved(tmp_path / "n", parts, quant_method="awq"))
 
 
-def test_parts_alone_are_passed_over(tmp_path):
+def test_scales_of_layouts_that_are_not_read_are_no_weights(tmp_path):
     parts, _ = layer("gptq")
-    del parts["scales"]
-    place = saved(tmp_path / "m", parts)
-    assert "model.layers.0.up_proj.qweight" in read(place)
+    packed, scales = parts["qweight"], parts["scales"]
+    for found, says in (
+        ({**parts, "scales": None}, "qweight without scales"),
+        ({**parts, "qzeros": None}, "qweight without qzeros"),
+        ({"weight_packed": packed, "weight_scale": scales}, "weight_packed without qweight and"),
+        ({"weight": packed.view(torch.uint8), "weight_scale": scales}, "weight of uint8, with"),
+    ):
+        place = saved(tmp_path / "m", {n: x for n, x in found.items() if x is not None})
+        with pytest.raises(UnsupportedModelError, match=says):
+            prunable.measure(place)
+        refused = pytest.raises(UnsupportedModelError, match="cannot be written pruned")
+        with refused, open_archive(place) as archive:
+            refuse_packed(archive)
 
 
 def test_damage_is_one_message(tmp_path):
