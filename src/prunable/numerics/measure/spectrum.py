@@ -21,6 +21,8 @@ Decode = Callable[[NDArray[Any]], Matrix]
 ROWS_AT_A_TIME = 1024
 # Columns reduced at a time; the default of the drivers for eigenvalues alone is a fifth slower.
 PANEL = 32
+# Rows of zeros, for columns a power of two apart meet in one place of the cache.
+APART = 4
 STEPS = 40
 # Starting vectors add up to so many entries at least: errors fall as one over their root.
 PROBED = 2**12
@@ -102,13 +104,14 @@ def singular_values(matrix: NDArray[Any], decode: Decode | None = None) -> Float
     top = max(float(np.abs(decode(tall[part])).max()) for part in parts)
     if top == 0:
         return np.zeros(n)
-    gram = np.zeros((n, n), order="F")
+    width = n + APART
+    gram = np.zeros((width, width), order="F")
     for part in parts:
-        block = decode(tall[part]).astype(np.float64)
-        block /= top
+        block = np.zeros((len(tall[part]), width))
+        np.divide(decode(tall[part]), top, out=block[:, :n], dtype=np.float64)
         gram = dsyrk(1.0, block.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
-    _, diagonal, beside, _, info = dsytrd(gram, lower=1, lwork=PANEL * n, overwrite_a=1)
-    eigenvalues, info = dsterf(diagonal, beside) if n > 1 else (diagonal, info)
+    _, diagonal, beside, _, info = dsytrd(gram, lower=1, lwork=PANEL * width, overwrite_a=1)
+    eigenvalues, info = dsterf(diagonal[:n], beside[: n - 1]) if n > 1 else (diagonal[:1], info)
     if info != 0:  # pragma: no cover - the implicit QL iteration always settles in practice
         raise ArithmeticError(f"eigenvalues of a {n} x {n} Gram matrix did not converge")
     return np.asarray(top * np.sqrt(np.maximum(eigenvalues, 0.0)))
