@@ -114,3 +114,14 @@ def test_anything_large(kind, dtype):
         assert measured.verdict == "gaussian-like"
     if kind in ("two values", "one weight", "equal"):
         assert math.isnan(measured.alpha)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("exponent", [-70, 60])
+def test_estimated_spectra_have_no_unit(monkeypatch, dtype, exponent):
+    """Squares of these singular values are beyond float32, or lost in it."""
+    monkeypatch.setattr("prunable.numerics.measure.layer.EXACT_SIDE", 100)
+    w = torch.from_numpy(rng(0, "unit").standard_normal((150, 120))).to(dtype)
+    one, other = (measure({"w": x}, workers=1).layers[0] for x in (w, w * 2.0**exponent))
+    assert not one.spectrum.exact
+    np.testing.assert_allclose(other.curves["singular_value"], one.curves["singular_value"], 5e-3)

@@ -33,6 +33,8 @@ MANY = 10**9
 PRUNED_SHARE = 0.01
 # Entries after which pages of a mapped file are given back.
 HELD = 2**25
+# Codes counted at a time: each time takes a table of all.
+COUNTED = 2**19
 
 
 def _nothing() -> None:
@@ -142,7 +144,7 @@ class Coded:
     def counts(self) -> NDArray[np.int64]:
         """How often each code occurs."""
         counts = np.zeros(self.table.size, dtype=np.int64)
-        for chunk in self.chunks():
+        for chunk in self.chunks(COUNTED):
             counts += np.bincount(chunk, minlength=self.table.size)
         return counts
 
@@ -166,6 +168,8 @@ class Coded:
 
     def powers(self, p: float, unit: float) -> Callable[[NDArray[Any]], FloatArray]:
         """Give what makes p-th powers, in a unit, of a part of `raw`."""
+        if self.leading and p == 2:  # which takes less than a look into the table
+            return lambda raw: _powers(self.decode(raw), p, unit)
         table = _powers(np.where(self.counts > 0, self.table, 0), p, unit)
         return lambda raw: np.take(table, raw)
 
@@ -193,12 +197,12 @@ class Coded:
             Repeated(values[some > 0], some[some > 0], int(seeds[1])),
         )
 
-    def chunks(self) -> Iterator[Codes]:
+    def chunks(self, size: int = CHUNK) -> Iterator[Codes]:
         """All codes in their order, a few at a time."""
         flat = self.raw.reshape(-1)
-        for start in range(0, flat.size, CHUNK):
-            yield flat[start : start + CHUNK]
-            if start % HELD == HELD - CHUNK:
+        for start in range(0, flat.size, size):
+            yield flat[start : start + size]
+            if start % HELD == HELD - size:
                 self.release()
 
 
@@ -207,7 +211,8 @@ Entries = Plain | Coded
 
 def _powers(values: Matrix, p: float, unit: float) -> FloatArray:
     powers = values.astype(np.float64)
-    powers /= unit
+    if unit != 1:
+        powers /= unit
     if p == 2:
         np.multiply(powers, powers, out=powers)
     else:

@@ -51,8 +51,8 @@ VECTORS, VECTOR_ENTRIES = 2**12, 2**18
 EXACT_SIDE = 2048
 # Entries of the rows whose squares are summed at a time: what the second-level cache holds.
 BLOCK = 2**16
-# Outside these, largest magnitudes are brought near 1 first.
-SMALL, LARGE = 1e-25, 1e25
+# Outside these, largest magnitudes are brought near 1 first, whose singular values have squares.
+SMALL, LARGE = 1e-14, 1e14
 CURVE_EPS = np.geomspace(0.01, 0.99, 48)
 TAIL_POINTS = 64
 # Differences between checkpoints, and means over layers, are taken with one estimator
@@ -307,7 +307,8 @@ def _granularities(entries: Entries, taps: int, p: float) -> dict[str, FloatArra
     inputs = width // taps
     units, nodes = np.empty(out), np.zeros(inputs)
     kernels = np.empty((out, inputs)) if taps > 1 else None
-    top = entries.ordered.top or 1.0
+    # squares are doubles: what is far from 1 came scaled
+    top = entries.ordered.top if p != 2 and entries.ordered.top else 1.0
     rows = max(1, BLOCK // width)
     held = max(1, HELD // (rows * width))
     ones = np.ones(max(rows, inputs))

@@ -27,7 +27,7 @@ STEPS = 40
 # Starting vectors add up to so many entries at least: errors fall as one over their root.
 PROBED = 2**12
 # Entries of the matrix that all probes meet while they lie in the cache.
-CACHED = 2**18
+CACHED = 2**19
 TILE = 128  # sides of what is turned over at a time
 # Codes of no more weights become floats as a whole.
 WIDENED = 2**24
@@ -151,7 +151,7 @@ def lanczos_spectrum(
     diagonal, beside = np.zeros((steps, probes)), np.zeros((steps, probes))
     norm = np.zeros(probes)
     for step in range(steps):
-        image = _apply_gram(tall, now, decode)
+        image = _apply_gram(tall, now, decode, back=step % 2 == 1)
         if release is not None:
             release()
         diagonal[step] = np.einsum("ji,ji->j", image, now, dtype=np.float64)
@@ -171,11 +171,15 @@ def lanczos_spectrum(
     return Spectrum(values, np.concatenate(weights)[order], n, exact=False)
 
 
-def _apply_gram(tall: NDArray[Any], vectors: Matrix, decode: Decode) -> Matrix:
-    """tall^T tall times each row of `vectors`, reading `tall` once."""
+def _apply_gram(tall: NDArray[Any], vectors: Matrix, decode: Decode, *, back: bool) -> Matrix:
+    """tall^T tall times each row of `vectors`, reading `tall` once.
+
+    From its end if `back`: after the other way, that end is what the cache still holds.
+    """
     image = np.zeros_like(vectors)
     rows = max(1, CACHED // tall.shape[1])
-    for start in range(0, len(tall), rows):
+    starts = range(0, len(tall), rows)
+    for start in reversed(starts) if back else starts:
         block = decode(tall[start : start + rows])
         # one by one: a product with a narrow matrix takes twice as long
         for vector, result in zip(vectors, image, strict=True):

@@ -33,6 +33,7 @@ def matrices():
         "row": r.standard_normal((1, 50)),
         "low rank": r.standard_normal((100, 5)) @ r.standard_normal((5, 80)),
         "decaying": decaying,
+        "clustered": q * np.repeat([1.0, 0.5, 0.499999, 0.01], 50) @ q[:200].T,
         "heavy": StableLaw(1.2).sample((300, 300), r),
         "tiny": 1e-200 * r.standard_normal((50, 50)),
         "huge": 1e200 * r.standard_normal((50, 50)),
