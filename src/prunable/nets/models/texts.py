@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from prunable.errors import DataIntegrityError, InputError, check_at_least, require
 from prunable.files import os_errors_named
+from prunable.nets.archive import open_archive
 from prunable.nets.models.hub import is_hub_source, transformers_module
 
 
@@ -16,7 +17,7 @@ def tokenizer_of(source: Path | str, where: str) -> Any:
     """The tokenizer in a folder of transformers or a GGUF file; nothing is fetched.
 
     Raises InputError if there is none that transformers can read, DataIntegrityError if nothing
-    is there.
+    is there, or a GGUF file is damaged.
     """
     source = Path(source)
     if not source.exists():
@@ -27,14 +28,18 @@ def tokenizer_of(source: Path | str, where: str) -> Any:
             "and no GGUF file. Give one of these."
         )
     transformers = transformers_module(where)
-    file = {"gguf_file": source.name} if source.is_file() else {}
+    file = {}
+    if source.is_file():
+        file["gguf_file"] = source.name
+        with open_archive(source):  # refuses what is damaged before others read it
+            pass
     place = source.parent if source.is_file() else source
     try:
         return transformers.AutoTokenizer.from_pretrained(
             place, local_files_only=True, trust_remote_code=False, **file
         )
     except Exception as error:  # a folder may make transformers raise nearly all kinds
-        cause = " ".join(str(error).split())[:200]
+        cause = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
         raise InputError(
             f"{source} has no tokenizer that can be read ({cause}). Put the files of its "
             "tokenizer beside its weights."

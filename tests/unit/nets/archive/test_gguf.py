@@ -9,6 +9,7 @@ import pytest
 import prunable
 from prunable.errors import DataIntegrityError, UnsupportedModelError
 from prunable.nets.archive import open_archive
+from prunable.nets.models.texts import tokenizer_of
 
 QUANTISED = ("Q4_0", "Q4_1", "Q8_0", "BF16")
 
@@ -116,6 +117,12 @@ def test_what_the_format_does_not_allow_is_damaged(tmp_path, content, says):
     (tmp_path / "m.gguf").write_bytes(content)
     with pytest.raises(DataIntegrityError, match=says), open_archive(tmp_path / "m.gguf"):
         pass
+
+
+def test_what_is_damaged_is_refused_before_others_look_for_a_tokenizer(tmp_path):
+    (tmp_path / "m.gguf").write_bytes(by_hand((b"a", 0), (b"b", 0)))
+    with pytest.raises(DataIntegrityError, match="a and b overlap"):
+        tokenizer_of(tmp_path / "m.gguf", "evaluate")
 
 
 def test_tensors_lie_in_any_order_with_gaps(tmp_path):
