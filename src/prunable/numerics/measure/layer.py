@@ -50,7 +50,7 @@ VECTORS, VECTOR_ENTRIES = 2**12, 2**18
 # Matrices whose shorter side is longer have their spectrum estimated unless asked otherwise.
 EXACT_SIDE = 2048
 # Entries of the rows whose squares are summed at a time: what the second-level cache holds.
-BLOCK = 2**16
+BLOCK = 2**17
 # Outside these, largest magnitudes are brought near 1 first, whose singular values have squares.
 SMALL, LARGE = 1e-14, 1e14
 CURVE_EPS = np.geomspace(0.01, 0.99, 48)

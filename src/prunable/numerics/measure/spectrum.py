@@ -28,7 +28,8 @@ STEPS = 40
 PROBED = 2**12
 # Entries of the matrix that all probes meet while they lie in the cache.
 CACHED = 2**19
-TILE = 128  # sides of what is turned over at a time
+# Sides of what is turned over at a time; places a power of two apart meet in one of the cache.
+TILE = 144
 # Codes of no more weights become floats as a whole.
 WIDENED = 2**24
 MIN_TAIL = 20
@@ -154,10 +155,11 @@ def lanczos_spectrum(
         image = _apply_gram(tall, now, decode, back=step % 2 == 1)
         if release is not None:
             release()
-        diagonal[step] = np.einsum("ji,ji->j", image, now, dtype=np.float64)
+        diagonal[step] = np.vecdot(image.astype(np.float64), now)
         image -= now * diagonal[step, :, None].astype(dtype)
         image -= before * norm[:, None].astype(dtype)
-        norm = np.sqrt(np.einsum("ji,ji->j", image, image, dtype=np.float64))
+        wide = image.astype(np.float64)
+        norm = np.sqrt(np.vecdot(wide, wide))
         beside[step] = norm
         divisor = np.maximum(norm, np.finfo(dtype).tiny)
         before, now = now, image / divisor[:, None].astype(dtype)
