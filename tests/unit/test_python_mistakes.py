@@ -98,7 +98,7 @@ MISTAKES = {
         "must be a whole number; got 'a' (str)",
     ),
     "misspelt argument": (lambda: pruned(dryrun=True), "Did you mean dry_run?"),
-    "missing argument": (lambda: prunable.advise(net(), X), "missing a required argument: 'accur"),
+    "missing argument": (lambda: prunable.advise(net(), X), "called wrongly: missing a required"),
     "keep as text": (lambda: Keep("0.5"), "`kappa` of `Keep` must be a number; got '0.5' (str)"),
     "keep as tensor": (lambda: Keep(torch.tensor(0.5)), "must be a number; got Tensor"),
     "no keep": (lambda: Keep(None), "must be a number; got None"),

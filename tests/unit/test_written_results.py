@@ -45,7 +45,9 @@ def test_a_measurement_survives_its_file(measured, tmp_path):
 
 def test_what_the_command_prints_is_read_too(measured, tmp_path):
     (tmp_path / "short.json").write_text(json.dumps(measured.to_dict(curves=False)))
-    assert prunable.read(tmp_path / "short.json").overall == measured.overall
+    again = prunable.read(tmp_path / "short.json")
+    found, wanted = (one.to_dict(curves=False)["overall"] for one in (again, measured))
+    assert json.dumps(found) == json.dumps(wanted)
 
 
 def test_tables_and_pages(measured, network, tmp_path):
