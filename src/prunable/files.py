@@ -179,8 +179,11 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a UTF-8 text file atomically; see `atomic_write`."""
-    write_bytes(path, text.encode())
+    """Write a UTF-8 text file atomically; see `atomic_write`.
+
+    What names of files hold that is no UTF-8 is replaced.
+    """
+    write_bytes(path, text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode())
 
 
 def write_json(path: Path | str, document: Any) -> None:

@@ -148,16 +148,21 @@ def test_places_that_cannot_be_written(checkpoint, tmp_path, place):
     assert str(out).encode() in done.stderr
 
 
-def test_neither_home_nor_locale(checkpoint, tmp_path):
+def test_neither_home_nor_locale(tmp_path):
     """Letters that the terminal does not know are spelled otherwise; JSON and pages are whole."""
     bare = {"PATH": os.environ["PATH"], "LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0"}
     bare |= {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii:strict", "TMPDIR": str(tmp_path)}
     bare["PYTHONPATH"] = str(Path(prunable.__file__).parents[1])
-    words = ["measure", str(checkpoint), "--report", str(tmp_path / "r.html")]
+    path = tmp_path / "nétz.safetensors"
+    save_file({f"{name}.weight": torch.randn(60, 60) for name in ("a", "β")}, path)
+    words = ["measure", str(path), "--report", str(tmp_path / "ä.html")]
     done = subprocess.run([*COMMAND, *words], capture_output=True, check=False, env=bare)
     assert done.returncode == 0, done.stderr
     assert b"a.weight" in done.stdout
-    assert "±" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert rb"\u03b2.weight" in done.stdout
+    page = (tmp_path / "ä.html").read_text(encoding="utf-8")
+    assert "±" in page
+    assert "nétz.safetensors" in page
     with_json = subprocess.run(
         [*COMMAND, "prune", str(tmp_path / "nöt thére"), "--json"],
         capture_output=True,

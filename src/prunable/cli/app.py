@@ -1,5 +1,6 @@
 """The `prunable` command."""
 
+import io
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -290,4 +291,7 @@ def prunable_(
 
 def main() -> None:
     """Entry point of the `prunable` script."""
+    for stream in (sys.stdout, sys.stderr):  # letters that they do not know are spelled out
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="prunable", args=sys.argv[1:])

@@ -14,7 +14,7 @@ from prunable.data.loaders import Dataset
 from prunable.experiments.prune.specs import EvaluateSpec, PruneSpec
 from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.specs import TrainSpec
-from prunable.files import atomic_write
+from prunable.files import write_bytes
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.models import NETS, Architecture, MeanFieldNetwork, build
 from prunable.nets.networks.views import views_of
@@ -106,7 +106,9 @@ def _store(
             save_tensors(run.folder / AVERAGE, outcome.average)
         metrics = split_metrics(model, data)
     table = pa.Table.from_pylist(outcome.log)
-    atomic_write(run.folder / "metrics.parquet", lambda path: pq.write_table(table, path))
+    sink = pa.BufferOutputStream()  # pyarrow opens no path that is no text
+    pq.write_table(table, sink)
+    write_bytes(run.folder / "metrics.parquet", sink.getvalue().to_pybytes())
     return {**outcome.summary(), "metrics": metrics}
 
 

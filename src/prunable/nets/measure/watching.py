@@ -13,7 +13,7 @@ from torch import nn
 
 from prunable.arguments import checked
 from prunable.errors import InputError, check_at_least, require
-from prunable.files import atomic_write, damage_named
+from prunable.files import damage_named, write_bytes
 from prunable.nets.measure.measuring import measure
 from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.prune.callbacks import lightning_callbacks
@@ -75,7 +75,8 @@ class TailWatch:
         self.rows: list[dict[str, Any]] = []
         if self.path.exists():
             with damage_named(self.path, "name another file, or remove it"):
-                table = pq.read_table(self.path, schema=_SCHEMA)
+                # pyarrow opens no path that is no text
+                table = pq.read_table(pa.BufferReader(self.path.read_bytes()), schema=_SCHEMA)
                 if table["step"].null_count:
                     raise ValueError("rows have no step")
                 self.rows = table.to_pylist()
@@ -89,7 +90,9 @@ class TailWatch:
         )
         self.rows = [row for row in self.rows if row["step"] < step] + self._rows(found, step)
         table = pa.Table.from_pylist(self.rows, schema=_SCHEMA)
-        atomic_write(self.path, lambda path: pq.write_table(table, path))
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        write_bytes(self.path, sink.getvalue().to_pybytes())
         numbers = {
             f"{row['layer']}/{name}": row[name]
             for row in self.rows
