@@ -140,7 +140,7 @@ class RunsFailedError(PrunableError):
 
 # What torch, mapped files and the linker say where they have no kind of error for it.
 _SHORT = re.compile(
-    r"not enough memory|can(?:no|')t allocate memory|out of memory|start new thread"
+    r"not enough memory|can(?:no|')t allocate memory|out of memory|start new thread|map segment"
 )
 
 

@@ -95,10 +95,16 @@ WANTING = {
     "numpy": lambda: np.empty(2**50),
     "torch": lambda: torch.empty(2**50),
     "the system": lambda: mmap.mmap(-1, 2**50),
+    "the linker": lambda: unlinked(),
 }
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
+def unlinked():
+    """What importing says where there is no room for a library."""
+    raise ImportError("x.so: failed to map segment from shared object")
+
+
+@pytest.mark.parametrize("wrapped", [None, UnsupportedModelError, DataIntegrityError])
 @pytest.mark.parametrize("name", WANTING)
 def test_memory_that_is_wanting_is_one_message(monkeypatch, tmp_path, name, wrapped):
     """Also where others thought that a model was at fault."""
@@ -107,8 +113,8 @@ def test_memory_that_is_wanting_is_one_message(monkeypatch, tmp_path, name, wrap
         try:
             WANTING[name]()
         except Exception as error:
-            if wrapped:
-                raise UnsupportedModelError("it is the model") from error
+            if wrapped is not None:
+                raise wrapped("it is another fault") from error
             raise
 
     monkeypatch.setattr("prunable.nets.measure.measuring.measure", measure)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from inspect import cleandoc
+from traceback import clear_frames
 from typing import Annotated, Any
 
 import typer
@@ -216,7 +217,10 @@ class _Guarded(TyperGroup):
         except Exception as error:
             path, command = self._asked(ctx)
             # what reads a file names it, and says so itself
-            if type(error) is not DataIntegrityError and (cause := shortage(error)):
+            said = isinstance(error, DataIntegrityError) and "memory" in str(error)
+            if not said and (cause := shortage(error)):
+                for one in (error, cause):  # what their frames hold, to have room for words
+                    clear_frames(one.__traceback__)
                 text, code = shortage_message(cause, command, path), InputError.exit_code
             elif isinstance(error, PrunableError):
                 text = in_words_of_options(str(error), command, path, ctx.meta[__name__])
@@ -253,7 +257,8 @@ def _refused(error: Any) -> Any:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True).print("[bold red]error:[/]", end=" ")
+    # their table takes memory, of which there may be none
+    Console(stderr=True, emoji=False).print("[bold red]error:[/]", end=" ")
     typer.echo(printable(text, keep="\n"), err=True)
 
 
