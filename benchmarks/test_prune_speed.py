@@ -43,12 +43,18 @@ print(json.dumps({"seconds": seconds, "extra_mib": memory("VmHWM") - before, "ke
 @pytest.mark.benchmark(group="prune")
 @pytest.mark.parametrize("peer", ["prunable", "torch"])
 def test_global_magnitude(benchmark, peer):
-    def run():
+    times = {"prunable": 5, "torch": 1}[peer]  # short ones vary
+
+    def once():
         command = [sys.executable, "-c", PRUNE, peer]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found = json.loads(done.stdout)
         # torch draws its threshold in float32, and may miss by one
         assert abs(found["kept"] - 10_000_000) <= 10
-        benchmark.extra_info.update(found)
+        return found
+
+    def run():
+        found = sorted((once() for _ in range(times)), key=lambda one: one["seconds"])
+        benchmark.extra_info.update(found[times // 2])
 
     benchmark.pedantic(run, rounds=1)
