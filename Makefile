@@ -64,8 +64,8 @@ test-fast: $(INSTALLED)
 fuzz: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(MUTANTS) --jobs $$(getconf _NPROCESSORS_ONLN)
 
-bench: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,bench]'
+bench: compiled
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m pytest benchmarks --benchmark-json=benchmarks/.latest.json
 	$(BIN)/python benchmarks/summarise.py benchmarks/.latest.json benchmarks/RESULTS.md
 
@@ -76,7 +76,7 @@ readme: demo
 	$(BIN)/python tools/readme.py $(OUT) docs/demo.md
 
 $(FOR_DOCS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,docs]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	@touch $@
 
 docs: $(FOR_DOCS)

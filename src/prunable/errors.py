@@ -140,7 +140,8 @@ class RunsFailedError(PrunableError):
 
 # What torch, mapped files and the linker say where they have no kind of error for it.
 _SHORT = re.compile(
-    r"not enough memory|can(?:no|')t allocate memory|out of memory|start new thread|map segment"
+    r"not enough memory|can(?:no|')t allocate memory|out of memory|start new thread|map segment",
+    re.IGNORECASE,
 )
 
 
@@ -152,7 +153,7 @@ def shortage(error: BaseException | None) -> BaseException | None:
     """
     while error is not None:
         said = "" if isinstance(error, PrunableError) else str(error)
-        if isinstance(error, MemoryError) or _SHORT.search(said.replace("Cannot", "cannot")):
+        if isinstance(error, MemoryError) or _SHORT.search(said):
             return error
         error = error.__cause__
     return None

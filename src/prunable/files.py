@@ -5,6 +5,7 @@ in one message that names the file, never in a traceback, a hang or memory witho
 """
 
 import glob
+import io
 import json
 import math
 import os
@@ -176,6 +177,15 @@ def write_bytes(path: Path | str, content: bytes) -> None:
         temporary.write_bytes(content)
 
     atomic_write(path, write)
+
+
+def write_parquet(path: Path | str, table: Any) -> None:
+    """Write a table of pyarrow, which opens no path that is no text, atomically."""
+    from pyarrow import parquet  # takes long to import
+
+    content = io.BytesIO()
+    parquet.write_table(table, content)
+    write_bytes(path, content.getvalue())
 
 
 def write_text(path: Path | str, text: str) -> None:

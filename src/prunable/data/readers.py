@@ -132,7 +132,8 @@ def read_hub_parquet(path: Path) -> Arrays:
     Gives pictures (n, 3, 32, 32), uint8, and labels.
     """
     try:
-        table = pq.read_table(pa.BufferReader(path.read_bytes()))
+        with path.open("rb") as stream:  # pyarrow opens no path that is no text
+            table = pq.read_table(stream)
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(path, f"is not a whole Parquet file ({error})") from error
     picture_columns = [name for name in ("img", "image") if name in table.column_names]

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from prunable.data.loaders import Dataset
 from prunable.experiments.prune.specs import EvaluateSpec, PruneSpec
 from prunable.experiments.train.networks import as_tensors
 from prunable.experiments.train.specs import TrainSpec
-from prunable.files import write_bytes
+from prunable.files import write_parquet
 from prunable.nets.archive import load_tensors, save_tensors
 from prunable.nets.models import NETS, Architecture, MeanFieldNetwork, build
 from prunable.nets.networks.views import views_of
@@ -106,9 +105,7 @@ def _store(
             save_tensors(run.folder / AVERAGE, outcome.average)
         metrics = split_metrics(model, data)
     table = pa.Table.from_pylist(outcome.log)
-    sink = pa.BufferOutputStream()  # pyarrow opens no path that is no text
-    pq.write_table(table, sink)
-    write_bytes(run.folder / "metrics.parquet", sink.getvalue().to_pybytes())
+    write_parquet(run.folder / "metrics.parquet", table)
     return {**outcome.summary(), "metrics": metrics}
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from prunable.arguments import checked
 from prunable.errors import InputError, check_at_least, require
-from prunable.files import damage_named, write_bytes
+from prunable.files import damage_named, write_parquet
 from prunable.nets.measure.measuring import measure
 from prunable.nets.models.torch_extras import torch_extra
 from prunable.nets.prune.callbacks import lightning_callbacks
@@ -75,8 +75,8 @@ class TailWatch:
         self.rows: list[dict[str, Any]] = []
         if self.path.exists():
             with damage_named(self.path, "name another file, or remove it"):
-                # pyarrow opens no path that is no text
-                table = pq.read_table(pa.BufferReader(self.path.read_bytes()), schema=_SCHEMA)
+                with self.path.open("rb") as stream:  # pyarrow opens no path that is no text
+                    table = pq.read_table(stream, schema=_SCHEMA)
                 if table["step"].null_count:
                     raise ValueError("rows have no step")
                 self.rows = table.to_pylist()
@@ -90,9 +90,7 @@ class TailWatch:
         )
         self.rows = [row for row in self.rows if row["step"] < step] + self._rows(found, step)
         table = pa.Table.from_pylist(self.rows, schema=_SCHEMA)
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        write_bytes(self.path, sink.getvalue().to_pybytes())
+        write_parquet(self.path, table)
         numbers = {
             f"{row['layer']}/{name}": row[name]
             for row in self.rows

@@ -13,11 +13,7 @@ from prunable.numerics.weights.magnitudes import count_nonzero
 
 def nonzero(named: Mapping[str, torch.Tensor]) -> int:
     """How many of all numbers are not zero."""
-    return sum(_nonzero(named).values())
-
-
-def _nonzero(named: Mapping[str, torch.Tensor]) -> dict[str, int]:
-    return dict(zip(named, each(lambda p: count_nonzero(to_numpy(p)), named.values()), strict=True))
+    return sum(each(lambda p: count_nonzero(to_numpy(p)), named.values()))
 
 
 def counts_around(
@@ -27,21 +23,12 @@ def counts_around(
     own: Callable[[], Mapping[str, torch.Tensor]],
 ) -> tuple[int, int]:
     """How many numbers are not zero, before and after a plan, which changes what `own` gives."""
-    counts = _nonzero(named)
-    before = sum(counts.values())
+    before = nonzero(named)
     if dry_run:
         return before, before - _lost(named, plan)
     named = own()
     apply_plan_(named.items(), plan)
-    # of layers without a zero all that is kept is counted
-    kept = {
-        layer.name: layer.n_kept
-        for layer in ([] if plan.groups else plan.layers)
-        if layer.axis == "weight" and layer.values is layer.fill is None
-        if counts[layer.name] == layer.n_total
-    }
-    others = {name: p for name, p in named.items() if name not in kept}
-    return before, sum(kept.values()) + nonzero(others)
+    return before, nonzero(named)
 
 
 def _lost(named: Mapping[str, torch.Tensor], plan: PruningPlan) -> int:

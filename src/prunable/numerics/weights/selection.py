@@ -58,7 +58,7 @@ def top_k_masks(scores: Sequence[ArrayLike | Magnitudes], k: int) -> list[NDArra
     """
     where = "top_k_masks"
     parts = each(partial(Magnitudes.of, where=where), scores)
-    common = np.result_type(*(part.dtype for part in parts))
+    common = np.result_type(np.float32, *(part.dtype for part in parts))
     parts = [Magnitudes(part.values.astype(common, copy=False), part.top) for part in parts]
     k = check_count(k, sum(part.size for part in parts), "k", where)
     return [

@@ -61,6 +61,13 @@ def test_zeros_that_are_kept_are_not_counted(kappa):
     assert result.n_nonzero == sum(int((p != 0).sum()) for p in model.parameters())
 
 
+def test_weights_that_lie_in_one_another_are_counted_as_they_are():
+    weights = torch.randn(8, 9, generator=torch.Generator().manual_seed(1))
+    named = {"all": weights, "some": weights[:5]}
+    result = prunable.prune(named, MagnitudePruning(), Keep(0.3))
+    assert result.n_nonzero == sum(int((p != 0).sum()) for p in named.values())
+
+
 def test_same_masks_as_torch():
     """Against torch.nn.utils.prune, layer by layer."""
     from torch.nn.utils import prune as peer
